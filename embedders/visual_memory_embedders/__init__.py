@@ -1,0 +1,33 @@
+"""Encoded images become unit vectors, by networks that are named, frozen and checked."""
+
+from visual_memory_embedders.errors import (
+    EmbeddingRefusal,
+    MissingExtra,
+    MissingWeights,
+    UndecodableImage,
+    UnknownEmbedder,
+    UnsupportedNetwork,
+    WrongEmbedder,
+    WrongWeights,
+)
+from visual_memory_embedders.images import ImageLimits
+from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
+from visual_memory_embedders.spec import Embedder, EmbedderSpec, Preprocessing
+
+__all__ = [
+    "BUILT_IN",
+    "DEFAULT",
+    "Embedder",
+    "EmbedderSpec",
+    "EmbeddingRefusal",
+    "ImageLimits",
+    "MissingExtra",
+    "MissingWeights",
+    "Preprocessing",
+    "UndecodableImage",
+    "UnknownEmbedder",
+    "UnsupportedNetwork",
+    "WrongEmbedder",
+    "WrongWeights",
+    "build",
+]

@@ -1,0 +1,91 @@
+"""Why an image has no vector, or an embedder cannot be had."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from visual_memory_embedders.spec import EmbedderSpec
+
+
+class EmbeddingRefusal(Exception):
+    """The root of every refusal of this package; its message is a sentence to act on."""
+
+
+class UnknownEmbedder(EmbeddingRefusal):
+    """No embedder has this name."""
+
+    def __init__(self, name: str, choices: Sequence[str]) -> None:
+        super().__init__(f"No embedder is named {name!r}: choose one of {', '.join(choices)}.")
+        self.name = name
+        self.choices = tuple(choices)
+
+
+class UndecodableImage(EmbeddingRefusal):
+    """One image of a batch cannot be used; ``position`` counts from 0."""
+
+    def __init__(self, position: int, problem: str) -> None:
+        super().__init__(f"images[{position}] {problem}.")
+        self.position = position
+        self.problem = problem
+
+
+class WrongEmbedder(EmbeddingRefusal):
+    """The embedder that was built is not the one that made the stored vectors."""
+
+    def __init__(self, stored: EmbedderSpec, built: EmbedderSpec) -> None:
+        names = [field.name for field in fields(EmbedderSpec)]
+        differing = [name for name in names if getattr(stored, name) != getattr(built, name)]
+        differences = ", ".join(
+            f"{name} (stored {getattr(stored, name)}, built {getattr(built, name)})"
+            for name in differing
+        )
+        super().__init__(
+            f"The stored vectors were made by another embedder than {built.name!r} as it is built "
+            f"here, which differs in {differences}: bring back {stored.name!r} as it was, or embed "
+            "the images anew into another memory."
+        )
+        self.stored = stored
+        self.built = built
+
+
+class MissingWeights(EmbeddingRefusal):
+    """The file with the weights is not to be had."""
+
+    def __init__(self, name: str, problem: str, remedy: str) -> None:
+        super().__init__(f"The weights of {name!r} are missing ({problem}): {remedy}.")
+        self.name = name
+
+
+class WrongWeights(EmbeddingRefusal):
+    """A file with weights is not the file that was published."""
+
+    def __init__(self, path: Path, *, wanted: str, got: str, remedy: str) -> None:
+        super().__init__(
+            f"{path} has the SHA-256 {got} where {wanted} was published, and was not read: "
+            f"{remedy}."
+        )
+        self.path = path
+        self.wanted = wanted
+        self.got = got
+
+
+class MissingExtra(EmbeddingRefusal):
+    """The libraries that run this embedder are not installed."""
+
+    def __init__(self, name: str, *, module: str, extra: str) -> None:
+        super().__init__(
+            f"{name!r} needs the Python package {module!r}, which is not installed: "
+            f"pip install 'visual-memory[{extra}]'."
+        )
+        self.name = name
+        self.module = module
+        self.extra = extra
+
+
+class UnsupportedNetwork(EmbeddingRefusal):
+    """The network or its preprocessing is not of a kind that can be used here."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name!r} cannot be used: {problem}.")
+        self.name = name
+        self.problem = problem

@@ -1,0 +1,40 @@
+"""A graph that takes a moment to write is kept in a file, and used only while it is whole."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def cached_graph(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The bytes in ``path`` if the hash beside it agrees; else what ``make`` gives, then kept.
+
+    Safe with other processes: files appear whole, and a mixed pair is written anew.
+    """
+    digest_path = path.with_name(f"{path.name}.sha256")
+    try:
+        graph, digest = path.read_bytes(), digest_path.read_bytes()
+    except FileNotFoundError:
+        graph, digest = b"", b""
+    if _sha256(graph) != digest:
+        graph = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, graph)
+        _replace(digest_path, _sha256(graph))
+    return graph
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise

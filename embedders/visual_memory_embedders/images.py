@@ -1,0 +1,103 @@
+"""Encoded bytes become an upright RGB image, within limits."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+PIXELS_MAX = 89_478_485  # where Pillow's own guard begins to complain
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WARNING_FILTERS = threading.Lock()
+
+
+class BadImage(Exception):
+    """The bytes give no image; the message is a phrase that follows the image's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What one image may measure. Raises ValueError where Pillow would refuse it anyway."""
+
+    bytes_max: int = 32 * 2**20
+    pixels_max: int = 64_000_000
+
+    def __post_init__(self) -> None:
+        if self.bytes_max < 1 or not 1 <= self.pixels_max <= PIXELS_MAX:
+            raise ValueError(f"bytes_max must be positive, pixels_max from 1 to {PIXELS_MAX:,}")
+
+
+def decode(data: bytes, *, limits: ImageLimits) -> Image.Image:
+    """The first frame as upright 8-bit RGB; the size is checked before any pixel is decoded.
+
+    What is transparent shows white. 16-bit grey is scaled to 8 bits. Colour profiles are ignored.
+    Raises BadImage.
+    """
+    if not data:
+        raise BadImage("is empty: send the bytes of an image file")
+    if len(data) > limits.bytes_max:
+        raise BadImage(f"has {len(data):,} bytes: send at most {limits.bytes_max:,}")
+    try:
+        return _decode(data, limits)
+    except (BadImage, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise BadImage("is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image") from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"is too large: send at most {limits.pixels_max:,} pixels") from None
+    except Exception as problem:  # on bad bytes Pillow raises whatever its parser ran into
+        raise BadImage(f"is damaged and cannot be decoded ({problem})") from None
+
+
+def _decode(data: bytes, limits: ImageLimits) -> Image.Image:
+    with _no_warnings():
+        image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
+    width, height = image.size
+    if not 0 < width * height <= limits.pixels_max:
+        raise BadImage(f"has {width:,} × {height:,} pixels: send 1 to {limits.pixels_max:,}")
+    image.load()
+    with _no_warnings():
+        turn = UPRIGHT.get(_orientation(image))
+    rgb = _rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # as above; a picture is still a picture when its metadata are damaged
+        return 1
+    return orientation
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise BadImage("has pixels of 32 bits, whose white is unknown: send 8 or 16 bits")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep Pillow's remarks on odd files out of the log; the filters belong to all threads."""
+    with WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

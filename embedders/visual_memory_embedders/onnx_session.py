@@ -1,0 +1,31 @@
+"""ONNX Runtime, told to use one thread and never to spin."""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from visual_memory_embedders.pipeline import Network
+
+ERRORS_ONLY = 3
+
+
+def open_session(graph: bytes) -> onnxruntime.InferenceSession:
+    """A session that any number of threads may run at once."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = ERRORS_ONLY
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def network_of(session: onnxruntime.InferenceSession) -> Network:
+    """The session as a function of its only input."""
+    (image,) = session.get_inputs()
+
+    def run(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = session.run(None, {image.name: tensor})[0]
+        return vectors
+
+    return run

@@ -1,0 +1,81 @@
+"""Many encoded images go through one network, each alone on one thread."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
+from visual_memory_embedders.images import BadImage, ImageLimits, decode
+from visual_memory_embedders.preprocess import preprocess
+from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+
+IN_FLIGHT = 64  # of one call: enough for any machine's cores, and other calls wait for few
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEmbedder:
+    """The Embedder of every backend: ``network`` maps float32 (1, 3, height, width) to d numbers.
+
+    It runs on one thread for one image, so neither batch size nor ``workers`` change a bit.
+    """
+
+    spec: EmbedderSpec
+    network: Network
+    workers: Executor
+    limits: ImageLimits
+
+    def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+        """Encoded images to float32 (n, d), in order; not to be called from a worker's thread.
+
+        Raises UndecodableImage for the first image that cannot be used, once nothing runs any more.
+        """
+        vectors = np.empty((len(images), self.spec.dimension), dtype=np.float32)
+        for position, vector in enumerate(self._each(images)):
+            vectors[position] = vector
+        return vectors
+
+    def _each(self, images: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
+        pending: deque[Future[NDArray[np.float32]]] = deque()
+        try:
+            for position, data in enumerate(images):
+                if len(pending) == IN_FLIGHT:
+                    yield pending.popleft().result()
+                pending.append(self.workers.submit(self._vector, position, data))
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            wait([future for future in pending if not future.cancel()])
+
+    def _vector(self, position: int, data: bytes) -> NDArray[np.float32]:
+        try:
+            image = decode(data, limits=self.limits)
+        except BadImage as bad:
+            raise UndecodableImage(position, str(bad)) from None
+        vector = self.network(preprocess(image, self.spec.preprocessing)[np.newaxis])
+        vector = vector.reshape(self.spec.dimension).astype(np.float64)
+        norm = np.linalg.norm(vector)  # in float64: float32 would overflow at 1e20
+        if not np.isfinite(norm) or norm == 0:
+            raise UnsupportedNetwork(
+                self.spec.name, f"it gives images[{position}] a vector without a direction"
+            )
+        return (vector / norm).astype(np.float32)
+
+
+def dimension_of(name: str, network: Network, preprocessing: Preprocessing) -> int:
+    """d, found by one run. Raises UnsupportedNetwork where the output is not (1, d[, 1, 1])."""
+    try:
+        shape: tuple[int, ...] = network(
+            np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
+        ).shape
+    except Exception as problem:  # each library that runs networks raises what it likes
+        raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
+    match shape:
+        case (1, d) | (1, d, 1, 1) if d > 0:
+            return d
+    wish = "its output must be (n, d) or (n, d, 1, 1)"
+    raise UnsupportedNetwork(name, f"{wish}, and for one image it is {shape}")

@@ -1,0 +1,68 @@
+"""An RGB image becomes the tensor that a network was trained to see."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visual_memory_embedders.spec import Interpolation, Preprocessing
+
+RESAMPLING: Mapping[Interpolation, Image.Resampling] = MappingProxyType(
+    {
+        "bicubic": Image.Resampling.BICUBIC,
+        "bilinear": Image.Resampling.BILINEAR,
+        "box": Image.Resampling.BOX,
+        "hamming": Image.Resampling.HAMMING,
+        "lanczos": Image.Resampling.LANCZOS,
+        "nearest": Image.Resampling.NEAREST,
+    }
+)
+SLIVER = 16  # a longer image loses its ends before it is resized, or it could fill the RAM
+
+
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """RGB to float32 (3, height, width), the same numbers as torchvision's transforms give."""
+    resized = _resize(image, preprocessing)
+    cropped = resized.crop(_centre(resized.size, preprocessing.crop))
+    pixels = np.asarray(cropped, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
+    mean = np.array(preprocessing.mean, dtype=np.float32).reshape(3, 1, 1)
+    std = np.array(preprocessing.std, dtype=np.float32).reshape(3, 1, 1)
+    return np.ascontiguousarray((pixels - mean) / std)
+
+
+def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    resampling = RESAMPLING[preprocessing.interpolation]
+    if isinstance(preprocessing.resize, tuple):
+        height, width = preprocessing.resize
+        return image.resize((width, height), resampling)
+    ratio = SLIVER * max(1, *(side / preprocessing.resize for side in preprocessing.crop))
+    image = _without_ends(image, ratio)
+    short, long = sorted(image.size)
+    long = int(preprocessing.resize * long / short)
+    upright = image.width <= image.height
+    size = (preprocessing.resize, long) if upright else (long, preprocessing.resize)
+    return image.resize(size, resampling)
+
+
+def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
+    """The middle of a long image, whose sides are then at most 1 to ``ratio``."""
+    short, long = sorted(image.size)
+    excess = long - int(short * ratio)
+    if excess <= 0:
+        return image
+    kept = long - excess - excess % 2  # an even number goes, so that the centre stays
+    width, height = (min(side, kept) for side in image.size)
+    return image.crop(_centre(image.size, (height, width)))
+
+
+def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Pillow's box around the centre; it reaches beyond an image that is smaller."""
+    left, top = (_offset(side, kept) for side, kept in zip(size, reversed(crop), strict=True))
+    height, width = crop
+    return left, top, left + width, top + height
+
+
+def _offset(side: int, kept: int) -> int:
+    return round((side - kept) / 2) if side >= kept else -((kept - side) // 2)

@@ -1,0 +1,60 @@
+"""The names that embedders have."""
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import NamedTuple, cast
+
+from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
+from visual_memory_embedders.images import ImageLimits
+from visual_memory_embedders.lite import LITE_NETWORKS
+from visual_memory_embedders.spec import Embedder
+
+BUILT_IN = tuple(LITE_NETWORKS)
+DEFAULT = "efficientnet-lite0"
+
+
+class Backend(NamedTuple):
+    """Names that begin alike: how they go on, the module that builds them, the extra it needs."""
+
+    form: str
+    module: str
+    extra: str
+
+
+BACKENDS: Mapping[str, Backend] = MappingProxyType(
+    {
+        "onnx": Backend("PATH", "onnx_backend", "cpu"),
+        "open-clip": Backend("NAME/PRETRAINED", "open_clip_backend", "open-clip"),
+        "timm": Backend("NAME[@FILE]", "timm_backend", "timm"),
+    }
+)
+CHOICES = (*BUILT_IN, *(f"{prefix}:{backend.form}" for prefix, backend in BACKENDS.items()))
+
+
+def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> Embedder:
+    """The embedder ``name``; its images run on ``workers``, its graph may be kept in ``cache``.
+
+    Raises UnknownEmbedder, MissingExtra, MissingWeights, WrongWeights, UnsupportedNetwork.
+    """
+    if network := LITE_NETWORKS.get(name):
+        lite = _import(name, "lite_backend", "cpu")
+        return cast(
+            Embedder, lite.build(name, network, cache=cache, workers=workers, limits=limits)
+        )
+    prefix, _, argument = name.partition(":")
+    if prefix not in BACKENDS or not argument:
+        raise UnknownEmbedder(name, CHOICES)
+    _, module, extra = BACKENDS[prefix]
+    backend = _import(name, module, extra)
+    return cast(Embedder, backend.build(argument, workers=workers, limits=limits))
+
+
+def _import(name: str, module: str, extra: str) -> ModuleType:
+    """The backend, imported only now: its libraries are large and may not be installed."""
+    try:
+        return import_module(f"visual_memory_embedders.{module}")
+    except ModuleNotFoundError as problem:
+        raise MissingExtra(name, module=problem.name or module, extra=extra) from None

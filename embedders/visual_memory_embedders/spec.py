@@ -1,0 +1,121 @@
+"""What decides a vector, as data that is stored, compared and sent."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Interpolation = Literal["bicubic", "bilinear", "box", "hamming", "lanczos", "nearest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How an upright RGB image becomes float32 (3, height, width).
+
+    ``resize`` is the new length of the short side, or the (height, width) to squash to; ``crop``
+    is the (height, width) of the centre that is kept, with black where the image is smaller; then
+    each channel is divided by 255, ``mean`` is subtracted and the rest divided by ``std``.
+    """
+
+    resize: int | tuple[int, int]
+    crop: tuple[int, int]
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def from_fields(cls, fields: object) -> "Preprocessing":
+        """Read what ``json.loads`` gave. Raises ValueError that names the field and the wish."""
+        if not isinstance(fields, dict) or fields.keys() != set(cls.__slots__):
+            raise ValueError(f"the fields must be exactly {', '.join(cls.__slots__)}")
+        resize, interpolation = fields["resize"], fields["interpolation"]
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation must be one of {', '.join(get_args(Interpolation))}")
+        std = _channels(fields["std"], "std")
+        if 0.0 in std:
+            raise ValueError("std must not hold 0")
+        return cls(
+            resize=resize if _is_length(resize) else _sides(resize, "resize"),
+            crop=_sides(fields["crop"], "crop"),
+            interpolation=interpolation,
+            mean=_channels(fields["mean"], "mean"),
+            std=std,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """Everything that decides a vector: equal specs give equal vectors.
+
+    ``bit_equal`` says that the vectors have the same bits whatever the batch size and the number
+    of threads.
+    """
+
+    name: str
+    weights_sha256: str
+    dimension: int
+    preprocessing: Preprocessing
+    bit_equal: bool
+
+    def to_json(self) -> str:
+        """One text for one spec: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "EmbedderSpec":
+        """Read what ``to_json`` wrote. Raises ValueError."""
+        match json.loads(text):
+            case {
+                "name": str(name),
+                "weights_sha256": str(weights_sha256),
+                "dimension": int(dimension),
+                "preprocessing": dict(preprocessing),
+                "bit_equal": bool(bit_equal),
+                **others,
+            } if not others:
+                return cls(
+                    name=name,
+                    weights_sha256=weights_sha256,
+                    dimension=dimension,
+                    preprocessing=Preprocessing.from_fields(preprocessing),
+                    bit_equal=bit_equal,
+                )
+        raise ValueError(f"the text is not an embedder's spec: {text[:200]}")
+
+
+class Embedder(Protocol):
+    """A frozen network with its preprocessing."""
+
+    @property
+    def spec(self) -> EmbedderSpec: ...
+
+    def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+        """Encoded images to float32 (n, d), in order; every row's norm is 1 within 1e-6.
+
+        Raises UndecodableImage for the first image that cannot be used.
+        """
+        ...
+
+
+def _is_length(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _sides(value: object, field: str) -> tuple[int, int]:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_length, value)):
+        return cast(tuple[int, int], tuple(value))
+    raise ValueError(f"{field} must be [height, width] in whole pixels")
+
+
+def _channels(value: object, field: str) -> tuple[float, float, float]:
+    if (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and all(type(x) in (int, float) and math.isfinite(x) for x in value)
+    ):
+        return cast(tuple[float, float, float], tuple(map(float, value)))
+    raise ValueError(f"{field} must be three finite numbers, one a channel")

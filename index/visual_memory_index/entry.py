@@ -1,0 +1,51 @@
+"""An entry: one remembered exemplar."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+RANDOM_BITS = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """``vector`` is float32 (d,) of unit length, or None where it was not asked for.
+
+    ``created_at`` is in microseconds since 1970. ``content_sha256`` is the hash of the image, or of
+    the little-endian float32 row, as it was sent.
+    """
+
+    id: str
+    label: str
+    vector: NDArray[np.float32] | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_at: int = 0
+    content_sha256: bytes = b""
+
+
+class IdMaker:
+    """Makes ids that sort by the time they were made (ULID, in lower case), also inside a batch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def make(self) -> str:
+        """26 characters: 48 bits of milliseconds, then 80 random bits counted up within one."""
+        with self._lock:
+            milliseconds = int(self._clock() * 1000)
+            if milliseconds > self._last >> RANDOM_BITS:
+                self._last = milliseconds << RANDOM_BITS | secrets.randbits(RANDOM_BITS - 1)
+            else:
+                self._last += 1
+            number = self._last
+        return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))

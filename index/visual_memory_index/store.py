@@ -1,0 +1,243 @@
+"""The truth of one memory: its entries in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import request as requests
+from visual_memory_index.database import Database, now
+from visual_memory_index.entry import Entry
+from visual_memory_index.errors import CorruptStore
+from visual_memory_index.filter import Filter, to_sql
+from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index.request import Request
+
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a memory is, fixed when it is made. ``embedder`` is its spec as JSON, or None."""
+
+    name: str
+    dimension: int
+    embedder: str | None
+    created_at: int
+
+
+def where(filter: Filter | None) -> tuple[str, list[str | int]]:
+    """A filter as an SQL condition with its parameters."""
+    return to_sql(filter) if filter else ("TRUE", [])
+
+
+class Transaction:
+    """The writes that can be done inside one transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def recall(self, request: Request | None) -> list[str] | None:
+        """The ids that this request was answered with before, or None. Raises RequestReused."""
+        answer: list[str] | None = requests.recall(self._db, request)
+        return answer
+
+    def keep(self, request: Request | None, ids: Sequence[str]) -> None:
+        """Remember what the request is answered with."""
+        requests.keep(self._db, request, ids)
+
+    def check_start(self, request: Request) -> None:
+        """Raises WrongOffset."""
+        requests.check_start(self._db, request)
+
+    def next_revision(self) -> int:
+        """Count this change of the entries."""
+        statement = "UPDATE memory SET revision = revision + 1 RETURNING revision"
+        revision: int = self._db.execute(statement).fetchone()[0]
+        return revision
+
+    def insert(
+        self, keys: Sequence[int], entries: Sequence[Entry], vectors: NDArray[np.float32]
+    ) -> None:
+        """Add ``entries`` with ``vectors`` (b, d); ids and keys must be new."""
+        self._db.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (key, entry.id, entry.label, to_json(entry), entry.created_at, entry.content_sha256)
+                for key, entry in zip(keys, entries, strict=True)
+            ],
+        )
+        self._db.executemany(
+            "INSERT INTO vectors VALUES (?, ?)",
+            [
+                (key, vector.tobytes())
+                for key, vector in zip(keys, vectors.astype("<f4", copy=False), strict=True)
+            ],
+        )
+
+    def delete(self, keys: Iterable[int]) -> None:
+        """Drop these rows; secure_delete overwrites them."""
+        self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+
+    def update(self, key: int, entry: Entry) -> None:
+        """Set label and metadata of one row."""
+        self._db.execute(
+            "UPDATE entries SET label = ?, metadata = ? WHERE key = ?",
+            (entry.label, to_json(entry), key),
+        )
+
+    def entry(self, id: str) -> Entry | None:
+        """One entry without its vector, as this transaction sees it."""
+        return next(read_entries(self._db, "id = ?", [id], limit=1), None)
+
+    def ids(self, filter: Filter) -> list[str]:
+        """The ids that ``filter`` admits, ascending."""
+        return read_ids(self._db, filter)
+
+
+class Store:
+    """Reads, and transactions for the one writer. Raises CorruptStore, DiskFull, NewerStore."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._database = Database(path, MEMORY_STEPS)
+        self.bytes_on_disk = self._database.bytes_on_disk
+        self.close = self._database.close
+
+    @classmethod
+    def create(cls, path: Path, identity: Identity) -> Store:
+        """A new file holding no entry."""
+        store = cls(path)
+        with store._database.transaction() as db:
+            db.execute(
+                "INSERT INTO memory VALUES (?, ?, ?, ?, 0)",
+                (identity.name, identity.dimension, identity.embedder, identity.created_at),
+            )
+        return store
+
+    def identity(self) -> Identity:
+        """Raises CorruptStore where the file holds no memory."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT name, dimension, embedder, created_at FROM memory").fetchone()
+        if row is None:
+            raise CorruptStore(str(self.path), "it holds no memory")
+        return Identity(*row)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, and on disk when it ends. One thread at a time."""
+        with self._database.transaction() as db:
+            yield Transaction(db)
+
+    def rows(
+        self, dimension: int
+    ) -> Iterator[tuple[list[int], list[Entry], NDArray[np.float32], int]]:
+        """All entries, some thousands at a time: keys, entries, vectors (b, d), the revision."""
+        with self._database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            cursor = db.execute(
+                "SELECT key, id, label, vector FROM entries JOIN vectors USING (key) ORDER BY key"
+            )
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                keys, ids, labels, blobs = zip(*rows, strict=True)
+                if any(len(blob) != 4 * dimension for blob in blobs):
+                    raise CorruptStore(str(self.path), "a vector has another length than the rest")
+                vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
+                entries = [Entry(id, label) for id, label in zip(ids, labels, strict=True)]
+                yield list(keys), entries, vectors.astype(np.float32, copy=False), revision
+            yield [], [], np.empty((0, dimension), dtype=np.float32), revision
+
+    def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
+        """The revision read, and the keys that ``filter`` admits there."""
+        condition, parameters = where(filter)
+        with self._database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
+        return revision, np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows))
+
+    def ids(self, filter: Filter) -> list[str]:
+        """The ids that ``filter`` admits, ascending."""
+        with self._database.reading() as db:
+            return read_ids(db, filter)
+
+    def entries(
+        self, *, filter: Filter | None, after: str, limit: int, with_vectors: bool
+    ) -> list[Entry]:
+        """Up to ``limit`` entries with ids beyond ``after``, by id."""
+        condition, parameters = where(filter)
+        with self._database.reading() as db:
+            return list(
+                read_entries(
+                    db,
+                    f"id > ? AND ({condition}) ORDER BY id",
+                    [after, *parameters],
+                    limit=limit,
+                    with_vectors=with_vectors,
+                )
+            )
+
+    def entry(self, id: str, *, with_vector: bool) -> Entry | None:
+        """One entry, or None."""
+        with self._database.reading() as db:
+            return next(read_entries(db, "id = ?", [id], limit=1, with_vectors=with_vector), None)
+
+    def recall(self, request: Request | None) -> list[str] | None:
+        """Like ``Transaction.recall``, without one."""
+        with self._database.reading() as db:
+            return Transaction(db).recall(request)
+
+    def stored_batches(self, request_id: str) -> list[tuple[int, list[str]]]:
+        """Where each stored batch of an import starts, with its ids."""
+        with self._database.reading() as db:
+            return requests.stored_batches(db, request_id)
+
+
+def to_json(entry: Entry) -> str:
+    """An entry's metadata as it is stored."""
+    return json.dumps(dict(entry.metadata), ensure_ascii=False, sort_keys=True)
+
+
+def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
+    """The ids that ``filter`` admits, ascending."""
+    condition, parameters = where(filter)
+    rows = db.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", parameters)
+    return [id for (id,) in rows]
+
+
+def read_entries(
+    db: sqlite3.Connection,
+    condition: str,
+    parameters: Sequence[str | int],
+    *,
+    limit: int,
+    with_vectors: bool = False,
+) -> Iterator[Entry]:
+    """Entries under an SQL condition of ours."""
+    vector = "vector" if with_vectors else "NULL"
+    join = "JOIN vectors USING (key)" if with_vectors else ""
+    rows = db.execute(
+        f"SELECT id, label, metadata, created_at, content_sha256, {vector} "
+        f"FROM entries {join} WHERE {condition} LIMIT ?",
+        (*parameters, limit),
+    )
+    for id, label, metadata, created_at, content_sha256, blob in rows:
+        yield Entry(
+            id=id,
+            label=label,
+            vector=np.frombuffer(blob, "<f4") if with_vectors else None,
+            metadata=json.loads(metadata),
+            created_at=created_at,
+            content_sha256=content_sha256,
+        )
+
+
+def new_identity(name: str, dimension: int, embedder: str | None) -> Identity:
+    """An identity made now."""
+    return Identity(name, dimension, embedder, now())

@@ -1,0 +1,1 @@
+"""The gRPC service over a folder of memories, and the command line."""

@@ -1,0 +1,66 @@
+"""The read path: images become vectors, vectors find neighbours, neighbours vote."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import (
+    Decision,
+    EmptyMemory,
+    Filter,
+    Neighbors,
+    Query,
+    Voting,
+    decide,
+)
+from visual_memory_service.memories import OpenMemory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """Images still encoded, or unit vectors float32 (n, d), and who may answer."""
+
+    queries: Sequence[bytes] | NDArray[np.float32]
+    k: int
+    filter: Filter | None
+    exclude_ids: Sequence[str]
+
+
+async def classify(question: Question, voting: Voting, memory: OpenMemory) -> list[Decision]:
+    """Decide every query by the vote of its nearest entries, in order."""
+    neighbors = await search(question, memory)
+    if len(neighbors.ids) == 1:
+        return decide(neighbors, voting)
+    return await asyncio.to_thread(decide, neighbors, voting)
+
+
+async def search(question: Question, memory: OpenMemory) -> Neighbors:
+    """The nearest entries of every query, in order. Raises EmptyMemory, WrongDimension."""
+    if not memory.memory.count:
+        name = memory.memory.identity.name
+        raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
+    vectors = (
+        question.queries
+        if isinstance(question.queries, np.ndarray)
+        else await embed(question.queries, memory)
+    )
+    memory.memory.check_dimension(vectors)
+    neighbors = await memory.searches.nearest(
+        Query(vectors, question.k, question.filter, question.exclude_ids)
+    )
+    if not neighbors.ids.shape[1]:
+        raise EmptyMemory(
+            "No entry is left to ask: the filter and exclude_ids admit none of this memory."
+        )
+    return neighbors
+
+
+async def embed(images: Sequence[bytes], memory: OpenMemory) -> NDArray[np.float32]:
+    """Unit vectors float32 (n, d) of encoded images. Raises NoEmbedder, UndecodableImage."""
+    embedder = await asyncio.to_thread(memory.embedder)
+    return await asyncio.to_thread(embedder.embed, images)

@@ -1,0 +1,75 @@
+"""How a server is set up: flags over a TOML file over defaults, as one frozen record."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+MEBIBYTE = 1 << 20
+
+
+class BadSetting(Exception):
+    """A setting that cannot be used; the message says which, and what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a server is told at its start; the names are those of the TOML file."""
+
+    data: Path
+    listen: str = "127.0.0.1:50051"
+    allow_embedder: tuple[str, ...] = ()
+    threads: int = os.cpu_count() or 1
+    message_bytes_max: int = 64 * MEBIBYTE
+    image_bytes_max: int = 32 * MEBIBYTE
+    image_pixels_max: int = 64_000_000
+    items_max: int = 10_000
+    calls_max: int = 512
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "image_bytes_max", "image_pixels_max", "items_max", "calls_max"):
+            if getattr(self, name) < 1:
+                raise BadSetting(f"{name} must be at least 1.")
+        if self.message_bytes_max < MEBIBYTE:
+            raise BadSetting(f"message_bytes_max must be at least {MEBIBYTE}.")
+        if self.drain_seconds < 0:
+            raise BadSetting("drain_seconds must not be negative.")
+
+
+def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
+    """Read ``file`` and lay the flags that were given over it. Raises BadSetting."""
+    values = {**(read(file) if file else {}), **flags}
+    if "data" not in values:
+        raise BadSetting("No data folder was given; use --data DIR, or data in the file.")
+    values["data"] = Path(values["data"])
+    values["allow_embedder"] = tuple(values.get("allow_embedder", ()))
+    return Settings(**values)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The settings of a TOML file, with their types checked. Raises BadSetting."""
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadSetting(f"There is no configuration file {file}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{file} is not TOML: {error}.") from None
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "data": str,
+        "listen": str,
+        "allow_embedder": list,
+        "drain_seconds": (int, float),
+    }
+    known = {field.name for field in fields(Settings)}
+    for name, value in values.items():
+        if name not in known:
+            raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(known))}.')
+        kind = kinds.get(name, int)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise BadSetting(f"{file}: {name} has the wrong type.")
+    return values

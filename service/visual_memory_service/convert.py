@@ -1,0 +1,491 @@
+"""Messages to core types and back: the only place in the service that reads or writes fields."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import numpy as np
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_embedders import EmbedderSpec
+from visual_memory_index import (
+    VOTINGS,
+    Decision,
+    Entry,
+    Filter,
+    MemoryInfo,
+    Neighbors,
+    Request,
+    Voting,
+    bad_rows,
+    parse,
+    unit_rows,
+)
+from visual_memory_service.classify import Question
+from visual_memory_service.config import Settings
+from visual_memory_service.errors import BadField
+from visual_memory_service.forget import Deletion, Purge
+from visual_memory_service.remember import Batch, Change
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+TEXT_BYTES_MAX = 256
+METADATA_BYTES_MAX = 16_384
+DIMENSION_MAX = 16_384
+K = 50
+VOTING = "rank"
+ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
+MEMORIES_PAGE, MEMORIES_PAGE_MAX = 100, 1000
+SAMPLE_MAX = 100
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Page: TypeAlias = tuple[Filter | None, str, int, bool]
+
+
+# Requests: to_x
+
+
+def to_name(name: str, path: str) -> str:
+    """A memory's name. Raises BadField."""
+    if not NAME.fullmatch(name):
+        raise BadField(
+            path,
+            "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit, "
+            f"but is {name[:80]!r}",
+        )
+    return name
+
+
+def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None]:
+    """The embedder's name or the dimension. Raises BadField."""
+    content = request.WhichOneof("content")
+    if content is None:
+        raise BadField("embedder", "or dimension must be given")
+    if content == "embedder":
+        return to_text(request.embedder, "embedder"), None
+    if not 1 <= request.dimension <= DIMENSION_MAX:
+        raise BadField("dimension", f"must be 1 to {DIMENSION_MAX}, but is {request.dimension}")
+    return None, request.dimension
+
+
+def to_request(message: Message, request_id: str, start: int = 0) -> Request | None:
+    """The request_id with a hash of the message, or None. Raises BadField."""
+    if not request_id:
+        return None
+    content = message.DESCRIPTOR.name.encode() + message.SerializeToString(deterministic=True)
+    return Request(to_text(request_id, "request_id"), hashlib.sha256(content).digest(), start)
+
+
+def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
+    """Raises BadField."""
+    again = to_request(request, request.request_id)
+    return to_batch(request.batch, again, request.replace_existing, settings)
+
+
+def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
+    """The first message of an import. Raises BadField."""
+    if request.WhichOneof("step") != "start":
+        raise BadField("start", "must be in the first message of an import")
+    to_text(request.start.request_id, "start.request_id")
+    return request.start
+
+
+def to_import_batch(
+    request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings
+) -> Batch:
+    """A later message of an import. Raises BadField."""
+    if request.WhichOneof("step") != "batch":
+        raise BadField("batch", "must be in every message of an import but the first")
+    step = request.batch
+    if step.offset < 0:
+        raise BadField("offset", f"must not be negative, but is {step.offset}")
+    again = to_request(step, start.request_id, step.offset)
+    return to_batch(step.batch, again, start.replace_existing, settings)
+
+
+def to_batch(
+    batch: pb.EntryBatch, request: Request | None, replace_existing: bool, settings: Settings
+) -> Batch:
+    """Raises BadField with the path of the entry, image or row at fault."""
+    if not batch.entries:
+        raise BadField("entries", "must not be empty")
+    to_count(len(batch.entries), "entries", settings)
+    content = to_content(batch, settings)
+    if len(content) != len(batch.entries):
+        raise BadField(
+            batch.WhichOneof("content") or "images",
+            f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}",
+        )
+    hashes = (
+        to_hashes(batch.vectors)
+        if batch.WhichOneof("content") == "vectors"
+        else [hashlib.sha256(image).digest() for image in batch.images.data]
+    )
+    seen: set[str] = set()
+    entries = []
+    for number, (entry, content_sha256) in enumerate(zip(batch.entries, hashes, strict=True)):
+        path = f"entries[{number}]"
+        if entry.id:
+            to_text(entry.id, f"{path}.id")
+            if entry.id in seen:
+                raise BadField(f"{path}.id", f"comes twice in this batch: {entry.id}")
+            seen.add(entry.id)
+        entries.append(
+            Entry(
+                id=entry.id,
+                label=to_text(entry.label, f"{path}.label"),
+                metadata=to_metadata(entry, path),
+                content_sha256=content_sha256,
+            )
+        )
+    return Batch(entries, content, request, replace_existing)
+
+
+def to_content(
+    message: pb.EntryBatch | pb.ClassifyRequest | pb.SearchRequest, settings: Settings
+) -> Sequence[bytes] | NDArray[np.float32]:
+    """The images, or the rows at unit length. Raises BadField."""
+    if message.HasField("vectors"):
+        path = "entries" if isinstance(message, pb.EntryBatch) else "vectors"
+        return to_vectors(message.vectors, path, settings)
+    if message.HasField("images"):
+        return to_images(message.images, settings)
+    raise BadField("images", "or vectors must be given")
+
+
+def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
+    """Raises BadField."""
+    if not images.data:
+        raise BadField("images", "must not be empty")
+    to_count(len(images.data), "images", settings)
+    return images.data
+
+
+def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDArray[np.float32]:
+    """Packed rows as float32 (n, d) of unit length. Raises BadField."""
+    if vectors.rows < 1 or not vectors.data or len(vectors.data) % (4 * vectors.rows):
+        raise BadField(
+            "vectors.rows",
+            f"must divide the data into rows of float32, but {vectors.rows} rows do not divide "
+            f"{len(vectors.data)} bytes",
+        )
+    to_count(vectors.rows, "vectors.rows", settings)
+    rows = np.frombuffer(vectors.data, "<f4").reshape(vectors.rows, -1)
+    units = unit_rows(rows.astype(np.float32, copy=False))
+    bad = bad_rows(units)
+    if bad.size:
+        field = f"entries[{bad[0]}].vector" if path == "entries" else f"vectors[{bad[0]}]"
+        raise BadField(field, "must be finite and not zero")
+    return units
+
+
+def to_hashes(vectors: entry_pb2.Vectors) -> list[bytes]:
+    """SHA-256 of each row as it was sent."""
+    width = len(vectors.data) // vectors.rows
+    rows = range(0, len(vectors.data), width)
+    return [hashlib.sha256(vectors.data[at : at + width]).digest() for at in rows]
+
+
+def to_count(count: int, path: str, settings: Settings) -> None:
+    """Raises BadField where one message holds too many items."""
+    if count > settings.items_max:
+        raise BadField(
+            path, f"are {count}, but one message takes {settings.items_max}; send several"
+        )
+
+
+def to_text(text: str, path: str) -> str:
+    """An id, a label or a name: 1 to 256 bytes. Raises BadField."""
+    size = len(text.encode())
+    if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
+        raise BadField(
+            path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}"
+        )
+    return text
+
+
+def to_metadata(entry: entry_pb2.Entry, path: str) -> dict[str, str]:
+    """Raises BadField."""
+    metadata = dict(entry.metadata)
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if size > METADATA_BYTES_MAX:
+        raise BadField(
+            f"{path}.metadata", f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}"
+        )
+    for key, value in metadata.items():
+        to_text(key, f"{path}.metadata key")
+        if "\0" in value:
+            raise BadField(f"{path}.metadata[{key!r}]", "must not hold NUL")
+    return metadata
+
+
+def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
+    """Raises BadField, BadFilter."""
+    k = request.k if request.HasField("k") else K
+    if k < 1:
+        raise BadField("k", f"must be at least 1, but is {k}")
+    return Question(
+        queries=to_content(request, settings),
+        k=k,
+        filter=parse(request.filter),
+        exclude_ids=request.exclude_ids,
+    )
+
+
+def to_voting(request: pb.ClassifyRequest) -> Voting:
+    """Raises BadField."""
+    name = request.voting or VOTING
+    if name not in VOTINGS:
+        raise BadField("voting", f"must be one of {', '.join(VOTINGS)}, but is {name[:80]!r}")
+    return VOTINGS[name]
+
+
+def to_shown(request: pb.ClassifyRequest) -> int | None:
+    """How many neighbours a decision carries, None for all. Raises BadField."""
+    if not request.HasField("neighbors"):
+        return None
+    if request.neighbors < 0:
+        raise BadField("neighbors", f"must not be negative, but is {request.neighbors}")
+    return request.neighbors
+
+
+def to_page(request: pb.ListEntriesRequest) -> Page:
+    """Filter, last id, size and whether with vectors. Raises BadField, BadFilter."""
+    if not 0 <= request.page_size <= ENTRIES_PAGE_MAX:
+        raise BadField("page_size", f"must be 0 to {ENTRIES_PAGE_MAX}, but is {request.page_size}")
+    return (
+        parse(request.filter),
+        to_token(request.page_token, request.filter),
+        request.page_size or ENTRIES_PAGE,
+        request.include_vectors,
+    )
+
+
+def to_memories_page(request: pb.ListMemoriesRequest) -> tuple[str, int]:
+    """Last name and size. Raises BadField."""
+    if not 0 <= request.page_size <= MEMORIES_PAGE_MAX:
+        raise BadField("page_size", f"must be 0 to {MEMORIES_PAGE_MAX}, but is {request.page_size}")
+    return to_token(request.page_token, ""), request.page_size or MEMORIES_PAGE
+
+
+def to_token(token: str, filter: str) -> str:
+    """The last id or name of the page before. Raises BadField."""
+    if not token:
+        return ""
+    try:
+        sealed, last = base64.urlsafe_b64decode(token.encode()).decode().split("\0", 1)
+    except ValueError:
+        raise BadField("page_token", "must be one that this call answered with") from None
+    if sealed != seal(filter):
+        raise BadField("page_token", "belongs to another filter; begin again without one")
+    return last
+
+
+def to_change(request: pb.UpdateEntryRequest) -> Change:
+    """Raises BadField."""
+    entry, paths = request.entry, list(request.update_mask.paths)
+    if not paths:
+        paths = [name for name in ("label", "metadata") if getattr(entry, name)]
+    if not paths:
+        raise BadField("update_mask", "must name label or metadata")
+    for path in paths:
+        if path not in ("label", "metadata"):
+            raise BadField("update_mask", f'may name label and metadata, but names "{path}"')
+    return Change(
+        id=to_text(entry.id, "entry.id"),
+        label=to_text(entry.label, "entry.label") if "label" in paths else None,
+        metadata=to_metadata(entry, "entry") if "metadata" in paths else None,
+        request=to_request(request, request.request_id),
+    )
+
+
+def to_deletion(request: pb.DeleteEntriesRequest) -> Deletion:
+    """Raises BadField."""
+    if not request.ids:
+        raise BadField("ids", "must not be empty")
+    for number, id in enumerate(request.ids):
+        to_text(id, f"ids[{number}]")
+    return Deletion(
+        list(request.ids), request.allow_missing, to_request(request, request.request_id)
+    )
+
+
+def to_purge(request: pb.PurgeEntriesRequest) -> Purge:
+    """Raises BadField, BadFilter."""
+    filter = parse(request.filter)
+    if filter is None:
+        raise BadField("filter", "must not be empty; to forget everything, delete the memory")
+    return Purge(filter, request.apply, to_request(request, request.request_id))
+
+
+# Answers: from_x
+
+
+def from_settings(
+    version: str, settings: Settings, embedders: Sequence[str]
+) -> pb.GetServerInfoResponse:
+    """What a client may know of this server."""
+    limits = pb.Limits(
+        message_bytes=settings.message_bytes_max,
+        image_bytes=settings.image_bytes_max,
+        image_pixels=settings.image_pixels_max,
+        items=settings.items_max,
+    )
+    return pb.GetServerInfoResponse(version=version, limits=limits, embedders=embedders)
+
+
+def from_info(info: MemoryInfo) -> memory_pb2.Memory:
+    """A memory as it stands."""
+    return memory_pb2.Memory(
+        name=info.identity.name,
+        dimension=info.identity.dimension,
+        embedder=from_spec(info.identity.embedder),
+        create_time=from_time(info.identity.created_at),
+        count=info.count,
+        labels=[
+            memory_pb2.LabelCount(label=label, count=count)
+            for label, count in info.label_counts.items()
+        ],
+        disk_bytes=info.bytes_on_disk,
+    )
+
+
+def from_memories(infos: Sequence[MemoryInfo], last: str) -> pb.ListMemoriesResponse:
+    """One page; ``last`` is the name to go on after, empty at the end."""
+    return pb.ListMemoriesResponse(
+        memories=[from_info(info) for info in infos], next_page_token=from_token(last, "")
+    )
+
+
+def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
+    """A spec as it is stored."""
+    if text is None:
+        return None
+    spec = EmbedderSpec.from_json(text)
+    return memory_pb2.EmbedderSpec(
+        name=spec.name,
+        weights_sha256=spec.weights_sha256,
+        dimension=spec.dimension,
+        preprocessing=json.dumps(asdict(spec.preprocessing), sort_keys=True),
+        bit_equal=spec.bit_equal,
+    )
+
+
+def from_ids(ids: Sequence[str]) -> pb.InsertEntriesResponse:
+    """The ids of a batch, in order."""
+    return pb.InsertEntriesResponse(ids=ids)
+
+
+def from_stored(offset: int, ids: Sequence[str]) -> pb.ImportEntriesResponse:
+    """That a batch of an import is on disk."""
+    return pb.ImportEntriesResponse(offset=offset, ids=ids)
+
+
+def from_entry(entry: Entry) -> entry_pb2.Entry:
+    """An entry with the parts that were read."""
+    return entry_pb2.Entry(
+        id=entry.id,
+        label=entry.label,
+        metadata=entry.metadata,
+        create_time=from_time(entry.created_at),
+        content_sha256=entry.content_sha256,
+        vector=b"" if entry.vector is None else entry.vector.astype("<f4").tobytes(),
+    )
+
+
+def from_entries(entries: Sequence[Entry], last: str, filter: str) -> pb.ListEntriesResponse:
+    """One page; ``last`` is the id to go on after, empty at the end."""
+    return pb.ListEntriesResponse(
+        entries=[from_entry(entry) for entry in entries], next_page_token=from_token(last, filter)
+    )
+
+
+def from_deleted(ids: Sequence[str]) -> pb.DeleteEntriesResponse:
+    """How many were there."""
+    return pb.DeleteEntriesResponse(deleted_count=len(ids))
+
+
+def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
+    """How many, and some of them."""
+    return pb.PurgeEntriesResponse(
+        purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
+    )
+
+
+def from_decisions(decisions: Sequence[Decision], shown: int | None) -> pb.ClassifyResponse:
+    """Decisions with the first ``shown`` neighbours, None for all."""
+    return pb.ClassifyResponse(
+        decisions=[
+            decision_pb2.Decision(
+                label=decision.label,
+                confidence=decision.confidence,
+                scores=[
+                    decision_pb2.LabelScore(label=label, score=score)
+                    for label, score in decision.scores.items()
+                ],
+                neighbors=[
+                    decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=weight)
+                    for id, label, distance, weight in zip(
+                        decision.ids[:shown],
+                        decision.labels[:shown],
+                        decision.distances[:shown].tolist(),
+                        decision.weights[:shown].tolist(),
+                        strict=True,
+                    )
+                ],
+            )
+            for decision in decisions
+        ]
+    )
+
+
+def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
+    """The neighbours of each query."""
+    return pb.SearchResponse(
+        results=[
+            decision_pb2.Neighbors(
+                neighbors=[
+                    decision_pb2.Neighbor(id=id, label=label, distance=distance)
+                    for id, label, distance in zip(ids, labels, distances.tolist(), strict=True)
+                ]
+            )
+            for ids, labels, distances in zip(
+                neighbors.ids, neighbors.labels, neighbors.distances, strict=True
+            )
+        ]
+    )
+
+
+def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
+    """Rows (n, d), packed."""
+    data = vectors.astype("<f4").tobytes()
+    return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
+
+
+def from_time(microseconds: int) -> Timestamp:
+    """Microseconds since 1970."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(EPOCH + timedelta(microseconds=microseconds))
+    return timestamp
+
+
+def from_token(last: str, filter: str) -> str:
+    """A page token that only fits the same filter."""
+    if not last:
+        return ""
+    return base64.urlsafe_b64encode(f"{seal(filter)}\0{last}".encode()).decode()
+
+
+def seal(filter: str) -> str:
+    """What ties a page token to its filter."""
+    return hashlib.sha256(filter.encode()).hexdigest()[:16]

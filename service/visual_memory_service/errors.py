@@ -1,0 +1,50 @@
+"""What the service itself refuses, in its own words; no status codes here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RequestRefusal(Exception):
+    """A request that cannot be met; nothing was changed."""
+
+
+class BadField(RequestRefusal):
+    """A field that holds what it may not: its path, and what it must be."""
+
+    def __init__(self, path: str, wish: str) -> None:
+        super().__init__(f"{path} {wish}.")
+        self.path, self.wish = path, wish
+
+
+class TooLarge(RequestRefusal):
+    """A message beyond the limit."""
+
+    def __init__(self, got: int, most: int) -> None:
+        super().__init__(
+            f"The message has {got} bytes, but at most {most} are read; split the batch into "
+            "several messages, or use ImportEntries with a smaller batch in each."
+        )
+        self.got, self.most = got, most
+
+
+class NoEmbedder(RequestRefusal):
+    """Images for a memory that takes vectors only."""
+
+    def __init__(self, memory: str) -> None:
+        super().__init__(
+            f'The memory "{memory}" was made with a dimension, without an embedder; send vectors, '
+            "or create a memory with an embedder."
+        )
+        self.memory = memory
+
+
+class EmbedderNotAllowed(RequestRefusal):
+    """An embedder that this server's configuration does not name."""
+
+    def __init__(self, name: str, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f'This server does not build the embedder "{name}"; it builds {", ".join(allowed)}. '
+            "Whoever runs it can add one with --allow-embedder PATTERN."
+        )
+        self.name = name

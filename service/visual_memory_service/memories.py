@@ -1,0 +1,170 @@
+"""The open memories by name, each with its searches and its embedder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import structlog
+
+from visual_memory_embedders import (
+    BUILT_IN,
+    Embedder,
+    EmbedderSpec,
+    ImageLimits,
+    WrongEmbedder,
+    build,
+)
+from visual_memory_index import (
+    Catalog,
+    Memory,
+    MemoryRefusal,
+    Request,
+    UnknownMemory,
+    tune,
+)
+from visual_memory_service.config import Settings
+from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
+from visual_memory_service.searches import Searches
+
+log = structlog.get_logger()
+
+
+class Embedders:
+    """Embedders by name, each built when it is first needed. They share one pool of threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.allowed = (*BUILT_IN, *settings.allow_embedder)
+        self._cache = settings.data / "cache"
+        self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
+        self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="embed")
+        self._building = threading.Lock()
+        self._built: dict[str, Embedder] = {}
+
+    def get(self, name: str) -> Embedder:
+        """Raises EmbedderNotAllowed and what building it refuses."""
+        if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
+            raise EmbedderNotAllowed(name, self.allowed)
+        with self._building:
+            if name not in self._built:
+                self._built[name] = build(
+                    name, cache=self._cache, workers=self._workers, limits=self._limits
+                )
+                log.info("embedder built", embedder=name)
+            return self._built[name]
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._workers.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMemory:
+    """A memory that is served; ``spec`` is None where it takes vectors only."""
+
+    memory: Memory
+    searches: Searches
+    spec: EmbedderSpec | None
+    embedders: Embedders
+
+    def embedder(self) -> Embedder:
+        """The embedder it was made with. Raises NoEmbedder, WrongEmbedder."""
+        if self.spec is None:
+            raise NoEmbedder(self.memory.identity.name)
+        embedder = self.embedders.get(self.spec.name)
+        if embedder.spec != self.spec:
+            raise WrongEmbedder(self.spec, embedder.spec)
+        return embedder
+
+
+class Memories:
+    """Opens all memories at the start; one that is damaged is named and refused, others serve.
+
+    ``changed`` is told the name of each memory that begins or ends to serve.
+    """
+
+    def __init__(self, settings: Settings, changed: Callable[[str, bool], None]) -> None:
+        tune(settings.threads)
+        self.embedders = Embedders(settings)
+        self._changed = changed
+        self._editing = threading.Lock()
+        self._open: dict[str, OpenMemory] = {}
+        self._damaged: dict[str, MemoryRefusal] = {}
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self._catalog = Catalog(settings.data)
+        for name in self._catalog.names():
+            try:
+                self._serve(name, self._catalog.open(name))
+            except MemoryRefusal as refusal:
+                self._damaged[name] = refusal
+                self._changed(name, False)
+                log.error("memory not opened", memory=name, reason=str(refusal))
+
+    def names(self) -> list[str]:
+        """All memories, also the damaged, sorted."""
+        return sorted([*self._open, *self._damaged])
+
+    def get(self, name: str) -> OpenMemory:
+        """Raises UnknownMemory, or what kept the memory from being opened."""
+        if name in self._damaged:
+            raise self._damaged[name]
+        try:
+            return self._open[name]
+        except KeyError:
+            raise UnknownMemory(name) from None
+
+    def create(
+        self, name: str, *, embedder: str | None, dimension: int | None, request: Request | None
+    ) -> OpenMemory:
+        """Make a memory, by embedder or by dimension.
+
+        Raises MemoryExists, RequestReused, DiskFull and what building the embedder refuses.
+        """
+        spec = self.embedders.get(embedder).spec if embedder is not None else None
+        with self._editing:
+            memory = self._catalog.create(
+                name,
+                dimension=spec.dimension if spec else dimension or 0,
+                embedder=spec.to_json() if spec else None,
+                request=request,
+            )
+            if memory is not None:
+                self._serve(name, memory)
+                log.info("memory created", memory=name)
+            elif name not in self._open:
+                raise UnknownMemory(name)
+        return self.get(name)
+
+    def drop(self, name: str, *, request: Request | None) -> None:
+        """Forget a memory with all it holds, damaged or not. Raises UnknownMemory."""
+        with self._editing:
+            if self._catalog.was_dropped(request):
+                return
+            if name not in self._damaged:
+                self.get(name).memory.close()
+            self._catalog.drop(name, request=request)
+            self._open.pop(name, None)
+            self._damaged.pop(name, None)
+            self._changed(name, False)
+            log.info("memory dropped", memory=name)
+
+    def close(self) -> None:
+        """Close every memory and let go of the folder."""
+        with self._editing:
+            for served in self._open.values():
+                served.memory.close()
+            self._catalog.close()
+        self.embedders.close()
+
+    def _serve(self, name: str, memory: Memory) -> None:
+        spec = memory.identity.embedder
+        self._open[name] = OpenMemory(
+            memory,
+            Searches(memory),
+            EmbedderSpec.from_json(spec) if spec else None,
+            self.embedders,
+        )
+        self._changed(name, True)

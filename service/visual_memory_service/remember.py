@@ -1,0 +1,55 @@
+"""The write path: images become vectors, entries reach the disk, and only then the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import Entry, Request
+from visual_memory_service.memories import OpenMemory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Entries without vectors beside their content: images still encoded, or unit rows (b, d)."""
+
+    entries: Sequence[Entry]
+    content: Sequence[bytes] | NDArray[np.float32]
+    request: Request | None
+    replace_existing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an update sets; None leaves it as it is."""
+
+    id: str
+    label: str | None
+    metadata: Mapping[str, str] | None
+    request: Request | None
+
+
+def insert(batch: Batch, memory: OpenMemory, *, importing: bool = False) -> list[str]:
+    """Remember a batch, all of it or nothing; the ids, in order."""
+    answered = memory.memory.recall(batch.request)
+    if answered is not None:
+        return answered
+    content = batch.content
+    vectors = content if isinstance(content, np.ndarray) else memory.embedder().embed(content)
+    return memory.memory.insert(
+        batch.entries,
+        vectors,
+        request=batch.request,
+        replace_existing=batch.replace_existing,
+        importing=importing,
+    )
+
+
+def update(change: Change, memory: OpenMemory) -> Entry:
+    """Set label, metadata or both of one entry."""
+    return memory.memory.update(
+        change.id, label=change.label, metadata=change.metadata, request=change.request
+    )

@@ -1,0 +1,104 @@
+"""A running server: its calls, health and reflection, from the first line until it has drained."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from visual_memory.v1 import service_pb2, service_pb2_grpc
+from visual_memory_service.config import BadSetting, Settings
+from visual_memory_service.interceptors import Guard
+from visual_memory_service.memories import Memories
+from visual_memory_service.servicer import Servicer
+
+SERVICE = service_pb2.DESCRIPTOR.services_by_name["VisualMemory"].full_name
+BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
+log = structlog.get_logger()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish the calls under way.
+
+    Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting and what opening refuses.
+    """
+    asyncio.run(run(settings))
+
+
+async def run(settings: Settings) -> None:
+    """See ``serve``."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(BLOCKED_THREADS, thread_name_prefix="call"))
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+    states = health.aio.HealthServicer()
+    serving: set[asyncio.Task[None]] = set()
+
+    def say(memory: str, serves: bool) -> None:
+        state = health_pb2.HealthCheckResponse.SERVING
+        if not serves:
+            state = health_pb2.HealthCheckResponse.NOT_SERVING
+        task = loop.create_task(states.set(f"memories/{memory}", state))
+        serving.add(task)
+        task.add_done_callback(serving.discard)
+
+    def changed(memory: str, serves: bool) -> None:
+        loop.call_soon_threadsafe(say, memory, serves)
+
+    memories = await asyncio.to_thread(Memories, settings, changed)
+    try:
+        server = build(settings, memories, states)
+        address = bind(server, settings.listen)
+        await server.start()
+        for name in ("", SERVICE):
+            await states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        print(f"listening on {address}", flush=True)
+        log.info("serving", address=address, data=str(settings.data), memories=memories.names())
+        await stopping.wait()
+        log.info("draining", seconds=settings.drain_seconds)
+        await states.enter_graceful_shutdown()
+        await server.stop(settings.drain_seconds)
+    finally:
+        await asyncio.to_thread(memories.close)
+    log.info("stopped")
+
+
+def build(settings: Settings, memories: Memories, states: health.aio.HealthServicer) -> Any:
+    """The gRPC server with all its services."""
+    server = grpc.aio.server(
+        interceptors=[Guard(settings.message_bytes_max)],
+        maximum_concurrent_rpcs=settings.calls_max,
+        options=[
+            # Twice the limit reaches the interceptor, whose sentence says how to split.
+            ("grpc.max_receive_message_length", 2 * settings.message_bytes_max),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    service_pb2_grpc.add_VisualMemoryServicer_to_server(Servicer(memories, settings), server)
+    health_pb2_grpc.add_HealthServicer_to_server(states, server)
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    return server
+
+
+def bind(server: Any, listen: str) -> str:
+    """The address that is served; port 0 becomes a free one. Raises BadSetting."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')
+    try:
+        bound = server.add_insecure_port(listen)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise BadSetting(f"{listen} cannot be listened on; is another program using that port?")
+    return f"{host}:{bound}"

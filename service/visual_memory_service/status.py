@@ -1,0 +1,114 @@
+"""The table from refusals to gRPC statuses with details: the one place where both meet."""
+
+from __future__ import annotations
+
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+
+from visual_memory_embedders import (
+    EmbeddingRefusal,
+    MissingExtra,
+    MissingWeights,
+    UndecodableImage,
+    UnknownEmbedder,
+    UnsupportedNetwork,
+    WrongEmbedder,
+    WrongWeights,
+)
+from visual_memory_index import (
+    BadFilter,
+    CorruptStore,
+    DiskFull,
+    EmptyMemory,
+    EntriesExist,
+    FolderInUse,
+    MemoryClosed,
+    MemoryExists,
+    MemoryRefusal,
+    NewerStore,
+    RequestReused,
+    UnknownEntries,
+    UnknownMemory,
+    WrongDimension,
+    WrongOffset,
+)
+from visual_memory_service.errors import (
+    BadField,
+    EmbedderNotAllowed,
+    NoEmbedder,
+    RequestRefusal,
+    TooLarge,
+)
+
+DOMAIN = "visual-memory"
+REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal)
+CODES: dict[type[Exception], StatusCode] = {
+    BadField: StatusCode.INVALID_ARGUMENT,
+    BadFilter: StatusCode.INVALID_ARGUMENT,
+    CorruptStore: StatusCode.DATA_LOSS,
+    DiskFull: StatusCode.RESOURCE_EXHAUSTED,
+    EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
+    EmptyMemory: StatusCode.FAILED_PRECONDITION,
+    EntriesExist: StatusCode.ALREADY_EXISTS,
+    FolderInUse: StatusCode.FAILED_PRECONDITION,
+    MemoryClosed: StatusCode.UNAVAILABLE,
+    MemoryExists: StatusCode.ALREADY_EXISTS,
+    MissingExtra: StatusCode.FAILED_PRECONDITION,
+    MissingWeights: StatusCode.FAILED_PRECONDITION,
+    NewerStore: StatusCode.FAILED_PRECONDITION,
+    NoEmbedder: StatusCode.FAILED_PRECONDITION,
+    RequestReused: StatusCode.INVALID_ARGUMENT,
+    TooLarge: StatusCode.INVALID_ARGUMENT,
+    UndecodableImage: StatusCode.INVALID_ARGUMENT,
+    UnknownEmbedder: StatusCode.NOT_FOUND,
+    UnknownEntries: StatusCode.NOT_FOUND,
+    UnknownMemory: StatusCode.NOT_FOUND,
+    UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
+    WrongDimension: StatusCode.INVALID_ARGUMENT,
+    WrongEmbedder: StatusCode.FAILED_PRECONDITION,
+    WrongOffset: StatusCode.INVALID_ARGUMENT,
+    WrongWeights: StatusCode.FAILED_PRECONDITION,
+}
+
+
+def answer(refusal: Exception) -> status_pb2.Status:
+    """A refusal as google.rpc.Status with ErrorInfo and, where a field is at fault, BadRequest."""
+    name = type(refusal).__name__
+    reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
+    details: list[any_pb2.Any] = []
+    for detail in (
+        error_details_pb2.ErrorInfo(reason=reason.strip("_").upper(), domain=DOMAIN),
+        violation(refusal),
+    ):
+        if detail is not None:
+            packed = any_pb2.Any()
+            packed.Pack(detail)
+            details.append(packed)
+    code: int = CODES[type(refusal)].value[0]
+    return status_pb2.Status(code=code, message=str(refusal), details=details)
+
+
+def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
+    """Which field of the request a refusal is about."""
+    match refusal:
+        case BadField(path=path, wish=wish):
+            field, description = path, wish
+        case BadFilter():
+            field, description = "filter", str(refusal)
+        case UndecodableImage(position=position):
+            field, description = f"images[{position}]", str(refusal)
+        case WrongDimension():
+            field, description = "vectors", str(refusal)
+        case WrongOffset():
+            field, description = "offset", str(refusal)
+        case RequestReused():
+            field, description = "request_id", str(refusal)
+        case EmbedderNotAllowed():
+            field, description = "embedder", str(refusal)
+        case _:
+            return None
+    FieldViolation = error_details_pb2.BadRequest.FieldViolation
+    return error_details_pb2.BadRequest(
+        field_violations=[FieldViolation(field=field, description=description)]
+    )

@@ -1,0 +1,120 @@
+"""Images go through the workers in order, few at a time, and the first bad one is named."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import count
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from visual_memory_embedders import (
+    EmbedderSpec,
+    ImageLimits,
+    Preprocessing,
+    UndecodableImage,
+    UnsupportedNetwork,
+)
+from visual_memory_embedders.pipeline import IN_FLIGHT, Network, NetworkEmbedder, dimension_of
+
+PREPROCESSING = Preprocessing(1, (1, 1), "nearest", (0, 0, 0), (1, 1, 1))
+SPEC = EmbedderSpec("fake", "aa", 3, PREPROCESSING, bit_equal=True)
+
+
+def colour(value: int) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (2, 2), (255, value, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def embedder(network: Network, workers: ThreadPoolExecutor) -> NetworkEmbedder:
+    return NetworkEmbedder(SPEC, network, workers, ImageLimits())
+
+
+def mirror(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    return tensor.reshape(1, 3)
+
+
+def test_rows_keep_the_order_of_the_images(workers: ThreadPoolExecutor) -> None:
+    values = np.random.default_rng(0).integers(0, 256, 3 * IN_FLIGHT)
+
+    vectors = embedder(mirror, workers).embed([colour(value) for value in values])
+
+    assert np.rint(vectors[:, 1] / vectors[:, 0] * 255).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_rows_have_unit_length(scale: float, workers: ThreadPoolExecutor) -> None:
+    def scaled(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        return mirror(tensor) * np.float32(scale)
+
+    vectors = embedder(scaled, workers).embed([colour(9), colour(99)])
+
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(norms, 1, atol=1e-6)
+
+
+def test_no_images_give_no_rows(workers: ThreadPoolExecutor) -> None:
+    assert embedder(mirror, workers).embed([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("bad", [[0], [1, 3], [70, 71, 200]])
+def test_the_first_bad_image_is_named(bad: Sequence[int], workers: ThreadPoolExecutor) -> None:
+    images = [b"garbage" if position in bad else colour(1) for position in range(201)]
+
+    with pytest.raises(UndecodableImage, match=rf"images\[{bad[0]}\] is not") as refusal:
+        embedder(mirror, workers).embed(images)
+
+    assert refusal.value.position == bad[0]
+
+
+def test_after_a_bad_image_nothing_runs_any_more(workers: ThreadPoolExecutor) -> None:
+    running, calls = threading.Semaphore(2), count()
+
+    def counting(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        with running:
+            next(calls)
+            return mirror(tensor)
+
+    with pytest.raises(UndecodableImage):
+        embedder(counting, workers).embed([b"garbage", *[colour(1)] * 10_000])
+
+    assert running.acquire(blocking=False)
+    assert running.acquire(blocking=False)
+    assert next(calls) <= IN_FLIGHT
+
+
+def test_a_large_batch_leaves_room_for_others() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        waiting: list[int] = []
+
+        def watching(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+            waiting.append(executor._work_queue.qsize())
+            return mirror(tensor)
+
+        embedder(watching, executor).embed([colour(1)] * 500)
+
+    assert max(waiting) < IN_FLIGHT
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_a_vector_without_a_direction_is_refused(value: float, workers: ThreadPoolExecutor) -> None:
+    def odd(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full((1, 3), value, dtype=np.float32)
+
+    with pytest.raises(UnsupportedNetwork, match=r"images\[0\] a vector without a direction"):
+        embedder(odd, workers).embed([colour(1)])
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (1, 5, 1, 1)])
+def test_one_run_tells_the_dimension(shape: tuple[int, ...]) -> None:
+    assert dimension_of("fake", lambda _: np.ones(shape, np.float32), PREPROCESSING) == 5
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5), (1, 5, 7, 7), (1, 0)])
+def test_an_output_that_is_no_vector_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UnsupportedNetwork, match=r"\(n, d\) or \(n, d, 1, 1\)"):
+        dimension_of("fake", lambda _: np.ones(shape, np.float32), PREPROCESSING)

@@ -2,8 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -21,7 +20,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-WARNING_FILTERS = threading.Lock()
 
 
 class BadImage(Exception):
@@ -63,15 +61,14 @@ def decode(data: bytes, *, limits: ImageLimits) -> Image.Image:
 
 
 def _decode(data: bytes, limits: ImageLimits) -> Image.Image:
-    with _no_warnings():
+    with PILLOWS_WARNINGS_OFF:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
-    width, height = image.size
-    if not 0 < width * height <= limits.pixels_max:
-        raise BadImage(f"has {width:,} × {height:,} pixels: send 1 to {limits.pixels_max:,}")
-    image.load()
-    with _no_warnings():
+        width, height = image.size
+        if not 0 < width * height <= limits.pixels_max:
+            raise BadImage(f"has {width:,} × {height:,} pixels: send 1 to {limits.pixels_max:,}")
+        image.load()
         turn = UPRIGHT.get(_orientation(image))
-    rgb = _rgb(image)
+        rgb = _rgb(image)
     return rgb if turn is None else rgb.transpose(turn)
 
 
@@ -95,9 +92,29 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep Pillow's remarks on odd files out of the log; the filters belong to all threads."""
-    with WARNING_FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _PillowsWarningsOff:
+    """While a thread is inside, what Pillow remarks on odd files is no warning.
+
+    Python's filters belong to all threads: the first one in sets them, the last one out resets.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._filters = ExitStack()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.close()
+
+
+PILLOWS_WARNINGS_OFF = _PillowsWarningsOff()

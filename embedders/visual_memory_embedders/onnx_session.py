@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from visual_memory_embedders.pipeline import Network
 
-ERRORS_ONLY = 3
+FATAL_ONLY = 4  # errors are raised, and need not be printed too
 
 
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
@@ -16,7 +16,7 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = FATAL_ONLY
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

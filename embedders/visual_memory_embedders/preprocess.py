@@ -20,22 +20,26 @@ RESAMPLING: Mapping[Interpolation, Image.Resampling] = MappingProxyType(
     }
 )
 SLIVER = 16  # a longer image loses its ends before it is resized, or it could fill the RAM
+SIDE_MAX = 65_535  # of a JPEG; beyond it Pillow's filter alone would take 32 bytes a pixel
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """RGB to float32 (3, height, width), the same numbers as torchvision's transforms give."""
     resized = _resize(image, preprocessing)
     cropped = resized.crop(_centre(resized.size, preprocessing.crop))
-    pixels = np.asarray(cropped, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
-    mean = np.array(preprocessing.mean, dtype=np.float32).reshape(3, 1, 1)
-    std = np.array(preprocessing.std, dtype=np.float32).reshape(3, 1, 1)
-    return np.ascontiguousarray((pixels - mean) / std)
+    tensor = np.asarray(cropped).transpose(2, 0, 1).astype(np.float32, order="C")
+    tensor /= np.float32(255)
+    tensor -= np.array(preprocessing.mean, dtype=np.float32).reshape(3, 1, 1)
+    tensor /= np.array(preprocessing.std, dtype=np.float32).reshape(3, 1, 1)
+    return tensor
 
 
 def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     resampling = RESAMPLING[preprocessing.interpolation]
     if isinstance(preprocessing.resize, tuple):
         height, width = preprocessing.resize
+        if max(image.size) > SIDE_MAX:
+            image = image.reduce((1 + image.width // SIDE_MAX, 1 + image.height // SIDE_MAX))
         return image.resize((width, height), resampling)
     ratio = SLIVER * max(1, *(side / preprocessing.resize for side in preprocessing.crop))
     image = _without_ends(image, ratio)

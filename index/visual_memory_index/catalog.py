@@ -31,7 +31,11 @@ class Catalog:
         self._lock = LockFile(folder / "server.lock")
         try:
             self._database = Database(folder / "catalog.sqlite", CATALOG_STEPS)
-            self._finish()
+            try:
+                self._finish()
+            except BaseException:
+                self._database.close()
+                raise
         except BaseException:
             self._lock.close()
             raise
@@ -50,7 +54,9 @@ class Catalog:
     def open(self, name: str) -> Memory:
         """Read a memory. Raises UnknownMemory, CorruptStore, NewerStore."""
         with self._database.reading() as db:
-            row = db.execute("SELECT file FROM memories WHERE name = ?", (name,)).fetchone()
+            row = db.execute(
+                "SELECT file FROM memories WHERE name = ? AND state = 'ready'", (name,)
+            ).fetchone()
         if row is None:
             raise UnknownMemory(name)
         path = self._memories / row[0]
@@ -65,6 +71,7 @@ class Catalog:
 
         Raises MemoryExists, RequestReused, DiskFull.
         """
+        self._finish()  # a disk that was full may have kept the last one from being undone
         file = f"{name}.{secrets.token_hex(4)}.sqlite"
         with self._database.transaction() as db:
             if requests.recall(db, request) is not None:
@@ -72,15 +79,18 @@ class Catalog:
             if db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone():
                 raise MemoryExists(name)
             db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
+        memory = None
         try:
             memory = Memory.create(self._memories / file, new_identity(name, dimension, embedder))
+            self._sync_folder()
+            with self._database.transaction() as db:
+                db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
+                requests.keep(db, request, name)
         except BaseException:
+            if memory is not None:
+                memory.close()
             self._finish()
             raise
-        self._sync_folder()
-        with self._database.transaction() as db:
-            db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
-            requests.keep(db, request, name)
         return memory
 
     def was_dropped(self, request: Request | None) -> bool:

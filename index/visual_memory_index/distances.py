@@ -51,12 +51,20 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``.
     """
-    wide = rows.astype(np.float64)
-    norms = np.sqrt(fixed_sum(np.square(wide)))[:, np.newaxis]
-    usable = np.isfinite(norms) & (norms > 0)
-    scaled = np.full(rows.shape, np.nan, dtype=np.float32)
-    np.divide(wide, norms, out=scaled, where=usable, casting="same_kind")
-    return np.where(np.abs(norms - 1.0) <= UNIT_TOLERANCE, rows, scaled)
+    units = np.empty(rows.shape, dtype=np.float32)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is widened
+            wide = rows[part].astype(np.float64)
+        norms = np.sqrt(fixed_sum(np.square(wide)))[:, np.newaxis]
+        kept = (np.abs(norms - 1.0) <= UNIT_TOLERANCE)[:, 0]
+        units[part] = rows[part]
+        if not kept.all():
+            usable = np.isfinite(norms) & (norms > 0)
+            scaled = np.full(wide.shape, np.nan)
+            np.divide(wide, norms, out=scaled, where=usable)
+            units[part][~kept] = scaled[~kept]
+    return units
 
 
 def bad_rows(units: NDArray[np.float32]) -> NDArray[np.intp]:

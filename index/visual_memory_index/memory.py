@@ -129,7 +129,13 @@ class Memory:
             self._check_open()
             created_at = now()
             entries = [
-                replace(entry, id=entry.id or self._ids.make(), created_at=created_at)
+                Entry(
+                    id=entry.id or self._ids.make(),
+                    label=entry.label,
+                    metadata=entry.metadata,
+                    created_at=created_at,
+                    content_sha256=entry.content_sha256,
+                )
                 for entry in entries
             ]
             ids = [entry.id for entry in entries]
@@ -149,10 +155,7 @@ class Memory:
                 self._ram.stage(keys, entries, vectors)
             with self._lock.writing():
                 self._next_key = keys.stop
-                if existing:
-                    self._ram.remove(existing)
-                    self._ram.stage(keys, entries, vectors)
-                self._ram.publish(len(entries))
+                self._ram.publish(len(entries), replaced=existing)
                 self._ram.revision = revision
             return ids
 

@@ -56,24 +56,20 @@ class RamCopy:
             self._interned.setdefault(entry.label, entry.label) for entry in entries
         ]
 
-    def publish(self, staged: int) -> None:
-        """Let the staged rows be found."""
+    def publish(self, staged: int, *, replaced: Iterable[str] = ()) -> None:
+        """Let the staged rows be found, in the place of those of the ids ``replaced``."""
         start, end = len(self), len(self) + staged
+        old_rows = sorted((self._row_of.pop(id) for id in replaced), reverse=True)
         self._row_of.update(zip(self._ids[start:end], range(start, end), strict=True))
         self.label_counts.update(self._labels[start:end])
         self.vectors.publish(end)
+        for row in old_rows:
+            self._remove(row)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Forget these entries: the last row moves into each hole."""
         for id in ids:
-            row, last = self._row_of.pop(id), len(self) - 1
-            self._count_down(self._labels[row])
-            self.vectors.swap_remove(row)
-            if row != last:
-                for column in (self._keys, self._ids, self._labels):
-                    column[row] = column[last]
-                self._row_of[self._ids[row]] = row
-            self._keys[last], self._ids[last], self._labels[last] = 0, None, None
+            self._remove(self._row_of.pop(id))
 
     def relabel(self, id: str, label: str) -> None:
         """Give one entry another label."""
@@ -123,6 +119,16 @@ class RamCopy:
         ids = self._ids[rows]  # code points sort as their UTF-8 bytes do
         positions = sorted(range(len(rows)), key=lambda at: (distances[at], ids[at]))
         return np.array(positions, dtype=np.intp)
+
+    def _remove(self, row: int) -> None:
+        last = len(self) - 1
+        self._count_down(self._labels[row])
+        self.vectors.swap_remove(row)
+        if row != last:
+            for column in (self._keys, self._ids, self._labels):
+                column[row] = column[last]
+            self._row_of[self._ids[row]] = row
+        self._keys[last], self._ids[last], self._labels[last] = 0, None, None
 
     def _count_down(self, label: str) -> None:
         self.label_counts[label] -= 1

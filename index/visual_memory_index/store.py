@@ -21,6 +21,7 @@ from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.request import Request
 
 ROWS_AT_ONCE = 4096
+METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,15 @@ class Store:
     def create(cls, path: Path, identity: Identity) -> Store:
         """A new file holding no entry."""
         store = cls(path)
-        with store._database.transaction() as db:
-            db.execute(
-                "INSERT INTO memory VALUES (?, ?, ?, ?, 0)",
-                (identity.name, identity.dimension, identity.embedder, identity.created_at),
-            )
+        try:
+            with store._database.transaction() as db:
+                db.execute(
+                    "INSERT INTO memory VALUES (?, ?, ?, ?, 0)",
+                    (identity.name, identity.dimension, identity.embedder, identity.created_at),
+                )
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def identity(self) -> Identity:
@@ -201,7 +206,7 @@ class Store:
 
 def to_json(entry: Entry) -> str:
     """An entry's metadata as it is stored."""
-    return json.dumps(dict(entry.metadata), ensure_ascii=False, sort_keys=True)
+    return METADATA_JSON.encode(dict(entry.metadata))
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:

@@ -20,10 +20,13 @@ GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it
 
 Rows = NDArray[np.intp]
 
+_threads = faiss.omp_get_max_threads()
+
 
 def tune(threads: int) -> None:
     """Set FAISS up for this process: its threads, and its fast path for small batches too."""
-    faiss.omp_set_num_threads(threads)
+    global _threads
+    _threads = threads
     faiss.cvar.distance_compute_blas_threshold = 1
 
 
@@ -117,8 +120,12 @@ class VectorIndex:
         return found
 
     def _floor(self, score: np.float32) -> np.float64:
-        """The lowest float32 score that a vector as near as the one scored ``score`` can have."""
-        return np.float64(score) - 2 * self._error
+        """The lowest float32 score that a vector as near as the one scored ``score`` can have.
+
+        Norms up to 1 + 1e-6 take cosines past ±1, where the clamped distances are all equal.
+        """
+        cosine = min(np.float64(score) - self._error, np.float64(1.0))
+        return cosine - self._error if cosine > -1.0 else np.float64(-np.inf)
 
     def _row(self, row: int) -> NDArray[np.float32]:
         block, inside = divmod(row, self._block_rows)
@@ -137,6 +144,7 @@ class VectorIndex:
         """The ``most`` best scores (n, most), descending, and their rows."""
         if not most:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.intp)
+        faiss.omp_set_num_threads(_threads)  # OpenMP remembers it for the calling thread alone
         scores, rows = [], []
         for start, block in self._filled():
             block_scores, block_rows = faiss.knn(

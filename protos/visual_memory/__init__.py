@@ -1,1 +1,74 @@
-"""Placeholder docstring, replaced with the package."""
+"""The client of visual memory: images are classified by remembering others."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from visual_memory.client import Client, Memory, connect
+from visual_memory.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    Error,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from visual_memory.types import (
+    Decision,
+    EmbedderSpec,
+    Entry,
+    InsertResult,
+    MemoryInfo,
+    Neighbor,
+    Neighbors,
+    PurgeResult,
+    ServerInfo,
+)
+
+if TYPE_CHECKING:
+    from visual_memory import aio
+
+    __version__: str
+
+__all__ = [
+    "AlreadyExists",
+    "Client",
+    "DeadlineExceeded",
+    "Decision",
+    "EmbedderSpec",
+    "Entry",
+    "Error",
+    "FailedPrecondition",
+    "InsertResult",
+    "InvalidArgument",
+    "Memory",
+    "MemoryInfo",
+    "Neighbor",
+    "Neighbors",
+    "NotFound",
+    "PermissionDenied",
+    "PurgeResult",
+    "ResourceExhausted",
+    "ServerInfo",
+    "Unauthenticated",
+    "Unavailable",
+    "__version__",
+    "aio",
+    "connect",
+]
+
+
+if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
+
+    def __getattr__(name: str) -> object:
+        """What few need is loaded when it is asked for."""
+        if name == "aio":
+            return import_module("visual_memory.aio")
+        if name == "__version__":
+            return import_module("importlib.metadata").version("visual-memory")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

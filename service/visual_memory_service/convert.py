@@ -173,14 +173,15 @@ def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
 
 def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDArray[np.float32]:
     """Packed rows as float32 (n, d) of unit length. Raises BadField."""
-    if vectors.rows < 1 or not vectors.data or len(vectors.data) % (4 * vectors.rows):
+    data = vectors.data
+    if vectors.rows < 1 or not data or len(data) % (4 * vectors.rows):
         raise BadField(
             "vectors.rows",
             f"must divide the data into rows of float32, but {vectors.rows} rows do not divide "
-            f"{len(vectors.data)} bytes",
+            f"{len(data)} bytes",
         )
     to_count(vectors.rows, "vectors.rows", settings)
-    rows = np.frombuffer(vectors.data, "<f4").reshape(vectors.rows, -1)
+    rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
     units = unit_rows(rows.astype(np.float32, copy=False))
     bad = bad_rows(units)
     if bad.size:
@@ -191,9 +192,9 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
 
 def to_hashes(vectors: entry_pb2.Vectors) -> list[bytes]:
     """SHA-256 of each row as it was sent."""
-    width = len(vectors.data) // vectors.rows
-    rows = range(0, len(vectors.data), width)
-    return [hashlib.sha256(vectors.data[at : at + width]).digest() for at in rows]
+    data = memoryview(vectors.data)
+    width = len(data) // vectors.rows
+    return [hashlib.sha256(data[at : at + width]).digest() for at in range(0, len(data), width)]
 
 
 def to_count(count: int, path: str, settings: Settings) -> None:

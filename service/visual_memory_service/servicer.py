@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -29,6 +29,18 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
     return await asyncio.to_thread(reading, *args, **kwargs)
+
+
+async def ahead(items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Each of ``items``, the next being made ready while one is used."""
+    end = object()
+    following = asyncio.ensure_future(anext(items, end))
+    try:
+        while (item := await following) is not end:
+            following = asyncio.ensure_future(anext(items, end))
+            yield cast(T, item)
+    finally:
+        following.cancel()
 
 
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
@@ -91,10 +103,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         for offset, ids in stored:
             yield convert.from_stored(offset, ids)
         yield convert.from_stored(sum(len(ids) for _, ids in stored), ())
-        async for request in requests:
-            batch = await read(request, convert.to_import_batch, request, start, self._settings)
+        batches = (
+            (
+                request.batch.offset,
+                await read(request, convert.to_import_batch, request, start, self._settings),
+            )
+            async for request in requests
+        )
+        async for offset, batch in ahead(batches):
             ids = await asyncio.to_thread(remember.insert, batch, memory, importing=True)
-            yield convert.from_stored(request.batch.offset, ids)
+            yield convert.from_stored(offset, ids)
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory).memory

@@ -7,12 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 from visual_memory_embedders import Embedder, ImageLimits, build
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 NEEDS = {
     "test_timm_backend.py": ("torch", "timm"),
     "test_open_clip_backend.py": ("torch", "open_clip"),
+    "test_torch_network.py": ("torch",),
 }
 collect_ignore = [file for file, modules in NEEDS.items() if not all(map(find_spec, modules))]
 if collect_ignore and os.environ.get("CI") == "true":

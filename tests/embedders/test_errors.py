@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from visual_memory_embedders import (
     EmbedderSpec,
     EmbeddingRefusal,

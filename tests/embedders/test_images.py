@@ -1,12 +1,19 @@
 """What people send becomes upright RGB, or is refused before it costs anything."""
 
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from io import BytesIO
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+
 from visual_memory_embedders import ImageLimits
 from visual_memory_embedders.images import BadImage, decode
 
@@ -148,6 +155,28 @@ def test_a_truncated_file_is_refused(format: str, share: float) -> None:
 def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(BadImage, match=r"damaged|not a whole"):
         decode(data, limits=LIMITS)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@given(changes=st.dictionaries(st.integers(0, 1000), st.integers(0, 255), min_size=1, max_size=9))
+def test_damage_anywhere_gives_an_image_or_a_refusal(format: str, changes: dict[int, int]) -> None:
+    data = bytearray(encoded(photograph(), format))
+    for position, value in changes.items():
+        data[position % len(data)] = value
+
+    with suppress(BadImage):
+        assert decode(bytes(data), limits=ImageLimits(pixels_max=10_000)).mode == "RGB"
+
+
+def test_pillows_warnings_are_silent_in_all_threads_and_only_inside() -> None:
+    filters = list(warnings.filters)
+    odd = encoded(photograph(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x01")
+
+    with ThreadPoolExecutor(4) as threads:
+        sizes = {image.size for image in threads.map(partial(decode, limits=LIMITS), [odd] * 99)}
+
+    assert sizes == {(48, 32)}
+    assert warnings.filters == filters
 
 
 def test_nothing_is_refused() -> None:

@@ -1,10 +1,11 @@
-"""The tensor is the one that torchvision's Resize, CenterCrop, ToTensor and Normalize would give."""
+"""The tensor is the one that torchvision's evaluation transforms would give."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+
 from visual_memory_embedders import Preprocessing
 from visual_memory_embedders.preprocess import preprocess
 
@@ -71,3 +72,14 @@ def test_a_long_image_is_cut_where_it_would_be_cut_anyway() -> None:
 
     expected = whole[394:408, 3:17].transpose(2, 0, 1) / np.float32(255)
     np.testing.assert_allclose(tensor, expected, atol=1.01 / 255)
+
+
+@pytest.mark.parametrize("size", [(1, 1_000_000), (1_000_000, 1)])
+def test_a_sliver_is_squashed_with_little_memory(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, "red")
+    image.paste("blue", (0, 0, (size[0] + 1) // 2, (size[1] + 1) // 2))
+
+    tensor = preprocess(image, replace(PLAIN, resize=(14, 14)))
+
+    ends = tensor[:, [0, -1], [0, -1]].T
+    np.testing.assert_array_equal(ends, [[0, 0, 1], [1, 0, 0]])

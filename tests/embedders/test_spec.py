@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from visual_memory_embedders import EmbedderSpec, Preprocessing
 
 LENGTHS = st.integers(1, 2**20)

@@ -1,0 +1,313 @@
+"""Ratios of this service against the bare libraries below it, each pair measured in one run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import grpc
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from served import Served, folder, served
+
+from visual_memory.v1 import entry_pb2, service_pb2_grpc
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_embedders import BUILT_IN, ImageLimits, build
+from visual_memory_embedders.images import decode
+from visual_memory_embedders.preprocess import preprocess
+
+DIMENSION, K, BATCH, CLIENTS = 768, 50, 256, 64
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One line of the report; ``ok`` says whether the goal is met."""
+
+    name: str
+    ours: str
+    bare: str
+    value: str
+    goal: str
+    ok: bool
+
+
+def unit(count: int, dimension: int, seed: int) -> Vectors:
+    rows = np.random.default_rng(seed).standard_normal((count, dimension), dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def seconds(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def stub(server: Served) -> service_pb2_grpc.VisualMemoryStub:
+    options = [("grpc.max_receive_message_length", -1)]
+    return service_pb2_grpc.VisualMemoryStub(grpc.insecure_channel(server.address, options))
+
+
+def packed(rows: Vectors) -> entry_pb2.Vectors:
+    return entry_pb2.Vectors(rows=len(rows), data=rows.astype("<f4").tobytes())
+
+
+def import_messages(vectors: Vectors) -> Iterator[pb.ImportEntriesRequest]:
+    start = pb.ImportStart(memory="bench", request_id="bench")
+    yield pb.ImportEntriesRequest(start=start)
+    for offset in range(0, len(vectors), BATCH):
+        rows = vectors[offset : offset + BATCH]
+        entries = [
+            entry_pb2.Entry(id=f"{offset + at:08}", label=f"label {(offset + at) % 1000}")
+            for at in range(len(rows))
+        ]
+        batch = pb.EntryBatch(entries=entries, vectors=packed(rows))
+        yield pb.ImportEntriesRequest(batch=pb.ImportBatch(offset=offset, batch=batch))
+
+
+def connect_bare(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA page_size = 16384")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    return db
+
+
+def bare_insert(path: Path, vectors: Vectors) -> None:
+    db = connect_bare(path)
+    db.execute(
+        "CREATE TABLE entries (key INTEGER PRIMARY KEY, id TEXT UNIQUE, label TEXT, vector BLOB)"
+    )
+    for offset in range(0, len(vectors), BATCH):
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            "INSERT INTO entries (id, label, vector) VALUES (?, ?, ?)",
+            [
+                (f"{offset + at:08}", f"label {(offset + at) % 1000}", row.tobytes())
+                for at, row in enumerate(vectors[offset : offset + BATCH])
+            ],
+        )
+        db.execute("COMMIT")
+    db.close()
+
+
+def bare_read(path: Path, count: int) -> None:
+    db = connect_bare(path)
+    out = np.empty((count, DIMENSION), np.float32)
+    ids, labels = [], []
+    rows = db.execute("SELECT id, label, vector FROM entries")
+    for at, (id, label, vector) in enumerate(rows):
+        ids.append(id)
+        labels.append(label)
+        out[at] = np.frombuffer(vector, "<f4")
+    db.close()
+
+
+def insertion(work: Path, data: Path, vectors: Vectors) -> Ratio:
+    with served(data) as server:
+        calls = stub(server)
+        calls.CreateMemory(pb.CreateMemoryRequest(name="bench", dimension=DIMENSION))
+        ours = seconds(lambda: list(calls.ImportEntries(import_messages(vectors))))
+    bare = seconds(lambda: bare_insert(work / "bare.sqlite", vectors))
+    share = bare / ours
+    return Ratio(
+        "durable inserts, rows/s",
+        f"{len(vectors) / ours:.0f}",
+        f"{len(vectors) / bare:.0f}",
+        f"{share:.2f}",
+        "≥ .50",
+        share >= 0.5,
+    )
+
+
+def restart(work: Path, data: Path, vectors: Vectors) -> list[Ratio]:
+    starts = []
+    for _ in range(3):
+        with served(data) as server:
+            stub(server).GetMemory(pb.GetMemoryRequest(name="bench"))
+            starts.append(server.seconds)
+            resident = server.resident_bytes()
+    ours = statistics.median(starts)
+    bare = statistics.median(
+        seconds(lambda: bare_read(work / "bare.sqlite", len(vectors))) for _ in range(3)
+    )
+    allowed_bytes = 1.5 * vectors.nbytes + 400e6
+    return [
+        Ratio(
+            "restart, s",
+            f"{ours:.2f}",
+            f"{bare:.2f}",
+            f"{(ours - 2) / bare:.2f}",
+            "≤ 3 (after 2 s)",
+            ours <= 2 + 3 * bare,
+        ),
+        Ratio(
+            "RAM, MB",
+            f"{resident / 1e6:.0f}",
+            f"{vectors.nbytes / 1e6:.0f}",
+            f"{allowed_bytes / 1e6:.0f} allowed",
+            "≤ 1.5 × + 400",
+            resident <= allowed_bytes,
+        ),
+    ]
+
+
+def question(query: Vectors) -> pb.ClassifyRequest:
+    return pb.ClassifyRequest(memory="bench", vectors=packed(query[np.newaxis]), k=K)
+
+
+async def ask_together(address: str, queries: Vectors, rounds: int) -> float:
+    async with grpc.aio.insecure_channel(address) as channel:
+        calls = service_pb2_grpc.VisualMemoryStub(channel)
+        requests = [question(query) for query in queries]
+
+        async def client(request: pb.ClassifyRequest) -> None:
+            for _ in range(rounds):
+                await calls.Classify(request)
+
+        await asyncio.gather(*(client(request) for request in requests))
+        began = time.perf_counter()
+        await asyncio.gather(*(client(request) for request in requests))
+        return len(queries) * rounds / (time.perf_counter() - began)
+
+
+def searching(data: Path, vectors: Vectors) -> list[Ratio]:
+    faiss.cvar.distance_compute_blas_threshold = 1
+    index = faiss.IndexFlatIP(DIMENSION)
+    index.add(vectors)
+    queries = unit(CLIENTS, DIMENSION, 2)
+    index.search(queries, K)
+    together, apart = [], []
+    with served(data) as server:
+        calls = stub(server)
+        calls.Classify(question(queries[0]))
+        for _ in range(5):
+            bare = statistics.median(seconds(lambda: index.search(queries, K)) for _ in range(5))
+            ours = asyncio.run(ask_together(server.address, queries, 5))
+            together.append((ours, CLIENTS / bare))
+        for query in queries[:40]:
+            apart.append(
+                (
+                    seconds(lambda query=query: calls.Classify(question(query))),
+                    seconds(lambda query=query: index.search(query[np.newaxis], K)),
+                )
+            )
+    ours, bare = (statistics.median(side) for side in zip(*together, strict=True))
+    one, one_bare = (statistics.median(side) * 1000 for side in zip(*apart, strict=True))
+    return [
+        Ratio(
+            f"{CLIENTS} clients, queries/s",
+            f"{ours:.0f}",
+            f"{bare:.0f}",
+            f"{statistics.median(a / b for a, b in together):.2f}",
+            "≥ .50",
+            statistics.median(a / b for a, b in together) >= 0.5,
+        ),
+        Ratio(
+            "one query, ms",
+            f"{one:.1f}",
+            f"{one_bare:.1f}",
+            f"{(one - 1) / one_bare:.2f}",
+            "≤ 1.5 (after 1 ms)",
+            one <= 1.5 * one_bare + 1,
+        ),
+    ]
+
+
+def embedding(work: Path, pictures: list[bytes]) -> Ratio:
+    limits = ImageLimits()
+    threads = 2
+    with ThreadPoolExecutor(threads) as workers:
+        embedder = build(BUILT_IN[0], cache=work / "cache", workers=workers, limits=limits)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = next((work / "cache").glob("*.onnx"))
+        session = onnxruntime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"]
+        )
+        name = session.get_inputs()[0].name
+
+        def bare_one(picture: bytes) -> object:
+            image = decode(picture, limits=limits)
+            tensor = preprocess(image, embedder.spec.preprocessing)
+            return session.run(None, {name: tensor[np.newaxis]})
+
+        with served(work / "images") as server:
+            calls = stub(server)
+            calls.CreateMemory(pb.CreateMemoryRequest(name="bench", embedder=BUILT_IN[0]))
+            requests = [
+                pb.EmbedRequest(
+                    memory="bench", images=entry_pb2.Images(data=pictures[at : at + 64])
+                )
+                for at in range(0, len(pictures), 64)
+            ]
+            for request in requests[:2]:
+                calls.Embed(request)
+            pairs = []
+            for _ in range(5):
+                ours = seconds(lambda: [f.result() for f in [calls.Embed.future(r) for r in requests]])
+                bare = seconds(lambda: list(workers.map(bare_one, pictures)))
+                pairs.append((ours, bare))
+    ours, bare = (statistics.median(side) for side in zip(*pairs, strict=True))
+    share = statistics.median(b / a for a, b in pairs)
+    return Ratio(
+        "images/s through Embed",
+        f"{len(pictures) / ours:.0f}",
+        f"{len(pictures) / bare:.0f}",
+        f"{share:.2f}",
+        "≥ .85",
+        share >= 0.85,
+    )
+
+
+def pictures_of(root: Path) -> list[bytes]:
+    files = sorted(root.rglob("*.jpg"))
+    return [file.read_bytes() for file in random.Random(0).sample(files, min(256, len(files)))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--images", type=Path, default=Path("../shared/data/natural16"))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    vectors = unit(options.rows, DIMENSION, 1)
+    ratios: list[Ratio] = []
+    with folder() as work:
+        data = work / "data"
+        ratios.append(insertion(work, data, vectors))
+        ratios += restart(work, data, vectors)
+        ratios += searching(data, vectors)
+        if options.images.is_dir():
+            ratios.append(embedding(work, pictures_of(options.images)))
+        else:
+            print(f"no pictures in {options.images}: images/s not measured (--images FOLDER)")
+    print(f"{options.rows} × {DIMENSION}, k = {K}")
+    print(f"{'':28}{'ours':>10}{'bare':>10}{'ratio':>16}  goal")
+    for ratio in ratios:
+        mark = "ok" if ratio.ok else "MISSED"
+        print(
+            f"{ratio.name:28}{ratio.ours:>10}{ratio.bare:>10}{ratio.value:>16}  "
+            f"{ratio.goal:20}{mark}"
+        )
+    if options.json:
+        rows = [{name: getattr(r, name) for name in Ratio.__slots__} for r in ratios]
+        options.json.write_text(json.dumps(rows, indent=1))
+    return 0 if all(ratio.ok for ratio in ratios) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,367 @@
+"""The client for asyncio: the same calls as the blocking one, to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory import _wire
+from visual_memory._wire import Call, Images, Import, Insertion, Metadata, Progress, Queries
+from visual_memory.types import (
+    Decision,
+    Entry,
+    InsertResult,
+    Limits,
+    MemoryInfo,
+    Neighbors,
+    PurgeResult,
+    ServerInfo,
+)
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+T = TypeVar("T")
+ASKED_AT_ONCE = 2
+
+
+def connect(
+    target: str,
+    *,
+    api_key: str | None = None,
+    root_certificates: bytes | str | os.PathLike[str] | None = None,
+    timeout: float = 60.0,
+) -> Client:
+    """A client of the server at ``target``, HOST:PORT; the connection is made with the first call.
+
+    ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection.
+    ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
+    again for at most 5 s. Every call may raise ``Error`` and its kinds.
+    """
+    return Client(_wire.endpoint(target, api_key, root_certificates, timeout))
+
+
+class Client:
+    """A connection to one server; made by ``connect``, ended by ``close`` or ``with``."""
+
+    def __init__(self, endpoint: _wire.Endpoint) -> None:
+        self._endpoint = endpoint
+        if endpoint.credentials is None:
+            self._channel = grpc.aio.insecure_channel(endpoint.target, options=endpoint.options)
+        else:
+            self._channel = grpc.aio.secure_channel(
+                endpoint.target, endpoint.credentials, options=endpoint.options
+            )
+        self._stub = VisualMemoryStub(self._channel)
+        self._known_limits: Limits | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._endpoint.target}>"
+
+    async def close(self) -> None:
+        """End the connection; calls under way are cancelled."""
+        await self._channel.close()
+
+    async def server_info(self) -> ServerInfo:
+        """The server's release, limits and embedders."""
+        return await self._do(_wire.server_info())
+
+    async def create_memory(
+        self,
+        name: str,
+        *,
+        embedder: str | None = None,
+        dimension: int | None = None,
+        request_id: str | None = None,
+    ) -> Memory:
+        """Make a memory for images (with ``embedder``) or for vectors (of one ``dimension``).
+
+        Without either it is made with efficientnet-lite0. Raises AlreadyExists.
+        """
+        await self._do(_wire.create_memory(name, embedder, dimension, request_id))
+        return self.memory(name)
+
+    def memory(self, name: str) -> Memory:
+        """The memory of this name; nothing is asked of the server yet."""
+        return Memory(self, name)
+
+    async def memories(self) -> list[MemoryInfo]:
+        """All memories, by name."""
+        return [memory async for memory in self._pages(_wire.list_memories)]
+
+    async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
+        """Forget a memory with all its entries. Raises NotFound."""
+        await self._do(_wire.delete_memory(name, request_id))
+
+    async def _do(self, call: Call[T]) -> T:
+        patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
+        while True:
+            try:
+                return call.read(
+                    await method(
+                        call.request,
+                        timeout=patience.remaining(),
+                        metadata=self._endpoint.metadata,
+                    )
+                )
+            except grpc.RpcError as error:
+                pause = patience.pause(error)
+            await asyncio.sleep(pause)
+
+    async def _ask(self, queries: Queries[T]) -> list[T]:
+        """The answers in order, with the next message on its way while one is worked on."""
+        answers: list[T] = []
+        flying: deque[asyncio.Task[list[T]]] = deque()
+        calls = queries.calls(await self._limits())
+        try:
+            while (call := await asyncio.to_thread(next, calls, None)) is not None:
+                flying.append(asyncio.create_task(self._do(call)))
+                if len(flying) == ASKED_AT_ONCE:
+                    answers += await flying.popleft()
+            while flying:
+                answers += await flying.popleft()
+        finally:
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+        return answers
+
+    async def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> AsyncIterator[T]:
+        token = ""
+        while True:
+            items, token = await self._do(page(token))
+            for item in items:
+                yield item
+            if not token:
+                return
+
+    async def _limits(self) -> Limits:
+        if self._known_limits is None:
+            self._known_limits = (await self.server_info()).limits
+        return self._known_limits
+
+    async def _insert(
+        self, insertion: Insertion, *, atomic: bool, progress: Progress | None
+    ) -> InsertResult:
+        limits = await self._limits()
+        call = await asyncio.to_thread(insertion.whole, limits, atomic=atomic)
+        if call is not None:
+            ids = await self._do(call)
+            if progress is not None:
+                progress(len(ids), len(ids))
+            return InsertResult(ids, insertion.request_id)
+        importing = Import(insertion, limits, progress, self._endpoint.patience())
+        with importing.accounted():
+            await self._import(importing)
+        return importing.result()
+
+    async def _import(self, importing: Import) -> None:
+        """Open stream after stream until everything is stored."""
+        while True:
+            try:
+                await self._stream(importing)
+                return
+            except TimeoutError:
+                importing.patience.give_up()
+            except grpc.RpcError as error:
+                if importing.finished:
+                    return
+                pause = importing.patience.pause(error)
+            await asyncio.sleep(pause)
+
+    async def _stream(self, importing: Import) -> None:
+        """Send a batch when the one before is stored, and read the files of the next meanwhile.
+
+        With a write under way grpc.aio would lose the reason of a refusal.
+        """
+        stream = self._stub.ImportEntries(metadata=self._endpoint.metadata)
+        ready: pb.ImportEntriesRequest | None = None
+        try:
+            await self._write(stream, importing.begin(), importing)
+            while (answer := await self._read(stream, importing)) is not None:
+                importing.note(answer)
+                if importing.finished:
+                    await stream.done_writing()
+                elif importing.going_on:
+                    ready = ready or await asyncio.to_thread(importing.next)
+                    await self._write(stream, ready, importing)
+                    ready = await asyncio.to_thread(importing.next)
+        finally:
+            stream.cancel()
+        if not importing.finished:
+            raise _wire.cut_short()
+
+    async def _write(
+        self, stream: Any, request: pb.ImportEntriesRequest | None, importing: Import
+    ) -> None:
+        async with asyncio.timeout(importing.patience.remaining()):
+            with suppress(asyncio.InvalidStateError):  # it has ended; reading says why
+                await stream.write(request)
+
+    async def _read(self, stream: Any, importing: Import) -> pb.ImportEntriesResponse | None:
+        async with asyncio.timeout(importing.patience.remaining()):
+            answer = await stream.read()
+        return None if answer is grpc.aio.EOF else answer
+
+
+class Memory:
+    """One memory of a server, by name."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Memory {self.name!r} of {self._client!r}>"
+
+    async def info(self) -> MemoryInfo:
+        """Counts, labels, embedder and size. Raises NotFound."""
+        return await self._client._do(_wire.memory_info(self.name))
+
+    async def insert(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str],
+        ids: Iterable[str] | None = None,
+        metadata: Iterable[Metadata] | None = None,
+        request_id: str | None = None,
+        atomic: bool = False,
+        replace_existing: bool = False,
+        progress: Progress | None = None,
+    ) -> InsertResult:
+        """Remember images, or vectors (n, d), under their labels.
+
+        What one message holds is stored as a whole or not at all. More goes batch by batch: an
+        error then says how many leading entries are ``stored``, and the same call with its
+        ``request_id`` goes on after them; ``atomic`` refuses instead. ``progress`` is called with
+        the entries stored and all entries. Without ``ids`` the server makes them.
+        Raises InvalidArgument, AlreadyExists.
+        """
+        insertion = await asyncio.to_thread(
+            Insertion,
+            self.name,
+            images=images,
+            vectors=vectors,
+            labels=labels,
+            ids=ids,
+            metadata=metadata,
+            request_id=request_id,
+            replace_existing=replace_existing,
+        )
+        return await self._client._insert(insertion, atomic=atomic, progress=progress)
+
+    async def delete(
+        self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
+    ) -> int:
+        """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
+        return await self._client._do(
+            _wire.delete_entries(self.name, ids, allow_missing, request_id)
+        )
+
+    async def purge(
+        self, filter: str, *, apply: bool = False, request_id: str | None = None
+    ) -> PurgeResult:
+        """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
+        return await self._client._do(_wire.purge_entries(self.name, filter, apply, request_id))
+
+    async def get(self, id: str, *, include_vector: bool = False) -> Entry:
+        """One entry. Raises NotFound."""
+        return await self._client._do(_wire.get_entry(self.name, id, include_vector))
+
+    def entries(
+        self, filter: str | None = None, *, include_vectors: bool = False
+    ) -> AsyncIterator[Entry]:
+        """The entries that ``filter`` admits, by id, fetched page by page."""
+        return self._client._pages(partial(_wire.list_entries, self.name, filter, include_vectors))
+
+    async def update(
+        self,
+        id: str,
+        *,
+        label: str | None = None,
+        metadata: Metadata | None = None,
+        request_id: str | None = None,
+    ) -> Entry:
+        """Give an entry another label, other metadata or both. Raises NotFound."""
+        return await self._client._do(
+            _wire.update_entry(self.name, id, label, metadata, request_id)
+        )
+
+    async def classify(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        k: int = 50,
+        voting: str = "rank",
+        filter: str | None = None,
+        exclude_ids: Iterable[str] = (),
+        neighbors: int | None = None,
+    ) -> list[Decision]:
+        """What each query is, by the vote of its ``k`` nearest entries, in order.
+
+        ``filter`` says who may vote and ``exclude_ids`` who may not; a decision carries the first
+        ``neighbors``, or all k. Raises InvalidArgument, and FailedPrecondition of an empty memory.
+        """
+        return await self._client._ask(
+            await asyncio.to_thread(
+                _wire.classify,
+                self.name,
+                images=images,
+                vectors=vectors,
+                k=k,
+                voting=voting,
+                filter=filter,
+                exclude_ids=exclude_ids,
+                neighbors=neighbors,
+            )
+        )
+
+    async def search(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        k: int = 50,
+        filter: str | None = None,
+        exclude_ids: Iterable[str] = (),
+    ) -> list[Neighbors]:
+        """The ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
+        return await self._client._ask(
+            await asyncio.to_thread(
+                _wire.search,
+                self.name,
+                images=images,
+                vectors=vectors,
+                k=k,
+                filter=filter,
+                exclude_ids=exclude_ids,
+            )
+        )
+
+    async def embed(self, images: Images) -> NDArray[np.float32]:
+        """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""
+        queries = await asyncio.to_thread(_wire.embed, self.name, images)
+        return np.concatenate(await self._client._ask(queries))

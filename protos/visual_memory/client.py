@@ -1,0 +1,367 @@
+"""The blocking client: a connection, the memories behind it, and their calls."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory import _wire
+from visual_memory._wire import Call, Images, Import, Insertion, Metadata, Progress, Queries
+from visual_memory.types import (
+    Decision,
+    Entry,
+    InsertResult,
+    Limits,
+    MemoryInfo,
+    Neighbors,
+    PurgeResult,
+    ServerInfo,
+)
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+T = TypeVar("T")
+ASKED_AT_ONCE = 2
+
+
+def connect(
+    target: str,
+    *,
+    api_key: str | None = None,
+    root_certificates: bytes | str | os.PathLike[str] | None = None,
+    timeout: float = 60.0,
+) -> Client:
+    """A client of the server at ``target``, HOST:PORT; the connection is made with the first call.
+
+    ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection.
+    ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
+    again for at most 5 s. Every call may raise ``Error`` and its kinds.
+    """
+    return Client(_wire.endpoint(target, api_key, root_certificates, timeout))
+
+
+class Client:
+    """A connection to one server; made by ``connect``, ended by ``close`` or ``with``."""
+
+    def __init__(self, endpoint: _wire.Endpoint) -> None:
+        self._endpoint = endpoint
+        if endpoint.credentials is None:
+            self._channel = grpc.insecure_channel(endpoint.target, options=endpoint.options)
+        else:
+            self._channel = grpc.secure_channel(
+                endpoint.target, endpoint.credentials, options=endpoint.options
+            )
+        self._stub = VisualMemoryStub(self._channel)
+        self._known_limits: Limits | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._endpoint.target}>"
+
+    def close(self) -> None:
+        """End the connection; calls in other threads are cancelled."""
+        self._channel.close()
+
+    def server_info(self) -> ServerInfo:
+        """The server's release, limits and embedders."""
+        return self._do(_wire.server_info())
+
+    def create_memory(
+        self,
+        name: str,
+        *,
+        embedder: str | None = None,
+        dimension: int | None = None,
+        request_id: str | None = None,
+    ) -> Memory:
+        """Make a memory for images (with ``embedder``) or for vectors (of one ``dimension``).
+
+        Without either it is made with efficientnet-lite0. Raises AlreadyExists.
+        """
+        self._do(_wire.create_memory(name, embedder, dimension, request_id))
+        return self.memory(name)
+
+    def memory(self, name: str) -> Memory:
+        """The memory of this name; nothing is asked of the server yet."""
+        return Memory(self, name)
+
+    def memories(self) -> list[MemoryInfo]:
+        """All memories, by name."""
+        return list(self._pages(_wire.list_memories))
+
+    def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
+        """Forget a memory with all its entries. Raises NotFound."""
+        self._do(_wire.delete_memory(name, request_id))
+
+    def _do(self, call: Call[T]) -> T:
+        patience = self._endpoint.patience(call)
+        return self._finish(call, patience, partial(self._send, call))
+
+    def _send(self, call: Call[Any], timeout: float) -> Any:
+        method = getattr(self._stub, call.method)
+        return method(call.request, timeout=timeout, metadata=self._endpoint.metadata)
+
+    def _finish(
+        self, call: Call[T], patience: _wire.Patience, attempt: Callable[[float], Any]
+    ) -> T:
+        """Read the answer of the first attempt, or of one of its retries."""
+        while True:
+            try:
+                return call.read(attempt(patience.remaining()))
+            except grpc.RpcError as error:
+                pause = patience.pause(error)
+            time.sleep(pause)
+            attempt = partial(self._send, call)
+
+    def _ask(self, queries: Queries[T]) -> list[T]:
+        """The answers in order, with the next message on its way while one is worked on."""
+        answers: list[T] = []
+        flying: deque[tuple[Call[list[T]], _wire.Patience, Any]] = deque()
+        try:
+            for call in queries.calls(self._limits()):
+                patience = self._endpoint.patience(call)
+                future = getattr(self._stub, call.method).future(
+                    call.request, timeout=patience.remaining(), metadata=self._endpoint.metadata
+                )
+                flying.append((call, patience, future))
+                if len(flying) == ASKED_AT_ONCE:
+                    answers += self._land(*flying.popleft())
+            while flying:
+                answers += self._land(*flying.popleft())
+        finally:
+            for _, _, future in flying:
+                future.cancel()
+        return answers
+
+    def _land(self, call: Call[list[T]], patience: _wire.Patience, future: Any) -> list[T]:
+        return self._finish(call, patience, lambda _: future.result())
+
+    def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
+        token = ""
+        while True:
+            items, token = self._do(page(token))
+            yield from items
+            if not token:
+                return
+
+    def _limits(self) -> Limits:
+        if self._known_limits is None:
+            self._known_limits = self.server_info().limits
+        return self._known_limits
+
+    def _insert(
+        self, insertion: Insertion, *, atomic: bool, progress: Progress | None
+    ) -> InsertResult:
+        limits = self._limits()
+        call = insertion.whole(limits, atomic=atomic)
+        if call is not None:
+            ids = self._do(call)
+            if progress is not None:
+                progress(len(ids), len(ids))
+            return InsertResult(ids, insertion.request_id)
+        importing = Import(insertion, limits, progress, self._endpoint.patience())
+        with importing.accounted():
+            self._import(importing)
+        return importing.result()
+
+    def _import(self, importing: Import) -> None:
+        """Open stream after stream until everything is stored."""
+        while True:
+            try:
+                self._stream(importing)
+                return
+            except grpc.RpcError as error:
+                if importing.finished:
+                    return
+                pause = importing.patience.pause(error)
+            time.sleep(pause)
+
+    def _stream(self, importing: Import) -> None:
+        requests: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
+        requests.put(importing.begin())
+        stream = self._stub.ImportEntries(
+            iter(requests.get, None), metadata=self._endpoint.metadata
+        )
+        try:
+            while (answer := next_within(importing.patience.remaining(), stream)) is not None:
+                importing.note(answer)
+                while importing.going_on and importing.in_flight < _wire.IN_FLIGHT_MAX:
+                    request = importing.next()
+                    if request is None:
+                        break
+                    requests.put(request)
+                if importing.finished:
+                    requests.put(None)
+        finally:
+            requests.put(None)
+            stream.cancel()
+        if not importing.finished:
+            raise _wire.cut_short()
+
+
+def next_within(seconds: float, stream: Any) -> pb.ImportEntriesResponse | None:
+    """The next answer of a stream, which is cancelled after ``seconds`` without one."""
+    watch = threading.Timer(seconds, stream.cancel)
+    watch.daemon = True
+    watch.start()
+    try:
+        answer: pb.ImportEntriesResponse | None = next(stream, None)
+        return answer
+    finally:
+        watch.cancel()
+
+
+class Memory:
+    """One memory of a server, by name."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Memory {self.name!r} of {self._client!r}>"
+
+    def info(self) -> MemoryInfo:
+        """Counts, labels, embedder and size. Raises NotFound."""
+        return self._client._do(_wire.memory_info(self.name))
+
+    def insert(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str],
+        ids: Iterable[str] | None = None,
+        metadata: Iterable[Metadata] | None = None,
+        request_id: str | None = None,
+        atomic: bool = False,
+        replace_existing: bool = False,
+        progress: Progress | None = None,
+    ) -> InsertResult:
+        """Remember images, or vectors (n, d), under their labels.
+
+        What one message holds is stored as a whole or not at all. More goes batch by batch: an
+        error then says how many leading entries are ``stored``, and the same call with its
+        ``request_id`` goes on after them; ``atomic`` refuses instead. ``progress`` is called with
+        the entries stored and all entries. Without ``ids`` the server makes them.
+        Raises InvalidArgument, AlreadyExists.
+        """
+        insertion = Insertion(
+            self.name,
+            images=images,
+            vectors=vectors,
+            labels=labels,
+            ids=ids,
+            metadata=metadata,
+            request_id=request_id,
+            replace_existing=replace_existing,
+        )
+        return self._client._insert(insertion, atomic=atomic, progress=progress)
+
+    def delete(
+        self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
+    ) -> int:
+        """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
+        return self._client._do(_wire.delete_entries(self.name, ids, allow_missing, request_id))
+
+    def purge(
+        self, filter: str, *, apply: bool = False, request_id: str | None = None
+    ) -> PurgeResult:
+        """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
+        return self._client._do(_wire.purge_entries(self.name, filter, apply, request_id))
+
+    def get(self, id: str, *, include_vector: bool = False) -> Entry:
+        """One entry. Raises NotFound."""
+        return self._client._do(_wire.get_entry(self.name, id, include_vector))
+
+    def entries(
+        self, filter: str | None = None, *, include_vectors: bool = False
+    ) -> Iterator[Entry]:
+        """The entries that ``filter`` admits, by id, fetched page by page."""
+        return self._client._pages(partial(_wire.list_entries, self.name, filter, include_vectors))
+
+    def update(
+        self,
+        id: str,
+        *,
+        label: str | None = None,
+        metadata: Metadata | None = None,
+        request_id: str | None = None,
+    ) -> Entry:
+        """Give an entry another label, other metadata or both. Raises NotFound."""
+        return self._client._do(_wire.update_entry(self.name, id, label, metadata, request_id))
+
+    def classify(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        k: int = 50,
+        voting: str = "rank",
+        filter: str | None = None,
+        exclude_ids: Iterable[str] = (),
+        neighbors: int | None = None,
+    ) -> list[Decision]:
+        """What each query is, by the vote of its ``k`` nearest entries, in order.
+
+        ``filter`` says who may vote and ``exclude_ids`` who may not; a decision carries the first
+        ``neighbors``, or all k. Raises InvalidArgument, and FailedPrecondition of an empty memory.
+        """
+        return self._client._ask(
+            _wire.classify(
+                self.name,
+                images=images,
+                vectors=vectors,
+                k=k,
+                voting=voting,
+                filter=filter,
+                exclude_ids=exclude_ids,
+                neighbors=neighbors,
+            )
+        )
+
+    def search(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        k: int = 50,
+        filter: str | None = None,
+        exclude_ids: Iterable[str] = (),
+    ) -> list[Neighbors]:
+        """The ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
+        return self._client._ask(
+            _wire.search(
+                self.name,
+                images=images,
+                vectors=vectors,
+                k=k,
+                filter=filter,
+                exclude_ids=exclude_ids,
+            )
+        )
+
+    def embed(self, images: Images) -> NDArray[np.float32]:
+        """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""
+        return np.concatenate(self._client._ask(_wire.embed(self.name, images)))

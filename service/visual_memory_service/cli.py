@@ -1,0 +1,273 @@
+"""The command line: which commands there are, and what each may be told."""
+
+from __future__ import annotations
+
+import os
+from argparse import (
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+    _SubParsersAction,
+)
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import visual_memory
+from visual_memory import Client
+from visual_memory_service.commands import (
+    entries,
+    evaluate,
+    export,
+    insert,
+    memories,
+    questions,
+    serve,
+)
+from visual_memory_service.completion import SHELLS, complete
+from visual_memory_service.demo import demo
+
+SERVER = "127.0.0.1:50051"
+VOTINGS = ("plurality", "distance", "softmax", "rank")
+FILTER = 'such as: label = "cat" AND metadata.source = "web"'
+
+Command = Callable[[Client, Namespace], int]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
+    options = build_parser().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def build_parser() -> ArgumentParser:
+    """Every command with its options."""
+    parser = ArgumentParser(
+        prog="visual-memory",
+        description="Classify images by remembering others.",
+        epilog="Exit codes: 0 done, 1 refused (a sentence on standard error says why), "
+        "2 wrong usage.",
+    )
+    parser.add_argument("--version", action="version", version=version("visual-memory"))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_serve(commands)
+    add_memories(commands)
+    add_insert_and_export(commands)
+    add_questions(commands)
+    add_entries(commands)
+    add_demo(commands)
+    add_completion(commands, parser)
+    return parser
+
+
+def add(commands: _SubParsersAction[ArgumentParser], name: str, help: str) -> ArgumentParser:
+    """A command; its help is also its description."""
+    description = f"{help[0].upper()}{help[1:]}."
+    return commands.add_parser(
+        name, help=help, description=description, formatter_class=RawDescriptionHelpFormatter
+    )
+
+
+def add_asking(
+    commands: _SubParsersAction[ArgumentParser],
+    name: str,
+    command: Command,
+    help: str,
+    *,
+    memory: bool = True,
+) -> ArgumentParser:
+    """A command that asks a server."""
+    parser = add(commands, name, help)
+    if memory:
+        parser.add_argument("name", metavar="NAME", help="the memory")
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
+        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="for one message with its retries; default: 60",
+    )
+    parser.add_argument("--json", action="store_true", help="answer with JSON")
+
+    def ask(options: Namespace) -> int:
+        with visual_memory.connect(options.server, timeout=options.timeout) as client:
+            return command(client, options)
+
+    parser.set_defaults(run=ask)
+    return parser
+
+
+def add_serve(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add(commands, "serve", "serve the memories of a folder")
+    parser.add_argument("--data", metavar="DIR", help="where the memories are; made if missing")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE.toml", type=Path, help="settings; flags go before them"
+    )
+    parser.add_argument(
+        "--allow-embedder",
+        metavar="PATTERN",
+        action="append",
+        help="embedders beside the built-in ones that may be built, such as 'timm:*'; repeatable",
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=int, help="that compute; default: one for each core"
+    )
+    parser.add_argument(
+        "--log-level", choices=serve.LOG_LEVELS, default="info", help="default: info"
+    )
+    parser.set_defaults(run=serve.serve)
+
+
+def add_memories(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(commands, "create", memories.create, "make a memory")
+    content = parser.add_mutually_exclusive_group()
+    content.add_argument("--embedder", metavar="NAME", help="default: efficientnet-lite0")
+    content.add_argument(
+        "--dimension", metavar="N", type=int, help="for a memory that takes vectors only"
+    )
+    add_asking(commands, "list", memories.list_memories, "list all memories", memory=False)
+    add_asking(commands, "show", memories.show, "show one memory with its labels")
+    add_asking(commands, "drop", memories.drop, "forget a memory with all its entries, at once")
+
+
+def add_insert_and_export(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(
+        commands, "insert", insert.insert, "remember a folder per class, or a Parquet file"
+    )
+    parser.description = (
+        "Remember a folder per class (the label is the folder's name, the id the path inside\n"
+        "FOLDER), or a Parquet file with the columns id, label and vector or image, and perhaps\n"
+        "metadata. What is stored with the same content is skipped, so that the same command\n"
+        "goes on after an interruption; an id stored with other content is refused."
+    )
+    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", type=Path)
+    parser.add_argument(
+        "--replace", action="store_true", help="replace what is stored with other content"
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out pictures that do not decode, and exit 1; without it nothing is stored",
+    )
+    parser = add_asking(commands, "export", export.export, "write a memory to a Parquet file")
+    parser.add_argument("file", metavar="FILE.parquet", type=Path)
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
+
+
+def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(commands, "classify", questions.classify, "say what pictures show")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
+    add_vote(parser)
+    parser.add_argument(
+        "--neighbors",
+        metavar="N",
+        type=int,
+        help="how many neighbours to show of each; default: 1, with --json all",
+    )
+    parser = add_asking(
+        commands, "evaluate", evaluate.evaluate, "measure accuracy on a labelled folder"
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
+    add_vote(parser)
+    parser = add_asking(
+        commands, "search", questions.search, "find the entries nearest to pictures"
+    )
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
+    parser.add_argument("--k", metavar="K", type=int, default=10, help="neighbours; default: 10")
+    parser.add_argument("--filter", metavar="F", help=f"who may be found, {FILTER}")
+
+
+def add_vote(parser: ArgumentParser) -> None:
+    """Who votes, and how."""
+    parser.add_argument(
+        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.add_argument("--filter", metavar="F", help=f"who may vote, {FILTER}")
+
+
+def add_entries(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(commands, "entries", entries.entries, "list the entries of a memory")
+    parser.add_argument("--filter", metavar="F", help=FILTER)
+    parser.add_argument("--limit", metavar="N", type=count, help="stop after so many")
+    parser = add_asking(
+        commands, "update", entries.update, "change the label or the metadata of an entry"
+    )
+    parser.add_argument("--id", metavar="ID", required=True)
+    parser.add_argument("--label", metavar="LABEL")
+    parser.add_argument(
+        "--metadata",
+        metavar="KEY=VALUE",
+        type=pair,
+        action="append",
+        help="repeatable; together they replace what the entry had",
+    )
+    parser = add_asking(commands, "delete", entries.delete, "forget entries by id, all or none")
+    parser.add_argument("--id", metavar="ID", nargs="+", action="extend", required=True)
+    parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
+    parser = add_asking(commands, "purge", entries.purge, "forget the entries that a filter admits")
+    parser.add_argument("--filter", metavar="F", required=True, help=FILTER)
+    parser.add_argument(
+        "--apply", action="store_true", help="do it; without it only shows what would be deleted"
+    )
+
+
+def add_demo(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add(
+        commands, "demo", "show learning and forgetting on pictures, with a server of its own"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="your pictures, a folder per class; default: Caltech-101, or digits without a network",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("demo-output"),
+        help="where demo.html goes; default: demo-output",
+    )
+    parser.set_defaults(run=demo)
+
+
+def add_completion(commands: _SubParsersAction[ArgumentParser], whole: ArgumentParser) -> None:
+    parser = add(commands, "completion", "print a completion script for a shell")
+    parser.add_argument("shell", choices=SHELLS)
+    parser.set_defaults(run=lambda options: complete(options, whole))
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
+    return value
+
+
+def count(text: str) -> int:
+    """A number from 0."""
+    value = int(text)
+    if value < 0:
+        raise ArgumentTypeError(f"must not be negative, but is {text}")
+    return value
+
+
+def pair(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ArgumentTypeError(f"must be KEY=VALUE, but is {text!r}")
+    return key, value

@@ -1,0 +1,99 @@
+"""``entries``, ``update``, ``delete`` and ``purge``: single entries of a memory."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from visual_memory import Client
+from visual_memory.types import Entry
+from visual_memory_service.commands.output import (
+    plural,
+    print_json,
+    print_json_array,
+    print_table,
+)
+from visual_memory_service.commands.refused import listed
+
+ROWS = 1000  # whose columns are made equally wide
+
+
+def entries(client: Client, options: Namespace) -> int:
+    """Those that the filter admits, by id."""
+    found = islice(client.memory(options.name).entries(filter=options.filter), options.limit)
+    if options.json:
+        print_json_array(map(as_json, found))
+        return 0
+    headers = ("id", "label", "created", "metadata")
+    while rows := list(islice(found, ROWS)):
+        print_table(headers, map(as_row, rows))
+        headers = ("", "", "", "")
+    return 0
+
+
+def update(client: Client, options: Namespace) -> int:
+    """Set the label, the metadata or both of one entry."""
+    metadata = dict(options.metadata) if options.metadata else None
+    memory = client.memory(options.name)
+    entry = memory.update(options.id, label=options.label, metadata=metadata)
+    print_entry(entry or memory.get(options.id), options)
+    return 0
+
+
+def delete(client: Client, options: Namespace) -> int:
+    """Forget entries by id, all of them or none."""
+    memory = client.memory(options.name)
+    deleted = memory.delete(options.id, allow_missing=options.allow_missing)
+    if options.json:
+        print_json({"memory": options.name, "deleted": deleted})
+    else:
+        print(f"{plural(deleted, 'entry')} deleted from {options.name}.")
+    return 0
+
+
+def purge(client: Client, options: Namespace) -> int:
+    """Forget what a filter admits; without ``--apply`` only show what that would be."""
+    result = client.memory(options.name).purge(filter=options.filter, apply=options.apply)
+    if options.json:
+        print_json(
+            {
+                "memory": options.name,
+                "count": result.count,
+                "sample_ids": result.sample_ids,
+                "applied": result.applied,
+            }
+        )
+    elif result.applied:
+        print(f"{plural(result.count, 'entry')} deleted from {options.name}.")
+    else:
+        sample = f": {listed(result.sample_ids)}" if result.sample_ids else ""
+        print(f"{plural(result.count, 'entry')} would be deleted from {options.name}{sample}.")
+        print("Nothing was deleted; add --apply to do it.")
+    return 0
+
+
+def print_entry(entry: Entry, options: Namespace) -> None:
+    """One entry, for people or programs."""
+    if options.json:
+        print_json(as_json(entry))
+    else:
+        print_table(("id", "label", "created", "metadata"), [as_row(entry)])
+
+
+def as_row(entry: Entry) -> Sequence[object]:
+    """What people want to know of an entry."""
+    metadata = ", ".join(f"{key}={value}" for key, value in entry.metadata.items())
+    return entry.id, entry.label, entry.create_time, metadata
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Everything but the vector, which ``export`` writes."""
+    return {
+        "id": entry.id,
+        "label": entry.label,
+        "metadata": entry.metadata,
+        "create_time": entry.create_time.isoformat(),
+        "content_sha256": entry.content_sha256,
+    }

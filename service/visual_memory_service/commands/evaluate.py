@@ -1,0 +1,131 @@
+"""``evaluate``: how often a memory is right about a labelled folder."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from visual_memory import Client
+from visual_memory.types import Decision
+from visual_memory_service.commands.output import percent, plural, print_json, print_table
+from visual_memory_service.commands.pictures import labelled
+from visual_memory_service.commands.progress import Progress
+from visual_memory_service.commands.questions import ask
+from visual_memory_service.commands.refused import listed
+
+CONFUSIONS_SHOWN = 10
+SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was asked and answered: pictures by (label, decided label)."""
+
+    answers: Counter[tuple[str, str]]
+    unknown_labels: Sequence[str]
+    remembered_pictures: int
+    seconds: float
+
+    @property
+    def pictures(self) -> int:
+        """How many were asked."""
+        return self.answers.total()
+
+    @property
+    def correct(self) -> int:
+        """How many of them were right."""
+        return sum(count for (label, decided), count in self.answers.items() if label == decided)
+
+    def by_label(self) -> dict[str, tuple[int, int]]:
+        """Pictures and right ones of every label, by label."""
+        totals = Counter[str]()
+        for (label, _), count in self.answers.items():
+            totals[label] += count
+        return {label: (totals[label], self.answers[label, label]) for label in sorted(totals)}
+
+    def confusions(self) -> list[tuple[str, str, int]]:
+        """Label, decided label and count of what was wrong, the most common first."""
+        wrong = [(*pair, count) for pair, count in self.answers.items() if pair[0] != pair[1]]
+        return sorted(wrong, key=lambda each: (-each[2], each))
+
+
+def evaluate(client: Client, options: Namespace) -> int:
+    """Classify every picture of a folder per class and compare."""
+    memory = client.memory(options.name)
+    pictures = labelled(options.folder)
+    known = memory.info().labels
+    answers, remembered = Counter[tuple[str, str]](), 0
+
+    def decide(images: Sequence[bytes]) -> list[Decision]:
+        return memory.classify(
+            images=images,
+            k=options.k,
+            voting=options.voting,
+            filter=options.filter,
+            neighbors=1,
+        )
+
+    with Progress(len(pictures), "pictures") as progress:
+        decisions = ask(decide, [picture.path for picture in pictures])
+        for picture, (_, decision) in zip(pictures, decisions, strict=True):
+            answers[picture.label, decision.label] += 1
+            remembered += bool(decision.neighbors.distances[0] < SAME_PICTURE)
+            progress.add(1)
+        seconds = progress.seconds
+    unknown = sorted({picture.label for picture in pictures} - known.keys())
+    evaluation = Evaluation(answers, unknown, remembered, seconds)
+    if options.json:
+        print_json(as_json(evaluation, options))
+    else:
+        print_report(evaluation)
+    return 0
+
+
+def print_report(evaluation: Evaluation) -> None:
+    """The result as tables."""
+    right = percent(evaluation.correct, evaluation.pictures)
+    rate = evaluation.pictures / evaluation.seconds
+    print(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
+    print(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
+    if evaluation.unknown_labels:
+        print(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
+    if evaluation.remembered_pictures:
+        count = plural(evaluation.remembered_pictures, "picture")
+        print(f"{count} of this folder are in the memory itself, which makes them easy.")
+    print()
+    print_table(
+        ("label", "pictures", "correct", "accuracy"),
+        [(label, n, hits, percent(hits, n)) for label, (n, hits) in evaluation.by_label().items()],
+    )
+    if confusions := evaluation.confusions():
+        print()
+        print_table(("label", "decided", "pictures"), confusions[:CONFUSIONS_SHOWN])
+    if len(confusions) > CONFUSIONS_SHOWN:
+        print(f"… and {len(confusions) - CONFUSIONS_SHOWN:,} more confusions; --json shows all.")
+
+
+def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
+    """The result with the whole confusion matrix, as label → decided label → pictures."""
+    confusion: dict[str, dict[str, int]] = {}
+    for (label, decided), count in sorted(evaluation.answers.items()):
+        confusion.setdefault(label, {})[decided] = count
+    return {
+        "memory": options.name,
+        "k": options.k,
+        "voting": options.voting,
+        "pictures": evaluation.pictures,
+        "correct": evaluation.correct,
+        "accuracy": evaluation.correct / evaluation.pictures,
+        "labels": {
+            label: {"pictures": n, "correct": hits, "accuracy": hits / n}
+            for label, (n, hits) in evaluation.by_label().items()
+        },
+        "confusion": confusion,
+        "unknown_labels": list(evaluation.unknown_labels),
+        "remembered_pictures": evaluation.remembered_pictures,
+        "seconds": round(evaluation.seconds, 3),
+        "pictures_per_second": round(evaluation.pictures / evaluation.seconds, 1),
+    }

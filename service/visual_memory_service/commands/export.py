@@ -1,0 +1,39 @@
+"""``export``: a memory becomes a Parquet file that ``insert`` reads again."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+
+from visual_memory import Client
+from visual_memory.types import Entry
+from visual_memory_service.commands import parquet
+from visual_memory_service.commands.output import plural, print_json, size
+from visual_memory_service.commands.progress import Progress
+from visual_memory_service.commands.refused import Refused
+
+
+def export(client: Client, options: Namespace) -> int:
+    """Write every entry with its vector; the file appears when it is whole."""
+    path = options.file
+    if path.exists() and not options.force:
+        raise Refused(f"{path} exists already; use --force to overwrite it.")
+    parquet.pyarrow()
+    memory = client.memory(options.name)
+    info = memory.info()
+    with Progress(info.count, "entries") as progress:
+        entries = memory.entries(include_vectors=True)
+        count = parquet.write(path, info, counted(entries, progress))
+    if options.json:
+        print_json({"memory": options.name, "file": str(path), "entries": count})
+    else:
+        entries_written = plural(count, "entry")
+        print(f"{entries_written} of {options.name} in {path}, {size(path.stat().st_size)}.")
+    return 0
+
+
+def counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
+    """The same entries, while progress is shown."""
+    for entry in entries:
+        yield entry
+        progress.add(1)

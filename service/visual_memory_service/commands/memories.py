@@ -1,0 +1,88 @@
+"""``create``, ``list``, ``show`` and ``drop``: whole memories."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from visual_memory import Client
+from visual_memory.types import MemoryInfo
+from visual_memory_service.commands.output import plural, print_json, print_table, printable, size
+
+LABELS_SHOWN = 20
+
+
+def create(client: Client, options: Namespace) -> int:
+    """Make a memory, by embedder or by dimension."""
+    info = client.create_memory(
+        options.name, embedder=options.embedder, dimension=options.dimension
+    ).info()
+    if options.json:
+        print_json(as_json(info))
+    else:
+        print(f"{info.name} remembers {what(info)}.")
+    return 0
+
+
+def list_memories(client: Client, options: Namespace) -> int:
+    """All memories, by name."""
+    infos = client.memories()
+    if options.json:
+        print_json([as_json(info) for info in infos])
+        return 0
+    headers = ("memory", "entries", "labels", "dimension", "embedder", "disk")
+    print_table(
+        headers,
+        [
+            (
+                info.name,
+                info.count,
+                len(info.labels),
+                info.dimension,
+                info.embedder.name if info.embedder else "–",
+                size(info.disk_bytes),
+            )
+            for info in infos
+        ],
+    )
+    return 0
+
+
+def show(client: Client, options: Namespace) -> int:
+    """One memory with its labels."""
+    info = client.memory(options.name).info()
+    if options.json:
+        print_json(as_json(info))
+        return 0
+    entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
+    print(f"{info.name} remembers {what(info)}: {entries} of {labels}, {size(info.disk_bytes)}.")
+    print(f"Created {printable(info.create_time)}.")
+    if info.labels:
+        print()
+        print_table(("label", "entries"), list(info.labels.items())[:LABELS_SHOWN])
+    if len(info.labels) > LABELS_SHOWN:
+        print(f"… and {len(info.labels) - LABELS_SHOWN:,} more labels; --json shows all.")
+    return 0
+
+
+def drop(client: Client, options: Namespace) -> int:
+    """Forget a memory with all it holds."""
+    client.delete_memory(options.name)
+    if options.json:
+        print_json({"memory": options.name, "dropped": True})
+    else:
+        print(f"{options.name} is forgotten, with all its entries.")
+    return 0
+
+
+def what(info: MemoryInfo) -> str:
+    """What goes into a memory."""
+    if info.embedder:
+        return f"images as {info.embedder.name} sees them, in {info.dimension} dimensions"
+    return f"vectors of {info.dimension} dimensions"
+
+
+def as_json(info: MemoryInfo) -> dict[str, Any]:
+    """Everything there is to say of a memory."""
+    return {**asdict(info), "create_time": info.create_time.isoformat()}

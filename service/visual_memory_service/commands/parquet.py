@@ -1,0 +1,188 @@
+"""Entries in a Parquet file: id, label, vector or image, and metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
+from visual_memory_service.commands.refused import Refused, missing_extra
+
+ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
+EMBEDDER = b"visual_memory.embedder"
+WANTED = "id and label (text), and vector (list of float) or image (binary); metadata is optional"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row; ``metadata`` is None where the file has no such column."""
+
+    id: str
+    label: str
+    content: bytes | NDArray[np.float32]
+    metadata: Mapping[str, str] | None
+
+
+class File:
+    """A Parquet file to read, a batch of rows at a time. Raises Refused."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._arrow = path, pyarrow()
+        try:
+            self._file = self._arrow.parquet.ParquetFile(path)
+        except (OSError, self._arrow.ArrowException) as error:
+            raise Refused(
+                f"{path} is neither a folder nor a Parquet file that can be read ({error})."
+            ) from None
+        schema = self._file.schema_arrow
+        self.content = self._check(schema)
+        self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
+        self.count: int = self._file.metadata.num_rows
+        self._columns = [
+            name for name in ("id", "label", self.content, "metadata") if name in schema.names
+        ]
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, in order."""
+        number = 0
+        for batch in self._file.iter_batches(ROWS[self.content], columns=self._columns):
+            columns = {name: batch.column(name) for name in self._columns}
+            ids, labels = columns["id"].to_pylist(), columns["label"].to_pylist()
+            contents = self._contents(columns[self.content], number)
+            metadata = (
+                [self._metadata(value, number) for value in columns["metadata"].to_pylist()]
+                if "metadata" in columns
+                else [None] * len(ids)
+            )
+            for id, label, content, more in zip(ids, labels, contents, metadata, strict=True):
+                if not id or not label or content is None:
+                    raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
+                yield Row(id, label, content, more)
+                number += 1
+
+    def _check(self, schema: Any) -> str:
+        """``vector`` or ``image``, whichever the file has, with types that can be used."""
+        types = self._arrow.types
+
+        def fits(name: str, *kinds: Any) -> bool:
+            return name in schema.names and any(kind(schema.field(name).type) for kind in kinds)
+
+        texts = (types.is_string, types.is_large_string, self._is_dictionary_of_text)
+        if all(fits(name, *texts) for name in ("id", "label")):
+            if fits("vector", self._is_list_of_numbers):
+                return "vector"
+            if fits("image", types.is_binary, types.is_large_binary):
+                return "image"
+        found = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise Refused(f"{self._path} has the columns {found}; wanted are {WANTED}.")
+
+    def _is_dictionary_of_text(self, kind: Any) -> bool:
+        types = self._arrow.types
+        return bool(types.is_dictionary(kind) and types.is_string(kind.value_type))
+
+    def _is_list_of_numbers(self, kind: Any) -> bool:
+        types = self._arrow.types
+        lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+        return any(is_kind(kind) for is_kind in lists) and types.is_floating(kind.value_type)
+
+    def _contents(self, column: Any, number: int) -> Iterable[bytes | NDArray[np.float32] | None]:
+        if self.content == "image":
+            images: list[bytes | None] = column.to_pylist()
+            return images
+        lengths = set(self._arrow.compute.list_value_length(column).to_pylist())
+        if len(lengths) > 1 or None in lengths:
+            raise Refused(
+                f"The vectors of {self._path} from row {number} on are not all of one length."
+            )
+        flat: NDArray[np.floating[Any]] = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.astype(np.float32).reshape(len(column), -1)
+
+    def _metadata(self, value: Any, number: int) -> dict[str, str]:
+        """A map, a struct or JSON text, as text to text."""
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except json.JSONDecodeError:
+                value = 0
+        pairs = dict(value or {}) if isinstance(value, dict | list | None) else None
+        if pairs is None:
+            raise Refused(
+                f"The metadata of {self._path} near row {number} are neither a map, a struct nor "
+                "a JSON object."
+            )
+        return {str(key): str(each) for key, each in pairs.items() if each is not None}
+
+
+def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
+    """Write ``entries`` with their vectors, whole or not at all; how many there were."""
+    arrow = pyarrow()
+    schema = arrow.schema(
+        [
+            ("id", arrow.string()),
+            ("label", arrow.string()),
+            ("vector", arrow.list_(arrow.float32(), info.dimension)),
+            ("metadata", arrow.map_(arrow.string(), arrow.string())),
+            ("create_time", arrow.timestamp("us", tz="UTC")),
+            ("content_sha256", arrow.string()),
+        ],
+        metadata={EMBEDDER: spec(info.embedder)} if info.embedder else None,
+    )
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    count, entries = 0, iter(entries)
+    try:
+        with open(part, "xb") as file:
+            with arrow.parquet.ParquetWriter(file, schema) as writer:
+                while rows := list(islice(entries, ROWS["vector"])):
+                    writer.write_table(table(rows, schema))
+                    count += len(rows)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise Refused(f"{path} cannot be written: {error.strerror or error}.") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def table(entries: list[Entry], schema: Any) -> Any:
+    """Entries as an Arrow table."""
+    arrow = pyarrow()
+    vectors = np.concatenate([entry.vector for entry in entries if entry.vector is not None])
+    columns = [
+        [entry.id for entry in entries],
+        [entry.label for entry in entries],
+        arrow.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
+        [list(entry.metadata.items()) for entry in entries],
+        [entry.create_time for entry in entries],
+        [entry.content_sha256 for entry in entries],
+    ]
+    arrays = [
+        arrow.array(c, f.type) if isinstance(c, list) else c
+        for c, f in zip(columns, schema, strict=True)
+    ]
+    return arrow.Table.from_arrays(arrays, schema=schema)
+
+
+def spec(embedder: EmbedderSpec) -> str:
+    """An embedder's spec as text that can be compared."""
+    return json.dumps(asdict(embedder), sort_keys=True)
+
+
+def pyarrow() -> Any:
+    """The library, imported only where it is used. Raises Refused."""
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise missing_extra("pyarrow", "parquet", "Parquet") from None
+    return pyarrow

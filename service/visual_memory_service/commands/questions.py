@@ -1,0 +1,104 @@
+"""``classify`` and ``search``: pictures are shown to a memory, a few at a time."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from visual_memory import Client, InvalidArgument
+from visual_memory.types import Decision, Neighbor
+from visual_memory_service.commands import pictures
+from visual_memory_service.commands.output import print_json_array, print_table
+from visual_memory_service.commands.refused import Refused
+
+BATCH = 64
+IMAGE = re.compile(r"images\[(\d+)\]")
+
+Answer = TypeVar("Answer")
+
+
+def classify(client: Client, options: Namespace) -> int:
+    """The label of each picture, by the vote of its nearest entries."""
+    memory = client.memory(options.name)
+    shown = options.neighbors
+    if shown is None and not options.json:
+        shown = 1
+
+    def decide(images: Sequence[bytes]) -> list[Decision]:
+        return memory.classify(
+            images=images,
+            k=options.k,
+            voting=options.voting,
+            filter=options.filter,
+            neighbors=shown,
+        )
+
+    decisions = ask(decide, pictures.named(options.images))
+    if options.json:
+        print_json_array(as_json(path, decision) for path, decision in decisions)
+        return 0
+    print_table(
+        ("picture", "label", "confidence", "nearest"),
+        [
+            (path, each.label, each.confidence, ", ".join(each.neighbors.ids))
+            for path, each in decisions
+        ],
+    )
+    return 0
+
+
+def search(client: Client, options: Namespace) -> int:
+    """The nearest entries of each picture."""
+    memory = client.memory(options.name)
+    answers = ask(
+        lambda images: memory.search(images=images, k=options.k, filter=options.filter),
+        pictures.named(options.images),
+    )
+    if options.json:
+        print_json_array(
+            {"picture": str(path), "neighbors": [near_json(each) for each in neighbors]}
+            for path, neighbors in answers
+        )
+        return 0
+    print_table(
+        ("picture", "rank", "id", "label", "distance"),
+        [
+            (path, rank, each.id, each.label, each.distance)
+            for path, neighbors in answers
+            for rank, each in enumerate(neighbors, start=1)
+        ],
+    )
+    return 0
+
+
+def ask(
+    question: Callable[[Sequence[bytes]], Sequence[Answer]], paths: Sequence[Path]
+) -> Iterator[tuple[Path, Answer]]:
+    """Each picture with its answer. Raises Refused with the picture's name for what is bad."""
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
+        try:
+            answers = question([pictures.read(path) for path in batch])
+        except InvalidArgument as error:
+            named = IMAGE.sub(lambda found: str(batch[int(found[1])]), error.message)  # noqa: B023
+            raise Refused(named) from None
+        yield from zip(batch, answers, strict=True)
+
+
+def as_json(path: Path, decision: Decision) -> dict[str, Any]:
+    """Everything there is to say of a decision."""
+    return {
+        "picture": str(path),
+        "label": decision.label,
+        "confidence": decision.confidence,
+        "scores": decision.scores,
+        "neighbors": [{**near_json(each), "weight": each.weight} for each in decision.neighbors],
+    }
+
+
+def near_json(neighbor: Neighbor) -> dict[str, Any]:
+    """A neighbour without its vote."""
+    return {"id": neighbor.id, "label": neighbor.label, "distance": neighbor.distance}

@@ -1,0 +1,95 @@
+"""What ``insert`` reads: a folder per class or a Parquet file, item by item, as often as asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory.types import EmbedderSpec
+from visual_memory_service.commands import parquet, pictures
+from visual_memory_service.commands.refused import Refused
+
+Content = bytes | NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing."""
+
+    id: str
+    label: str
+    content: Path | Content
+    metadata: Mapping[str, str] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content, as far as that is known before reading."""
+        if isinstance(self.content, Path):
+            return pictures.size(self.content)
+        return len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
+
+    def read(self) -> Content:
+        """The picture's bytes or the float32 row. Raises Refused."""
+        return pictures.read(self.content) if isinstance(self.content, Path) else self.content
+
+
+class Source(Protocol):
+    """Items in an order that stays."""
+
+    noun: str
+    count: int
+
+    def items(self) -> Iterator[Item]: ...
+
+
+class Folder:
+    """A folder per class."""
+
+    noun = "picture"
+
+    def __init__(self, path: Path) -> None:
+        self._pictures = pictures.labelled(path)
+        self.count = len(self._pictures)
+
+    def items(self) -> Iterator[Item]:
+        for picture in self._pictures:
+            yield Item(picture.id, picture.label, picture.path)
+
+
+class Table:
+    """A Parquet file with vectors or images."""
+
+    def __init__(self, path: Path, embedder: EmbedderSpec | None) -> None:
+        self._file = parquet.File(path)
+        if embedder and self._file.embedder and self._file.embedder != parquet.spec(embedder):
+            raise Refused(
+                f"The vectors in {path} were made by another embedder than that of this memory, "
+                f"{embedder.name}; insert them into a memory made with --dimension."
+            )
+        self.count = self._file.count
+        self.noun = self._file.content
+
+    def items(self) -> Iterator[Item]:
+        for row in self._file.rows():
+            yield Item(row.id, row.label, row.content, row.metadata)
+
+
+def open_source(path: Path, embedder: EmbedderSpec | None) -> Source:
+    """The folder or the Parquet file at ``path``. Raises Refused."""
+    if path.is_dir():
+        return Folder(path)
+    if not path.exists():
+        raise Refused(f"There is no file or folder {path}.")
+    return Table(path, embedder)
+
+
+def sha256(content: Content) -> str:
+    """The hash that the server keeps of what it was sent."""
+    data: Any = content if isinstance(content, bytes) else content.astype("<f4").tobytes()
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,139 @@
+"""Completion scripts for shells, derived from the parser."""
+
+from __future__ import annotations
+
+from argparse import Action, ArgumentParser, Namespace, _SubParsersAction
+from collections.abc import Iterator
+
+SHELLS = ("bash", "zsh", "fish")
+
+BASH = """\
+_visual_memory() {{
+    local words=""
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="{commands}"
+    else
+        case "${{COMP_WORDS[1]}} $3" in
+{choices}
+            *) case "${{COMP_WORDS[1]}}" in
+{options}
+            esac ;;
+        esac
+        [[ "$2" == -* || "$words" != -* ]] || words=""
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$2"))
+}}
+complete -o default -F _visual_memory visual-memory"""
+
+ZSH = """\
+#compdef visual-memory
+_visual_memory() {{
+    local -a commands=({commands})
+    if (( CURRENT == 2 )); then
+        _describe command commands
+        return
+    fi
+    local command=$words[2]
+    shift words
+    (( CURRENT-- ))
+    case $command in
+{options}
+    esac
+}}
+compdef _visual_memory visual-memory"""
+
+
+def complete(options: Namespace, parser: ArgumentParser) -> int:
+    """Print the script for one shell."""
+    print({"bash": bash, "zsh": zsh, "fish": fish}[options.shell](parser))
+    return 0
+
+
+def bash(parser: ArgumentParser) -> str:
+    """Words after the command; files where no word fits."""
+    commands = commands_of(parser)
+    choices, options = [], []
+    for name, command in commands.items():
+        flags = " ".join(flag for action in flagged(command) for flag in action.option_strings)
+        options.append(f'                {name}) words="{flags}" ;;')
+        for action in command._actions:
+            for flag in action.option_strings if action.choices else ():
+                words = " ".join(map(str, action.choices or ()))
+                choices.append(f'            "{name} {flag}") words="{words}" ;;')
+            if action.choices and not action.option_strings:
+                words = " ".join(map(str, action.choices))
+                choices.append(f'            "{name} {name}") words="{words}" ;;')
+    return BASH.format(
+        commands=" ".join(commands), choices="\n".join(choices), options="\n".join(options)
+    )
+
+
+def zsh(parser: ArgumentParser) -> str:
+    """What ``_arguments`` completes, with the help of each option."""
+    helps = helps_of(parser)
+    lines = []
+    for name, command in commands_of(parser).items():
+        words = [quoted(word) for action in flagged(command) for word in zsh_words(action)]
+        values = next(
+            (a.choices for a in command._actions if a.choices and not a.option_strings), None
+        )
+        words.append(quoted(f"*: :({' '.join(map(str, values))})" if values else "*: :_files"))
+        lines.append(f"        {name}) _arguments {' '.join(words)} ;;")
+    commands = " ".join(quoted(f"{name}:{help}") for name, help in helps.items())
+    return ZSH.format(commands=commands, options="\n".join(lines))
+
+
+def zsh_words(action: Action) -> Iterator[str]:
+    """One word for each spelling of an option."""
+    help = (action.help or "").replace("[", "(").replace("]", ")").replace(":", " ")
+    for flag in action.option_strings:
+        if action.nargs == 0:
+            yield f"{flag}[{help}]"
+        else:
+            choices = " ".join(map(str, action.choices or ()))
+            yield f"{flag}[{help}]: :{f'({choices})' if choices else '_files'}"
+
+
+def fish(parser: ArgumentParser) -> str:
+    """One line for each command, option and choice."""
+    lines = []
+    for name, help in helps_of(parser).items():
+        lines.append(
+            f"complete -c visual-memory -n __fish_use_subcommand -f -a {name} -d {quoted(help)}"
+        )
+    for name, command in commands_of(parser).items():
+        start = f"complete -c visual-memory -n '__fish_seen_subcommand_from {name}'"
+        for action in command._actions:
+            choices = quoted(" ".join(map(str, action.choices or ())))
+            end = "" if action.nargs == 0 else f" -x -a {choices}" if action.choices else " -r"
+            for flag in action.option_strings:
+                dash = f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
+                lines.append(f"{start} {dash}{end} -d {quoted(action.help or '')}")
+            if action.choices and not action.option_strings:
+                lines.append(f"{start} -f -a {choices}")
+    return "\n".join(lines)
+
+
+def commands_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """The parser of each command."""
+    return dict(subparsers(parser).choices)
+
+
+def helps_of(parser: ArgumentParser) -> dict[str, str]:
+    """What each command is for."""
+    return {each.dest: each.help or "" for each in subparsers(parser)._choices_actions}
+
+
+def subparsers(parser: ArgumentParser) -> _SubParsersAction[ArgumentParser]:
+    """Where the commands hang."""
+    return next(each for each in parser._actions if isinstance(each, _SubParsersAction))
+
+
+def flagged(parser: ArgumentParser) -> list[Action]:
+    """The options of a command."""
+    return [action for action in parser._actions if action.option_strings]
+
+
+def quoted(text: str) -> str:
+    """In single quotes, as all three shells read them."""
+    return "'" + text.replace("'", "’") + "'"

@@ -1,0 +1,5 @@
+"""The demo: a memory learns a class, and forgets it, before your eyes."""
+
+from visual_memory_service.demo.story import demo
+
+__all__ = ["demo"]

@@ -1,0 +1,157 @@
+"""The demo's page: one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from io import BytesIO
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps
+
+from visual_memory.types import Decision, Neighbor
+from visual_memory_service.commands.output import percent, plural
+from visual_memory_service.commands.pictures import Picture
+
+if TYPE_CHECKING:
+    from visual_memory_service.demo.pictures import Collection
+    from visual_memory_service.demo.story import Answers, Outcome, Story
+
+MARK = re.compile(r"<!--([A-Z]+)-->")
+TEMPLATE = Path(__file__).with_name("page.html")
+WRONG_SHOWN = 8
+SHOWN = 24
+NEW_SHOWN = 6
+QUERY_PIXELS = 240
+NEIGHBOR_PIXELS = 120
+Asked = tuple[Picture, Decision]
+
+
+def write_page(folder: Path, story: Story, collection: Collection, outcome: Outcome) -> Path:
+    """Write ``demo.html`` into ``folder``; its path."""
+    paths = {p.id: p.path for pictures in collection.seen.values() for p in pictures}
+    learnt = outcome.learnt.pictures[:NEW_SHOWN]
+    stages = [each.decisions for each in (outcome.before, outcome.learnt, outcome.forgotten)]
+    shown = chosen(outcome.known)
+    parts = {
+        "TILES": "".join(tiles(outcome, escape(collection.held_back))),
+        "LOG": "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in story.lines),
+        "TITLE": escape(collection.title),
+        "NEW": escape(collection.held_back),
+        "LEARNT": "".join(map(lambda p, *d: three_times(p, d, paths), learnt, *stages)),
+        "KNOWN": "".join(card(*asked, paths) for asked in shown),
+        "COUNT": f"{len(shown)} of {len(outcome.known.pictures)}",
+    }
+    html = MARK.sub(lambda mark: parts[mark[1]], TEMPLATE.read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "demo.html"
+    page.write_text(html, encoding="utf-8")
+    return page
+
+
+def tiles(outcome: Outcome, new: str) -> Iterator[str]:
+    """The numbers at the top."""
+    count = len(outcome.known.pictures)
+    yield tile(outcome.known, f"right on {plural(count, 'picture')} it has never seen")
+    yield tile(outcome.before, f"of “{new}” before it was shown any")
+    yield tile(outcome.learnt, "after a few were added, without training")
+    yield tile(outcome.forgotten, "after they were deleted")
+
+
+def tile(answers: Answers, text: str) -> str:
+    """One of them."""
+    number = percent(answers.right, len(answers.pictures))
+    return f"<div class=tile><b>{number}</b><span>{text}</span></div>"
+
+
+def chosen(answers: Answers) -> list[Asked]:
+    """Wrong ones first, then right ones, one of each class in turn."""
+    asked = list(zip(answers.pictures, answers.decisions, strict=True))
+    wrong = [each for each in asked if each[0].label != each[1].label][:WRONG_SHOWN]
+    by_label: dict[str, list[Asked]] = {}
+    for picture, decision in asked:
+        if picture.label == decision.label:
+            by_label.setdefault(picture.label, []).append((picture, decision))
+    turns = zip_longest(*by_label.values())
+    right = [each for turn in turns for each in turn if each]
+    return [*wrong, *right][:SHOWN]
+
+
+def three_times(picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path]) -> str:
+    """One picture of the new class: before, learnt, forgotten."""
+    names = ("before", "learnt", "forgotten")
+    stages = "".join(
+        f"<div class=stage><h4>{name}</h4>{verdict(picture, decision)}"
+        f"{strip(decision.neighbors[:4], paths)}</div>"
+        for name, decision in zip(names, decisions, strict=True)
+    )
+    return f"<article class=new>{query(picture)}<div class=stages>{stages}</div></article>"
+
+
+def card(picture: Picture, decision: Decision, paths: dict[str, Path]) -> str:
+    """One picture with its decision and who voted."""
+    kind = "right" if picture.label == decision.label else "wrong"
+    return (
+        f"<article class='card {kind}'>{query(picture)}<div>{verdict(picture, decision)}"
+        f"{strip(list(decision.neighbors), paths)}</div></article>"
+    )
+
+
+def query(picture: Picture) -> str:
+    """The picture that was asked about, with its true label."""
+    image = f"<img src='{thumbnail(picture.path, QUERY_PIXELS)}' alt=''>"
+    caption = f"<figcaption>{escape(picture.label)}</figcaption>"
+    return f"<figure class=query>{image}{caption}</figure>"
+
+
+def verdict(picture: Picture, decision: Decision) -> str:
+    """What was decided, how surely, and whether it is right."""
+    kind, mark = ("right", "✓") if picture.label == decision.label else ("wrong", "✗")
+    share = f"{100 * decision.confidence:.0f} %"
+    return (
+        f"<p class='verdict {kind}'><i>{mark}</i><b>{escape(decision.label)}</b>"
+        f"<span class=bar><span style='width:{share.replace(' ', '')}'></span></span>"
+        f"<small>{share}</small></p>"
+    )
+
+
+def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path]) -> str:
+    """The nearest entries, with their distance and the weight of their vote as bars."""
+    heaviest = max(each.weight for each in neighbors)
+    return f"<ol>{''.join(near(each, paths, heaviest) for each in neighbors)}</ol>"
+
+
+def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:
+    """One of them."""
+    image = thumbnail(paths[neighbor.id], NEIGHBOR_PIXELS)
+    return (
+        f"<li title='{escape(neighbor.id)}'><img src='{image}' alt=''>"
+        f"<em>{escape(neighbor.label)}</em>"
+        f"{measure('distance', neighbor.distance, 1.0)}"
+        f"{measure('weight', neighbor.weight, heaviest)}</li>"
+    )
+
+
+def measure(name: str, value: float, most: float) -> str:
+    """A number with its bar."""
+    width = f"{100 * min(value / most, 1):.0f}%"
+    return (
+        f"<span class='measure {name}' title='{name} {value:.4f}'><small>{value:.2f}</small>"
+        f"<span><span style='width:{width}'></span></span></span>"
+    )
+
+
+def thumbnail(path: Path, pixels: int) -> str:
+    """A small square JPEG as a data URI."""
+    with Image.open(path) as image:
+        image.draft("RGB", (2 * pixels, 2 * pixels))
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+    white = Image.new("RGBA", upright.size, "white")
+    square = ImageOps.fit(Image.alpha_composite(white, upright).convert("RGB"), (pixels, pixels))
+    buffer = BytesIO()
+    square.save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,67 @@
+"""A server of the demo's own, in a folder of its own, gone when the demo ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from types import FrameType
+from typing import NoReturn
+
+from visual_memory_service.commands.refused import Refused
+
+READY = "listening on "
+READY_SECONDS = 60.0
+DRAIN_SECONDS = 10.0
+TERMINATED = 143  # 128 + SIGTERM, as shells have it
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[str]:
+    """Its address, HOST:PORT, while it serves ``folder``. Raises Refused."""
+    command = [sys.executable, "-m", "visual_memory_service", "serve"]
+    flags = ["--data", str(folder / "data"), "--listen", "127.0.0.1:0", "--log-level", "warning"]
+    signal.signal(signal.SIGTERM, leave)
+    with (
+        open(folder / "log", "w+", encoding="utf-8") as log,
+        subprocess.Popen(
+            [*command, *flags], stdout=subprocess.PIPE, stderr=log, text=True
+        ) as server,
+    ):
+        try:
+            yield address(server, log.name)
+        finally:
+            stop(server)
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Turn SIGTERM into an exit that cleans up."""
+    sys.exit(TERMINATED)
+
+
+def address(server: subprocess.Popen[str], log: str) -> str:
+    """What the server says once it answers. Raises Refused with the server's own sentence."""
+    assert server.stdout is not None
+    watch = Timer(READY_SECONDS, server.kill)
+    watch.start()
+    line = server.stdout.readline()
+    watch.cancel()
+    if not line.startswith(READY):
+        server.wait()
+        lines = Path(log).read_text(encoding="utf-8").splitlines()
+        raise Refused(lines[-1] if lines else "The demo's server did not start.")
+    return line.removeprefix(READY).strip()
+
+
+def stop(server: subprocess.Popen[str]) -> None:
+    """Let it drain, or end it."""
+    server.terminate()
+    try:
+        server.wait(DRAIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

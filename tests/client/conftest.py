@@ -1,0 +1,317 @@
+"""A small real gRPC server to be the other side: a dict, brute force, and trouble on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn, TypeAlias, cast
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+import visual_memory
+from visual_memory import aio
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, service_pb2_grpc
+from visual_memory.v1 import service_pb2 as pb
+
+Connect: TypeAlias = Callable[..., visual_memory.Client]
+
+
+class Service(service_pb2_grpc.VisualMemoryServicer):
+    """One memory of vectors with two dimensions; an image of n bytes is the vector (n, 1)."""
+
+    def __init__(self) -> None:
+        self.limits = pb.Limits(
+            message_bytes=1 << 20, image_bytes=1 << 19, image_pixels=10_000, items=1000
+        )
+        self.requests: dict[str, list[Any]] = defaultdict(list)
+        self.metadata: dict[str, str] = {}
+        self.faults: dict[str, list[Any]] = defaultdict(list)
+        self.cuts: list[int] = []  # after how many batches each import stream breaks
+        self.cut_code = grpc.StatusCode.UNAVAILABLE
+        self.lost_acknowledgements = 0
+        self.refusal: status_pb2.Status | None = None
+        self.seconds = 0.0
+        self.entries: dict[str, entry_pb2.Entry] = {}
+        self.imports: dict[str, list[list[str]]] = defaultdict(list)
+        self.page = 2
+        self.released = threading.Event()
+        self.most_at_once = self._at_once = 0
+        self._counting = threading.Lock()
+
+    def intercept(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
+        self.requests[method].append(request)
+        pairs = cast("list[tuple[str, str]]", list(context.invocation_metadata()))
+        self.metadata = dict(pairs)
+        if self.faults[method]:
+            context.abort(self.faults[method].pop(0), "not now")
+        if self.refusal is not None and method != "GetServerInfo":
+            refuse(context, self.refusal)
+
+    def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:
+        self.intercept("GetServerInfo", request, context)
+        return pb.GetServerInfoResponse(version="1.2.3", limits=self.limits, embedders=["fake"])
+
+    def CreateMemory(self, request: Any, context: Any) -> memory_pb2.Memory:
+        self.intercept("CreateMemory", request, context)
+        return memory_pb2.Memory(name=request.name)
+
+    def GetMemory(self, request: Any, context: Any) -> memory_pb2.Memory:
+        self.intercept("GetMemory", request, context)
+        time.sleep(self.seconds)
+        memory = memory_pb2.Memory(name=request.name, dimension=2, count=len(self.entries))
+        memory.create_time.FromMicroseconds(1_500_000)
+        memory.embedder.name = "fake"
+        memory.labels.add(label="cat", count=len(self.entries))
+        return memory
+
+    def ListMemories(self, request: Any, context: Any) -> pb.ListMemoriesResponse:
+        self.intercept("ListMemories", request, context)
+        after = request.page_token or "first"
+        following = {"first": "second", "second": "third", "third": ""}[after]
+        return pb.ListMemoriesResponse(
+            memories=[memory_pb2.Memory(name=after)], next_page_token=following
+        )
+
+    def DeleteMemory(self, request: Any, context: Any) -> pb.DeleteMemoryResponse:
+        self.intercept("DeleteMemory", request, context)
+        return pb.DeleteMemoryResponse()
+
+    def InsertEntries(self, request: Any, context: Any) -> pb.InsertEntriesResponse:
+        self.intercept("InsertEntries", request, context)
+        return pb.InsertEntriesResponse(ids=self.store(request.batch))
+
+    def ImportEntries(self, requests: Any, context: Any) -> Iterator[pb.ImportEntriesResponse]:
+        start = next(requests).start
+        self.intercept("ImportEntries", start, context)
+        stored, offset = self.imports[start.request_id], 0
+        for ids in stored:
+            yield pb.ImportEntriesResponse(offset=offset, ids=ids)
+            offset += len(ids)
+        yield pb.ImportEntriesResponse(offset=offset)
+        left = self.cuts.pop(0) if self.cuts else -1
+        for request in requests:
+            if left == 0:
+                context.abort(self.cut_code, "the stream is cut")
+            self.intercept("batch", request, context)
+            time.sleep(self.seconds)
+            assert request.batch.offset == offset
+            ids = self.store(request.batch.batch)
+            stored.append(ids)
+            left -= 1
+            if self.lost_acknowledgements:
+                self.lost_acknowledgements -= 1
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the acknowledgement is lost")
+            yield pb.ImportEntriesResponse(offset=offset, ids=ids)
+            offset += len(ids)
+
+    def GetEntry(self, request: Any, context: Any) -> entry_pb2.Entry:
+        self.intercept("GetEntry", request, context)
+        return self.shown(self.entries[request.id], request.include_vector)
+
+    def ListEntries(self, request: Any, context: Any) -> pb.ListEntriesResponse:
+        self.intercept("ListEntries", request, context)
+        ids = sorted(id for id in self.entries if id > request.page_token)
+        return pb.ListEntriesResponse(
+            entries=[
+                self.shown(self.entries[id], request.include_vectors) for id in ids[: self.page]
+            ],
+            next_page_token=ids[self.page - 1] if len(ids) > self.page else "",
+        )
+
+    def UpdateEntry(self, request: Any, context: Any) -> entry_pb2.Entry:
+        self.intercept("UpdateEntry", request, context)
+        entry = self.entries[request.entry.id]
+        if "label" in request.update_mask.paths:
+            entry.label = request.entry.label
+        return self.shown(entry, False)
+
+    def DeleteEntries(self, request: Any, context: Any) -> pb.DeleteEntriesResponse:
+        self.intercept("DeleteEntries", request, context)
+        return pb.DeleteEntriesResponse(deleted_count=len(request.ids))
+
+    def PurgeEntries(self, request: Any, context: Any) -> pb.PurgeEntriesResponse:
+        self.intercept("PurgeEntries", request, context)
+        return pb.PurgeEntriesResponse(purge_count=1, sample_ids=["a"], applied=request.apply)
+
+    def Classify(self, request: Any, context: Any) -> pb.ClassifyResponse:
+        with self._counting:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        self.intercept("Classify", request, context)
+        time.sleep(self.seconds)
+        decisions = [
+            decision_pb2.Decision(
+                label=near[0].label,
+                confidence=1.0,
+                scores=[decision_pb2.LabelScore(label=near[0].label, score=1.0)],
+                neighbors=near,
+            )
+            for near in map(self.nearest, vectors(request), [request.k] * 100_000)
+        ]
+        with self._counting:
+            self._at_once -= 1
+        return pb.ClassifyResponse(decisions=decisions)
+
+    def Search(self, request: Any, context: Any) -> pb.SearchResponse:
+        self.intercept("Search", request, context)
+        near = [self.nearest(vector, request.k) for vector in vectors(request)]
+        return pb.SearchResponse(results=[decision_pb2.Neighbors(neighbors=each) for each in near])
+
+    def Embed(self, request: Any, context: Any) -> pb.EmbedResponse:
+        self.intercept("Embed", request, context)
+        rows = vectors(request)
+        return pb.EmbedResponse(
+            vectors=entry_pb2.Vectors(rows=len(rows), data=rows.astype("<f4").tobytes())
+        )
+
+    def store(self, batch: pb.EntryBatch) -> list[str]:
+        ids = []
+        for entry, vector in zip(batch.entries, vectors(batch), strict=True):
+            stored = entry_pb2.Entry()
+            stored.CopyFrom(entry)
+            stored.id = entry.id or f"made-{len(self.entries):06}"
+            stored.vector = vector.astype("<f4").tobytes()
+            self.entries[stored.id] = stored
+            ids.append(stored.id)
+        return ids
+
+    def nearest(self, query: Any, k: int) -> list[decision_pb2.Neighbor]:
+        near = [
+            (1.0 - float(np.frombuffer(entry.vector, "<f4") @ query), entry.id, entry.label)
+            for entry in self.entries.values()
+        ]
+        return [
+            decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=1.0)
+            for distance, id, label in sorted(near)[:k]
+        ]
+
+    def shown(self, entry: entry_pb2.Entry, with_vector: bool) -> entry_pb2.Entry:
+        shown = entry_pb2.Entry()
+        shown.CopyFrom(entry)
+        shown.content_sha256 = b"\xab\xcd"
+        if not with_vector:
+            shown.vector = b""
+        return shown
+
+
+def vectors(message: Any) -> Any:
+    """Unit rows (n, 2) of a message's vectors or images."""
+    if message.images.data:
+        rows = np.array([(len(image), 1.0) for image in message.images.data])
+    else:
+        rows = np.frombuffer(message.vectors.data, "<f4").reshape(message.vectors.rows, -1)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def refuse(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn:
+    context.abort_with_status(rpc_status.to_status(status))
+
+
+@pytest.fixture
+def service() -> Service:
+    """What the server is made of, to be looked into and put out of order."""
+    return Service()
+
+
+@pytest.fixture
+def target(service: Service) -> Iterator[str]:
+    """Where it is served."""
+    options = [("grpc.max_receive_message_length", 8 << 20), ("grpc.so_reuseport", 0)]
+    server = grpc.server(ThreadPoolExecutor(8), options=options)
+    service_pb2_grpc.add_VisualMemoryServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[str]:
+    """An address where nobody answers, and nobody else will."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+class Awaited:
+    """The client for asyncio, made to look like the blocking one, so that one test tries both."""
+
+    def __init__(self, wrapped: Any, runner: asyncio.Runner) -> None:
+        self._wrapped, self._runner = wrapped, runner
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._wrapped, name)
+        return self._call(attribute) if callable(attribute) else attribute
+
+    def _call(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        async def collected(items: Any) -> list[Any]:
+            return [item async for item in items]
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            result = method(*arguments, **named)
+            if inspect.isasyncgen(result):
+                result = collected(result)
+            if inspect.iscoroutine(result):
+                result = self._runner.run(result)
+            return Awaited(result, self._runner) if isinstance(result, aio.Memory) else result
+
+        return call
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """``visual_memory.connect`` of one kind and the other; closes what it opened."""
+    with asyncio.Runner() as runner:
+        opened: list[Any] = []
+
+        def connect(target: str, **options: Any) -> visual_memory.Client:
+            if request.param == "blocking":
+                opened.append(visual_memory.connect(target, **options))
+            else:
+
+                async def connected() -> Any:
+                    return aio.connect(target, **options)
+
+                opened.append(Awaited(runner.run(connected()), runner))
+            return cast(visual_memory.Client, opened[-1])
+
+        yield connect
+        for client in opened:
+            client.close()
+
+
+@pytest.fixture
+def client(connect: Connect, target: str) -> visual_memory.Client:
+    return connect(target)
+
+
+@pytest.fixture
+def pets(client: visual_memory.Client) -> visual_memory.Memory:
+    """A memory of the service."""
+    return client.memory("pets")
+
+
+@pytest.fixture
+def bad_field() -> status_pb2.Status:
+    """A refusal as the server sends it, about item 1 of a message."""
+    status = status_pb2.Status(
+        code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message="images[1] is damaged."
+    )
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="images[1]", description="is damaged")
+    for detail in (error_details_pb2.ErrorInfo(reason="UNDECODABLE_IMAGE"), bad):
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

@@ -1,0 +1,74 @@
+"""The client for asyncio where it is more than the blocking one with ``await``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from visual_memory import NotFound, aio
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Service
+
+
+def test_a_connection_is_a_context_and_entries_are_iterated(target: str) -> None:
+    async def ids() -> list[str]:
+        async with aio.connect(target) as client:
+            pets = client.memory("pets")
+            await pets.insert(vectors=np.eye(2), labels=["cat", "dog"], ids=["a", "b"])
+            return [entry.id async for entry in pets.entries()]
+
+    assert asyncio.run(ids()) == ["a", "b"]
+
+
+def test_calls_run_beside_each_other(service: Service, target: str) -> None:
+    service.seconds = 0.1
+
+    async def most_at_once() -> int:
+        async with aio.connect(target) as client:
+            pets = client.memory("pets")
+            await pets.insert(vectors=np.eye(2), labels=["cat", "dog"])
+            await asyncio.gather(*[pets.classify(vectors=np.eye(2), k=1) for _ in range(4)])
+            return service.most_at_once
+
+    assert asyncio.run(most_at_once()) > 1
+
+
+def test_a_cancelled_import_keeps_what_was_acknowledged(service: Service, target: str) -> None:
+    service.seconds = 0.02
+
+    async def stored() -> int:
+        async with aio.connect(target) as client:
+            begun = asyncio.Event()
+            task = asyncio.create_task(
+                client.memory("pets").insert(
+                    vectors=np.ones((5000, 2)),
+                    labels=["cat"] * 5000,
+                    progress=lambda done, total: begun.set(),
+                )
+            )
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return len(service.entries)
+
+    assert 256 <= asyncio.run(stored()) < 5000
+
+
+def test_an_error_in_one_of_two_messages_leaves_no_task_behind(
+    service: Service, target: str
+) -> None:
+    async def left() -> int:
+        async with aio.connect(target) as client:
+            pets = client.memory("pets")
+            await client.server_info()
+            service.faults["Embed"] = [NotFound.status] * 2
+            with pytest.raises(NotFound):
+                await pets.embed([b"a"] * 600)
+            return len(asyncio.all_tasks()) - 1
+
+    assert asyncio.run(left()) == 0

@@ -1,0 +1,483 @@
+"""Both clients keep what the contract promises, each against a real gRPC server."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import status_pb2
+from PIL import Image
+
+from visual_memory import (
+    Client,
+    DeadlineExceeded,
+    Entry,
+    Error,
+    InvalidArgument,
+    Memory,
+    PurgeResult,
+    ResourceExhausted,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Connect, Service
+
+UNAVAILABLE, BUSY = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
+MANY = 1100  # more than one message of the service holds, in five batches
+
+
+def many(count: int = MANY) -> dict[str, Any]:
+    """Entries for an import."""
+    angles = np.linspace(0.1, 1.5, count)
+    return {
+        "vectors": np.stack([np.cos(angles), np.sin(angles)], axis=1),
+        "labels": [f"label {number % 7}" for number in range(count)],
+        "ids": [f"id {number:05}" for number in range(count)],
+    }
+
+
+# Calls
+
+
+def test_the_server_tells_about_itself(client: Client) -> None:
+    info = client.server_info()
+
+    assert (info.version, info.embedders) == ("1.2.3", ["fake"])
+    assert (info.limits.message_bytes, info.limits.items) == (1 << 20, 1000)
+
+
+def test_a_created_memory_is_answered(service: Service, client: Client) -> None:
+    memory = client.create_memory("pets", dimension=2, request_id="r1")
+
+    assert memory.name == "pets"
+    assert service.requests["CreateMemory"][0].dimension == 2
+    assert service.requests["CreateMemory"][0].request_id == "r1"
+
+
+def test_memories_of_all_pages_are_listed(client: Client) -> None:
+    assert [memory.name for memory in client.memories()] == ["first", "second", "third"]
+
+
+def test_a_memory_is_deleted_by_name(service: Service, client: Client) -> None:
+    client.delete_memory("pets")
+
+    assert service.requests["DeleteMemory"][0].name == "pets"
+
+
+def test_naming_a_memory_asks_nothing(service: Service, client: Client) -> None:
+    assert client.memory("pets").name == "pets"
+    assert not service.requests
+
+
+def test_a_memory_tells_about_itself(pets: Memory) -> None:
+    info = pets.info()
+
+    assert (info.name, info.dimension, info.labels) == ("pets", 2, {"cat": 0})
+    assert info.create_time == datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)
+    assert info.embedder is not None
+    assert info.embedder.name == "fake"
+
+
+def test_what_was_inserted_is_found(pets: Memory) -> None:
+    inserted = pets.insert(
+        vectors=[[1.0, 0.0], [0.0, 2.0]],
+        labels=["cat", "dog"],
+        ids=["a", "b"],
+        metadata=[{"source": "web"}, {}],
+        request_id="r1",
+    )
+    [decision] = pets.classify(vectors=np.array([[0.1, 1.0]]), k=2)
+    entry = pets.get("a", include_vector=True)
+
+    assert (inserted.ids, inserted.request_id) == (["a", "b"], "r1")
+    assert (decision.label, decision.confidence, decision.scores) == ("dog", 1.0, {"dog": 1.0})
+    assert decision.neighbors.ids == ["b", "a"]
+    assert entry.metadata == {"source": "web"}
+    assert entry.content_sha256 == "abcd"
+    assert entry.vector is not None
+    assert entry.vector.tolist() == [1.0, 0.0]
+
+
+def test_images_are_taken_as_paths_bytes_arrays_and_pil_images(
+    service: Service, pets: Memory, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"from a file")
+
+    pets.insert(
+        images=[file, str(file), b"bytes", np.zeros((2, 2, 3), np.uint8), Image.new("L", (2, 2))],
+        labels=["a"] * 5,
+    )
+
+    sent = list(service.requests["InsertEntries"][0].batch.images.data)
+    assert sent[:3] == [b"from a file", b"from a file", b"bytes"]
+    assert all(data.startswith(b"\x89PNG") for data in sent[3:])
+
+
+def test_a_missing_file_is_refused_before_anything_is_sent(service: Service, pets: Memory) -> None:
+    with pytest.raises(InvalidArgument, match=r"^images\[1\]: no such file: missing\.jpg\.$"):
+        pets.insert(images=[b"a", "missing.jpg"], labels=["a", "b"])
+
+    assert not service.requests
+
+
+def test_entries_are_listed_page_by_page(service: Service, pets: Memory) -> None:
+    pets.insert(vectors=np.eye(2)[[0, 1, 0, 1, 0]], labels=["a"] * 5, ids=list("edcba"))
+
+    entries = list(pets.entries(include_vectors=True))
+
+    assert [entry.id for entry in entries] == list("abcde")
+    assert all(isinstance(entry, Entry) and entry.vector is not None for entry in entries)
+    assert len(service.requests["ListEntries"]) == 3
+
+
+def test_an_update_names_what_it_changes(service: Service, pets: Memory) -> None:
+    pets.insert(vectors=[[1.0, 0.0]], labels=["cat"], ids=["a"])
+
+    entry = pets.update("a", label="wolf")
+    pets.update("a", metadata={})
+
+    assert entry.label == "wolf"
+    masks = [list(request.update_mask.paths) for request in service.requests["UpdateEntry"]]
+    assert masks == [["label"], ["metadata"]]
+
+
+def test_a_deletion_answers_how_many(service: Service, pets: Memory) -> None:
+    assert pets.delete(ids=["a", "b"], allow_missing=True) == 2
+    assert service.requests["DeleteEntries"][0].allow_missing
+
+
+def test_a_purge_shows_unless_it_applies(pets: Memory) -> None:
+    assert pets.purge('label = "dog"') == PurgeResult(1, ["a"], False)
+    assert pets.purge(filter='label = "dog"', apply=True).applied
+
+
+def test_every_parameter_of_a_question_is_sent(service: Service, pets: Memory) -> None:
+    pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+
+    pets.classify(
+        vectors=[[1.0, 0.0]],
+        k=3,
+        voting="softmax",
+        filter='label = "cat"',
+        exclude_ids={"a"},
+        neighbors=0,
+    )
+
+    request = service.requests["Classify"][0]
+    assert (request.k, request.voting, request.neighbors) == (3, "softmax", 0)
+    assert (request.filter, list(request.exclude_ids)) == ('label = "cat"', ["a"])
+    assert request.HasField("neighbors")
+
+
+def test_a_key_is_sent_with_every_call(service: Service, connect: Connect, target: str) -> None:
+    connect(target, api_key="secret").server_info()
+
+    assert service.metadata["authorization"] == "Bearer secret"
+
+
+# Larger calls
+
+
+def test_queries_are_split_and_answered_in_order(service: Service, pets: Memory) -> None:
+    entries = many(600)
+    pets.insert(**entries)
+
+    found = pets.search(vectors=entries["vectors"], k=1)
+
+    assert [neighbors.ids for neighbors in found] == [[id] for id in entries["ids"]]
+    assert [len(vectors.data) // 8 for vectors in sent(service, "Search")] == [256, 256, 88]
+
+
+def test_two_messages_are_on_their_way_at_once(service: Service, pets: Memory) -> None:
+    service.seconds = 0.1
+    pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+
+    decisions = pets.classify(vectors=np.ones((1000, 2)), k=1)
+
+    assert len(decisions) == 1000
+    assert service.most_at_once == 2
+
+
+def test_embedding_joins_its_messages(service: Service, pets: Memory) -> None:
+    images = [b"x" * (1 + number % 9) for number in range(300)]
+
+    vectors = pets.embed(images)
+
+    assert vectors.shape == (300, 2)
+    assert vectors.dtype == np.float32
+    assert np.allclose(vectors[:, 0] / vectors[:, 1], [len(image) for image in images])
+    assert len(service.requests["Embed"]) == 2
+
+
+def test_no_message_is_larger_than_the_server_takes(service: Service, pets: Memory) -> None:
+    pets.embed([b"x" * 300_000] * 7)
+
+    sizes = [request.ByteSize() for request in service.requests["Embed"]]
+    assert max(sizes) < service.limits.message_bytes
+    assert len(sizes) == 3
+
+
+def test_limits_are_asked_for_once(service: Service, pets: Memory) -> None:
+    pets.embed([b"a"])
+    pets.embed([b"a"])
+
+    assert len(service.requests["GetServerInfo"]) == 1
+
+
+def test_a_refusal_counts_items_from_the_beginning_of_the_call(
+    service: Service, pets: Memory, bad_field: status_pb2.Status
+) -> None:
+    plain = service.intercept
+
+    def intercept(method: str, request: Any, context: Any) -> None:
+        second = method == "Embed" and len(request.images.data) == 44
+        service.refusal = bad_field if second else None
+        plain(method, request, context)
+
+    service.intercept = intercept  # type: ignore[method-assign]  # the second message is refused
+    with pytest.raises(InvalidArgument, match=r"^images\[257\] is damaged") as caught:
+        pets.embed([b"a"] * 300)
+
+    assert caught.value.field_violations == [("images[257]", "is damaged")]
+
+
+# Retries
+
+
+def test_an_unavailable_server_is_asked_again(service: Service, pets: Memory) -> None:
+    service.faults["GetMemory"] = [UNAVAILABLE, UNAVAILABLE, BUSY]
+
+    assert pets.info().name == "pets"
+    assert len(service.requests["GetMemory"]) == 4
+
+
+def test_a_split_question_is_asked_again_where_it_failed(service: Service, pets: Memory) -> None:
+    service.faults["Embed"] = [UNAVAILABLE, BUSY]
+
+    assert len(pets.embed([b"a"] * 600)) == 600
+
+
+def test_a_retried_write_repeats_its_request_id(service: Service, pets: Memory) -> None:
+    service.faults["InsertEntries"] = [UNAVAILABLE]
+
+    result = pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+
+    sent = [request.request_id for request in service.requests["InsertEntries"]]
+    assert sent == [result.request_id] * 2
+    assert len(result.request_id) == 32
+
+
+def test_two_calls_are_two_requests(service: Service, pets: Memory) -> None:
+    first = pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+    second = pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+
+    assert first.request_id != second.request_id
+
+
+def test_a_server_that_stays_busy_is_given_up_with_its_sentence(
+    service: Service, connect: Connect, target: str
+) -> None:
+    service.faults["GetMemory"] = [BUSY] * 100
+
+    with pytest.raises(ResourceExhausted, match="not now"):
+        connect(target, timeout=0.6).memory("pets").info()
+
+    assert 2 < len(service.requests["GetMemory"]) < 10
+
+
+def test_other_refusals_are_not_retried(service: Service, pets: Memory) -> None:
+    service.faults["GetMemory"] = [grpc.StatusCode.INTERNAL]
+
+    with pytest.raises(Error, match="not now"):
+        pets.info()
+
+    assert len(service.requests["GetMemory"]) == 1
+
+
+def test_a_late_answer_names_the_timeout(service: Service, connect: Connect, target: str) -> None:
+    service.seconds = 0.5
+
+    with pytest.raises(DeadlineExceeded, match=r"within the timeout of 0\.1 s\.$"):
+        connect(target, timeout=0.1).memory("pets").info()
+
+
+def test_a_refused_connection_says_how_to_start_a_server(
+    connect: Connect, closed_port: str
+) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable) as caught:
+        connect(closed_port, timeout=0.5).server_info()
+
+    assert str(caught.value) == (
+        f"No server answers at {closed_port}; start one with: "
+        f"visual-memory serve --data DIR --listen {closed_port}"
+    )
+    assert time.monotonic() - began < 5
+
+
+# Imports
+
+
+def test_more_than_a_message_is_imported_in_batches(service: Service, pets: Memory) -> None:
+    entries, steps = many(), []
+
+    result = pets.insert(**entries, progress=lambda done, total: steps.append((done, total)))
+
+    assert result.ids == entries["ids"]
+    assert list(service.entries) == entries["ids"]
+    assert not service.requests["InsertEntries"]
+    assert steps == [(done, MANY) for done in (256, 512, 768, 1024, 1100)]
+
+
+def test_what_fits_into_a_message_is_one(service: Service, pets: Memory) -> None:
+    steps: list[tuple[int, int]] = []
+
+    pets.insert(**many(1000), progress=lambda done, total: steps.append((done, total)))
+
+    assert len(service.requests["InsertEntries"]) == 1
+    assert steps == [(1000, 1000)]
+
+
+def test_an_atomic_insertion_of_more_sends_nothing(service: Service, pets: Memory) -> None:
+    with pytest.raises(InvalidArgument, match="atomic needs one message"):
+        pets.insert(**many(), atomic=True)
+
+    assert set(service.requests) == {"GetServerInfo"}
+
+
+def test_a_cut_import_goes_on_by_itself(service: Service, pets: Memory) -> None:
+    service.cuts = [2, 0, 1]
+
+    result = pets.insert(**many(), request_id="r1")
+
+    assert result.ids == many()["ids"]
+    assert [len(ids) for ids in service.imports["r1"]] == [256, 256, 256, 256, 76]
+    assert len(service.requests["ImportEntries"]) == 4
+
+
+def test_a_batch_whose_acknowledgement_was_lost_is_not_sent_again(
+    service: Service, pets: Memory
+) -> None:
+    service.lost_acknowledgements = 2
+
+    result = pets.insert(**{**many(), "ids": None})
+
+    assert result.ids == [f"made-{number:06}" for number in range(MANY)]
+    assert len(service.requests["batch"]) == 5
+
+
+def test_an_import_that_fails_says_what_is_stored_and_how_to_go_on(
+    service: Service, pets: Memory
+) -> None:
+    service.cuts, service.cut_code = [2], grpc.StatusCode.DATA_LOSS
+
+    with pytest.raises(Error) as caught:
+        pets.insert(**many(), request_id="r1")
+
+    assert (caught.value.stored, caught.value.request_id) == (512, "r1")
+    assert str(caught.value) == (
+        "the stream is cut. 512 leading entries of 1,100 are stored; the same call with "
+        "request_id='r1' goes on after them."
+    )
+
+
+def test_the_same_call_goes_on_after_what_is_stored(service: Service, pets: Memory) -> None:
+    ids = many()["ids"]
+    service.imports["r1"] = [ids[:256], ids[256:512]]
+    steps: list[int] = []
+
+    result = pets.insert(**many(), request_id="r1", progress=lambda done, _: steps.append(done))
+
+    assert result.ids == ids
+    assert [request.batch.offset for request in service.requests["batch"]] == [512, 768, 1024]
+    assert steps == [256, 512, 768, 1024, 1100]
+
+
+def test_an_import_that_was_finished_is_answered_again(service: Service, pets: Memory) -> None:
+    first = pets.insert(**{**many(), "ids": None}, request_id="r1")
+    again = pets.insert(**{**many(), "ids": None}, request_id="r1")
+
+    assert again == first
+    assert len(service.requests["batch"]) == 5
+
+
+@pytest.mark.parametrize("stored", [["other"] * 256, ["more"] * (MANY + 1)])
+def test_the_request_id_of_another_import_is_refused(
+    service: Service, pets: Memory, stored: list[str]
+) -> None:
+    service.imports["r1"] = [stored]
+
+    with pytest.raises(InvalidArgument, match="import of other entries") as caught:
+        pets.insert(**many(), request_id="r1")
+
+    assert caught.value.field_violations[0][0] == "request_id"
+    assert not service.requests["batch"]
+
+
+def test_a_refused_batch_tells_its_reason_and_its_place(
+    service: Service, pets: Memory, bad_field: status_pb2.Status
+) -> None:
+    plain = service.store
+
+    def store(batch: Any) -> list[str]:
+        if len(service.entries) == 512:
+            service.refusal = bad_field
+        return plain(batch)
+
+    service.store = store  # type: ignore[method-assign]  # everything after 768 is refused
+    with pytest.raises(InvalidArgument, match=r"^images\[769\] is damaged\. 768 leading") as caught:
+        pets.insert(**many(), request_id="r1")
+
+    assert caught.value.reason == "UNDECODABLE_IMAGE"
+    assert caught.value.field_violations == [("images[769]", "is damaged")]
+
+
+def test_a_file_that_vanishes_during_an_import_ends_it(
+    service: Service, pets: Memory, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}" for number in range(1500)]
+    for file in files:
+        file.write_bytes(b"x")
+
+    def remove(done: int, total: int) -> None:
+        files[1400].unlink(missing_ok=True)
+
+    with pytest.raises(InvalidArgument, match=r"^images\[1400\]: no such file") as caught:
+        pets.insert(images=files, labels=["a"] * 1500, progress=remove)
+
+    assert caught.value.stored is not None
+    assert 256 <= caught.value.stored <= 1280
+
+
+def test_an_import_takes_as_long_as_its_batches_need(
+    service: Service, connect: Connect, target: str
+) -> None:
+    service.seconds = 0.25
+
+    result = connect(target, timeout=1.0).memory("pets").insert(**many())
+
+    assert len(result.ids) == MANY
+
+
+def test_an_import_without_acknowledgements_ends_with_the_timeout(
+    service: Service, connect: Connect, target: str
+) -> None:
+    service.seconds = 1.0
+
+    with pytest.raises(DeadlineExceeded, match=r"timeout of 0\.5 s\. 0 leading entries") as caught:
+        connect(target, timeout=0.5).memory("pets").insert(**many())
+
+    assert caught.value.stored == 0
+
+
+def sent(service: Service, method: str) -> list[Any]:
+    """The vectors of every message, in the order of the answers."""
+    return [request.vectors for request in service.requests[method]]

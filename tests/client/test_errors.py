@@ -1,0 +1,110 @@
+"""Refusals cross the wire whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from google.rpc import status_pb2
+
+from visual_memory import (
+    AlreadyExists,
+    DeadlineExceeded,
+    Error,
+    FailedPrecondition,
+    InvalidArgument,
+    Memory,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+from visual_memory.errors import CLASSES, refuse, unanswered
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Service
+
+KINDS = (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+def test_every_kind_has_its_status() -> None:
+    assert {kind: kind.status for kind in KINDS} == {v: k for k, v in CLASSES.items()}
+
+
+@pytest.mark.parametrize(
+    "kind", [AlreadyExists, FailedPrecondition, NotFound, PermissionDenied, Unauthenticated]
+)
+def test_a_status_becomes_its_class(service: Service, pets: Memory, kind: type[Error]) -> None:
+    assert kind.status is not None
+    service.faults["GetMemory"] = [kind.status]
+
+    with pytest.raises(kind, match=r"^not now$") as caught:
+        pets.info()
+
+    assert type(caught.value) is kind
+    assert caught.value.code is kind.status
+
+
+def test_a_status_without_a_class_is_an_error_with_its_code(service: Service, pets: Memory) -> None:
+    service.faults["GetMemory"] = [grpc.StatusCode.DATA_LOSS]
+
+    with pytest.raises(Error, match="not now") as caught:
+        pets.info()
+
+    assert type(caught.value) is Error
+    assert caught.value.code is grpc.StatusCode.DATA_LOSS
+
+
+def test_details_become_reason_and_violations(
+    service: Service, pets: Memory, bad_field: status_pb2.Status
+) -> None:
+    service.refusal = bad_field
+
+    with pytest.raises(InvalidArgument, match=r"^images\[1\] is damaged\.$") as caught:
+        pets.embed([b"a", b"b"])
+
+    assert caught.value.reason == "UNDECODABLE_IMAGE"
+    assert caught.value.field_violations == [("images[1]", "is damaged")]
+
+
+def test_an_error_shows_no_trace_of_grpc(service: Service, pets: Memory) -> None:
+    service.faults["GetMemory"] = [grpc.StatusCode.NOT_FOUND]
+
+    with pytest.raises(NotFound) as caught:
+        pets.info()
+
+    assert caught.value.__suppress_context__
+
+
+def test_a_message_that_grpc_finds_too_large_is_refused_without_a_retry(
+    service: Service, pets: Memory
+) -> None:
+    with pytest.raises(InvalidArgument, match="more than one message may hold") as caught:
+        pets.delete(["x" * 256] * 40_000)
+
+    assert caught.value.reason == "TOO_LARGE"
+
+
+def test_what_the_client_refuses_looks_like_the_servers_refusal() -> None:
+    with pytest.raises(InvalidArgument, match=r"^k must be at least 1\.$") as caught:
+        refuse("k", "must be at least 1")
+
+    assert caught.value.reason == "BAD_FIELD"
+    assert caught.value.field_violations == [("k", "must be at least 1")]
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_failed_handshake_is_not_called_a_missing_server() -> None:
+    assert "root_certificates" in unanswered("host:1", "Ssl handshake failed")

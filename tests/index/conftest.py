@@ -1,0 +1,56 @@
+"""What the tests of the index share: a disk that is soon full."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+class SmallDisk:
+    """A folder on a file system of a few megabytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        """Leave not one byte."""
+        with self._ballast.open("ab", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                return
+
+    def make_room(self, count: int) -> None:
+        """Take so many bytes of what filled it away."""
+        with self._ballast.open("r+b") as file:
+            file.truncate(max(0, self._ballast.stat().st_size - count))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def garble() -> Callable[[Path, int, int], None]:
+    """Overwrites the page of a SQLite file that has this number, counted from 1."""
+
+    def overwrite(path: Path, page: int, page_bytes: int) -> None:
+        with path.open("r+b") as file:
+            file.seek((page - 1) * page_bytes)
+            file.write(b"\xa5" * page_bytes)
+
+    return overwrite

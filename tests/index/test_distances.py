@@ -1,0 +1,140 @@
+"""Distances are float64 sums in one order, and the float32 scan strays no further than promised."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from itertools import zip_longest
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visual_memory_index import bad_rows, unit_rows
+from visual_memory_index.distances import exact_distances, fixed_sum, score_error
+
+DIMENSIONS = [1, 2, 3, 7, 64, 127, 768, 1280, 1281, 4096]
+
+
+def random_units(m: int, d: int, seed: int = 0) -> NDArray[np.float32]:
+    return unit_rows(np.random.default_rng(seed).standard_normal((m, d)).astype(np.float32))
+
+
+def halved(terms: list[float]) -> float:
+    """The fixed order once more: the upper half is added to the lower one."""
+    while len(terms) > 1:
+        half = (len(terms) + 1) // 2
+        upper = terms[half:]
+        terms = [a if b is None else a + b for a, b in zip_longest(terms[:half], upper)]
+    return terms[0]
+
+
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_a_sum_is_as_good_as_the_exact_one(d: int) -> None:
+    terms = np.random.default_rng(d).standard_normal((5, d))
+
+    sums = fixed_sum(terms.copy())
+
+    rounding = (math.ceil(math.log2(d)) + 1) * 2.0**-53
+    for row, total in zip(terms.tolist(), sums, strict=True):
+        assert abs(total - math.fsum(row)) <= rounding * math.fsum(map(abs, row))
+
+
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_a_sum_has_one_order_whatever_stands_beside_it(d: int) -> None:
+    terms = np.random.default_rng(d).standard_normal((9, d))
+
+    together = fixed_sum(terms.copy())
+    fortran = fixed_sum(np.asfortranarray(terms))
+    alone = [fixed_sum(row.copy()) for row in terms]
+
+    assert together.tolist() == fortran.tolist() == alone == [halved(row.tolist()) for row in terms]
+
+
+@pytest.mark.parametrize("d", [1, 5, 768])
+def test_a_distance_keeps_its_bits_whatever_rows_surround_it(d: int) -> None:
+    query, rows = random_units(1, d, seed=1)[0], random_units(300, d)
+
+    distances = exact_distances(query, rows)
+
+    alone = [exact_distances(query, row[np.newaxis])[0] for row in rows]
+    assert distances.tolist() == alone
+    assert distances[::3].tolist() == exact_distances(query, rows[::3]).tolist()
+
+
+def test_a_distance_is_the_same_from_both_sides() -> None:
+    rows = random_units(20, 77)
+
+    table = np.array([exact_distances(row, rows) for row in rows])
+
+    assert np.array_equal(table, table.T)
+
+
+def test_a_distance_lies_between_0_and_2_also_when_norms_are_a_little_more_than_1() -> None:
+    long = np.array([[1 + 9e-7, 0], [-1 - 9e-7, 0]], np.float32)
+
+    distances = exact_distances(long[0], long)
+
+    assert distances.tolist() == [0.0, 2.0]
+
+
+def test_no_rows_have_no_distances() -> None:
+    assert exact_distances(random_units(1, 3)[0], np.empty((0, 3), np.float32)).shape == (0,)
+
+
+def adversaries(d: int) -> NDArray[np.float32]:
+    """Rows whose sums lose most: all equal, ascending, one large beside small ones, sparse."""
+    rng = np.random.default_rng(d)
+    rows = np.ones((6, d))
+    rows[1] = np.arange(1, d + 1)
+    rows[2, 1:] = 2.0**-13
+    rows[3] = np.geomspace(1, 1e-6, d)
+    rows[4] = np.where(rng.random(d) < 0.9, 1e-9, rng.standard_normal(d)) + 1e-12
+    rows[5] = 1 + rng.random(d) * 2.0**-20
+    return unit_rows(rows.astype(np.float32))
+
+
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_no_order_of_float32_sums_strays_further_than_the_error_bound(d: int) -> None:
+    rows = np.concatenate([random_units(20, d), adversaries(d), -adversaries(d)])
+    products = rows[:, np.newaxis] * rows[np.newaxis]
+    scores = [rows @ rows.T, products.sum(axis=-1), np.cumsum(products, axis=-1)[..., -1]]
+    scores.append(np.cumsum(products[..., ::-1], axis=-1)[..., -1])
+
+    exact = np.array([[math.fsum(a * b) for b in rows.astype(float)] for a in rows.astype(float)])
+
+    assert all(score.dtype == np.float32 for score in scores)
+    assert max(np.abs(score - exact).max() for score in scores) <= score_error(d)
+
+
+def test_a_unit_row_keeps_its_bits() -> None:
+    rows = random_units(100, 33)
+    rows[:50] *= np.float32(1 + 5e-7)
+
+    assert unit_rows(rows).tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e-30, 1e-44, 3e38, 1.0001, 7])
+def test_a_row_of_any_scale_is_brought_to_unit_length(scale: float) -> None:
+    rows = np.array([[3, -4, 0], [0, 0, 1]]) * scale / 5
+
+    units = unit_rows(rows.astype(np.float32))
+
+    assert np.abs(np.linalg.norm(units.astype(float), axis=1) - 1).max() < 1e-6
+    assert units[1, 2] == 1
+    assert unit_rows(units).tobytes() == units.tobytes()
+
+
+def test_rows_without_a_direction_are_named() -> None:
+    signalling = np.array([0x7F800001], np.uint32).view(np.float32)[0]
+    rows = np.ones((6, 2), np.float32)
+    rows[[0, 2, 3], 0] = [0, np.nan, -np.inf]
+    rows[0, 1] = 0
+    rows[5, 0] = signalling
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        units = unit_rows(rows)
+
+    assert bad_rows(units).tolist() == [0, 2, 3, 5]
+    assert np.array_equal(units[1], units[4])

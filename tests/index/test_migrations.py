@@ -1,0 +1,112 @@
+"""A file is brought to the newest schema step by step, and files of older releases still open."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_memory_index import Catalog, Memory, NewerStore, Query, Request
+from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
+
+DATA = Path(__file__).parent / "data"
+STEPS = ("CREATE TABLE a (x TEXT) STRICT;", "ALTER TABLE a ADD COLUMN y TEXT;")
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
+
+
+def columns(db: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in db.execute("SELECT name FROM pragma_table_info('a')")]
+
+
+def version(db: sqlite3.Connection) -> int:
+    found: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def test_steps_are_done_once_and_in_order(db: sqlite3.Connection) -> None:
+    migrate(db, STEPS[:1], Path("x"))
+    migrate(db, STEPS, Path("x"))
+    migrate(db, STEPS, Path("x"))
+
+    assert (columns(db), version(db)) == (["x", "y"], 2)
+
+
+def test_a_step_that_fails_changes_nothing(db: sqlite3.Connection) -> None:
+    migrate(db, STEPS[:1], Path("x"))
+
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(db, (STEPS[0], f"{STEPS[1]} CREATE TABLE a (x);"), Path("x"))
+    db.execute("ROLLBACK")
+
+    assert (columns(db), version(db)) == (["x"], 1)
+
+
+def test_a_newer_schema_is_refused_and_left_as_it_is(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(NewerStore, match="folder/x has schema 99") as refusal:
+        migrate(db, STEPS, Path("folder/x"))
+
+    assert (refusal.value.found, refusal.value.known) == (99, 2)
+    assert version(db) == 99
+
+
+def test_a_memory_of_schema_1_opens_and_answers(tmp_path: Path) -> None:
+    """The file was written by the first release."""
+    path = Path(shutil.copy(DATA / "memory-schema-1.sqlite", tmp_path))
+    with closing(Memory.open(path)) as memory:
+        first, second, third = memory.entries(limit=9, with_vectors=True)
+        query = Query(np.array([[0, 0, 0.6, 0.8]], np.float32), 2)
+
+        (found,) = memory.nearest([query])
+
+        assert memory.identity.name == "birds"
+        assert memory.identity.embedder == '{"name": "fake"}'
+        assert (first.id, first.label, first.metadata) == ("a", "crow", {"source": "web"})
+        assert (second.id, second.label, second.metadata) == ("b", "Häher", {})
+        assert third.vector is not None
+        assert third.vector.tolist() == [0, 0, 0, 1]
+        assert third.content_sha256 == bytes(range(32))
+        assert found.ids.tolist() == [["c", "b"]]
+        assert memory.recall(Request("first", b"fingerprint")) == ["a", "b", "c"]
+        assert memory.delete(["a"]) == ["a"]
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("memory-schema-*.sqlite")), ids=str)
+def test_a_migrated_file_has_the_tables_of_a_new_one(path: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(path, tmp_path)
+    Memory.open(Path(copy)).close()
+    tables = "SELECT name, sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name"
+
+    with closing(sqlite3.connect(copy)) as old, closing(sqlite3.connect(":memory:")) as new:
+        migrate(new, MEMORY_STEPS, Path("new"))
+
+        assert old.execute(tables).fetchall() == new.execute(tables).fetchall()
+
+
+def test_a_file_is_kept_for_every_schema() -> None:
+    kept = {path.name for path in DATA.glob("memory-schema-*.sqlite")}
+
+    assert kept == {f"memory-schema-{number}.sqlite" for number in range(1, len(MEMORY_STEPS) + 1)}
+
+
+def test_a_newer_catalog_is_refused_and_the_folder_is_free_again(tmp_path: Path) -> None:
+    Catalog(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+
+    for _ in range(2):
+        with pytest.raises(NewerStore, match=r"catalog\.sqlite has schema 99") as refusal:
+            Catalog(tmp_path)
+
+    assert refusal.value.known == len(CATALOG_STEPS)

@@ -1,0 +1,145 @@
+"""The copy in RAM follows what it is told, row by row, and keeps no trace of what is gone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from visual_memory_index import Entry, unit_rows
+from visual_memory_index.ram import RamCopy
+
+QUERY = np.array([[1, 0]], np.float32)
+
+
+def vectors(m: int) -> NDArray[np.float32]:
+    angles = np.arange(m) * 0.01
+    return unit_rows(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+
+
+def ram(*ids: str, label: str = "cat") -> RamCopy:
+    copy = RamCopy(2)
+    copy.stage(range(1, 1 + len(ids)), [Entry(id, label) for id in ids], vectors(len(ids)))
+    copy.publish(len(ids))
+    return copy
+
+
+def found(copy: RamCopy, k: int = 9) -> list[str]:
+    rows = copy.vectors.candidates(QUERY, [k], [np.arange(0)])
+    ids: list[str] = copy.neighbors(QUERY, k, rows).ids[0].tolist()
+    return ids
+
+
+def test_staged_rows_are_seen_once_they_are_published() -> None:
+    copy = ram("a")
+    copy.stage([2, 3], [Entry("b", "dog"), Entry("c", "dog")], vectors(2))
+
+    assert (found(copy), len(copy), "b" in copy) == (["a"], 1, False)
+    assert copy.label_counts == {"cat": 1}
+
+    copy.publish(2)
+
+    assert (found(copy), len(copy), "b" in copy) == (["a", "b", "c"], 3, True)
+    assert copy.label_counts == {"cat": 1, "dog": 2}
+
+
+def test_rows_staged_in_vain_are_overwritten_by_the_next() -> None:
+    copy = ram("a")
+    copy.stage([2, 3], [Entry("b", "dog"), Entry("c", "dog")], vectors(2))
+
+    copy.stage([2], [Entry("d", "owl")], vectors(1))
+    copy.publish(1)
+
+    assert found(copy) == ["a", "d"]
+    assert copy.label_counts == {"cat": 1, "owl": 1}
+
+
+def test_removing_leaves_the_others_with_their_keys() -> None:
+    copy = ram("a", "b", "c", "d")
+
+    copy.remove(["a", "c"])
+
+    assert found(copy) == ["b", "d"]
+    assert copy.keys(["b", "d"]) == [2, 4]
+    assert copy.label_counts == {"cat": 2}
+
+
+def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None:
+    copy = ram("a", "b", "c")
+    copy.stage([4, 5], [Entry("c", "dog"), Entry("a", "cat")], vectors(2)[::-1])
+
+    copy.publish(2, replaced=["c", "a"])
+
+    assert len(copy) == 3
+    assert found(copy) == ["a", "b", "c"]
+    assert copy.keys(["a", "b", "c"]) == [5, 2, 4]
+    assert copy.label_counts == {"cat": 2, "dog": 1}
+    assert not copy.vectors._blocks[0][3:5].any()
+
+
+def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
+    copy = ram("a", "b")
+
+    copy.relabel("a", "dog")
+    copy.relabel("a", "dog")
+    copy.remove(["b"])
+
+    assert copy.label_counts == {"dog": 1}
+    assert list(copy._interned) == ["dog"]
+
+
+def test_rows_are_found_by_key_and_by_id() -> None:
+    copy = ram("a", "b", "c")
+    copy.remove(["a"])
+
+    assert copy.rows_of_keys(np.array([2, 3, 77])).tolist() == [0, 1]
+    assert copy.rows_of_ids(["c", "nobody", "c"]).tolist() == [0]
+
+
+def test_equal_distances_go_by_id_in_byte_order() -> None:
+    ids = ["b", "a", "é", "z", "\uffff", "😀", "B", "aa"]
+    copy = RamCopy(2)
+    copy.stage(range(8), [Entry(id, "x") for id in ids], np.repeat(QUERY, 8, axis=0))
+    copy.publish(8)
+
+    assert found(copy) == sorted(ids, key=str.encode)
+    assert found(copy, k=3) == ["B", "a", "aa"]
+
+
+def test_labels_that_are_equal_are_kept_once() -> None:
+    copy = ram("a", "b", label="".join(["c", "at"]))
+    copy.stage([3], [Entry("c", "".join(["ca", "t"]))], vectors(1))
+    copy.publish(1)
+
+    assert len({id(label) for label in copy._labels[:3]}) == 1
+
+
+@pytest.mark.parametrize("m", [1023, 1024, 1025, 5000])
+def test_columns_grow_with_the_entries(m: int) -> None:
+    copy = ram(*(f"{number:04}" for number in range(m)))
+
+    assert copy.keys(["0000", f"{m - 1:04}"]) == [1, m]
+    assert copy.label_counts == {"cat": m}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["cat", "dog", ""]))))
+def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
+    copy, model = RamCopy(2), dict[str, tuple[int, str]]()
+
+    for key, (id, label) in enumerate(steps):
+        if not label:
+            copy.remove([id] if id in model else [])
+            model.pop(id, None)
+            continue
+        replaced = [id] if id in model else []
+        copy.stage([key], [Entry(id, label)], vectors(1))
+        copy.publish(1, replaced=replaced)
+        model[id] = (key, label)
+
+    assert sorted(found(copy)) == sorted(model)
+    assert copy.keys(model) == [key for key, _ in model.values()]
+    labels = [label for _, label in model.values()]
+    assert copy.label_counts == {label: labels.count(label) for label in labels}

@@ -1,0 +1,87 @@
+"""A repeated request is recalled, and an import continues where it ended."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from visual_memory_index import Request, RequestReused, WrongOffset
+from visual_memory_index.database import REMEMBERED_MICROSECONDS
+from visual_memory_index.migrations import CATALOG_STEPS
+from visual_memory_index.request import check_start, keep, recall, stored_batches
+
+HOUR = 3600 * 1_000_000
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(CATALOG_STEPS[0])
+        yield connection
+
+
+def test_what_was_kept_is_recalled(db: sqlite3.Connection) -> None:
+    keep(db, Request("r", b"content"), ["a", "é"])
+
+    assert recall(db, Request("r", b"content")) == ["a", "é"]
+
+
+def test_an_empty_answer_is_an_answer(db: sqlite3.Connection) -> None:
+    keep(db, Request("r", b"content"), [])
+
+    assert recall(db, Request("r", b"content")) == []
+
+
+def test_no_request_is_neither_kept_nor_recalled(db: sqlite3.Connection) -> None:
+    keep(db, None, ["a"])
+
+    assert recall(db, None) is None
+    assert recall(db, Request("other", b"")) is None
+    assert db.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+
+
+def test_other_content_under_the_same_id_is_refused(db: sqlite3.Connection) -> None:
+    keep(db, Request("r", b"content"), ["a"])
+
+    with pytest.raises(RequestReused, match='"r" was used before with other content'):
+        recall(db, Request("r", b"other"))
+
+
+@pytest.mark.parametrize(("age", "left"), [(47 * HOUR, True), (49 * HOUR, False)])
+def test_answers_are_forgotten_after_48_hours(age: int, left: bool, db: sqlite3.Connection) -> None:
+    keep(db, Request("old", b""), ["a"])
+    db.execute("UPDATE requests SET answered_at = answered_at - ?", (age,))
+
+    keep(db, Request("new", b""), ["b"])
+
+    assert (recall(db, Request("old", b"")) is not None) == left
+    assert REMEMBERED_MICROSECONDS >= 24 * HOUR
+
+
+def test_the_batches_of_an_import_are_kept_one_by_one(db: sqlite3.Connection) -> None:
+    keep(db, Request("r", b"second", start=2), ["c"])
+    keep(db, Request("r", b"first", start=0), ["a", "b"])
+
+    assert stored_batches(db, "r") == [(0, ["a", "b"]), (2, ["c"])]
+    assert stored_batches(db, "other") == []
+
+
+@pytest.mark.parametrize("start", [1, 2, 4, 100])
+def test_a_batch_that_leaves_a_gap_is_refused(start: int, db: sqlite3.Connection) -> None:
+    keep(db, Request("r", b""), ["a", "b"])
+    keep(db, Request("r", b"", start=2), ["c"])
+
+    with pytest.raises(WrongOffset, match="continue at offset 3") as refusal:
+        check_start(db, Request("r", b"", start))
+
+    assert (refusal.value.got, refusal.value.want) == (start, 3)
+
+
+def test_a_batch_that_continues_is_taken(db: sqlite3.Connection) -> None:
+    check_start(db, Request("r", b""))
+    keep(db, Request("r", b""), ["a", "b"])
+
+    check_start(db, Request("r", b"", start=2))

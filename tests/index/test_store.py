@@ -1,0 +1,183 @@
+"""The store keeps every bit of an entry, and gives entries by filter and by id."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_memory_index import CorruptStore, Entry, unit_rows
+from visual_memory_index.filter import Filter, parse
+from visual_memory_index.store import ROWS_AT_ONCE, Identity, Store, new_identity
+
+IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000)
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
+ENTRIES = [
+    Entry("b", "crow", None, {"source": "web"}, 10, b"\x00\x01"),
+    Entry("a", "Häher", None, {"b": "\x01\n", "a": "😀", "": ""}, 11, b""),
+    Entry("ü", "crow", None, {}, 12, b"\xff"),
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path / "birds.sqlite", IDENTITY)) as opened:
+        with opened.transaction() as transaction:
+            transaction.insert([5, 6, 9], ENTRIES, VECTORS)
+        yield opened
+
+
+def parsed(text: str) -> Filter:
+    filter = parse(text)
+    assert filter is not None
+    return filter
+
+
+def ids(entries: list[Entry]) -> list[str]:
+    return [entry.id for entry in entries]
+
+
+def test_a_memory_keeps_its_identity(store: Store) -> None:
+    assert store.identity() == IDENTITY
+
+
+def test_a_new_identity_is_made_now() -> None:
+    first, second = new_identity("x", 3, None), new_identity("x", 3, None)
+
+    assert 1_700_000_000_000_000 < first.created_at <= second.created_at
+
+
+def test_an_entry_comes_back_bit_for_bit(store: Store) -> None:
+    for written, vector in zip(ENTRIES, VECTORS, strict=True):
+        read = store.entry(written.id, with_vector=True)
+
+        assert read is not None
+        assert read.vector is not None
+        assert read.vector.tobytes() == vector.tobytes()
+        assert (read.id, read.label, read.created_at) == (
+            written.id,
+            written.label,
+            written.created_at,
+        )
+        assert (read.metadata, read.content_sha256) == (written.metadata, written.content_sha256)
+
+
+def test_a_vector_is_read_where_it_is_asked_for(store: Store) -> None:
+    entry = store.entry("a", with_vector=False)
+
+    assert entry is not None
+    assert entry.vector is None
+    assert store.entry("nobody", with_vector=True) is None
+
+
+def test_entries_come_in_pages_by_id(store: Store) -> None:
+    first = store.entries(filter=None, after="", limit=2, with_vectors=False)
+    second = store.entries(filter=None, after="b", limit=2, with_vectors=True)
+
+    assert (ids(first), ids(second)) == (["a", "b"], ["ü"])
+    assert second[0].vector is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "admitted"),
+    [
+        ('label = "crow"', ["b", "ü"]),
+        ('NOT label = "crow" OR id = "ü"', ["a", "ü"]),
+        ('metadata.source = "web"', ["b"]),
+        ('create_time >= "1970-01-01T00:00:00.000012Z"', ["ü"]),
+        ('label = "owl"', []),
+    ],
+)
+def test_a_filter_holds_for_entries_ids_and_keys(
+    text: str, admitted: list[str], store: Store
+) -> None:
+    filter = parsed(text)
+    key_of = {"b": 5, "a": 6, "ü": 9}
+
+    _, keys = store.keys(filter)
+
+    assert ids(store.entries(filter=filter, after="", limit=9, with_vectors=True)) == admitted
+    assert store.ids(filter) == admitted
+    assert keys.tolist() == [key_of[id] for id in sorted(admitted, key=lambda id: key_of[id])]
+
+
+def test_deleting_an_entry_deletes_its_vector(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.delete([5, 77])
+
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (9,)]
+
+
+def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.update(5, Entry("x", "owl", None, {"k": "v"}, 99, b"other"))
+
+    entry = store.entry("b", with_vector=True)
+    assert entry is not None
+    assert entry.vector is not None
+    assert (entry.label, entry.metadata, entry.created_at) == ("owl", {"k": "v"}, 10)
+    assert (entry.content_sha256, entry.vector.tobytes()) == (b"\x00\x01", VECTORS[0].tobytes())
+
+
+def test_a_transaction_sees_its_own_writes_and_others_do_not(store: Store) -> None:
+    with store.transaction() as transaction:
+        transaction.delete([5])
+
+        assert transaction.entry("b") is None
+        assert transaction.ids(parsed('label = "crow"')) == ["ü"]
+        assert store.ids(parsed('label = "crow"')) == ["b", "ü"]
+
+
+def test_every_change_has_a_revision_of_its_own(store: Store) -> None:
+    before, _ = store.keys(parsed("id:a"))
+    with store.transaction() as transaction:
+        revision = transaction.next_revision()
+    after, _ = store.keys(parsed("id:a"))
+
+    assert (before, revision, after) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("m", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
+def test_all_rows_are_read_in_order_some_at_a_time(m: int, tmp_path: Path) -> None:
+    vectors = np.arange(m, dtype=np.float32)[:, np.newaxis]
+    with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
+        with store.transaction() as transaction:
+            entries = [Entry(f"{number}", "x") for number in range(m)]
+            transaction.insert(range(m), entries, vectors)
+
+        parts = list(store.rows(1))
+
+    assert [key for keys, *_ in parts for key in keys] == [*range(m)]
+    assert ids([entry for _, some, *_ in parts for entry in some]) == ids(entries)
+    assert np.array_equal(np.concatenate([part for *_, part, _ in parts]), vectors)
+
+
+def test_a_vector_of_another_length_is_damage(store: Store) -> None:
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("UPDATE vectors SET vector = x'00000000' WHERE key = 6")
+
+    with pytest.raises(CorruptStore, match=r"birds\.sqlite is damaged \(a vector has another"):
+        list(store.rows(3))
+
+
+def test_a_file_without_a_memory_is_damage(tmp_path: Path) -> None:
+    with (
+        closing(Store(tmp_path / "empty.sqlite")) as store,
+        pytest.raises(CorruptStore, match="it holds no memory"),
+    ):
+        store.identity()
+
+
+def test_a_store_that_cannot_be_made_lets_go_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    unstorable = Identity("x", None, None, 0)  # type: ignore[arg-type]
+
+    with pytest.raises(sqlite3.IntegrityError):
+        Store.create(path, unstorable)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["x.sqlite"]

@@ -1,0 +1,117 @@
+"""Votes are summed by label; who reached the highest sum first wins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index import VOTINGS, Decision, Neighbors, decide
+from visual_memory_index.voting import tally
+
+
+def neighbors(labels: list[str], distances: list[float]) -> Neighbors:
+    ids = [f"{number:04}" for number in range(len(labels))]
+    return Neighbors(
+        np.array([ids], object), np.array([labels], object), np.array([distances], float)
+    )
+
+
+def vote(labels: list[str], weights: list[float]) -> Decision:
+    column = np.array(labels, object)
+    return tally(column, column, np.zeros(len(labels)), np.array(weights))
+
+
+def champion(labels: list[str], weights: list[float]) -> str:
+    """Walk the neighbours once; a label must get strictly more to take the lead."""
+    totals, leader, best = dict[str, float](), "", 0.0
+    for label, weight in zip(labels, weights, strict=True):
+        totals[label] = totals.get(label, 0.0) + weight
+        if totals[label] > best:
+            leader, best = label, totals[label]
+    return leader
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("0123"),
+            st.sampled_from([0.5, 1.0, 1.5]) | st.floats(1e-7, 1e7, exclude_min=True),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_the_winner_is_who_a_walking_champion_would_be(votes: list[tuple[str, float]]) -> None:
+    labels, weights = [label for label, _ in votes], [weight for _, weight in votes]
+
+    decision = vote(labels, weights)
+
+    assert decision.label == champion(labels, weights) == next(iter(decision.scores))
+
+
+@pytest.mark.parametrize(
+    ("labels", "winner"),
+    [("abba", "b"), ("baab", "a"), ("abcabc", "a"), ("abccba", "c"), ("0110", "1"), ("00110", "0")],
+)
+def test_a_tie_stays_with_the_label_that_reached_the_score_first(labels: str, winner: str) -> None:
+    (decision,) = decide(neighbors([*labels], [0.2] * len(labels)), VOTINGS["plurality"])
+
+    assert decision.label == winner
+
+
+def test_scores_are_the_totals_of_all_labels_the_winner_first() -> None:
+    decision = vote(["cat", "dog", "owl", "dog"], [2.0, 1.0, 0.5, 1.5])
+
+    assert list(decision.scores.items()) == [("dog", 2.5), ("cat", 2.0), ("owl", 0.5)]
+
+
+def test_confidence_is_the_winners_share_of_all_weights() -> None:
+    decision = vote(["cat", "dog", "cat"], [1.0, 1.5, 1.0])
+
+    assert decision.confidence == 2.0 / 3.5
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=1, max_size=9), st.sampled_from(sorted(VOTINGS)))
+def test_confidence_is_at_most_one(labels: list[str], rule: str) -> None:
+    (decision,) = decide(neighbors(labels, [0.1 * n for n in range(len(labels))]), VOTINGS[rule])
+
+    assert 1 / len(set(labels)) <= decision.confidence * (1 + 1e-15)
+    assert decision.confidence <= 1
+    assert (decision.confidence == 1) == (len(set(labels)) == 1)
+
+
+@pytest.mark.parametrize("rule", sorted(VOTINGS))
+def test_every_weight_is_positive_also_at_the_largest_distance(rule: str) -> None:
+    weights = VOTINGS[rule](np.linspace(0, 2, 200)[np.newaxis])
+
+    assert weights.shape == (1, 200)
+    assert weights.dtype == np.float64
+    assert (weights > 0).all()
+    assert (np.diff(weights) <= 0).all()
+
+
+def test_every_query_gets_a_decision_with_its_own_neighbors() -> None:
+    together = Neighbors(
+        np.array([["1", "2"], ["3", "4"]], object),
+        np.array([["cat", "cat"], ["dog", "owl"]], object),
+        np.array([[0.0, 0.5], [0.25, 1.0]]),
+    )
+
+    decisions = decide(together, VOTINGS["distance"])
+
+    assert [decision.label for decision in decisions] == ["cat", "dog"]
+    assert decisions[1].ids.tolist() == ["3", "4"]
+    assert decisions[1].labels.tolist() == ["dog", "owl"]
+    assert decisions[1].distances.tolist() == [0.25, 1.0]
+    assert decisions[1].weights.tolist() == [math.exp(-0.25), math.exp(-1)]
+    assert decisions[0].scores == {"cat": 1 + math.exp(-0.5)}
+
+
+def test_a_label_looks_like_a_number_and_is_none() -> None:
+    (decision,) = decide(neighbors(["0", "0", "1"], [0.1, 0.2, 0.3]), VOTINGS["rank"])
+
+    assert decision.label == "0"

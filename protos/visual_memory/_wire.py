@@ -152,6 +152,10 @@ class Patience:
         self._pause = PAUSE_SECONDS
         self._connecting_until: float | None = None
 
+    def answered(self) -> None:
+        """There is a server, so that a connection refused from now on is another trouble."""
+        self._connecting_until = None
+
     def extend(self, since: float) -> None:
         """Do not count the time since then, in which nobody waited for the server."""
         self._deadline += self._clock() - since
@@ -541,6 +545,7 @@ class Import:
 
     def note(self, answer: pb.ImportEntriesResponse) -> None:
         """Take an acknowledgement to heart. Raises Error where it is of another import."""
+        self.patience.answered()
         offset, ids, before = answer.offset, list(answer.ids), self.stored
         if offset != self._acknowledged:
             raise Error(

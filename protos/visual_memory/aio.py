@@ -182,6 +182,8 @@ class Client:
                 await self._stream(importing)
                 return
             except TimeoutError:
+                if importing.finished:
+                    return
                 importing.patience.give_up()
             except grpc.RpcError as error:
                 if importing.finished:

@@ -38,6 +38,7 @@ from visual_memory_service.errors import BadField
 from visual_memory_service.forget import Deletion, Purge
 from visual_memory_service.remember import Batch, Change
 
+SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384

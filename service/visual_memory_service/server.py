@@ -12,13 +12,13 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from visual_memory.v1 import service_pb2, service_pb2_grpc
+from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import BadSetting, Settings
+from visual_memory_service.convert import SERVICE
 from visual_memory_service.interceptors import Guard
 from visual_memory_service.memories import Memories
 from visual_memory_service.servicer import Servicer
 
-SERVICE = service_pb2.DESCRIPTOR.services_by_name["VisualMemory"].full_name
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 log = structlog.get_logger()
 

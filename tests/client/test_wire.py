@@ -342,6 +342,17 @@ def test_a_refused_connection_is_tried_for_five_seconds() -> None:
     assert sum(pauses) == pytest.approx(5.0)
 
 
+def test_the_five_seconds_begin_anew_once_a_server_answered() -> None:
+    clock = Clock()
+    patience = patient(clock)
+    patience.pause(REFUSED)
+    clock.now += 10
+
+    patience.answered()
+
+    assert patience.pause(REFUSED) == pytest.approx(0.1)
+
+
 def test_jitter_takes_up_to_half_of_a_pause() -> None:
     patience = _wire.Patience("host:1", 60.0, clock=Clock(), jitter=lambda: 0.0)
 

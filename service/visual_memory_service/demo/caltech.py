@@ -40,7 +40,7 @@ class Unreachable(Exception):
     """The pictures are not to be had; the message is a sentence."""
 
 
-def fetch() -> Path:
+def fetch(address: str = ADDRESS, md5: str = MD5) -> Path:
     """A folder per class with 40 pictures each, downloaded once. Raises Unreachable."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visual-memory"
     folder = cache / "caltech-101"
@@ -50,33 +50,33 @@ def fetch() -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=cache) as scratch:
             archive = Path(scratch) / "caltech-101.zip"
-            download(archive)
+            download(archive, address, md5)
             unpack(archive, Path(scratch) / "pictures")
             (Path(scratch) / "pictures").rename(folder)
     except (URLError, HTTPException, tarfile.TarError, zipfile.BadZipFile, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise Unreachable(f"Caltech-101 cannot be had from {ADDRESS} ({reason}).") from None
+        raise Unreachable(f"Caltech-101 cannot be had from {address} ({reason}).") from None
     return folder
 
 
-def download(archive: Path) -> None:
+def download(archive: Path, address: str, md5: str) -> None:
     """Write the published file, and nothing else. Raises Unreachable, OSError, URLError."""
-    md5 = hashlib.md5(usedforsecurity=False)
+    found = hashlib.md5(usedforsecurity=False)
     give_up = time.monotonic() + DOWNLOAD_SECONDS
-    with urlopen(ADDRESS, timeout=ANSWER_SECONDS) as answer, open(archive, "wb") as file:
+    with urlopen(address, timeout=ANSWER_SECONDS) as answer, open(archive, "wb") as file:
         length = int(answer.headers.get("Content-Length") or 0)
         with Progress(length // MEBIBYTE, "MiB of Caltech-101") as progress:
             while block := answer.read(MEBIBYTE):
-                md5.update(block)
+                found.update(block)
                 file.write(block)
                 progress.add(1)
                 if time.monotonic() > give_up:
                     raise Unreachable(
                         f"Caltech-101 could not be downloaded within {DOWNLOAD_SECONDS:.0f} s."
                     )
-    if md5.hexdigest() != MD5:
+    if found.hexdigest() != md5:
         raise Unreachable(
-            f"What {ADDRESS} sent has the MD5 {md5.hexdigest()} where {MD5} was published, and "
+            f"What {address} sent has the MD5 {found.hexdigest()} where {md5} was published, and "
             "was not used."
         )
 

@@ -1,0 +1,99 @@
+"""Which SQLite page size suits entries with vectors: inserting, loading, filtering, deleting, one row a commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from served import folder
+
+from visual_memory_index.migrations import MEMORY_STEPS, migrate
+
+ROWS, DIMENSION, BATCH, SINGLES = 20_000, 1280, 256, 200
+
+
+def seconds(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def connect(path: Path, page_bytes: int) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    for name, value in (
+        ("page_size", page_bytes),
+        ("journal_mode", "WAL"),
+        ("synchronous", "FULL"),
+        ("secure_delete", "ON"),
+        ("foreign_keys", "ON"),
+    ):
+        db.execute(f"PRAGMA {name} = {value}")
+    return db
+
+
+def insert(db: sqlite3.Connection, blobs: list[bytes]) -> None:
+    for start in range(0, ROWS, BATCH):
+        keys = range(start, min(start + BATCH, ROWS))
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, '{}', 0, x'00')",
+            [(key, f"{key:026}", f"label {key % 100}") for key in keys],
+        )
+        db.executemany(
+            "INSERT INTO vectors VALUES (?, ?)", [(key, blobs[key % len(blobs)]) for key in keys]
+        )
+        db.execute("COMMIT")
+
+
+def insert_one_by_one(db: sqlite3.Connection, blob: bytes) -> None:
+    for key in range(ROWS, ROWS + SINGLES):
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO entries VALUES (?, ?, 'label', '{}', 0, x'00')", (key, f"{key}"))
+        db.execute("INSERT INTO vectors VALUES (?, ?)", (key, blob))
+        db.execute("COMMIT")
+
+
+def delete(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in range(0, ROWS, 10)])
+    db.execute("COMMIT")
+
+
+def main() -> None:
+    rows = np.random.default_rng(0).standard_normal((512, DIMENSION), dtype=np.float32)
+    blobs = [row.tobytes() for row in rows]
+    print(f"{ROWS} × {DIMENSION}; seconds, medians of 3")
+    print(f"{'page bytes':>10}{'insert':>9}{'load':>9}{'filter':>9}{'delete':>9}{'singles':>9}{'file MB':>9}")
+    for page_bytes in (4096, 8192, 16384, 32768, 65536):
+        times = []
+        for _ in range(3):
+            with folder() as work:
+                path = work / "memory.sqlite"
+                db = connect(path, page_bytes)
+                migrate(db, MEMORY_STEPS, path)
+                inserting = seconds(lambda db=db: insert(db, blobs))
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                loading = seconds(
+                    lambda db=db: db.execute(
+                        "SELECT id, label, vector FROM entries JOIN vectors USING (key)"
+                    ).fetchall()
+                )
+                filtering = seconds(
+                    lambda db=db: db.execute(
+                        "SELECT key FROM entries WHERE label = 'label 7'"
+                    ).fetchall()
+                )
+                deleting = seconds(lambda db=db: delete(db))
+                singles = seconds(lambda db=db: insert_one_by_one(db, blobs[0]))
+                size = path.stat().st_size / 1e6
+                db.close()
+            times.append((inserting, loading, filtering, deleting, singles, size))
+        middle = np.median(times, axis=0)
+        print(f"{page_bytes:>10}" + "".join(f"{value:>9.3f}" for value in middle))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""What tests through a real server share: the server in a process of its own, and pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+from PIL import Image
+
+import visual_memory
+from visual_memory import errors
+from visual_memory.v1 import entry_pb2, service_pb2_grpc
+from visual_memory.v1 import service_pb2 as pb
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+SECONDS = 60
+
+Start: TypeAlias = "Callable[..., Server]"
+Picture: TypeAlias = Callable[..., bytes]
+
+
+class Server:
+    """``visual-memory serve`` on a free port, with a channel to it and the generated stub."""
+
+    def __init__(self, data: Path, *flags: str) -> None:
+        self.data = data
+        self.start(*flags)
+
+    def start(self, *flags: str) -> None:
+        """Serve the folder, from now on."""
+        serve = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(self.data)]
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in ``end``
+        self.process = subprocess.Popen(
+            [*serve, "--listen", "127.0.0.1:0", *flags],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("listening on "):
+            self.process.wait(SECONDS)
+            pytest.fail(f"The server did not start: {self.log()}")
+        self.address = line.split()[-1]
+        self.channel = grpc.insecure_channel(self.address, options=OPTIONS)
+        self.stub = service_pb2_grpc.VisualMemoryStub(self.channel)
+
+    def log(self) -> str:
+        """What it has logged."""
+        self._log.seek(0)
+        return self._log.read()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        code = self.process.wait(SECONDS)
+        self.channel.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.last_log = self.log()
+        self._log.close()
+        return code
+
+    def restart(self, *flags: str, number: int = signal.SIGTERM) -> None:
+        """End it by a signal, and serve the same folder again."""
+        self.end(number)
+        self.start(*flags)
+
+
+class Pets:
+    """A memory of a server, looked at through the generated stub."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server, self.name = server, name
+
+    @property
+    def stub(self) -> service_pb2_grpc.VisualMemoryStub:
+        return self.server.stub
+
+    def insert(
+        self, rows: ArrayLike, ids: Sequence[str], labels: Sequence[str] = (), **more: Any
+    ) -> list[str]:
+        """Insert vectors; without labels all are cats."""
+        batch = to_batch(rows, ids, labels)
+        request = pb.InsertEntriesRequest(memory=self.name, batch=batch, **more)
+        return list(self.stub.InsertEntries(request).ids)
+
+    def stored(self) -> list[bytes]:
+        """Every entry with its vector, as it is sent: what must not change when a call is refused.
+
+        Page by page.
+        """
+        stored, token = [], ""
+        while True:
+            request = pb.ListEntriesRequest(
+                memory=self.name, include_vectors=True, page_size=10_000, page_token=token
+            )
+            page = self.stub.ListEntries(request)
+            stored += [entry.SerializeToString(deterministic=True) for entry in page.entries]
+            token = page.next_page_token
+            if not token:
+                return stored
+
+    def ids(self) -> list[str]:
+        """The ids of every entry, in the order in which they are listed."""
+        return [entry_pb2.Entry.FromString(data).id for data in self.stored()]
+
+
+def to_vectors(rows: ArrayLike) -> entry_pb2.Vectors:
+    array = np.atleast_2d(np.asarray(rows, "<f4"))
+    return entry_pb2.Vectors(rows=len(array), data=array.tobytes())
+
+
+def to_batch(rows: ArrayLike, ids: Sequence[str], labels: Sequence[str] = ()) -> pb.EntryBatch:
+    pairs = zip(ids, labels or ["cat"] * len(ids), strict=True)
+    entries = [entry_pb2.Entry(id=id, label=label) for id, label in pairs]
+    return pb.EntryBatch(entries=entries, vectors=to_vectors(rows))
+
+
+def to_error(error: grpc.RpcError) -> visual_memory.Error:
+    """An error of gRPC with the details that the server sent."""
+    return errors.from_rpc(error, "the server")
+
+
+def to_picture(
+    seed: int = 0, size: tuple[int, int] = (40, 30), format: str = "PNG", **options: Any
+) -> bytes:
+    """A picture of coloured noise in one of the formats."""
+    shape = (size[1], size[0], 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, format, **options)
+    return data.getvalue()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts servers, each with flags of its own; ends those that are left."""
+    started: list[Server] = []
+
+    def start(data: Path | None = None, *flags: str) -> Server:
+        started.append(Server(data or tmp_path / "data", *flags))
+        return started[-1]
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that leave it as it is, apart from memories of their own."""
+    os.environ.pop("VISUAL_MEMORY_SERVER", None)
+    server = Server(tmp_path_factory.mktemp("served") / "data")
+    yield server
+    assert server.end() == 0
+
+
+@pytest.fixture
+def empty(server: Server) -> Pets:
+    """A memory of vectors with 4 dimensions that holds nothing."""
+    name = f"m{uuid.uuid4().hex}"
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, dimension=4))
+    return Pets(server, name)
+
+
+@pytest.fixture
+def pets(empty: Pets) -> Pets:
+    """A memory of the first three axes: two cats, a and b, and a dog, c."""
+    empty.insert(np.eye(4)[:3], ["a", "b", "c"], ["cat", "cat", "dog"])
+    return empty
+
+
+@pytest.fixture
+def album(server: Server) -> Pets:
+    """A memory of pictures with the default embedder: two entries, a and b."""
+    name = f"m{uuid.uuid4().hex}"
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, embedder="efficientnet-lite0"))
+    batch = pb.EntryBatch(
+        entries=[entry_pb2.Entry(id=id, label="noise") for id in "ab"],
+        images=entry_pb2.Images(data=[to_picture(1), to_picture(2)]),
+    )
+    server.stub.InsertEntries(pb.InsertEntriesRequest(memory=name, batch=batch))
+    return Pets(server, name)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The private test data."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the private test data are not at {SHARED}")
+    return SHARED

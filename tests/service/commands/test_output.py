@@ -1,0 +1,45 @@
+"""Tables, JSON and counts as a person or a program reads them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from visual_memory_service.commands.output import plural, print_json_array, print_table, printable
+
+
+def test_a_table_is_as_wide_as_its_cells_with_numbers_to_the_right(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(("label", "n"), [("cat", 1), ("elephant", 12)])
+
+    assert capsys.readouterr().out == "label      n\ncat        1\nelephant  12\n"
+
+
+def test_a_table_without_rows_has_its_headers(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("label", "n"), [])
+
+    assert capsys.readouterr().out == "label  n\n"
+
+
+def test_a_label_cannot_move_the_cursor() -> None:
+    assert printable("a\x1b[2Jb\nc") == "a?[2Jb?c"
+
+
+@pytest.mark.parametrize("values", [[], [1], [{"a": "é"}, None]])
+def test_an_array_item_by_item_is_json(
+    capsys: pytest.CaptureFixture[str], values: list[object]
+) -> None:
+    print_json_array(iter(values))
+
+    assert json.loads(capsys.readouterr().out) == values
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(1, "entry", "1 entry"), (2, "entry", "2 entries"), (0, "class", "0 classes")]
+    + [(1200, "picture", "1,200 pictures")],
+)
+def test_things_are_counted_in_plain_words(count: int, noun: str, text: str) -> None:
+    assert plural(count, noun) == text

@@ -1,0 +1,84 @@
+"""What is read from a Parquet file, whichever way it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from visual_memory_service.commands.parquet import File
+from visual_memory_service.commands.refused import Refused
+
+
+def write(path: Path, **columns: Any) -> Path:
+    table = {"id": ["a", "b"], "label": ["x", "y"], "vector": [[1.0, 2.0], [3.0, 4.0]], **columns}
+    pyarrow.parquet.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.float32())],
+    ids=str,
+)
+def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) -> None:
+    vectors = pa.array([[1.0, 2.0], [3.0, 4.0]], kind)
+
+    rows = list(File(write(tmp_path / "a.parquet", vector=vectors)).rows())
+
+    assert [row.id for row in rows] == ["a", "b"]
+    assert [np.asarray(row.content).dtype for row in rows] == [np.float32] * 2
+    assert np.asarray(rows[1].content).tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pa.array([[("k", "1")], None], pa.map_(pa.string(), pa.string())),
+        pa.array([{"k": 1}, {"k": None}]),
+        pa.array(['{"k": 1}', "{}"]),
+    ],
+    ids=["map", "struct", "JSON"],
+)
+def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Array) -> None:
+    rows = File(write(tmp_path / "a.parquet", metadata=metadata)).rows()
+
+    assert [row.metadata for row in rows] == [{"k": "1"}, {}]
+
+
+@pytest.mark.parametrize("metadata", [["no", "{}"], ["[1]", "{}"], [1, 2], ["{", ""]])
+def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[object]) -> None:
+    file = File(write(tmp_path / "a.parquet", metadata=metadata))
+
+    with pytest.raises(Refused, match=r"near row 0 are neither a map"):
+        list(file.rows())
+
+
+def test_labels_may_be_a_dictionary(tmp_path: Path) -> None:
+    labels = pa.array(["x", "y"]).dictionary_encode()
+
+    rows = File(write(tmp_path / "a.parquet", label=labels)).rows()
+
+    assert [row.label for row in rows] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"id": [1, 2]}, r"id \(int64\)"),
+        ({"vector": ["a", "b"]}, r"vector \(string\)"),
+        ({"vector": [[1], [2]]}, r"vector \(list<element: int64>\)"),
+        ({"vector": ["a", "b"], "image": ["a", "b"]}, r"image \(string\)"),
+    ],
+)
+def test_wrong_columns_are_named_beside_what_is_wanted(
+    tmp_path: Path, columns: dict[str, Any], found: str
+) -> None:
+    path = write(tmp_path / "a.parquet", **columns)
+
+    with pytest.raises(Refused, match=rf"{found}.*wanted are id and label"):
+        File(path)

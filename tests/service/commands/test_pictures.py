@@ -1,0 +1,77 @@
+"""Which files are pictures, what their labels are, and which do not decode."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from visual_memory.types import Limits
+from visual_memory_service.commands.pictures import faults, labelled, named
+from visual_memory_service.commands.refused import Refused
+
+LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_the_label_is_the_first_folder_and_the_id_the_path(tmp_path: Path) -> None:
+    put(tmp_path, "b/deep/er/1.JPG", "b/a.webp", "a/ü.tiff", "a/x.txt", ".git/1.png", "a/.1.png")
+
+    found = labelled(tmp_path)
+
+    assert [(picture.id, picture.label) for picture in found] == [
+        ("a/ü.tiff", "a"),
+        ("b/a.webp", "b"),
+        ("b/deep/er/1.JPG", "b"),
+    ]
+
+
+def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) -> None:
+    put(tmp_path, "elsewhere/1.png", "all/a/2.png")
+    (tmp_path / "all" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "all" / "a" / "loop").symlink_to(tmp_path / "all")
+
+    assert [picture.id for picture in labelled(tmp_path / "all")] == ["a/2.png", "b/1.png"]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png")
+    os.rename(tmp_path / "a/1.png", os.fsencode(tmp_path) + b"/a/\xff.png")
+
+    with pytest.raises(Refused, match="is not UTF-8"):
+        labelled(tmp_path)
+
+
+def test_named_files_may_end_as_they_like_and_folders_are_searched(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "a/b/2.png", "picture")
+
+    found = named([tmp_path / "picture", tmp_path / "a"])
+
+    assert found == [tmp_path / "picture", tmp_path / "a/1.png", tmp_path / "a/b/2.png"]
+
+
+def encoded(mode: str, size: tuple[int, int], kind: str) -> bytes:
+    buffer = BytesIO()
+    Image.new(mode, size).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def test_faults_are_what_the_server_would_say() -> None:
+    good = encoded("RGB", (20, 20), "PNG")
+    contents = [good, b"", good[:60], bytes(10_001), encoded("1", (200, 200), "PNG")]
+    contents += [encoded("F", (9, 9), "TIFF"), encoded("RGB", (9, 9), "PPM")]
+
+    found = faults(contents, LIMITS)
+
+    assert found[0] is None
+    phrases = ("not a whole", "damaged", "10,001 bytes", "200 × 200", "32 bits", "not a whole")
+    for phrase, fault in zip(phrases, found[1:], strict=True):
+        assert phrase in str(fault)

@@ -1,0 +1,526 @@
+"""The command line against a real server: what it does, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+import visual_memory
+from visual_memory_service.__main__ import main
+from visual_memory_service.cli import build_parser
+from visual_memory_service.completion import SHELLS, commands_of
+
+PYTHON = [sys.executable, "-W", "error"]
+COMMAND = [*PYTHON, "-m", "visual_memory_service"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [*options.pop("command", COMMAND), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, **options)
+
+
+def start(data: Path, *flags: str) -> subprocess.Popen[str]:
+    command = [*COMMAND, "serve", "--data", str(data), "--listen", "127.0.0.1:0", *flags]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def address(server: subprocess.Popen[str]) -> str:
+    assert server.stdout
+    return server.stdout.readline().removeprefix("listening on ").strip()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with start(tmp_path_factory.mktemp("data")) as process:
+        yield address(process)
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def run(
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """A command as if it were a process of its own, which ``command`` makes it."""
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server)
+    monkeypatch.chdir(tmp_path)
+
+    def here(
+        *arguments: object, command: list[str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        if command:
+            return call(*arguments, command=command)
+        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments)])
+        code = main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess([], code, said.out, said.err)
+
+    return here
+
+
+def create(server: str, **content: Any) -> str:
+    with visual_memory.connect(server) as client:
+        return client.create_memory(f"memory-{uuid4().hex}", **content).name
+
+
+@pytest.fixture
+def pets(server: str) -> str:
+    """A memory for pictures."""
+    return create(server)
+
+
+@pytest.fixture
+def rows(server: str) -> str:
+    """A memory for vectors of 4 dimensions."""
+    return create(server, dimension=4)
+
+
+@pytest.fixture(scope="module")
+def empty(server: str) -> str:
+    """A memory for vectors of 4 dimensions that nobody fills."""
+    return create(server, dimension=4)
+
+
+def draw(path: Path, seed: int) -> Path:
+    """Noise around one of two colours, by the folder's name."""
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 60, (24, 24, 3), np.uint8)
+    pixels[..., 0 if path.parent.name == "red" else 2] += 190
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three red and three blue pictures."""
+    for number in range(3):
+        draw(tmp_path / "pictures" / "red" / f"{number}.png", number)
+        draw(tmp_path / "pictures" / "blue" / f"{number}.PNG", 10 + number)
+    return tmp_path / "pictures"
+
+
+def vectors(path: Path, count: int = 3, **more: Any) -> Path:
+    """A Parquet file with rows that are not of unit length."""
+    table = {
+        "id": [f"id-{number}" for number in range(count)],
+        "label": ["cat", "dog", "cat"] * (count // 3),
+        "vector": [[1.0, 2.0, 3.0, float(number)] for number in range(count)],
+        **more,
+    }
+    pyarrow.parquet.write_table(pa.table(table), path)
+    return path
+
+
+def answer(result: subprocess.CompletedProcess[str]) -> Any:
+    assert result.stderr == ""
+    assert result.returncode == 0
+    return json.loads(result.stdout)
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_serve_says_where_it_listens_logs_json_and_ends_with_0_on_sigterm(tmp_path: Path) -> None:
+    with start(tmp_path) as process:
+        listening = address(process)
+        process.terminate()
+        rest, log = process.communicate(timeout=20)
+
+    assert listening.startswith("127.0.0.1:")
+    assert rest == ""
+    assert [json.loads(line)["event"] for line in log.splitlines()][-1] == "stopped"
+    assert process.returncode == 0
+
+
+def test_every_command_explains_itself() -> None:
+    for name, command in commands_of(build_parser()).items():
+        assert f"visual-memory {name}" in command.format_help()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["show", "nobody"], 'no memory named "nobody"'),
+        (["list", "--server", "127.0.0.1:1"], "No server answers at 127.0.0.1:1"),
+        (["insert", "{empty}", "nowhere"], "no file or folder nowhere"),
+        (["insert", "{empty}", "empty"], "no pictures in empty"),
+        (["insert", "{empty}", "loose"], "directly in loose"),
+        (["insert", "{empty}", "text.parquet"], "neither a folder nor a Parquet file"),
+        (["insert", "{empty}", "columns.parquet"], "has the columns name (string), x (int64)"),
+        (["insert", "{empty}", "wide.parquet"], "have dimension 5, but this memory holds 4"),
+        (["insert", "{empty}", "twice.parquet"], "id a comes twice"),
+        (["insert", "{empty}", "ragged.parquet"], "not all of one length"),
+        (["insert", "{empty}", "null.parquet"], "Row 0 of null.parquet lacks"),
+        (["insert", "{empty}", "zero.parquet"], "b.vector must be finite and not zero"),
+        (["insert", "{empty}", "labels"], "send vectors"),
+        (["classify", "{empty}", "nothing.jpg"], "no file or folder nothing.jpg"),
+        (["classify", "{empty}", "empty"], "no pictures in empty"),
+        (["evaluate", "{empty}", "nowhere"], "no folder nowhere"),
+        (["entries", "{empty}", "--filter", "colour = 1"], "filter is wrong at character 1"),
+        (["purge", "{empty}", "--filter", " "], "filter must not be empty"),
+        (["update", "{empty}", "--id", "x", "--label", "cat"], "x"),
+        (["delete", "{empty}", "--id", "x", "y"], "nothing was changed: x, y"),
+        (["create", "{empty}", "--dimension", "4"], "exists already"),
+        (["create", "a", "--dimension", "0"], "dimension must be"),
+        (["create", "a", "--embedder", "nonesuch"], '"nonesuch"'),
+        (["drop", "nobody"], 'no memory named "nobody"'),
+        (["export", "{empty}", "text.parquet"], "exists already; use --force"),
+        (["export", "{empty}", "nowhere/x.parquet"], "cannot be written"),
+        (["serve"], "No data folder was given"),
+        (["serve", "--data", "text.parquet"], "cannot be the data folder"),
+        (["serve", "--data", "a", "--config", "nothing.toml"], "no configuration file"),
+        (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
+        (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
+        (["serve", "--data", "a", "--threads", "0"], "threads must be at least 1"),
+        (["demo", "--images", "labels"], "the demo needs two"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_exit_1(
+    run: Run, empty: str, server: str, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    draw(tmp_path / "loose" / "a.png", 0)
+    draw(tmp_path / "labels" / "red" / "a.png", 0)
+    (tmp_path / "text.parquet").write_text("no")
+    for name, table in {
+        "columns": {"name": ["a"], "x": [1]},
+        "wide": {"id": ["a"], "label": ["a"], "vector": [[1.0] * 5]},
+        "twice": {"id": ["a", "a"], "label": ["a", "a"], "vector": [[1.0] * 4] * 2},
+        "ragged": {"id": ["a", "b"], "label": ["a", "a"], "vector": [[1.0], [1.0] * 4]},
+        "null": {"id": [None, "b"], "label": ["a", "a"], "vector": [[1.0] * 4] * 2},
+        "zero": {"id": ["a", "b"], "label": ["a", "a"], "vector": [[1.0] * 4, [0.0] * 4]},
+    }.items():
+        pyarrow.parquet.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+
+    own_process = COMMAND if arguments[0] in ("serve", "demo") else None
+
+    line = [each.format(empty=empty, server=server) for each in arguments]
+    said = refused(run(*line, command=own_process))
+
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "remember",
+        "create",
+        "create a --embedder b --dimension 3",
+        "classify a b --k many",
+        "classify a b --voting loudly",
+        "classify a",
+        "entries a --limit -1",
+        "update a --id b --metadata c",
+        "list --timeout 0",
+        "purge a",
+        "completion cmd",
+    ],
+)
+def test_wrong_usage_exits_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        build_parser().parse_args(line.split())
+
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_a_folder_per_class_is_remembered_by_its_paths(run: Run, pets: str, folder: Path) -> None:
+    (folder / ".hidden.png").write_bytes(b"")
+    (folder / "red" / "notes.txt").write_text("no picture")
+
+    done = answer(run("insert", pets, folder, "--json"))
+
+    assert (done["inserted"], done["skipped"]) == (6, 0)
+    found = answer(run("entries", pets, "--json"))
+    assert [(each["id"], each["label"]) for each in found] == [
+        (f"{label}/{number}.{suffix}", label)
+        for label, suffix in (("blue", "PNG"), ("red", "png"))
+        for number in range(3)
+    ]
+
+
+def test_what_is_stored_is_skipped_and_what_was_changed_is_refused_or_replaced(
+    run: Run, pets: str, folder: Path
+) -> None:
+    run("insert", pets, folder)
+    run("update", pets, "--id", "red/0.png", "--metadata", "seen=yes")
+    again = answer(run("insert", pets, folder, "--json"))
+    draw(folder / "red" / "0.png", 99)
+    draw(folder / "red" / "9.png", 9)
+
+    said = refused(run("insert", pets, folder))
+    count = answer(run("show", pets, "--json"))["count"]
+    replaced = answer(run("insert", pets, folder, "--json", "--replace"))
+
+    assert (again["inserted"], again["skipped"]) == (0, 6)
+    assert "nothing was stored: red/0.png; use --replace" in said
+    assert count == 6
+    assert (replaced["inserted"], replaced["replaced"], replaced["skipped"]) == (1, 1, 5)
+    kept = answer(run("entries", pets, "--filter", 'id = "red/0.png"', "--json"))
+    assert kept[0]["metadata"] == {"seen": "yes"}
+
+
+def test_a_picture_that_does_not_decode_stops_all_unless_it_may_be_skipped(
+    run: Run, pets: str, folder: Path
+) -> None:
+    (folder / "red" / "bad.png").write_bytes(b"no picture")
+    whole = (folder / "red" / "0.png").read_bytes()
+    (folder / "red" / "cut.png").write_bytes(whole[: len(whole) // 2])
+
+    said = refused(run("insert", pets, folder))
+    count = answer(run("show", pets, "--json"))["count"]
+    skipped = run("insert", pets, folder, "--skip-bad", "--json")
+
+    assert "red/bad.png is not a whole JPEG" in said
+    assert "red/cut.png is damaged" in said
+    assert count == 0
+    assert skipped.returncode == 1
+    assert json.loads(skipped.stdout)["bad"].keys() == {"red/bad.png", "red/cut.png"}
+    assert "2 pictures left out" in skipped.stderr
+    assert answer(run("show", pets, "--json"))["count"] == 6
+
+
+def test_an_interrupted_insertion_goes_on_where_it_ended(
+    run: Run, rows: str, server: str, tmp_path: Path
+) -> None:
+    count = 60_000
+    file = vectors(tmp_path / "many.parquet", count)
+    command = [*COMMAND, "insert", rows, str(file), "--server", server]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as interrupted:
+        while not (stored := answer(run("show", rows, "--json"))["count"]):
+            time.sleep(0.01)
+        interrupted.send_signal(signal.SIGINT)
+        _, said = interrupted.communicate(timeout=20)
+
+    done = answer(run("insert", rows, file, "--json"))
+
+    assert 0 < stored < count
+    assert interrupted.returncode == 130
+    assert said.splitlines()[-1] == "Interrupted."
+    assert done["skipped"] >= stored
+    assert done["inserted"] + done["skipped"] == count
+    assert answer(run("show", rows, "--json"))["count"] == count
+
+
+def test_an_export_is_the_same_for_the_memory_it_came_from_and_for_another(
+    run: Run, rows: str, tmp_path: Path
+) -> None:
+    other = f"{rows}-2"
+    assert (
+        run("create", other, "--dimension", 4).stdout
+        == f"{other} remembers vectors of 4 dimensions.\n"
+    )
+    more = pa.array([[("seen", "yes")], [], None], pa.map_(pa.string(), pa.string()))
+    run("insert", rows, vectors(tmp_path / "in.parquet", metadata=more))
+
+    exported = answer(run("export", rows, "out.parquet", "--json"))
+    there = [answer(run("insert", name, "out.parquet", "--json")) for name in (rows, other, other)]
+
+    assert exported["entries"] == 3
+    assert [each["inserted"] for each in there] == [0, 3, 0]
+    assert [each["skipped"] for each in there] == [3, 0, 3]
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert table.column_names[:4] == ["id", "label", "vector", "metadata"]
+    assert table["metadata"].to_pylist() == [[("seen", "yes")], [], []]
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_vectors_of_another_embedder_are_refused(
+    run: Run, pets: str, folder: Path, tmp_path: Path
+) -> None:
+    run("insert", pets, folder)
+    run("export", pets, "out.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    foreign = table.replace_schema_metadata({"visual_memory.embedder": "{}"})
+    pyarrow.parquet.write_table(foreign, tmp_path / "foreign.parquet")
+
+    said = refused(run("insert", pets, "foreign.parquet"))
+
+    assert "made by another embedder" in said
+    assert answer(run("insert", pets, "out.parquet", "--json"))["skipped"] == 6
+
+
+def test_pictures_in_a_parquet_file_are_pictures(
+    run: Run, pets: str, folder: Path, tmp_path: Path
+) -> None:
+    files = sorted(folder.glob("*/*"))
+    images = [file.read_bytes() for file in files]
+    names = [file.name for file in files]
+    labels = [file.parent.name for file in files]
+    table = pa.table({"id": names, "label": labels, "image": images})
+    pyarrow.parquet.write_table(table, tmp_path / "images.parquet")
+
+    done = [answer(run("insert", pets, "images.parquet", "--json")) for _ in range(2)]
+
+    assert [each["inserted"] for each in done] == [6, 0]
+
+
+def test_pictures_are_classified_searched_and_evaluated(
+    run: Run, pets: str, folder: Path, tmp_path: Path
+) -> None:
+    run("insert", pets, folder)
+    test = tmp_path / "test"
+    query = draw(test / "red" / "new.png", 50)
+    draw(test / "blue" / "new.png", 51)
+    draw(test / "green" / "new.png", 52)
+
+    decisions = answer(run("classify", pets, query, test, "--k", 3, "--json"))
+    table = run("classify", pets, query)
+    neighbors = answer(run("search", pets, query, "--k", 2, "--json"))[0]["neighbors"]
+    evaluation = answer(run("evaluate", pets, test, "--k", 3, "--json"))
+    report = run("evaluate", pets, test, "--k", 3).stdout
+
+    assert [each["label"] for each in decisions] == ["red", "blue", "blue", "red"]
+    assert len(decisions[0]["neighbors"]) == 3
+    assert table.stdout.split()[:6] == [
+        "picture",
+        "label",
+        "confidence",
+        "nearest",
+        str(query),
+        "red",
+    ]
+    assert [each["label"] for each in neighbors] == ["red", "red"]
+    assert evaluation["accuracy"] == pytest.approx(2 / 3)
+    assert evaluation["confusion"]["green"] == {"blue": 1}
+    assert evaluation["unknown_labels"] == ["green"]
+    assert evaluation["remembered_pictures"] == 0
+    assert "accuracy 66.7 %: 2 of 3 pictures." in report
+    assert "does not know: green." in report
+
+
+def test_a_question_that_cannot_be_answered_names_the_picture(
+    run: Run, pets: str, folder: Path
+) -> None:
+    empty = refused(run("classify", pets, folder))
+    run("insert", pets, folder)
+    bad = folder / "red" / "bad.png"
+    bad.write_bytes(b"no picture")
+
+    said = refused(run("classify", pets, folder))
+
+    assert "is empty" in empty
+    assert f"{bad} is not a whole JPEG" in said
+
+
+def test_a_purge_shows_what_it_would_do_until_it_is_applied(
+    run: Run, rows: str, tmp_path: Path
+) -> None:
+    run("insert", rows, vectors(tmp_path / "in.parquet"))
+
+    shown = run("purge", rows, "--filter", 'label = "cat"').stdout
+    count = answer(run("show", rows, "--json"))["count"]
+    applied = answer(run("purge", rows, "--filter", 'label = "cat"', "--apply", "--json"))
+
+    assert "2 entries would be deleted" in shown
+    assert "id-0, id-2" in shown
+    assert "--apply" in shown
+    assert count == 3
+    assert applied == {
+        "memory": rows,
+        "count": 2,
+        "sample_ids": ["id-0", "id-2"],
+        "applied": True,
+    }
+    assert answer(run("show", rows, "--json"))["labels"] == {"dog": 1}
+
+
+def test_entries_are_updated_deleted_and_dropped_with_their_memory(
+    run: Run, rows: str, tmp_path: Path
+) -> None:
+    run("insert", rows, vectors(tmp_path / "in.parquet"))
+
+    updated = answer(
+        run("update", rows, "--id", "id-0", "--label", "wolf", "--metadata", "a=b", "--json")
+    )
+    deleted = answer(
+        run("delete", rows, "--id", "id-1", "id-7", "--id", "id-2", "--allow-missing", "--json")
+    )
+    left = run("entries", rows, "--limit", 5).stdout
+    dropped = answer(run("drop", rows, "--json"))
+
+    assert (updated["label"], updated["metadata"]) == ("wolf", {"a": "b"})
+    assert deleted["deleted"] == 2
+    assert [line.split()[0] for line in left.splitlines()] == ["id", "id-0"]
+    assert dropped["dropped"]
+    assert rows not in run("list").stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(run: Run, rows: str, tmp_path: Path) -> None:
+    run("insert", rows, vectors(tmp_path / "in.parquet", 3000))
+    line = f"{' '.join(COMMAND)} entries {rows} | head -n 1; exit ${{PIPESTATUS[0]}}"
+
+    result = call(command=["bash", "-c", line])
+
+    assert result.stderr == ""
+    assert len(result.stdout.splitlines()) == 1
+    assert result.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ("line", "extra"),
+    [
+        ("serve --data nowhere", "cpu"),
+        ("export {rows} out.parquet", "parquet"),
+        ("insert {rows} in.parquet", "parquet"),
+    ],
+)
+def test_what_the_base_install_lacks_is_named_with_its_extra(
+    run: Run, rows: str, tmp_path: Path, line: str, extra: str
+) -> None:
+    (tmp_path / "in.parquet").write_text("")
+
+    said = refused(run(*line.format(rows=rows).split(), command=base_install()))
+
+    assert f"pip install 'visual-memory[{extra}]'" in said
+    assert said.count("\n") == 1
+
+
+def test_the_base_install_asks_and_answers(run: Run, pets: str, folder: Path) -> None:
+    done = run("insert", pets, folder, "--json", command=base_install())
+    decisions = run("classify", pets, folder, "--json", command=base_install())
+
+    assert answer(done)["inserted"] == 6
+    assert len(answer(decisions)) == 6
+
+
+def base_install() -> list[str]:
+    """The command where only the client's dependencies are installed."""
+    absent = ("faiss", "onnxruntime", "onnx", "structlog", "pyarrow", "sklearn", "grpc_health")
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r})); "
+        "from visual_memory_service.__main__ import main; sys.exit(main())"
+    )
+    return [*PYTHON, "-c", program]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_completion_script_names_every_command(shell: str) -> None:
+    script = call("completion", shell).stdout
+
+    assert all(name in script for name in commands_of(build_parser()))
+    assert "--skip-bad" in script or "-l skip-bad" in script

@@ -88,7 +88,7 @@ class Server:
         self.start(*flags)
 
 
-class Pets:
+class RemoteMemory:
     """A memory of a server, looked at through the generated stub."""
 
     def __init__(self, server: Server, name: str) -> None:
@@ -138,9 +138,11 @@ def to_batch(rows: ArrayLike, ids: Sequence[str], labels: Sequence[str] = ()) ->
     return pb.EntryBatch(entries=entries, vectors=to_vectors(rows))
 
 
-def to_error(error: grpc.RpcError) -> visual_memory.Error:
-    """An error of gRPC with the details that the server sent."""
-    return errors.from_rpc(error, "the server")
+def refusal(call: Callable[..., Any], *arguments: Any) -> visual_memory.Error:
+    """What a call is refused with, and the details that the server sent."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments)
+    return errors.from_rpc(caught.value, "the server")
 
 
 def to_picture(
@@ -179,22 +181,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def empty(server: Server) -> Pets:
+def empty(server: Server) -> RemoteMemory:
     """A memory of vectors with 4 dimensions that holds nothing."""
     name = f"m{uuid.uuid4().hex}"
     server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, dimension=4))
-    return Pets(server, name)
+    return RemoteMemory(server, name)
 
 
 @pytest.fixture
-def pets(empty: Pets) -> Pets:
+def pets(empty: Pets) -> RemoteMemory:
     """A memory of the first three axes: two cats, a and b, and a dog, c."""
     empty.insert(np.eye(4)[:3], ["a", "b", "c"], ["cat", "cat", "dog"])
     return empty
 
 
 @pytest.fixture
-def album(server: Server) -> Pets:
+def album(server: Server) -> RemoteMemory:
     """A memory of pictures with the default embedder: two entries, a and b."""
     name = f"m{uuid.uuid4().hex}"
     server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, embedder="efficientnet-lite0"))
@@ -203,7 +205,7 @@ def album(server: Server) -> Pets:
         images=entry_pb2.Images(data=[to_picture(1), to_picture(2)]),
     )
     server.stub.InsertEntries(pb.InsertEntriesRequest(memory=name, batch=batch))
-    return Pets(server, name)
+    return RemoteMemory(server, name)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,14 @@ import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _wire
-from visual_memory._wire import Call, Images, Import, Insertion, Metadata, Progress, Queries
+from visual_memory import _calls, _queries
+from visual_memory._calls import Call
+from visual_memory._connection import Endpoint, endpoint
+from visual_memory._fields import Metadata
+from visual_memory._images import Images
+from visual_memory._import import Import, Progress, cut_short
+from visual_memory._insertion import Insertion
+from visual_memory._queries import Queries
 from visual_memory.types import (
     Decision,
     Entry,
@@ -47,13 +53,13 @@ def connect(
     ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
     again for at most 5 s. Every call may raise ``Error`` and its kinds.
     """
-    return Client(_wire.endpoint(target, api_key, root_certificates, timeout))
+    return Client(endpoint(target, api_key, root_certificates, timeout))
 
 
 class Client:
     """A connection to one server; made by ``connect``, ended by ``close`` or ``with``."""
 
-    def __init__(self, endpoint: _wire.Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         if endpoint.credentials is None:
             self._channel = grpc.aio.insecure_channel(endpoint.target, options=endpoint.options)
@@ -84,7 +90,7 @@ class Client:
 
     async def server_info(self) -> ServerInfo:
         """The server's release, limits and embedders."""
-        return await self._do(_wire.server_info())
+        return await self._do(_calls.server_info())
 
     async def create_memory(
         self,
@@ -98,7 +104,7 @@ class Client:
 
         Without either it is made with efficientnet-lite0. Raises AlreadyExists.
         """
-        await self._do(_wire.create_memory(name, embedder, dimension, request_id))
+        await self._do(_calls.create_memory(name, embedder, dimension, request_id))
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -107,11 +113,11 @@ class Client:
 
     async def memories(self) -> list[MemoryInfo]:
         """All memories, by name."""
-        return [memory async for memory in self._pages(_wire.list_memories)]
+        return [memory async for memory in self._pages(_calls.list_memories)]
 
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
-        await self._do(_wire.delete_memory(name, request_id))
+        await self._do(_calls.delete_memory(name, request_id))
 
     async def _do(self, call: Call[T]) -> T:
         patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
@@ -211,7 +217,7 @@ class Client:
         finally:
             stream.cancel()
         if not importing.finished:
-            raise _wire.cut_short()
+            raise cut_short()
 
     async def _write(
         self, stream: Any, request: pb.ImportEntriesRequest | None, importing: Import
@@ -238,7 +244,7 @@ class Memory:
 
     async def info(self) -> MemoryInfo:
         """Counts, labels, embedder and size. Raises NotFound."""
-        return await self._client._do(_wire.memory_info(self.name))
+        return await self._client._do(_calls.memory_info(self.name))
 
     async def insert(
         self,
@@ -279,24 +285,24 @@ class Memory:
     ) -> int:
         """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
         return await self._client._do(
-            _wire.delete_entries(self.name, ids, allow_missing, request_id)
+            _calls.delete_entries(self.name, ids, allow_missing, request_id)
         )
 
     async def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
-        return await self._client._do(_wire.purge_entries(self.name, filter, apply, request_id))
+        return await self._client._do(_calls.purge_entries(self.name, filter, apply, request_id))
 
     async def get(self, id: str, *, include_vector: bool = False) -> Entry:
         """One entry. Raises NotFound."""
-        return await self._client._do(_wire.get_entry(self.name, id, include_vector))
+        return await self._client._do(_calls.get_entry(self.name, id, include_vector))
 
     def entries(
         self, filter: str | None = None, *, include_vectors: bool = False
     ) -> AsyncIterator[Entry]:
         """The entries that ``filter`` admits, by id, fetched page by page."""
-        return self._client._pages(partial(_wire.list_entries, self.name, filter, include_vectors))
+        return self._client._pages(partial(_calls.list_entries, self.name, filter, include_vectors))
 
     async def update(
         self,
@@ -308,7 +314,7 @@ class Memory:
     ) -> Entry:
         """Give an entry another label, other metadata or both. Raises NotFound."""
         return await self._client._do(
-            _wire.update_entry(self.name, id, label, metadata, request_id)
+            _calls.update_entry(self.name, id, label, metadata, request_id)
         )
 
     async def classify(
@@ -329,7 +335,7 @@ class Memory:
         """
         return await self._client._ask(
             await asyncio.to_thread(
-                _wire.classify,
+                _queries.classify,
                 self.name,
                 images=images,
                 vectors=vectors,
@@ -353,7 +359,7 @@ class Memory:
         """The ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
         return await self._client._ask(
             await asyncio.to_thread(
-                _wire.search,
+                _queries.search,
                 self.name,
                 images=images,
                 vectors=vectors,
@@ -365,5 +371,5 @@ class Memory:
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""
-        queries = await asyncio.to_thread(_wire.embed, self.name, images)
+        queries = await asyncio.to_thread(_queries.embed, self.name, images)
         return np.concatenate(await self._client._ask(queries))

@@ -16,8 +16,15 @@ import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _wire
-from visual_memory._wire import Call, Images, Import, Insertion, Metadata, Progress, Queries
+from visual_memory import _calls, _queries
+from visual_memory._calls import Call
+from visual_memory._connection import Endpoint, endpoint
+from visual_memory._fields import Metadata
+from visual_memory._images import Images
+from visual_memory._import import Import, Progress, cut_short
+from visual_memory._insertion import Insertion
+from visual_memory._patience import Patience
+from visual_memory._queries import Queries
 from visual_memory.types import (
     Decision,
     Entry,
@@ -33,6 +40,7 @@ from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 2
+IN_FLIGHT_MAX = 4
 
 
 def connect(
@@ -48,13 +56,13 @@ def connect(
     ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
     again for at most 5 s. Every call may raise ``Error`` and its kinds.
     """
-    return Client(_wire.endpoint(target, api_key, root_certificates, timeout))
+    return Client(endpoint(target, api_key, root_certificates, timeout))
 
 
 class Client:
     """A connection to one server; made by ``connect``, ended by ``close`` or ``with``."""
 
-    def __init__(self, endpoint: _wire.Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         if endpoint.credentials is None:
             self._channel = grpc.insecure_channel(endpoint.target, options=endpoint.options)
@@ -85,7 +93,7 @@ class Client:
 
     def server_info(self) -> ServerInfo:
         """The server's release, limits and embedders."""
-        return self._do(_wire.server_info())
+        return self._do(_calls.server_info())
 
     def create_memory(
         self,
@@ -99,7 +107,7 @@ class Client:
 
         Without either it is made with efficientnet-lite0. Raises AlreadyExists.
         """
-        self._do(_wire.create_memory(name, embedder, dimension, request_id))
+        self._do(_calls.create_memory(name, embedder, dimension, request_id))
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -108,11 +116,11 @@ class Client:
 
     def memories(self) -> list[MemoryInfo]:
         """All memories, by name."""
-        return list(self._pages(_wire.list_memories))
+        return list(self._pages(_calls.list_memories))
 
     def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
-        self._do(_wire.delete_memory(name, request_id))
+        self._do(_calls.delete_memory(name, request_id))
 
     def _do(self, call: Call[T]) -> T:
         patience = self._endpoint.patience(call)
@@ -122,9 +130,7 @@ class Client:
         method = getattr(self._stub, call.method)
         return method(call.request, timeout=timeout, metadata=self._endpoint.metadata)
 
-    def _finish(
-        self, call: Call[T], patience: _wire.Patience, attempt: Callable[[float], Any]
-    ) -> T:
+    def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
         """Read the answer of the first attempt, or of one of its retries."""
         while True:
             try:
@@ -137,7 +143,7 @@ class Client:
     def _ask(self, queries: Queries[T]) -> list[T]:
         """The answers in order, with the next message on its way while one is worked on."""
         answers: list[T] = []
-        flying: deque[tuple[Call[list[T]], _wire.Patience, Any]] = deque()
+        flying: deque[tuple[Call[list[T]], Patience, Any]] = deque()
         try:
             for call in queries.calls(self._limits()):
                 patience = self._endpoint.patience(call)
@@ -154,7 +160,7 @@ class Client:
                 future.cancel()
         return answers
 
-    def _land(self, call: Call[list[T]], patience: _wire.Patience, future: Any) -> list[T]:
+    def _land(self, call: Call[list[T]], patience: Patience, future: Any) -> list[T]:
         return self._finish(call, patience, lambda _: future.result())
 
     def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
@@ -206,7 +212,7 @@ class Client:
         try:
             while (answer := next_within(importing.patience.remaining(), stream)) is not None:
                 importing.note(answer)
-                while importing.going_on and importing.in_flight < _wire.IN_FLIGHT_MAX:
+                while importing.going_on and importing.in_flight < IN_FLIGHT_MAX:
                     request = importing.next()
                     if request is None:
                         break
@@ -217,7 +223,7 @@ class Client:
             requests.put(None)
             stream.cancel()
         if not importing.finished:
-            raise _wire.cut_short()
+            raise cut_short()
 
 
 def next_within(seconds: float, stream: Any) -> pb.ImportEntriesResponse | None:
@@ -244,7 +250,7 @@ class Memory:
 
     def info(self) -> MemoryInfo:
         """Counts, labels, embedder and size. Raises NotFound."""
-        return self._client._do(_wire.memory_info(self.name))
+        return self._client._do(_calls.memory_info(self.name))
 
     def insert(
         self,
@@ -283,23 +289,23 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
-        return self._client._do(_wire.delete_entries(self.name, ids, allow_missing, request_id))
+        return self._client._do(_calls.delete_entries(self.name, ids, allow_missing, request_id))
 
     def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
-        return self._client._do(_wire.purge_entries(self.name, filter, apply, request_id))
+        return self._client._do(_calls.purge_entries(self.name, filter, apply, request_id))
 
     def get(self, id: str, *, include_vector: bool = False) -> Entry:
         """One entry. Raises NotFound."""
-        return self._client._do(_wire.get_entry(self.name, id, include_vector))
+        return self._client._do(_calls.get_entry(self.name, id, include_vector))
 
     def entries(
         self, filter: str | None = None, *, include_vectors: bool = False
     ) -> Iterator[Entry]:
         """The entries that ``filter`` admits, by id, fetched page by page."""
-        return self._client._pages(partial(_wire.list_entries, self.name, filter, include_vectors))
+        return self._client._pages(partial(_calls.list_entries, self.name, filter, include_vectors))
 
     def update(
         self,
@@ -310,7 +316,7 @@ class Memory:
         request_id: str | None = None,
     ) -> Entry:
         """Give an entry another label, other metadata or both. Raises NotFound."""
-        return self._client._do(_wire.update_entry(self.name, id, label, metadata, request_id))
+        return self._client._do(_calls.update_entry(self.name, id, label, metadata, request_id))
 
     def classify(
         self,
@@ -329,7 +335,7 @@ class Memory:
         ``neighbors``, or all k. Raises InvalidArgument, and FailedPrecondition of an empty memory.
         """
         return self._client._ask(
-            _wire.classify(
+            _queries.classify(
                 self.name,
                 images=images,
                 vectors=vectors,
@@ -352,7 +358,7 @@ class Memory:
     ) -> list[Neighbors]:
         """The ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
         return self._client._ask(
-            _wire.search(
+            _queries.search(
                 self.name,
                 images=images,
                 vectors=vectors,
@@ -364,4 +370,4 @@ class Memory:
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""
-        return np.concatenate(self._client._ask(_wire.embed(self.name, images)))
+        return np.concatenate(self._client._ask(_queries.embed(self.name, images)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from PIL import Image
 import visual_memory
 from visual_memory_service.__main__ import main
 from visual_memory_service.cli import build_parser
-from visual_memory_service.completion import SHELLS, commands_of
+from visual_memory_service.completion import commands_of
 
 PYTHON = [sys.executable, "-W", "error"]
 COMMAND = [*PYTHON, "-m", "visual_memory_service"]
@@ -481,6 +482,19 @@ def test_a_reader_that_goes_away_is_no_error(run: Run, rows: str, tmp_path: Path
     assert result.returncode == 141
 
 
+def test_a_name_that_is_not_utf_8_is_shown_with_its_bytes(
+    run: Run, pets: str, folder: Path, tmp_path: Path
+) -> None:
+    run("insert", pets, folder)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    os.rename(draw(tmp_path / "red" / "new.png", 50), odd)
+
+    result = run("classify", pets, odd, command=COMMAND)
+
+    assert result.stderr == ""
+    assert "\\udcff.png" in result.stdout or "?.png" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("line", "extra"),
     [
@@ -516,11 +530,3 @@ def base_install() -> list[str]:
         "from visual_memory_service.__main__ import main; sys.exit(main())"
     )
     return [*PYTHON, "-c", program]
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_completion_script_names_every_command(shell: str) -> None:
-    script = call("completion", shell).stdout
-
-    assert all(name in script for name in commands_of(build_parser()))
-    assert "--skip-bad" in script or "-l skip-bad" in script

@@ -107,17 +107,13 @@ class File:
 
     def _metadata(self, value: Any, number: int) -> dict[str, str]:
         """A map, a struct or JSON text, as text to text."""
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except json.JSONDecodeError:
-                value = 0
-        pairs = dict(value or {}) if isinstance(value, dict | list | None) else None
-        if pairs is None:
+        try:
+            pairs = dict((json.loads(value) if isinstance(value, str) else value) or {})
+        except (TypeError, ValueError):
             raise Refused(
                 f"The metadata of {self._path} near row {number} are neither a map, a struct nor "
                 "a JSON object."
-            )
+            ) from None
         return {str(key): str(each) for key, each in pairs.items() if each is not None}
 
 

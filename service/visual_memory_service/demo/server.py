@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
-from types import FrameType
-from typing import NoReturn
 
 from visual_memory_service.commands.refused import Refused
 
 READY = "listening on "
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
-TERMINATED = 143  # 128 + SIGTERM, as shells have it
 
 
 @contextmanager
@@ -25,7 +21,6 @@ def running_server(folder: Path) -> Iterator[str]:
     """Its address, HOST:PORT, while it serves ``folder``. Raises Refused."""
     command = [sys.executable, "-m", "visual_memory_service", "serve"]
     flags = ["--data", str(folder / "data"), "--listen", "127.0.0.1:0", "--log-level", "warning"]
-    signal.signal(signal.SIGTERM, leave)
     with (
         open(folder / "log", "w+", encoding="utf-8") as log,
         subprocess.Popen(
@@ -36,11 +31,6 @@ def running_server(folder: Path) -> Iterator[str]:
             yield address(server, log.name)
         finally:
             stop(server)
-
-
-def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Turn SIGTERM into an exit that cleans up."""
-    sys.exit(TERMINATED)
 
 
 def address(server: subprocess.Popen[str], log: str) -> str:

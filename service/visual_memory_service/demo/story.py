@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
 import statistics
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
 
 import visual_memory
 from visual_memory import Memory
@@ -75,6 +79,7 @@ class Story:
 
 def demo(options: Namespace) -> int:
     """Tell the story and write the page. Raises Refused where it does not come out as claimed."""
+    signal.signal(signal.SIGTERM, leave)
     with TemporaryDirectory(prefix="visual-memory-demo-") as folder:
         collection = collect(options.images, Path(folder))
         story = Story()
@@ -93,6 +98,11 @@ def demo(options: Namespace) -> int:
     story.say("Page", str(page))
     check(outcome, collection.held_back)
     return 0
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Turn SIGTERM into an exit that cleans up, with the code that shells have for it."""
+    sys.exit(128 + number)
 
 
 def tell(story: Story, collection: Collection, memory: Memory) -> Outcome:

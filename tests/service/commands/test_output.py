@@ -38,8 +38,12 @@ def test_an_array_item_by_item_is_json(
 
 @pytest.mark.parametrize(
     ("count", "noun", "text"),
-    [(1, "entry", "1 entry"), (2, "entry", "2 entries"), (0, "class", "0 classes")]
-    + [(1200, "picture", "1,200 pictures")],
+    [
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (0, "class", "0 classes"),
+        (1200, "picture", "1,200 pictures"),
+    ],
 )
 def test_things_are_counted_in_plain_words(count: int, noun: str, text: str) -> None:
     assert plural(count, noun) == text

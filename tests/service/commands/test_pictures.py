@@ -66,7 +66,7 @@ def encoded(mode: str, size: tuple[int, int], kind: str) -> bytes:
 
 def test_faults_are_what_the_server_would_say() -> None:
     good = encoded("RGB", (20, 20), "PNG")
-    contents = [good, b"", good[:60], bytes(10_001), encoded("1", (200, 200), "PNG")]
+    contents = [good, b"", good[:45], bytes(10_001), encoded("1", (200, 200), "PNG")]
     contents += [encoded("F", (9, 9), "TIFF"), encoded("RGB", (9, 9), "PPM")]
 
     found = faults(contents, LIMITS)

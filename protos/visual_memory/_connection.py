@@ -1,0 +1,72 @@
+"""Where a server is, so that both clients reach it in the same way."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from visual_memory._calls import Call
+from visual_memory._files import read_file
+from visual_memory._patience import Patience
+from visual_memory.errors import refuse
+
+LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a connection needs."""
+
+    target: str
+    options: Sequence[tuple[str, int]]
+    credentials: grpc.ChannelCredentials | None
+    metadata: tuple[tuple[str, str], ...]
+    timeout: float
+
+    def patience(self, call: Call[Any] | None = None) -> Patience:
+        """The time that one message has, with its retries."""
+        if call is None:
+            return Patience(self.target, self.timeout)
+        request_id: str = getattr(call.request, "request_id", "")
+        return Patience(self.target, self.timeout, request_id=request_id, start=call.start)
+
+
+def endpoint(
+    target: str,
+    api_key: str | None,
+    root_certificates: bytes | str | os.PathLike[str] | None,
+    timeout: float,
+) -> Endpoint:
+    """Raises InvalidArgument."""
+    if not 0 < timeout < threading.TIMEOUT_MAX:
+        refuse("timeout", f"must be positive seconds, but is {timeout!r}")
+    options = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.keepalive_time_ms", 330_000),  # servers hang up on pings within 5 minutes
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+    if LOOPBACK.match(target):
+        options.append(("grpc.enable_http_proxy", 0))
+    return Endpoint(
+        target=target,
+        options=options,
+        credentials=None if root_certificates is None else credentials(root_certificates),
+        metadata=() if api_key is None else (("authorization", f"Bearer {api_key}"),),
+        timeout=timeout,
+    )
+
+
+def credentials(root_certificates: bytes | str | os.PathLike[str]) -> grpc.ChannelCredentials:
+    """Raises InvalidArgument where the file cannot be read."""
+    if not isinstance(root_certificates, bytes):
+        root_certificates = read_file(root_certificates, "root_certificates")
+    return grpc.ssl_channel_credentials(root_certificates)

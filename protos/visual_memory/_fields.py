@@ -1,0 +1,80 @@
+"""Fields of a request are refused by their path before anything is sent."""
+
+from __future__ import annotations
+
+import operator
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from visual_memory.errors import refuse
+
+Metadata: TypeAlias = Mapping[str, str]
+
+TEXT_BYTES_MAX = 256
+METADATA_BYTES_MAX = 16_384
+INT32_MAX = 2**31 - 1
+
+
+def named(request_id: str | None) -> str:
+    """The request's id, made once where the caller has none."""
+    return request_id or uuid.uuid4().hex
+
+
+def whole(value: int, path: str, *, least: int) -> int:
+    """A whole number; more than the wire takes means as many as there are."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        refuse(path, f"must be a whole number, but is {value!r}")
+    if number < least:
+        refuse(path, f"must be at least {least}, but is {number}")
+    return min(number, INT32_MAX)
+
+
+def strings(values: Iterable[str], path: str) -> list[str]:
+    """A list of strings, which a single one is not. Raises InvalidArgument."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        refuse(path, f"must be a list of strings, but is {values!r:.80}")
+    listed = list(values)
+    for number, value in enumerate(listed):
+        if not isinstance(value, str):
+            refuse(f"{path}[{number}]", f"must be a string, but is {value!r:.80}")
+        text_bytes(value, f"{path}[{number}]")
+    return listed
+
+
+def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
+    """A list of mappings, which a single one is not. Raises InvalidArgument."""
+    if isinstance(metadata, Mapping):
+        refuse("metadata", "must be a list with one mapping for each entry, but is one mapping")
+    return list(metadata)
+
+
+def check_metadata(metadata: Metadata, path: str) -> None:
+    """Raises InvalidArgument."""
+    if not isinstance(metadata, Mapping):
+        refuse(f"{path}.metadata", f"must map strings to strings, but is {metadata!r:.80}")
+    size = 0
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            refuse(f"{path}.metadata", f"must map strings to strings, but has {key!r}: {value!r}")
+        check_text(key, f"{path}.metadata key")
+        size += text_bytes(key, f"{path}.metadata") + text_bytes(value, f"{path}.metadata")
+    if size > METADATA_BYTES_MAX:
+        refuse(f"{path}.metadata", f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}")
+
+
+def check_text(text: str, path: str) -> None:
+    """An id, a label or a key of metadata. Raises InvalidArgument."""
+    size = text_bytes(text, path)
+    if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
+        refuse(path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}")
+
+
+def text_bytes(text: str, path: str) -> int:
+    """How many bytes of UTF-8. Raises InvalidArgument for half of a surrogate pair."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        refuse(path, f"must be UTF-8, but is {text!r:.80}")

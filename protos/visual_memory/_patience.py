@@ -1,0 +1,96 @@
+"""Retries end: how long a message may take in all, with its pauses."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import grpc
+
+from visual_memory import errors
+from visual_memory.errors import DeadlineExceeded, Error
+
+PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 2.0
+CONNECTING_SECONDS = 5.0
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+BROKEN_WRITE = "Internal error from Core"  # grpc.aio, where a stream breaks while it is written to
+
+
+class Patience:
+    """How long one message may still take, and how long to wait before it is sent again."""
+
+    def __init__(
+        self,
+        target: str,
+        timeout: float,
+        *,
+        request_id: str = "",
+        start: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._target, self._timeout = target, timeout
+        self._request_id = request_id
+        self._clock, self._jitter = clock, jitter
+        self.renew(start)
+
+    def renew(self, start: int) -> None:
+        """Begin anew with the next message, whose first item is number ``start`` of the call."""
+        self._start = start
+        self._deadline = self._clock() + self._timeout
+        self._pause = PAUSE_SECONDS
+        self._connecting_until: float | None = None
+
+    def answered(self) -> None:
+        """There is a server, so that a connection refused from now on is another trouble."""
+        self._connecting_until = None
+
+    def extend(self, since: float) -> None:
+        """Do not count the time since then, in which nobody waited for the server."""
+        self._deadline += self._clock() - since
+
+    def remaining(self) -> float:
+        """Seconds."""
+        return max(self._deadline - self._clock(), 0.0)
+
+    def pause(self, error: grpc.RpcError) -> float:
+        """Seconds to wait before the next try, or raises what the caller has to know."""
+        code, now = error.code(), self._clock()
+        late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED or late:
+            self.give_up()
+        if errors.never_connected(error):
+            self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
+        else:
+            self._connecting_until = None
+        pause = self._pause * (0.5 + 0.5 * self._jitter())
+        self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+        if self._connecting_until is not None:
+            pause = min(pause, self._connecting_until - now)
+        if not worth_a_retry(error) or pause <= 0 or now + pause >= self._deadline:
+            raise self._told(errors.from_rpc(error, self._target)) from None
+        return pause
+
+    def give_up(self) -> NoReturn:
+        """Raises DeadlineExceeded."""
+        sentence = f"No answer from {self._target} within the timeout of {self._timeout:g} s"
+        if self._request_id:
+            sentence += (
+                "; whether it was done is not known, but the same call with "
+                f"request_id={self._request_id!r} does it once"
+            )
+        raise self._told(DeadlineExceeded(f"{sentence}.")) from None
+
+    def _told(self, error: Error) -> Error:
+        error.request_id = self._request_id or None
+        error.shift(self._start)
+        return error
+
+
+def worth_a_retry(error: grpc.RpcError) -> bool:
+    """Whether the same message may be taken a little later."""
+    if error.code() is grpc.StatusCode.INTERNAL:
+        return error.details() == BROKEN_WRITE
+    return error.code() in RETRIED and not errors.too_large(error)

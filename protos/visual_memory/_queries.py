@@ -1,0 +1,98 @@
+"""Questions about images or vectors, asked in as many messages as they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory._calls import Call
+from visual_memory._contents import PART_ITEMS, Contents, Pictures, contents, parts, room
+from visual_memory._fields import strings, whole
+from visual_memory._images import Images
+from visual_memory._wire import to_decision, to_neighbors, to_vectors
+from visual_memory.types import Decision, Limits, Neighbors
+from visual_memory.v1 import service_pb2 as pb
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Queries(Generic[T]):
+    """Images or vectors to ask about, and what every message about them says."""
+
+    method: str
+    header: pb.ClassifyRequest | pb.SearchRequest | pb.EmbedRequest
+    contents: Contents
+    read: Callable[[Any], list[T]]
+
+    def calls(self, limits: Limits) -> Iterator[Call[list[T]]]:
+        """One call after another, each written when it is asked for. Raises InvalidArgument."""
+        self.contents.check(limits)
+        most = room(limits, self.header)
+        for part in parts(self.contents, most=most, items=min(PART_ITEMS, limits.items)):
+            request = deepcopy(self.header)
+            self.contents.write(part, request)
+            yield Call(self.method, request, self.read, part.start)
+
+
+def classify(
+    memory: str,
+    *,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    k: int,
+    voting: str,
+    filter: str | None,
+    exclude_ids: Iterable[str],
+    neighbors: int | None,
+) -> Queries[Decision]:
+    """Raises InvalidArgument."""
+    header = pb.ClassifyRequest(
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        filter=filter or "",
+        exclude_ids=strings(exclude_ids, "exclude_ids"),
+        neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
+    )
+    return Queries(
+        "Classify",
+        header,
+        contents(images, vectors, "vectors[{}]"),
+        lambda answer: [to_decision(decision) for decision in answer.decisions],
+    )
+
+
+def search(
+    memory: str,
+    *,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    k: int,
+    filter: str | None,
+    exclude_ids: Iterable[str],
+) -> Queries[Neighbors]:
+    """Raises InvalidArgument."""
+    header = pb.SearchRequest(
+        memory=memory,
+        k=whole(k, "k", least=1),
+        filter=filter or "",
+        exclude_ids=strings(exclude_ids, "exclude_ids"),
+    )
+    return Queries(
+        "Search",
+        header,
+        contents(images, vectors, "vectors[{}]"),
+        lambda answer: [to_neighbors(result.neighbors) for result in answer.results],
+    )
+
+
+def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
+    """Answers with one array (n, d) a message. Raises InvalidArgument."""
+    header = pb.EmbedRequest(memory=memory)
+    return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

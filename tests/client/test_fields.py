@@ -1,0 +1,77 @@
+"""Fields are refused by their path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from visual_memory import InvalidArgument
+from visual_memory._fields import check_metadata, check_text, mappings, named, strings, whole
+
+
+def violation(caught: pytest.ExceptionInfo[InvalidArgument]) -> str:
+    return caught.value.field_violations[0][0]
+
+
+def test_a_request_id_is_kept_or_made() -> None:
+    assert named("r1") == "r1"
+    assert named(None) != named(None)
+
+
+@pytest.mark.parametrize(
+    ("k", "sentence"), [(0, "k must be at least 1, but is 0"), (1.5, "k must be a whole number")]
+)
+def test_a_wrong_number_is_refused(k: Any, sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        whole(k, "k", least=1)
+
+
+def test_a_number_beyond_the_wire_means_all() -> None:
+    assert whole(10**12, "k", least=1) == 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "sentence"),
+    [
+        ("cat", "labels", "must be a list of strings"),
+        (7, "labels", "must be a list of strings"),
+        (["a", 1], "labels[1]", "must be a string, but is 1"),
+        (["\ud800"], "labels[0]", "must be UTF-8"),
+    ],
+)
+def test_what_is_no_list_of_strings_is_refused(values: Any, path: str, sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence) as caught:
+        strings(values, "labels")
+
+    assert violation(caught) == path
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("", "1 to 256 UTF-8 bytes"), ("ä" * 129, "but has 258"), ("a\0", "without NUL")],
+)
+def test_a_wrong_text_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        check_text(text, "label")
+
+
+def test_one_mapping_is_not_a_list_of_them() -> None:
+    with pytest.raises(InvalidArgument, match="one mapping for each"):
+        mappings({"source": "a"})  # type: ignore[arg-type]  # the point of it
+
+
+@pytest.mark.parametrize(
+    ("metadata", "path", "sentence"),
+    [
+        (7, "entry.metadata", "must map strings to strings, but is 7"),
+        ({"source": 1}, "entry.metadata", "but has 'source': 1"),
+        ({"": "x"}, "entry.metadata key", "1 to 256 UTF-8 bytes"),
+        ({"a": "x" * 20_000}, "entry.metadata", "at most 16384 bytes"),
+    ],
+)
+def test_wrong_metadata_are_refused(metadata: Any, path: str, sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence) as caught:
+        check_metadata(metadata, "entry")
+
+    assert violation(caught) == path

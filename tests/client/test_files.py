@@ -1,0 +1,27 @@
+"""A file that cannot be read is refused by the path of its field."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from visual_memory import InvalidArgument
+from visual_memory._files import file_size, read_file
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [("missing.jpg", ": no such file: missing.jpg."), (os.curdir, ": is a folder: ..")],
+)
+def test_what_is_no_file_has_no_size(file: str, sentence: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        file_size(file, "images[1]")
+
+    assert str(caught.value) == f"images[1]{sentence}"
+
+
+def test_a_folder_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"images\[1\]: is a directory: "):
+        read_file(tmp_path, "images[1]")

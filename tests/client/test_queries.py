@@ -1,0 +1,41 @@
+"""Questions are cut into messages that each say everything about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from visual_memory import InvalidArgument
+from visual_memory._queries import search
+from visual_memory.types import Limits
+from visual_memory.v1 import service_pb2 as pb
+
+
+@pytest.mark.parametrize(
+    ("k", "sentence"), [(0, "k must be at least 1, but is 0"), (1.5, "k must be a whole number")]
+)
+def test_a_wrong_k_is_refused(k: Any, sentence: str) -> None:
+    with pytest.raises(InvalidArgument, match=sentence):
+        search("pets", images=None, vectors=[[1.0]], k=k, filter=None, exclude_ids=())
+
+
+def test_a_k_beyond_the_wire_means_all() -> None:
+    queries = search("pets", images=None, vectors=[[1.0]], k=10**12, filter=None, exclude_ids=())
+
+    assert isinstance(queries.header, pb.SearchRequest)
+    assert queries.header.k == 2**31 - 1
+
+
+def test_every_message_repeats_the_question_for_its_part() -> None:
+    limits = Limits(message_bytes=1 << 20, image_bytes=1000, image_pixels=100, items=2)
+    vectors = np.ones((5, 2))
+    queries = search("pets", images=None, vectors=vectors, k=7, filter=None, exclude_ids=["a"])
+
+    calls = list(queries.calls(limits))
+
+    assert [call.start for call in calls] == [0, 2, 4]
+    requests = [call.request for call in calls if isinstance(call.request, pb.SearchRequest)]
+    assert [request.vectors.rows for request in requests] == [2, 2, 1]
+    assert [(request.k, request.exclude_ids) for request in requests] == [(7, ["a"])] * 3

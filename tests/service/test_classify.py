@@ -1,0 +1,251 @@
+"""Questions: who is asked, who may answer, and what cannot be asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+
+import visual_memory
+from tests.conftest import refusal, to_vectors
+from visual_memory.v1 import decision_pb2
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import RemoteMemory
+
+NAN = float("nan")
+INVALID, EMPTY = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
+QUERY = [0.9, 0.4, 0.1, 0.0]
+
+
+def ask(pets: RemoteMemory, **more: Any) -> decision_pb2.Decision:
+    given = {"vectors": to_vectors(QUERY), **more}
+    return pets.stub.Classify(pb.ClassifyRequest(memory=pets.name, **given)).decisions[0]
+
+
+def find(pets: RemoteMemory, **more: Any) -> list[str]:
+    given = {"vectors": to_vectors(QUERY), **more}
+    result = pets.stub.Search(pb.SearchRequest(memory=pets.name, **given)).results[0]
+    return [near.id for near in result.neighbors]
+
+
+def ids(decision: decision_pb2.Decision) -> list[str]:
+    return [near.id for near in decision.neighbors]
+
+
+@pytest.mark.parametrize("k", [3, 4, 50, 10_000, 2**31 - 1, None])
+def test_k_beyond_the_memory_uses_all_of_it(pets: RemoteMemory, k: int | None) -> None:
+    assert ids(ask(pets, k=k)) == ["a", "b", "c"]
+    assert find(pets, k=k) == ["a", "b", "c"]
+
+
+def test_without_words_the_50_nearest_vote_by_rank(empty: RemoteMemory) -> None:
+    empty.insert(np.random.default_rng(0).normal(size=(60, 4)), [f"{n:02}" for n in range(60)])
+
+    decision = ask(empty)
+
+    assert [near.weight for near in decision.neighbors] == [1 / (2 + rank) for rank in range(50)]
+    assert decision.SerializeToString() == ask(empty, k=50, voting="rank").SerializeToString()
+
+
+@pytest.mark.parametrize(("neighbors", "shown"), [(0, []), (2, ["a", "b"]), (9, ["a", "b", "c"])])
+def test_a_decision_carries_as_many_neighbours_as_were_asked_for(
+    pets: RemoteMemory, neighbors: int, shown: list[str]
+) -> None:
+    decision = ask(pets, neighbors=neighbors)
+
+    assert ids(decision) == shown
+    assert decision.scores == ask(pets).scores
+
+
+def test_equal_distances_come_by_id_in_byte_order(empty: RemoteMemory) -> None:
+    mixed = ["b", "é", "a", "Z", "10", "9", "\U0001f408", "\uffee"]
+    empty.insert([[1, 0, 0, 0]] * len(mixed), mixed)
+
+    assert find(empty) == sorted(mixed, key=str.encode)
+
+
+def test_distances_reach_from_0_to_2(empty: RemoteMemory) -> None:
+    empty.insert([[1, 0, 0, 0], [0, 1, 0, 0], [-1, 0, 0, 0]], ["same", "across", "opposite"])
+
+    decision = ask(empty, vectors=to_vectors([5, 0, 0, 0]))
+
+    assert [near.distance for near in decision.neighbors] == [0.0, 1.0, 2.0]
+
+
+def test_a_batch_is_answered_in_order(pets: RemoteMemory) -> None:
+    request = pb.ClassifyRequest(memory=pets.name, vectors=to_vectors(np.eye(4)[[2, 0, 1]]), k=1)
+
+    decisions = pets.stub.Classify(request).decisions
+
+    assert [ids(decision) for decision in decisions] == [["c"], ["a"], ["b"]]
+    assert [decision.label for decision in decisions] == ["dog", "cat", "cat"]
+
+
+def test_the_next_neighbour_moves_up_for_one_that_is_excluded(pets: RemoteMemory) -> None:
+    assert ids(ask(pets, k=2, exclude_ids=["a", "unknown"])) == ["b", "c"]
+    assert find(pets, k=2, exclude_ids=["b"]) == ["a", "c"]
+
+
+def test_an_excluded_entry_has_no_influence_at_all(pets: RemoteMemory) -> None:
+    without = ask(pets, exclude_ids=["a"])
+
+    pets.stub.DeleteEntries(pb.DeleteEntriesRequest(memory=pets.name, ids=["a"]))
+
+    assert without.SerializeToString() == ask(pets).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("filter", "admitted"),
+    [
+        ('label = "dog"', ["c"]),
+        ('NOT id = "a"', ["b", "c"]),
+        ('metadata.source = "web"', ["b"]),
+        ("metadata:source", ["b", "c"]),
+        ('label = "cat" AND metadata.source = "web"', ["b"]),
+        ('create_time > "2020-01-01T00:00:00Z"', ["a", "b", "c"]),
+    ],
+)
+def test_only_those_that_the_filter_admits_answer(
+    pets: RemoteMemory, filter: str, admitted: list[str]
+) -> None:
+    for id, source in (("b", "web"), ("c", "film")):
+        request = pb.UpdateEntryRequest(memory=pets.name)
+        request.entry.id, request.entry.metadata["source"] = id, source
+        pets.stub.UpdateEntry(request)
+
+    assert ids(ask(pets, filter=filter)) == admitted
+    assert find(pets, filter=filter, k=1) == admitted[:1]
+    assert find(pets, filter=filter, exclude_ids=admitted[:1] if len(admitted) > 1 else []) == (
+        admitted[1:] or admitted
+    )
+
+
+@pytest.mark.parametrize(
+    ("voting", "weights"),
+    [
+        ("plurality", [1, 1]),
+        ("distance", [np.exp(-0.0), np.exp(-1.0)]),
+        ("softmax", [np.exp(1 / 0.07), 1.0]),
+        ("rank", [1 / 2, 1 / 3]),
+        ("", [1 / 2, 1 / 3]),
+    ],
+)
+def test_the_four_votings_weigh_as_they_say(
+    pets: RemoteMemory, voting: str, weights: list[float]
+) -> None:
+    decision = ask(pets, vectors=to_vectors([1, 0, 0, 0]), k=2, voting=voting)
+
+    assert [near.weight for near in decision.neighbors] == pytest.approx(weights, rel=1e-12)
+    assert decision.scores[0].score == pytest.approx(sum(weights), rel=1e-12)
+    assert (decision.label, decision.confidence) == ("cat", 1.0)
+
+
+# Refusals
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"k": 0}, "k", "must be at least 1, but is 0"),
+    ({"k": -(2**31)}, "k", "at least 1"),
+    ({"filter": "label = "}, "filter", "character 9"),
+    ({"filter": 'size = "big"'}, "filter", "size"),
+    ({"vectors": to_vectors([0, 0, 0, 0])}, "vectors[0]", "not zero"),
+    ({"vectors": to_vectors([[1, 0, 0, 0], [1, NAN, 0, 0]])}, "vectors[1]", "finite"),
+    ({"vectors": to_vectors([1, 0, 0])}, "vectors", "dimension 3, but this memory holds 4"),
+    ({"vectors": None}, "images", "must be given"),
+]
+
+
+@pytest.mark.parametrize(("given", "field", "says"), REFUSED)
+@pytest.mark.parametrize("call", [ask, find])
+def test_what_cannot_be_asked_is_refused_by_name(
+    pets: RemoteMemory, call: Any, given: dict[str, Any], field: str, says: str
+) -> None:
+    before = pets.stored()
+
+    error = refusal(lambda: call(pets, **given))
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, field)
+    assert says in error.message
+    assert pets.stored() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "says"),
+    [
+        ({"voting": "loudest"}, "voting", "plurality, distance, softmax, rank, but is 'loudest'"),
+        ({"voting": "Rank"}, "voting", "'Rank'"),
+        ({"neighbors": -1}, "neighbors", "-1"),
+    ],
+)
+def test_a_vote_that_cannot_be_held_is_refused_by_name(
+    pets: RemoteMemory, given: dict[str, Any], field: str, says: str
+) -> None:
+    error = refusal(lambda: ask(pets, **given))
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, field)
+    assert says in error.message
+
+
+@pytest.mark.parametrize("call", [ask, find])
+def test_an_empty_memory_cannot_be_asked(empty: RemoteMemory, call: Any) -> None:
+    error = refusal(call, empty)
+
+    assert (error.code, error.reason) == (EMPTY, "EMPTY_MEMORY")
+    assert f'"{empty.name}" is empty' in error.message
+
+
+@pytest.mark.parametrize("call", [ask, find])
+@pytest.mark.parametrize("given", [{"filter": "label = fox"}, {"exclude_ids": ["a", "b", "c"]}])
+def test_nobody_left_to_ask_is_refused(
+    pets: RemoteMemory, call: Any, given: dict[str, Any]
+) -> None:
+    error = refusal(lambda: call(pets, **given))
+
+    assert (error.code, error.reason) == (EMPTY, "EMPTY_MEMORY")
+    assert "No entry is left to ask" in error.message
+
+
+def test_pictures_for_a_memory_of_vectors_are_refused(pets: RemoteMemory) -> None:
+    request = pb.ClassifyRequest(memory=pets.name)
+    request.images.data.append(b"?")
+
+    error = refusal(pets.stub.Classify, request)
+
+    assert (error.code, error.reason) == (EMPTY, "NO_EMBEDDER")
+
+
+def test_more_queries_than_one_message_takes_are_refused(pets: RemoteMemory) -> None:
+    error = refusal(lambda: find(pets, vectors=to_vectors(np.ones((10_001, 4)))))
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, "vectors.rows")
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ({"k": 0}, visual_memory.InvalidArgument),
+        ({"voting": "loudest"}, visual_memory.InvalidArgument),
+        ({"filter": "label"}, visual_memory.InvalidArgument),
+        ({"filter": "label = fox"}, visual_memory.FailedPrecondition),
+        ({"vectors": [[0, 0, 0, 0]]}, visual_memory.InvalidArgument),
+        ({"vectors": [[1, 0, 0]]}, visual_memory.InvalidArgument),
+    ],
+)
+def test_the_client_raises_the_same_refusals(
+    pets: RemoteMemory, given: dict[str, Any], kind: type[visual_memory.Error]
+) -> None:
+    with visual_memory.connect(pets.server.address) as client, pytest.raises(kind):
+        client.memory(pets.name).classify(**{"vectors": [QUERY], **given})
+
+
+def test_the_client_answers_what_the_stub_answers(pets: RemoteMemory) -> None:
+    with visual_memory.connect(pets.server.address) as client:
+        decision = client.memory(pets.name).classify(vectors=[QUERY], k=2)[0]
+
+    raw = ask(pets, k=2)
+    assert (decision.label, decision.confidence) == (raw.label, raw.confidence)
+    assert decision.neighbors.ids == ids(raw)
+    assert decision.neighbors.distances.tolist() == [near.distance for near in raw.neighbors]

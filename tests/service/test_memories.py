@@ -1,0 +1,336 @@
+"""Memories come and go by name; one that is damaged harms no other."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import visual_memory
+from tests.conftest import RemoteMemory, Server, refusal, to_vectors
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+PAGE_BYTES = 16_384
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def names(server: Server) -> list[str]:
+    listed, token = [], ""
+    while True:
+        page = server.stub.ListMemories(pb.ListMemoriesRequest(page_size=2, page_token=token))
+        listed += [memory.name for memory in page.memories]
+        token = page.next_page_token
+        if not token:
+            return listed
+
+
+def health(server: Server, name: str) -> Any:
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    return stub.Check(health_pb2.HealthCheckRequest(service=f"memories/{name}")).status
+
+
+def create(server: Server, name: str, *ids: str) -> RemoteMemory:
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, dimension=4))
+    memory = RemoteMemory(server, name)
+    if ids:
+        memory.insert(np.ones((len(ids), 4)), ids)
+    return memory
+
+
+def file_of(server: Server, name: str) -> Path:
+    (file,) = (server.data / "memories").glob(f"{name}.*.sqlite")
+    return file
+
+
+def test_a_memory_is_answered_as_it_stands(pets: RemoteMemory) -> None:
+    memory = pets.stub.GetMemory(pb.GetMemoryRequest(name=pets.name))
+
+    assert (memory.name, memory.dimension, memory.count) == (pets.name, 4, 3)
+    assert [(each.label, each.count) for each in memory.labels] == [("cat", 2), ("dog", 1)]
+    assert not memory.HasField("embedder")
+    assert memory.disk_bytes > 0
+
+
+def test_an_embedder_is_told_with_its_weights(album: RemoteMemory) -> None:
+    memory = album.stub.GetMemory(pb.GetMemoryRequest(name=album.name))
+
+    assert (memory.embedder.name, memory.embedder.dimension) == ("efficientnet-lite0", 1280)
+    assert memory.embedder.weights_sha256.startswith("579344248a93e230")
+    assert memory.embedder.bit_equal
+    assert '"crop": 224' in memory.embedder.preprocessing
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a.b-c_d", "x" * 63])
+def test_a_name_may_be_like_this(start: Start, name: str) -> None:
+    server = start()
+    create(server, name)
+
+    server.restart()
+
+    assert names(server) == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "-a", ".a", "_a", "a b", "a/b", "é", "x" * 64, "../a", "a\n", "a\0"]
+)
+def test_a_name_may_not_be_like_this(server: Server, name: str) -> None:
+    before = names(server)
+
+    error = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name=name, dimension=4))
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, "name")
+    assert "1 to 63 of a-z" in error.message
+    assert names(server) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "says"),
+    [
+        ({}, "embedder", "or dimension must be given"),
+        ({"dimension": 0}, "dimension", "1 to 16384, but is 0"),
+        ({"dimension": -1}, "dimension", "-1"),
+        ({"dimension": 16_385}, "dimension", "16385"),
+        ({"embedder": ""}, "embedder", "1 to 256"),
+        ({"embedder": "resnet"}, "embedder", "it builds efficientnet-lite0"),
+        ({"embedder": "onnx:/etc/passwd"}, "embedder", "--allow-embedder PATTERN"),
+        ({"embedder": "timm:x"}, "embedder", '"timm:x"'),
+        ({"embedder": "open-clip:ViT-B-32/openai"}, "embedder", "open-clip"),
+        ({"embedder": "efficientnet-lite*"}, "embedder", "lite*"),
+    ],
+)
+def test_a_memory_of_no_kind_is_refused(
+    server: Server, content: dict[str, Any], field: str, says: str
+) -> None:
+    before = names(server)
+
+    error = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="new", **content))
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, field)
+    assert says in error.message
+    assert names(server) == before
+
+
+def test_no_call_makes_the_server_open_a_path(start: Start, tmp_path: Path) -> None:
+    network = tmp_path / "network.onnx"
+    network.write_bytes(b"not a network")
+    server = start()
+
+    refused = server.stub.CreateMemory
+    error = refusal(refused, pb.CreateMemoryRequest(name="new", embedder=f"onnx:{network}"))
+    server.restart("--allow-embedder", f"onnx:{network}")
+    allowed = refusal(
+        server.stub.CreateMemory, pb.CreateMemoryRequest(name="new", embedder=f"onnx:{network}")
+    )
+
+    assert (error.reason, error.code) == ("EMBEDDER_NOT_ALLOWED", INVALID)
+    assert allowed.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "Traceback" not in allowed.message
+    assert names(server) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("nothing", MISSING), ("other:x", MISSING), ("onnx:", MISSING), ("open-clip:x", None)],
+)
+def test_an_embedder_that_is_allowed_but_unknown_is_not_found(
+    start: Start, name: str, code: grpc.StatusCode | None
+) -> None:
+    server = start(None, "--allow-embedder", "*")
+
+    error = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="new", embedder=name))
+
+    assert error.code in (code, grpc.StatusCode.FAILED_PRECONDITION)
+    assert error.code is code or code is None
+    assert names(server) == []
+
+
+def test_a_name_that_is_taken_is_refused(pets: RemoteMemory) -> None:
+    before = pets.stored()
+
+    error = refusal(pets.stub.CreateMemory, pb.CreateMemoryRequest(name=pets.name, dimension=7))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "MEMORY_EXISTS")
+    assert f'"{pets.name}"' in error.message
+    assert pets.stored() == before
+
+
+def test_memories_are_listed_by_name_page_by_page(start: Start) -> None:
+    server = start()
+    for name in ("c", "a", "e", "b", "d"):
+        create(server, name)
+
+    assert names(server) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ListMemoriesRequest(page_size=1001), "page_size"),
+        (pb.ListMemoriesRequest(page_size=-1), "page_size"),
+        (pb.ListMemoriesRequest(page_token="?"), "page_token"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(
+    server: Server, request_: pb.ListMemoriesRequest, field: str
+) -> None:
+    error = refusal(server.stub.ListMemories, request_)
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, field)
+
+
+def test_a_dropped_memory_is_gone_with_its_file(start: Start) -> None:
+    server = start()
+    create(server, "pets", "a")
+    file = file_of(server, "pets")
+
+    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
+
+    assert names(server) == []
+    assert not list(file.parent.iterdir())
+    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
+    assert (error.code, error.reason) == (MISSING, "UNKNOWN_MEMORY")
+    assert health(server, "pets") == NOT_SERVING
+
+
+def test_a_name_can_be_used_again(start: Start) -> None:
+    server = start()
+    create(server, "pets", "a")
+    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
+
+    again = create(server, "pets", "b")
+    server.restart()
+
+    assert again.ids() == ["b"]
+
+
+def test_dropping_what_is_not_there_is_not_found(server: Server) -> None:
+    error = refusal(server.stub.DeleteMemory, pb.DeleteMemoryRequest(name="nowhere"))
+
+    assert (error.code, error.reason) == (MISSING, "UNKNOWN_MEMORY")
+    assert '"nowhere"' in error.message
+
+
+def test_the_client_raises_the_same_refusals(pets: RemoteMemory) -> None:
+    with visual_memory.connect(pets.server.address) as client:
+        with pytest.raises(visual_memory.AlreadyExists):
+            client.create_memory(pets.name, dimension=4)
+        with pytest.raises(visual_memory.InvalidArgument, match="1 to 63"):
+            client.create_memory("NO")
+        with pytest.raises(visual_memory.InvalidArgument, match="--allow-embedder"):
+            client.create_memory("no", embedder="onnx:/etc/passwd")
+        with pytest.raises(visual_memory.NotFound):
+            client.delete_memory("nowhere")
+
+
+# Damage
+
+
+def garble_pages(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(PAGE_BYTES)
+        file.write(b"\xa5" * (path.stat().st_size - PAGE_BYTES))
+
+
+def make_newer(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def damage_text(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"a-label", b"a-l\xff\xfeel"))
+
+
+def damage_spec(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE memory SET embedder = '{broken'")
+    db.close()
+
+
+DAMAGE: list[tuple[Callable[[Path], Any], grpc.StatusCode, str]] = [
+    (garble_pages, grpc.StatusCode.DATA_LOSS, "is damaged"),
+    (damage_text, grpc.StatusCode.DATA_LOSS, "is damaged"),
+    (damage_spec, grpc.StatusCode.DATA_LOSS, "is damaged"),
+    (Path.unlink, grpc.StatusCode.DATA_LOSS, "the file is missing"),
+    (lambda path: path.write_bytes(b""), grpc.StatusCode.DATA_LOSS, "holds no memory"),
+    (lambda path: path.write_bytes(b"x" * 50_000), grpc.StatusCode.DATA_LOSS, "not a database"),
+    (make_newer, grpc.StatusCode.FAILED_PRECONDITION, "schema 99, but this release knows up to"),
+]
+
+
+@pytest.mark.parametrize(("damage", "code", "says"), DAMAGE)
+def test_a_damaged_memory_is_named_and_dropped_while_the_others_serve(
+    start: Start, damage: Callable[[Path], Any], code: grpc.StatusCode, says: str
+) -> None:
+    server = start()
+    whole = create(server, "whole", "a", "b")
+    broken = create(server, "broken")
+    ids = [f"{number:03}" for number in range(500)]
+    broken.insert(np.ones((500, 4)), ids, ["a-label"] * 500)
+    before, file = whole.stored(), file_of(server, "broken")
+    server.end()
+    damage(file)
+    server.start()
+
+    error = refusal(
+        server.stub.Search, pb.SearchRequest(memory="broken", vectors=to_vectors([1, 0, 0, 0]))
+    )
+
+    assert error.code is code
+    assert re.search(f"{re.escape(str(file))} .*{says}", error.message)
+    assert (health(server, "broken"), health(server, "whole")) == (NOT_SERVING, SERVING)
+    assert whole.stored() == before
+    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="broken"))
+    assert not file.exists()
+    assert create(server, "broken", "new").ids() == ["new"]
+
+
+def test_asking_for_a_damaged_memory_again_and_again_costs_nothing(start: Start) -> None:
+    server = start()
+    create(server, "broken")
+    file = file_of(server, "broken")
+    server.end()
+    file.write_bytes(b"")
+    server.start()
+
+    for _ in range(300):
+        refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="broken"))
+    server.end()
+
+    assert "failed" not in server.last_log
+
+
+def test_a_name_in_use_by_a_damaged_memory_is_taken(start: Start) -> None:
+    server = start()
+    create(server, "broken")
+    file = file_of(server, "broken")
+    server.end()
+    file.unlink()
+    server.start()
+
+    error = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="broken", dimension=4))
+
+    assert error.code is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_many_memories_are_made_at_once_by_many(server: Server) -> None:
+    wanted = [f"m{uuid.uuid4().hex}" for _ in range(8)]
+    requests = [pb.CreateMemoryRequest(name=name, dimension=4) for name in wanted]
+
+    calls = [server.stub.CreateMemory.future(request) for request in requests]
+
+    assert [call.result().name for call in calls] == wanted
+    assert set(wanted) <= set(names(server))

@@ -1,0 +1,86 @@
+"""No refusal is forgotten in the table, and each says more than its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from visual_memory_embedders import EmbeddingRefusal, UndecodableImage
+from visual_memory_index import BadFilter, MemoryRefusal, RequestReused, WrongDimension, WrongOffset
+from visual_memory_service.errors import BadField, EmbedderNotAllowed, RequestRefusal, TooLarge
+from visual_memory_service.status import CODES, REFUSALS, answer
+
+ROOTS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal)
+
+
+def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for each in below:
+        yield from leaves(each)
+
+
+def test_every_root_is_answered() -> None:
+    assert set(REFUSALS) == set(ROOTS)
+
+
+@pytest.mark.parametrize(
+    "leaf", [leaf for root in ROOTS for leaf in leaves(root)], ids=lambda leaf: str(leaf.__name__)
+)
+def test_every_leaf_has_a_code(leaf: type[Exception]) -> None:
+    assert isinstance(CODES[leaf], grpc.StatusCode)
+
+
+def test_no_row_is_left_over() -> None:
+    assert set(CODES) == {leaf for root in ROOTS for leaf in leaves(root)}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "reason"),
+    [
+        (BadField("k", "must be at least 1"), grpc.StatusCode.INVALID_ARGUMENT, "BAD_FIELD"),
+        (TooLarge(2, 1), grpc.StatusCode.INVALID_ARGUMENT, "TOO_LARGE"),
+        (WrongDimension(3, 4), grpc.StatusCode.INVALID_ARGUMENT, "WRONG_DIMENSION"),
+    ],
+)
+def test_a_refusal_is_told_with_its_code_and_reason(
+    refusal: Exception, code: grpc.StatusCode, reason: str
+) -> None:
+    status = answer(refusal)
+
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (status.code, status.message) == (code.value[0], str(refusal))
+    assert (info.reason, info.domain) == (reason, "visual-memory")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "field"),
+    [
+        (BadField("entries[3].vector", "must be finite"), "entries[3].vector"),
+        (BadFilter(4, "a value is missing"), "filter"),
+        (UndecodableImage(2, "is empty"), "images[2]"),
+        (WrongDimension(3, 4), "vectors"),
+        (WrongOffset(3, 4), "offset"),
+        (RequestReused("r"), "request_id"),
+        (EmbedderNotAllowed("onnx:a", ["b"]), "embedder"),
+    ],
+)
+def test_a_refusal_names_the_field_at_fault(refusal: Exception, field: str) -> None:
+    bad = error_details_pb2.BadRequest()
+
+    assert answer(refusal).details[1].Unpack(bad)
+    assert [violation.field for violation in bad.field_violations] == [field]
+
+
+def test_status_codes_are_named_in_this_file_alone() -> None:
+    package = Path(__file__).parents[2] / "service" / "visual_memory_service"
+
+    naming = {file.name for file in package.rglob("*.py") if "StatusCode." in file.read_text()}
+
+    assert naming <= {"status.py", "interceptors.py"}  # INTERNAL is the interceptor's

@@ -1,0 +1,356 @@
+"""The documents name all there is, and what they show runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from PIL import Image
+
+import visual_memory
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, service_pb2
+from visual_memory_index import VOTINGS, parse
+from visual_memory_service.cli import build_parser
+from visual_memory_service.config import Settings
+from visual_memory_service.status import CODES, answer
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "service/visual_memory_service",
+    "index/visual_memory_index",
+    "embedders/visual_memory_embedders",
+    "protos/visual_memory",
+)
+SOURCES = sorted(
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if not path.stem.endswith(("_pb2", "_pb2_grpc", "__init__"))
+)
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/api.md")
+RUN = ("README.md", "docs/api.md")
+SERVER = "127.0.0.1:50051"
+HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\(([^)]+)\)")
+REFERENCE = re.compile(r"`(\w+)\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)`")
+MODULES = {path.stem for path in SOURCES}
+FILES: tuple[FileDescriptor, ...] = (
+    service_pb2.DESCRIPTOR,
+    memory_pb2.DESCRIPTOR,
+    entry_pb2.DESCRIPTOR,
+    decision_pb2.DESCRIPTOR,
+)
+MESSAGES = [message for file in FILES for message in file.message_types_by_name.values()]
+
+
+def read(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def sections(document: str) -> dict[str, str]:
+    """The text under each heading, up to the next one."""
+    text = re.sub(r"^```.*?^```$", "", read(document), flags=re.MULTILINE | re.DOTALL)
+    found = [*HEADING.finditer(text)]
+    ends = [heading.start() for heading in found[1:]] + [len(text)]
+    return {heading[1]: text[heading.end() : end] for heading, end in zip(found, ends, strict=True)}
+
+
+def blocks(document: str, *languages: str) -> list[str]:
+    return [found[3] for found in BLOCK.finditer(read(document)) if found[2] in languages]
+
+
+def row(section: str, name: str) -> str:
+    """The line of a table that begins with a name."""
+    return next((line for line in section.splitlines() if line.startswith(f"| `{name}` |")), "")
+
+
+# docs/api.md names all there is
+
+
+API = sections("docs/api.md")
+
+
+@pytest.mark.parametrize(
+    "call", service_pb2.DESCRIPTOR.services_by_name["VisualMemory"].methods_by_name
+)
+def test_every_call_has_a_section(call: str) -> None:
+    assert API[call].strip()
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.name)
+def test_every_field_of_a_message_is_in_its_section(message: Descriptor) -> None:
+    section = API[message.name.removesuffix("Request").removesuffix("Response")]
+
+    missing = [name for name in message.fields_by_name if f"`{name}`" not in section]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("refusal", CODES, ids=lambda refusal: refusal.__name__)
+def test_every_reason_stands_beside_its_code(refusal: type[Exception]) -> None:
+    reason = re.sub(r"(?<!^)([A-Z])", r"_\1", refusal.__name__).upper()
+
+    assert f"| {CODES[refusal].name} |" in row(API["Errors"], reason)
+
+
+def test_the_reasons_of_the_table_are_those_that_are_sent() -> None:
+    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", API["Errors"], re.MULTILINE))
+    sent = {
+        answer(refusal.__new__(refusal)).details[0].value.decode(errors="replace")
+        for refusal in CODES
+    }
+
+    assert len(listed) == len(CODES)
+    assert all(any(reason in value for value in sent) for reason in listed)
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_every_setting_stands_beside_its_default(setting: object) -> None:
+    name, default = getattr(setting, "name"), getattr(setting, "default")  # noqa: B009
+
+    described = row(API["Configuration"], name)
+
+    assert described
+    if name not in ("data", "allow_embedder", "threads"):
+        assert f"| {default} |" in described
+
+
+@pytest.mark.parametrize("voting", VOTINGS)
+def test_every_voting_has_its_row(voting: str) -> None:
+    assert row(API["Classify"], voting)
+
+
+def commands() -> dict[str, ArgumentParser]:
+    actions = build_parser()._actions
+    return dict(next(each for each in actions if isinstance(each, _SubParsersAction)).choices)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_flag_and_operand_of_a_command_is_in_its_section(command: str) -> None:
+    section = API[f"visual-memory {command}"]
+    common = API["Options of every command that asks a server"]
+    parser = commands()[command]
+    asks = any("--server" in action.option_strings for action in parser._actions)
+
+    words = [
+        word
+        for action in parser._actions
+        for word in action.option_strings or [str(action.metavar or action.dest).upper()]
+        if word not in ("-h", "--help") and not (asks and word == "NAME")
+    ]
+    missing = [word for word in words if word not in section and not (asks and word in common)]
+
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", visual_memory.__all__)
+def test_every_public_name_of_the_client_is_in_the_section_on_python(name: str) -> None:
+    assert re.search(rf"`{name}\b", API["Python"])
+
+
+@pytest.mark.parametrize("kind", [visual_memory.Client, visual_memory.Memory])
+def test_every_method_of_the_client_is_in_a_table(kind: type) -> None:
+    methods = [name for name in vars(kind) if not name.startswith("_")]
+
+    missing = [name for name in methods if f"| `{name}(" not in API["Python"]]
+
+    assert missing == []
+
+
+# What they show is right
+
+
+@pytest.mark.parametrize("line", "".join(blocks("docs/api.md", "filter")).splitlines())
+def test_every_filter_of_the_documents_parses(line: str) -> None:
+    assert parse(line) is not None
+
+
+def shell_lines() -> Iterator[str]:
+    for document in DOCUMENTS:
+        for block in blocks(document, "sh"):
+            yield from (line for line in block.splitlines() if line.startswith("visual-memory "))
+
+
+@pytest.mark.parametrize("line", sorted(set(shell_lines())))
+def test_every_command_of_the_documents_is_right_usage(line: str) -> None:
+    words = shlex.split(line.partition(" > ")[0], comments=True)
+
+    assert build_parser().parse_args(words[1:])
+
+
+@pytest.mark.parametrize("text", [b for d in DOCUMENTS for b in blocks(d, "toml")])
+def test_every_configuration_of_the_documents_has_known_keys(text: str) -> None:
+    assert tomllib.loads(text).keys() <= {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_of_the_documents_is_there(document: str) -> None:
+    targets = set(re.findall(r"(?:`|^)make ([a-z]+)", read(document), re.MULTILINE))
+    there = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+
+    assert targets <= there
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_inside_the_repository_leads_somewhere(document: str) -> None:
+    broken = []
+    for link in LINK.findall(read(document)):
+        path, _, anchor = link.partition("#")
+        if path.startswith("https:"):
+            continue
+        target = (ROOT / document).parent / path if path else ROOT / document
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []
+
+
+def anchors(path: Path) -> set[str]:
+    """As GitHub makes them."""
+    headings = HEADING.findall(path.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_sentence_of_the_readme_is_one_that_the_program_says() -> None:
+    table = sections("README.md")["When something is refused"]
+    sentences = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    said = [*map(pieces_in_order, (p for path in SOURCES for p in templates(path)))]
+
+    unsaid = [text for text in sentences if not any(says(text) for says in said)]
+
+    assert len(sentences) >= 10
+    assert unsaid == []
+
+
+def templates(path: Path) -> Iterator[list[str]]:
+    """The fixed pieces of every string in a source file, f-strings cut at what varies."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield [part.value for part in node.values if is_text(part)]
+        elif is_text(node):
+            yield [node.value]
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def pieces_in_order(pieces: list[str]) -> Callable[[str], bool]:
+    """Whether a text is these pieces, with something that varies around and between them."""
+    pattern = re.compile("…?" + "…".join(map(re.escape, pieces)) + "…?")
+    return lambda text: pattern.fullmatch(text) is not None
+
+
+# ARCHITECTURE.md
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = read("ARCHITECTURE.md")
+
+    assert [path.name for path in SOURCES if path.name not in text] == []
+
+
+def test_the_architecture_gives_a_reason_for_every_dependency() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    names = {re.split(r"[<>=~! ]", each)[0] for each in wanted}
+    table = sections("ARCHITECTURE.md")["Dependencies"]
+
+    assert [name for name in sorted(names) if not re.search(rf"[| ]{name}[, ]", table)] == []
+
+
+def test_what_the_architecture_refers_to_is_there() -> None:
+    gone = [
+        f"{module}.{name}"
+        for module, name in REFERENCE.findall(read("ARCHITECTURE.md"))
+        if module in MODULES and name != "py" and not defined(module, name.split(".")[-1])
+    ]
+
+    assert gone == []
+
+
+def defined(module: str, name: str) -> bool:
+    pattern = re.compile(rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b", re.MULTILINE)
+    files = [path for path in SOURCES if path.stem == module]
+    return any(pattern.search(path.read_text(encoding="utf-8")) for path in files)
+
+
+# Examples run
+
+
+@contextmanager
+def serving(data: Path) -> Iterator[str]:
+    """The address of a server of its own."""
+    command = [sys.executable, "-m", "visual_memory_service", "serve"]
+    flags = ["--data", str(data), "--listen", "127.0.0.1:0", "--log-level", "error"]
+    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().removeprefix("listening on ").strip()
+        finally:
+            server.terminate()
+
+
+def draw_pictures(folder: Path) -> None:
+    """``pets``, ``pets-test`` and ``photo.jpg``, as the documents suppose them."""
+    colours = {"cat": (200, 120, 40), "dog": (30, 60, 160)}
+    for part, count in (("pets", 4), ("pets-test", 2)):
+        for label, colour in colours.items():
+            (folder / part / label).mkdir(parents=True)
+            for number in range(count):
+                shade = tuple(channel + 7 * number + len(part) for channel in colour)
+                Image.new("RGB", (64, 48), shade).save(folder / part / label / f"{number}.jpg")
+    Image.new("RGB", (64, 48), (210, 125, 45)).save(folder / "photo.jpg")
+
+
+def runnable(document: str) -> Iterator[list[str]]:
+    """The command that runs each example, in their order."""
+    for marked, language, text in BLOCK.findall(read(document)):
+        if language == "python":
+            yield [sys.executable, "-W", "error", "-c", text]
+        elif marked:
+            yield ["bash", "-euo", "pipefail", "-c", text]
+
+
+@pytest.mark.parametrize("document", RUN)
+def test_the_examples_run_in_their_order(document: str, tmp_path: Path) -> None:
+    draw_pictures(tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    with serving(tmp_path / "data") as address:
+        environment = {**os.environ, "PATH": path, "VISUAL_MEMORY_SERVER": address}
+        results = [
+            subprocess.run(
+                [word.replace(SERVER, address) for word in command],
+                capture_output=True,
+                check=False,
+                cwd=tmp_path,
+                env=environment,
+                text=True,
+            )
+            for command in runnable(document)
+        ]
+
+    assert len(results) >= 2
+    assert [result.stderr for result in results if result.returncode] == []
+
+
+def test_the_examples_have_both_languages() -> None:
+    for document in RUN:
+        programs = [Path(command[0]).name for command in runnable(document)]
+
+        assert any(a != b for a, b in pairwise(programs))

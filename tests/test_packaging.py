@@ -1,0 +1,109 @@
+"""The wheel holds what is needed and nothing else, and the client in it stays light."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "visual_memory",
+    "visual_memory_embedders",
+    "visual_memory_index",
+    "visual_memory_service",
+)
+SERVER_ONLY = ("PIL", "faiss", "onnx", "onnxruntime", "sqlite3", "structlog", "torch")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    built = subprocess.run(
+        [*command, ROOT], capture_output=True, check=False, cwd=folder, text=True
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> list[str]:
+    with ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_every_source_file(names: list[str]) -> None:
+    roots = [path.parent for name in PACKAGES for path in ROOT.glob(f"*/{name}")]
+    sources = {
+        str(path.relative_to(root))
+        for root in roots
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.parent != root
+    }
+
+    assert sources - {"generate.py"} == {name for name in names if ".dist-info/" not in name}
+
+
+def test_the_wheel_holds_the_four_packages_and_no_tests(names: list[str]) -> None:
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+
+    assert tops == set(PACKAGES)
+    assert [name for name in names if "test" in name] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_is_typed(package: str, names: list[str]) -> None:
+    assert f"{package}/py.typed" in names
+
+
+@pytest.mark.parametrize("kind", ["_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi"])
+def test_the_stubs_are_in_the_wheel(kind: str, names: list[str]) -> None:
+    assert f"visual_memory/v1/service{kind}" in names
+
+
+def test_the_demo_finds_its_page(names: list[str]) -> None:
+    assert "visual_memory_service/demo/page.html" in names
+
+
+def test_the_licence_and_the_command_are_in_the_wheel(wheel: Path, names: list[str]) -> None:
+    (points,) = (name for name in names if name.endswith("entry_points.txt"))
+
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    with ZipFile(wheel) as archive:
+        assert b"visual-memory = visual_memory_service.__main__:main" in archive.read(points)
+
+
+def test_the_base_install_is_the_client_alone() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = " ".join(project["dependencies"])
+
+    assert [name for name in ("faiss", "onnx", "torch", "structlog") if name in names] == []
+
+
+def test_importing_the_client_from_the_wheel_loads_nothing_of_the_server(
+    wheel: Path, tmp_path: Path
+) -> None:
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    script = (
+        "import sys, visual_memory; print(visual_memory.__file__); "
+        f"print([name for name in {SERVER_ONLY!r} if name in sys.modules])"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        text=True,
+    )
+
+    assert printed.stdout.splitlines() == [str(tmp_path / "visual_memory/__init__.py"), "[]"]

@@ -54,13 +54,12 @@ class Server:
             text=True,
         )
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line.startswith("listening on "):
-            self.process.wait(SECONDS)
-            pytest.fail(f"The server did not start: {self.log()}")
-        self.address = line.split()[-1]
+        self.address = self.process.stdout.readline().removeprefix("listening on ").strip()
         self.channel = grpc.insecure_channel(self.address, options=OPTIONS)
         self.stub = service_pb2_grpc.VisualMemoryStub(self.channel)
+        if not self.address:
+            self.wait()
+            pytest.fail(f"The server did not start: {self.last_log}")
 
     def log(self) -> str:
         """What it has logged."""

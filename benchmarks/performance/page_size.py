@@ -1,10 +1,11 @@
-"""Which SQLite page size suits entries with vectors: inserting, loading, filtering, deleting, one row a commit."""
+"""Which SQLite page size suits entries with vectors, in batches and one by one."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from served import folder
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 
 ROWS, DIMENSION, BATCH, SINGLES = 20_000, 1280, 256, 200
+LOAD = "SELECT id, label, vector FROM entries JOIN vectors USING (key)"
+FILTER = "SELECT key FROM entries WHERE label = 'label 7'"
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -56,6 +59,10 @@ def insert_one_by_one(db: sqlite3.Connection, blob: bytes) -> None:
         db.execute("COMMIT")
 
 
+def read(db: sqlite3.Connection, statement: str) -> None:
+    db.execute(statement).fetchall()
+
+
 def delete(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in range(0, ROWS, 10)])
@@ -66,7 +73,8 @@ def main() -> None:
     rows = np.random.default_rng(0).standard_normal((512, DIMENSION), dtype=np.float32)
     blobs = [row.tobytes() for row in rows]
     print(f"{ROWS} × {DIMENSION}; seconds, medians of 3")
-    print(f"{'page bytes':>10}{'insert':>9}{'load':>9}{'filter':>9}{'delete':>9}{'singles':>9}{'file MB':>9}")
+    columns = ("insert", "load", "filter", "delete", "singles", "file MB")
+    print(f"{'page bytes':>10}" + "".join(f"{column:>9}" for column in columns))
     for page_bytes in (4096, 8192, 16384, 32768, 65536):
         times = []
         for _ in range(3):
@@ -74,20 +82,12 @@ def main() -> None:
                 path = work / "memory.sqlite"
                 db = connect(path, page_bytes)
                 migrate(db, MEMORY_STEPS, path)
-                inserting = seconds(lambda db=db: insert(db, blobs))
+                inserting = seconds(partial(insert, db, blobs))
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                loading = seconds(
-                    lambda db=db: db.execute(
-                        "SELECT id, label, vector FROM entries JOIN vectors USING (key)"
-                    ).fetchall()
-                )
-                filtering = seconds(
-                    lambda db=db: db.execute(
-                        "SELECT key FROM entries WHERE label = 'label 7'"
-                    ).fetchall()
-                )
-                deleting = seconds(lambda db=db: delete(db))
-                singles = seconds(lambda db=db: insert_one_by_one(db, blobs[0]))
+                loading = seconds(partial(read, db, LOAD))
+                filtering = seconds(partial(read, db, FILTER))
+                deleting = seconds(partial(delete, db))
+                singles = seconds(partial(insert_one_by_one, db, blobs[0]))
                 size = path.stat().st_size / 1e6
                 db.close()
             times.append((inserting, loading, filtering, deleting, singles, size))

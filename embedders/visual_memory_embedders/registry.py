@@ -1,5 +1,6 @@
 """The names that embedders have."""
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from importlib import import_module
@@ -54,6 +55,8 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:
     """The backend, imported only now: its libraries are large and may not be installed."""
+    # ONNX Runtime reads it when it loads; without it, it writes files for its maker.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(f"visual_memory_embedders.{module}")
     except ModuleNotFoundError as problem:

@@ -57,8 +57,10 @@ def test_a_wrong_text_is_refused(text: str, sentence: str) -> None:
 
 
 def test_one_mapping_is_not_a_list_of_them() -> None:
+    metadata: Any = {"source": "a"}
+
     with pytest.raises(InvalidArgument, match="one mapping for each"):
-        mappings({"source": "a"})  # type: ignore[arg-type]  # the point of it
+        mappings(metadata)
 
 
 @pytest.mark.parametrize(

@@ -38,4 +38,4 @@ def test_every_message_repeats_the_question_for_its_part() -> None:
     assert [call.start for call in calls] == [0, 2, 4]
     requests = [call.request for call in calls if isinstance(call.request, pb.SearchRequest)]
     assert [request.vectors.rows for request in requests] == [2, 2, 1]
-    assert [(request.k, request.exclude_ids) for request in requests] == [(7, ["a"])] * 3
+    assert [(request.k, *request.exclude_ids) for request in requests] == [(7, "a")] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def test_a_memory_for_vectors_has_no_embedder() -> None:
 
 
 def test_a_memory_is_read_with_its_embedder_and_labels() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "name": "fake",
         "weights_sha256": "ab",
         "dimension": 2,

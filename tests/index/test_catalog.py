@@ -51,6 +51,12 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "memories").iterdir())
 
 
+def kept_open(folder: Path) -> list[str]:
+    """The files in ``folder`` that this process has not closed, there or already removed."""
+    targets = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+    return [target for target in targets if target.startswith(str(folder))]
+
+
 def test_a_new_folder_has_no_memory(catalog: Catalog) -> None:
     assert catalog.names() == []
 
@@ -203,6 +209,7 @@ def test_a_memory_that_found_no_room_can_be_made_later(room: int, small_disk: Sm
         except DiskFull:
             made = False
         assert catalog.names() == ["birds"] * made
+        assert not kept_open(small_disk.folder / "memories")
 
         small_disk.make_room(2_000_000)
 

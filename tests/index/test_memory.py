@@ -492,6 +492,28 @@ def test_readers_see_all_of_a_batch_or_nothing(memory: Memory) -> None:
     assert memory.count == 10 * (1 + 15)
 
 
+def test_readers_see_all_of_a_batch_replaced_or_nothing(memory: Memory) -> None:
+    done, ids = threading.Event(), [f"{number}" for number in range(500)]
+    insert(memory, ids, "red")
+
+    def replace() -> None:
+        try:
+            for round in range(40):
+                new = entries(ids, ["blue", "red"][round % 2])
+                memory.insert(new, VECTORS[:500], replace_existing=True)
+        finally:
+            done.set()
+
+    def read() -> None:
+        while not done.is_set():
+            assert list(memory.info().label_counts.values()) == [500]
+            (answer,) = memory.nearest([Query(QUERY, 9999)])
+            assert answer.ids.shape == (1, 500)
+            assert len(set(answer.labels[0])) == 1
+
+    in_threads(replace, read, read)
+
+
 def test_filters_agree_with_the_labels_while_they_change(memory: Memory) -> None:
     done, ids = threading.Event(), [f"{number}" for number in range(20)]
     insert(memory, ids, "red")

@@ -18,7 +18,6 @@ SERVER_MODULES = ("faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntim
 def serve(options: Namespace) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused for what keeps it from starting."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or ONNX Runtime reports to its maker
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:

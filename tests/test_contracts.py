@@ -31,7 +31,7 @@ def tracked() -> Iterator[Path]:
 
 
 def test_nobody_imports_what_they_may_not() -> None:
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
 
     checked = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True)
 

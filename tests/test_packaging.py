@@ -24,9 +24,13 @@ SERVER_ONLY = ("PIL", "faiss", "onnx", "onnxruntime", "sqlite3", "structlog", "t
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     built = subprocess.run(
-        [*command, ROOT], capture_output=True, check=False, cwd=folder, text=True
+        [*command, "--outdir", str(folder), str(ROOT)],
+        capture_output=True,
+        check=False,
+        cwd=folder,
+        text=True,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = folder.glob("*.whl")

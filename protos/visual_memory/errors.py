@@ -11,7 +11,11 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-NEVER_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed", "errors resolving")
+NEVER_CONNECTED = (
+    "failed to connect to all addresses",
+    "DNS resolution failed",
+    "errors resolving",
+)
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
 ITEM = re.compile(r"\b(entries|images|vectors)\[(\d+)\]")
 

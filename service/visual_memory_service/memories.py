@@ -96,12 +96,7 @@ class Memories:
         settings.data.mkdir(parents=True, exist_ok=True)
         self._catalog = Catalog(settings.data)
         for name in self._catalog.names():
-            try:
-                self._serve(name, self._catalog.open(name))
-            except MemoryRefusal as refusal:
-                self._damaged[name] = refusal
-                self._changed(name, False)
-                log.error("memory not opened", memory=name, reason=str(refusal))
+            self._open_or_note(name)
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
@@ -110,7 +105,7 @@ class Memories:
     def get(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what kept the memory from being opened."""
         if name in self._damaged:
-            raise self._damaged[name]
+            raise self._damaged[name].with_traceback(None)  # or it would grow with every call
         try:
             return self._open[name]
         except KeyError:
@@ -145,7 +140,11 @@ class Memories:
                 return
             if name not in self._damaged:
                 self.get(name).memory.close()
-            self._catalog.drop(name, request=request)
+            try:
+                self._catalog.drop(name, request=request)
+            except MemoryRefusal:  # a full disk: it is closed, but not gone
+                self._open_or_note(name)
+                raise
             self._open.pop(name, None)
             self._damaged.pop(name, None)
             self._changed(name, False)
@@ -158,6 +157,16 @@ class Memories:
                 served.memory.close()
             self._catalog.close()
         self.embedders.close()
+
+    def _open_or_note(self, name: str) -> None:
+        """Open a memory, or keep what it is refused with as the answer to all that ask for it."""
+        try:
+            self._serve(name, self._catalog.open(name))
+        except MemoryRefusal as refusal:
+            self._open.pop(name, None)
+            self._damaged[name] = refusal
+            self._changed(name, False)
+            log.error("memory not opened", memory=name, reason=str(refusal))
 
     def _serve(self, name: str, memory: Memory) -> None:
         spec = memory.identity.embedder

@@ -1,0 +1,103 @@
+"""Messages that cannot be read are refused in our own words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+
+import visual_memory
+from tests.conftest import refusal, to_batch
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import RemoteMemory
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+SERVICE = "/visual_memory.v1.VisualMemory"
+
+
+def large(pets: RemoteMemory) -> pb.InsertEntriesRequest:
+    """A little more than 64 MiB."""
+    request = pb.InsertEntriesRequest(memory=pets.name, batch=to_batch(np.eye(4)[:1], ["x"]))
+    request.batch.vectors.data = bytes(64 * 2**20)
+    return request
+
+
+def test_a_message_that_is_too_large_is_told_how_to_split_it(pets: RemoteMemory) -> None:
+    before = pets.stored()
+
+    error = refusal(pets.stub.InsertEntries, large(pets))
+
+    assert (error.code, error.reason) == (INVALID, "TOO_LARGE")
+    assert "at most 67108864 are read; split the batch into several messages" in error.message
+    assert pets.stored() == before
+
+
+def test_a_batch_of_an_import_that_is_too_large_is_refused_alike(pets: RemoteMemory) -> None:
+    before = pets.stored()
+    start = pb.ImportStart(memory=pets.name, request_id="large")
+    steps = [
+        pb.ImportEntriesRequest(start=start),
+        pb.ImportEntriesRequest(batch=pb.ImportBatch(batch=large(pets).batch)),
+    ]
+
+    error = refusal(lambda: list(pets.stub.ImportEntries(iter(steps))))
+
+    assert (error.code, error.reason) == (INVALID, "TOO_LARGE")
+    assert pets.stored() == before
+
+
+def test_the_largest_message_is_read(pets: RemoteMemory) -> None:
+    request = large(pets)
+    request.batch.vectors.data = bytes(64 * 2**20 - request.ByteSize() % 2**20 - 100)
+
+    error = refusal(pets.stub.InsertEntries, request)
+
+    assert error.reason != "TOO_LARGE"
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff\xff", b"\x0a\x05abc", b"\x0a\x02\xff\xfe"], ids=["tag", "length", "UTF-8"]
+)
+@pytest.mark.parametrize("call", ["InsertEntries", "Classify", "CreateMemory", "DeleteEntries"])
+def test_bytes_of_no_message_are_refused(pets: RemoteMemory, call: str, data: bytes) -> None:
+    before = pets.stored()
+    method = pets.server.channel.unary_unary(f"{SERVICE}/{call}")
+
+    error = refusal(method, data)
+
+    assert (error.code, error.reason) == (INVALID, "BAD_FIELD")
+    assert "not one of this call's protobuf type" in error.message
+    assert pets.stored() == before
+
+
+def test_bytes_of_no_message_end_an_import(pets: RemoteMemory) -> None:
+    method = pets.server.channel.stream_stream(f"{SERVICE}/ImportEntries")
+
+    error = refusal(lambda: list(method(iter([b"\xff\xff"]))))
+
+    assert (error.code, error.reason) == (INVALID, "BAD_FIELD")
+
+
+def test_an_unknown_call_is_unimplemented(pets: RemoteMemory) -> None:
+    error = refusal(pets.server.channel.unary_unary(f"{SERVICE}/Nothing"), b"")
+
+    assert error.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_client_splits_what_one_message_does_not_hold(empty: RemoteMemory) -> None:
+    rows = np.random.default_rng(0).normal(size=(10_500, 4))
+    ids = [f"{number:05}" for number in range(len(rows))]
+
+    with visual_memory.connect(empty.server.address) as client:
+        memory = client.memory(empty.name)
+        with pytest.raises(visual_memory.InvalidArgument, match="atomic"):
+            memory.insert(vectors=rows, labels=["x"] * len(rows), ids=ids, atomic=True)
+        assert empty.stored() == []
+
+        result = memory.insert(vectors=rows, labels=["x"] * len(rows), ids=ids)
+
+    assert result.ids == ids == empty.ids()

@@ -23,12 +23,13 @@ from visual_memory_index.errors import (
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.request import Request
+from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.vectors import tune
 from visual_memory_index.voting import VOTINGS, Decision, Voting, decide
 
 __all__ = [
     "VOTINGS",
+    "WHOLE",
     "BadFilter",
     "Catalog",
     "CorruptStore",
@@ -49,6 +50,7 @@ __all__ = [
     "Query",
     "Request",
     "RequestReused",
+    "StoredBatch",
     "UnknownEntries",
     "UnknownMemory",
     "Voting",

@@ -22,7 +22,7 @@ from visual_memory_index.filter import Filter
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.ram import RamCopy
-from visual_memory_index.request import Request
+from visual_memory_index.request import Request, StoredBatch
 from visual_memory_index.store import Identity, Store, Transaction
 from visual_memory_index.vectors import Rows
 
@@ -104,8 +104,8 @@ class Memory:
             self._check_open()
             return self._store.recall(request)
 
-    def stored_batches(self, request_id: str) -> list[tuple[int, list[str]]]:
-        """Where each stored batch of an import starts, with its ids, in order."""
+    def stored_batches(self, request_id: str) -> list[StoredBatch]:
+        """The stored batches of an import, in order. Raises RequestReused."""
         with self._lock.reading():
             self._check_open()
             return self._store.stored_batches(request_id)
@@ -117,7 +117,6 @@ class Memory:
         *,
         request: Request | None = None,
         replace_existing: bool = False,
-        importing: bool = False,
     ) -> list[str]:
         """Remember all ``entries`` with unit ``vectors`` (b, d), or none; answers their ids.
 
@@ -143,8 +142,7 @@ class Memory:
             with self._store.transaction() as transaction:
                 if (answered := transaction.recall(request)) is not None:
                     return answered
-                if importing and request:
-                    transaction.check_start(request)
+                transaction.check_start(request)
                 existing = [id for id in ids if id in self._ram]
                 if existing and not replace_existing:
                     raise EntriesExist(existing)
@@ -213,18 +211,18 @@ class Memory:
         with self._writing:
             self._check_open()
             with self._store.transaction() as transaction:
+                if (answered := transaction.recall_entry(request)) is not None:
+                    return answered
                 entry = transaction.entry(id)
                 if entry is None:
                     raise UnknownEntries([id])
-                if transaction.recall(request) is not None:
-                    return entry
                 changed = replace(
                     entry,
                     label=entry.label if label is None else label,
                     metadata=entry.metadata if metadata is None else metadata,
                 )
                 transaction.update(self._ram.keys([id])[0], changed)
-                transaction.keep(request, [id])
+                transaction.keep_entry(request, changed)
                 revision = transaction.next_revision()
             with self._lock.writing():
                 self._ram.relabel(id, changed.label)

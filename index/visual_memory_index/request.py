@@ -10,17 +10,28 @@ from typing import Any
 from visual_memory_index.database import REMEMBERED_MICROSECONDS, now
 from visual_memory_index.errors import RequestReused, WrongOffset
 
+WHOLE = -1
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A write that may come again: its id, a hash of its content, and where a batch starts.
 
-    ``start`` counts the entries before it in an import, and is 0 for every other write.
+    ``start`` counts the entries before a batch of an import; every other write is ``WHOLE``.
     """
 
     id: str
     fingerprint: bytes
-    start: int = 0
+    start: int = WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch of an import that is on disk."""
+
+    start: int
+    ids: list[str]
+    fingerprint: bytes
 
 
 def recall(db: sqlite3.Connection, request: Request | None) -> Any:
@@ -32,6 +43,7 @@ def recall(db: sqlite3.Connection, request: Request | None) -> Any:
         (request.id, request.start),
     ).fetchone()
     if row is None:
+        check_kind(db, request.id, importing=request.start != WHOLE)
         return None
     if row[0] != request.fingerprint:
         raise RequestReused(request.id)
@@ -49,16 +61,29 @@ def keep(db: sqlite3.Connection, request: Request | None, answer: Any) -> None:
     )
 
 
-def stored_batches(db: sqlite3.Connection, request_id: str) -> list[tuple[int, list[str]]]:
-    """Where each stored batch of an import starts, with the ids that it stored."""
+def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> None:
+    """Refuse an id that an import and another write would share. Raises RequestReused."""
+    statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
+    if db.execute(statement, (request_id, WHOLE, importing)).fetchone():
+        raise RequestReused(request_id)
+
+
+def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]:
+    """The stored batches of an import, in order. Raises RequestReused."""
+    check_kind(db, request_id, importing=True)
     rows = db.execute(
-        "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start", (request_id,)
+        "SELECT start, answer, fingerprint FROM requests WHERE request_id = ? ORDER BY start",
+        (request_id,),
     )
-    return [(start, json.loads(answer)) for start, answer in rows]
+    return [
+        StoredBatch(start, json.loads(answer), fingerprint) for start, answer, fingerprint in rows
+    ]
 
 
-def check_start(db: sqlite3.Connection, request: Request) -> None:
+def check_start(db: sqlite3.Connection, request: Request | None) -> None:
     """Refuse an import batch that leaves a gap. Raises WrongOffset."""
+    if request is None or request.start == WHOLE:
+        return
     last = db.execute(
         "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start DESC LIMIT 1",
         (request.id,),

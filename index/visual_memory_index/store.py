@@ -18,7 +18,7 @@ from visual_memory_index.entry import Entry
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.filter import Filter, to_sql
 from visual_memory_index.migrations import MEMORY_STEPS
-from visual_memory_index.request import Request
+from visual_memory_index.request import Request, StoredBatch
 
 ROWS_AT_ONCE = 4096
 METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
@@ -54,7 +54,25 @@ class Transaction:
         """Remember what the request is answered with."""
         requests.keep(self._db, request, ids)
 
-    def check_start(self, request: Request) -> None:
+    def recall_entry(self, request: Request | None) -> Entry | None:
+        """The entry that an update was answered with before, or None. Raises RequestReused."""
+        answer = requests.recall(self._db, request)
+        if answer is None:
+            return None
+        return Entry(**{**answer, "content_sha256": bytes.fromhex(answer["content_sha256"])})
+
+    def keep_entry(self, request: Request | None, entry: Entry) -> None:
+        """Remember the entry that the update is answered with."""
+        answer = {
+            "id": entry.id,
+            "label": entry.label,
+            "metadata": dict(entry.metadata),
+            "created_at": entry.created_at,
+            "content_sha256": entry.content_sha256.hex(),
+        }
+        requests.keep(self._db, request, answer)
+
+    def check_start(self, request: Request | None) -> None:
         """Raises WrongOffset."""
         requests.check_start(self._db, request)
 
@@ -198,8 +216,8 @@ class Store:
         with self._database.reading() as db:
             return Transaction(db).recall(request)
 
-    def stored_batches(self, request_id: str) -> list[tuple[int, list[str]]]:
-        """Where each stored batch of an import starts, with its ids."""
+    def stored_batches(self, request_id: str) -> list[StoredBatch]:
+        """The stored batches of an import, in order. Raises RequestReused."""
         with self._database.reading() as db:
             return requests.stored_batches(db, request_id)
 

@@ -7,9 +7,23 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 MEBIBYTE = 1 << 20
+INT32_MAX = (1 << 31) - 1
+# Where a number of the wire or of gRPC ends, or, for pixels, where Pillow's own guard begins.
+RANGES = MappingProxyType(
+    {
+        "threads": (1, 4096),
+        "message_bytes_max": (MEBIBYTE, INT32_MAX // 2),
+        "image_bytes_max": (1, INT32_MAX),
+        "image_pixels_max": (1, 89_478_485),
+        "items_max": (1, INT32_MAX),
+        "calls_max": (1, INT32_MAX),
+        "drain_seconds": (0, 86_400),
+    }
+)
 
 
 class BadSetting(Exception):
@@ -32,13 +46,12 @@ class Settings:
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("threads", "image_bytes_max", "image_pixels_max", "items_max", "calls_max"):
-            if getattr(self, name) < 1:
-                raise BadSetting(f"{name} must be at least 1.")
-        if self.message_bytes_max < MEBIBYTE:
-            raise BadSetting(f"message_bytes_max must be at least {MEBIBYTE}.")
-        if self.drain_seconds < 0:
-            raise BadSetting("drain_seconds must not be negative.")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value < least:
+                raise BadSetting(f"{name} must be at least {least}.")
+            if not value <= most:  # nan neither
+                raise BadSetting(f"{name} must be at most {most}.")
 
 
 def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
@@ -55,8 +68,8 @@ def read(file: Path) -> dict[str, Any]:
     """The settings of a TOML file, with their types checked. Raises BadSetting."""
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadSetting(f"There is no configuration file {file}.") from None
+    except OSError as error:
+        raise BadSetting(f"{file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     kinds: dict[str, type | tuple[type, ...]] = {
@@ -70,6 +83,11 @@ def read(file: Path) -> dict[str, Any]:
         if name not in known:
             raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(known))}.')
         kind = kinds.get(name, int)
-        if not isinstance(value, kind) or isinstance(value, bool):
+        items = value if isinstance(value, list) else []
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or not all(isinstance(item, str) for item in items)
+        ):
             raise BadSetting(f"{file}: {name} has the wrong type.")
     return values

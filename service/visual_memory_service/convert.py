@@ -21,12 +21,14 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
 from visual_memory_index import (
     VOTINGS,
+    WHOLE,
     Decision,
     Entry,
     Filter,
     MemoryInfo,
     Neighbors,
     Request,
+    StoredBatch,
     Voting,
     bad_rows,
     parse,
@@ -79,7 +81,7 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
     return None, request.dimension
 
 
-def to_request(message: Message, request_id: str, start: int = 0) -> Request | None:
+def to_request(message: Message, request_id: str, start: int = WHOLE) -> Request | None:
     """The request_id with a hash of the message, or None. Raises BadField."""
     if not request_id:
         return None
@@ -390,9 +392,16 @@ def from_ids(ids: Sequence[str]) -> pb.InsertEntriesResponse:
     return pb.InsertEntriesResponse(ids=ids)
 
 
-def from_stored(offset: int, ids: Sequence[str]) -> pb.ImportEntriesResponse:
+def from_stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
     """That a batch of an import is on disk."""
-    return pb.ImportEntriesResponse(offset=offset, ids=ids)
+    return pb.ImportEntriesResponse(
+        offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint
+    )
+
+
+def from_import_offset(offset: int) -> pb.ImportEntriesResponse:
+    """Where an import goes on."""
+    return pb.ImportEntriesResponse(offset=offset)
 
 
 def from_entry(entry: Entry) -> entry_pb2.Entry:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import Entry, Request
+from visual_memory_index import Entry, Request, StoredBatch
 from visual_memory_service.memories import OpenMemory
 
 
@@ -32,7 +32,7 @@ class Change:
     request: Request | None
 
 
-def insert(batch: Batch, memory: OpenMemory, *, importing: bool = False) -> list[str]:
+def insert(batch: Batch, memory: OpenMemory) -> list[str]:
     """Remember a batch, all of it or nothing; the ids, in order."""
     answered = memory.memory.recall(batch.request)
     if answered is not None:
@@ -40,12 +40,15 @@ def insert(batch: Batch, memory: OpenMemory, *, importing: bool = False) -> list
     content = batch.content
     vectors = content if isinstance(content, np.ndarray) else memory.embedder().embed(content)
     return memory.memory.insert(
-        batch.entries,
-        vectors,
-        request=batch.request,
-        replace_existing=batch.replace_existing,
-        importing=importing,
+        batch.entries, vectors, request=batch.request, replace_existing=batch.replace_existing
     )
+
+
+def import_batch(batch: Batch, memory: OpenMemory) -> StoredBatch:
+    """Remember a batch of an import, which must begin where the stored ones end."""
+    request = batch.request
+    assert request is not None
+    return StoredBatch(request.start, insert(batch, memory), request.fingerprint)
 
 
 def update(change: Change, memory: OpenMemory) -> Entry:

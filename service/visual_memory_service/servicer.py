@@ -100,19 +100,15 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         start = convert.to_import_start(first)
         memory = self._memories.get(start.memory)
         stored = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
-        for offset, ids in stored:
-            yield convert.from_stored(offset, ids)
-        yield convert.from_stored(sum(len(ids) for _, ids in stored), ())
+        for known in stored:
+            yield convert.from_stored(known)
+        yield convert.from_import_offset(sum(len(known.ids) for known in stored))
         batches = (
-            (
-                request.batch.offset,
-                await read(request, convert.to_import_batch, request, start, self._settings),
-            )
+            await read(request, convert.to_import_batch, request, start, self._settings)
             async for request in requests
         )
-        async for offset, batch in ahead(batches):
-            ids = await asyncio.to_thread(remember.insert, batch, memory, importing=True)
-            yield convert.from_stored(offset, ids)
+        async for batch in ahead(batches):
+            yield convert.from_stored(await asyncio.to_thread(remember.import_batch, batch, memory))
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory).memory

@@ -316,7 +316,7 @@ def test_an_import_goes_on_where_it_ended(tmp_path: Path) -> None:
 
     def send(ids: list[str], start: int) -> list[str]:
         request = Request("import", str(ids).encode(), start)
-        return memory.insert(entries(ids), VECTORS[: len(ids)], request=request, importing=True)
+        return memory.insert(entries(ids), VECTORS[: len(ids)], request=request)
 
     send(["a", "b"], 0)
     send(["c"], 2)
@@ -328,7 +328,8 @@ def test_an_import_goes_on_where_it_ended(tmp_path: Path) -> None:
             send(["e"], 4)
         assert send(["c"], 2) == ["c"]
         assert send(["d"], 3) == ["d"]
-        assert memory.stored_batches("import") == [(0, ["a", "b"]), (2, ["c"]), (3, ["d"])]
+        stored = [(batch.start, batch.ids) for batch in memory.stored_batches("import")]
+        assert stored == [(0, ["a", "b"]), (2, ["c"]), (3, ["d"])]
         assert sorted(found(memory)) == ["a", "b", "c", "d"]
 
 

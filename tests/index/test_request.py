@@ -11,7 +11,13 @@ import pytest
 from visual_memory_index import Request, RequestReused, WrongOffset
 from visual_memory_index.database import REMEMBERED_MICROSECONDS
 from visual_memory_index.migrations import CATALOG_STEPS
-from visual_memory_index.request import check_start, keep, recall, stored_batches
+from visual_memory_index.request import (
+    StoredBatch,
+    check_start,
+    keep,
+    recall,
+    stored_batches,
+)
 
 HOUR = 3600 * 1_000_000
 
@@ -65,13 +71,16 @@ def test_the_batches_of_an_import_are_kept_one_by_one(db: sqlite3.Connection) ->
     keep(db, Request("r", b"second", start=2), ["c"])
     keep(db, Request("r", b"first", start=0), ["a", "b"])
 
-    assert stored_batches(db, "r") == [(0, ["a", "b"]), (2, ["c"])]
+    assert stored_batches(db, "r") == [
+        StoredBatch(0, ["a", "b"], b"first"),
+        StoredBatch(2, ["c"], b"second"),
+    ]
     assert stored_batches(db, "other") == []
 
 
 @pytest.mark.parametrize("start", [1, 2, 4, 100])
 def test_a_batch_that_leaves_a_gap_is_refused(start: int, db: sqlite3.Connection) -> None:
-    keep(db, Request("r", b""), ["a", "b"])
+    keep(db, Request("r", b"", start=0), ["a", "b"])
     keep(db, Request("r", b"", start=2), ["c"])
 
     with pytest.raises(WrongOffset, match="continue at offset 3") as refusal:
@@ -81,7 +90,19 @@ def test_a_batch_that_leaves_a_gap_is_refused(start: int, db: sqlite3.Connection
 
 
 def test_a_batch_that_continues_is_taken(db: sqlite3.Connection) -> None:
-    check_start(db, Request("r", b""))
-    keep(db, Request("r", b""), ["a", "b"])
+    check_start(db, Request("r", b"", start=0))
+    keep(db, Request("r", b"", start=0), ["a", "b"])
 
     check_start(db, Request("r", b"", start=2))
+
+
+def test_an_import_and_another_write_cannot_share_an_id(db: sqlite3.Connection) -> None:
+    keep(db, Request("write", b""), ["x"])
+    keep(db, Request("import", b"", start=0), ["y"])
+
+    with pytest.raises(RequestReused):
+        stored_batches(db, "write")
+    with pytest.raises(RequestReused):
+        recall(db, Request("write", b"", start=0))
+    with pytest.raises(RequestReused):
+        recall(db, Request("import", b""))

@@ -206,6 +206,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3), label=labels, vector=vectors, off=st.sampled_from([0, 0, 1, -1]))
     def import_batch(self, count: int, label: str, vector: Vector, off: int) -> None:
+        off = off if self.imported else abs(off)
         start = len(self.imported) + off
         new = [f"import {start + number}" for number in range(count)]
         request = Request("import", f"{new} {label} {vector}".encode(), start)
@@ -213,7 +214,7 @@ class MemoryMachine(RuleBasedStateMachine):
         def run() -> list[str]:
             entries = [Entry(id, label) for id in new]
             matrix = np.repeat(unit(vector), count, axis=0)
-            return self.memory.insert(entries, matrix, request=request, importing=True)
+            return self.memory.insert(entries, matrix, request=request)
 
         if off:
             with pytest.raises((WrongOffset, RequestReused)):
@@ -288,7 +289,7 @@ class MemoryMachine(RuleBasedStateMachine):
     @invariant()
     def knows_the_offset_of_the_import(self) -> None:
         batches = self.memory.stored_batches("import")
-        assert [id for _, batch in batches for id in batch] == self.imported
+        assert [id for batch in batches for id in batch.ids] == self.imported
 
     def request(self, name: str | None, content: bytes) -> Request | None:
         return None if name is None else Request(name, content)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-REPLAYED = pytest.mark.xfail(reason="Memory.update answers a repetition with the entry of today")
 
 # A write, the same with other content, and what is done between the two tries
 WRITES: dict[str, tuple[str, Message, Message]] = {
@@ -220,7 +219,6 @@ def test_an_id_belongs_to_one_memory(pets: RemoteMemory) -> None:
     assert other.ids() == ["new"]
 
 
-@REPLAYED
 def test_a_repeated_update_is_answered_as_before_though_the_entry_was_changed_since(
     pets: RemoteMemory,
 ) -> None:
@@ -231,7 +229,6 @@ def test_a_repeated_update_is_answered_as_before_though_the_entry_was_changed_si
     assert answer(pets, "UpdateEntry", named(request, "update, changed")) == first
 
 
-@REPLAYED
 def test_a_repeated_update_is_answered_as_before_though_the_entry_is_gone(
     pets: RemoteMemory,
 ) -> None:

@@ -399,14 +399,20 @@ Global___ImportBatch: _TypeAlias = ImportBatch  # noqa: Y015
 @_typing.final
 class ImportEntriesResponse(_message.Message):
     """Says that the entries from offset on are on disk, with these ids. After the start come those of
-    an earlier try, then one without ids whose offset is where to go on.
+    an earlier try, then one without ids whose offset is where to go on. Batches of the earlier try
+    may be sent again: the same are acknowledged as before, others are refused.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFSET_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
+    fingerprint: _builtins.bytes
+    """SHA-256 of "ImportBatch" and the batch's deterministic serialisation: whoever goes on after an
+    interruption can tell whether it would have sent the same.
+    """
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -414,10 +420,11 @@ class ImportEntriesResponse(_message.Message):
         *,
         offset: _builtins.int = ...,
         ids: _abc.Iterable[_builtins.str] | None = ...,
+        fingerprint: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,101 @@
+"""Settings: flags over a file over defaults, and what cannot be set."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from visual_memory_service.config import BadSetting, Settings, to_settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def test_without_a_file_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    settings = to_settings({"data": str(tmp_path)}, None)
+
+    assert settings == Settings(tmp_path)
+    assert settings.message_bytes_max == 64 * 2**20
+    assert (settings.image_bytes_max, settings.image_pixels_max) == (32 * 2**20, 64_000_000)
+
+
+def test_a_flag_goes_over_the_file(file: Path) -> None:
+    file.write_text('data = "a"\nthreads = 3\nallow_embedder = ["timm:*"]\ndrain_seconds = 5\n')
+
+    settings = to_settings({"data": "b"}, file)
+
+    assert settings == Settings(
+        Path("b"), threads=3, allow_embedder=("timm:*",), drain_seconds=5
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("data = ", "is not TOML"),
+        ("\udcff", "is not TOML"),
+        ("colour = 1", '"colour"; known are allow_embedder, calls_max'),
+        ("data = 1", "data has the wrong type"),
+        ('threads = "2"', "threads has the wrong type"),
+        ("threads = true", "threads has the wrong type"),
+        ("threads = 0", "threads must be at least 1"),
+        ("items_max = -1", "items_max must be at least 1"),
+        ("message_bytes_max = 5", "message_bytes_max must be"),
+        ("message_bytes_max = 2000000000", "message_bytes_max must be"),
+        ("image_pixels_max = 90000000", "image_pixels_max must be"),
+        ("drain_seconds = -1", "drain_seconds must"),
+        ("drain_seconds = nan", "drain_seconds must"),
+        ("drain_seconds = inf", "drain_seconds must"),
+        ("allow_embedder = 5", "allow_embedder has the wrong type"),
+        ("allow_embedder = 'x'", "allow_embedder has the wrong type"),
+        ("allow_embedder = [1]", "allow_embedder has the wrong type"),
+    ],
+)
+def test_what_cannot_be_set_is_named(file: Path, text: str, says: str) -> None:
+    file.write_bytes(text.encode(errors="surrogateescape"))
+
+    with pytest.raises(BadSetting) as caught:
+        to_settings({"data": "here"}, file)
+
+    assert says in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(BadSetting, match=r"no configuration file .*settings\.toml"):
+        to_settings({"data": "here"}, file)
+
+
+def test_without_a_folder_there_is_nothing_to_serve() -> None:
+    with pytest.raises(BadSetting, match="--data DIR"):
+        to_settings({}, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("colour = 1", '"colour"'),
+        ("image_pixels_max = 90000000", "image_pixels_max"),
+        ("message_bytes_max = 2000000000", "message_bytes_max"),
+        ('listen = "nowhere"', "HOST:PORT"),
+        ('listen = "127.0.0.1:70000"', "HOST:PORT"),
+        ('listen = "256.0.0.1:50051"', "cannot be listened on"),
+    ],
+)
+def test_a_server_that_cannot_be_set_up_says_so_in_one_line(
+    file: Path, tmp_path: Path, text: str, says: str
+) -> None:
+    file.write_text(text)
+    serve = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(tmp_path / "d")]
+
+    done = subprocess.run(
+        [*serve, "--config", str(file)], capture_output=True, text=True, timeout=30
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1

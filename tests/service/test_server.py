@@ -1,0 +1,410 @@
+"""A server from its first line to its last: health, deadlines, draining, and a hostile disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+import visual_memory
+from tests.conftest import RemoteMemory, Server, refusal, to_picture, to_vectors
+from visual_memory.v1 import entry_pb2
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+SERVICE = "visual_memory.v1.VisualMemory"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+def create(server: Server, name: str = "pets", dimension: int = 4) -> RemoteMemory:
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, dimension=dimension))
+    return RemoteMemory(server, name)
+
+
+def serve(data: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Try to serve, where that cannot be."""
+    command = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(data)]
+    return subprocess.run(
+        [*command, "--listen", "127.0.0.1:0", *flags], capture_output=True, text=True, timeout=60
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence of a server that did not start."""
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_the_server_tells_its_release_limits_and_embedders(start: Start) -> None:
+    server = start(None, "--allow-embedder", "timm:*", "--allow-embedder", "onnx:/a.onnx")
+
+    info = server.stub.GetServerInfo(pb.GetServerInfoRequest())
+
+    assert info.version == version("visual-memory")
+    assert (info.limits.message_bytes, info.limits.items) == (64 * 2**20, 10_000)
+    assert (info.limits.image_bytes, info.limits.image_pixels) == (32 * 2**20, 64_000_000)
+    assert list(info.embedders) == [
+        "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "timm:*", "onnx:/a.onnx"
+    ]  # fmt: skip
+
+
+def test_limits_of_the_configuration_are_kept_and_told(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("items_max = 2\nimage_bytes_max = 100\n")
+    server = start(None, "--config", str(file))
+    pets = create(server)
+
+    error = refusal(lambda: pets.insert(np.eye(4)[:3], ["a", "b", "c"]))
+
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "are 3, but one message takes 2" in error.message
+    with visual_memory.connect(server.address) as client:
+        assert client.server_info().limits.items == 2
+        client.memory("pets").insert(vectors=np.eye(4), labels=["x"] * 4)
+    assert len(pets.ids()) == 4
+
+
+def test_logs_are_one_json_object_a_line_and_hold_no_content(start: Start) -> None:
+    server = start(None, "--log-level", "debug")
+    create(server).insert(np.eye(4)[:1], ["secret-id"], ["secret-label"])
+    refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="secret-name"))
+
+    server.end()
+
+    events = [json.loads(line)["event"] for line in server.last_log.splitlines()]
+    assert [*events[:2], *events[-2:]] == ["serving", "memory created", "draining", "stopped"]
+    assert {"answered", "refused"} <= set(events)
+    assert "secret" not in server.last_log
+
+
+# Health and reflection
+
+
+def health(server: Server, name: str) -> Any:
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    return stub.Check(health_pb2.HealthCheckRequest(service=name)).status
+
+
+@pytest.mark.parametrize("name", ["", SERVICE])
+def test_the_server_is_healthy(server: Server, name: str) -> None:
+    assert health(server, name) == SERVING
+
+
+def test_the_health_of_what_is_not_there_is_not_found(server: Server) -> None:
+    assert refusal(health, server, "memories/nowhere").code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_memory_is_healthy_from_its_creation_to_its_end(server: Server) -> None:
+    name = f"m{uuid.uuid4().hex}"
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    states = stub.Watch(
+        health_pb2.HealthCheckRequest(service=f"memories/{name}"), timeout=20
+    )
+    assert next(states).status == UNKNOWN
+
+    create(server, name)
+    assert health(server, f"memories/{name}") == SERVING
+    assert next(states).status == SERVING
+    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name=name))
+
+    assert next(states).status == NOT_SERVING
+    assert health(server, f"memories/{name}") == NOT_SERVING
+    states.cancel()
+
+
+def test_a_memory_is_healthy_after_a_restart(start: Start) -> None:
+    server = start()
+    create(server)
+
+    server.restart()
+
+    assert health(server, "memories/pets") == SERVING
+
+
+def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)  # type: ignore[no-untyped-call]
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+    ]
+
+    listed, file = stub.ServerReflectionInfo(iter(requests))
+
+    names = {service.name for service in listed.list_services_response.service}
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+    assert file.file_descriptor_response.file_descriptor_proto
+
+
+# Deadlines and draining
+
+
+@pytest.fixture
+def pictures() -> list[bytes]:
+    """So many that embedding them takes a second or so."""
+    return [to_picture(seed, (320, 320), "JPEG") for seed in range(120)]
+
+
+def test_a_write_past_its_deadline_is_done_once_when_it_is_tried_again(
+    album: RemoteMemory, pictures: list[bytes]
+) -> None:
+    request = pb.InsertEntriesRequest(
+        memory=album.name,
+        batch=pb.EntryBatch(
+            entries=[entry_pb2.Entry(label="x") for _ in pictures],
+            images=entry_pb2.Images(data=pictures),
+        ),
+        request_id="late",
+    )
+
+    error = refusal(lambda: album.stub.InsertEntries(request, timeout=0.1))
+    ids = list(album.stub.InsertEntries(request).ids)
+
+    assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert album.ids() == ["a", "b", *ids] or sorted(["a", "b", *ids]) == album.ids()
+    assert list(album.stub.InsertEntries(request).ids) == ids
+
+
+def test_the_client_says_how_a_late_write_is_done_once(
+    album: RemoteMemory, pictures: list[bytes]
+) -> None:
+    given: dict[str, Any] = {"images": pictures, "labels": ["x"] * len(pictures)}
+
+    with visual_memory.connect(album.server.address, timeout=0.2) as hasty:
+        hasty.server_info()
+        with pytest.raises(visual_memory.DeadlineExceeded, match="request_id=") as caught:
+            hasty.memory(album.name).insert(**given)
+    with visual_memory.connect(album.server.address) as patient:
+        result = patient.memory(album.name).insert(**given, request_id=caught.value.request_id)
+
+    assert sorted(["a", "b", *result.ids]) == album.ids()
+
+
+def test_sigterm_lets_calls_under_way_be_answered(start: Start, pictures: list[bytes]) -> None:
+    server = start()
+    server.stub.CreateMemory(
+        pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0")
+    )
+    call = server.stub.Embed.future(
+        pb.EmbedRequest(memory="album", images=entry_pb2.Images(data=pictures))
+    )
+    time.sleep(0.3)
+    assert not call.done()
+
+    server.process.send_signal(signal.SIGTERM)
+
+    assert call.result(timeout=30).vectors.rows == len(pictures)
+    assert server.wait() == 0
+
+
+def test_calls_that_come_while_it_drains_are_refused_as_unavailable(
+    start: Start, pictures: list[bytes]
+) -> None:
+    server = start()
+    server.stub.CreateMemory(
+        pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0")
+    )
+    call = server.stub.Embed.future(
+        pb.EmbedRequest(memory="album", images=entry_pb2.Images(data=pictures))
+    )
+    time.sleep(0.3)
+
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+
+    with grpc.insecure_channel(server.address) as channel:
+        late = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
+        assert refusal(late, b"").code is grpc.StatusCode.UNAVAILABLE
+    assert call.result(timeout=30).vectors.rows == len(pictures)
+    assert server.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_ends_at_once(start: Start, number: int) -> None:
+    server = start()
+    began = time.monotonic()
+
+    assert server.end(number) == 0
+
+    assert time.monotonic() - began < 10
+
+
+def test_one_that_watches_the_health_does_not_hold_the_end_up(start: Start) -> None:
+    server = start()
+    stub = health_pb2_grpc.HealthStub(server.channel)
+    states = stub.Watch(health_pb2.HealthCheckRequest(service=""))
+    assert next(states).status == SERVING
+    began = time.monotonic()
+
+    server.process.send_signal(signal.SIGTERM)
+
+    assert next(states).status == NOT_SERVING
+    assert server.wait() == 0
+    assert time.monotonic() - began < 10
+
+
+# What keeps a server from starting
+
+
+def test_a_second_server_on_the_same_folder_names_the_first(start: Start) -> None:
+    server = start()
+    pets = create(server)
+
+    sentence = refused(serve(server.data))
+
+    assert f"(process {server.process.pid}) is using the data folder {server.data}" in sentence
+    pets.insert(np.eye(4)[:1], ["a"])
+    assert pets.ids() == ["a"]
+
+
+def test_the_folder_of_a_server_that_was_killed_is_free(start: Start) -> None:
+    server = start()
+    create(server).insert(np.eye(4)[:1], ["a"])
+
+    server.restart(number=signal.SIGKILL)
+
+    assert RemoteMemory(server, "pets").ids() == ["a"]
+
+
+def test_a_folder_of_a_newer_release_is_refused(start: Start) -> None:
+    server = start()
+    server.end()
+    with sqlite3.connect(server.data / "catalog.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    sentence = refused(serve(server.data))
+
+    assert "catalog.sqlite has schema 99, but this release knows up to" in sentence
+    assert "use the newer release" in sentence
+
+
+def test_a_damaged_catalogue_is_refused(start: Start) -> None:
+    server = start()
+    server.end()
+    (server.data / "catalog.sqlite").write_bytes(b"x" * 9999)
+
+    assert re.search(r"catalog\.sqlite is damaged \(.*\); stop the", refused(serve(server.data)))
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = "127.0.0.1:%d" % taken.getsockname()[1]
+
+        sentence = refused(serve(tmp_path / "data", "--listen", address))
+
+    assert sentence == (
+        f"{address} cannot be listened on; is another program using that port?"
+    )
+
+
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    sentence = refused(serve(tmp_path / "file"))
+
+    assert sentence.startswith(f"{tmp_path / 'file'} cannot be the data folder: ")
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def fill(small_disk: Path) -> Callable[[], Path]:
+    """Leaves not one byte; answers what has to go to make room."""
+
+    def fill() -> Path:
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                return ballast
+
+    return fill
+
+
+def test_on_a_full_disk_writes_are_refused_and_reads_go_on(
+    start: Start, small_disk: Path, fill: Callable[[], Path]
+) -> None:
+    server = start(small_disk / "data")
+    pets = create(server, dimension=256)
+    pets.insert(np.eye(256)[:9], list("abcdefghi"))
+    before, ballast = pets.stored(), fill()
+    rows, ids = np.random.default_rng(0).normal(size=(500, 256)), [f"{n:03}" for n in range(500)]
+
+    errors = [
+        refusal(lambda: pets.insert(rows, ids, request_id="again")),
+        refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="more", dimension=4)),
+        refusal(server.stub.DeleteMemory, pb.DeleteMemoryRequest(name="pets")),
+    ]
+
+    assert {error.code for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert {error.reason for error in errors} == {"DISK_FULL"}
+    assert all("make room on the disk" in error.message for error in errors)
+    search = pb.SearchRequest(memory="pets", vectors=to_vectors(np.eye(256)[0]), k=1)
+    assert server.stub.Search(search).results[0].neighbors[0].id == "a"
+    assert pets.stored() == before
+
+    ballast.unlink()
+
+    pets.insert(rows, ids, request_id="again")
+    assert pets.ids() == [*ids, *"abcdefghi"]
+    create(server, "more")
+    server.restart()
+    assert pets.ids() == [*ids, *"abcdefghi"]
+
+
+def test_the_client_waits_for_room_on_the_disk(
+    start: Start, small_disk: Path, fill: Callable[[], Path]
+) -> None:
+    server = start(small_disk / "data")
+    create(server, dimension=256)
+    ballast = fill()
+    threading.Timer(0.5, ballast.unlink).start()
+
+    with visual_memory.connect(server.address, timeout=20) as client:
+        client.memory("pets").insert(vectors=np.ones((500, 256)), labels=["x"] * 500)
+        assert client.memory("pets").info().count == 500
+
+    assert os.listdir(small_disk) == ["data"]

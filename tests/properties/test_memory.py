@@ -209,7 +209,7 @@ class MemoryMachine(RuleBasedStateMachine):
         off = off if self.imported else abs(off)
         start = len(self.imported) + off
         new = [f"import {start + number}" for number in range(count)]
-        request = Request("import", f"{new} {label} {vector}".encode(), start)
+        request = Request("import", f"{new} {label} {vector} {off}".encode(), start)
 
         def run() -> list[str]:
             entries = [Entry(id, label) for id in new]

@@ -188,7 +188,7 @@ def empty(server: Server) -> RemoteMemory:
 
 
 @pytest.fixture
-def pets(empty: Pets) -> RemoteMemory:
+def pets(empty: RemoteMemory) -> RemoteMemory:
     """A memory of the first three axes: two cats, a and b, and a dog, c."""
     empty.insert(np.eye(4)[:3], ["a", "b", "c"], ["cat", "cat", "dog"])
     return empty

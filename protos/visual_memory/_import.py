@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 from visual_memory._insertion import Insertion
 from visual_memory._patience import Patience
@@ -29,7 +29,6 @@ class Import:
     ) -> None:
         self._insertion, self._limits, self._progress = insertion, limits, progress
         self._ids: list[str] = []
-        self._checked = 0
         self.patience = patience
 
     @property
@@ -44,9 +43,9 @@ class Import:
 
     def begin(self) -> pb.ImportEntriesRequest:
         """The first message of a stream."""
-        self.going_on, self.in_flight, self._acknowledged = False, 0, 0
-        self._again: int | None = None
-        self._expected = self._insertion.batches(self._limits, self._checked)
+        self.going_on, self.in_flight = False, 0
+        self._due = self._agreed = 0
+        self._expected = self._insertion.batches(self._limits, self.stored)
         start = pb.ImportStart(
             memory=self._insertion.memory,
             request_id=self._insertion.request_id,
@@ -55,41 +54,31 @@ class Import:
         return pb.ImportEntriesRequest(start=start)
 
     def note(self, answer: pb.ImportEntriesResponse) -> None:
-        """Take an acknowledgement to heart. Raises Error where it is of another import."""
+        """Take an acknowledgement to heart. Raises Error where it is of another import.
+
+        A batch stored by an earlier try counts where this call would send the same. From the first
+        other one on everything is sent, and the server judges.
+        """
         self.patience.answered()
-        offset, ids, before = answer.offset, list(answer.ids), self.stored
-        if offset != self._acknowledged:
+        offset, ids = answer.offset, list(answer.ids)
+        if offset != self._due:
             raise Error(
-                f"The server acknowledged entries from {offset} on where {self._acknowledged} was "
+                f"The server acknowledged entries from {offset} on where {self._due} was "
                 "due; this client and the server do not fit together."
             )
+        self._due += len(ids)
         if self.going_on:
             self.in_flight -= 1
+            self._keep(offset, ids)
         elif not ids:
-            self.going_on = True
-            offset = offset if self._again is None else self._again
-            del self._ids[offset:]
-            self._acknowledged = offset
-            self._batches = self._insertion.batches(self._limits, offset)
-        elif offset >= self._checked and self._again is None and not self._would_send(answer):
-            self._again = offset
-        if self._again is not None and not self.going_on:
-            self._acknowledged += len(ids)
-            return
-        self._check(offset, ids)
-        self._ids[offset : offset + len(ids)] = ids
-        self._acknowledged += len(ids)
-        self._checked = self.stored
-        if self.stored > before:
-            self.patience.renew(self.stored)
-            if self._progress is not None:
-                self._progress(self.stored, len(self._insertion))
+            self._go_on()
+        elif offset == self._agreed and self._would_send(answer):
+            self._agreed += len(ids)
+            self._keep(offset, ids)
 
     def next(self) -> pb.ImportEntriesRequest | None:
         """The next batch, or None after the last. Raises InvalidArgument where a file is gone."""
-        began = time.monotonic()
-        request = next(self._batches, None)
-        self.patience.extend(began)
+        request = self._read(self._batches)
         self.in_flight += request is not None
         return request
 
@@ -111,22 +100,44 @@ class Import:
             )
             raise
 
+    def _go_on(self) -> None:
+        self.going_on, self._due = True, self._agreed
+        del self._ids[self._agreed :]
+        self._batches = self._insertion.batches(self._limits, self._agreed)
+
     def _would_send(self, answer: pb.ImportEntriesResponse) -> bool:
-        """Whether the batch that an earlier try stored is the one this call has there.
+        """Whether a stored batch is the one this call has there.
 
-        Where it is not, it is sent again, and the server says whether it is another.
+        One that was acknowledged to this call before is, and need not be read again.
         """
-        request = next(self._expected, None)
+        if answer.offset < self.stored:
+            return True
+        request = self._read(self._expected)
         if request is None:
-            return False
+            refuse_other()
         content = b"ImportBatch" + request.batch.SerializeToString(deterministic=True)
-        same = hashlib.sha256(content).digest() == answer.fingerprint
-        return same and request.batch.offset == answer.offset
+        return hashlib.sha256(content).digest() == answer.fingerprint
 
-    def _check(self, offset: int, ids: list[str]) -> None:
-        end, known = offset + len(ids), self._insertion.ids
+    def _read(self, batches: Iterator[pb.ImportEntriesRequest]) -> pb.ImportEntriesRequest | None:
+        began = time.monotonic()
+        request = next(batches, None)
+        self.patience.extend(began)
+        return request
+
+    def _keep(self, offset: int, ids: list[str]) -> None:
+        before, end, known = self.stored, offset + len(ids), self._insertion.ids
         if end > len(self._insertion) or (known and known[offset:end] != ids):
-            refuse("request_id", "belongs to an import of other entries; repeat that one exactly")
+            refuse_other()
+        self._ids[offset:end] = ids
+        if self.stored > before:
+            self.patience.renew(self.stored)
+            if self._progress is not None:
+                self._progress(self.stored, len(self._insertion))
+
+
+def refuse_other() -> NoReturn:
+    """Raises InvalidArgument where what is stored is of another import."""
+    refuse("request_id", "belongs to an import of other entries; repeat that one exactly")
 
 
 def cut_short() -> Error:

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert import SERVICE
+from visual_memory_service.health import Health
 from visual_memory_service.interceptors import Guard
 from visual_memory_service.memories import Memories
 from visual_memory_service.servicer import Servicer
@@ -39,7 +40,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
 
-    states = health.aio.HealthServicer()
+    states = Health()
     serving: set[asyncio.Task[None]] = set()
 
     def say(memory: str, serves: bool) -> None:
@@ -64,14 +65,14 @@ async def run(settings: Settings) -> None:
         log.info("serving", address=address, data=str(settings.data), memories=memories.names())
         await stopping.wait()
         log.info("draining", seconds=settings.drain_seconds)
-        await states.enter_graceful_shutdown()
+        await states.drain()
         await server.stop(settings.drain_seconds)
     finally:
         await asyncio.to_thread(memories.close)
     log.info("stopped")
 
 
-def build(settings: Settings, memories: Memories, states: health.aio.HealthServicer) -> Any:
+def build(settings: Settings, memories: Memories, states: Health) -> Any:
     """The gRPC server with all its services."""
     server = grpc.aio.server(
         interceptors=[Guard(settings.message_bytes_max)],

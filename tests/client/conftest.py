@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import socket
 import threading
@@ -15,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias, cast
 import grpc
 import numpy as np
 import pytest
-from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -43,7 +44,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.refusal: status_pb2.Status | None = None
         self.seconds = 0.0
         self.entries: dict[str, entry_pb2.Entry] = {}
-        self.imports: dict[str, list[list[str]]] = defaultdict(list)
+        self.imports: dict[str, list[pb.ImportEntriesResponse]] = defaultdict(list)
         self.page = 2
         self.released = threading.Event()
         self.most_at_once = self._at_once = 0
@@ -94,26 +95,23 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
     def ImportEntries(self, requests: Any, context: Any) -> Iterator[pb.ImportEntriesResponse]:
         start = next(requests).start
         self.intercept("ImportEntries", start, context)
-        stored, offset = self.imports[start.request_id], 0
-        for ids in stored:
-            yield pb.ImportEntriesResponse(offset=offset, ids=ids)
-            offset += len(ids)
-        yield pb.ImportEntriesResponse(offset=offset)
+        stored = self.imports[start.request_id]
+        yield from stored
+        yield pb.ImportEntriesResponse(offset=sum(len(batch.ids) for batch in stored))
         left = self.cuts.pop(0) if self.cuts else -1
         for request in requests:
             if left == 0:
                 context.abort(self.cut_code, "the stream is cut")
             self.intercept("batch", request, context)
             time.sleep(self.seconds)
-            assert request.batch.offset == offset
-            ids = self.store(request.batch.batch)
-            stored.append(ids)
+            answer = self.acknowledge(request.batch, stored)
+            if answer is None:
+                refuse(context, reused(start.request_id))
             left -= 1
             if self.lost_acknowledgements:
                 self.lost_acknowledgements -= 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the acknowledgement is lost")
-            yield pb.ImportEntriesResponse(offset=offset, ids=ids)
-            offset += len(ids)
+            yield answer
 
     def GetEntry(self, request: Any, context: Any) -> entry_pb2.Entry:
         self.intercept("GetEntry", request, context)
@@ -175,6 +173,17 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
             vectors=entry_pb2.Vectors(rows=len(rows), data=rows.astype("<f4").tobytes())
         )
 
+    def acknowledge(
+        self, batch: pb.ImportBatch, stored: list[pb.ImportEntriesResponse]
+    ) -> pb.ImportEntriesResponse | None:
+        """Store a batch, or answer again for the same one; None where another is stored."""
+        for known in stored:
+            if known.offset == batch.offset:
+                return known if known.fingerprint == fingerprint(batch) else None
+        assert batch.offset == sum(len(known.ids) for known in stored)
+        stored.append(acknowledgement(batch, self.store(batch.batch)))
+        return stored[-1]
+
     def store(self, batch: pb.EntryBatch) -> list[str]:
         ids = []
         for entry, vector in zip(batch.entries, vectors(batch), strict=True):
@@ -212,6 +221,31 @@ def vectors(message: Any) -> Any:
     else:
         rows = np.frombuffer(message.vectors.data, "<f4").reshape(message.vectors.rows, -1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def fingerprint(batch: pb.ImportBatch) -> bytes:
+    content = batch.SerializeToString(deterministic=True)
+    return hashlib.sha256(b"ImportBatch" + content).digest()
+
+
+def acknowledgement(batch: pb.ImportBatch, ids: list[str]) -> pb.ImportEntriesResponse:
+    return pb.ImportEntriesResponse(offset=batch.offset, ids=ids, fingerprint=fingerprint(batch))
+
+
+def reused(request_id: str) -> status_pb2.Status:
+    """The refusal of a request_id that was used for other content."""
+    return to_status(
+        f'The request_id "{request_id}" was used before with other content.',
+        error_details_pb2.ErrorInfo(reason="REQUEST_REUSED"),
+    )
+
+
+def to_status(message: str, *details: Message) -> status_pb2.Status:
+    """INVALID_ARGUMENT as the server sends it."""
+    status = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
 
 
 def refuse(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn:
@@ -305,13 +339,7 @@ def pets(client: visual_memory.Client) -> visual_memory.Memory:
 @pytest.fixture
 def bad_field() -> status_pb2.Status:
     """A refusal as the server sends it, about item 1 of a message."""
-    status = status_pb2.Status(
-        code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message="images[1] is damaged."
-    )
     bad = error_details_pb2.BadRequest()
     bad.field_violations.add(field="images[1]", description="is damaged")
-    for detail in (error_details_pb2.ErrorInfo(reason="UNDECODABLE_IMAGE"), bad):
-        packed = any_pb2.Any()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status
+    reason = error_details_pb2.ErrorInfo(reason="UNDECODABLE_IMAGE")
+    return to_status("images[1] is damaged.", reason, bad)

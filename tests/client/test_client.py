@@ -42,6 +42,15 @@ def many(count: int = MANY) -> dict[str, Any]:
     }
 
 
+def more() -> dict[str, Any]:
+    """The same entries, and one."""
+    return {
+        "vectors": np.concatenate([many()["vectors"], np.ones((1, 2))]),
+        "labels": [*many()["labels"], "cat"],
+        "ids": [*many()["ids"], "one more"],
+    }
+
+
 # Calls
 
 
@@ -359,7 +368,7 @@ def test_a_cut_import_goes_on_by_itself(service: Service, pets: Memory) -> None:
     result = pets.insert(**many(), request_id="r1")
 
     assert result.ids == many()["ids"]
-    assert [len(ids) for ids in service.imports["r1"]] == [256, 256, 256, 256, 76]
+    assert [len(batch.ids) for batch in service.imports["r1"]] == [256, 256, 256, 256, 76]
     assert len(service.requests["ImportEntries"]) == 4
 
 
@@ -390,15 +399,34 @@ def test_an_import_that_fails_says_what_is_stored_and_how_to_go_on(
 
 
 def test_the_same_call_goes_on_after_what_is_stored(service: Service, pets: Memory) -> None:
-    ids = many()["ids"]
-    service.imports["r1"] = [ids[:256], ids[256:512]]
+    service.cuts, service.cut_code = [2], grpc.StatusCode.DATA_LOSS
     steps: list[int] = []
+    with pytest.raises(Error, match="512 leading entries"):
+        pets.insert(**many(), request_id="r1")
 
     result = pets.insert(**many(), request_id="r1", progress=lambda done, _: steps.append(done))
 
-    assert result.ids == ids
-    assert [request.batch.offset for request in service.requests["batch"]] == [512, 768, 1024]
+    assert result.ids == many()["ids"]
+    assert sent_offsets(service) == [0, 256, 512, 768, 1024]
     assert steps == [256, 512, 768, 1024, 1100]
+
+
+def test_batches_acknowledged_to_a_call_are_not_read_again(
+    service: Service, pets: Memory, tmp_path: Path
+) -> None:
+    service.cuts = [2, 0, 1]
+    files = [tmp_path / f"{number}" for number in range(MANY)]
+    for file in files:
+        file.write_bytes(b"x")
+
+    def remove(done: int, total: int) -> None:
+        for file in files[:done]:
+            file.unlink(missing_ok=True)
+
+    result = pets.insert(images=files, labels=["a"] * MANY, progress=remove)
+
+    assert len(result.ids) == MANY
+    assert len(service.requests["ImportEntries"]) == 4
 
 
 def test_an_import_that_was_finished_is_answered_again(service: Service, pets: Memory) -> None:
@@ -409,17 +437,45 @@ def test_an_import_that_was_finished_is_answered_again(service: Service, pets: M
     assert len(service.requests["batch"]) == 5
 
 
-@pytest.mark.parametrize("stored", [["other"] * 256, ["more"] * (MANY + 1)])
-def test_the_request_id_of_another_import_is_refused(
-    service: Service, pets: Memory, stored: list[str]
+@pytest.mark.parametrize(
+    ("other", "first"),
+    [
+        (many() | {"labels": ["other"] * MANY}, 0),
+        (many() | {"labels": [*many()["labels"][:-1], "other"]}, 1024),
+        (many() | {"vectors": many()["vectors"][::-1]}, 0),
+        (many() | {"ids": None}, 0),
+        ({name: column[::-1] for name, column in many().items()}, 0),
+        (more(), 1024),
+    ],
+    ids=["labels", "the last label", "vectors", "no ids", "the order", "one more"],
+)
+def test_other_content_with_the_request_id_of_an_import_is_refused(
+    service: Service, pets: Memory, other: dict[str, Any], first: int
 ) -> None:
-    service.imports["r1"] = [stored]
+    pets.insert(**many(), request_id="r1")
+    before = dict(service.entries)
+    service.requests["batch"].clear()
+
+    with pytest.raises(InvalidArgument, match="used before with other content") as caught:
+        pets.insert(**other, request_id="r1")
+
+    assert caught.value.reason == "REQUEST_REUSED"
+    assert caught.value.stored == first
+    assert sent_offsets(service)[0] == first
+    assert service.entries == before
+
+
+def test_the_leading_entries_of_an_import_are_another_import(
+    service: Service, pets: Memory
+) -> None:
+    pets.insert(**many(1300), request_id="r1")
+    fewer = {name: column[:1280] for name, column in many(1300).items()}
 
     with pytest.raises(InvalidArgument, match="import of other entries") as caught:
-        pets.insert(**many(), request_id="r1")
+        pets.insert(**fewer, request_id="r1")
 
     assert caught.value.field_violations[0][0] == "request_id"
-    assert not service.requests["batch"]
+    assert len(service.requests["batch"]) == 6
 
 
 def test_a_refused_batch_tells_its_reason_and_its_place(
@@ -481,3 +537,8 @@ def test_an_import_without_acknowledgements_ends_with_the_timeout(
 def sent(service: Service, method: str) -> list[Any]:
     """The vectors of every message, in the order of the answers."""
     return [request.vectors for request in service.requests[method]]
+
+
+def sent_offsets(service: Service) -> list[int]:
+    """Where the batches of imports began, in the order they came."""
+    return [request.batch.offset for request in service.requests["batch"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -437,7 +438,8 @@ def test_a_closed_memory_says_so(tmp_path: Path) -> None:
 
 
 def in_threads(*runs: Callable[[], None]) -> None:
-    """Run all at once; the first error of any is raised."""
+    """Run all at once, with turns too short for luck; the first error of any is raised."""
+    turn = sys.getswitchinterval()
     errors = list[BaseException]()
 
     def guarded(run: Callable[[], None]) -> None:
@@ -447,10 +449,14 @@ def in_threads(*runs: Callable[[], None]) -> None:
             errors.append(error)
 
     threads = [threading.Thread(target=guarded, args=(run,)) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(turn)
     if errors:
         raise errors[0]
 

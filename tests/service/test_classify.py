@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from tests.conftest import refusal, to_vectors
 
 import visual_memory
-from tests.conftest import refusal, to_vectors
 from visual_memory.v1 import decision_pb2
 from visual_memory.v1 import service_pb2 as pb
 

@@ -29,9 +29,7 @@ def test_a_flag_goes_over_the_file(file: Path) -> None:
 
     settings = to_settings({"data": "b"}, file)
 
-    assert settings == Settings(
-        Path("b"), threads=3, allow_embedder=("timm:*",), drain_seconds=5
-    )
+    assert settings == Settings(Path("b"), threads=3, allow_embedder=("timm:*",), drain_seconds=5)
 
 
 @pytest.mark.parametrize(

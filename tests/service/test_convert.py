@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 import pytest
-
 from tests.conftest import RemoteMemory, refusal
+
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def page(pets: RemoteMemory, size: int, token: str, filter: str = "") -> tuple[l
 
 
 def test_pages_hold_every_entry_once_while_others_are_inserted(empty: RemoteMemory) -> None:
-    there = sorted([*"aZz09", "é", "ab", "€", "\U0001f408", *map(str, range(10, 50))], key=str.encode)
+    there = sorted(
+        [*"aZz09", "é", "ab", "€", "\U0001f408", *map(str, range(10, 50))], key=str.encode
+    )
     empty.insert(np.ones((len(there), 4)), there)
 
     listed, token = page(empty, 4, "")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
 from tests.conftest import RemoteMemory, to_vectors
+
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def remembered(server: Server, cases: dict[str, Any]) -> dict[str, RemoteMemory]
     remembered = {}
     for name, case in cases.items():
         remembered[name] = RemoteMemory(server, f"m{uuid.uuid4().hex}")
-        server.stub.CreateMemory(
-            pb.CreateMemoryRequest(name=remembered[name].name, dimension=2)
-        )
+        server.stub.CreateMemory(pb.CreateMemoryRequest(name=remembered[name].name, dimension=2))
         angles = np.arccos(1 - np.array(case["distances"]))
         rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         ids = [f"{id:04}" for id in case["ids"]]
@@ -43,9 +41,7 @@ def remembered(server: Server, cases: dict[str, Any]) -> dict[str, RemoteMemory]
 
 
 def ask(pets: RemoteMemory, k: int, rule: str) -> Any:
-    request = pb.ClassifyRequest(
-        memory=pets.name, vectors=to_vectors([1, 0]), k=k, voting=rule
-    )
+    request = pb.ClassifyRequest(memory=pets.name, vectors=to_vectors([1, 0]), k=k, voting=rule)
     return pets.stub.Classify(request).decisions[0]
 
 

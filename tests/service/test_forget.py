@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 import pytest
+from tests.conftest import refusal, to_vectors
 
 import visual_memory
-from tests.conftest import refusal, to_vectors
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ def test_the_last_entry_can_be_deleted_and_the_memory_filled_again(pets: RemoteM
 
 @pytest.mark.parametrize("filter", ["", "  \n"])
 @pytest.mark.parametrize("apply", [False, True])
-def test_a_purge_without_a_filter_is_refused(
-    pets: RemoteMemory, filter: str, apply: bool
-) -> None:
+def test_a_purge_without_a_filter_is_refused(pets: RemoteMemory, filter: str, apply: bool) -> None:
     before = pets.stored()
 
     error = refusal(

@@ -9,9 +9,9 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from tests.conftest import refusal, to_picture
 
 import visual_memory
-from tests.conftest import refusal, to_picture
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
@@ -127,9 +127,7 @@ def test_one_bad_picture_is_named_and_nothing_of_its_batch_is_stored(
     before = album.stored()
     bad, says = BAD[kind]
 
-    error = refusal(
-        album.stub.InsertEntries, insertion(album, to_picture(6), to_picture(7), bad)
-    )
+    error = refusal(album.stub.InsertEntries, insertion(album, to_picture(6), to_picture(7), bad))
 
     assert (error.code, error.reason) == (INVALID, "UNDECODABLE_IMAGE")
     assert error.field_violations[0][0] == "images[2]"

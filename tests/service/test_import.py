@@ -1,4 +1,4 @@
-"""An import: batch after batch, each acknowledged once it is on disk, and resumed where it ended."""
+"""An import: batch after batch, each acknowledged once it is on disk, resumed where it ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from tests.conftest import RemoteMemory, refusal, to_batch
 
 import visual_memory
-from tests.conftest import RemoteMemory, refusal, to_batch
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -92,9 +92,7 @@ def test_an_import_goes_on_after_a_restart(start: Start) -> None:
 
 
 @pytest.mark.parametrize("offset", [1, 3, 5])
-def test_a_gap_is_refused_with_the_offset_where_to_go_on(
-    empty: RemoteMemory, offset: int
-) -> None:
+def test_a_gap_is_refused_with_the_offset_where_to_go_on(empty: RemoteMemory, offset: int) -> None:
     run(empty, [begin(empty.name), step(0, "a", "b")])
 
     error = refusal(run, empty, [begin(empty.name), step(offset, "x")])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import grpc
 import numpy as np
 import pytest
+from tests.conftest import refusal, to_batch
 
 import visual_memory
-from tests.conftest import refusal, to_batch
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
-from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import CorruptStore
 from visual_memory_service.config import Settings

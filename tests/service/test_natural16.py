@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.conftest import RemoteMemory, to_vectors
 
 import visual_memory
-from tests.conftest import RemoteMemory, to_vectors
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def natural16(
 
 
 @pytest.fixture(scope="module")
-def embedded(
-    natural16: visual_memory.Memory, shared: Path, conflicts: list[dict[str, str]]
-) -> Any:
+def embedded(natural16: visual_memory.Memory, shared: Path, conflicts: list[dict[str, str]]) -> Any:
     folder = shared / "data" / "cue_conflict"
     return natural16.embed([folder / row["file"] for row in conflicts])
 

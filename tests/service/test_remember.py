@@ -11,9 +11,9 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from tests.conftest import refusal, to_batch, to_vectors
 
 import visual_memory
-from tests.conftest import refusal, to_batch, to_vectors
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-
 from tests.conftest import RemoteMemory, Server, refusal, to_batch
+
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
@@ -147,9 +147,7 @@ def test_the_same_id_for_another_call_is_refused(pets: RemoteMemory, write: str)
 
 @pytest.mark.parametrize("method", ["insert", "delete", "drop", "purge", "create", "update"])
 @pytest.mark.parametrize("request_id", ["x" * 257, "a\0"])
-def test_an_id_that_cannot_be_is_refused(
-    pets: RemoteMemory, method: str, request_id: str
-) -> None:
+def test_an_id_that_cannot_be_is_refused(pets: RemoteMemory, method: str, request_id: str) -> None:
     before = state(pets)
 
     error = refusal(answer, pets, WRITES[method][0], named(WRITES[method][1], request_id))

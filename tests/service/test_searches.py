@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-
 from tests.conftest import RemoteMemory, to_vectors
+
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:

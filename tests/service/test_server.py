@@ -1,4 +1,4 @@
-"""A server from its first line to its last: health, deadlines, draining, and a hostile disk."""
+"""A server from its first line to its last: deadlines, draining, and a hostile disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -21,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.conftest import RemoteMemory, Server, refusal, to_picture, to_vectors
 
 import visual_memory
-from tests.conftest import RemoteMemory, Server, refusal, to_picture, to_vectors
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
     from tests.conftest import Start
 
 SERVICE = "visual_memory.v1.VisualMemory"
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 def create(server: Server, name: str = "pets", dimension: int = 4) -> RemoteMemory:
@@ -102,50 +97,6 @@ def test_logs_are_one_json_object_a_line_and_hold_no_content(start: Start) -> No
     assert "secret" not in server.last_log
 
 
-# Health and reflection
-
-
-def health(server: Server, name: str) -> Any:
-    stub = health_pb2_grpc.HealthStub(server.channel)
-    return stub.Check(health_pb2.HealthCheckRequest(service=name)).status
-
-
-@pytest.mark.parametrize("name", ["", SERVICE])
-def test_the_server_is_healthy(server: Server, name: str) -> None:
-    assert health(server, name) == SERVING
-
-
-def test_the_health_of_what_is_not_there_is_not_found(server: Server) -> None:
-    assert refusal(health, server, "memories/nowhere").code is grpc.StatusCode.NOT_FOUND
-
-
-def test_a_memory_is_healthy_from_its_creation_to_its_end(server: Server) -> None:
-    name = f"m{uuid.uuid4().hex}"
-    stub = health_pb2_grpc.HealthStub(server.channel)
-    states = stub.Watch(
-        health_pb2.HealthCheckRequest(service=f"memories/{name}"), timeout=20
-    )
-    assert next(states).status == UNKNOWN
-
-    create(server, name)
-    assert health(server, f"memories/{name}") == SERVING
-    assert next(states).status == SERVING
-    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name=name))
-
-    assert next(states).status == NOT_SERVING
-    assert health(server, f"memories/{name}") == NOT_SERVING
-    states.cancel()
-
-
-def test_a_memory_is_healthy_after_a_restart(start: Start) -> None:
-    server = start()
-    create(server)
-
-    server.restart()
-
-    assert health(server, "memories/pets") == SERVING
-
-
 def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)  # type: ignore[no-untyped-call]
     requests = [
@@ -206,9 +157,7 @@ def test_the_client_says_how_a_late_write_is_done_once(
 
 def test_sigterm_lets_calls_under_way_be_answered(start: Start, pictures: list[bytes]) -> None:
     server = start()
-    server.stub.CreateMemory(
-        pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0")
-    )
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0"))
     call = server.stub.Embed.future(
         pb.EmbedRequest(memory="album", images=entry_pb2.Images(data=pictures))
     )
@@ -225,9 +174,7 @@ def test_calls_that_come_while_it_drains_are_refused_as_unavailable(
     start: Start, pictures: list[bytes]
 ) -> None:
     server = start()
-    server.stub.CreateMemory(
-        pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0")
-    )
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0"))
     call = server.stub.Embed.future(
         pb.EmbedRequest(memory="album", images=entry_pb2.Images(data=pictures))
     )
@@ -250,20 +197,6 @@ def test_an_idle_server_ends_at_once(start: Start, number: int) -> None:
 
     assert server.end(number) == 0
 
-    assert time.monotonic() - began < 10
-
-
-def test_one_that_watches_the_health_does_not_hold_the_end_up(start: Start) -> None:
-    server = start()
-    stub = health_pb2_grpc.HealthStub(server.channel)
-    states = stub.Watch(health_pb2.HealthCheckRequest(service=""))
-    assert next(states).status == SERVING
-    began = time.monotonic()
-
-    server.process.send_signal(signal.SIGTERM)
-
-    assert next(states).status == NOT_SERVING
-    assert server.wait() == 0
     assert time.monotonic() - began < 10
 
 
@@ -315,13 +248,11 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
 
         sentence = refused(serve(tmp_path / "data", "--listen", address))
 
-    assert sentence == (
-        f"{address} cannot be listened on; is another program using that port?"
-    )
+    assert sentence == (f"{address} cannot be listened on; is another program using that port?")
 
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,274 @@
+"""3,000 random edits with restarts: every answer is the one of ten dull lines of NumPy."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.conftest import RemoteMemory, to_vectors
+from visual_memory.v1 import entry_pb2
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+DIMENSION = 24
+EDITS = 3000
+EDITS_BETWEEN_QUESTIONS = 30
+RESTARTS = 10
+LABELS = ["cat", "dog", "é", "0"]
+SOURCES = ["web", "film"]
+VOTINGS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "plurality": lambda distances: np.ones(len(distances)),
+    "distance": lambda distances: np.exp(-distances),
+    "softmax": lambda distances: np.exp((1.0 - distances) / 0.07),
+    "rank": lambda distances: 1.0 / (2.0 + np.arange(len(distances))),
+}
+
+
+def halving_sum(terms: Sequence[float]) -> float:
+    """The upper half is added to the lower half until one is left."""
+    while len(terms) > 1:
+        half = (len(terms) + 1) // 2
+        upper = [*terms[half:], 0.0]
+        terms = [lower + upper[min(at, len(upper) - 1)] for at, lower in enumerate(terms[:half])]
+    return terms[0]
+
+
+def unit(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    wide = row.astype(np.float64)
+    norm = np.sqrt(halving_sum((wide * wide).tolist()))
+    return row if abs(norm - 1.0) <= 1e-6 else (wide / norm).astype(np.float32)
+
+
+def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    products = one.astype(np.float64) * other.astype(np.float64)
+    return min(max(1.0 - halving_sum(products.tolist()), 0.0), 2.0)
+
+
+class Reference:
+    """What a memory holds, as a dict."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[str, str, NDArray[np.float32]]] = {}
+
+    def near(
+        self, query: NDArray[np.float32], k: int, admits: Callable[[str, str, str], bool]
+    ) -> list[tuple[float, str, str]]:
+        """The k nearest that are admitted: distance, id, label."""
+        found = [
+            (distance(unit(query), vector), id, label)
+            for id, (label, source, vector) in self.entries.items()
+            if admits(id, label, source)
+        ]
+        return sorted(found, key=lambda each: (each[0], each[1].encode()))[:k]
+
+
+def decide(near: list[tuple[float, str, str]], voting: str) -> tuple[str, dict[str, float]]:
+    """The champion is replaced only by a label that gets strictly more."""
+    weights = VOTINGS[voting](np.array([each[0] for each in near]))
+    totals: dict[str, float] = {}
+    champion, best = "", 0.0
+    for (_, _, label), weight in zip(near, weights.tolist(), strict=True):
+        totals[label] = totals.get(label, 0.0) + weight
+        if totals[label] > best:
+            champion, best = label, totals[label]
+    return champion, totals
+
+
+class Edits:
+    """Random edits of a memory and of its reference, counted one by one."""
+
+    def __init__(self, random: random.Random, pets: RemoteMemory) -> None:
+        self.random, self.pets, self.reference = random, pets, Reference()
+        self.rows = np.random.default_rng(random.randrange(2**32))
+        self.count = self.made = 0
+
+    def row(self) -> NDArray[np.float32]:
+        """A new direction, or one that is there already, at another length or as it is."""
+        if self.reference.entries and self.random.random() < 0.3:
+            row = self.random.choice(list(self.reference.entries.values()))[2]
+            return row * np.float32(self.random.choice([1, 1, 1, 2, 0.3]))
+        return self.rows.normal(size=DIMENSION).astype(np.float32)
+
+    def some_ids(self, most: int) -> list[str]:
+        ids = sorted(self.reference.entries)
+        return self.random.sample(ids, min(len(ids), self.random.randint(1, most)))
+
+    def edit(self) -> None:
+        """One call."""
+        kinds = [self.insert, self.delete, self.update, self.replace, self.purge, self.drop]
+        self.random.choices(kinds, [60, 25, 20, 10, 3, 0.5])[0]()
+
+    def insert(self) -> None:
+        count = self.random.randint(1, 30)
+        ids = [f"{self.random.choice('aZé0')}{self.made + number}" for number in range(count)]
+        self.made += count
+        self._write(ids)
+
+    def replace(self) -> None:
+        self._write(self.some_ids(5))
+
+    def _write(self, ids: list[str]) -> None:
+        if not ids:
+            return
+        batch, rows = pb.EntryBatch(), []
+        for id in ids:
+            label, source = self.random.choice(LABELS), self.random.choice(SOURCES)
+            rows.append(self.row())
+            batch.entries.add(id=id, label=label, metadata={"source": source})
+            self.reference.entries[id] = label, source, unit(rows[-1])
+        batch.vectors.CopyFrom(to_vectors(np.stack(rows)))
+        self.pets.stub.InsertEntries(
+            pb.InsertEntriesRequest(memory=self.pets.name, batch=batch, replace_existing=True)
+        )
+        self.count += len(ids)
+
+    def delete(self) -> None:
+        ids = self.some_ids(20)
+        if ids:
+            self.pets.stub.DeleteEntries(
+                pb.DeleteEntriesRequest(memory=self.pets.name, ids=ids)
+            )
+        for id in ids:
+            del self.reference.entries[id]
+        self.count += len(ids)
+
+    def update(self) -> None:
+        for id in self.some_ids(1):
+            label, source = self.random.choice(LABELS), self.random.choice(SOURCES)
+            entry = entry_pb2.Entry(id=id, label=label, metadata={"source": source})
+            self.pets.stub.UpdateEntry(
+                pb.UpdateEntryRequest(memory=self.pets.name, entry=entry)
+            )
+            self.reference.entries[id] = label, source, self.reference.entries[id][2]
+            self.count += 1
+
+    def purge(self) -> None:
+        label, source = self.random.choice(LABELS), self.random.choice(SOURCES)
+        gone = [
+            id for id, entry in self.reference.entries.items() if entry[:2] == (label, source)
+        ]
+        done = self.pets.stub.PurgeEntries(
+            pb.PurgeEntriesRequest(
+                memory=self.pets.name,
+                filter=f'label = "{label}" AND metadata.source = "{source}"',
+                apply=True,
+            )
+        )
+        assert done.purge_count == len(gone)
+        for id in gone:
+            del self.reference.entries[id]
+        self.count += len(gone)
+
+    def drop(self) -> None:
+        self.pets.stub.DeleteMemory(pb.DeleteMemoryRequest(name=self.pets.name))
+        self.reference.entries.clear()
+        create(self.pets)
+        self.count += 1
+
+    # Questions
+
+    def question(self) -> tuple[dict[str, Any], Callable[[str, str, str], bool]]:
+        """Parameters of a call, and whom they admit."""
+        label, source = self.random.choice(LABELS), self.random.choice(SOURCES)
+        excluded = self.some_ids(8) if self.random.random() < 0.5 else []
+        filter, admits = self.random.choice(
+            [
+                ("", lambda id, l, s: True),
+                (f'label = "{label}"', lambda id, l, s: l == label),
+                (f'NOT metadata.source = "{source}"', lambda id, l, s: s != source),
+                (f'label = "{label}" OR metadata:{{}}', None),
+            ][:3]
+        )
+        k = self.random.choice([1, 2, 5, 10, 50, 5000])
+        given = {"k": k, "filter": filter, "exclude_ids": [*excluded, "unknown"]}
+        return given, lambda id, l, s: id not in excluded and admits(id, l, s)
+
+    def check(self) -> None:
+        """Ask, and compare everything."""
+        query, voting = self.row(), self.random.choice(sorted(VOTINGS))
+        given, admits = self.question()
+        near = self.reference.near(query, given["k"], admits)
+        if not near:
+            return
+        asked = {"memory": self.pets.name, "vectors": to_vectors(query), **given}
+
+        decision = self.pets.stub.Classify(pb.ClassifyRequest(voting=voting, **asked)).decisions[0]
+        found = self.pets.stub.Search(pb.SearchRequest(**asked)).results[0].neighbors
+
+        label, totals = decide(near, voting)
+        assert [(each.distance, each.id, each.label) for each in decision.neighbors] == near
+        assert [(each.distance, each.id, each.label) for each in found] == near
+        assert decision.label == label
+        assert {each.label: each.score for each in decision.scores} == totals
+
+    def check_entries(self) -> None:
+        """Everything is stored, bit for bit."""
+        stored = [entry_pb2.Entry.FromString(data) for data in self.pets.stored()]
+        held = {e.id: (e.label, e.metadata["source"], e.vector) for e in stored}
+        assert held == {
+            id: (label, source, vector.tobytes())
+            for id, (label, source, vector) in self.reference.entries.items()
+        }
+        assert list(held) == sorted(held, key=str.encode)
+
+
+def create(pets: RemoteMemory) -> None:
+    pets.stub.CreateMemory(pb.CreateMemoryRequest(name=pets.name, dimension=DIMENSION))
+
+
+def in_batches(
+    pets: RemoteMemory, queries: NDArray[np.float32], size: int, **given: Any
+) -> list[bytes]:
+    return [
+        decision.SerializeToString(deterministic=True)
+        for start in range(0, len(queries), size)
+        for decision in pets.stub.Classify(
+            pb.ClassifyRequest(
+                memory=pets.name, vectors=to_vectors(queries[start : start + size]), **given
+            )
+        ).decisions
+    ]
+
+
+def test_after_any_edits_every_answer_is_that_of_the_reference(start: Start) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # shown where it fails
+    edits = Edits(random.Random(seed), RemoteMemory(start(None, "--threads", "1"), "pets"))
+    pets, queries = edits.pets, np.random.default_rng(seed).normal(size=(64, DIMENSION))
+    create(pets)
+    asked_at = restarted_at = restarts = 0
+
+    while edits.count < EDITS or restarts < RESTARTS:
+        edits.edit()
+        if edits.count - asked_at >= EDITS_BETWEEN_QUESTIONS:
+            asked_at = edits.count
+            for _ in range(3):
+                edits.check()
+        if edits.count - restarted_at >= EDITS // RESTARTS and edits.reference.entries:
+            restarted_at, restarts = edits.count, restarts + 1
+            given, _ = {"k": 10, "voting": "distance"}, edits.check_entries()
+            before = [in_batches(pets, queries, size, **given) for size in (1, 7, 64)]
+            pets.server.restart(
+                "--threads", str(1 + restarts % 2),
+                number=edits.random.choice([signal.SIGTERM, signal.SIGKILL]),
+            )  # fmt: skip
+            after = [in_batches(pets, queries, size, **given) for size in (64, 7, 1)]
+            assert all(answers == before[0] for answers in before + after)
+            edits.check_entries()
+
+    assert edits.count >= EDITS
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 24])
+def test_the_sum_of_the_reference_is_a_sum(count: int) -> None:
+    terms = np.random.default_rng(count).normal(size=count)
+
+    assert halving_sum(terms.tolist()) == pytest.approx(terms.sum(), abs=1e-12)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,9 +25,7 @@ from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.ram import RamCopy
 from visual_memory_index.request import Request, StoredBatch
 from visual_memory_index.store import Identity, Store, Transaction
-from visual_memory_index.vectors import Rows
-
-EXCLUDED_MAX = 256  # more ids than this are left out like a filter does it
+from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,8 @@ class Memory:
         self._writing = threading.Lock()
         self._lock = ReadWriteLock()
         self._closed = False
-        self._ram = RamCopy(self.identity.dimension)
         self._next_key = 1
-        for keys, entries, vectors, revision in store.rows(self.identity.dimension):
-            self._ram.stage(keys, entries, vectors)
-            self._ram.publish(len(keys))
-            self._ram.revision = revision
-            self._next_key = max([self._next_key, *(key + 1 for key in keys[-1:])])
+        self._load()
 
     @classmethod
     def open(cls, path: Path) -> Memory:
@@ -151,10 +145,9 @@ class Memory:
                 transaction.keep(request, ids)
                 revision = transaction.next_revision()
                 self._ram.stage(keys, entries, vectors)
-            with self._lock.writing():
                 self._next_key = keys.stop
+            with self._published(revision):
                 self._ram.publish(len(entries), replaced=existing)
-                self._ram.revision = revision
             return ids
 
     def delete(
@@ -175,7 +168,8 @@ class Memory:
                     raise UnknownEntries(unknown)
                 known = [id for id in ids if id in self._ram]
                 revision = self._forget(transaction, known, request)
-            self._take_out(known, revision)
+            with self._published(revision):
+                self._ram.remove(known)
             return known
 
     def purge(self, filter: Filter, *, request: Request | None = None) -> list[str]:
@@ -187,7 +181,8 @@ class Memory:
                     return answered
                 ids = transaction.ids(filter)
                 revision = self._forget(transaction, ids, request)
-            self._take_out(ids, revision)
+            with self._published(revision):
+                self._ram.remove(ids)
             return ids
 
     def would_purge(self, filter: Filter) -> list[str]:
@@ -224,9 +219,8 @@ class Memory:
                 transaction.update(self._ram.keys([id])[0], changed)
                 transaction.keep_entry(request, changed)
                 revision = transaction.next_revision()
-            with self._lock.writing():
+            with self._published(revision):
                 self._ram.relabel(id, changed.label)
-                self._ram.revision = revision
             return changed
 
     def entry(self, id: str, *, with_vector: bool = False) -> Entry:
@@ -271,7 +265,7 @@ class Memory:
         A commit that is not yet published makes the two differ; the caller reads again.
         """
         left_out = self._ram.rows_of_ids(query.exclude_ids)
-        if query.filter is None and len(left_out) <= EXCLUDED_MAX:
+        if query.filter is None and query.k + len(left_out) + SLACK <= SCANNED_MAX:
             return self._ram.revision, None
         if query.filter is None:
             revision, rows = self._ram.revision, np.arange(len(self._ram))
@@ -306,10 +300,25 @@ class Memory:
         transaction.keep(request, ids)
         return transaction.next_revision()
 
-    def _take_out(self, ids: Collection[str], revision: int) -> None:
+    @contextmanager
+    def _published(self, revision: int) -> Iterator[None]:
+        """Let readers see what was committed; where that fails, read it all from the store."""
         with self._lock.writing():
-            self._ram.remove(ids)
+            try:
+                yield
+                self._ram.revision = revision
+            except BaseException:
+                self._load()
+                raise
+
+    def _load(self) -> None:
+        self._ram = RamCopy(self.identity.dimension)
+        self._next_key = 1
+        for keys, entries, vectors, revision in self._store.rows(self.identity.dimension):
+            self._ram.stage(keys, entries, vectors)
+            self._ram.publish(len(keys))
             self._ram.revision = revision
+            self._next_key = max([self._next_key, *(key + 1 for key in keys[-1:])])
 
     def _check_open(self) -> None:
         if self._closed:

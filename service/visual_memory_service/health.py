@@ -26,10 +26,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it is unt
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
         name, told = request.service, None
-        while not self._draining:
+        while True:
             async with self._changed:
                 while not self._draining and self._state(name) == told:
                     await self._changed.wait()
+                if self._state(name) == told:
+                    return
                 told = self._state(name)
             await context.write(State(status=told))
 

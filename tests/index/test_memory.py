@@ -32,14 +32,14 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_index.database import PAGE_BYTES
-from visual_memory_index.memory import EXCLUDED_MAX
 from visual_memory_index.store import new_identity
+from visual_memory_index.vectors import SCANNED_MAX
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
 
 RNG = np.random.default_rng(0)
-VECTORS = unit_rows(RNG.standard_normal((600, 8)).astype(np.float32))
+VECTORS = unit_rows(RNG.standard_normal((1100, 8)).astype(np.float32))
 QUERY = VECTORS[:1]
 REQUEST = Request("r", b"content")
 
@@ -158,13 +158,13 @@ def test_several_queries_get_their_own_answers_together(memory: Memory) -> None:
     assert together[2].ids.tolist() == [["003"]]
 
 
-@pytest.mark.parametrize("count", [1, EXCLUDED_MAX - 1, EXCLUDED_MAX, EXCLUDED_MAX + 1, 599, 600])
+@pytest.mark.parametrize("count", [1, SCANNED_MAX - 27, SCANNED_MAX - 1, SCANNED_MAX + 1, 1100])
 @pytest.mark.parametrize("filter", [None, parsed('label = "cat"')])
 def test_the_next_neighbours_move_up_for_excluded_ones(
     count: int, filter: object, memory: Memory
 ) -> None:
-    insert(memory, [f"{number:03}" for number in range(600)])
-    ranking = found(memory)
+    insert(memory, [f"{number:04}" for number in range(1100)])
+    ranking = found(memory, k=2000)
 
     left = found(memory, k=10, filter=filter, exclude_ids=[*ranking[:count], "nobody", ranking[0]])
 
@@ -505,7 +505,7 @@ def test_readers_see_all_of_a_batch_replaced_or_nothing(memory: Memory) -> None:
 
     def replace() -> None:
         try:
-            for round in range(40):
+            for round in range(15):
                 new = entries(ids, ["blue", "red"][round % 2])
                 memory.insert(new, VECTORS[:500], replace_existing=True)
         finally:
@@ -585,3 +585,14 @@ def test_neighbours_are_those_of_brute_force(k: int, tmp_path: Path) -> None:
     wanted = [nearest_by_brute_force(query, vectors, ids, k) for query in vectors[:3]]
     assert answer.ids.tolist() == wanted
     assert (np.diff(answer.distances, axis=1) >= 0).all()
+
+
+def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None:
+    insert(memory, ["a", "b"])
+
+    with pytest.raises(KeyError), memory._published(0):
+        memory._ram.remove(["a", "nobody"])
+
+    assert found(memory) == ["a", "b"]
+    insert(memory, ["c"])
+    assert sorted(found(memory, filter=parsed('label = "cat"'))) == ["a", "b", "c"]

@@ -102,7 +102,8 @@ class Database:
             yield
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in DAMAGED:
+            undecodable = isinstance(error, sqlite3.OperationalError) and not code
+            if code in DAMAGED or undecodable:
                 raise CorruptStore(str(self.path), str(error)) from error
             if code in UNWRITABLE:
                 raise DiskFull(str(self.path), str(error)) from error

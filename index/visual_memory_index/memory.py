@@ -43,6 +43,7 @@ class Memory:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.path = store.path
         self.identity = store.identity()
         self._ids = IdMaker()
         self._writing = threading.Lock()

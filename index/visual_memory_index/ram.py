@@ -60,8 +60,8 @@ class RamCopy:
         """Let the staged rows be found, in the place of those of the ids ``replaced``."""
         start, end = len(self), len(self) + staged
         old_rows = sorted((self._row_of.pop(id) for id in replaced), reverse=True)
-        self._row_of.update(zip(self._ids[start:end], range(start, end), strict=True))
-        self.label_counts.update(self._labels[start:end])
+        self._row_of.update(zip(self._ids[start:end].tolist(), range(start, end), strict=True))
+        self.label_counts.update(self._labels[start:end].tolist())
         self.vectors.publish(end)
         for row in old_rows:
             self._remove(row)

@@ -220,9 +220,9 @@ def to_text(text: str, path: str) -> str:
 
 def to_metadata(entry: entry_pb2.Entry, path: str) -> dict[str, str]:
     """Raises BadField."""
+    if not entry.metadata:
+        return {}
     metadata = dict(entry.metadata)
-    if not metadata:
-        return metadata
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if size > METADATA_BYTES_MAX:
         raise BadField(

@@ -20,6 +20,7 @@ from visual_memory_embedders import (
 )
 from visual_memory_index import (
     Catalog,
+    CorruptStore,
     Memory,
     MemoryRefusal,
     Request,
@@ -169,11 +170,21 @@ class Memories:
             log.error("memory not opened", memory=name, reason=str(refusal))
 
     def _serve(self, name: str, memory: Memory) -> None:
-        spec = memory.identity.embedder
-        self._open[name] = OpenMemory(
-            memory,
-            Searches(memory),
-            EmbedderSpec.from_json(spec) if spec else None,
-            self.embedders,
-        )
+        try:
+            spec = read_spec(memory)
+        except CorruptStore:
+            memory.close()
+            raise
+        self._open[name] = OpenMemory(memory, Searches(memory), spec, self.embedders)
         self._changed(name, True)
+
+
+def read_spec(memory: Memory) -> EmbedderSpec | None:
+    """The embedder that a memory was made with, or None. Raises CorruptStore."""
+    text = memory.identity.embedder
+    if text is None:
+        return None
+    try:
+        return EmbedderSpec.from_json(text)
+    except (ValueError, KeyError) as problem:
+        raise CorruptStore(str(memory.path), str(problem)) from None

@@ -152,7 +152,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"filter": "label = "}, "filter", "character 9"),
     ({"filter": 'size = "big"'}, "filter", "size"),
     ({"vectors": to_vectors([0, 0, 0, 0])}, "vectors[0]", "not zero"),
-    ({"vectors": to_vectors([[1, 0, 0, 0], [1, NAN, 0, 0]])}, "vectors[1]", "finite"),
+    ({"vectors": to_vectors([[1.0, 0.0, 0.0, 0.0], [1.0, NAN, 0.0, 0.0]])}, "vectors[1]", "finite"),
     ({"vectors": to_vectors([1, 0, 0])}, "vectors", "dimension 3, but this memory holds 4"),
     ({"vectors": None}, "images", "must be given"),
 ]

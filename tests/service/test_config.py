@@ -64,7 +64,7 @@ def test_what_cannot_be_set_is_named(file: Path, text: str, says: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
-    with pytest.raises(BadSetting, match=r"no configuration file .*settings\.toml"):
+    with pytest.raises(BadSetting, match=r"settings\.toml cannot be read: No such file"):
         to_settings({"data": "here"}, file)
 
 

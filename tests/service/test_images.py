@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -79,7 +79,12 @@ def test_every_format_is_taken(album: RemoteMemory) -> None:
 
 
 def test_formats_without_loss_are_the_same_picture(album: RemoteMemory) -> None:
-    lossless = {"PNG": {}, "BMP": {}, "TIFF": {}, "WEBP": {"lossless": True}}
+    lossless: dict[str, dict[str, Any]] = {
+        "PNG": {},
+        "BMP": {},
+        "TIFF": {},
+        "WEBP": {"lossless": True},
+    }
 
     vectors = embed(album, *(to_picture(3, format=f, **more) for f, more in lossless.items()))
 

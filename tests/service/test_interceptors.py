@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -65,7 +65,7 @@ def test_the_largest_message_is_read(pets: RemoteMemory) -> None:
 @pytest.mark.parametrize("call", ["InsertEntries", "Classify", "CreateMemory", "DeleteEntries"])
 def test_bytes_of_no_message_are_refused(pets: RemoteMemory, call: str, data: bytes) -> None:
     before = pets.stored()
-    method = pets.server.channel.unary_unary(f"{SERVICE}/{call}")
+    method: Any = pets.server.channel.unary_unary(f"{SERVICE}/{call}")
 
     error = refusal(method, data)
 
@@ -75,7 +75,7 @@ def test_bytes_of_no_message_are_refused(pets: RemoteMemory, call: str, data: by
 
 
 def test_bytes_of_no_message_end_an_import(pets: RemoteMemory) -> None:
-    method = pets.server.channel.stream_stream(f"{SERVICE}/ImportEntries")
+    method: Any = pets.server.channel.stream_stream(f"{SERVICE}/ImportEntries")
 
     error = refusal(lambda: list(method(iter([b"\xff\xff"]))))
 

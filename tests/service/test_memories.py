@@ -242,6 +242,19 @@ def garble_pages(path: Path) -> None:
         file.write(b"\xa5" * (path.stat().st_size - PAGE_BYTES))
 
 
+def change(statement: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        with sqlite3.connect(path) as db:
+            db.execute(statement)
+        db.close()
+
+    return damage
+
+
+BAD_LABEL = change("UPDATE entries SET label = CAST(x'ff' AS TEXT) WHERE key = 7")
+BAD_SPEC = change("UPDATE memory SET embedder = '{}'")
+
+
 def make_newer(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
@@ -253,6 +266,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], grpc.StatusCode, str]] = {
     "missing": (Path.unlink, grpc.StatusCode.DATA_LOSS, "the file is missing"),
     "emptied": (lambda path: path.write_bytes(b""), grpc.StatusCode.DATA_LOSS, "holds no memory"),
     "other": (lambda path: path.write_bytes(b"x" * 9999), grpc.StatusCode.DATA_LOSS, "not a data"),
+    "undecodable": (BAD_LABEL, grpc.StatusCode.DATA_LOSS, "not decode"),
+    "unspecified": (BAD_SPEC, grpc.StatusCode.DATA_LOSS, "not an embedder's spec"),
     "newer": (make_newer, grpc.StatusCode.FAILED_PRECONDITION, "schema 99, but this release knows"),
 }
 

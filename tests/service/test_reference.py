@@ -6,7 +6,7 @@ import random
 import signal
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -19,13 +19,15 @@ from visual_memory.v1 import service_pb2 as pb
 if TYPE_CHECKING:
     from tests.conftest import Start
 
+Admits: TypeAlias = Callable[[str, str, str], bool]  # of an id, a label and a source
+
 DIMENSION = 24
 EDITS = 3000
 EDITS_BETWEEN_QUESTIONS = 30
 RESTARTS = 10
 LABELS = ["cat", "dog", "é", "0"]
 SOURCES = ["web", "film"]
-VOTINGS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+VOTINGS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
     "plurality": lambda distances: np.ones(len(distances)),
     "distance": lambda distances: np.exp(-distances),
     "softmax": lambda distances: np.exp((1.0 - distances) / 0.07),
@@ -60,7 +62,7 @@ class Reference:
         self.entries: dict[str, tuple[str, str, NDArray[np.float32]]] = {}
 
     def near(
-        self, query: NDArray[np.float32], k: int, admits: Callable[[str, str, str], bool]
+        self, query: NDArray[np.float32], k: int, admits: Admits
     ) -> list[tuple[float, str, str]]:
         """The k nearest that are admitted: distance, id, label."""
         found = [
@@ -170,20 +172,16 @@ class Edits:
 
     # Questions
 
-    def question(self) -> tuple[dict[str, Any], Callable[[str, str, str], bool]]:
+    def question(self) -> tuple[dict[str, Any], Admits]:
         """Parameters of a call, and whom they admit."""
         label, source = self.random.choice(LABELS), self.random.choice(SOURCES)
         excluded = self.some_ids(8) if self.random.random() < 0.5 else []
-        filter, admits = self.random.choice(
-            [
-                ("", lambda *entry: True),
-                (f'label = "{label}"', lambda *entry: entry[1] == label),
-                (
-                    f'NOT metadata.source = "{source}"',
-                    lambda *entry: entry[2] != source,
-                ),
-            ]
-        )
+        filters: list[tuple[str, Admits]] = [
+            ("", lambda *entry: True),
+            (f'label = "{label}"', lambda *entry: entry[1] == label),
+            (f'NOT metadata.source = "{source}"', lambda *entry: entry[2] != source),
+        ]
+        filter, admits = self.random.choice(filters)
         k = self.random.choice([1, 2, 5, 10, 50, 5000])
         given = {"k": k, "filter": filter, "exclude_ids": [*excluded, "unknown"]}
         return given, lambda *entry: entry[0] not in excluded and admits(*entry)
@@ -222,7 +220,7 @@ def create(pets: RemoteMemory) -> None:
 
 
 def in_batches(
-    pets: RemoteMemory, queries: NDArray[np.float32], size: int, **given: Any
+    pets: RemoteMemory, queries: NDArray[np.float64], size: int, **given: Any
 ) -> list[bytes]:
     return [
         decision.SerializeToString(deterministic=True)

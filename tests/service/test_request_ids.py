@@ -74,7 +74,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def pets(own: Server) -> RemoteMemory:  # type: ignore[misc]  # stands for the one of all tests
+def pets(own: Server) -> RemoteMemory:
     """A new memory "pets" with the entries a, b, c, and one that is to be dropped."""
     for memory in own.stub.ListMemories(pb.ListMemoriesRequest()).memories:
         own.stub.DeleteMemory(pb.DeleteMemoryRequest(name=memory.name))
@@ -222,7 +222,7 @@ def test_a_repeated_update_is_answered_as_before_though_the_entry_was_changed_si
 ) -> None:
     _, request, other = WRITES["update"]
     first = answer(pets, "UpdateEntry", named(request, "update, changed"))
-    pets.stub.UpdateEntry(other)
+    answer(pets, "UpdateEntry", other)
 
     assert answer(pets, "UpdateEntry", named(request, "update, changed")) == first
 

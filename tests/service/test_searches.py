@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory, to_vectors
+from tests.conftest import RemoteMemory, refusal, to_vectors
 
 from visual_memory.v1 import service_pb2 as pb
 
@@ -105,16 +104,17 @@ def test_an_error_of_one_is_not_the_answer_of_another(crowd: RemoteMemory) -> No
 
     for number, (good, bad) in enumerate(pairs):
         assert alone(good.result()) == expected[number]
-        assert bad.exception().code() in (
-            grpc.StatusCode.INVALID_ARGUMENT,
-            grpc.StatusCode.FAILED_PRECONDITION,
-        )
+        assert refusal(bad.result).reason in ("WRONG_DIMENSION", "EMPTY_MEMORY", "BAD_FIELD")
 
 
 def test_questions_beside_edits_see_a_batch_whole_or_not_at_all(crowd: RemoteMemory) -> None:
     far = -QUERIES[0]
     ids = [f"far {number}" for number in range(20)]
     search = pb.SearchRequest(memory=crowd.name, vectors=to_vectors(far), k=20)
+
+    def delete() -> list[str]:
+        crowd.stub.DeleteEntries(pb.DeleteEntriesRequest(memory=crowd.name, ids=ids))
+        return ids
 
     seen = set()
     with ThreadPoolExecutor(1) as threads:
@@ -123,8 +123,7 @@ def test_questions_beside_edits_see_a_batch_whole_or_not_at_all(crowd: RemoteMem
             while not edit.done():
                 near = crowd.stub.Search(search).results[0].neighbors
                 seen.add(sum(each.id.startswith("far") for each in near))
-            delete = pb.DeleteEntriesRequest(memory=crowd.name, ids=ids)
-            edit = threads.submit(crowd.stub.DeleteEntries, delete)
+            edit = threads.submit(delete)
             while not edit.done():
                 near = crowd.stub.Search(search).results[0].neighbors
                 seen.add(sum(each.id.startswith("far") for each in near))

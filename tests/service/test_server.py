@@ -98,7 +98,7 @@ def test_logs_are_one_json_object_a_line_and_hold_no_content(start: Start) -> No
 
 
 def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)  # type: ignore[no-untyped-call]
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
     requests = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
@@ -184,7 +184,7 @@ def test_calls_that_come_while_it_drains_are_refused_as_unavailable(
     time.sleep(0.1)
 
     with grpc.insecure_channel(server.address) as channel:
-        late = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
+        late: Any = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
         assert refusal(late, b"").code is grpc.StatusCode.UNAVAILABLE
     assert call.result(timeout=30).vectors.rows == len(pictures)
     assert server.wait() == 0
@@ -290,7 +290,8 @@ def fill(small_disk: Path) -> Callable[[], Path]:
                 while file.write(bytes(4096)):
                     pass
             except OSError:
-                return ballast
+                pass
+        return ballast
 
     return fill
 

@@ -93,6 +93,8 @@ class Import:
             yield
         except Error as error:
             error.stored, error.request_id = self.stored, self._insertion.request_id
+            if any(path == "request_id" for path, _ in error.field_violations):
+                raise  # another import's: nothing of this one is stored, and it cannot go on
             error.message = (
                 f"{error.message.removesuffix('.')}. {self.stored:,} leading entries of "
                 f"{len(self._insertion):,} are stored; the same call with "

@@ -128,6 +128,15 @@ def test_an_acknowledgement_of_other_entries_is_refused(importing: Import) -> No
         importing.note(pb.ImportEntriesResponse(offset=0, ids=["x", "y"]))
 
 
+def test_an_error_about_the_request_id_does_not_say_how_to_go_on(importing: Import) -> None:
+    error = InvalidArgument("Another's.", field_violations=[("request_id", "Another's.")])
+
+    with pytest.raises(InvalidArgument) as caught, importing.accounted():
+        raise error
+
+    assert str(caught.value) == "Another's."
+
+
 def test_an_error_says_what_is_stored(importing: Import) -> None:
     importing.note(FIRST)
 

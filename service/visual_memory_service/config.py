@@ -68,8 +68,6 @@ def read(file: Path) -> dict[str, Any]:
     """The settings of a TOML file, with their types checked. Raises BadSetting."""
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadSetting(f"There is no configuration file {file}.") from None
     except OSError as error:
         raise BadSetting(f"{file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

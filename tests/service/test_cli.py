@@ -191,7 +191,7 @@ def test_every_command_explains_itself() -> None:
         (["export", "{empty}", "nowhere/x.parquet"], "cannot be written"),
         (["serve"], "No data folder was given"),
         (["serve", "--data", "text.parquet"], "cannot be the data folder"),
-        (["serve", "--data", "a", "--config", "nothing.toml"], "no configuration file"),
+        (["serve", "--data", "a", "--config", "nothing.toml"], "nothing.toml cannot be read"),
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
         (["serve", "--data", "a", "--threads", "0"], "threads must be at least 1"),

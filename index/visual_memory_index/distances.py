@@ -49,17 +49,18 @@ def score_error(dimension: int) -> float:
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """``rows`` (n, d) at unit length; a row whose norm is within 1e-6 of 1 keeps its bits.
 
-    Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``.
+    Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``. Answers
+    ``rows`` itself where all are kept.
     """
-    units = np.empty(rows.shape, dtype=np.float32)
+    units = rows
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is widened
             wide = rows[part].astype(np.float64)
         norms = np.sqrt(fixed_sum(np.square(wide)))[:, np.newaxis]
         kept = (np.abs(norms - 1.0) <= UNIT_TOLERANCE)[:, 0]
-        units[part] = rows[part]
         if not kept.all():
+            units = rows.copy() if units is rows else units
             usable = np.isfinite(norms) & (norms > 0)
             scaled = np.full(wide.shape, np.nan)
             np.divide(wide, norms, out=scaled, where=usable)

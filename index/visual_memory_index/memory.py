@@ -121,18 +121,7 @@ class Memory:
         self.check_dimension(vectors)
         with self._writing:
             self._check_open()
-            created_at = now()
-            entries = [
-                Entry(
-                    id=entry.id or self._ids.make(),
-                    label=entry.label,
-                    metadata=entry.metadata,
-                    created_at=created_at,
-                    content_sha256=entry.content_sha256,
-                )
-                for entry in entries
-            ]
-            ids = [entry.id for entry in entries]
+            ids = [entry.id or self._ids.make() for entry in entries]
             keys = range(self._next_key, self._next_key + len(entries))
             with self._store.transaction() as transaction:
                 if (answered := transaction.recall(request)) is not None:
@@ -142,10 +131,10 @@ class Memory:
                 if existing and not replace_existing:
                     raise EntriesExist(existing)
                 transaction.delete(self._ram.keys(existing))
-                transaction.insert(keys, entries, vectors)
+                transaction.insert(keys, ids, entries, vectors, now())
                 transaction.keep(request, ids)
                 revision = transaction.next_revision()
-                self._ram.stage(keys, entries, vectors)
+                self._ram.stage(keys, ids, [entry.label for entry in entries], vectors)
                 self._next_key = keys.stop
             with self._published(revision):
                 self._ram.publish(len(entries), replaced=existing)
@@ -315,8 +304,8 @@ class Memory:
     def _load(self) -> None:
         self._ram = RamCopy(self.identity.dimension)
         self._next_key = 1
-        for keys, entries, vectors, revision in self._store.rows(self.identity.dimension):
-            self._ram.stage(keys, entries, vectors)
+        for keys, ids, labels, vectors, revision in self._store.rows(self.identity.dimension):
+            self._ram.stage(keys, ids, labels, vectors)
             self._ram.publish(len(keys))
             self._ram.revision = revision
             self._next_key = max([self._next_key, *(key + 1 for key in keys[-1:])])

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.distances import exact_distances
-from visual_memory_index.entry import Entry
 from visual_memory_index.neighbors import Neighbors
 from visual_memory_index.vectors import Rows, VectorIndex
 
@@ -40,10 +39,14 @@ class RamCopy:
         return id in self._row_of
 
     def stage(
-        self, keys: Sequence[int], entries: Sequence[Entry], vectors: NDArray[np.float32]
+        self,
+        keys: Sequence[int],
+        ids: Sequence[str],
+        labels: Sequence[str],
+        vectors: NDArray[np.float32],
     ) -> None:
         """Write new rows, ``vectors`` (b, d), where nobody sees them: all that can fail."""
-        start, end = len(self), len(self) + len(entries)
+        start, end = len(self), len(self) + len(ids)
         while end > len(self._keys):
             self._keys, self._ids, self._labels = (
                 np.concatenate([column, np.empty_like(column)])
@@ -51,10 +54,8 @@ class RamCopy:
             )
         self.vectors.append(vectors, start)
         self._keys[start:end] = keys
-        self._ids[start:end] = [entry.id for entry in entries]
-        self._labels[start:end] = [
-            self._interned.setdefault(entry.label, entry.label) for entry in entries
-        ]
+        self._ids[start:end] = ids
+        self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
 
     def publish(self, staged: int, *, replaced: Iterable[str] = ()) -> None:
         """Let the staged rows be found, in the place of those of the ids ``replaced``."""

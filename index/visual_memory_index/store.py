@@ -83,22 +83,30 @@ class Transaction:
         return revision
 
     def insert(
-        self, keys: Sequence[int], entries: Sequence[Entry], vectors: NDArray[np.float32]
+        self,
+        keys: range,
+        ids: Sequence[str],
+        entries: Sequence[Entry],
+        vectors: NDArray[np.float32],
+        created_at: int,
     ) -> None:
-        """Add ``entries`` with ``vectors`` (b, d); ids and keys must be new."""
+        """Add ``entries`` with ``vectors`` (b, d) as made now, under new ``ids``.
+
+        ``keys`` count up past all that were used. The ids, times and vectors in ``entries`` are
+        not read.
+        """
         self._db.executemany(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (key, entry.id, entry.label, to_json(entry), entry.created_at, entry.content_sha256)
-                for key, entry in zip(keys, entries, strict=True)
+                (key, id, entry.label, to_json(entry), created_at, entry.content_sha256)
+                for key, id, entry in zip(keys, ids, entries, strict=True)
             ],
         )
-        self._db.executemany(
-            "INSERT INTO vectors VALUES (?, ?)",
-            [
-                (key, vector.tobytes())
-                for key, vector in zip(keys, vectors.astype("<f4", copy=False), strict=True)
-            ],
+        # In one step, during which other threads of Python go on.
+        self._db.execute(
+            "INSERT INTO vectors SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
+            "FROM entries WHERE key >= ?2",
+            (np.ascontiguousarray(vectors, "<f4").data, keys.start, 4 * vectors.shape[1]),
         )
 
     def delete(self, keys: Iterable[int]) -> None:
@@ -161,8 +169,8 @@ class Store:
 
     def rows(
         self, dimension: int
-    ) -> Iterator[tuple[list[int], list[Entry], NDArray[np.float32], int]]:
-        """All entries, some thousands at a time: keys, entries, vectors (b, d), the revision."""
+    ) -> Iterator[tuple[Sequence[int], Sequence[str], Sequence[str], NDArray[np.float32], int]]:
+        """Every row, some thousands at a time: keys, ids, labels, vectors (b, d), the revision."""
         with self._database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             cursor = db.execute(
@@ -173,9 +181,8 @@ class Store:
                 if any(len(blob) != 4 * dimension for blob in blobs):
                     raise CorruptStore(str(self.path), "a vector has another length than the rest")
                 vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
-                entries = [Entry(id, label) for id, label in zip(ids, labels, strict=True)]
-                yield list(keys), entries, vectors.astype(np.float32, copy=False), revision
-            yield [], [], np.empty((0, dimension), dtype=np.float32), revision
+                yield keys, ids, labels, vectors.astype(np.float32, copy=False), revision
+            yield [], [], [], np.empty((0, dimension), dtype=np.float32), revision
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
         """The revision read, and the keys that ``filter`` admits there."""
@@ -224,7 +231,7 @@ class Store:
 
 def to_json(entry: Entry) -> str:
     """An entry's metadata as it is stored."""
-    return METADATA_JSON.encode(dict(entry.metadata))
+    return METADATA_JSON.encode(dict(entry.metadata)) if entry.metadata else "{}"
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:

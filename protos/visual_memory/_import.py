@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeAlias
 
+from visual_memory._fingerprint import fingerprint, take_hashes
 from visual_memory._insertion import Insertion
 from visual_memory._patience import Patience
 from visual_memory.errors import Error, refuse
@@ -117,8 +117,8 @@ class Import:
         request = self._read(self._expected)
         if request is None:
             refuse_other()
-        content = b"ImportBatch" + request.batch.SerializeToString(deterministic=True)
-        return hashlib.sha256(content).digest() == answer.fingerprint
+        hashes = take_hashes(request.batch.batch)
+        return fingerprint(request.batch, hashes) == answer.fingerprint
 
     def _read(self, batches: Iterator[pb.ImportEntriesRequest]) -> pb.ImportEntriesRequest | None:
         began = time.monotonic()

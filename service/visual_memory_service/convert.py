@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
+from visual_memory._fingerprint import fingerprint, take_hashes
 from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
@@ -81,18 +82,24 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
     return None, request.dimension
 
 
-def to_request(message: Message, request_id: str, start: int = WHOLE) -> Request | None:
-    """The request_id with a hash of the message, or None. Raises BadField."""
+def to_request(
+    message: Message, request_id: str, start: int = WHOLE, hashes: Sequence[bytes] = ()
+) -> Request | None:
+    """The request_id with the message's fingerprint, or None. Raises BadField."""
     if not request_id:
         return None
-    content = message.DESCRIPTOR.name.encode() + message.SerializeToString(deterministic=True)
-    return Request(to_text(request_id, "request_id"), hashlib.sha256(content).digest(), start)
+    return Request(to_text(request_id, "request_id"), fingerprint(message, hashes), start)
 
 
 def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
-    """Raises BadField."""
-    again = to_request(request, request.request_id)
-    return to_batch(request.batch, again, request.replace_existing, settings)
+    """Takes the images or vectors out of the message. Raises BadField."""
+    content, hashes = to_batch_content(request.batch, settings)
+    return Batch(
+        to_entries(request.batch, hashes),
+        content,
+        to_request(request, request.request_id, hashes=hashes),
+        request.replace_existing,
+    )
 
 
 def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
@@ -106,52 +113,61 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 def to_import_batch(
     request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings
 ) -> Batch:
-    """A later message of an import. Raises BadField."""
+    """A later message of an import; takes its images or vectors out. Raises BadField."""
     if request.WhichOneof("step") != "batch":
         raise BadField("batch", "must be in every message of an import but the first")
     step = request.batch
     if step.offset < 0:
         raise BadField("offset", f"must not be negative, but is {step.offset}")
-    again = to_request(step, start.request_id, step.offset)
-    return to_batch(step.batch, again, start.replace_existing, settings)
+    content, hashes = to_batch_content(step.batch, settings)
+    return Batch(
+        to_entries(step.batch, hashes),
+        content,
+        to_request(step, start.request_id, step.offset, hashes),
+        start.replace_existing,
+    )
 
 
-def to_batch(
-    batch: pb.EntryBatch, request: Request | None, replace_existing: bool, settings: Settings
-) -> Batch:
-    """Raises BadField with the path of the entry, image or row at fault."""
+def to_batch_content(
+    batch: pb.EntryBatch, settings: Settings
+) -> tuple[Sequence[bytes] | NDArray[np.float32], list[bytes]]:
+    """The images or unit rows of a batch, taken out of it, and the SHA-256 of each as it was sent.
+
+    Raises BadField.
+    """
     if not batch.entries:
         raise BadField("entries", "must not be empty")
     to_count(len(batch.entries), "entries", settings)
+    name = batch.WhichOneof("content") or "images"
     content = to_content(batch, settings)
     if len(content) != len(batch.entries):
         raise BadField(
-            batch.WhichOneof("content") or "images",
+            name,
             f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}",
         )
-    hashes = (
-        to_hashes(batch.vectors)
-        if batch.WhichOneof("content") == "vectors"
-        else [hashlib.sha256(image).digest() for image in batch.images.data]
-    )
+    return content, take_hashes(batch)
+
+
+def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes]) -> list[Entry]:
+    """The entries of a batch with the ``hashes`` of their content. Raises BadField."""
     seen: set[str] = set()
     entries = []
     for number, (entry, content_sha256) in enumerate(zip(batch.entries, hashes, strict=True)):
-        path = f"entries[{number}]"
-        if entry.id:
-            to_text(entry.id, f"{path}.id")
-            if entry.id in seen:
-                raise BadField(f"{path}.id", f"comes twice in this batch: {entry.id}")
-            seen.add(entry.id)
+        id = entry.id
+        if id:
+            to_text(id, "entries[{}].id", number)
+            if id in seen:
+                raise BadField(f"entries[{number}].id", f"comes twice in this batch: {id}")
+            seen.add(id)
         entries.append(
             Entry(
-                id=entry.id,
-                label=to_text(entry.label, f"{path}.label"),
-                metadata=to_metadata(entry, path),
+                id=id,
+                label=to_text(entry.label, "entries[{}].label", number),
+                metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
                 content_sha256=content_sha256,
             )
         )
-    return Batch(entries, content, request, replace_existing)
+    return entries
 
 
 def to_content(
@@ -193,13 +209,6 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
     return units
 
 
-def to_hashes(vectors: entry_pb2.Vectors) -> list[bytes]:
-    """SHA-256 of each row as it was sent."""
-    data = memoryview(vectors.data)
-    width = len(data) // vectors.rows
-    return [hashlib.sha256(data[at : at + width]).digest() for at in range(0, len(data), width)]
-
-
 def to_count(count: int, path: str, settings: Settings) -> None:
     """Raises BadField where one message holds too many items."""
     if count > settings.items_max:
@@ -208,30 +217,30 @@ def to_count(count: int, path: str, settings: Settings) -> None:
         )
 
 
-def to_text(text: str, path: str) -> str:
-    """An id, a label or a name: 1 to 256 bytes. Raises BadField."""
+def to_text(text: str, path: str, number: int = 0) -> str:
+    """An id, a label or a name: 1 to 256 bytes. Raises BadField at ``path``, of item ``number``."""
     size = len(text.encode())
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         raise BadField(
-            path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}"
+            path.format(number),
+            f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}",
         )
     return text
 
 
-def to_metadata(entry: entry_pb2.Entry, path: str) -> dict[str, str]:
-    """Raises BadField."""
-    if not entry.metadata:
-        return {}
-    metadata = dict(entry.metadata)
+def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
+    """Raises BadField at ``path``, of item ``number``."""
+    metadata = dict(given)
+    if not metadata:
+        return metadata
+    path = path.format(number)
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if size > METADATA_BYTES_MAX:
-        raise BadField(
-            f"{path}.metadata", f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}"
-        )
+        raise BadField(path, f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}")
     for key, value in metadata.items():
-        to_text(key, f"{path}.metadata key")
+        to_text(key, f"{path} key")
         if "\0" in value:
-            raise BadField(f"{path}.metadata[{key!r}]", "must not hold NUL")
+            raise BadField(f"{path}[{key!r}]", "must not hold NUL")
     return metadata
 
 
@@ -310,7 +319,7 @@ def to_change(request: pb.UpdateEntryRequest) -> Change:
     return Change(
         id=to_text(entry.id, "entry.id"),
         label=to_text(entry.label, "entry.label") if "label" in paths else None,
-        metadata=to_metadata(entry, "entry") if "metadata" in paths else None,
+        metadata=to_metadata(entry.metadata, "entry.metadata") if "metadata" in paths else None,
         request=to_request(request, request.request_id),
     )
 
@@ -320,7 +329,7 @@ def to_deletion(request: pb.DeleteEntriesRequest) -> Deletion:
     if not request.ids:
         raise BadField("ids", "must not be empty")
     for number, id in enumerate(request.ids):
-        to_text(id, f"ids[{number}]")
+        to_text(id, "ids[{}]", number)
     return Deletion(
         list(request.ids), request.allow_missing, to_request(request, request.request_id)
     )

@@ -34,11 +34,12 @@ class Change:
 
 def insert(batch: Batch, memory: OpenMemory) -> list[str]:
     """Remember a batch, all of it or nothing; the ids, in order."""
-    answered = memory.memory.recall(batch.request)
-    if answered is not None:
-        return answered
-    content = batch.content
-    vectors = content if isinstance(content, np.ndarray) else memory.embedder().embed(content)
+    vectors = batch.content
+    if not isinstance(vectors, np.ndarray):
+        answered = memory.memory.recall(batch.request)  # before the work of embedding them again
+        if answered is not None:
+            return answered
+        vectors = memory.embedder().embed(vectors)
     return memory.memory.insert(
         batch.entries, vectors, request=batch.request, replace_existing=batch.replace_existing
     )

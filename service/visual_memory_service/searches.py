@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from contextlib import suppress
 
 from visual_memory_index import Memory, Neighbors, Query
 
 VECTORS_AT_ONCE = 256  # more bring no more throughput and make the others wait
+PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and have asked again
 
 
 class Searches:
-    """Starts at once when idle; what arrives meanwhile is the next batch."""
+    """Starts at once when idle; what arrives meanwhile is the next batch.
+
+    Callers that were answered together often ask again together, and one scan for all costs half
+    of two. So the next batch waits for as many as were just answered, but no longer than that took.
+    """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._waiting: deque[tuple[Query, asyncio.Future[Neighbors]]] = deque()
+        self._expected = 0
+        self._gathered = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
         """Like ``Memory.nearest`` for one query."""
         answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
         self._waiting.append((query, answer))
-        self._start()
+        if len(self._waiting) >= self._expected:
+            self._gathered.set()
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
         return await answer
 
-    def _start(self) -> None:
-        if self._running is None and (batch := self._next_batch()):
-            self._running = asyncio.create_task(self._run(batch))
+    async def _run(self) -> None:
+        while batch := self._next_batch():
+            began = time.perf_counter()
+            await self._search(batch)
+            await self._gather(len(batch) + len(self._waiting), time.perf_counter() - began)
+        self._running = None
+
+    async def _gather(self, expected: int, seconds: float) -> None:
+        self._expected = expected
+        self._gathered.clear()
+        if len(self._waiting) < expected:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(seconds, PATIENCE_SECONDS)):
+                    await self._gathered.wait()
 
     def _next_batch(self) -> list[tuple[Query, asyncio.Future[Neighbors]]]:
         batch: list[tuple[Query, asyncio.Future[Neighbors]]] = []
@@ -42,7 +65,7 @@ class Searches:
                 vectors += len(query.vectors)
         return batch
 
-    async def _run(self, batch: list[tuple[Query, asyncio.Future[Neighbors]]]) -> None:
+    async def _search(self, batch: list[tuple[Query, asyncio.Future[Neighbors]]]) -> None:
         try:
             found = await asyncio.to_thread(self._memory.nearest, [query for query, _ in batch])
             for (_, answer), neighbors in zip(batch, found, strict=True):
@@ -53,5 +76,5 @@ class Searches:
                 if not answer.done():
                     answer.set_exception(error)
         finally:
-            self._running = None
-            self._start()
+            for _, answer in batch:
+                answer.cancel()

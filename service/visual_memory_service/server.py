@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +22,7 @@ from visual_memory_service.memories import Memories
 from visual_memory_service.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 log = structlog.get_logger()
 
 
@@ -29,7 +31,19 @@ def serve(settings: Settings) -> None:
 
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting and what opening refuses.
     """
+    keep_freed_memory()
     asyncio.run(run(settings))
+
+
+def keep_freed_memory() -> None:
+    """Have glibc use again what a message left behind, rather than ask the system for every one.
+
+    Clearing fresh pages took a fifth of the time of an import. Other C libraries lack the call.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(M_TRIM_THRESHOLD, 256 << 20)
 
 
 async def run(settings: Settings) -> None:

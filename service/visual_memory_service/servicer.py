@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
@@ -31,16 +32,16 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
     return await asyncio.to_thread(reading, *args, **kwargs)
 
 
-async def ahead(items: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Each of ``items``, the next being made ready while one is used."""
-    end = object()
-    following = asyncio.ensure_future(anext(items, end))
+async def each_done(under_way: AsyncIterator[asyncio.Future[T]]) -> AsyncIterator[T]:
+    """What each comes to, in order; the next is begun while one is waited for."""
+    following = asyncio.ensure_future(anext(under_way, None))
     try:
-        while (item := await following) is not end:
-            following = asyncio.ensure_future(anext(items, end))
-            yield cast(T, item)
+        while (result := await following) is not None:
+            following = asyncio.ensure_future(anext(under_way, None))
+            yield await result
     finally:
-        following.cancel()
+        if not following.cancel() and not following.exception() and (last := following.result()):
+            last.cancel()
 
 
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
@@ -103,12 +104,19 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         for known in stored:
             yield convert.from_stored(known)
         yield convert.from_import_offset(sum(len(known.ids) for known in stored))
-        batches = (
-            await read(request, convert.to_import_batch, request, start, self._settings)
-            async for request in requests
-        )
-        async for batch in ahead(batches):
-            yield convert.from_stored(await asyncio.to_thread(remember.import_batch, batch, memory))
+
+        def store(request: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
+            batch = convert.to_import_batch(request, start, self._settings)
+            return convert.from_stored(remember.import_batch(batch, memory))
+
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
+        try:
+            answers = (loop.run_in_executor(thread, store, request) async for request in requests)
+            async for answer in each_done(answers):
+                yield answer
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory).memory

@@ -179,7 +179,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         """Store a batch, or answer again for the same one; None where another is stored."""
         for known in stored:
             if known.offset == batch.offset:
-                return known if known.fingerprint == fingerprint(batch) else None
+                return known if known == acknowledgement(batch, list(known.ids)) else None
         assert batch.offset == sum(len(known.ids) for known in stored)
         stored.append(acknowledgement(batch, self.store(batch.batch)))
         return stored[-1]
@@ -223,13 +223,18 @@ def vectors(message: Any) -> Any:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def fingerprint(batch: pb.ImportBatch) -> bytes:
-    content = batch.SerializeToString(deterministic=True)
-    return hashlib.sha256(b"ImportBatch" + content).digest()
-
-
 def acknowledgement(batch: pb.ImportBatch, ids: list[str]) -> pb.ImportEntriesResponse:
-    return pb.ImportEntriesResponse(offset=batch.offset, ids=ids, fingerprint=fingerprint(batch))
+    """What docs/api.md says that a batch is acknowledged with."""
+    bare = pb.ImportBatch(offset=batch.offset, batch=pb.EntryBatch(entries=batch.batch.entries))
+    content = list(batch.batch.images.data)
+    if rows := batch.batch.vectors.rows:
+        packed = np.frombuffer(batch.batch.vectors.data, np.uint8).reshape(rows, -1)
+        content = [row.tobytes() for row in packed]
+    hashes = b"".join(hashlib.sha256(item).digest() for item in content)
+    whole = b"ImportBatch" + bare.SerializeToString(deterministic=True) + hashes
+    return pb.ImportEntriesResponse(
+        offset=batch.offset, ids=ids, fingerprint=hashlib.sha256(whole).digest()
+    )
 
 
 def reused(request_id: str) -> status_pb2.Status:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from visual_memory_index import Entry, unit_rows
+from visual_memory_index import unit_rows
 from visual_memory_index.ram import RamCopy
 
 QUERY = np.array([[1, 0]], np.float32)
@@ -21,7 +21,7 @@ def vectors(m: int) -> NDArray[np.float32]:
 
 def ram(*ids: str, label: str = "cat") -> RamCopy:
     copy = RamCopy(2)
-    copy.stage(range(1, 1 + len(ids)), [Entry(id, label) for id in ids], vectors(len(ids)))
+    copy.stage(range(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
     copy.publish(len(ids))
     return copy
 
@@ -34,7 +34,7 @@ def found(copy: RamCopy, k: int = 9) -> list[str]:
 
 def test_staged_rows_are_seen_once_they_are_published() -> None:
     copy = ram("a")
-    copy.stage([2, 3], [Entry("b", "dog"), Entry("c", "dog")], vectors(2))
+    copy.stage([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
 
     assert (found(copy), len(copy), "b" in copy) == (["a"], 1, False)
     assert copy.label_counts == {"cat": 1}
@@ -47,9 +47,9 @@ def test_staged_rows_are_seen_once_they_are_published() -> None:
 
 def test_rows_staged_in_vain_are_overwritten_by_the_next() -> None:
     copy = ram("a")
-    copy.stage([2, 3], [Entry("b", "dog"), Entry("c", "dog")], vectors(2))
+    copy.stage([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
 
-    copy.stage([2], [Entry("d", "owl")], vectors(1))
+    copy.stage([2], ["d"], ["owl"], vectors(1))
     copy.publish(1)
 
     assert found(copy) == ["a", "d"]
@@ -68,7 +68,7 @@ def test_removing_leaves_the_others_with_their_keys() -> None:
 
 def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None:
     copy = ram("a", "b", "c")
-    copy.stage([4, 5], [Entry("c", "dog"), Entry("a", "cat")], vectors(2)[::-1])
+    copy.stage([4, 5], ["c", "a"], ["dog", "cat"], vectors(2)[::-1])
 
     copy.publish(2, replaced=["c", "a"])
 
@@ -101,7 +101,7 @@ def test_rows_are_found_by_key_and_by_id() -> None:
 def test_equal_distances_go_by_id_in_byte_order() -> None:
     ids = ["b", "a", "é", "z", "\uffff", "😀", "B", "aa"]
     copy = RamCopy(2)
-    copy.stage(range(8), [Entry(id, "x") for id in ids], np.repeat(QUERY, 8, axis=0))
+    copy.stage(range(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
     copy.publish(8)
 
     assert found(copy) == sorted(ids, key=str.encode)
@@ -110,7 +110,7 @@ def test_equal_distances_go_by_id_in_byte_order() -> None:
 
 def test_labels_that_are_equal_are_kept_once() -> None:
     copy = ram("a", "b", label="".join(["c", "at"]))
-    copy.stage([3], [Entry("c", "".join(["ca", "t"]))], vectors(1))
+    copy.stage([3], ["c"], ["".join(["ca", "t"])], vectors(1))
     copy.publish(1)
 
     assert len({id(label) for label in copy._labels[:3]}) == 1
@@ -135,7 +135,7 @@ def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
             model.pop(id, None)
             continue
         replaced = [id] if id in model else []
-        copy.stage([key], [Entry(id, label)], vectors(1))
+        copy.stage([key], [id], [label], vectors(1))
         copy.publish(1, replaced=replaced)
         model[id] = (key, label)
 

@@ -18,7 +18,7 @@ IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000)
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
 ENTRIES = [
     Entry("b", "crow", None, {"source": "web"}, 10, b"\x00\x01"),
-    Entry("a", "Häher", None, {"b": "\x01\n", "a": "😀", "": ""}, 11, b""),
+    Entry("a", "Häher", None, {"b": "\x01\n", "a": "😀", "": ""}, 10, b""),
     Entry("ü", "crow", None, {}, 12, b"\xff"),
 ]
 
@@ -27,7 +27,8 @@ ENTRIES = [
 def store(tmp_path: Path) -> Iterator[Store]:
     with closing(Store.create(tmp_path / "birds.sqlite", IDENTITY)) as opened:
         with opened.transaction() as transaction:
-            transaction.insert([5, 6, 9], ENTRIES, VECTORS)
+            transaction.insert(range(5, 7), ids(ENTRIES[:2]), ENTRIES[:2], VECTORS[:2], 10)
+            transaction.insert(range(7, 8), ids(ENTRIES[2:]), ENTRIES[2:], VECTORS[2:], 12)
         yield opened
 
 
@@ -96,7 +97,7 @@ def test_a_filter_holds_for_entries_ids_and_keys(
     text: str, admitted: list[str], store: Store
 ) -> None:
     filter = parsed(text)
-    key_of = {"b": 5, "a": 6, "ü": 9}
+    key_of = {"b": 5, "a": 6, "ü": 7}
 
     _, keys = store.keys(filter)
 
@@ -110,7 +111,7 @@ def test_deleting_an_entry_deletes_its_vector(store: Store) -> None:
         transaction.delete([5, 77])
 
     with closing(sqlite3.connect(store.path)) as db:
-        assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (9,)]
+        assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (7,)]
 
 
 def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:
@@ -148,12 +149,13 @@ def test_all_rows_are_read_in_order_some_at_a_time(m: int, tmp_path: Path) -> No
     with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
         with store.transaction() as transaction:
             entries = [Entry(f"{number}", "x") for number in range(m)]
-            transaction.insert(range(m), entries, vectors)
+            transaction.insert(range(m), ids(entries), entries, vectors, 0)
 
         parts = list(store.rows(1))
 
     assert [key for keys, *_ in parts for key in keys] == [*range(m)]
-    assert ids([entry for _, some, *_ in parts for entry in some]) == ids(entries)
+    assert [id for _, some, *_ in parts for id in some] == ids(entries)
+    assert {label for _, _, some, *_ in parts for label in some} == ({"x"} if m else set())
     assert np.array_equal(np.concatenate([part for *_, part, _ in parts]), vectors)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import faiss
 import numpy as np
@@ -168,17 +169,20 @@ def test_a_removed_index_takes_rows_again() -> None:
     assert index.gather(np.arange(2)).tolist() == [[1, 0], [0, 1]]
 
 
-def test_the_number_of_threads_holds_for_every_thread_that_searches() -> None:
+def test_parts_are_scanned_by_as_many_threads_as_told_each_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     vectors = unit_rows(np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32))
-    index, seen = filled(vectors), []
-    tune(1)
+    index, seen, knn = filled(vectors, SmallBlocks(4)), [], faiss.knn
 
-    def search() -> None:
-        index.candidates(vectors[:1], [1], [np.arange(0)])
-        seen.append(faiss.omp_get_max_threads())
+    def recorded(*arguments: Any) -> Any:
+        seen.append((threading.get_ident(), faiss.omp_get_max_threads()))
+        return knn(*arguments)
 
-    worker = threading.Thread(target=search)
-    worker.start()
-    worker.join()
+    monkeypatch.setattr(faiss, "knn", recorded)
+    tune(3)
+    index.candidates(vectors[:1], [1], [np.arange(0)])
 
-    assert seen == [1]
+    assert len(seen) == 13
+    assert len({thread for thread, _ in seen}) <= 3
+    assert {threads for _, threads in seen} == {1}

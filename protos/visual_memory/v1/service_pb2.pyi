@@ -410,8 +410,9 @@ class ImportEntriesResponse(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     fingerprint: _builtins.bytes
-    """SHA-256 of "ImportBatch" and the batch's deterministic serialisation: whoever goes on after an
-    interruption can tell whether it would have sent the same.
+    """SHA-256 of "ImportBatch", of the deterministic serialisation of the batch without its images or
+    vectors, and of the SHA-256 of each image or row in order: whoever goes on after an interruption
+    can tell whether it would have sent the same.
     """
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...

@@ -20,7 +20,8 @@ class Entry:
     """``vector`` is float32 (d,) of unit length, or None where it was not asked for.
 
     ``created_at`` is in microseconds since 1970. ``content_sha256`` is the hash of the image, or of
-    the little-endian float32 row, as it was sent.
+    the little-endian float32 row, as it was sent. ``pruned_by`` names the operation that took its
+    vote, and is empty where it votes.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Entry:
     metadata: Mapping[str, str] = field(default_factory=dict)
     created_at: int = 0
     content_sha256: bytes = b""
+    pruned_by: str = ""
 
 
 class IdMaker:

@@ -96,6 +96,40 @@ class WrongOffset(MemoryRefusal):
         self.got, self.want = got, want
 
 
+class UnknownOperation(MemoryRefusal):
+    """No operation has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'There is no operation named "{name}"; list them.')
+        self.name = name
+
+
+class NotUndoable(MemoryRefusal):
+    """An operation that changed nothing, or whose change was taken back before."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f'The operation "{name}" cannot be undone: {problem}.')
+        self.name, self.problem = name, problem
+
+
+class OperationEnded(MemoryRefusal):
+    """An operation that is to be cancelled, but ended before."""
+
+    def __init__(self, name: str, state: str) -> None:
+        super().__init__(f'The operation "{name}" cannot be cancelled: it is {state} already.')
+        self.name, self.state = name, state
+
+
+class EntriesChanged(MemoryRefusal):
+    """Entries were changed while something was computed of all of them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Entries were changed again and again while this was computed, and nothing was done; "
+            "try again when fewer are written."
+        )
+
+
 class NewerStore(MemoryRefusal):
     """A file written by a release newer than this one."""
 
@@ -146,3 +180,73 @@ class MemoryClosed(MemoryRefusal):
     def __init__(self, name: str) -> None:
         super().__init__(f'The memory "{name}" was dropped or is closing; try again.')
         self.name = name
+
+
+class BadParameter(MemoryRefusal):
+    """A number or a word outside its range."""
+
+    def __init__(self, name: str, wish: str, value: object) -> None:
+        super().__init__(f"{name} must be {wish}, not {value!r}.")
+        self.name, self.wish, self.value = name, wish, value
+
+
+class BadCoverage(MemoryRefusal):
+    """A share of all cases that is none of them, all of them, or no number."""
+
+    def __init__(self, coverage: float) -> None:
+        super().__init__(
+            f"A coverage lies between 0 and 1, both excluded, but {coverage} was asked for."
+        )
+        self.coverage = coverage
+
+
+class TooFewItems(MemoryRefusal):
+    """Too little was seen to say anything."""
+
+    def __init__(self, items: str, *, got: int, needed: int) -> None:
+        super().__init__(f"At least {needed} {items} are needed, but there are {got}.")
+        self.items, self.got, self.needed = items, got, needed
+
+
+class OneLabel(MemoryRefusal):
+    """Where every entry has the same label, no decision can be wrong."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f'Every entry is labelled "{label}", so no decision can be wrong and there is nothing '
+            "to calibrate; insert entries of another label first."
+        )
+        self.label = label
+
+
+class BadTaxonomy(MemoryRefusal):
+    """Edges that are no forest."""
+
+
+class BadNode(BadTaxonomy):
+    """A name that no label could have."""
+
+    def __init__(self, name: str, size: int, most: int) -> None:
+        super().__init__(
+            f"A node's name is 1 to {most} UTF-8 bytes without NUL, but {name[:40]!r} has {size}."
+        )
+        self.name, self.size = name, size
+
+
+class TwoParents(BadTaxonomy):
+    """A child that hangs in two places."""
+
+    def __init__(self, child: str, parents: tuple[str, str]) -> None:
+        super().__init__(
+            f'"{child}" has two parents, "{parents[0]}" and "{parents[1]}"; leave one out.'
+        )
+        self.child, self.parents = child, parents
+
+
+class Cycle(BadTaxonomy):
+    """Nodes that are above themselves; the last of ``nodes`` is the first one again."""
+
+    def __init__(self, nodes: tuple[str, ...]) -> None:
+        shown = (*nodes[:SHOWN_MAX], "…") if len(nodes) > SHOWN_MAX else nodes
+        super().__init__(f"These nodes are above themselves: {' → '.join(shown)}.")
+        self.nodes = nodes

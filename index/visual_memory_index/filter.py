@@ -15,7 +15,12 @@ TEXT_MAX = 4096
 NESTING_MAX = 8
 
 COLUMNS = MappingProxyType(
-    {"id": "entries.id", "label": "entries.label", "create_time": "entries.created_at"}
+    {
+        "id": "entries.id",
+        "label": "entries.label",
+        "create_time": "entries.created_at",
+        "pruned_by": "entries.pruned_by",
+    }
 )
 KEYWORDS = frozenset({"AND", "OR", "NOT"})
 
@@ -76,6 +81,8 @@ class Or:
     parts: tuple[Filter, ...]
 
 
+NULLABLE = ("pruned_by",)
+
 Filter: TypeAlias = And | Or | Not | Comparison
 
 
@@ -110,7 +117,8 @@ def compare(comparison: Comparison) -> tuple[str, list[str | int]]:
         operator = {"=": "GLOB", "!=": "NOT GLOB"}[operator]
         value = "*".join(GLOB_SPECIAL.sub(r"[\g<0>]", piece) for piece in value.pieces)
     if comparison.key is None:
-        return f"{COLUMNS[comparison.field]} {operator} ?", [value]
+        condition = f"{COLUMNS[comparison.field]} {operator} ?"
+        return (f"({condition} IS TRUE)" if comparison.field in NULLABLE else condition), [value]
     return (
         "EXISTS (SELECT 1 FROM json_each(entries.metadata) AS pair"
         f" WHERE pair.key = ? AND pair.value {operator} ?)",

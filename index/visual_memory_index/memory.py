@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,31 +12,50 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.counting import Counting, Counts, Progress
 from visual_memory_index.database import now
 from visual_memory_index.entry import Entry, IdMaker
 from visual_memory_index.errors import (
+    EntriesChanged,
     EntriesExist,
     MemoryClosed,
+    NotUndoable,
     UnknownEntries,
     WrongDimension,
 )
 from visual_memory_index.filter import Filter
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.ram import RamCopy
+from visual_memory_index.operation import Operation, State
+from visual_memory_index.ram import Pruned, RamCopy
 from visual_memory_index.request import Request, StoredBatch
 from visual_memory_index.store import Identity, Store, Transaction
 from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
 
+UNDOABLE = ("prune", "relabel")
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
-    """A memory as it stands: entries in all and of each label, and its size on disk."""
+    """A memory as it stands: entries stored and those of them that are pruned, in all and by label.
+
+    Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log.
+    """
 
     identity: Identity
-    count: int
     label_counts: Mapping[str, int]
+    pruned_counts: Mapping[str, int]
     bytes_on_disk: int
+
+    @property
+    def count(self) -> int:
+        """Entries stored."""
+        return sum(self.label_counts.values())
+
+    @property
+    def pruned_count(self) -> int:
+        """Entries stored that do not vote."""
+        return sum(self.pruned_counts.values())
 
 
 class Memory:
@@ -48,8 +68,9 @@ class Memory:
         self._ids = IdMaker()
         self._writing = threading.Lock()
         self._lock = ReadWriteLock()
+        self._counting = Counting(store, self._lock, self._writing)
         self._closed = False
-        self._next_key = 1
+        store.fail_unfinished()
         self._load()
 
     @classmethod
@@ -72,19 +93,26 @@ class Memory:
         with self._writing, self._lock.writing():
             if not self._closed:
                 self._closed = True
+                self._counting.save()
                 self._store.close()
 
     @property
     def count(self) -> int:
-        """Entries that a search can find now."""
+        """Voting entries: those that a search can find now."""
         return len(self._ram)
 
     def info(self) -> MemoryInfo:
         """Counts and sizes."""
         with self._lock.reading():
             self._check_open()
-            counts = dict(sorted(self._ram.label_counts.items()))
-            return MemoryInfo(self.identity, len(self._ram), counts, self._store.bytes_on_disk())
+            pruned = Counter(entry.label for entry in self._ram.pruned.values())
+            stored = self._ram.label_counts + pruned
+            return MemoryInfo(
+                self.identity,
+                dict(sorted(stored.items())),
+                dict(sorted(pruned.items())),
+                self._store.bytes_on_disk(),
+            )
 
     def check_dimension(self, vectors: NDArray[np.float32]) -> None:
         """Raises WrongDimension."""
@@ -122,7 +150,6 @@ class Memory:
         with self._writing:
             self._check_open()
             ids = [entry.id or self._ids.make() for entry in entries]
-            keys = range(self._next_key, self._next_key + len(entries))
             with self._store.transaction() as transaction:
                 if (answered := transaction.recall(request)) is not None:
                     return answered
@@ -131,11 +158,11 @@ class Memory:
                 if existing and not replace_existing:
                     raise EntriesExist(existing)
                 transaction.delete(self._ram.keys(existing))
+                keys = transaction.next_keys(len(entries))
                 transaction.insert(keys, ids, entries, vectors, now())
                 transaction.keep(request, ids)
                 revision = transaction.next_revision()
                 self._ram.stage(keys, ids, [entry.label for entry in entries], vectors)
-                self._next_key = keys.stop
             with self._published(revision):
                 self._ram.publish(len(entries), replaced=existing)
             return ids
@@ -213,6 +240,122 @@ class Memory:
                 self._ram.relabel(id, changed.label)
             return changed
 
+    def begin(self, kind: str, *, request: Request | None = None) -> Operation:
+        """Note that work begins which takes long; a repeated request answers its operation.
+
+        Raises RequestReused, DiskFull.
+        """
+        with self._writing:
+            self._check_open()
+            with self._store.transaction() as transaction:
+                answered = transaction.recall(request)
+                if answered is not None:
+                    return transaction.operation(answered[0])
+                name = self._new_operation(transaction, kind)
+                transaction.keep(request, [name])
+                return transaction.operation(name)
+
+    def end(
+        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
+    ) -> Operation:
+        """Note how an operation that changes nothing ended. Raises DiskFull."""
+        with self._writing:
+            self._check_open()
+            with self._store.transaction() as transaction:
+                transaction.end(name, state, result=result, problem=problem)
+                return transaction.operation(name)
+
+    def operation(self, name: str) -> Operation:
+        """Raises UnknownOperation."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.operation(name)
+
+    def operations(self, *, before: str = "", limit: int) -> list[Operation]:
+        """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.operations(before=before, limit=limit)
+
+    def prune(self, ids: Sequence[str], *, operation: str, result: str, revision: int) -> Operation:
+        """Take the votes of ``ids``, chosen at ``revision``, and end the operation with ``result``.
+
+        Raises EntriesChanged where entries were changed since, DiskFull.
+        """
+        with self._writing:
+            self._check_open()
+            if revision != self._ram.revision:
+                raise EntriesChanged
+            with self._store.transaction() as transaction:
+                transaction.prune(self._ram.keys(ids), operation)
+                transaction.end(operation, "done", result=result)
+                revision = transaction.next_revision()
+                done = transaction.operation(operation)
+            with self._published(revision):
+                self._ram.prune(ids)
+            return done
+
+    def relabel(
+        self, labels: Mapping[str, str], *, result: str, request: Request | None = None
+    ) -> Operation:
+        """Set the label of each id, as an operation that can be undone.
+
+        Raises UnknownEntries, RequestReused, DiskFull.
+        """
+        with self._writing:
+            self._check_open()
+            with self._store.transaction() as transaction:
+                answered = transaction.recall(request)
+                if answered is not None:
+                    return transaction.operation(answered[0])
+                changed = self._relabelled(labels)
+                name = self._new_operation(transaction, "relabel")
+                keys = self._ram.keys(changed)
+                transaction.relabel(zip(keys, changed.values(), strict=True), name)
+                transaction.end(name, "done", result=result)
+                transaction.keep(request, [name])
+                revision = transaction.next_revision()
+                done = transaction.operation(name)
+            with self._published(revision):
+                for id, label in changed.items():
+                    self._ram.relabel(id, label)
+            return done
+
+    def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Those of ``labels`` that are not so already. Raises UnknownEntries."""
+        with self._lock.reading():
+            self._check_open()
+            return self._relabelled(labels)
+
+    def undo(self, name: str, *, request: Request | None = None) -> list[str]:
+        """Take back what an operation did, where nothing has changed it since; the ids.
+
+        Raises UnknownOperation, NotUndoable, RequestReused, DiskFull.
+        """
+        with self._writing:
+            self._check_open()
+            with self._store.transaction() as transaction:
+                if (answered := transaction.recall(request)) is not None:
+                    return answered
+                operation = transaction.operation(name)
+                check_undoable(operation)
+                transaction.mark_undone(name)
+                if operation.kind == "prune":
+                    rows = transaction.unprune(name, self.identity.dimension)
+                    ids, revision = list(rows.ids), rows.revision
+                    self._ram.stage(rows.keys, rows.ids, rows.labels, rows.vectors)
+                else:
+                    labels = transaction.unrelabel(name)
+                    ids, revision = [id for id, _ in labels], transaction.next_revision()
+                transaction.keep(request, ids)
+            with self._published(revision):
+                if operation.kind == "prune":
+                    self._ram.publish(len(ids), unpruned=ids)
+                else:
+                    for id, label in labels:
+                        self._ram.relabel(id, label)
+            return ids
+
     def entry(self, id: str, *, with_vector: bool = False) -> Entry:
         """One entry. Raises UnknownEntries."""
         with self._lock.reading():
@@ -237,6 +380,31 @@ class Memory:
                 filter=filter, after=after, limit=limit, with_vectors=with_vectors
             )
 
+    def misleading_counts(self, k: int, told: Progress = lambda done, total: None) -> Counts:
+        """How often each entry misleads others, for k ≥ 1; ``told`` hears how far it is.
+
+        Raises MemoryClosed, and what ``told`` raises.
+        """
+        return self._counting.get(k, self._ram_to_read, told)
+
+    def knows_counts(self, k: int) -> bool:
+        """Whether ``misleading_counts`` takes no longer than recent edits make it."""
+        return self._counting.knows(k)
+
+    def votes(self, id: str) -> bool:
+        """Whether an entry of this id is stored and not pruned."""
+        with self._lock.reading():
+            return self._ram_to_read().votes(id)
+
+    def snapshot(self) -> RamCopy:
+        """A copy of the voting entries as they are now, for work that takes long."""
+        with self._lock.reading():
+            return self._ram_to_read().without()
+
+    def _ram_to_read(self) -> RamCopy:
+        self._check_open()
+        return self._ram
+
     def nearest(self, queries: Sequence[Query]) -> list[Neighbors]:
         """For each query the k nearest entries it admits; fewer where fewer are there.
 
@@ -246,8 +414,20 @@ class Memory:
             with self._lock.reading():
                 self._check_open()
                 admitted = [self._admitted(query) for query in queries]
-                if all(revision == self._ram.revision for revision, _ in admitted):
-                    return self._search(queries, [rows for _, rows in admitted])
+                counted = [self._counted(query) for query in queries]
+                v = [each for each in counted if each is not None]
+                current = all(revision == self._ram.revision for revision, _ in admitted)
+                if current and len(v) == len(queries):
+                    return self._search(queries, [rows for _, rows in admitted], v)
+            for k in {query.counts_k for query in queries if query.counts_k}:
+                self.misleading_counts(k)
+
+    def _counted(self, query: Query) -> NDArray[np.int64] | None:
+        """What ``query`` wants to know of every row, empty for nothing, None where it is stale."""
+        if not query.counts_k:
+            return np.empty(0, dtype=np.int64)
+        counts = self._counting.fresh(query.counts_k, self._ram)
+        return None if counts is None else counts.v
 
     def _admitted(self, query: Query) -> tuple[int, Rows | None]:
         """The rows that a query's filter leaves, None for all, and the revision it was read at.
@@ -264,7 +444,12 @@ class Memory:
             rows = self._ram.rows_of_keys(keys)
         return revision, np.setdiff1d(rows, left_out, assume_unique=True)
 
-    def _search(self, queries: Sequence[Query], admitted: Sequence[Rows | None]) -> list[Neighbors]:
+    def _search(
+        self,
+        queries: Sequence[Query],
+        admitted: Sequence[Rows | None],
+        counted: Sequence[NDArray[np.int64]],
+    ) -> list[Neighbors]:
         ram = self._ram
         everyone = [query for query, rows in zip(queries, admitted, strict=True) if rows is None]
         together = iter(
@@ -277,13 +462,25 @@ class Memory:
             else ()
         )
         answers = []
-        for query, rows in zip(queries, admitted, strict=True):
+        for query, rows, v in zip(queries, admitted, counted, strict=True):
             if rows is None:
                 candidates = [next(together) for _ in query.vectors]
             else:
                 candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
-            answers.append(ram.neighbors(query.vectors, query.k, candidates))
+            counts = v if query.counts_k else None
+            answers.append(ram.neighbors(query.vectors, query.k, candidates, counts))
         return answers
+
+    def _new_operation(self, transaction: Transaction, kind: str) -> str:
+        name = f"{self.identity.name}/{self._ids.make()}"
+        transaction.begin(name, kind)
+        return name
+
+    def _relabelled(self, labels: Mapping[str, str]) -> dict[str, str]:
+        unknown = [id for id in labels if id not in self._ram]
+        if unknown:
+            raise UnknownEntries(unknown)
+        return {id: label for id, label in labels.items() if self._ram.label(id) != label}
 
     def _forget(self, transaction: Transaction, ids: Sequence[str], request: Request | None) -> int:
         transaction.delete(self._ram.keys(ids))
@@ -303,13 +500,21 @@ class Memory:
 
     def _load(self) -> None:
         self._ram = RamCopy(self.identity.dimension)
-        self._next_key = 1
-        for keys, ids, labels, vectors, revision in self._store.rows(self.identity.dimension):
-            self._ram.stage(keys, ids, labels, vectors)
-            self._ram.publish(len(keys))
-            self._ram.revision = revision
-            self._next_key = max([self._next_key, *(key + 1 for key in keys[-1:])])
+        for key, id, label in self._store.pruned():
+            self._ram.pruned[id] = Pruned(key, label)
+        for rows in self._store.rows(self.identity.dimension):
+            self._ram.stage(rows.keys, rows.ids, rows.labels, rows.vectors)
+            self._ram.publish(len(rows.keys))
+            self._ram.revision = rows.revision
 
     def _check_open(self) -> None:
         if self._closed:
             raise MemoryClosed(self.identity.name)
+
+
+def check_undoable(operation: Operation) -> None:
+    """Raises NotUndoable."""
+    if operation.undone_at is not None:
+        raise NotUndoable(operation.name, "it was undone before")
+    if operation.kind not in UNDOABLE or operation.state != "done":
+        raise NotUndoable(operation.name, f"it is a {operation.kind} that is {operation.state}")

@@ -39,6 +39,33 @@ MEMORY_STEPS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX requests_by_time ON requests (answered_at);
     """,
+    # What is derived of the entries knows them by key, so a key is never given twice.
+    """
+    ALTER TABLE memory ADD COLUMN next_key INTEGER NOT NULL DEFAULT 1;
+    UPDATE memory SET next_key = (SELECT coalesce(max(key), 0) + 1 FROM entries);
+    CREATE TABLE operations (
+        name TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'cancelled')),
+        result TEXT,
+        problem TEXT,
+        created_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        undone_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE entries ADD COLUMN pruned_by TEXT REFERENCES operations (name);
+    ALTER TABLE entries ADD COLUMN relabelled_by TEXT REFERENCES operations (name);
+    CREATE INDEX entries_pruned ON entries (pruned_by) WHERE pruned_by IS NOT NULL;
+    CREATE TABLE relabels (
+        operation TEXT NOT NULL REFERENCES operations (name),
+        key INTEGER NOT NULL REFERENCES entries (key) ON DELETE CASCADE,
+        label TEXT NOT NULL,
+        relabelled_by TEXT,
+        PRIMARY KEY (operation, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX relabels_by_key ON relabels (key);
+    CREATE TABLE derived (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    """,
 )
 
 CATALOG_STEPS = (

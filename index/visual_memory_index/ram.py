@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,25 @@ FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 
 
-class RamCopy:
-    """Key, id, label and vector of every entry, by row. Row numbers change when entries go.
+class Pruned(NamedTuple):
+    """What is known of an entry that does not vote."""
 
-    ``stage`` may run beside readers; ``publish``, ``remove`` and ``relabel`` need to be alone.
+    key: int
+    label: str
+
+
+class RamCopy:
+    """Key, id, label and vector of every voting entry, by row; key and label of the pruned by id.
+
+    Row numbers change when entries go. ``stage`` may run beside readers; whatever else changes
+    something needs to be alone.
     """
 
     def __init__(self, dimension: int) -> None:
         self.vectors = VectorIndex(dimension)
         self.revision = 0
         self.label_counts: Counter[str] = Counter()
+        self.pruned: dict[str, Pruned] = {}
         self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
         self._ids = np.empty(FIRST_CAPACITY, dtype=object)
         self._labels = np.empty(FIRST_CAPACITY, dtype=object)
@@ -36,6 +46,10 @@ class RamCopy:
         return self.vectors.count
 
     def __contains__(self, id: object) -> bool:
+        return id in self._row_of or id in self.pruned
+
+    def votes(self, id: str) -> bool:
+        """Whether an entry of this id is here and not pruned."""
         return id in self._row_of
 
     def stage(
@@ -57,23 +71,46 @@ class RamCopy:
         self._ids[start:end] = ids
         self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
 
-    def publish(self, staged: int, *, replaced: Iterable[str] = ()) -> None:
-        """Let the staged rows be found, in the place of those of the ids ``replaced``."""
+    def publish(
+        self, staged: int, *, replaced: Iterable[str] = (), unpruned: Iterable[str] = ()
+    ) -> None:
+        """Let the staged rows be found, in the place of the entries ``replaced`` or as those
+        ``unpruned``.
+        """
+        for id in unpruned:
+            del self.pruned[id]
         start, end = len(self), len(self) + staged
-        old_rows = sorted((self._row_of.pop(id) for id in replaced), reverse=True)
+        voted = [id for id in replaced if self.pruned.pop(id, None) is None]
+        old_rows = sorted((self._row_of.pop(id) for id in voted), reverse=True)
         self._row_of.update(zip(self._ids[start:end].tolist(), range(start, end), strict=True))
         self.label_counts.update(self._labels[start:end].tolist())
         self.vectors.publish(end)
         for row in old_rows:
             self._remove(row)
 
+    def label(self, id: str) -> str:
+        """The label of an entry, pruned or not."""
+        label: str = self.pruned[id].label if id in self.pruned else self._labels[self._row_of[id]]
+        return label
+
     def remove(self, ids: Iterable[str]) -> None:
         """Forget these entries: the last row moves into each hole."""
         for id in ids:
-            self._remove(self._row_of.pop(id))
+            if self.pruned.pop(id, None) is None:
+                self._remove(self._row_of.pop(id))
+
+    def prune(self, ids: Iterable[str]) -> None:
+        """Take the votes of these entries, which vote: their vectors leave."""
+        for id in ids:
+            row = self._row_of.pop(id)
+            self.pruned[id] = Pruned(int(self._keys[row]), self._labels[row])
+            self._remove(row)
 
     def relabel(self, id: str, label: str) -> None:
         """Give one entry another label."""
+        if id in self.pruned:
+            self.pruned[id] = Pruned(self.pruned[id].key, label)
+            return
         row = self._row_of[id]
         self._count_down(self._labels[row])
         self._labels[row] = self._interned.setdefault(label, label)
@@ -81,7 +118,18 @@ class RamCopy:
 
     def keys(self, ids: Iterable[str]) -> list[int]:
         """The store's keys of these entries."""
-        return [int(self._keys[self._row_of[id]]) for id in ids]
+        return [
+            self.pruned[id].key if id in self.pruned else int(self._keys[self._row_of[id]])
+            for id in ids
+        ]
+
+    def keys_of_rows(self) -> NDArray[np.int64]:
+        """The store's keys, by row."""
+        return self._keys[: len(self)]
+
+    def columns(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Copies of the ids and labels, by row."""
+        return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
         """The rows of those ids that are here, ascending."""
@@ -93,24 +141,74 @@ class RamCopy:
         return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
 
     def neighbors(
-        self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        candidates: Sequence[Rows],
+        v: NDArray[np.int64] | None = None,
     ) -> Neighbors:
-        """The k nearest of each query's ``candidates`` by exact distance, ties by id."""
+        """The k nearest of each query's ``candidates`` by exact distance, ties by id.
+
+        ``v`` int64 (m,) holds the misleading counts by row.
+        """
         width = min([k, *(len(rows) for rows in candidates)])
         rows = np.empty((len(queries), width), dtype=np.intp)
         distances = np.empty((len(queries), width))
         for number, (query, among) in enumerate(zip(queries, candidates, strict=True)):
-            exact = np.concatenate(
-                [
-                    exact_distances(
-                        query, self.vectors.gather(among[start : start + EXACT_AT_ONCE])
-                    )
-                    for start in range(0, max(1, len(among)), EXACT_AT_ONCE)
-                ]
-            )
+            exact = self._exact(query, among)
             nearest = self._order(among, exact)[:width]
             rows[number], distances[number] = among[nearest], exact[nearest]
-        return Neighbors(ids=self._ids[rows], labels=self._labels[rows], distances=distances)
+        return Neighbors(
+            ids=self._ids[rows],
+            labels=self._labels[rows],
+            distances=distances,
+            v=None if v is None else v[rows],
+        )
+
+    def without(self, ids: Iterable[str] = ()) -> RamCopy:
+        """A copy that nobody edits, in which ``ids`` do not vote and nobody is pruned."""
+        stays = np.ones(len(self), dtype=bool)
+        stays[self.rows_of_ids(ids)] = False
+        rows = np.flatnonzero(stays)
+        copy = RamCopy(self.vectors.dimension)
+        for start in range(0, len(rows), EXACT_AT_ONCE):
+            part = rows[start : start + EXACT_AT_ONCE]
+            copy.stage(
+                self._keys[part].tolist(),
+                self._ids[part].tolist(),
+                self._labels[part].tolist(),
+                self.vectors.gather(part),
+            )
+            copy.publish(len(part))
+        copy.revision = self.revision
+        return copy
+
+    def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
+        """The ``k`` nearest here of some ``rows`` of ``queries``, each but the entry itself.
+
+        Either all these entries vote here or none.
+        """
+        vectors = queries.vectors.gather(rows)
+        own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
+        k = min(k, len(self) - len(own[0]))
+        return self.neighbors(vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own))
+
+    def others(self, rows: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The ``k`` nearest others of each row, as row numbers int32 (n, k) in no order.
+
+        Beside them float32 (n,): a vector that scores below it is not among them. ``k`` is at most
+        ``len(self) - 1``.
+        """
+        lists, floors, unsettled = self.vectors.others(rows, k)
+        for number, candidates in unsettled:
+            exact = self._exact(self.vectors.gather(rows[number : number + 1])[0], candidates)
+            lists[number] = candidates[self._order(candidates, exact)[:k]]
+        return lists, floors
+
+    def _exact(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
+        starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)
+        parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
+        return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _order(self, rows: Rows, distances: NDArray[np.float64]) -> Rows:
         """The positions of ``rows`` by distance, equal distances by id in byte order."""

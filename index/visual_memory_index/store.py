@@ -12,15 +12,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index import operation as operations
 from visual_memory_index import request as requests
 from visual_memory_index.database import Database, now
 from visual_memory_index.entry import Entry
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.filter import Filter, to_sql
 from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index.operation import Operation, State
 from visual_memory_index.request import Request, StoredBatch
 
 ROWS_AT_ONCE = 4096
+ROWS = "SELECT key, id, label, vector FROM entries JOIN vectors USING (key)"
 METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
@@ -34,6 +37,28 @@ class Identity:
     created_at: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredRows:
+    """Entries as they are kept in RAM, ``vectors`` as float32 (b, d)."""
+
+    keys: Sequence[int]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    vectors: NDArray[np.float32]
+    revision: int
+
+
+def stored_rows(
+    rows: Sequence[tuple[int, str, str, bytes]], dimension: int, revision: int, path: Path
+) -> StoredRows:
+    """What was read by ``ROWS``. Raises CorruptStore."""
+    keys, ids, labels, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
+    if any(len(blob) != 4 * dimension for blob in blobs):
+        raise CorruptStore(str(path), "a vector has another length than the rest")
+    vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
+    return StoredRows(keys, ids, labels, vectors.astype(np.float32, copy=False), revision)
+
+
 def where(filter: Filter | None) -> tuple[str, list[str | int]]:
     """A filter as an SQL condition with its parameters."""
     return to_sql(filter) if filter else ("TRUE", [])
@@ -42,8 +67,8 @@ def where(filter: Filter | None) -> tuple[str, list[str | int]]:
 class Transaction:
     """The writes that can be done inside one transaction."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db, self._path = db, path
 
     def recall(self, request: Request | None) -> list[str] | None:
         """The ids that this request was answered with before, or None. Raises RequestReused."""
@@ -69,6 +94,7 @@ class Transaction:
             "metadata": dict(entry.metadata),
             "created_at": entry.created_at,
             "content_sha256": entry.content_sha256.hex(),
+            "pruned_by": entry.pruned_by,
         }
         requests.keep(self._db, request, answer)
 
@@ -82,6 +108,12 @@ class Transaction:
         revision: int = self._db.execute(statement).fetchone()[0]
         return revision
 
+    def next_keys(self, count: int) -> range:
+        """Keys that no entry ever had."""
+        statement = "UPDATE memory SET next_key = next_key + ? RETURNING next_key"
+        end: int = self._db.execute(statement, (count,)).fetchone()[0]
+        return range(end - count, end)
+
     def insert(
         self,
         keys: range,
@@ -90,13 +122,13 @@ class Transaction:
         vectors: NDArray[np.float32],
         created_at: int,
     ) -> None:
-        """Add ``entries`` with ``vectors`` (b, d) as made now, under new ``ids``.
+        """Add ``entries`` with ``vectors`` (b, d) under new ``ids`` and ``keys``.
 
-        ``keys`` count up past all that were used. The ids, times and vectors in ``entries`` are
-        not read.
+        The ids, times and vectors in ``entries`` are not read.
         """
         self._db.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (key, id, entry.label, to_json(entry), created_at, entry.content_sha256)
                 for key, id, entry in zip(keys, ids, entries, strict=True)
@@ -116,9 +148,64 @@ class Transaction:
     def update(self, key: int, entry: Entry) -> None:
         """Set label and metadata of one row."""
         self._db.execute(
-            "UPDATE entries SET label = ?, metadata = ? WHERE key = ?",
+            "UPDATE entries SET relabelled_by = iif(label = ?1, relabelled_by, NULL), "
+            "label = ?1, metadata = ?2 WHERE key = ?3",
             (entry.label, to_json(entry), key),
         )
+
+    def begin(self, name: str, kind: str) -> None:
+        """Note an operation that runs."""
+        operations.begin(self._db, name, kind)
+
+    def end(
+        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
+    ) -> None:
+        """Note how an operation ended."""
+        operations.end(self._db, name, state, result=result, problem=problem)
+
+    def operation(self, name: str) -> Operation:
+        """Raises UnknownOperation."""
+        return operations.get(self._db, name)
+
+    def mark_undone(self, name: str) -> None:
+        """Note that what an operation did was taken back."""
+        operations.mark_undone(self._db, name)
+
+    def prune(self, keys: Iterable[int], operation: str) -> None:
+        """Take the votes of these rows."""
+        self._db.executemany(
+            "UPDATE entries SET pruned_by = ? WHERE key = ?", [(operation, key) for key in keys]
+        )
+
+    def unprune(self, operation: str, dimension: int) -> StoredRows:
+        """Give back the votes that an operation took; whose they are. Raises CorruptStore."""
+        rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
+        self._db.execute("UPDATE entries SET pruned_by = NULL WHERE pruned_by = ?", (operation,))
+        return stored_rows(rows, dimension, self.next_revision(), self._path)
+
+    def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
+        """Set the label of these keys, keeping what they were."""
+        pairs = list(labels)
+        self._db.executemany(
+            "INSERT INTO relabels SELECT ?, key, label, relabelled_by FROM entries WHERE key = ?",
+            [(operation, key) for key, _ in pairs],
+        )
+        self._db.executemany(
+            "UPDATE entries SET label = ?, relabelled_by = ? WHERE key = ?",
+            [(label, operation, key) for key, label in pairs],
+        )
+
+    def unrelabel(self, operation: str) -> list[tuple[str, str]]:
+        """Give back the labels that nothing has set since: the ids with them."""
+        rows = self._db.execute(
+            "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
+            "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
+            "AND entries.relabelled_by = ?1 RETURNING entries.id, entries.label",
+            (operation,),
+        )
+        restored: list[tuple[str, str]] = rows.fetchall()
+        self._db.execute("DELETE FROM relabels WHERE operation = ?", (operation,))
+        return restored
 
     def entry(self, id: str) -> Entry | None:
         """One entry without its vector, as this transaction sees it."""
@@ -145,7 +232,7 @@ class Store:
         try:
             with store._database.transaction() as db:
                 db.execute(
-                    "INSERT INTO memory VALUES (?, ?, ?, ?, 0)",
+                    "INSERT INTO memory VALUES (?, ?, ?, ?, 0, 1)",
                     (identity.name, identity.dimension, identity.embedder, identity.created_at),
                 )
         except BaseException:
@@ -161,28 +248,53 @@ class Store:
             raise CorruptStore(str(self.path), "it holds no memory")
         return Identity(*row)
 
+    def fail_unfinished(self) -> None:
+        """Note of the operations that ran when the file was last open that they were cut short."""
+        with self._database.transaction() as db:
+            operations.fail_unfinished(db)
+
+    def operation(self, name: str) -> Operation:
+        """Raises UnknownOperation."""
+        with self._database.reading() as db:
+            return operations.get(db, name)
+
+    def operations(self, *, before: str, limit: int) -> list[Operation]:
+        """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
+        with self._database.reading() as db:
+            return operations.page(db, before=before, limit=limit)
+
+    def derived(self, name: str) -> bytes | None:
+        """What was kept under a name."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT value FROM derived WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def keep_derived(self, name: str, value: bytes) -> None:
+        """Keep what can be computed again; it says by itself whether it still fits."""
+        with self._database.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (name, value))
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing, and on disk when it ends. One thread at a time."""
         with self._database.transaction() as db:
-            yield Transaction(db)
+            yield Transaction(db, self.path)
 
-    def rows(
-        self, dimension: int
-    ) -> Iterator[tuple[Sequence[int], Sequence[str], Sequence[str], NDArray[np.float32], int]]:
-        """Every row, some thousands at a time: keys, ids, labels, vectors (b, d), the revision."""
+    def rows(self, dimension: int) -> Iterator[StoredRows]:
+        """Every row that votes, some thousands at a time, the last time none."""
         with self._database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            cursor = db.execute(
-                "SELECT key, id, label, vector FROM entries JOIN vectors USING (key) ORDER BY key"
-            )
+            cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                keys, ids, labels, blobs = zip(*rows, strict=True)
-                if any(len(blob) != 4 * dimension for blob in blobs):
-                    raise CorruptStore(str(self.path), "a vector has another length than the rest")
-                vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
-                yield keys, ids, labels, vectors.astype(np.float32, copy=False), revision
-            yield [], [], [], np.empty((0, dimension), dtype=np.float32), revision
+                yield stored_rows(rows, dimension, revision, self.path)
+            yield stored_rows([], dimension, revision, self.path)
+
+    def pruned(self) -> list[tuple[int, str, str]]:
+        """Key, id and label of every row that does not vote."""
+        with self._database.reading() as db:
+            return db.execute(
+                "SELECT key, id, label FROM entries WHERE pruned_by IS NOT NULL"
+            ).fetchall()
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
         """The revision read, and the keys that ``filter`` admits there."""
@@ -221,7 +333,7 @@ class Store:
     def recall(self, request: Request | None) -> list[str] | None:
         """Like ``Transaction.recall``, without one."""
         with self._database.reading() as db:
-            return Transaction(db).recall(request)
+            return Transaction(db, self.path).recall(request)
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """The stored batches of an import, in order. Raises RequestReused."""
@@ -253,11 +365,12 @@ def read_entries(
     vector = "vector" if with_vectors else "NULL"
     join = "JOIN vectors USING (key)" if with_vectors else ""
     rows = db.execute(
-        f"SELECT id, label, metadata, created_at, content_sha256, {vector} "
+        "SELECT id, label, metadata, created_at, content_sha256, coalesce(pruned_by, ''), "
+        f"{vector} "
         f"FROM entries {join} WHERE {condition} LIMIT ?",
         (*parameters, limit),
     )
-    for id, label, metadata, created_at, content_sha256, blob in rows:
+    for id, label, metadata, created_at, content_sha256, pruned_by, blob in rows:
         yield Entry(
             id=id,
             label=label,
@@ -265,6 +378,7 @@ def read_entries(
             metadata=json.loads(metadata),
             created_at=created_at,
             content_sha256=content_sha256,
+            pruned_by=pruned_by,
         )
 
 

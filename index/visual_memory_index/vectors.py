@@ -117,6 +117,49 @@ class VectorIndex:
                 found += self.candidates_among(query, k, np.flatnonzero(others))
         return found
 
+    def others(
+        self, rows: Rows, k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], list[tuple[int, Rows]]]:
+        """The k nearest others of each row as int32 (n, k), where the scan alone settles them.
+
+        The second, float32 (n,), says from which score on another vector could be among them. The
+        third names the rows by position that are not settled, each with candidates, its own row
+        not among them.
+        """
+        queries = self.gather(rows)
+        scores, found = self._scan(queries, min(k + 1 + SLACK, self.count))
+        own = found == rows[:, np.newaxis]
+        others = np.argsort(own, axis=1, kind="stable")[:, :-1]
+        scores = np.take_along_axis(scores, others, axis=1)
+        found = np.take_along_axis(found, others, axis=1)
+        exact_floors = self._floors(scores[:, k - 1])
+        floors = np.nextafter(exact_floors.astype(np.float32), np.float32(-np.inf))
+        among = scores >= exact_floors[:, np.newaxis]
+        deep = own.any(axis=1) & (~among[:, -1] | (scores.shape[1] == self.count - 1))
+        unsettled = []
+        for number in np.flatnonzero(~deep | (among.sum(axis=1) > k)):
+            if deep[number]:
+                candidates = found[number][among[number]]
+            else:
+                everyone = np.delete(np.arange(self.count), rows[number])
+                query = queries[number : number + 1]
+                candidates = self.candidates_among(query, k, everyone)[0]
+            unsettled.append((int(number), candidates))
+        lists = found[:, :k].astype(np.int32)
+        return lists, floors, unsettled
+
+    def reached(
+        self, vectors: NDArray[np.float32], floors: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """For every row whether one of ``vectors`` (n, d) scores its floor or more."""
+        reached = np.zeros(self.count, dtype=bool)
+        for start, block in self._filled():
+            rows = slice(start, start + len(block))
+            for first in range(0, len(vectors), SCORED_AT_ONCE):
+                scores = vectors[first : first + SCORED_AT_ONCE] @ block.T
+                reached[rows] |= (scores >= floors[rows]).any(axis=0)
+        return reached
+
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
         """Like ``candidates`` for queries (n, d) that may only find the ascending ``rows``."""
         if k >= len(rows):
@@ -129,12 +172,16 @@ class VectorIndex:
         return found
 
     def _floor(self, score: np.float32) -> np.float64:
-        """The lowest float32 score that a vector as near as the one scored ``score`` can have.
+        floor: np.float64 = self._floors(np.array([score]))[0]
+        return floor
+
+    def _floors(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The lowest float32 score that a vector as near as the one scored so can have.
 
         Norms up to 1 + 1e-6 take cosines past ±1, where the clamped distances are all equal.
         """
-        cosine = min(np.float64(score) - self._error, np.float64(1.0))
-        return cosine - self._error if cosine > -1.0 else np.float64(-np.inf)
+        cosines = np.minimum(scores.astype(np.float64) - self._error, 1.0)
+        return np.where(cosines > -1.0, cosines - self._error, -np.inf)
 
     def _row(self, row: int) -> NDArray[np.float32]:
         block, inside = divmod(row, self._block_rows)

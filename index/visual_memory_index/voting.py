@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.neighbors import Neighbors
+from visual_memory_index.pruning import reliability
 
 SOFTMAX_TEMPERATURE = 0.07  # after DINO (Caron et al., 2021)
 RANK_OFFSET = 2.0
@@ -63,12 +64,33 @@ class Decision:
 
 
 def decide(neighbors: Neighbors, voting: Voting) -> list[Decision]:
-    """One decision for each row of ``neighbors`` (n, k), k ≥ 1."""
+    """One decision for each row of ``neighbors`` (n, k), k ≥ 1; soft where they carry counts."""
     weights = voting(neighbors.distances)
+    if neighbors.v is not None:
+        weights = weights * reliability(neighbors.v)
     return [
         tally(*row)
         for row in zip(neighbors.ids, neighbors.labels, neighbors.distances, weights, strict=True)
     ]
+
+
+def winners(
+    codes: NDArray[np.int32], weights: Weights, labels: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """The labels of ``decide`` alone, for many: the winning code and its share of each row.
+
+    ``codes`` int32 (n, k) number ``labels`` labels; ``weights`` float64 (n, k).
+    """
+    n, k = codes.shape
+    cells = (codes + np.arange(n)[:, np.newaxis] * labels).ravel()
+    totals = np.bincount(cells, weights.ravel(), minlength=n * labels).reshape(n, labels)
+    last_vote = np.zeros(n * labels, dtype=np.intp)
+    last_vote[cells] = np.tile(np.arange(k), n)
+    best = totals.max(axis=1, keepdims=True)
+    tied = np.where(totals == best, last_vote.reshape(n, labels), k)
+    winning = tied.argmin(axis=1)
+    shares = best[:, 0] / totals.sum(axis=1)
+    return winning.astype(np.int32), shares
 
 
 def tally(

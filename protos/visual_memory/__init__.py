@@ -26,7 +26,10 @@ from visual_memory.types import (
     MemoryInfo,
     Neighbor,
     Neighbors,
+    Operation,
+    PruneResult,
     PurgeResult,
+    RelabelResult,
     ServerInfo,
 )
 
@@ -51,8 +54,11 @@ __all__ = [
     "Neighbor",
     "Neighbors",
     "NotFound",
+    "Operation",
     "PermissionDenied",
+    "PruneResult",
     "PurgeResult",
+    "RelabelResult",
     "ResourceExhausted",
     "ServerInfo",
     "Unauthenticated",

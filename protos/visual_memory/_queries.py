@@ -50,6 +50,8 @@ def classify(
     filter: str | None,
     exclude_ids: Iterable[str],
     neighbors: int | None,
+    reliability: str,
+    reliability_k: int,
 ) -> Queries[Decision]:
     """Raises InvalidArgument."""
     header = pb.ClassifyRequest(
@@ -59,6 +61,8 @@ def classify(
         filter=filter or "",
         exclude_ids=strings(exclude_ids, "exclude_ids"),
         neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
+        reliability=reliability,
+        reliability_k=whole(reliability_k, "reliability_k", least=1),
     )
     return Queries(
         "Classify",

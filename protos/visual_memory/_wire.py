@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,12 @@ from visual_memory.types import (
     Limits,
     MemoryInfo,
     Neighbors,
+    Operation,
+    PruneResult,
+    RelabelResult,
     ServerInfo,
 )
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 
 
@@ -40,6 +43,10 @@ def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
         count=memory.count,
         labels={label.label: label.count for label in memory.labels},
         disk_bytes=memory.disk_bytes,
+        pruned_count=memory.pruned_count,
+        pruned_labels={
+            label.label: label.pruned_count for label in memory.labels if label.pruned_count
+        },
     )
 
 
@@ -60,6 +67,7 @@ def to_entry(entry: entry_pb2.Entry) -> Entry:
         metadata=dict(entry.metadata),
         create_time=entry.create_time.ToDatetime(tzinfo=UTC),
         content_sha256=entry.content_sha256.hex(),
+        pruned_by=entry.pruned_by,
         vector=np.frombuffer(entry.vector, "<f4").astype(np.float32) if entry.vector else None,
     )
 
@@ -85,3 +93,45 @@ def to_neighbors(neighbors: Sequence[decision_pb2.Neighbor]) -> Neighbors:
 def to_vectors(vectors: entry_pb2.Vectors) -> NDArray[np.float32]:
     rows = np.frombuffer(vectors.data, "<f4").astype(np.float32)
     return rows.reshape(vectors.rows, -1)
+
+
+def to_operation(operation: operation_pb2.Operation) -> Operation:
+    return Operation(
+        name=operation.name,
+        memory=operation.memory,
+        kind=operation.kind,
+        state=operation_pb2.Operation.State.Name(operation.state).lower(),
+        done=operation.done_count,
+        total=operation.total_count,
+        problem=operation.problem,
+        create_time=to_time(operation, "create_time"),
+        end_time=to_time(operation, "end_time"),
+        undo_time=to_time(operation, "undo_time"),
+        result=to_result(operation),
+    )
+
+
+def to_result(operation: operation_pb2.Operation) -> PruneResult | RelabelResult | None:
+    match operation.WhichOneof("result"):
+        case "prune":
+            prune = operation.prune
+            return PruneResult(
+                ids=list(prune.ids),
+                labels={label.label: label.count for label in prune.labels},
+                accuracy_before=prune.accuracy_before,
+                accuracy_after=prune.accuracy_after,
+                applied=prune.applied,
+                operation=operation.name,
+            )
+        case "relabel":
+            relabel = operation.relabel
+            return RelabelResult(list(relabel.ids), relabel.applied, operation.name)
+        case _:
+            return None
+
+
+def to_time(message: operation_pb2.Operation, name: str) -> datetime | None:
+    if not message.HasField(name):  # type: ignore[arg-type]
+        return None
+    time: datetime = getattr(message, name).ToDatetime(tzinfo=UTC)
+    return time

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _calls, _queries
+from visual_memory import _calls, _hygiene, _queries
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
+from visual_memory._hygiene import PruneHow
 from visual_memory._images import Images
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._insertion import Insertion
@@ -30,7 +31,10 @@ from visual_memory.types import (
     Limits,
     MemoryInfo,
     Neighbors,
+    Operation,
+    PruneResult,
     PurgeResult,
+    RelabelResult,
     ServerInfo,
 )
 from visual_memory.v1 import service_pb2 as pb
@@ -118,6 +122,27 @@ class Client:
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
         await self._do(_calls.delete_memory(name, request_id))
+
+    async def operation(self, name: str) -> Operation:
+        """An operation as it stands. Raises NotFound."""
+        return await self._do(_hygiene.get_operation(name))
+
+    def operations(self, memory: str) -> AsyncIterator[Operation]:
+        """The operations of a memory, the newest first, fetched page by page."""
+        return self._pages(partial(_hygiene.list_operations, memory))
+
+    async def wait(self, operation: str, *, progress: Progress | None = None) -> Operation:
+        """Return when the operation has ended; ``progress`` is told what is done of how much."""
+        while True:
+            found = await self._do(_hygiene.wait_operation(operation))
+            if found.state != "running":
+                return found
+            if progress is not None:
+                progress(found.done, found.total)
+
+    async def cancel(self, operation: str) -> Operation:
+        """Ask an operation to stop; nothing of it will have happened. Raises FailedPrecondition."""
+        return await self._do(_hygiene.cancel_operation(operation))
 
     async def _do(self, call: Call[T]) -> T:
         patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
@@ -327,11 +352,15 @@ class Memory:
         filter: str | None = None,
         exclude_ids: Iterable[str] = (),
         neighbors: int | None = None,
+        reliability: str = "none",
+        reliability_k: int = 10,
     ) -> list[Decision]:
         """What each query is, by the vote of its ``k`` nearest entries, in order.
 
         ``filter`` says who may vote and ``exclude_ids`` who may not; a decision carries the first
-        ``neighbors``, or all k. Raises InvalidArgument, and FailedPrecondition of an empty memory.
+        ``neighbors``, or all k. With ``reliability="soft"`` the votes of entries that mislead their
+        ``reliability_k`` nearest count less. Raises InvalidArgument, and FailedPrecondition of an
+        empty memory.
         """
         return await self._client._ask(
             await asyncio.to_thread(
@@ -344,6 +373,8 @@ class Memory:
                 filter=filter,
                 exclude_ids=exclude_ids,
                 neighbors=neighbors,
+                reliability=reliability,
+                reliability_k=reliability_k,
             )
         )
 
@@ -368,6 +399,72 @@ class Memory:
                 exclude_ids=exclude_ids,
             )
         )
+
+    async def misleading_counts(
+        self, k: int = 100, *, progress: Progress | None = None
+    ) -> dict[str, int]:
+        """How often each entry is among the ``k`` nearest of one with another label, by id.
+
+        The first time takes long: ``progress`` is told how many of how many entries are looked at.
+        """
+        while True:
+            finding, counts, token = await self._client._do(
+                _hygiene.misleading_counts(self.name, k, "")
+            )
+            if finding is None:
+                break
+            _hygiene.check_done(await self._client.wait(finding.name, progress=progress))
+        while token:
+            _, more, token = await self._client._do(_hygiene.misleading_counts(self.name, k, token))
+            counts += more
+        return dict(counts)
+
+    @overload
+    async def prune(
+        self, *, wait: Literal[True] = True, **how: Unpack[PruneHow]
+    ) -> PruneResult: ...
+    @overload
+    async def prune(
+        self,
+        *,
+        wait: Literal[False],
+        progress: Progress | None = None,
+        **how: Unpack[PruneHow],
+    ) -> Operation: ...
+    async def prune(
+        self,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **how: Unpack[PruneHow],
+    ) -> PruneResult | Operation:
+        """Take the votes of entries that mislead; without ``apply`` only show whose that would be.
+
+        ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) takes those that mislead often,
+        ``"prototype"`` and ``"random"`` a ``fraction``, ``"ids"`` those of ``ids``. Entries stay
+        stored, and ``undo`` brings their votes back. With ``wait=False`` the operation is returned
+        at once. Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
+        """
+        operation = await self._client._do(_hygiene.prune(self.name, **how))
+        if not wait:
+            return operation
+        return _hygiene.pruned(await self._client.wait(operation.name, progress=progress))
+
+    async def relabel(
+        self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None
+    ) -> RelabelResult:
+        """Set the label of each id; without ``apply`` only show which would change.
+
+        Raises NotFound for unknown ids.
+        """
+        return await self._client._do(_hygiene.relabel(self.name, labels, apply, request_id))
+
+    async def undo(self, operation: str, *, request_id: str | None = None) -> int:
+        """Take back a prune or a relabel where nothing changed it since; how many entries.
+
+        Raises NotFound, FailedPrecondition where it was undone before.
+        """
+        return await self._client._do(_hygiene.undo(self.name, operation, request_id))
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""

@@ -91,8 +91,9 @@ class Decision:
 class Entry:
     """One remembered exemplar.
 
-    ``content_sha256`` is the hash of the image, or of the row, as it was sent. ``vector`` is the
-    stored float32 unit vector where it was asked for; it does not count in comparisons.
+    ``content_sha256`` is the hash of the image, or of the row, as it was sent. ``pruned_by`` names
+    the operation that took its vote, and is empty where it votes. ``vector`` is the stored float32
+    unit vector where it was asked for; it does not count in comparisons.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Entry:
     metadata: dict[str, str]
     create_time: datetime
     content_sha256: str
+    pruned_by: str = ""
     vector: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
@@ -119,7 +121,11 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
-    """A memory as it stands; ``embedder`` is None where it takes vectors only."""
+    """A memory as it stands; ``embedder`` is None where it takes vectors only.
+
+    ``count`` and ``labels`` are of all that is stored, ``pruned_count`` and ``pruned_labels`` of
+    what of it does not vote.
+    """
 
     name: str
     dimension: int
@@ -128,6 +134,8 @@ class MemoryInfo:
     count: int
     labels: dict[str, int]
     disk_bytes: int
+    pruned_count: int = 0
+    pruned_labels: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +172,48 @@ class PurgeResult:
     count: int
     sample_ids: list[str]
     applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """The entries that lost their vote, or would: ids in byte order, and how many of each label.
+
+    The accuracies are the share of all voting entries that the others decide rightly, before the
+    prune and with the ids taken out of the others. ``operation`` names what ``undo`` takes back.
+    """
+
+    ids: list[str]
+    labels: dict[str, int]
+    accuracy_before: float
+    accuracy_after: float
+    applied: bool
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelabelResult:
+    """The entries that got another label, or would; ``operation`` is empty where nothing did."""
+
+    ids: list[str]
+    applied: bool
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
+
+    ``done`` counts what of ``total`` is done; ``problem`` says why it failed.
+    """
+
+    name: str
+    memory: str
+    kind: str
+    state: str
+    done: int
+    total: int
+    problem: str
+    create_time: datetime | None
+    end_time: datetime | None
+    undo_time: datetime | None
+    result: PruneResult | RelabelResult | None = None

@@ -23,12 +23,16 @@ from visual_memory_service.memories import OpenMemory
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Images still encoded, or unit vectors float32 (n, d), and who may answer."""
+    """Images still encoded, or unit vectors float32 (n, d), and who may answer.
+
+    With ``counts_k`` each vote is softened by how often the entry misleads its nearest.
+    """
 
     queries: Sequence[bytes] | NDArray[np.float32]
     k: int
     filter: Filter | None
     exclude_ids: Sequence[str]
+    counts_k: int | None = None
 
 
 async def classify(question: Question, voting: Voting, memory: OpenMemory) -> list[Decision]:
@@ -50,8 +54,9 @@ async def search(question: Question, memory: OpenMemory) -> Neighbors:
         else await embed(question.queries, memory)
     )
     memory.memory.check_dimension(vectors)
-    neighbors = await memory.searches.nearest(
-        Query(vectors, question.k, question.filter, question.exclude_ids)
+    searches = memory.searches if question.counts_k is None else memory.soft_searches
+    neighbors = await searches.nearest(
+        Query(vectors, question.k, question.filter, question.exclude_ids, question.counts_k)
     )
     if not neighbors.ids.shape[1]:
         raise EmptyMemory(

@@ -20,6 +20,7 @@ from visual_memory_service.commands import (
     entries,
     evaluate,
     export,
+    hygiene,
     insert,
     memories,
     questions,
@@ -57,6 +58,7 @@ def build_parser() -> ArgumentParser:
     add_insert_and_export(commands)
     add_questions(commands)
     add_entries(commands)
+    add_hygiene(commands)
     add_demo(commands)
     add_completion(commands, parser)
     return parser
@@ -169,6 +171,7 @@ def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser = add_asking(commands, "classify", questions.classify, "say what pictures show")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
     add_vote(parser)
+    add_reliability(parser)
     parser.add_argument(
         "--neighbors",
         metavar="N",
@@ -180,6 +183,7 @@ def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
     add_vote(parser)
+    add_reliability(parser)
     parser = add_asking(
         commands, "search", questions.search, "find the entries nearest to pictures"
     )
@@ -195,6 +199,23 @@ def add_vote(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
     parser.add_argument("--filter", metavar="F", help=f"who may vote, {FILTER}")
+
+
+def add_reliability(parser: ArgumentParser) -> None:
+    """Whether those that mislead count less."""
+    parser.add_argument(
+        "--reliability",
+        choices=("none", "soft"),
+        default="none",
+        help="soft: the votes of entries that mislead count less; default: none",
+    )
+    parser.add_argument(
+        "--reliability-k",
+        metavar="K",
+        type=int,
+        default=10,
+        help="among how many nearest neighbours they mislead; default: 10",
+    )
 
 
 def add_entries(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -221,6 +242,82 @@ def add_entries(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--apply", action="store_true", help="do it; without it only shows what would be deleted"
     )
+
+
+def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(
+        commands, "prune", hygiene.prune, "take the votes of entries that mislead, until undone"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--method", choices=("hard", "prototype", "random"), default="hard", help="default: hard"
+    )
+    how.add_argument(
+        "--ids-file", metavar="FILE", type=Path, help="prune these ids, one a line, instead"
+    )
+    parser.add_argument(
+        "--k",
+        metavar="K",
+        type=int,
+        default=100,
+        help="hard: among how many nearest neighbours entries mislead; default: 100",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="N",
+        type=int,
+        default=128,
+        help="hard: how often from which on; default: 128",
+    )
+    parser.add_argument(
+        "--minus-correct",
+        action="store_true",
+        help="hard: count how often an entry helps against how often it misleads",
+    )
+    parser.add_argument(
+        "--fraction", metavar="F", type=float, help="prototype, random: how much is pruned, 0 to 1"
+    )
+    parser.add_argument(
+        "--clusters",
+        metavar="N",
+        type=int,
+        default=0,
+        help="prototype: how many prototypes, found without labels; default: a mean for each label",
+    )
+    parser.add_argument(
+        "--keep", choices=("hard", "easy"), default="hard", help="prototype: default: hard"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="prototype, random")
+    add_apply(parser)
+    parser = add_asking(
+        commands, "relabel", hygiene.relabel, "set the labels that a file gives, until undone"
+    )
+    parser.add_argument(
+        "--from",
+        dest="from_file",
+        metavar="FILE.csv",
+        type=Path,
+        required=True,
+        help="with the columns id and label; rows without a label are left out",
+    )
+    add_apply(parser)
+    parser = add_asking(commands, "undo", hygiene.undo, "take back a prune or a relabel")
+    parser.add_argument("operation", metavar="OPERATION")
+    parser = add_asking(
+        commands,
+        "operations",
+        hygiene.operations,
+        "list long or undoable work, wait for it, or stop it",
+        memory=False,
+    )
+    parser.add_argument("action", metavar="ACTION", choices=("wait", "cancel"), nargs="?")
+    parser.add_argument("operation", metavar="ID", nargs="?")
+    parser.add_argument("--memory", metavar="NAME", help="list those of one memory")
+
+
+def add_apply(parser: ArgumentParser) -> None:
+    """Do it, or only show it."""
+    parser.add_argument("--apply", action="store_true", help="do it; without it only shows it")
 
 
 def add_demo(commands: _SubParsersAction[ArgumentParser]) -> None:

@@ -48,3 +48,14 @@ class EmbedderNotAllowed(RequestRefusal):
             "Whoever runs it can add one with --allow-embedder PATTERN."
         )
         self.name = name
+
+
+class NotDone(RequestRefusal):
+    """An operation that had to be done first, and was not."""
+
+    def __init__(self, name: str, state: str, problem: str | None) -> None:
+        super().__init__(
+            f'The operation "{name}", which this call waited for, is {state}'
+            f"{f': {problem}' if problem else '; ask again to start it anew.'}"
+        )
+        self.name, self.state = name, state

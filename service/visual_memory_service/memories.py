@@ -25,6 +25,7 @@ from visual_memory_index import (
     MemoryRefusal,
     Request,
     UnknownMemory,
+    UnknownOperation,
     tune,
 )
 from visual_memory_service.config import Settings
@@ -64,10 +65,14 @@ class Embedders:
 
 @dataclass(frozen=True, slots=True)
 class OpenMemory:
-    """A memory that is served; ``spec`` is None where it takes vectors only."""
+    """A memory that is served; ``spec`` is None where it takes vectors only.
+
+    Soft searches are batched apart, since after edits they have counts to mend first.
+    """
 
     memory: Memory
     searches: Searches
+    soft_searches: Searches
     spec: EmbedderSpec | None
     embedders: Embedders
 
@@ -111,6 +116,13 @@ class Memories:
             return self._open[name]
         except KeyError:
             raise UnknownMemory(name) from None
+
+    def of_operation(self, name: str) -> Memory:
+        """The memory that an operation worked on. Raises UnknownOperation."""
+        try:
+            return self.get(name.rpartition("/")[0]).memory
+        except UnknownMemory:
+            raise UnknownOperation(name) from None
 
     def create(
         self, name: str, *, embedder: str | None, dimension: int | None, request: Request | None
@@ -175,7 +187,9 @@ class Memories:
         except CorruptStore:
             memory.close()
             raise
-        self._open[name] = OpenMemory(memory, Searches(memory), spec, self.embedders)
+        self._open[name] = OpenMemory(
+            memory, Searches(memory), Searches(memory), spec, self.embedders
+        )
         self._changed(name, True)
 
 

@@ -15,10 +15,11 @@ from grpc_reflection.v1alpha import reflection
 
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import BadSetting, Settings
-from visual_memory_service.convert import SERVICE
+from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.health import Health
 from visual_memory_service.interceptors import Guard
 from visual_memory_service.memories import Memories
+from visual_memory_service.operations import Operations
 from visual_memory_service.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
@@ -69,8 +70,9 @@ async def run(settings: Settings) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     memories = await asyncio.to_thread(Memories, settings, changed)
+    operations = Operations()
     try:
-        server = build(settings, memories, states)
+        server = build(settings, memories, operations, states)
         address = bind(server, settings.listen)
         await server.start()
         for name in ("", SERVICE):
@@ -80,13 +82,15 @@ async def run(settings: Settings) -> None:
         await stopping.wait()
         log.info("draining", seconds=settings.drain_seconds)
         await states.drain()
-        await server.stop(settings.drain_seconds)
+        stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
+        await asyncio.gather(stop, server.stop(settings.drain_seconds))
     finally:
+        await asyncio.to_thread(operations.close)
         await asyncio.to_thread(memories.close)
     log.info("stopped")
 
 
-def build(settings: Settings, memories: Memories, states: Health) -> Any:
+def build(settings: Settings, memories: Memories, operations: Operations, states: Health) -> Any:
     """The gRPC server with all its services."""
     server = grpc.aio.server(
         interceptors=[Guard(settings.message_bytes_max)],
@@ -98,7 +102,9 @@ def build(settings: Settings, memories: Memories, states: Health) -> Any:
             ("grpc.so_reuseport", 0),
         ],
     )
-    service_pb2_grpc.add_VisualMemoryServicer_to_server(Servicer(memories, settings), server)
+    service_pb2_grpc.add_VisualMemoryServicer_to_server(
+        Servicer(memories, operations, settings), server
+    )
     health_pb2_grpc.add_HealthServicer_to_server(states, server)
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)

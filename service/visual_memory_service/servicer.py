@@ -10,13 +10,16 @@ from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
-from visual_memory.v1 import entry_pb2, memory_pb2, service_pb2_grpc
+from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import MemoryInfo, MemoryRefusal
-from visual_memory_service import convert, forget, remember
+from visual_memory_index import MemoryInfo, MemoryRefusal, Operation
+from visual_memory_service import forget, hygiene, remember
 from visual_memory_service.classify import classify, embed, search
 from visual_memory_service.config import Settings
+from visual_memory_service.convert import answers, requests
+from visual_memory_service.convert import hygiene as convert
 from visual_memory_service.memories import Memories
+from visual_memory_service.operations import Operations
 
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 ENTRY_BYTES = 20_000  # what an entry can bring beside its vector: id, label, metadata
@@ -47,43 +50,45 @@ async def each_done(under_way: AsyncIterator[asyncio.Future[T]]) -> AsyncIterato
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
     """The calls of ``service.proto`` over the open memories."""
 
-    def __init__(self, memories: Memories, settings: Settings) -> None:
+    def __init__(self, memories: Memories, operations: Operations, settings: Settings) -> None:
         self._memories = memories
+        self._operations = operations
         self._settings = settings
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
     ) -> pb.GetServerInfoResponse:
         allowed = self._memories.embedders.allowed
-        return convert.from_settings(version("visual-memory"), self._settings, allowed)
+        return answers.from_settings(version("visual-memory"), self._settings, allowed)
 
     async def CreateMemory(
         self, request: pb.CreateMemoryRequest, context: Any
     ) -> memory_pb2.Memory:
-        embedder, dimension = convert.to_creation(request)
+        embedder, dimension = requests.to_creation(request)
         created = await asyncio.to_thread(
             self._memories.create,
-            convert.to_name(request.name, "name"),
+            requests.to_name(request.name, "name"),
             embedder=embedder,
             dimension=dimension,
-            request=convert.to_request(request, request.request_id),
+            request=requests.to_request(request, request.request_id),
         )
-        return convert.from_info(await asyncio.to_thread(created.memory.info))
+        return answers.from_info(await asyncio.to_thread(created.memory.info))
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Any) -> memory_pb2.Memory:
         memory = self._memories.get(request.name).memory
-        return convert.from_info(await asyncio.to_thread(memory.info))
+        return answers.from_info(await asyncio.to_thread(memory.info))
 
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
     ) -> pb.ListMemoriesResponse:
-        after, size = convert.to_memories_page(request)
+        after, size = requests.to_memories_page(request)
         return await asyncio.to_thread(self._page_of_memories, after, size)
 
     async def DeleteMemory(
         self, request: pb.DeleteMemoryRequest, context: Any
     ) -> pb.DeleteMemoryResponse:
-        again = convert.to_request(request, request.request_id)
+        again = requests.to_request(request, request.request_id)
+        await asyncio.to_thread(self._operations.stop, request.name)
         await asyncio.to_thread(self._memories.drop, request.name, request=again)
         return pb.DeleteMemoryResponse()
 
@@ -91,29 +96,29 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.InsertEntriesRequest, context: Any
     ) -> pb.InsertEntriesResponse:
         memory = self._memories.get(request.memory)
-        batch = await read(request, convert.to_insertion, request, self._settings)
-        return convert.from_ids(await asyncio.to_thread(remember.insert, batch, memory))
+        batch = await read(request, requests.to_insertion, request, self._settings)
+        return answers.from_ids(await asyncio.to_thread(remember.insert, batch, memory))
 
     async def ImportEntries(
-        self, requests: AsyncIterator[pb.ImportEntriesRequest], context: Any
+        self, messages: AsyncIterator[pb.ImportEntriesRequest], context: Any
     ) -> AsyncIterator[pb.ImportEntriesResponse]:
-        first = await anext(aiter(requests), pb.ImportEntriesRequest())
-        start = convert.to_import_start(first)
+        first = await anext(aiter(messages), pb.ImportEntriesRequest())
+        start = requests.to_import_start(first)
         memory = self._memories.get(start.memory)
-        stored = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
-        for known in stored:
-            yield convert.from_stored(known)
-        yield convert.from_import_offset(sum(len(known.ids) for known in stored))
+        known = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
+        for batch in known:
+            yield answers.from_stored(batch)
+        yield answers.from_import_offset(sum(len(batch.ids) for batch in known))
 
         def store(request: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
-            batch = convert.to_import_batch(request, start, self._settings)
-            return convert.from_stored(remember.import_batch(batch, memory))
+            batch = requests.to_import_batch(request, start, self._settings)
+            return answers.from_stored(remember.import_batch(batch, memory))
 
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
         try:
-            answers = (loop.run_in_executor(thread, store, request) async for request in requests)
-            async for answer in each_done(answers):
+            stored = (loop.run_in_executor(thread, store, message) async for message in messages)
+            async for answer in each_done(stored):
                 yield answer
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
@@ -123,58 +128,132 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         entry = await asyncio.to_thread(
             memory.entry, request.id, with_vector=request.include_vector
         )
-        return convert.from_entry(entry)
+        return answers.from_entry(entry)
 
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Any
     ) -> pb.ListEntriesResponse:
         memory = self._memories.get(request.memory).memory
-        filter, after, size, with_vectors = convert.to_page(request)
+        filter, after, size, with_vectors = requests.to_page(request)
         entry_bytes = ENTRY_BYTES + 4 * memory.identity.dimension * with_vectors
         limit = min(size, max(1, self._settings.message_bytes_max // entry_bytes))
         entries = await asyncio.to_thread(
             memory.entries, filter=filter, after=after, limit=limit + 1, with_vectors=with_vectors
         )
         last = entries[limit - 1].id if len(entries) > limit else ""
-        return await asyncio.to_thread(convert.from_entries, entries[:limit], last, request.filter)
+        return await asyncio.to_thread(answers.from_entries, entries[:limit], last, request.filter)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory)
-        change = convert.to_change(request)
-        return convert.from_entry(await asyncio.to_thread(remember.update, change, memory))
+        change = requests.to_change(request)
+        return answers.from_entry(await asyncio.to_thread(remember.update, change, memory))
 
     async def DeleteEntries(
         self, request: pb.DeleteEntriesRequest, context: Any
     ) -> pb.DeleteEntriesResponse:
         memory = self._memories.get(request.memory)
-        deletion = await read(request, convert.to_deletion, request)
-        return convert.from_deleted(await asyncio.to_thread(forget.delete, deletion, memory))
+        deletion = await read(request, requests.to_deletion, request)
+        return answers.from_deleted(await asyncio.to_thread(forget.delete, deletion, memory))
 
     async def PurgeEntries(
         self, request: pb.PurgeEntriesRequest, context: Any
     ) -> pb.PurgeEntriesResponse:
         memory = self._memories.get(request.memory)
-        purge = convert.to_purge(request)
-        return convert.from_purged(
+        purge = requests.to_purge(request)
+        return answers.from_purged(
             await asyncio.to_thread(forget.purge, purge, memory), purge.apply
         )
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         memory = self._memories.get(request.memory)
-        voting, shown = convert.to_voting(request), convert.to_shown(request)
-        question = await read(request, convert.to_question, request, self._settings)
+        voting, shown = requests.to_voting(request), requests.to_shown(request)
+        question = await read(request, requests.to_question, request, self._settings)
+        if question.counts_k is not None:
+            await hygiene.await_counts(question.counts_k, memory, self._operations)
         decisions = await classify(question, voting, memory)
-        return await read(request, convert.from_decisions, decisions, shown)
+        return await read(request, answers.from_decisions, decisions, shown)
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         memory = self._memories.get(request.memory)
-        question = await read(request, convert.to_question, request, self._settings)
-        return await read(request, convert.from_neighbors, await search(question, memory))
+        question = await read(request, requests.to_question, request, self._settings)
+        return await read(request, answers.from_neighbors, await search(question, memory))
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         memory = self._memories.get(request.memory)
-        images = convert.to_images(request.images, self._settings)
-        return convert.from_vectors(await embed(images, memory))
+        images = requests.to_images(request.images, self._settings)
+        return answers.from_vectors(await embed(images, memory))
+
+    async def GetMisleadingCounts(
+        self, request: pb.GetMisleadingCountsRequest, context: Any
+    ) -> pb.GetMisleadingCountsResponse:
+        memory = self._memories.get(request.memory)
+        k, after, size = convert.to_counts_page(request)
+        finding = await asyncio.to_thread(hygiene.find_counts, k, memory, self._operations)
+        if finding is not None:
+            return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
+        counts = await asyncio.to_thread(memory.memory.misleading_counts, k)
+        return await asyncio.to_thread(convert.from_counts, counts, after, size)
+
+    async def PruneEntries(
+        self, request: pb.PruneEntriesRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.get(request.memory)
+        prune = await read(request, convert.to_prune, request)
+        started = await asyncio.to_thread(hygiene.prune, prune, memory, self._operations)
+        return self._from_operation(started)
+
+    async def RelabelEntries(
+        self, request: pb.RelabelEntriesRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.get(request.memory)
+        relabel = await read(request, convert.to_relabel, request)
+        done = await asyncio.to_thread(hygiene.relabel, relabel, memory)
+        if isinstance(done, hygiene.RelabelResult):
+            return convert.from_relabel_result(request.memory, done)
+        return self._from_operation(done)
+
+    async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
+        memory = self._memories.get(request.memory).memory
+        again = requests.to_request(request, request.request_id)
+        ids = await asyncio.to_thread(memory.undo, request.operation, request=again)
+        return convert.from_undone(ids)
+
+    async def GetOperation(
+        self, request: pb.GetOperationRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.of_operation(request.name)
+        return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
+
+    async def ListOperations(
+        self, request: pb.ListOperationsRequest, context: Any
+    ) -> pb.ListOperationsResponse:
+        memory = self._memories.get(request.memory).memory
+        before, size = convert.to_operations_page(request)
+        operations = await asyncio.to_thread(memory.operations, before=before, limit=size + 1)
+        last = operations[size - 1].name if len(operations) > size else ""
+        return convert.from_operations(operations[:size], last)
+
+    async def CancelOperation(
+        self, request: pb.CancelOperationRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.of_operation(request.name)
+        asked = await asyncio.to_thread(self._operations.cancel, memory, request.name)
+        return self._from_operation(asked)
+
+    async def WaitOperation(
+        self, request: pb.WaitOperationRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.of_operation(request.name)
+        seconds = convert.to_seconds(request)
+        if job := self._operations.job(request.name):
+            await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=seconds)
+        return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
+
+    def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
+        job = self._operations.job(operation.name)
+        return convert.from_operation(
+            operation, done=job.done if job else 0, total=job.total if job else 0
+        )
 
     def _page_of_memories(self, after: str, size: int) -> pb.ListMemoriesResponse:
         names = [name for name in self._memories.names() if name > after]
@@ -185,4 +264,4 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             except MemoryRefusal:  # damaged ones are named in the log and by GetMemory
                 continue
         last = names[size - 1] if len(names) > size else ""
-        return convert.from_memories(infos, last)
+        return answers.from_memories(infos, last)

@@ -17,19 +17,30 @@ from visual_memory_embedders import (
     WrongWeights,
 )
 from visual_memory_index import (
+    BadCoverage,
     BadFilter,
+    BadNode,
+    BadParameter,
     CorruptStore,
+    Cycle,
     DiskFull,
     EmptyMemory,
+    EntriesChanged,
     EntriesExist,
     FolderInUse,
     MemoryClosed,
     MemoryExists,
     MemoryRefusal,
     NewerStore,
+    NotUndoable,
+    OneLabel,
+    OperationEnded,
     RequestReused,
+    TooFewItems,
+    TwoParents,
     UnknownEntries,
     UnknownMemory,
+    UnknownOperation,
     WrongDimension,
     WrongOffset,
 )
@@ -37,6 +48,7 @@ from visual_memory_service.errors import (
     BadField,
     EmbedderNotAllowed,
     NoEmbedder,
+    NotDone,
     RequestRefusal,
     TooLarge,
 )
@@ -46,10 +58,15 @@ REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal)
 CODES: dict[type[Exception], StatusCode] = {
     BadField: StatusCode.INVALID_ARGUMENT,
     BadFilter: StatusCode.INVALID_ARGUMENT,
+    BadCoverage: StatusCode.INVALID_ARGUMENT,
+    BadNode: StatusCode.INVALID_ARGUMENT,
+    BadParameter: StatusCode.INVALID_ARGUMENT,
     CorruptStore: StatusCode.DATA_LOSS,
+    Cycle: StatusCode.INVALID_ARGUMENT,
     DiskFull: StatusCode.RESOURCE_EXHAUSTED,
     EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
     EmptyMemory: StatusCode.FAILED_PRECONDITION,
+    EntriesChanged: StatusCode.ABORTED,
     EntriesExist: StatusCode.ALREADY_EXISTS,
     FolderInUse: StatusCode.FAILED_PRECONDITION,
     MemoryClosed: StatusCode.UNAVAILABLE,
@@ -58,12 +75,19 @@ CODES: dict[type[Exception], StatusCode] = {
     MissingWeights: StatusCode.FAILED_PRECONDITION,
     NewerStore: StatusCode.FAILED_PRECONDITION,
     NoEmbedder: StatusCode.FAILED_PRECONDITION,
+    NotDone: StatusCode.ABORTED,
+    NotUndoable: StatusCode.FAILED_PRECONDITION,
+    OneLabel: StatusCode.FAILED_PRECONDITION,
+    OperationEnded: StatusCode.FAILED_PRECONDITION,
     RequestReused: StatusCode.INVALID_ARGUMENT,
+    TooFewItems: StatusCode.FAILED_PRECONDITION,
     TooLarge: StatusCode.INVALID_ARGUMENT,
+    TwoParents: StatusCode.INVALID_ARGUMENT,
     UndecodableImage: StatusCode.INVALID_ARGUMENT,
     UnknownEmbedder: StatusCode.NOT_FOUND,
     UnknownEntries: StatusCode.NOT_FOUND,
     UnknownMemory: StatusCode.NOT_FOUND,
+    UnknownOperation: StatusCode.NOT_FOUND,
     UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
     WrongDimension: StatusCode.INVALID_ARGUMENT,
     WrongEmbedder: StatusCode.FAILED_PRECONDITION,
@@ -100,6 +124,8 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             field, description = f"images[{position}]", str(refusal)
         case WrongDimension():
             field, description = "vectors", str(refusal)
+        case BadParameter(name=name, wish=wish):
+            field, description = name, wish
         case WrongOffset():
             field, description = "offset", str(refusal)
         case RequestReused():

@@ -153,10 +153,10 @@ def test_all_rows_are_read_in_order_some_at_a_time(m: int, tmp_path: Path) -> No
 
         parts = list(store.rows(1))
 
-    assert [key for keys, *_ in parts for key in keys] == [*range(m)]
-    assert [id for _, some, *_ in parts for id in some] == ids(entries)
-    assert {label for _, _, some, *_ in parts for label in some} == ({"x"} if m else set())
-    assert np.array_equal(np.concatenate([part for *_, part, _ in parts]), vectors)
+    assert [key for part in parts for key in part.keys] == [*range(m)]
+    assert [id for part in parts for id in part.ids] == ids(entries)
+    assert {label for part in parts for label in part.labels} == ({"x"} if m else set())
+    assert np.array_equal(np.concatenate([part.vectors for part in parts]), vectors)
 
 
 def test_a_vector_of_another_length_is_damage(store: Store) -> None:

@@ -51,6 +51,7 @@ class Entry(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
+    PRUNED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 256 bytes of UTF-8. Empty in an insertion: the server makes one that sorts by time."""
     label: _builtins.str
@@ -59,6 +60,8 @@ class Entry(_message.Message):
     """SHA-256 of the image, or of the little-endian float32 row, as it was sent. Set by the server."""
     vector: _builtins.bytes
     """The stored unit vector, little-endian float32; only where it was asked for. Never sent in."""
+    pruned_by: _builtins.str
+    """The operation that took the entry's vote; empty where it votes. Set by the server."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -74,10 +77,11 @@ class Entry(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         content_sha256: _builtins.bytes = ...,
         vector: _builtins.bytes = ...,
+        pruned_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "id", b"id", "label", b"label", "metadata", b"metadata", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "id", b"id", "label", b"label", "metadata", b"metadata", "pruned_by", b"pruned_by", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

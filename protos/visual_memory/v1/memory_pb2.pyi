@@ -32,6 +32,7 @@ class Memory(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     DISK_BYTES_FIELD_NUMBER: _builtins.int
+    PRUNED_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: _builtins.int
@@ -40,6 +41,8 @@ class Memory(_message.Message):
     """Entries stored."""
     disk_bytes: _builtins.int
     """The memory's file with its write-ahead log."""
+    pruned_count: _builtins.int
+    """Entries stored that do not vote, because a prune took them."""
     @_builtins.property
     def embedder(self) -> Global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
@@ -60,10 +63,11 @@ class Memory(_message.Message):
         count: _builtins.int = ...,
         labels: _abc.Iterable[Global___LabelCount] | None = ...,
         disk_bytes: _builtins.int = ...,
+        pruned_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -75,17 +79,21 @@ class LabelCount(_message.Message):
 
     LABEL_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    PRUNED_COUNT_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     count: _builtins.int
+    pruned_count: _builtins.int
+    """Those of them that do not vote."""
     def __init__(
         self,
         *,
         label: _builtins.str = ...,
         count: _builtins.int = ...,
+        pruned_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "label", b"label", "pruned_count", b"pruned_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,12 +5,14 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from visual_memory.v1 import decision_pb2 as _decision_pb2
 from visual_memory.v1 import entry_pb2 as _entry_pb2
 from visual_memory.v1 import memory_pb2 as _memory_pb2
+from visual_memory.v1 import operation_pb2 as _operation_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -669,6 +671,8 @@ class ClassifyRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     EXCLUDE_IDS_FIELD_NUMBER: _builtins.int
     NEIGHBORS_FIELD_NUMBER: _builtins.int
+    RELIABILITY_FIELD_NUMBER: _builtins.int
+    RELIABILITY_K_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     k: _builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -678,6 +682,12 @@ class ClassifyRequest(_message.Message):
     """Who may vote, as in ListEntries."""
     neighbors: _builtins.int
     """How many neighbours each decision carries; unset means all k."""
+    reliability: _builtins.str
+    """none or soft; empty means none. Soft multiplies each vote by the entry's reliability, which is
+    1 where it never misleads and 1.75 / (1 + v) where it does so v times.
+    """
+    reliability_k: _builtins.int
+    """Of how many nearest neighbours v is counted; unset means 10."""
     @_builtins.property
     def images(self) -> _entry_pb2.Images: ...
     @_builtins.property
@@ -697,21 +707,27 @@ class ClassifyRequest(_message.Message):
         filter: _builtins.str = ...,
         exclude_ids: _abc.Iterable[_builtins.str] | None = ...,
         neighbors: _builtins.int | None = ...,
+        reliability: _builtins.str = ...,
+        reliability_k: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_neighbors", b"_neighbors", "images", b"images", "k", b"k", "neighbors", b"neighbors", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "images", b"images", "k", b"k", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_neighbors", b"_neighbors", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "memory", b"memory", "neighbors", b"neighbors", "queries", b"queries", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "memory", b"memory", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
     _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
     _WhichOneofReturnType__neighbors: _TypeAlias = _typing.Literal["neighbors"]  # noqa: Y015
     _WhichOneofArgType__neighbors: _TypeAlias = _typing.Literal["_neighbors", b"_neighbors"]  # noqa: Y015
+    _WhichOneofReturnType__reliability_k: _TypeAlias = _typing.Literal["reliability_k"]  # noqa: Y015
+    _WhichOneofArgType__reliability_k: _TypeAlias = _typing.Literal["_reliability_k", b"_reliability_k"]  # noqa: Y015
     _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
     _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__neighbors) -> _WhichOneofReturnType__neighbors | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reliability_k) -> _WhichOneofReturnType__reliability_k | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
 
@@ -850,3 +866,479 @@ class EmbedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+
+@_typing.final
+class GetMisleadingCountsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    k: _builtins.int
+    """Among how many nearest neighbours of the others, 1 to 1000; unset means 100."""
+    page_size: _builtins.int
+    """1 to 10000; 0 means 10000."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        k: _builtins.int | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+
+Global___GetMisleadingCountsRequest: _TypeAlias = GetMisleadingCountsRequest  # noqa: Y015
+
+@_typing.final
+class GetMisleadingCountsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MisleadingCount]:
+        """By id in byte order."""
+
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """Set instead of counts where they have to be found first: wait for it and ask again."""
+
+    def __init__(
+        self,
+        *,
+        counts: _abc.Iterable[Global___MisleadingCount] | None = ...,
+        next_page_token: _builtins.str = ...,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "next_page_token", b"next_page_token", "operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMisleadingCountsResponse: _TypeAlias = GetMisleadingCountsResponse  # noqa: Y015
+
+@_typing.final
+class MisleadingCount(_message.Message):
+    """How often an entry is among the k nearest neighbours of another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    V_FIELD_NUMBER: _builtins.int
+    C_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    v: _builtins.int
+    """With another label."""
+    c: _builtins.int
+    """With its own label."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        v: _builtins.int = ...,
+        c: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["c", b"c", "id", b"id", "v", b"v"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MisleadingCount: _TypeAlias = MisleadingCount  # noqa: Y015
+
+@_typing.final
+class PruneEntriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    HARD_FIELD_NUMBER: _builtins.int
+    RANDOM_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    PROTOTYPE_FIELD_NUMBER: _builtins.int
+    APPLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    apply: _builtins.bool
+    """Without it nothing is pruned."""
+    request_id: _builtins.str
+    @_builtins.property
+    def hard(self) -> Global___HardPrune: ...
+    @_builtins.property
+    def random(self) -> Global___RandomPrune: ...
+    @_builtins.property
+    def ids(self) -> Global___IdsPrune: ...
+    @_builtins.property
+    def prototype(self) -> Global___PrototypePrune: ...
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        hard: Global___HardPrune | None = ...,
+        random: Global___RandomPrune | None = ...,
+        ids: Global___IdsPrune | None = ...,
+        prototype: Global___PrototypePrune | None = ...,
+        apply: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hard", b"hard", "ids", b"ids", "method", b"method", "prototype", b"prototype", "random", b"random"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "hard", b"hard", "ids", b"ids", "memory", b"memory", "method", b"method", "prototype", b"prototype", "random", b"random", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["hard", "random", "ids", "prototype"]  # noqa: Y015
+    _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
+
+Global___PruneEntriesRequest: _TypeAlias = PruneEntriesRequest  # noqa: Y015
+
+@_typing.final
+class HardPrune(_message.Message):
+    """Those that mislead often (Geirhos et al., 2024, section 3.3)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    K_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MINUS_CORRECT_FIELD_NUMBER: _builtins.int
+    k: _builtins.int
+    """Among how many nearest neighbours; unset means 100."""
+    threshold: _builtins.int
+    """From which count on; unset means 128."""
+    minus_correct: _builtins.bool
+    """Compares v minus c instead of v."""
+    def __init__(
+        self,
+        *,
+        k: _builtins.int | None = ...,
+        threshold: _builtins.int | None = ...,
+        minus_correct: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_threshold", b"_threshold", "k", b"k", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_threshold", b"_threshold", "k", b"k", "minus_correct", b"minus_correct", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___HardPrune: _TypeAlias = HardPrune  # noqa: Y015
+
+@_typing.final
+class RandomPrune(_message.Message):
+    """A share of all, to compare the others with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRACTION_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    fraction: _builtins.float
+    """Of the voting entries, in (0, 1)."""
+    seed: _builtins.int
+    def __init__(
+        self,
+        *,
+        fraction: _builtins.float = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RandomPrune: _TypeAlias = RandomPrune  # noqa: Y015
+
+@_typing.final
+class PrototypePrune(_message.Message):
+    """The entries that are hardest or easiest by their distance to the nearest prototype stay
+    (Sorscher et al., 2022).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRACTION_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    fraction: _builtins.float
+    """How much is pruned of the voting entries, in (0, 1)."""
+    clusters: _builtins.int
+    """Prototypes found without looking at labels; 0 means one for each label, its mean."""
+    keep: _builtins.str
+    """hard or easy: which stay; empty means hard."""
+    balance: _builtins.float
+    """The share of what each label would keep if all were pruned alike that stays anyway, 0 to 1;
+    unset means 0.5.
+    """
+    seed: _builtins.int
+    def __init__(
+        self,
+        *,
+        fraction: _builtins.float = ...,
+        clusters: _builtins.int = ...,
+        keep: _builtins.str = ...,
+        balance: _builtins.float | None = ...,
+        seed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_balance", b"_balance", "balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_balance", b"_balance", "balance", b"balance", "clusters", b"clusters", "fraction", b"fraction", "keep", b"keep", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__balance: _TypeAlias = _typing.Literal["balance"]  # noqa: Y015
+    _WhichOneofArgType__balance: _TypeAlias = _typing.Literal["_balance", b"_balance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__balance) -> _WhichOneofReturnType__balance | None: ...
+
+Global___PrototypePrune: _TypeAlias = PrototypePrune  # noqa: Y015
+
+@_typing.final
+class IdsPrune(_message.Message):
+    """These, which a person has looked at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdsPrune: _TypeAlias = IdsPrune  # noqa: Y015
+
+@_typing.final
+class RelabelEntriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    APPLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    apply: _builtins.bool
+    """Without it nothing is changed."""
+    request_id: _builtins.str
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The new label of each id."""
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        apply: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "labels", b"labels", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelabelEntriesRequest: _TypeAlias = RelabelEntriesRequest  # noqa: Y015
+
+@_typing.final
+class UndoRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    operation: _builtins.str
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "operation", b"operation", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoRequest: _TypeAlias = UndoRequest  # noqa: Y015
+
+@_typing.final
+class UndoResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESTORED_COUNT_FIELD_NUMBER: _builtins.int
+    restored_count: _builtins.int
+    """Entries that have their vote or their label back."""
+    def __init__(
+        self,
+        *,
+        restored_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["restored_count", b"restored_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoResponse: _TypeAlias = UndoResponse  # noqa: Y015
+
+@_typing.final
+class GetOperationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOperationRequest: _TypeAlias = GetOperationRequest  # noqa: Y015
+
+@_typing.final
+class ListOperationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    page_size: _builtins.int
+    """1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOperationsRequest: _TypeAlias = ListOperationsRequest  # noqa: Y015
+
+@_typing.final
+class ListOperationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operation_pb2.Operation]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[_operation_pb2.Operation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y015
+
+@_typing.final
+class CancelOperationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOperationRequest: _TypeAlias = CancelOperationRequest  # noqa: Y015
+
+@_typing.final
+class WaitOperationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Unset means as long as the call may take."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitOperationRequest: _TypeAlias = WaitOperationRequest  # noqa: Y015

@@ -5,6 +5,7 @@ import warnings
 
 from visual_memory.v1 import entry_pb2 as visual__memory_dot_v1_dot_entry__pb2
 from visual_memory.v1 import memory_pb2 as visual__memory_dot_v1_dot_memory__pb2
+from visual_memory.v1 import operation_pb2 as visual__memory_dot_v1_dot_operation__pb2
 from visual_memory.v1 import service_pb2 as visual__memory_dot_v1_dot_service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -115,6 +116,46 @@ class VisualMemoryStub:
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_service__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.GetMisleadingCounts = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/GetMisleadingCounts',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.GetMisleadingCountsRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.GetMisleadingCountsResponse.FromString,
+                _registered_method=True)
+        self.PruneEntries = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/PruneEntries',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.PruneEntriesRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.RelabelEntries = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/RelabelEntries',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.RelabelEntriesRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.Undo = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/Undo',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.UndoRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.UndoResponse.FromString,
+                _registered_method=True)
+        self.GetOperation = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/GetOperation',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ListOperations = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/ListOperations',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.ListOperationsRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.ListOperationsResponse.FromString,
+                _registered_method=True)
+        self.CancelOperation = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/CancelOperation',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.CancelOperationRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.WaitOperation = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/WaitOperation',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.WaitOperationRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class VisualMemoryServicer:
@@ -222,6 +263,60 @@ class VisualMemoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMisleadingCounts(self, request, context):
+        """How often each entry misleads others, after every edit as if counted anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneEntries(self, request, context):
+        """Takes the votes of entries that mislead; without apply it only shows whose.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RelabelEntries(self, request, context):
+        """Sets labels; without apply it only shows which would change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Undo(self, request, context):
+        """Takes back what a prune or a relabel did, where nothing has changed it since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOperation(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOperations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOperation(self, request, context):
+        """Asks an operation to stop; nothing of it will have happened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitOperation(self, request, context):
+        """Answers when the operation has ended, or after the timeout as it is then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VisualMemoryServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -299,6 +394,46 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.Embed,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.EmbedRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_service__pb2.EmbedResponse.SerializeToString,
+            ),
+            'GetMisleadingCounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMisleadingCounts,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.GetMisleadingCountsRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.GetMisleadingCountsResponse.SerializeToString,
+            ),
+            'PruneEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneEntries,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.PruneEntriesRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'RelabelEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RelabelEntries,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.RelabelEntriesRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'Undo': grpc.unary_unary_rpc_method_handler(
+                    servicer.Undo,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.UndoRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.UndoResponse.SerializeToString,
+            ),
+            'GetOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOperation,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'ListOperations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOperations,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.ListOperationsRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.ListOperationsResponse.SerializeToString,
+            ),
+            'CancelOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOperation,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.CancelOperationRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'WaitOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitOperation,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.WaitOperationRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -710,6 +845,222 @@ class VisualMemory:
             '/visual_memory.v1.VisualMemory/Embed',
             visual__memory_dot_v1_dot_service__pb2.EmbedRequest.SerializeToString,
             visual__memory_dot_v1_dot_service__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMisleadingCounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/GetMisleadingCounts',
+            visual__memory_dot_v1_dot_service__pb2.GetMisleadingCountsRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.GetMisleadingCountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/PruneEntries',
+            visual__memory_dot_v1_dot_service__pb2.PruneEntriesRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RelabelEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/RelabelEntries',
+            visual__memory_dot_v1_dot_service__pb2.RelabelEntriesRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Undo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/Undo',
+            visual__memory_dot_v1_dot_service__pb2.UndoRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.UndoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/GetOperation',
+            visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/ListOperations',
+            visual__memory_dot_v1_dot_service__pb2.ListOperationsRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.ListOperationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/CancelOperation',
+            visual__memory_dot_v1_dot_service__pb2.CancelOperationRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/WaitOperation',
+            visual__memory_dot_v1_dot_service__pb2.WaitOperationRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from visual_memory.v1 import entry_pb2 as _entry_pb2
 from visual_memory.v1 import memory_pb2 as _memory_pb2
+from visual_memory.v1 import operation_pb2 as _operation_pb2
 from visual_memory.v1 import service_pb2 as _service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -62,6 +63,20 @@ class VisualMemoryStub:
     """Finds the nearest entries of each query."""
     Embed: _grpc.UnaryUnaryMultiCallable[_service_pb2.EmbedRequest, _service_pb2.EmbedResponse]
     """Turns images into the unit vectors that a memory would store."""
+    GetMisleadingCounts: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetMisleadingCountsRequest, _service_pb2.GetMisleadingCountsResponse]
+    """How often each entry misleads others, after every edit as if counted anew."""
+    PruneEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.PruneEntriesRequest, _operation_pb2.Operation]
+    """Takes the votes of entries that mislead; without apply it only shows whose."""
+    RelabelEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.RelabelEntriesRequest, _operation_pb2.Operation]
+    """Sets labels; without apply it only shows which would change."""
+    Undo: _grpc.UnaryUnaryMultiCallable[_service_pb2.UndoRequest, _service_pb2.UndoResponse]
+    """Takes back what a prune or a relabel did, where nothing has changed it since."""
+    GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
+    ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
+    CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
+    """Asks an operation to stop; nothing of it will have happened."""
+    WaitOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.WaitOperationRequest, _operation_pb2.Operation]
+    """Answers when the operation has ended, or after the timeout as it is then."""
 
 @_typing.type_check_only
 class VisualMemoryAsyncStub(VisualMemoryStub):
@@ -95,6 +110,20 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     """Finds the nearest entries of each query."""
     Embed: _aio.UnaryUnaryMultiCallable[_service_pb2.EmbedRequest, _service_pb2.EmbedResponse]  # type: ignore[assignment]
     """Turns images into the unit vectors that a memory would store."""
+    GetMisleadingCounts: _aio.UnaryUnaryMultiCallable[_service_pb2.GetMisleadingCountsRequest, _service_pb2.GetMisleadingCountsResponse]  # type: ignore[assignment]
+    """How often each entry misleads others, after every edit as if counted anew."""
+    PruneEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.PruneEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Takes the votes of entries that mislead; without apply it only shows whose."""
+    RelabelEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.RelabelEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Sets labels; without apply it only shows which would change."""
+    Undo: _aio.UnaryUnaryMultiCallable[_service_pb2.UndoRequest, _service_pb2.UndoResponse]  # type: ignore[assignment]
+    """Takes back what a prune or a relabel did, where nothing has changed it since."""
+    GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
+    CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Asks an operation to stop; nothing of it will have happened."""
+    WaitOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.WaitOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Answers when the operation has ended, or after the timeout as it is then."""
 
 class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
     """Classifies images by remembering others.
@@ -215,5 +244,67 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.EmbedResponse, _abc.Awaitable[_service_pb2.EmbedResponse]]:
         """Turns images into the unit vectors that a memory would store."""
+
+    @_abc_1.abstractmethod
+    def GetMisleadingCounts(
+        self,
+        request: _service_pb2.GetMisleadingCountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.GetMisleadingCountsResponse, _abc.Awaitable[_service_pb2.GetMisleadingCountsResponse]]:
+        """How often each entry misleads others, after every edit as if counted anew."""
+
+    @_abc_1.abstractmethod
+    def PruneEntries(
+        self,
+        request: _service_pb2.PruneEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Takes the votes of entries that mislead; without apply it only shows whose."""
+
+    @_abc_1.abstractmethod
+    def RelabelEntries(
+        self,
+        request: _service_pb2.RelabelEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Sets labels; without apply it only shows which would change."""
+
+    @_abc_1.abstractmethod
+    def Undo(
+        self,
+        request: _service_pb2.UndoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.UndoResponse, _abc.Awaitable[_service_pb2.UndoResponse]]:
+        """Takes back what a prune or a relabel did, where nothing has changed it since."""
+
+    @_abc_1.abstractmethod
+    def GetOperation(
+        self,
+        request: _service_pb2.GetOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]: ...
+
+    @_abc_1.abstractmethod
+    def ListOperations(
+        self,
+        request: _service_pb2.ListOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListOperationsResponse, _abc.Awaitable[_service_pb2.ListOperationsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CancelOperation(
+        self,
+        request: _service_pb2.CancelOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Asks an operation to stop; nothing of it will have happened."""
+
+    @_abc_1.abstractmethod
+    def WaitOperation(
+        self,
+        request: _service_pb2.WaitOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Answers when the operation has ended, or after the timeout as it is then."""
 
 def add_VisualMemoryServicer_to_server(servicer: VisualMemoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

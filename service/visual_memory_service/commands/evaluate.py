@@ -64,6 +64,8 @@ def evaluate(client: Client, options: Namespace) -> int:
             images=images,
             k=options.k,
             voting=options.voting,
+            reliability=options.reliability,
+            reliability_k=options.reliability_k,
             filter=options.filter,
             neighbors=1,
         )

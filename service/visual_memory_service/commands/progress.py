@@ -43,9 +43,9 @@ class Progress:
         """So many more are done."""
         self.reach(self._done + count)
 
-    def reach(self, done: int) -> None:
-        """So many are done."""
-        self._done = done
+    def reach(self, done: int, total: int | None = None) -> None:
+        """So many are done, of ``total`` where that is known only now."""
+        self._done, self._total = done, self._total if total is None else total
         if time.monotonic() - self._shown < self._every:
             return
         self._shown = time.monotonic()

@@ -32,6 +32,8 @@ def classify(client: Client, options: Namespace) -> int:
             images=images,
             k=options.k,
             voting=options.voting,
+            reliability=options.reliability,
+            reliability_k=options.reliability_k,
             filter=options.filter,
             neighbors=shown,
         )

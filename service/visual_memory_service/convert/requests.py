@@ -1,35 +1,24 @@
-"""Messages to core types and back: the only place in the service that reads or writes fields."""
+"""Messages to core types: every field is checked here, and what comes out is right."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 from visual_memory._fingerprint import fingerprint, take_hashes
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
+from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_embedders import EmbedderSpec
 from visual_memory_index import (
     VOTINGS,
     WHOLE,
-    Decision,
     Entry,
     Filter,
-    MemoryInfo,
-    Neighbors,
     Request,
-    StoredBatch,
     Voting,
     bad_rows,
     parse,
@@ -37,6 +26,7 @@ from visual_memory_index import (
 )
 from visual_memory_service.classify import Question
 from visual_memory_service.config import Settings
+from visual_memory_service.convert.page_token import to_token
 from visual_memory_service.errors import BadField
 from visual_memory_service.forget import Deletion, Purge
 from visual_memory_service.remember import Batch, Change
@@ -48,15 +38,12 @@ METADATA_BYTES_MAX = 16_384
 DIMENSION_MAX = 16_384
 K = 50
 VOTING = "rank"
+COUNTS_K_MAX = 1000
+RELIABILITY_K = 10
 ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
 MEMORIES_PAGE, MEMORIES_PAGE_MAX = 100, 1000
-SAMPLE_MAX = 100
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Page: TypeAlias = tuple[Filter | None, str, int, bool]
-
-
-# Requests: to_x
 
 
 def to_name(name: str, path: str) -> str:
@@ -254,7 +241,24 @@ def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settin
         k=k,
         filter=parse(request.filter),
         exclude_ids=request.exclude_ids,
+        counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
     )
+
+
+def to_counts_k(k: int, path: str) -> int:
+    """Of how many nearest neighbours misleading counts are counted. Raises BadField."""
+    if not 1 <= k <= COUNTS_K_MAX:
+        raise BadField(path, f"must be 1 to {COUNTS_K_MAX}, but is {k}")
+    return k
+
+
+def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
+    """The K of the counts that soften votes, None where all votes count fully. Raises BadField."""
+    if request.reliability not in ("", "none", "soft"):
+        raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
+    k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
+    to_counts_k(k, "reliability_k")
+    return k if request.reliability == "soft" else None
 
 
 def to_voting(request: pb.ClassifyRequest) -> Voting:
@@ -293,19 +297,6 @@ def to_memories_page(request: pb.ListMemoriesRequest) -> tuple[str, int]:
     return to_token(request.page_token, ""), request.page_size or MEMORIES_PAGE
 
 
-def to_token(token: str, filter: str) -> str:
-    """The last id or name of the page before. Raises BadField."""
-    if not token:
-        return ""
-    try:
-        sealed, last = base64.urlsafe_b64decode(token.encode()).decode().split("\0", 1)
-    except ValueError:
-        raise BadField("page_token", "must be one that this call answered with") from None
-    if sealed != seal(filter):
-        raise BadField("page_token", "belongs to another filter; begin again without one")
-    return last
-
-
 def to_change(request: pb.UpdateEntryRequest) -> Change:
     """Raises BadField."""
     entry, paths = request.entry, list(request.update_mask.paths)
@@ -341,173 +332,3 @@ def to_purge(request: pb.PurgeEntriesRequest) -> Purge:
     if filter is None:
         raise BadField("filter", "must not be empty; to forget everything, delete the memory")
     return Purge(filter, request.apply, to_request(request, request.request_id))
-
-
-# Answers: from_x
-
-
-def from_settings(
-    version: str, settings: Settings, embedders: Sequence[str]
-) -> pb.GetServerInfoResponse:
-    """What a client may know of this server."""
-    limits = pb.Limits(
-        message_bytes=settings.message_bytes_max,
-        image_bytes=settings.image_bytes_max,
-        image_pixels=settings.image_pixels_max,
-        items=settings.items_max,
-    )
-    return pb.GetServerInfoResponse(version=version, limits=limits, embedders=embedders)
-
-
-def from_info(info: MemoryInfo) -> memory_pb2.Memory:
-    """A memory as it stands."""
-    return memory_pb2.Memory(
-        name=info.identity.name,
-        dimension=info.identity.dimension,
-        embedder=from_spec(info.identity.embedder),
-        create_time=from_time(info.identity.created_at),
-        count=info.count,
-        labels=[
-            memory_pb2.LabelCount(label=label, count=count)
-            for label, count in info.label_counts.items()
-        ],
-        disk_bytes=info.bytes_on_disk,
-    )
-
-
-def from_memories(infos: Sequence[MemoryInfo], last: str) -> pb.ListMemoriesResponse:
-    """One page; ``last`` is the name to go on after, empty at the end."""
-    return pb.ListMemoriesResponse(
-        memories=[from_info(info) for info in infos], next_page_token=from_token(last, "")
-    )
-
-
-def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
-    """A spec as it is stored."""
-    if text is None:
-        return None
-    spec = EmbedderSpec.from_json(text)
-    return memory_pb2.EmbedderSpec(
-        name=spec.name,
-        weights_sha256=spec.weights_sha256,
-        dimension=spec.dimension,
-        preprocessing=json.dumps(asdict(spec.preprocessing), sort_keys=True),
-        bit_equal=spec.bit_equal,
-    )
-
-
-def from_ids(ids: Sequence[str]) -> pb.InsertEntriesResponse:
-    """The ids of a batch, in order."""
-    return pb.InsertEntriesResponse(ids=ids)
-
-
-def from_stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
-    """That a batch of an import is on disk."""
-    return pb.ImportEntriesResponse(
-        offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint
-    )
-
-
-def from_import_offset(offset: int) -> pb.ImportEntriesResponse:
-    """Where an import goes on."""
-    return pb.ImportEntriesResponse(offset=offset)
-
-
-def from_entry(entry: Entry) -> entry_pb2.Entry:
-    """An entry with the parts that were read."""
-    return entry_pb2.Entry(
-        id=entry.id,
-        label=entry.label,
-        metadata=entry.metadata,
-        create_time=from_time(entry.created_at),
-        content_sha256=entry.content_sha256,
-        vector=b"" if entry.vector is None else entry.vector.astype("<f4").tobytes(),
-    )
-
-
-def from_entries(entries: Sequence[Entry], last: str, filter: str) -> pb.ListEntriesResponse:
-    """One page; ``last`` is the id to go on after, empty at the end."""
-    return pb.ListEntriesResponse(
-        entries=[from_entry(entry) for entry in entries], next_page_token=from_token(last, filter)
-    )
-
-
-def from_deleted(ids: Sequence[str]) -> pb.DeleteEntriesResponse:
-    """How many were there."""
-    return pb.DeleteEntriesResponse(deleted_count=len(ids))
-
-
-def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
-    """How many, and some of them."""
-    return pb.PurgeEntriesResponse(
-        purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
-    )
-
-
-def from_decisions(decisions: Sequence[Decision], shown: int | None) -> pb.ClassifyResponse:
-    """Decisions with the first ``shown`` neighbours, None for all."""
-    return pb.ClassifyResponse(
-        decisions=[
-            decision_pb2.Decision(
-                label=decision.label,
-                confidence=decision.confidence,
-                scores=[
-                    decision_pb2.LabelScore(label=label, score=score)
-                    for label, score in decision.scores.items()
-                ],
-                neighbors=[
-                    decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=weight)
-                    for id, label, distance, weight in zip(
-                        decision.ids[:shown],
-                        decision.labels[:shown],
-                        decision.distances[:shown].tolist(),
-                        decision.weights[:shown].tolist(),
-                        strict=True,
-                    )
-                ],
-            )
-            for decision in decisions
-        ]
-    )
-
-
-def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
-    """The neighbours of each query."""
-    return pb.SearchResponse(
-        results=[
-            decision_pb2.Neighbors(
-                neighbors=[
-                    decision_pb2.Neighbor(id=id, label=label, distance=distance)
-                    for id, label, distance in zip(ids, labels, distances.tolist(), strict=True)
-                ]
-            )
-            for ids, labels, distances in zip(
-                neighbors.ids, neighbors.labels, neighbors.distances, strict=True
-            )
-        ]
-    )
-
-
-def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
-    """Rows (n, d), packed."""
-    data = vectors.astype("<f4").tobytes()
-    return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
-
-
-def from_time(microseconds: int) -> Timestamp:
-    """Microseconds since 1970."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(EPOCH + timedelta(microseconds=microseconds))
-    return timestamp
-
-
-def from_token(last: str, filter: str) -> str:
-    """A page token that only fits the same filter."""
-    if not last:
-        return ""
-    return base64.urlsafe_b64encode(f"{seal(filter)}\0{last}".encode()).decode()
-
-
-def seal(filter: str) -> str:
-    """What ties a page token to its filter."""
-    return hashlib.sha256(filter.encode()).hexdigest()[:16]

@@ -1,0 +1,81 @@
+"""Work on one memory that takes long or can be undone, kept in its file."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from visual_memory_index.database import now
+from visual_memory_index.errors import UnknownOperation
+
+State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
+COLUMNS = "name, kind, state, result, problem, created_at, ended_at, undone_at"
+CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``result`` is JSON, ``problem`` a sentence; times are microseconds since 1970."""
+
+    name: str
+    kind: str
+    state: State
+    result: str | None
+    problem: str | None
+    created_at: int
+    ended_at: int | None
+    undone_at: int | None
+
+
+def begin(db: sqlite3.Connection, name: str, kind: str) -> None:
+    """Note that it runs."""
+    db.execute(
+        "INSERT INTO operations (name, kind, state, created_at) VALUES (?, ?, 'running', ?)",
+        (name, kind, now()),
+    )
+
+
+def end(
+    db: sqlite3.Connection,
+    name: str,
+    state: State,
+    *,
+    result: str | None = None,
+    problem: str | None = None,
+) -> None:
+    """Note how it ended."""
+    db.execute(
+        "UPDATE operations SET state = ?, result = ?, problem = ?, ended_at = ? WHERE name = ?",
+        (state, result, problem, now(), name),
+    )
+
+
+def fail_unfinished(db: sqlite3.Connection) -> None:
+    """Note of all that run that they were cut short."""
+    db.execute(
+        "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? WHERE state = 'running'",
+        (CUT_SHORT, now()),
+    )
+
+
+def mark_undone(db: sqlite3.Connection, name: str) -> None:
+    """Note that what it did was taken back."""
+    db.execute("UPDATE operations SET undone_at = ? WHERE name = ?", (now(), name))
+
+
+def get(db: sqlite3.Connection, name: str) -> Operation:
+    """Raises UnknownOperation."""
+    row = db.execute(f"SELECT {COLUMNS} FROM operations WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise UnknownOperation(name)
+    return Operation(*row)
+
+
+def page(db: sqlite3.Connection, *, before: str, limit: int) -> list[Operation]:
+    """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM operations WHERE ? = '' OR name < ? ORDER BY name DESC LIMIT ?",
+        (before, before, limit),
+    )
+    return [Operation(*row) for row in rows]

@@ -1,0 +1,92 @@
+"""From the winner's share of the votes to how often such a decision is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.errors import OneLabel, TooFewItems
+
+ITEMS_MIN = 10  # with fewer, one decision alone moves the accuracy by more than a tenth
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibration:
+    """A curve that never falls, linear between its points.
+
+    ``confidences`` ascend strictly from 0 to 1, each beside its accuracy. It holds for the ``k``
+    and the voting whose decisions it was fitted on.
+    """
+
+    confidences: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    def apply(self, confidences: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The accuracy to expect at each of ``confidences`` (n,), in [0, 1]; order is kept."""
+        next_point = np.searchsorted(self.confidences, confidences, side="right")
+        ceilings = np.append(self.accuracies, 1.0)[next_point]
+        # A slope times a step may end a rounding above the point that it leads to.
+        curve = np.interp(confidences, self.confidences, self.accuracies)
+        return cast(NDArray[np.float64], np.minimum(curve, ceilings))
+
+
+class Pool(NamedTuple):
+    """Decisions of neighbouring confidences that get one accuracy, ``right`` / ``items``."""
+
+    right: int
+    items: int
+    low: float
+    high: float
+
+
+def check(label_counts: Mapping[str, int]) -> None:
+    """Whether entries of such labels can be calibrated at all. Raises TooFewItems, OneLabel."""
+    entries = sum(label_counts.values())
+    if entries < ITEMS_MIN:
+        raise TooFewItems("entries", got=entries, needed=ITEMS_MIN)
+    if len(label_counts) == 1:
+        raise OneLabel(next(iter(label_counts)))
+
+
+def fit(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Recalibration:
+    """Isotonic regression on the leave-one-out decisions (n,), n ≥ 10. Raises TooFewItems.
+
+    It assumes nothing but that a larger share is right at least as often, which suits every voting
+    rule. Calibrated on one half of natural16 (k = 50, ``rank``) and measured on the other,
+    30 times, the calibration error fell from 0.123 to 0.028; Platt scaling reached 0.035 and beta
+    calibration 0.034. Two imaginary decisions, a wrong one at 0 and a right one at 1, give the
+    curve its ends, and keep a run of right or wrong ones from making it flat.
+    """
+    if len(confidences) < ITEMS_MIN:
+        raise TooFewItems("leave-one-out decisions", got=len(confidences), needed=ITEMS_MIN)
+    pools = pooled(
+        np.concatenate([[0.0], confidences, [1.0]]), np.concatenate([[False], correct, [True]])
+    )
+    points = {
+        confidence: pool.right / pool.items
+        for pool in pools
+        for confidence in (pool.low, pool.high)
+    }
+    return Recalibration(tuple(points), tuple(points.values()))
+
+
+def pooled(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> list[Pool]:
+    """Pool adjacent violators (Ayer et al., 1955): ascending, each more accurate than the last.
+
+    Equal confidences are one pool from the start. Accuracies are compared as fractions of integers.
+    """
+    values, numbers = np.unique(confidences, return_inverse=True)
+    counts = np.bincount(numbers)
+    rights = np.bincount(numbers[correct], minlength=len(values))
+    pools: list[Pool] = []
+    for value, right, count in zip(values.tolist(), rights.tolist(), counts.tolist(), strict=True):
+        pool = Pool(right, count, value, value)
+        while pools and pools[-1].right * pool.items >= pool.right * pools[-1].items:
+            last = pools.pop()
+            pool = Pool(last.right + pool.right, last.items + pool.items, last.low, pool.high)
+        pools.append(pool)
+    return pools

@@ -1,0 +1,140 @@
+"""A forest over the labels: votes that disagree about a leaf may agree about its parent.
+
+Python orders strings as their UTF-8 bytes are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from visual_memory_index.errors import BadNode, Cycle, TwoParents
+
+NAME_BYTES_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A label or what is above it, how far below its root, and its share of all votes in [0, 1]."""
+
+    name: str
+    depth: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """The parent of every node that has one, children in byte order. ``grow`` makes it.
+
+    A label that no edge names is a root of its own, so any label has a place. Roots have depth 0.
+    """
+
+    parents: Mapping[str, str]
+
+    def edges(self) -> list[list[str]]:
+        """[child, parent], in byte order of the children; ``grow`` reads them back."""
+        return [[child, parent] for child, parent in self.parents.items()]
+
+    def path(self, label: str) -> list[str]:
+        """From the root down to ``label``."""
+        path = [label]
+        while parent := self.parents.get(path[-1]):
+            path.append(parent)
+        return path[::-1]
+
+    def depth(self, label: str) -> int:
+        """How many nodes are above ``label``."""
+        return len(self.path(label)) - 1
+
+    def orphans(self, labels: Iterable[str]) -> list[str]:
+        """Those of ``labels`` that no edge names, in byte order: allowed, but perhaps forgotten."""
+        named = {*self.parents, *self.parents.values()}
+        return sorted(set(labels) - named)
+
+    def unused(self, labels: Iterable[str]) -> list[str]:
+        """Leaves that are none of ``labels``, in byte order: they get no votes; perhaps typos."""
+        return sorted(set(self.parents) - {*self.parents.values(), *labels})
+
+
+def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
+    """A taxonomy from pairs of child and parent; a pair that comes twice counts once.
+
+    Raises BadNode, TwoParents, Cycle.
+    """
+    parents = dict[str, str]()
+    for child, parent in edges:
+        for name in (child, parent):
+            if not 1 <= _size(name) <= NAME_BYTES_MAX or "\0" in name:
+                raise BadNode(name, _size(name), NAME_BYTES_MAX)
+        if parents.setdefault(child, parent) != parent:
+            raise TwoParents(child, (parents[child], parent))
+    ordered = {child: parents[child] for child in sorted(parents)}
+    _check_cycles(ordered)
+    return Taxonomy(ordered)
+
+
+def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, float]:
+    """Every node's own votes and those of all below it, for the nodes that have any.
+
+    ``votes`` are a decision's scores, the winner first; nodes come in the order of their first
+    vote, a label's root before the label. Sums do not depend on the order of the votes.
+    """
+    parts = dict[str, list[float]]()
+    for label, vote in votes.items():
+        for node in taxonomy.path(label):
+            parts.setdefault(node, []).append(vote)
+    return {node: math.fsum(each) for node, each in parts.items()}
+
+
+def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node:
+    """The node with most votes where every label counts for what is above it at ``depth`` ≥ 0.
+
+    A label that lies less deep counts for itself. Equal votes: whichever comes first in ``votes``,
+    whose first is the winner.
+    """
+    parts = dict[str, list[float]]()
+    for label, vote in votes.items():
+        parts.setdefault(taxonomy.path(label)[: depth + 1][-1], []).append(vote)
+    totals = {node: math.fsum(each) for node, each in parts.items()}
+    name = max(totals, key=lambda node: totals[node])
+    return Node(name, taxonomy.depth(name), totals[name] / math.fsum(votes.values()))
+
+
+def deepest(
+    taxonomy: Taxonomy, votes: Mapping[str, float], *, min_confidence: float
+) -> Node | None:
+    """The deepest node whose share of the votes is at least ``min_confidence``; None if none's is.
+
+    Equal depths: the larger share, then whichever comes first in ``votes``. Above one half all
+    such nodes are on one path. The winner may lie elsewhere: where three dogs have 0.2 each and a
+    cat 0.4, dogs have the most.
+    """
+    total = math.fsum(votes.values())
+    depths = {name: depth for label in votes for depth, name in enumerate(taxonomy.path(label))}
+    sure = [
+        Node(name, depths[name], node_total / total)
+        for name, node_total in node_votes(taxonomy, votes).items()
+        if node_total / total >= min_confidence
+    ]
+    return max(sure, key=lambda node: (node.depth, node.share), default=None)
+
+
+def _check_cycles(parents: Mapping[str, str]) -> None:
+    """Raises Cycle, which starts at the node that is first in byte order of those on it."""
+    safe = set[str]()
+    for start in parents:
+        above, node = dict.fromkeys([start]), start
+        while node not in safe and node in parents:
+            node = parents[node]
+            if node in above:
+                walk = list(above)
+                ring = walk[walk.index(node) :]
+                first = ring.index(min(ring))
+                raise Cycle((*ring[first:], *ring[:first], ring[first]))
+            above[node] = None
+        safe.update(above)
+
+
+def _size(name: str) -> int:
+    return len(name.encode())

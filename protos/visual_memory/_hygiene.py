@@ -1,0 +1,159 @@
+"""Calls about what misleads, operations, and what can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from google.protobuf.duration_pb2 import Duration
+
+from visual_memory._calls import Call
+from visual_memory._fields import check_text, named, strings, whole
+from visual_memory._wire import to_operation
+from visual_memory.errors import FailedPrecondition, refuse
+from visual_memory.types import Operation, PruneResult, RelabelResult
+from visual_memory.v1 import operation_pb2
+from visual_memory.v1 import service_pb2 as pb
+
+WAIT_SECONDS = 1  # for one message; between them progress is told
+
+CountsPage = tuple[Operation | None, list[tuple[str, int]], str]
+
+
+def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
+    """Answers with an operation to wait for, or with some counts. Raises InvalidArgument."""
+
+    def read(answer: pb.GetMisleadingCountsResponse) -> CountsPage:
+        finding = to_operation(answer.operation) if answer.HasField("operation") else None
+        return finding, [(count.id, count.v) for count in answer.counts], answer.next_page_token
+
+    request = pb.GetMisleadingCountsRequest(
+        memory=memory, k=whole(k, "k", least=1), page_token=page_token
+    )
+    return Call("GetMisleadingCounts", request, read)
+
+
+class PruneHow(TypedDict, total=False):
+    """How to prune: the method with what it needs, and whether to do it."""
+
+    method: str
+    k: int
+    threshold: int
+    minus_correct: bool
+    fraction: float | None
+    seed: int
+    clusters: int
+    keep: str
+    balance: float
+    ids: Iterable[str] | None
+    apply: bool
+    request_id: str | None
+
+
+def prune(
+    memory: str,
+    method: str = "hard",
+    *,
+    k: int = 100,
+    threshold: int = 128,
+    minus_correct: bool = False,
+    fraction: float | None = None,
+    seed: int = 0,
+    clusters: int = 0,
+    keep: str = "hard",
+    balance: float = 0.5,
+    ids: Iterable[str] | None = None,
+    apply: bool = False,
+    request_id: str | None = None,
+) -> Call[Operation]:
+    """Raises InvalidArgument."""
+    request = pb.PruneEntriesRequest(memory=memory, apply=apply, request_id=named(request_id))
+    match method:
+        case "hard":
+            request.hard.k = whole(k, "k", least=1)
+            request.hard.threshold = whole(threshold, "threshold", least=1)
+            request.hard.minus_correct = minus_correct
+        case "random":
+            request.random.fraction = share(fraction)
+            request.random.seed = seed
+        case "prototype":
+            request.prototype.fraction = share(fraction)
+            request.prototype.clusters = whole(clusters, "clusters", least=0)
+            request.prototype.keep = keep
+            request.prototype.balance = balance
+            request.prototype.seed = seed
+        case "ids":
+            if ids is None:
+                refuse("ids", "must be given with the method ids")
+            request.ids.ids.extend(strings(ids, "ids"))
+        case _:
+            refuse("method", f"must be hard, random, prototype or ids, but is {method!r:.80}")
+    return Call("PruneEntries", request, to_operation)
+
+
+def share(fraction: float | None) -> float:
+    """Raises InvalidArgument."""
+    if fraction is None or not 0 < fraction < 1:
+        refuse("fraction", f"must be between 0 and 1, but is {fraction}")
+    return fraction
+
+
+def relabel(
+    memory: str, labels: Mapping[str, str], apply: bool, request_id: str | None
+) -> Call[RelabelResult]:
+    """Raises InvalidArgument."""
+
+    def read(answer: operation_pb2.Operation) -> RelabelResult:
+        result = to_operation(answer).result
+        assert isinstance(result, RelabelResult)
+        return result
+
+    for id, label in labels.items():
+        check_text(id, "labels key")
+        check_text(label, f"labels[{id!r:.80}]")
+    request = pb.RelabelEntriesRequest(
+        memory=memory, labels=labels, apply=apply, request_id=named(request_id) if apply else ""
+    )
+    return Call("RelabelEntries", request, read)
+
+
+def undo(memory: str, operation: str, request_id: str | None) -> Call[int]:
+    request = pb.UndoRequest(memory=memory, operation=operation, request_id=named(request_id))
+    return Call("Undo", request, lambda answer: int(answer.restored_count))
+
+
+def get_operation(name: str) -> Call[Operation]:
+    return Call("GetOperation", pb.GetOperationRequest(name=name), to_operation)
+
+
+def list_operations(memory: str, page_token: str) -> Call[tuple[list[Operation], str]]:
+    def read(answer: pb.ListOperationsResponse) -> tuple[list[Operation], str]:
+        return [to_operation(each) for each in answer.operations], answer.next_page_token
+
+    request = pb.ListOperationsRequest(memory=memory, page_token=page_token)
+    return Call("ListOperations", request, read)
+
+
+def cancel_operation(name: str) -> Call[Operation]:
+    return Call("CancelOperation", pb.CancelOperationRequest(name=name), to_operation)
+
+
+def wait_operation(name: str) -> Call[Operation]:
+    request = pb.WaitOperationRequest(name=name, timeout=Duration(seconds=WAIT_SECONDS))
+    return Call("WaitOperation", request, to_operation)
+
+
+def pruned(operation: Operation) -> PruneResult:
+    """What a prune that ended came to. Raises FailedPrecondition where it did not go well."""
+    check_done(operation)
+    assert isinstance(operation.result, PruneResult)
+    return operation.result
+
+
+def check_done(operation: Operation) -> None:
+    """Raises FailedPrecondition where an operation that ended did not go well."""
+    if operation.state != "done":
+        problem = operation.problem or "start it again if it should be done after all."
+        raise FailedPrecondition(
+            f'The operation "{operation.name}" is {operation.state}: {problem}'
+        )

@@ -1,0 +1,187 @@
+"""Core types to messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+from numpy.typing import NDArray
+
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_embedders import EmbedderSpec
+from visual_memory_index import (
+    Decision,
+    Entry,
+    MemoryInfo,
+    Neighbors,
+    StoredBatch,
+)
+from visual_memory_service.config import Settings
+from visual_memory_service.convert.page_token import from_token
+
+SAMPLE_MAX = 100
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def from_settings(
+    version: str, settings: Settings, embedders: Sequence[str]
+) -> pb.GetServerInfoResponse:
+    """What a client may know of this server."""
+    limits = pb.Limits(
+        message_bytes=settings.message_bytes_max,
+        image_bytes=settings.image_bytes_max,
+        image_pixels=settings.image_pixels_max,
+        items=settings.items_max,
+    )
+    return pb.GetServerInfoResponse(version=version, limits=limits, embedders=embedders)
+
+
+def from_info(info: MemoryInfo) -> memory_pb2.Memory:
+    """A memory as it stands."""
+    return memory_pb2.Memory(
+        name=info.identity.name,
+        dimension=info.identity.dimension,
+        embedder=from_spec(info.identity.embedder),
+        create_time=from_time(info.identity.created_at),
+        count=info.count,
+        labels=[
+            memory_pb2.LabelCount(
+                label=label, count=count, pruned_count=info.pruned_counts.get(label, 0)
+            )
+            for label, count in info.label_counts.items()
+        ],
+        disk_bytes=info.bytes_on_disk,
+        pruned_count=info.pruned_count,
+    )
+
+
+def from_memories(infos: Sequence[MemoryInfo], last: str) -> pb.ListMemoriesResponse:
+    """One page; ``last`` is the name to go on after, empty at the end."""
+    return pb.ListMemoriesResponse(
+        memories=[from_info(info) for info in infos], next_page_token=from_token(last, "")
+    )
+
+
+def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
+    """A spec as it is stored."""
+    if text is None:
+        return None
+    spec = EmbedderSpec.from_json(text)
+    return memory_pb2.EmbedderSpec(
+        name=spec.name,
+        weights_sha256=spec.weights_sha256,
+        dimension=spec.dimension,
+        preprocessing=json.dumps(asdict(spec.preprocessing), sort_keys=True),
+        bit_equal=spec.bit_equal,
+    )
+
+
+def from_ids(ids: Sequence[str]) -> pb.InsertEntriesResponse:
+    """The ids of a batch, in order."""
+    return pb.InsertEntriesResponse(ids=ids)
+
+
+def from_stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
+    """That a batch of an import is on disk."""
+    return pb.ImportEntriesResponse(
+        offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint
+    )
+
+
+def from_import_offset(offset: int) -> pb.ImportEntriesResponse:
+    """Where an import goes on."""
+    return pb.ImportEntriesResponse(offset=offset)
+
+
+def from_entry(entry: Entry) -> entry_pb2.Entry:
+    """An entry with the parts that were read."""
+    return entry_pb2.Entry(
+        id=entry.id,
+        label=entry.label,
+        metadata=entry.metadata,
+        create_time=from_time(entry.created_at),
+        content_sha256=entry.content_sha256,
+        vector=b"" if entry.vector is None else entry.vector.astype("<f4").tobytes(),
+        pruned_by=entry.pruned_by,
+    )
+
+
+def from_entries(entries: Sequence[Entry], last: str, filter: str) -> pb.ListEntriesResponse:
+    """One page; ``last`` is the id to go on after, empty at the end."""
+    return pb.ListEntriesResponse(
+        entries=[from_entry(entry) for entry in entries], next_page_token=from_token(last, filter)
+    )
+
+
+def from_deleted(ids: Sequence[str]) -> pb.DeleteEntriesResponse:
+    """How many were there."""
+    return pb.DeleteEntriesResponse(deleted_count=len(ids))
+
+
+def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
+    """How many, and some of them."""
+    return pb.PurgeEntriesResponse(
+        purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
+    )
+
+
+def from_decisions(decisions: Sequence[Decision], shown: int | None) -> pb.ClassifyResponse:
+    """Decisions with the first ``shown`` neighbours, None for all."""
+    return pb.ClassifyResponse(
+        decisions=[
+            decision_pb2.Decision(
+                label=decision.label,
+                confidence=decision.confidence,
+                scores=[
+                    decision_pb2.LabelScore(label=label, score=score)
+                    for label, score in decision.scores.items()
+                ],
+                neighbors=[
+                    decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=weight)
+                    for id, label, distance, weight in zip(
+                        decision.ids[:shown],
+                        decision.labels[:shown],
+                        decision.distances[:shown].tolist(),
+                        decision.weights[:shown].tolist(),
+                        strict=True,
+                    )
+                ],
+            )
+            for decision in decisions
+        ]
+    )
+
+
+def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
+    """The neighbours of each query."""
+    return pb.SearchResponse(
+        results=[
+            decision_pb2.Neighbors(
+                neighbors=[
+                    decision_pb2.Neighbor(id=id, label=label, distance=distance)
+                    for id, label, distance in zip(ids, labels, distances.tolist(), strict=True)
+                ]
+            )
+            for ids, labels, distances in zip(
+                neighbors.ids, neighbors.labels, neighbors.distances, strict=True
+            )
+        ]
+    )
+
+
+def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
+    """Rows (n, d), packed."""
+    data = vectors.astype("<f4").tobytes()
+    return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
+
+
+def from_time(microseconds: int) -> Timestamp:
+    """Microseconds since 1970."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(EPOCH + timedelta(microseconds=microseconds))
+    return timestamp

@@ -1,0 +1,200 @@
+"""Operations, prunes and labels to be mended, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from types import MappingProxyType
+
+import numpy as np
+
+from visual_memory.v1 import memory_pb2, operation_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import Counts, Operation
+from visual_memory_service.convert.answers import from_time
+from visual_memory_service.convert.page_token import from_token, to_token
+from visual_memory_service.convert.requests import to_counts_k, to_request, to_text
+from visual_memory_service.errors import BadField
+from visual_memory_service.hygiene import (
+    Hard,
+    Ids,
+    Method,
+    Prototype,
+    Prune,
+    Random,
+    Relabel,
+    RelabelResult,
+)
+
+COUNTS_K = 100
+COUNTS_PAGE = 10_000
+THRESHOLD = 128
+BALANCE = 0.5
+OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
+STATES = MappingProxyType(
+    {
+        "running": operation_pb2.Operation.RUNNING,
+        "done": operation_pb2.Operation.DONE,
+        "failed": operation_pb2.Operation.FAILED,
+        "cancelled": operation_pb2.Operation.CANCELLED,
+    }
+)
+
+
+def to_counts_page(request: pb.GetMisleadingCountsRequest) -> tuple[int, str, int]:
+    """The K to count with, the last id of the page before, and the size. Raises BadField."""
+    if not 0 <= request.page_size <= COUNTS_PAGE:
+        raise BadField("page_size", f"must be 0 to {COUNTS_PAGE}, but is {request.page_size}")
+    return (
+        to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k"),
+        to_token(request.page_token, ""),
+        request.page_size or COUNTS_PAGE,
+    )
+
+
+def to_prune(request: pb.PruneEntriesRequest) -> Prune:
+    """Raises BadField."""
+    return Prune(to_method(request), request.apply, to_request(request, request.request_id))
+
+
+def to_method(request: pb.PruneEntriesRequest) -> Method:
+    """How to choose entries. Raises BadField."""
+    match request.WhichOneof("method"):
+        case "hard":
+            hard = request.hard
+            threshold = hard.threshold if hard.HasField("threshold") else THRESHOLD
+            if threshold < 1:
+                raise BadField("hard.threshold", f"must be at least 1, but is {threshold}")
+            k = to_counts_k(hard.k if hard.HasField("k") else COUNTS_K, "hard.k")
+            return Hard(k, threshold, hard.minus_correct)
+        case "random":
+            return Random(
+                to_fraction(request.random.fraction, "random.fraction"), request.random.seed
+            )
+        case "prototype":
+            prototype = request.prototype
+            if prototype.keep not in ("", "hard", "easy"):
+                raise BadField(
+                    "prototype.keep", f"must be hard or easy, not {prototype.keep!r:.80}"
+                )
+            if prototype.clusters < 0:
+                raise BadField("prototype.clusters", "must not be negative")
+            balance = prototype.balance if prototype.HasField("balance") else BALANCE
+            if not 0 <= balance <= 1:
+                raise BadField("prototype.balance", f"must be 0 to 1, but is {balance}")
+            return Prototype(
+                to_fraction(prototype.fraction, "prototype.fraction"),
+                prototype.clusters,
+                prototype.keep or "hard",
+                balance,
+                prototype.seed,
+            )
+        case "ids":
+            if not request.ids.ids:
+                raise BadField("ids.ids", "must not be empty")
+            for number, id in enumerate(request.ids.ids):
+                to_text(id, "ids.ids[{}]", number)
+            return Ids(list(request.ids.ids))
+        case _:
+            raise BadField("method", "must be given: hard, random, prototype or ids")
+
+
+def to_fraction(fraction: float, path: str) -> float:
+    """Raises BadField."""
+    if not 0 < fraction < 1:
+        raise BadField(path, f"must be between 0 and 1, but is {fraction}")
+    return fraction
+
+
+def to_relabel(request: pb.RelabelEntriesRequest) -> Relabel:
+    """Raises BadField."""
+    if not request.labels:
+        raise BadField("labels", "must not be empty")
+    for id, label in request.labels.items():
+        to_text(id, "labels key")
+        to_text(label, f"labels[{id!r:.80}]".replace("{", "{{").replace("}", "}}"))
+    return Relabel(dict(request.labels), request.apply, to_request(request, request.request_id))
+
+
+def to_operations_page(request: pb.ListOperationsRequest) -> tuple[str, int]:
+    """The last name of the page before, and the size. Raises BadField."""
+    size = request.page_size
+    if not 0 <= size <= OPERATIONS_PAGE_MAX:
+        raise BadField("page_size", f"must be 0 to {OPERATIONS_PAGE_MAX}, but is {size}")
+    return to_token(request.page_token, ""), size or OPERATIONS_PAGE
+
+
+def to_seconds(request: pb.WaitOperationRequest) -> float | None:
+    """How long to wait, None for as long as the call may take. Raises BadField."""
+    if not request.HasField("timeout"):
+        return None
+    seconds = request.timeout.ToTimedelta().total_seconds()
+    if seconds < 0:
+        raise BadField("timeout", "must not be negative")
+    return seconds
+
+
+def from_operation(
+    operation: Operation, *, done: int = 0, total: int = 0, with_result: bool = True
+) -> operation_pb2.Operation:
+    """An operation as it stands, ``done`` of ``total`` where it runs."""
+    message = operation_pb2.Operation(
+        name=operation.name,
+        memory=operation.name.rpartition("/")[0],
+        kind=operation.kind,
+        state=STATES[operation.state],
+        done_count=done,
+        total_count=total,
+        problem=operation.problem or "",
+        create_time=from_time(operation.created_at),
+    )
+    if operation.ended_at is not None:
+        message.end_time.CopyFrom(from_time(operation.ended_at))
+    if operation.undone_at is not None:
+        message.undo_time.CopyFrom(from_time(operation.undone_at))
+    if with_result and operation.result is not None:
+        result = json.loads(operation.result)
+        if operation.kind == "relabel":
+            message.relabel.CopyFrom(operation_pb2.RelabelResult(**result))
+        else:
+            labels = [
+                memory_pb2.LabelCount(label=label, count=count)
+                for label, count in result.pop("labels").items()
+            ]
+            message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))
+    return message
+
+
+def from_operations(operations: Sequence[Operation], last: str) -> pb.ListOperationsResponse:
+    """One page without results; ``last`` is the name to go on after, empty at the end."""
+    return pb.ListOperationsResponse(
+        operations=[from_operation(operation, with_result=False) for operation in operations],
+        next_page_token=from_token(last, ""),
+    )
+
+
+def from_relabel_result(memory: str, result: RelabelResult) -> operation_pb2.Operation:
+    """What a relabel would do: an operation that was never needed."""
+    return operation_pb2.Operation(
+        memory=memory,
+        kind="dry-run",
+        state=operation_pb2.Operation.DONE,
+        relabel=operation_pb2.RelabelResult(**asdict(result)),
+    )
+
+
+def from_counts(counts: Counts, after: str, size: int) -> pb.GetMisleadingCountsResponse:
+    """Up to ``size`` counts of the ids beyond ``after``, by id."""
+    order = counts.ids.argsort()
+    first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
+    page = order[first : first + size]
+    columns = (counts.ids[page], counts.v[page].tolist(), counts.c[page].tolist())
+    rows = [pb.MisleadingCount(id=id, v=v, c=c) for id, v, c in zip(*columns, strict=True)]
+    last = rows[-1].id if first + size < len(order) else ""
+    return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=from_token(last, ""))
+
+
+def from_undone(ids: Sequence[str]) -> pb.UndoResponse:
+    """How many have their vote or label back."""
+    return pb.UndoResponse(restored_count=len(ids))

@@ -1,0 +1,277 @@
+"""Which entries mislead, taking their votes, mending their labels, and taking that back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import (
+    VOTINGS,
+    EmptyMemory,
+    EntriesChanged,
+    Memory,
+    Operation,
+    RamCopy,
+    Request,
+    UnknownEntries,
+    class_difficulties,
+    portion,
+    prototype_difficulties,
+    prune_by_difficulty,
+    prune_misleading,
+    prune_random,
+    winners,
+)
+from visual_memory_service.errors import NotDone
+from visual_memory_service.memories import OpenMemory
+from visual_memory_service.operations import Job, Operations
+
+JUDGED_K, JUDGED_VOTING = 50, "rank"
+JUDGED_AT_ONCE = 256
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Hard:
+    """Those that mislead ``threshold`` times or more among the ``k`` nearest of the others."""
+
+    k: int
+    threshold: int
+    minus_correct: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """A share of all, the same for the same entries and seed."""
+
+    fraction: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """These."""
+
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """The easiest or hardest by the distance to the nearest of ``clusters`` prototypes.
+
+    Without clusters the prototypes are the means of the labels.
+    """
+
+    fraction: float
+    clusters: int
+    keep: str
+    balance: float
+    seed: int
+
+
+Method = Hard | Random | Prototype | Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """How to choose the entries that lose their vote, and whether to take it."""
+
+    method: Method
+    apply: bool
+    request: Request | None
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """The label of each id, and whether to set it."""
+
+    labels: Mapping[str, str]
+    apply: bool
+    request: Request | None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """See PruneResult in operation.proto."""
+
+    ids: list[str]
+    labels: dict[str, int]
+    accuracy_before: float
+    accuracy_after: float
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RelabelResult:
+    """See RelabelResult in operation.proto."""
+
+    ids: list[str]
+    applied: bool
+
+
+def prune(prune: Prune, memory: OpenMemory, operations: Operations) -> Operation:
+    """Start a prune, or a look at what it would do. Raises UnknownEntries, RequestReused."""
+    if (again := answered(prune.request, memory.memory)) is not None:
+        return again
+    if isinstance(prune.method, Ids):
+        check_votes(prune.method.ids, memory.memory)
+    kind = "prune" if prune.apply else "dry-run"
+    return operations.start(
+        memory.memory,
+        kind,
+        lambda job: carry_out(prune, memory.memory, job),
+        request=prune.request,
+    )
+
+
+def answered(request: Request | None, memory: Memory) -> Operation | None:
+    """The operation that a repeated request began the first time. Raises RequestReused."""
+    names = memory.recall(request)
+    return memory.operation(names[0]) if names else None
+
+
+def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
+    """The result of a prune, or None where it was applied with its result, in one transaction."""
+    for _ in range(ATTEMPTS):
+        try:
+            snapshot = memory.snapshot()
+            if not len(snapshot):
+                raise EmptyMemory("No entry of this memory votes, so there is nothing to prune.")
+            ids = chosen(prune.method, memory, snapshot, job)
+            before, after = accuracies(snapshot, ids, job)
+            pruned = PruneResult(ids, labels_of(snapshot, ids), before, after, prune.apply)
+            result = json.dumps(asdict(pruned))
+            if not prune.apply:
+                return result
+            memory.prune(ids, operation=job.name, result=result, revision=snapshot.revision)
+            return None
+        except EntriesChanged:
+            continue
+    raise EntriesChanged
+
+
+def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[str]:
+    """The ids that a method takes, in byte order. Raises BadParameter, EntriesChanged."""
+    ids, labels = snapshot.columns()
+    match method:
+        case Ids():
+            check_votes(method.ids, memory)
+            return sorted(set(method.ids))
+        case Random():
+            rows = prune_random(ids, count=portion(method.fraction, len(ids)), seed=method.seed)
+        case Prototype():
+            vectors, codes = snapshot.vectors.gather(np.arange(len(ids))), coded(labels)
+            difficulties = (
+                prototype_difficulties(vectors, ids, clusters=method.clusters, seed=method.seed)
+                if method.clusters
+                else class_difficulties(vectors, ids, codes)
+            )
+            rows = prune_by_difficulty(
+                difficulties,
+                ids,
+                codes,
+                kept=len(ids) - portion(method.fraction, len(ids)),
+                keep=method.keep,
+                balance=method.balance,
+            )
+        case Hard():
+            counts = memory.misleading_counts(method.k, job.told)
+            if counts.revision != snapshot.revision:
+                raise EntriesChanged
+            ids = counts.ids
+            rows = prune_misleading(
+                counts.v, counts.c, threshold=method.threshold, net=method.minus_correct
+            )
+    return sorted(ids[rows].tolist())
+
+
+def check_votes(ids: Sequence[str], memory: Memory) -> None:
+    """Raises UnknownEntries."""
+    unknown = [id for id in ids if not memory.votes(id)]
+    if unknown:
+        raise UnknownEntries(unknown)
+
+
+def coded(labels: NDArray[np.object_]) -> NDArray[np.int32]:
+    """Labels as numbers, int32 (m,)."""
+    codes: dict[str, int] = {}
+    return np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int32)
+
+
+def labels_of(snapshot: RamCopy, ids: Sequence[str]) -> dict[str, int]:
+    """How many of each label, labels ascending."""
+    return dict(sorted(Counter(snapshot.label(id) for id in ids).items()))
+
+
+def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
+    """The share of all entries that the others decide rightly, and that those left over do."""
+    m = len(snapshot)
+    before = accuracy(snapshot, snapshot, job, 0, 2 * m)
+    after = accuracy(snapshot.without(pruned), snapshot, job, m, 2 * m)
+    return before, after
+
+
+def accuracy(memory: RamCopy, queries: RamCopy, job: Job, done: int, total: int) -> float:
+    """The share of ``queries`` that ``memory`` decides rightly, each leaving itself out."""
+    ids, labels = queries.columns()
+    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+    of_row = np.array([codes[label] for label in labels], dtype=np.int32)
+    votes = np.array([memory.votes(id) for id in ids])
+    right = 0
+    for group in (np.flatnonzero(votes), np.flatnonzero(~votes)):
+        for start in range(0, len(group), JUDGED_AT_ONCE):
+            rows = group[start : start + JUDGED_AT_ONCE]
+            neighbors = memory.leave_one_out(queries, rows, JUDGED_K)
+            if neighbors.ids.shape[1]:
+                found = [[codes[label] for label in row] for row in neighbors.labels]
+                weights = VOTINGS[JUDGED_VOTING](neighbors.distances)
+                winning, _ = winners(np.array(found, dtype=np.int32), weights, len(codes))
+                right += int((winning == of_row[rows]).sum())
+            done += len(rows)
+            job.told(done, total)
+    return right / len(queries)
+
+
+def relabel(relabel: Relabel, memory: OpenMemory) -> Operation | RelabelResult:
+    """Set labels in one transaction, or say which would change.
+
+    Raises UnknownEntries, RequestReused, DiskFull.
+    """
+    if (again := answered(relabel.request, memory.memory)) is not None:
+        return again
+    changed = sorted(memory.memory.would_relabel(relabel.labels))
+    if not relabel.apply:
+        return RelabelResult(changed, applied=False)
+    result = json.dumps(asdict(RelabelResult(changed, applied=True)))
+    return memory.memory.relabel(relabel.labels, result=result, request=relabel.request)
+
+
+def find_counts(k: int, memory: OpenMemory, operations: Operations) -> Operation | None:
+    """The operation that finds the neighbour lists to count in, or None where they are known."""
+    if memory.memory.knows_counts(k):
+        return None
+
+    def work(job: Job) -> None:
+        memory.memory.misleading_counts(k, job.told)
+
+    kind = f"counts k={k}"
+    running = operations.running(memory.memory.identity.name, kind)
+    return running or operations.start(memory.memory, kind, work)
+
+
+async def await_counts(k: int, memory: OpenMemory, operations: Operations) -> None:
+    """Return once the neighbour lists to count in are known. Raises NotDone."""
+    operation = await asyncio.to_thread(find_counts, k, memory, operations)
+    if operation is None:
+        return
+    if job := operations.job(operation.name):
+        await asyncio.wait([asyncio.wrap_future(job.ended)])
+    ended = await asyncio.to_thread(memory.memory.operation, operation.name)
+    if ended.state != "done":
+        raise NotDone(ended.name, ended.state, ended.problem)

@@ -1,8 +1,21 @@
 """A durable memory of labelled vectors, and the votes of those nearest to a query."""
 
+from visual_memory_index.assessment import (
+    Conflict,
+    LabelAccuracy,
+    LeaveOneOut,
+    Suspect,
+    conflicts,
+    confusion,
+    label_accuracies,
+    predictions,
+    suspects,
+    thin_labels,
+)
 from visual_memory_index.catalog import Catalog
+from visual_memory_index.confidence import calibration_error
 from visual_memory_index.counting import Counts
-from visual_memory_index.distances import bad_rows, unit_rows
+from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry
 from visual_memory_index.errors import (
     BadCoverage,
@@ -32,6 +45,7 @@ from visual_memory_index.errors import (
     WrongDimension,
     WrongOffset,
 )
+from visual_memory_index.explanation import Flip, smallest_flip
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
@@ -43,9 +57,11 @@ from visual_memory_index.pruning import (
     prune_by_difficulty,
     prune_misleading,
     prune_random,
+    prune_worthless,
 )
 from visual_memory_index.ram import RamCopy
 from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.valuation import Valuation
 from visual_memory_index.vectors import tune
 from visual_memory_index.voting import VOTINGS, Decision, Voting, decide, winners
 
@@ -58,6 +74,7 @@ __all__ = [
     "BadNode",
     "BadParameter",
     "Catalog",
+    "Conflict",
     "CorruptStore",
     "Counts",
     "Cycle",
@@ -68,7 +85,10 @@ __all__ = [
     "EntriesExist",
     "Entry",
     "Filter",
+    "Flip",
     "FolderInUse",
+    "LabelAccuracy",
+    "LeaveOneOut",
     "Memory",
     "MemoryClosed",
     "MemoryExists",
@@ -85,23 +105,35 @@ __all__ = [
     "Request",
     "RequestReused",
     "StoredBatch",
+    "Suspect",
     "TooFewItems",
     "TwoParents",
     "UnknownEntries",
     "UnknownMemory",
     "UnknownOperation",
+    "Valuation",
     "Voting",
     "WrongDimension",
     "WrongOffset",
     "bad_rows",
+    "calibration_error",
     "class_difficulties",
+    "conflicts",
+    "confusion",
     "decide",
+    "exact_distances",
+    "label_accuracies",
     "parse",
     "portion",
+    "predictions",
     "prototype_difficulties",
     "prune_by_difficulty",
     "prune_misleading",
     "prune_random",
+    "prune_worthless",
+    "smallest_flip",
+    "suspects",
+    "thin_labels",
     "tune",
     "unit_rows",
     "winners",

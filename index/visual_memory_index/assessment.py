@@ -191,16 +191,15 @@ class _Assembly:
         is_own = labels == self.codes[hearers]
         own = np.zeros(m)
         own[hearers[is_own]] = shares[is_own]
-        rivals = np.where(is_own, 0.0, shares)
-        order = np.lexsort((labels, -rivals, hearers))
+        order = np.lexsort((labels, -shares, hearers))
         _, first = np.unique(hearers[order], return_index=True)
-        margin = rivals[order][first] - own
+        margin = shares[order][first] - own
         bar = lead * own[self.judged].mean() if self.judged.any() else np.inf
         suspect = self.judged & (margin > 0) & (margin >= bar)
         return _Verdict(suspect, margin, labels[order][first])
 
     def report(self, verdict: _Verdict, trusted: NDArray[np.bool_]) -> list[Suspect]:
-        """One ``Suspect`` for each that the verdict names."""
+        """One ``Suspect`` for each that the verdict names, by score; equal ones stay by id."""
         heard = verdict.suspect[self.hearers] & trusted[self.voters]
         pairs = zip(self.hearers[heard].tolist(), self.voters[heard].tolist(), strict=True)
         near: dict[int, dict[int, str]] = {}
@@ -213,7 +212,7 @@ class _Assembly:
             found.append(
                 Suspect(self.ids[row], label, proposed, float(verdict.margin[row]), reason)
             )
-        return sorted(found, key=lambda suspect: (-suspect.score, suspect.id))
+        return sorted(found, key=lambda suspect: -suspect.score)
 
 
 def _reason(near: list[str], label: str, proposed: str) -> str:

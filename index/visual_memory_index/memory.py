@@ -396,6 +396,12 @@ class Memory:
         with self._lock.reading():
             return self._ram_to_read().votes(id)
 
+    def ranking(self, query: NDArray[np.float32]) -> Neighbors:
+        """All voting entries by distance to one query (1, d). Raises WrongDimension."""
+        self.check_dimension(query)
+        with self._lock.reading():
+            return self._ram_to_read().ranking(query)
+
     def snapshot(self) -> RamCopy:
         """A copy of the voting entries as they are now, for work that takes long."""
         with self._lock.reading():

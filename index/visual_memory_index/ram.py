@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.distances import exact_distances
 from visual_memory_index.neighbors import Neighbors
+from visual_memory_index.ranking import rank_all
 from visual_memory_index.vectors import Rows, VectorIndex
 
 FIRST_CAPACITY = 1024
@@ -192,6 +193,16 @@ class RamCopy:
         own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
         k = min(k, len(self) - len(own[0]))
         return self.neighbors(vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own))
+
+    def ranked(self, queries: NDArray[np.float32]) -> Rows:
+        """Every row for each query (n, d), nearest first, ties by id: (n, m)."""
+        return rank_all(queries, self.vectors.blocks(), self._ids[: len(self)])
+
+    def ranking(self, query: NDArray[np.float32]) -> Neighbors:
+        """All voting entries by distance to one query (1, d)."""
+        order = self.ranked(query)
+        distances = self._exact(query[0], order[0])[np.newaxis]
+        return Neighbors(self._ids[order], self._labels[order], distances)
 
     def others(self, rows: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The ``k`` nearest others of each row, as row numbers int32 (n, k) in no order.

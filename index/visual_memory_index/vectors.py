@@ -82,6 +82,10 @@ class VectorIndex:
         if (len(self._blocks) - 1) * self._block_rows > self.count:
             self._blocks.pop()
 
+    def blocks(self) -> list[NDArray[np.float32]]:
+        """The published rows, in pieces."""
+        return [block for _, block in self._filled()]
+
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows`` together: float32 (len(rows), d)."""
         gathered = np.empty((len(rows), self.dimension), dtype=np.float32)

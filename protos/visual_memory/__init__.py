@@ -19,10 +19,14 @@ from visual_memory.errors import (
     Unavailable,
 )
 from visual_memory.types import (
+    Assessment,
+    Conflict,
     Decision,
     EmbedderSpec,
     Entry,
+    Explanation,
     InsertResult,
+    LabelAssessment,
     MemoryInfo,
     Neighbor,
     Neighbors,
@@ -31,6 +35,7 @@ from visual_memory.types import (
     PurgeResult,
     RelabelResult,
     ServerInfo,
+    Suspect,
 )
 
 if TYPE_CHECKING:
@@ -40,15 +45,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyExists",
+    "Assessment",
     "Client",
+    "Conflict",
     "DeadlineExceeded",
     "Decision",
     "EmbedderSpec",
     "Entry",
     "Error",
+    "Explanation",
     "FailedPrecondition",
     "InsertResult",
     "InvalidArgument",
+    "LabelAssessment",
     "Memory",
     "MemoryInfo",
     "Neighbor",
@@ -61,6 +70,7 @@ __all__ = [
     "RelabelResult",
     "ResourceExhausted",
     "ServerInfo",
+    "Suspect",
     "Unauthenticated",
     "Unavailable",
     "__version__",

@@ -45,6 +45,7 @@ class PruneHow(TypedDict, total=False):
     clusters: int
     keep: str
     balance: float
+    value_k: int
     ids: Iterable[str] | None
     apply: bool
     request_id: str | None
@@ -62,6 +63,7 @@ def prune(
     clusters: int = 0,
     keep: str = "hard",
     balance: float = 0.5,
+    value_k: int = 5,
     ids: Iterable[str] | None = None,
     apply: bool = False,
     request_id: str | None = None,
@@ -82,12 +84,17 @@ def prune(
             request.prototype.keep = keep
             request.prototype.balance = balance
             request.prototype.seed = seed
+        case "value":
+            request.value.fraction = share(fraction)
+            request.value.k = whole(value_k, "value_k", least=1)
         case "ids":
             if ids is None:
                 refuse("ids", "must be given with the method ids")
             request.ids.ids.extend(strings(ids, "ids"))
         case _:
-            refuse("method", f"must be hard, random, prototype or ids, but is {method!r:.80}")
+            refuse(
+                "method", f"must be hard, random, prototype, value or ids, but is {method!r:.80}"
+            )
     return Call("PruneEntries", request, to_operation)
 
 

@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory.types import (
+    Assessment,
+    Conflict,
     Decision,
     EmbedderSpec,
     Entry,
+    Explanation,
+    LabelAssessment,
     Limits,
     MemoryInfo,
     Neighbors,
@@ -19,6 +23,7 @@ from visual_memory.types import (
     PruneResult,
     RelabelResult,
     ServerInfo,
+    Suspect,
 )
 from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
@@ -111,7 +116,9 @@ def to_operation(operation: operation_pb2.Operation) -> Operation:
     )
 
 
-def to_result(operation: operation_pb2.Operation) -> PruneResult | RelabelResult | None:
+def to_result(
+    operation: operation_pb2.Operation,
+) -> PruneResult | RelabelResult | Assessment | None:
     match operation.WhichOneof("result"):
         case "prune":
             prune = operation.prune
@@ -126,6 +133,8 @@ def to_result(operation: operation_pb2.Operation) -> PruneResult | RelabelResult
         case "relabel":
             relabel = operation.relabel
             return RelabelResult(list(relabel.ids), relabel.applied, operation.name)
+        case "assessment":
+            return to_assessment(operation.assessment, operation.name)
         case _:
             return None
 
@@ -135,3 +144,41 @@ def to_time(message: operation_pb2.Operation, name: str) -> datetime | None:
         return None
     time: datetime = getattr(message, name).ToDatetime(tzinfo=UTC)
     return time
+
+
+def to_assessment(found: operation_pb2.Assessment, operation: str) -> Assessment:
+    return Assessment(
+        count=found.count,
+        accuracy=found.accuracy,
+        calibration_error=found.calibration_error,
+        labels=[
+            LabelAssessment(
+                label=each.label,
+                count=each.count,
+                accuracy=each.accuracy,
+                called={called.label: called.count for called in each.called},
+                thin=each.thin,
+            )
+            for each in found.labels
+        ],
+        suspects=[
+            Suspect(each.id, each.label, each.proposed, each.score, each.reason)
+            for each in found.suspects
+        ],
+        conflicts=[
+            Conflict((each.id, each.other_id), (each.label, each.other_label), each.distance)
+            for each in found.conflicts
+        ],
+        operation=operation,
+    )
+
+
+def to_explanation(answer: pb.ExplainDecisionResponse) -> Explanation:
+    flip = answer.minimal_flip if answer.HasField("minimal_flip") else None
+    return Explanation(
+        before=to_decision(answer.before),
+        after=to_decision(answer.after) if answer.HasField("after") else None,
+        minimal_flip=None if flip is None else list(flip.ids),
+        flipped_label=None if flip is None else flip.label,
+        proven_minimal=flip is None or flip.proven_minimal,
+    )

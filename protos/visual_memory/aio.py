@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _calls, _hygiene, _queries
+from visual_memory import _calls, _hygiene, _insight, _queries
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
@@ -24,9 +24,12 @@ from visual_memory._images import Images
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._insertion import Insertion
 from visual_memory._queries import Queries
+from visual_memory.errors import from_rpc
 from visual_memory.types import (
+    Assessment,
     Decision,
     Entry,
+    Explanation,
     InsertResult,
     Limits,
     MemoryInfo,
@@ -190,6 +193,28 @@ class Client:
         if self._known_limits is None:
             self._known_limits = (await self.server_info()).limits
         return self._known_limits
+
+    async def _values(
+        self, request: pb.ValueEntriesRequest, progress: Progress | None
+    ) -> dict[str, float]:
+        patience, values = self._endpoint.patience(), dict[str, float]()
+        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
+        try:
+            while True:
+                patience.renew(0)
+                async with asyncio.timeout(patience.remaining()):
+                    answer: Any = await stream.read()
+                if answer is grpc.aio.EOF:
+                    return values
+                if progress is not None and answer.total_count:
+                    progress(answer.done_count, answer.total_count)
+                values |= {each.id: each.value for each in answer.values}
+        except TimeoutError:
+            patience.give_up()
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._endpoint.target) from None
+        finally:
+            stream.cancel()
 
     async def _insert(
         self, insertion: Insertion, *, atomic: bool, progress: Progress | None
@@ -449,6 +474,83 @@ class Memory:
         if not wait:
             return operation
         return _hygiene.pruned(await self._client.wait(operation.name, progress=progress))
+
+    async def values(
+        self,
+        k: int = 5,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str] | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, float]:
+        """What each voting entry is worth, by id: its exact KNN-Shapley value.
+
+        To the queries given, which should get ``labels``; without any, to the other entries.
+        ``progress`` is told how many of how many queries are asked. Raises InvalidArgument.
+        """
+        request = _insight.value_entries(
+            self.name,
+            await self._client._limits(),
+            k=k,
+            images=images,
+            vectors=vectors,
+            labels=labels,
+        )
+        return await self._client._values(request, progress)
+
+    async def explain(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        k: int = 50,
+        voting: str = "rank",
+        exclude_ids: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        relabel: Mapping[str, str] | None = None,
+        add_vectors: ArrayLike | None = None,
+        add_labels: Iterable[str] = (),
+        search_seconds: float = 5.0,
+    ) -> Explanation:
+        """Why one query gets its label, and what it would get after some changes.
+
+        Entries may be removed, relabelled or added for this question alone. The fewest entries
+        that flip the label are looked for during ``search_seconds``. Raises InvalidArgument,
+        NotFound for entries that do not vote.
+        """
+        call = _insight.explain(
+            self.name,
+            await self._client._limits(),
+            images=images,
+            vectors=vectors,
+            k=k,
+            voting=voting,
+            exclude_ids=exclude_ids,
+            remove=remove,
+            relabel=relabel or {},
+            add_vectors=add_vectors,
+            add_labels=add_labels,
+            search_seconds=search_seconds,
+        )
+        return await self._client._do(call)
+
+    async def assess(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        thin: int = 5,
+        request_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> Assessment:
+        """What the voting entries say of each other, and which of them look wrong.
+
+        Labels of fewer than ``thin`` entries are not judged. Raises FailedPrecondition.
+        """
+        call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
+        operation = await self._client._do(call)
+        return _insight.assessed(await self._client.wait(operation.name, progress=progress))
 
     async def relabel(
         self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _calls, _hygiene, _queries
+from visual_memory import _calls, _hygiene, _insight, _queries
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
@@ -26,9 +26,12 @@ from visual_memory._import import Import, Progress, cut_short
 from visual_memory._insertion import Insertion
 from visual_memory._patience import Patience
 from visual_memory._queries import Queries
+from visual_memory.errors import from_rpc
 from visual_memory.types import (
+    Assessment,
     Decision,
     Entry,
+    Explanation,
     InsertResult,
     Limits,
     MemoryInfo,
@@ -201,6 +204,21 @@ class Client:
             self._known_limits = self.server_info().limits
         return self._known_limits
 
+    def _values(
+        self, request: pb.ValueEntriesRequest, progress: Progress | None
+    ) -> dict[str, float]:
+        patience, values = self._endpoint.patience(), dict[str, float]()
+        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
+        try:
+            while (answer := next_within(patience.remaining(), stream)) is not None:
+                patience.renew(0)
+                if progress is not None and answer.total_count:
+                    progress(answer.done_count, answer.total_count)
+                values |= {each.id: each.value for each in answer.values}
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._endpoint.target) from None
+        return values
+
     def _insert(
         self, insertion: Insertion, *, atomic: bool, progress: Progress | None
     ) -> InsertResult:
@@ -251,14 +269,13 @@ class Client:
             raise cut_short()
 
 
-def next_within(seconds: float, stream: Any) -> pb.ImportEntriesResponse | None:
+def next_within(seconds: float, stream: Any) -> Any:
     """The next answer of a stream, which is cancelled after ``seconds`` without one."""
     watch = threading.Timer(seconds, stream.cancel)
     watch.daemon = True
     watch.start()
     try:
-        answer: pb.ImportEntriesResponse | None = next(stream, None)
-        return answer
+        return next(stream, None)
     finally:
         watch.cancel()
 
@@ -451,6 +468,78 @@ class Memory:
         if not wait:
             return operation
         return _hygiene.pruned(self._client.wait(operation.name, progress=progress))
+
+    def values(
+        self,
+        k: int = 5,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str] | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, float]:
+        """What each voting entry is worth, by id: its exact KNN-Shapley value.
+
+        To the queries given, which should get ``labels``; without any, to the other entries.
+        ``progress`` is told how many of how many queries are asked. Raises InvalidArgument.
+        """
+        request = _insight.value_entries(
+            self.name, self._client._limits(), k=k, images=images, vectors=vectors, labels=labels
+        )
+        return self._client._values(request, progress)
+
+    def explain(
+        self,
+        *,
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        k: int = 50,
+        voting: str = "rank",
+        exclude_ids: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        relabel: Mapping[str, str] | None = None,
+        add_vectors: ArrayLike | None = None,
+        add_labels: Iterable[str] = (),
+        search_seconds: float = 5.0,
+    ) -> Explanation:
+        """Why one query gets its label, and what it would get after some changes.
+
+        Entries may be removed, relabelled or added for this question alone. The fewest entries
+        that flip the label are looked for during ``search_seconds``. Raises InvalidArgument,
+        NotFound for entries that do not vote.
+        """
+        call = _insight.explain(
+            self.name,
+            self._client._limits(),
+            images=images,
+            vectors=vectors,
+            k=k,
+            voting=voting,
+            exclude_ids=exclude_ids,
+            remove=remove,
+            relabel=relabel or {},
+            add_vectors=add_vectors,
+            add_labels=add_labels,
+            search_seconds=search_seconds,
+        )
+        return self._client._do(call)
+
+    def assess(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        thin: int = 5,
+        request_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> Assessment:
+        """What the voting entries say of each other, and which of them look wrong.
+
+        Labels of fewer than ``thin`` entries are not judged. Raises FailedPrecondition.
+        """
+        call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
+        operation = self._client._do(call)
+        return _insight.assessed(self._client.wait(operation.name, progress=progress))
 
     def relabel(
         self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None

@@ -200,6 +200,83 @@ class RelabelResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelAssessment:
+    """One label: its entries, the share that the others call so too, and what they call them.
+
+    ``thin`` says that there are too few of it to trust.
+    """
+
+    label: str
+    count: int
+    accuracy: float
+    called: dict[str, int]
+    thin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An entry whose label is likely wrong, and the one ``proposed`` for it; score in (0, 1]."""
+
+    id: str
+    label: str
+    proposed: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two entries that are all but the same and have different labels."""
+
+    ids: tuple[str, str]
+    labels: tuple[str, str]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What the voting entries say of each other, each leaving itself out.
+
+    ``accuracy`` is the share whose label the others give it too. The most suspicious of
+    ``suspects`` and the nearest of ``conflicts`` come first; ``operation`` is what found them.
+    """
+
+    count: int
+    accuracy: float
+    calibration_error: float
+    labels: list[LabelAssessment]
+    suspects: list[Suspect]
+    conflicts: list[Conflict]
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a query got its label: the decision as it is, and as it would be.
+
+    ``after`` is None where no change was asked about. ``minimal_flip`` is None where nothing flips
+    the label, because all entries have it; ``proven_minimal`` is False where time was up before
+    it was proven that no smaller set does.
+    """
+
+    before: Decision
+    after: Decision | None
+    minimal_flip: list[str] | None
+    flipped_label: str | None
+    proven_minimal: bool
+
+    @property
+    def supporting(self) -> list[Neighbor]:
+        """The neighbours that voted for the label, nearest first."""
+        return [each for each in self.before.neighbors if each.label == self.before.label]
+
+    @property
+    def opposing(self) -> list[Neighbor]:
+        """The neighbours that voted for another label, nearest first."""
+        return [each for each in self.before.neighbors if each.label != self.before.label]
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
 
@@ -216,4 +293,4 @@ class Operation:
     create_time: datetime | None
     end_time: datetime | None
     undo_time: datetime | None
-    result: PruneResult | RelabelResult | None = None
+    result: PruneResult | RelabelResult | Assessment | None = None

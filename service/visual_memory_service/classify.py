@@ -48,12 +48,7 @@ async def search(question: Question, memory: OpenMemory) -> Neighbors:
     if not memory.memory.count:
         name = memory.memory.identity.name
         raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
-    vectors = (
-        question.queries
-        if isinstance(question.queries, np.ndarray)
-        else await embed(question.queries, memory)
-    )
-    memory.memory.check_dimension(vectors)
+    vectors = await to_vectors(question.queries, memory)
     searches = memory.searches if question.counts_k is None else memory.soft_searches
     neighbors = await searches.nearest(
         Query(vectors, question.k, question.filter, question.exclude_ids, question.counts_k)
@@ -63,6 +58,15 @@ async def search(question: Question, memory: OpenMemory) -> Neighbors:
             "No entry is left to ask: the filter and exclude_ids admit none of this memory."
         )
     return neighbors
+
+
+async def to_vectors(
+    queries: Sequence[bytes] | NDArray[np.float32], memory: OpenMemory
+) -> NDArray[np.float32]:
+    """Unit vectors float32 (n, d) of queries. Raises WrongDimension and what embedding refuses."""
+    vectors = queries if isinstance(queries, np.ndarray) else await embed(queries, memory)
+    memory.memory.check_dimension(vectors)
+    return vectors
 
 
 async def embed(images: Sequence[bytes], memory: OpenMemory) -> NDArray[np.float32]:

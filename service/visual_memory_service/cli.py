@@ -25,6 +25,7 @@ from visual_memory_service.commands import (
     memories,
     questions,
     serve,
+    suspects,
 )
 from visual_memory_service.completion import SHELLS, complete
 from visual_memory_service.demo import demo
@@ -250,7 +251,10 @@ def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
-        "--method", choices=("hard", "prototype", "random"), default="hard", help="default: hard"
+        "--method",
+        choices=("hard", "prototype", "value", "random"),
+        default="hard",
+        help="default: hard",
     )
     how.add_argument(
         "--ids-file", metavar="FILE", type=Path, help="prune these ids, one a line, instead"
@@ -275,7 +279,17 @@ def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="hard: count how often an entry helps against how often it misleads",
     )
     parser.add_argument(
-        "--fraction", metavar="F", type=float, help="prototype, random: how much is pruned, 0 to 1"
+        "--fraction",
+        metavar="F",
+        type=float,
+        help="prototype, value, random: how much is pruned, 0 to 1",
+    )
+    parser.add_argument(
+        "--value-k",
+        metavar="K",
+        type=int,
+        default=5,
+        help="value: the neighbours whose right labels count; default: 5",
     )
     parser.add_argument(
         "--clusters",
@@ -301,6 +315,23 @@ def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="with the columns id and label; rows without a label are left out",
     )
     add_apply(parser)
+    parser = add_asking(
+        commands, "suspects", suspects.suspects, "find entries whose labels look wrong"
+    )
+    parser.add_argument(
+        "--k", metavar="K", type=int, default=50, help="neighbours that judge; default: 50"
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.add_argument(
+        "--thin",
+        metavar="N",
+        type=int,
+        default=5,
+        help="labels of fewer entries are not judged; default: 5",
+    )
+    parser.add_argument(
+        "--csv", action="store_true", help="write the suspects as CSV, for relabel --from"
+    )
     parser = add_asking(commands, "undo", hygiene.undo, "take back a prune or a relabel")
     parser.add_argument("operation", metavar="OPERATION")
     parser = add_asking(

@@ -26,11 +26,12 @@ from visual_memory_index import (
     prune_by_difficulty,
     prune_misleading,
     prune_random,
+    prune_worthless,
     winners,
 )
-from visual_memory_service.errors import NotDone
+from visual_memory_service import values
 from visual_memory_service.memories import OpenMemory
-from visual_memory_service.operations import Job, Operations
+from visual_memory_service.operations import Job, Operations, check_done
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
 JUDGED_AT_ONCE = 256
@@ -75,7 +76,15 @@ class Prototype:
     seed: int
 
 
-Method = Hard | Random | Prototype | Ids
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The entries of the lowest value to the others, by ``k`` neighbours."""
+
+    fraction: float
+    k: int
+
+
+Method = Hard | Random | Prototype | Value | Ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,10 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
             return sorted(set(method.ids))
         case Random():
             rows = prune_random(ids, count=portion(method.fraction, len(ids)), seed=method.seed)
+        case Value():
+            worth = values.leave_one_out(snapshot, method.k, job)
+            count = portion(method.fraction, len(ids))
+            rows = prune_worthless(worth.values, ids, count=count)
         case Prototype():
             vectors, codes = snapshot.vectors.gather(np.arange(len(ids))), coded(labels)
             difficulties = (
@@ -270,8 +283,6 @@ async def await_counts(k: int, memory: OpenMemory, operations: Operations) -> No
     operation = await asyncio.to_thread(find_counts, k, memory, operations)
     if operation is None:
         return
-    if job := operations.job(operation.name):
-        await asyncio.wait([asyncio.wrap_future(job.ended)])
-    ended = await asyncio.to_thread(memory.memory.operation, operation.name)
-    if ended.state != "done":
-        raise NotDone(ended.name, ended.state, ended.problem)
+    async for _ in operations.progress(operation.name):
+        pass
+    await asyncio.to_thread(check_done, memory.memory, operation.name)

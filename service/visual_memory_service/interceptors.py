@@ -39,6 +39,11 @@ class Guard(grpc.aio.ServerInterceptor):
                 self._guard_stream(method, parse, handler.stream_stream),
                 response_serializer=handler.response_serializer,
             )
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._guard_answers(method, parse, handler.unary_stream),
+                response_serializer=handler.response_serializer,
+            )
         return grpc.unary_unary_rpc_method_handler(
             self._guard_unary(method, parse, handler.unary_unary),
             response_serializer=handler.response_serializer,
@@ -48,6 +53,14 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Any) -> Any:
             async with Ended(method, context):
                 return await behaviour(self._read(parse, data), context)
+
+        return call
+
+    def _guard_answers(self, method: str, parse: Parse, behaviour: Any) -> Any:
+        async def call(data: bytes, context: Any) -> Any:
+            async with Ended(method, context):
+                async for response in behaviour(self._read(parse, data), context):
+                    yield response
 
         return call
 

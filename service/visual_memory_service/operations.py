@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -18,7 +19,9 @@ from visual_memory_index import (
     OperationEnded,
     Request,
 )
+from visual_memory_service.errors import NotDone
 
+PROGRESS_SECONDS = 0.5
 AT_ONCE = 2  # others wait: each takes the processors as well as it can
 log = structlog.get_logger()
 
@@ -87,6 +90,12 @@ class Operations:
         """An operation that runs, or None."""
         return self._jobs.get(name)
 
+    async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
+        """How far an operation is, again and again until it has ended."""
+        while job := self._jobs.get(name):
+            yield job.done, job.total
+            await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=PROGRESS_SECONDS)
+
     def running(self, memory_name: str, kind: str) -> Operation | None:
         """An operation of this kind that runs on a memory, or None."""
         for job in list(self._jobs.values()):
@@ -147,3 +156,10 @@ class Operations:
             raise
         if memory.operation(job.name).state == "running":
             memory.end(job.name, "done", result=result)
+
+
+def check_done(memory: Memory, name: str) -> None:
+    """Raises NotDone where an operation that has ended did not end well."""
+    ended = memory.operation(name)
+    if ended.state != "done":
+        raise NotDone(ended.name, ended.state, ended.problem)

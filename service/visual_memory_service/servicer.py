@@ -13,13 +13,15 @@ from google.protobuf.message import Message
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import MemoryInfo, MemoryRefusal, Operation
-from visual_memory_service import forget, hygiene, remember
-from visual_memory_service.classify import classify, embed, search
+from visual_memory_service import forget, hygiene, remember, values
+from visual_memory_service.assess import assess
+from visual_memory_service.classify import classify, embed, search, to_vectors
 from visual_memory_service.config import Settings
-from visual_memory_service.convert import answers, requests
+from visual_memory_service.convert import answers, insight, requests
 from visual_memory_service.convert import hygiene as convert
+from visual_memory_service.explain import explain
 from visual_memory_service.memories import Memories
-from visual_memory_service.operations import Operations
+from visual_memory_service.operations import Job, Operations, check_done
 
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 ENTRY_BYTES = 20_000  # what an entry can bring beside its vector: id, label, metadata
@@ -217,6 +219,64 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         again = requests.to_request(request, request.request_id)
         ids = await asyncio.to_thread(memory.undo, request.operation, request=again)
         return convert.from_undone(ids)
+
+    async def ValueEntries(
+        self, request: pb.ValueEntriesRequest, context: Any
+    ) -> AsyncIterator[pb.ValueEntriesResponse]:
+        memory = self._memories.get(request.memory)
+        k, queries, labels = await read(request, insight.to_valuing, request, self._settings)
+        vectors = None
+        if queries is not None:
+            vectors = await to_vectors(queries, memory)
+        found: list[values.Values] = []
+
+        def work(job: Job) -> None:
+            snapshot = memory.memory.snapshot()
+            if vectors is None:
+                found.append(values.leave_one_out(snapshot, k, job))
+            else:
+                found.append(values.given(snapshot, k, vectors, labels, job))
+
+        started = await asyncio.to_thread(self._operations.start, memory.memory, "values", work)
+        async for done, total in self._operations.progress(started.name):
+            yield insight.from_values_progress(started.name, done, total)
+        await asyncio.to_thread(check_done, memory.memory, started.name)
+        for response in await asyncio.to_thread(list, insight.from_values(started.name, found[0])):
+            yield response
+
+    async def ExplainDecision(
+        self, request: pb.ExplainDecisionRequest, context: Any
+    ) -> pb.ExplainDecisionResponse:
+        memory = self._memories.get(request.memory)
+        query, k, voting, seconds = insight.to_explaining(request, self._settings)
+        dimension = memory.memory.identity.dimension
+        what_if = insight.to_what_if(request, dimension, self._settings)
+        memory.memory.check_dimension(what_if.add_vectors)
+        explanation = await asyncio.to_thread(
+            explain,
+            await to_vectors(query, memory),
+            k,
+            voting,
+            memory.memory,
+            exclude_ids=request.exclude_ids,
+            what_if=what_if,
+            seconds=seconds,
+        )
+        return insight.from_explanation(explanation)
+
+    async def AssessMemory(
+        self, request: pb.AssessMemoryRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.get(request.memory).memory
+        k, voting, thin, again = insight.to_assessing(request)
+
+        def work(job: Job) -> str:
+            return assess(memory.snapshot(), k, voting, thin, job).to_json()
+
+        start = self._operations.start
+        return self._from_operation(
+            await asyncio.to_thread(start, memory, "assess", work, request=again)
+        )
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any

@@ -154,20 +154,21 @@ def test_suspects_keep_their_bits_in_whatever_order_the_entries_stand() -> None:
     assert found == [suspects(judged)] * 5
 
 
-def test_a_reason_counts_the_entries_near_it_that_are_not_suspect_themselves() -> None:
-    labels = ["wolf"] * 5 + ["dog"] * 6 + ["wolf"]
+def test_a_reason_counts_every_entry_near_it_once_but_those_that_are_suspect_themselves() -> None:
+    labels = ["wolf"] * 5 + ["dog"] * 6 + ["wolf"] * 2
     near = [[(row + step) % 5 for step in (1, 2, 3)] for row in range(5)]
     near += [[5 + (row + step) % 6 for step in (1, 2, 3)] for row in range(6)]
-    near += [[5, 6, 7]]
-    distances = np.full((12, 3), 0.5)
-    ids = objects([f"{row:02}" for row in range(12)])
+    near += [[5, 6, 12], [7, 8, 11]]
+    near[0][2], near[5][2] = 11, 11  # a wolf and a dog that it is near to
+    ids = objects([f"{row:02}" for row in range(13)])
+    weights = np.tile([1.0, 1.0, 0.125], (13, 1))
 
-    (suspect,) = suspects(
-        LeaveOneOut(ids, objects(labels), np.array(near), distances, np.ones((12, 3)))
-    )
+    found = suspects(LeaveOneOut(ids, objects(labels), np.array(near), weights, weights))
 
-    assert (suspect.id, suspect.score) == ("11", 1.0)
-    assert suspect.reason == "3 of the 3 entries near it say dog, none of them wolf"
+    assert {suspect.id: suspect.reason for suspect in found} == {
+        "11": "2 of the 3 entries near it say dog, 1 of them wolf",
+        "12": "2 of the 2 entries near it say dog, none of them wolf",
+    }
 
 
 def test_a_wider_lead_accuses_fewer() -> None:
@@ -188,6 +189,7 @@ def test_entries_of_a_thin_label_are_not_judged() -> None:
 
     assert accused == {4: {"rare"}, 5: set()}
     assert assessment.thin_labels(judged.labels) == {"rare": 4}
+    assert assessment.thin_labels(judged.labels, trusted_min=16) == {"rare": 4}
     assert assessment.thin_labels(judged.labels, trusted_min=17) == {"dog": 16, "rare": 4}
 
 

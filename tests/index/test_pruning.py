@@ -178,18 +178,31 @@ def nearest_by_loop(
 
 
 @pytest.mark.parametrize("d", [2, 3, 64])
-def test_the_nearest_prototype_is_that_of_exact_distances_also_among_near_ties(d: int) -> None:
-    vectors = random_units(300, d)
-    prototypes = np.repeat(random_units(4, d, seed=1), 3, axis=0)
-    prototypes[1::3] = unit_rows(prototypes[1::3] + np.float32(3e-8))
-    long = np.array([1 + 9e-7] + [0] * (d - 1), np.float32)
-    prototypes[-2:] = long
+def test_the_nearest_prototype_is_that_of_exact_distances(d: int) -> None:
+    vectors, prototypes = random_units(300, d), random_units(9, d, seed=1)
+    prototypes[3:6] = unit_rows(prototypes[:3] + np.float32(3e-8))
 
-    nearest, distances = pruning.nearest_prototypes(np.append(vectors, [long], axis=0), prototypes)
+    nearest, distances = pruning.nearest_prototypes(vectors, prototypes)
 
-    assert (nearest.tolist(), distances.tolist()) == nearest_by_loop(
-        np.append(vectors, [long], axis=0), prototypes
-    )
+    assert (nearest.tolist(), distances.tolist()) == nearest_by_loop(vectors, prototypes)
+
+
+def test_prototypes_that_only_rounding_tells_apart_are_told_apart_as_by_exact_distances() -> None:
+    rng = np.random.default_rng(0)
+    prototypes = np.array([rng.permutation(random_units(1, 64)[0]) for _ in range(40)])
+    vectors = unit_rows(np.ones((1, 64), np.float32))
+
+    nearest, distances = pruning.nearest_prototypes(vectors, prototypes)
+
+    assert (nearest.tolist(), distances.tolist()) == nearest_by_loop(vectors, prototypes)
+
+
+def test_of_prototypes_at_distance_0_the_first_is_nearest_though_another_is_longer() -> None:
+    prototypes = np.array([[0, 1], [1 + 2e-7, 0], [1 + 9e-7, 0]], np.float32)
+
+    nearest, distances = pruning.nearest_prototypes(prototypes[2:], prototypes)
+
+    assert (nearest.tolist(), distances.tolist()) == ([1], [0.0])
 
 
 def test_many_rows_are_scored_in_parts() -> None:
@@ -249,6 +262,20 @@ def test_a_difficulty_keeps_its_bits_in_whatever_order_the_rows_stand(
         assert difficulties(vectors[order], ids[order], labels[order]).tobytes() == (
             expected[order].tobytes()
         )
+
+
+def test_a_prototype_keeps_its_bits_though_its_rows_differ_in_magnitude() -> None:
+    rows = np.ones((300, 2))
+    rows[:, 0] = 1e-9 * np.random.default_rng(0).random(300)
+    rows[::3], rows[1::3] = (1, 0), (-1, 0)
+    vectors, ids = unit_rows(rows.astype(np.float32)), names(300)
+    order = np.random.default_rng(1).permutation(300)
+
+    (center,) = pruning.prototypes(vectors, ids, clusters=1, seed=0)
+    (again,) = pruning.prototypes(vectors[order], ids[order], clusters=1, seed=0)
+
+    assert 0 < center[0] < 1e-9
+    assert again.tobytes() == center.tobytes()
 
 
 def test_another_seed_may_find_other_prototypes() -> None:

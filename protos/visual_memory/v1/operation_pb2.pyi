@@ -60,11 +60,12 @@ class Operation(_message.Message):
     UNDO_TIME_FIELD_NUMBER: _builtins.int
     PRUNE_FIELD_NUMBER: _builtins.int
     RELABEL_FIELD_NUMBER: _builtins.int
+    ASSESSMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The memory's name, a slash, and an id that sorts by time."""
     memory: _builtins.str
     kind: _builtins.str
-    """counts, prune, relabel."""
+    """prune, dry-run, relabel, counts k=K, values or assess."""
     state: Global___Operation.State.ValueType
     done_count: _builtins.int
     """How much of it is done, of how much; both 0 where that is not known."""
@@ -83,6 +84,8 @@ class Operation(_message.Message):
     def prune(self) -> Global___PruneResult: ...
     @_builtins.property
     def relabel(self) -> Global___RelabelResult: ...
+    @_builtins.property
+    def assessment(self) -> Global___Assessment: ...
     def __init__(
         self,
         *,
@@ -98,12 +101,13 @@ class Operation(_message.Message):
         undo_time: _timestamp_pb2.Timestamp | None = ...,
         prune: Global___PruneResult | None = ...,
         relabel: Global___RelabelResult | None = ...,
+        assessment: Global___Assessment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel", "assessment"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -175,3 +179,151 @@ class RelabelResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RelabelResult: _TypeAlias = RelabelResult  # noqa: Y015
+
+@_typing.final
+class Assessment(_message.Message):
+    """What the voting entries say of each other, each leaving itself out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    SUSPECTS_FIELD_NUMBER: _builtins.int
+    CONFLICTS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Entries that were judged."""
+    accuracy: _builtins.float
+    """The share whose label the others give it too."""
+    calibration_error: _builtins.float
+    """How far shares of the vote are from shares of right decisions, in 15 bins."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelAssessment]:
+        """By label in byte order."""
+
+    @_builtins.property
+    def suspects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suspect]:
+        """Entries whose label is likely wrong, the most suspicious first."""
+
+    @_builtins.property
+    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conflict]:
+        """Entries that are all but the same and have different labels, the nearest first."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        accuracy: _builtins.float = ...,
+        calibration_error: _builtins.float = ...,
+        labels: _abc.Iterable[Global___LabelAssessment] | None = ...,
+        suspects: _abc.Iterable[Global___Suspect] | None = ...,
+        conflicts: _abc.Iterable[Global___Conflict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "calibration_error", b"calibration_error", "conflicts", b"conflicts", "count", b"count", "labels", b"labels", "suspects", b"suspects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Assessment: _TypeAlias = Assessment  # noqa: Y015
+
+@_typing.final
+class LabelAssessment(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ACCURACY_FIELD_NUMBER: _builtins.int
+    CALLED_FIELD_NUMBER: _builtins.int
+    THIN_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    count: _builtins.int
+    accuracy: _builtins.float
+    thin: _builtins.bool
+    """Whether there are too few of it to trust."""
+    @_builtins.property
+    def called(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.LabelCount]:
+        """What the others call its entries, the most frequent first."""
+
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        count: _builtins.int = ...,
+        accuracy: _builtins.float = ...,
+        called: _abc.Iterable[_memory_pb2.LabelCount] | None = ...,
+        thin: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "called", b"called", "count", b"count", "label", b"label", "thin", b"thin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelAssessment: _TypeAlias = LabelAssessment  # noqa: Y015
+
+@_typing.final
+class Suspect(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    label: _builtins.str
+    proposed: _builtins.str
+    """The label that it should have."""
+    score: _builtins.float
+    """The lead of that label as a share of all votes, in (0, 1]."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        proposed: _builtins.str = ...,
+        score: _builtins.float = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "label", b"label", "proposed", b"proposed", "reason", b"reason", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Suspect: _TypeAlias = Suspect  # noqa: Y015
+
+@_typing.final
+class Conflict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    OTHER_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    OTHER_LABEL_FIELD_NUMBER: _builtins.int
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """In byte order."""
+    other_id: _builtins.str
+    label: _builtins.str
+    other_label: _builtins.str
+    distance: _builtins.float
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        other_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        other_label: _builtins.str = ...,
+        distance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "other_id", b"other_id", "other_label", b"other_label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conflict: _TypeAlias = Conflict  # noqa: Y015

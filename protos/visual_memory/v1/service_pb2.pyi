@@ -969,6 +969,7 @@ class PruneEntriesRequest(_message.Message):
     RANDOM_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     PROTOTYPE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     APPLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
@@ -983,6 +984,8 @@ class PruneEntriesRequest(_message.Message):
     def ids(self) -> Global___IdsPrune: ...
     @_builtins.property
     def prototype(self) -> Global___PrototypePrune: ...
+    @_builtins.property
+    def value(self) -> Global___ValuePrune: ...
     def __init__(
         self,
         *,
@@ -991,14 +994,15 @@ class PruneEntriesRequest(_message.Message):
         random: Global___RandomPrune | None = ...,
         ids: Global___IdsPrune | None = ...,
         prototype: Global___PrototypePrune | None = ...,
+        value: Global___ValuePrune | None = ...,
         apply: _builtins.bool = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hard", b"hard", "ids", b"ids", "method", b"method", "prototype", b"prototype", "random", b"random"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hard", b"hard", "ids", b"ids", "method", b"method", "prototype", b"prototype", "random", b"random", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "hard", b"hard", "ids", b"ids", "memory", b"memory", "method", b"method", "prototype", b"prototype", "random", b"random", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "hard", b"hard", "ids", b"ids", "memory", b"memory", "method", b"method", "prototype", b"prototype", "random", b"random", "request_id", b"request_id", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["hard", "random", "ids", "prototype"]  # noqa: Y015
+    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["hard", "random", "ids", "prototype", "value"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
 
@@ -1040,6 +1044,34 @@ class HardPrune(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___HardPrune: _TypeAlias = HardPrune  # noqa: Y015
+
+@_typing.final
+class ValuePrune(_message.Message):
+    """The entries of the lowest value to the others (Jia et al., 2019)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRACTION_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    fraction: _builtins.float
+    """How much is pruned of the voting entries, in (0, 1)."""
+    k: _builtins.int
+    """Of the value; unset means 5."""
+    def __init__(
+        self,
+        *,
+        fraction: _builtins.float = ...,
+        k: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "fraction", b"fraction", "k", b"k"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+
+Global___ValuePrune: _TypeAlias = ValuePrune  # noqa: Y015
 
 @_typing.final
 class RandomPrune(_message.Message):
@@ -1342,3 +1374,305 @@ class WaitOperationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WaitOperationRequest: _TypeAlias = WaitOperationRequest  # noqa: Y015
+
+@_typing.final
+class ValueEntriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    k: _builtins.int
+    """The neighbours whose right labels count; unset means 5."""
+    @_builtins.property
+    def images(self) -> _entry_pb2.Images: ...
+    @_builtins.property
+    def vectors(self) -> _entry_pb2.Vectors: ...
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As many as the queries."""
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        k: _builtins.int | None = ...,
+        images: _entry_pb2.Images | None = ...,
+        vectors: _entry_pb2.Vectors | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
+    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+
+Global___ValueEntriesRequest: _TypeAlias = ValueEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ValueEntriesResponse(_message.Message):
+    """Progress, or some of the values, which come by id in byte order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    DONE_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    operation: _builtins.str
+    """The operation that finds them."""
+    done_count: _builtins.int
+    """Queries asked, of how many."""
+    total_count: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryValue]: ...
+    def __init__(
+        self,
+        *,
+        operation: _builtins.str = ...,
+        done_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        values: _abc.Iterable[Global___EntryValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "operation", b"operation", "total_count", b"total_count", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValueEntriesResponse: _TypeAlias = ValueEntriesResponse  # noqa: Y015
+
+@_typing.final
+class EntryValue(_message.Message):
+    """What an entry adds on average to the share of right labels among the k nearest of a query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    value: _builtins.float
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntryValue: _TypeAlias = EntryValue  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RelabelEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    VOTING_FIELD_NUMBER: _builtins.int
+    EXCLUDE_IDS_FIELD_NUMBER: _builtins.int
+    REMOVE_IDS_FIELD_NUMBER: _builtins.int
+    RELABEL_FIELD_NUMBER: _builtins.int
+    ADD_VECTORS_FIELD_NUMBER: _builtins.int
+    ADD_LABELS_FIELD_NUMBER: _builtins.int
+    SEARCH_TIME_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    k: _builtins.int
+    """Unset means 50."""
+    voting: _builtins.str
+    """Empty means rank."""
+    @_builtins.property
+    def images(self) -> _entry_pb2.Images: ...
+    @_builtins.property
+    def vectors(self) -> _entry_pb2.Vectors: ...
+    @_builtins.property
+    def exclude_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def remove_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What if these were not there; they must vote."""
+
+    @_builtins.property
+    def relabel(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What if these had other labels; they must vote."""
+
+    @_builtins.property
+    def add_vectors(self) -> _entry_pb2.Vectors:
+        """What if these were there too, with these labels: as many as rows."""
+
+    @_builtins.property
+    def add_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def search_time(self) -> _duration_pb2.Duration:
+        """How long to look for the smallest set that changes the decision; unset means 5 seconds."""
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        images: _entry_pb2.Images | None = ...,
+        vectors: _entry_pb2.Vectors | None = ...,
+        k: _builtins.int | None = ...,
+        voting: _builtins.str = ...,
+        exclude_ids: _abc.Iterable[_builtins.str] | None = ...,
+        remove_ids: _abc.Iterable[_builtins.str] | None = ...,
+        relabel: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        add_vectors: _entry_pb2.Vectors | None = ...,
+        add_labels: _abc.Iterable[_builtins.str] | None = ...,
+        search_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_vectors", b"add_vectors", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "vectors", b"vectors"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "exclude_ids", b"exclude_ids", "images", b"images", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
+    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+
+Global___ExplainDecisionRequest: _TypeAlias = ExplainDecisionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainDecisionResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    MINIMAL_FLIP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def before(self) -> _decision_pb2.Decision:
+        """As it is."""
+
+    @_builtins.property
+    def after(self) -> _decision_pb2.Decision:
+        """With what was asked; the added entries have empty ids. Unset where nothing was asked."""
+
+    @_builtins.property
+    def minimal_flip(self) -> Global___Flip:
+        """The fewest entries without which the label would be another; unset where none are, because all
+        entries have the same label.
+        """
+
+    def __init__(
+        self,
+        *,
+        before: _decision_pb2.Decision | None = ...,
+        after: _decision_pb2.Decision | None = ...,
+        minimal_flip: Global___Flip | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainDecisionResponse: _TypeAlias = ExplainDecisionResponse  # noqa: Y015
+
+@_typing.final
+class Flip(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    PROVEN_MINIMAL_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """What the label would be then."""
+    proven_minimal: _builtins.bool
+    """Whether it is proven that no smaller set does it."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nearest first."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        label: _builtins.str = ...,
+        proven_minimal: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "label", b"label", "proven_minimal", b"proven_minimal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Flip: _TypeAlias = Flip  # noqa: Y015
+
+@_typing.final
+class AssessMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    VOTING_FIELD_NUMBER: _builtins.int
+    THIN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    k: _builtins.int
+    """Neighbours that vote; unset means 50."""
+    voting: _builtins.str
+    """Empty means rank."""
+    thin: _builtins.int
+    """Labels with fewer entries are thin; unset means 5."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        k: _builtins.int | None = ...,
+        voting: _builtins.str = ...,
+        thin: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "thin", b"thin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "memory", b"memory", "request_id", b"request_id", "thin", b"thin", "voting", b"voting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    _WhichOneofReturnType__thin: _TypeAlias = _typing.Literal["thin"]  # noqa: Y015
+    _WhichOneofArgType__thin: _TypeAlias = _typing.Literal["_thin", b"_thin"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__thin) -> _WhichOneofReturnType__thin | None: ...
+
+Global___AssessMemoryRequest: _TypeAlias = AssessMemoryRequest  # noqa: Y015

@@ -136,6 +136,21 @@ class VisualMemoryStub:
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.UndoRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_service__pb2.UndoResponse.FromString,
                 _registered_method=True)
+        self.ValueEntries = channel.unary_stream(
+                '/visual_memory.v1.VisualMemory/ValueEntries',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.ValueEntriesRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.ValueEntriesResponse.FromString,
+                _registered_method=True)
+        self.ExplainDecision = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/ExplainDecision',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.ExplainDecisionRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.ExplainDecisionResponse.FromString,
+                _registered_method=True)
+        self.AssessMemory = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/AssessMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/GetOperation',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
@@ -291,6 +306,27 @@ class VisualMemoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ValueEntries(self, request, context):
+        """What each voting entry is worth to queries whose label is known: progress first, then values.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainDecision(self, request, context):
+        """Why a query got its label, and what would change that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssessMemory(self, request, context):
+        """How well a memory decides about its own entries, and which of them look wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -414,6 +450,21 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.Undo,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.UndoRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_service__pb2.UndoResponse.SerializeToString,
+            ),
+            'ValueEntries': grpc.unary_stream_rpc_method_handler(
+                    servicer.ValueEntries,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.ValueEntriesRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.ValueEntriesResponse.SerializeToString,
+            ),
+            'ExplainDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainDecision,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.ExplainDecisionRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.ExplainDecisionResponse.SerializeToString,
+            ),
+            'AssessMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssessMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
@@ -953,6 +1004,87 @@ class VisualMemory:
             '/visual_memory.v1.VisualMemory/Undo',
             visual__memory_dot_v1_dot_service__pb2.UndoRequest.SerializeToString,
             visual__memory_dot_v1_dot_service__pb2.UndoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ValueEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/ValueEntries',
+            visual__memory_dot_v1_dot_service__pb2.ValueEntriesRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.ValueEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/ExplainDecision',
+            visual__memory_dot_v1_dot_service__pb2.ExplainDecisionRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.ExplainDecisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssessMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/AssessMemory',
+            visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

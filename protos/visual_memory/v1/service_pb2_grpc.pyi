@@ -71,6 +71,12 @@ class VisualMemoryStub:
     """Sets labels; without apply it only shows which would change."""
     Undo: _grpc.UnaryUnaryMultiCallable[_service_pb2.UndoRequest, _service_pb2.UndoResponse]
     """Takes back what a prune or a relabel did, where nothing has changed it since."""
+    ValueEntries: _grpc.UnaryStreamMultiCallable[_service_pb2.ValueEntriesRequest, _service_pb2.ValueEntriesResponse]
+    """What each voting entry is worth to queries whose label is known: progress first, then values."""
+    ExplainDecision: _grpc.UnaryUnaryMultiCallable[_service_pb2.ExplainDecisionRequest, _service_pb2.ExplainDecisionResponse]
+    """Why a query got its label, and what would change that."""
+    AssessMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.AssessMemoryRequest, _operation_pb2.Operation]
+    """How well a memory decides about its own entries, and which of them look wrong."""
     GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
     ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
@@ -118,6 +124,12 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     """Sets labels; without apply it only shows which would change."""
     Undo: _aio.UnaryUnaryMultiCallable[_service_pb2.UndoRequest, _service_pb2.UndoResponse]  # type: ignore[assignment]
     """Takes back what a prune or a relabel did, where nothing has changed it since."""
+    ValueEntries: _aio.UnaryStreamMultiCallable[_service_pb2.ValueEntriesRequest, _service_pb2.ValueEntriesResponse]  # type: ignore[assignment]
+    """What each voting entry is worth to queries whose label is known: progress first, then values."""
+    ExplainDecision: _aio.UnaryUnaryMultiCallable[_service_pb2.ExplainDecisionRequest, _service_pb2.ExplainDecisionResponse]  # type: ignore[assignment]
+    """Why a query got its label, and what would change that."""
+    AssessMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.AssessMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """How well a memory decides about its own entries, and which of them look wrong."""
     GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
@@ -276,6 +288,30 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.UndoResponse, _abc.Awaitable[_service_pb2.UndoResponse]]:
         """Takes back what a prune or a relabel did, where nothing has changed it since."""
+
+    @_abc_1.abstractmethod
+    def ValueEntries(
+        self,
+        request: _service_pb2.ValueEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.ValueEntriesResponse], _abc.AsyncIterator[_service_pb2.ValueEntriesResponse]]:
+        """What each voting entry is worth to queries whose label is known: progress first, then values."""
+
+    @_abc_1.abstractmethod
+    def ExplainDecision(
+        self,
+        request: _service_pb2.ExplainDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ExplainDecisionResponse, _abc.Awaitable[_service_pb2.ExplainDecisionResponse]]:
+        """Why a query got its label, and what would change that."""
+
+    @_abc_1.abstractmethod
+    def AssessMemory(
+        self,
+        request: _service_pb2.AssessMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """How well a memory decides about its own entries, and which of them look wrong."""
 
     @_abc_1.abstractmethod
     def GetOperation(

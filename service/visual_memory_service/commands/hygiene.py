@@ -28,6 +28,7 @@ def prune(client: Client, options: Namespace) -> int:
             fraction=options.fraction,
             clusters=options.clusters,
             keep=options.keep,
+            value_k=options.value_k,
             seed=options.seed,
             apply=options.apply,
             progress=progress.reach,

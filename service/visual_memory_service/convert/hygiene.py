@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,14 @@ from visual_memory_service.hygiene import (
     Random,
     Relabel,
     RelabelResult,
+    Value,
 )
 
 COUNTS_K = 100
 COUNTS_PAGE = 10_000
 THRESHOLD = 128
 BALANCE = 0.5
+VALUE_K = 5
 OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
 STATES = MappingProxyType(
     {
@@ -90,6 +93,10 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
                 balance,
                 prototype.seed,
             )
+        case "value":
+            value = request.value
+            k = to_counts_k(value.k if value.HasField("k") else VALUE_K, "value.k")
+            return Value(to_fraction(value.fraction, "value.fraction"), k)
         case "ids":
             if not request.ids.ids:
                 raise BadField("ids.ids", "must not be empty")
@@ -97,7 +104,7 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
                 to_text(id, "ids.ids[{}]", number)
             return Ids(list(request.ids.ids))
         case _:
-            raise BadField("method", "must be given: hard, random, prototype or ids")
+            raise BadField("method", "must be given: hard, random, prototype, value or ids")
 
 
 def to_fraction(fraction: float, path: str) -> float:
@@ -155,15 +162,49 @@ def from_operation(
         message.undo_time.CopyFrom(from_time(operation.undone_at))
     if with_result and operation.result is not None:
         result = json.loads(operation.result)
-        if operation.kind == "relabel":
-            message.relabel.CopyFrom(operation_pb2.RelabelResult(**result))
-        else:
-            labels = [
-                memory_pb2.LabelCount(label=label, count=count)
-                for label, count in result.pop("labels").items()
-            ]
-            message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))
+        match operation.kind:
+            case "relabel":
+                message.relabel.CopyFrom(operation_pb2.RelabelResult(**result))
+            case "assess":
+                message.assessment.CopyFrom(from_assessment(result))
+            case _:
+                labels = from_label_counts(result.pop("labels"))
+                message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))
     return message
+
+
+def from_label_counts(counts: Mapping[str, int]) -> list[memory_pb2.LabelCount]:
+    """In the order given."""
+    return [memory_pb2.LabelCount(label=label, count=count) for label, count in counts.items()]
+
+
+def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
+    """An assessment as its operation keeps it."""
+    thin = set(result["thin"])
+    return operation_pb2.Assessment(
+        count=result["count"],
+        accuracy=result["accuracy"],
+        calibration_error=result["calibration_error"],
+        labels=[
+            operation_pb2.LabelAssessment(
+                called=from_label_counts(result["confusion"][each["label"]]),
+                thin=each["label"] in thin,
+                **each,
+            )
+            for each in result["labels"]
+        ],
+        suspects=[operation_pb2.Suspect(**each) for each in result["suspects"]],
+        conflicts=[
+            operation_pb2.Conflict(
+                id=each["ids"][0],
+                other_id=each["ids"][1],
+                label=each["labels"][0],
+                other_label=each["labels"][1],
+                distance=each["distance"],
+            )
+            for each in result["conflicts"]
+        ],
+    )
 
 
 def from_operations(operations: Sequence[Operation], last: str) -> pb.ListOperationsResponse:

@@ -158,7 +158,12 @@ def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes]) -> list[Entry]:
 
 
 def to_content(
-    message: pb.EntryBatch | pb.ClassifyRequest | pb.SearchRequest, settings: Settings
+    message: pb.EntryBatch
+    | pb.ClassifyRequest
+    | pb.SearchRequest
+    | pb.ValueEntriesRequest
+    | pb.ExplainDecisionRequest,
+    settings: Settings,
 ) -> Sequence[bytes] | NDArray[np.float32]:
     """The images, or the rows at unit length. Raises BadField."""
     if message.HasField("vectors"):
@@ -191,7 +196,7 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
     units = unit_rows(rows.astype(np.float32, copy=False))
     bad = bad_rows(units)
     if bad.size:
-        field = f"entries[{bad[0]}].vector" if path == "entries" else f"vectors[{bad[0]}]"
+        field = f"entries[{bad[0]}].vector" if path == "entries" else f"{path}[{bad[0]}]"
         raise BadField(field, "must be finite and not zero")
     return units
 
@@ -261,7 +266,9 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
     return k if request.reliability == "soft" else None
 
 
-def to_voting(request: pb.ClassifyRequest) -> Voting:
+def to_voting(
+    request: pb.ClassifyRequest | pb.ExplainDecisionRequest | pb.AssessMemoryRequest,
+) -> Voting:
     """Raises BadField."""
     name = request.voting or VOTING
     if name not in VOTINGS:

@@ -1,0 +1,112 @@
+"""Calls about what entries are worth, why a query got its label, and which labels look wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.duration_pb2 import Duration
+from numpy.typing import ArrayLike
+
+from visual_memory._calls import Call
+from visual_memory._contents import Rows, contents
+from visual_memory._fields import named, strings, whole
+from visual_memory._hygiene import check_done
+from visual_memory._images import Images
+from visual_memory._wire import to_explanation, to_operation
+from visual_memory.errors import refuse
+from visual_memory.types import Assessment, Explanation, Limits, Operation
+from visual_memory.v1 import service_pb2 as pb
+
+
+def value_entries(
+    memory: str,
+    limits: Limits,
+    *,
+    k: int,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    labels: Iterable[str] | None,
+) -> pb.ValueEntriesRequest:
+    """Raises InvalidArgument."""
+    request = pb.ValueEntriesRequest(memory=memory, k=whole(k, "k", least=1))
+    if images is None and vectors is None:
+        if labels is not None:
+            refuse("labels", "belong to images or vectors, of which there are none")
+        return request
+    if labels is None:
+        refuse("labels", "must be given with images or vectors")
+    queries = contents(images, vectors, "vectors[{}]")
+    queries.check(limits)
+    if isinstance(queries, Rows):
+        queries.write(range(len(queries)), request)
+    else:
+        for number in range(len(queries)):
+            queries.size(number)
+        queries.write(range(len(queries)), request)
+    request.labels.extend(strings(labels, "labels"))
+    if len(request.labels) != len(queries):
+        refuse("labels", f"must be {len(queries)}, one for each query, not {len(request.labels)}")
+    if request.ByteSize() > limits.message_bytes:
+        refuse(queries.name, f"must fit into one message of {limits.message_bytes:,} bytes")
+    return request
+
+
+def explain(
+    memory: str,
+    limits: Limits,
+    *,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    k: int,
+    voting: str,
+    exclude_ids: Iterable[str],
+    remove: Iterable[str],
+    relabel: Mapping[str, str],
+    add_vectors: ArrayLike | None,
+    add_labels: Iterable[str],
+    search_seconds: float,
+) -> Call[Explanation]:
+    """Raises InvalidArgument."""
+    request = pb.ExplainDecisionRequest(
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        exclude_ids=strings(exclude_ids, "exclude_ids"),
+        remove_ids=strings(remove, "remove"),
+        relabel=relabel,
+        add_labels=strings(add_labels, "add_labels"),
+        search_time=Duration(nanos=int(search_seconds % 1 * 1e9), seconds=int(search_seconds)),
+    )
+    query = contents(images, vectors, "vectors[{}]")
+    if len(query) != 1:
+        refuse(query.name, f"must be one query, but are {len(query)}")
+    query.check(limits)
+    query.size(0)
+    query.write(range(1), request)
+    if add_vectors is not None:
+        rows = Rows(add_vectors, "add_vectors[{}]")
+        holder = pb.SearchRequest()
+        rows.write(range(len(rows)), holder)
+        request.add_vectors.CopyFrom(holder.vectors)
+    return Call("ExplainDecision", request, to_explanation)
+
+
+def assess(
+    memory: str, *, k: int, voting: str, thin: int, request_id: str | None
+) -> Call[Operation]:
+    """Raises InvalidArgument."""
+    request = pb.AssessMemoryRequest(
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        thin=whole(thin, "thin", least=1),
+        request_id=named(request_id),
+    )
+    return Call("AssessMemory", request, to_operation)
+
+
+def assessed(operation: Operation) -> Assessment:
+    """What an assessment that ended came to. Raises FailedPrecondition if it did not go well."""
+    check_done(operation)
+    assert isinstance(operation.result, Assessment)
+    return operation.result

@@ -1,0 +1,86 @@
+"""``suspects``: what the entries of a memory say of each other, and which of them look wrong."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+
+from visual_memory import Assessment, Client, LabelAssessment
+from visual_memory_service.commands.output import plural, print_json, print_table
+from visual_memory_service.commands.progress import Progress
+
+SHOWN = 20
+CALLED_SHOWN = 3
+
+
+def suspects(client: Client, options: Namespace) -> int:
+    """Assess a memory: tables for people, JSON, or CSV that ``relabel --from`` reads."""
+    with Progress(0, "entries judged") as progress:
+        found = client.memory(options.name).assess(
+            k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
+        )
+    if options.json:
+        print_json(asdict(found))
+    elif options.csv:
+        print_csv(found)
+    else:
+        print_assessment(found, options.name)
+    return 0
+
+
+def print_csv(found: Assessment) -> None:
+    """The suspects, each with what is proposed for it as its label."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("id", "label", "was", "score", "reason"))
+    for each in found.suspects:
+        writer.writerow((each.id, each.proposed, each.label, f"{each.score:.4f}", each.reason))
+
+
+def print_assessment(found: Assessment, memory: str) -> None:
+    """What matters first, for people."""
+    print(
+        f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
+        f"their label; calibration error {found.calibration_error:.4f}."
+    )
+    worst = sorted(found.labels, key=lambda each: (each.accuracy, each.label))
+    rows = [as_row(each) for each in worst[:SHOWN]]
+    print_table(("label", "entries", "accuracy", "also called", ""), rows)
+    print_more(len(worst))
+    if found.conflicts:
+        print(f"\n{plural(len(found.conflicts), 'pair')} all but the same, with different labels:")
+        pairs = [
+            (each.ids[0], each.labels[0], each.ids[1], each.labels[1], each.distance)
+            for each in found.conflicts[:SHOWN]
+        ]
+        print_table(("id", "label", "id", "label", "distance"), pairs)
+        print_more(len(found.conflicts))
+    if not found.suspects:
+        print("\nNo entry looks mislabelled.")
+        return
+    print(f"\n{plural(len(found.suspects), 'entry')} likely mislabelled, the likeliest first:")
+    likely = [
+        (each.id, each.label, each.proposed, each.score, each.reason)
+        for each in found.suspects[:SHOWN]
+    ]
+    print_table(("id", "label", "proposed", "score", "reason"), likely)
+    print_more(len(found.suspects))
+    print(
+        f"\nvisual-memory suspects {memory} --csv > suspects.csv   writes them all. Correct or\n"
+        "empty the labels in that file that should be others, then\n"
+        f"visual-memory relabel {memory} --from suspects.csv --apply   sets them, until undone."
+    )
+
+
+def as_row(label: LabelAssessment) -> tuple[object, ...]:
+    """A label as a row of a table."""
+    others = [f"{name} {count}" for name, count in label.called.items() if name != label.label]
+    also = ", ".join(others[:CALLED_SHOWN])
+    return (label.label, label.count, label.accuracy, also, "thin" if label.thin else "")
+
+
+def print_more(count: int) -> None:
+    """How many are not shown."""
+    if count > SHOWN:
+        print(f"and {count - SHOWN} more")

@@ -1,0 +1,120 @@
+"""Why a query got its label, and what would change that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import (
+    Decision,
+    EmptyMemory,
+    Memory,
+    Neighbors,
+    UnknownEntries,
+    Voting,
+    decide,
+    exact_distances,
+    smallest_flip,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WhatIf:
+    """Changes to look at: entries gone, with other labels, or added as unit rows (b, d)."""
+
+    remove: Sequence[str]
+    relabel: Mapping[str, str]
+    add_vectors: NDArray[np.float32]
+    add_labels: Sequence[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.remove or self.relabel or len(self.add_labels))
+
+
+@dataclass(frozen=True, slots=True)
+class MinimalFlip:
+    """The fewest entries without which the label would be another."""
+
+    ids: list[str]
+    label: str
+    proven_minimal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision as it is, as it would be, and what would flip it; None where nothing does."""
+
+    before: Decision
+    after: Decision | None
+    minimal_flip: MinimalFlip | None
+
+
+def explain(
+    query: NDArray[np.float32],
+    k: int,
+    voting: Voting,
+    memory: Memory,
+    *,
+    exclude_ids: Sequence[str],
+    what_if: WhatIf,
+    seconds: float,
+) -> Explanation:
+    """Explain the decision about one unit ``query`` (1, d).
+
+    Raises EmptyMemory, UnknownEntries for entries of ``what_if`` that do not vote.
+    """
+    ranking = without(memory.ranking(query), exclude_ids)
+    if not ranking.ids.shape[1]:
+        raise EmptyMemory("No entry of this memory is left to vote, so there is no decision.")
+    check_votes(what_if, ranking)
+    flip = smallest_flip(ranking.labels[0], ranking.distances[0], k, voting, seconds=seconds)
+    return Explanation(
+        decision(ranking, k, voting),
+        decision(changed(ranking, query, what_if), k, voting) if what_if else None,
+        None
+        if flip is None
+        else MinimalFlip(
+            ranking.ids[0, list(flip.ranks)].tolist(), flip.label, flip.proven_minimal
+        ),
+    )
+
+
+def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
+    """By the first ``k`` of a ranking (1, m). Raises EmptyMemory."""
+    if not ranking.ids.shape[1]:
+        raise EmptyMemory("With this nobody would be left to vote.")
+    nearest = Neighbors(ranking.ids[:, :k], ranking.labels[:, :k], ranking.distances[:, :k])
+    return decide(nearest, voting)[0]
+
+
+def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
+    """Raises UnknownEntries."""
+    there = set(ranking.ids[0])
+    unknown = [id for id in (*what_if.remove, *what_if.relabel) if id not in there]
+    if unknown:
+        raise UnknownEntries(unknown)
+
+
+def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:
+    """A ranking (1, m) without some entries."""
+    if not ids:
+        return ranking
+    gone = set(ids)
+    kept = np.array([id not in gone for id in ranking.ids[0]], dtype=bool)
+    return Neighbors(ranking.ids[:, kept], ranking.labels[:, kept], ranking.distances[:, kept])
+
+
+def changed(ranking: Neighbors, query: NDArray[np.float32], what_if: WhatIf) -> Neighbors:
+    """A ranking (1, m) as it would be; entries added have an empty id."""
+    left = without(ranking, what_if.remove)
+    pairs = zip(left.ids[0], left.labels[0], strict=True)
+    labels = [*what_if.add_labels, *(what_if.relabel.get(id, label) for id, label in pairs)]
+    ids = [""] * len(what_if.add_labels) + left.ids[0].tolist()
+    distances = np.append(exact_distances(query[0], what_if.add_vectors), left.distances[0])
+    order = np.argsort(distances, kind="stable")[np.newaxis]
+    return Neighbors(
+        np.array(ids, dtype=object)[order], np.array(labels, dtype=object)[order], distances[order]
+    )

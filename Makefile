@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 IMAGES ?=
 
-.PHONY: install demo test check fix bench durability stubs clean
+.PHONY: install demo test check fix bench hygiene durability stubs clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ fix: $(INSTALLED)
 
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
+
+hygiene: $(INSTALLED)
+	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py
+	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/noise.py
 
 durability: $(INSTALLED)
 	KILL_ROUNDS=60 $(BIN)/python -m pytest -q tests/durability

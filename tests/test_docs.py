@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser, _SubParsersAction
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor
 from PIL import Image
 
 import visual_memory
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, service_pb2
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2, service_pb2
 from visual_memory_index import VOTINGS, parse
 from visual_memory_service.cli import build_parser
 from visual_memory_service.config import Settings
@@ -42,12 +43,14 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if not path.stem.endswith(("_pb2", "_pb2_grpc", "__init__"))
 )
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/api.md")
-RUN = ("README.md", "docs/api.md")
+RUN = ("README.md", "docs/api.md", "docs/mend.md")
+DOCUMENTS = (*RUN, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SERVER = "127.0.0.1:50051"
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]+\]\(([^)]+)\)")
+OPERATION = re.compile(r"\b[a-z0-9-]+/[0-9a-z]{26}\b")
+MEASURED = re.compile(r"\b(\d+)\.\d{4}\b")
 REFERENCE = re.compile(r"`(\w+)\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)`")
 MODULES = {path.stem for path in SOURCES}
 FILES: tuple[FileDescriptor, ...] = (
@@ -55,6 +58,7 @@ FILES: tuple[FileDescriptor, ...] = (
     memory_pb2.DESCRIPTOR,
     entry_pb2.DESCRIPTOR,
     decision_pb2.DESCRIPTOR,
+    operation_pb2.DESCRIPTOR,
 )
 MESSAGES = [message for file in FILES for message in file.message_types_by_name.values()]
 
@@ -284,48 +288,75 @@ def defined(module: str, name: str) -> bool:
 
 
 def draw_pictures(folder: Path) -> None:
-    """``pets``, ``pets-test`` and ``photo.jpg``, as the documents suppose them."""
-    colours = {"cat": (200, 120, 40), "dog": (30, 60, 160)}
-    for part, count in (("pets", 4), ("pets-test", 2)):
-        for label, colour in colours.items():
-            (folder / part / label).mkdir(parents=True)
-            for number in range(count):
-                shade = tuple(channel + 7 * number + len(part) for channel in colour)
-                Image.new("RGB", (64, 48), shade).save(folder / part / label / f"{number}.jpg")
-    Image.new("RGB", (64, 48), (210, 125, 45)).save(folder / "photo.jpg")
+    """``pets``, ``pets-test``, ``zoo`` and ``photo.jpg``, as the documents suppose them."""
+    colours = {"cat": (200, 120, 40), "dog": (30, 60, 160), "fox": (170, 40, 40)}
+    pictures = {"photo.jpg": (210, 125, 45)}
+    for part, labels, count, step, first in (
+        ("pets", ("cat", "dog"), 4, 7, 4),
+        ("pets-test", ("cat", "dog"), 2, 7, 9),
+        ("zoo", colours, 6, 10, 0),
+    ):
+        for label, number in product(labels, range(count)):
+            red, green, blue = (each + first + step * number for each in colours[label])
+            pictures[f"{part}/{label}/{number}.jpg"] = (red, green, blue)
+    pictures["zoo/dog/tom.jpg"] = (208, 126, 46)
+    pictures["zoo/fox/night.jpg"] = (38, 68, 168)
+    for path, colour in pictures.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48), colour).save(folder / path)
 
 
-def runnable(document: str) -> Iterator[list[str]]:
-    """The command that runs each example, in their order."""
-    for marked, language, text in BLOCK.findall(read(document)):
+def runnable(document: str) -> Iterator[tuple[list[str], str]]:
+    """The command that runs each example, in their order, with what it is said to print."""
+    found = BLOCK.findall(read(document))
+    following = [*found[1:], ("", "", "")]
+    for (marked, language, text), (_, next_language, shown) in zip(found, following, strict=True):
+        printed = shown if next_language == "text" else ""
         if language == "python":
-            yield [sys.executable, "-W", "error", "-c", text]
+            yield [sys.executable, "-W", "error", "-c", text], printed
         elif marked:
-            yield ["bash", "-euo", "pipefail", "-c", text]
+            yield ["bash", "-euo", "pipefail", "-c", text], printed
+
+
+def run(command: list[str], folder: Path, address: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [word.replace(SERVER, address) for word in command],
+        capture_output=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PATH": path, "VISUAL_MEMORY_SERVER": address},
+        text=True,
+    )
+
+
+def renamed(word: str, names: Mapping[str, str]) -> str:
+    """With the operations of this run for those of the document."""
+    return OPERATION.sub(lambda at: names.get(at[0], at[0]), word)
+
+
+def settled(printed: str) -> str:
+    """Without what differs from run to run, or in its last digit from one processor to another."""
+    return MEASURED.sub(r"\1.…", OPERATION.sub("OPERATION", printed))
 
 
 @pytest.mark.parametrize("document", RUN)
 def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: Start) -> None:
+    """They print what the document shows; operations have other names each time."""
     draw_pictures(tmp_path)
     address = start().address
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "VISUAL_MEMORY_SERVER": address}
+    names: dict[str, str] = {}
 
-    results = [
-        subprocess.run(
-            [word.replace(SERVER, address) for word in command],
-            capture_output=True,
-            check=False,
-            cwd=tmp_path,
-            env=environment,
-            text=True,
-        )
-        for command in runnable(document)
-    ]
+    for command, shown in runnable(document):
+        result = run([renamed(word, names) for word in command], tmp_path, address)
 
-    assert [result.stderr for result in results if result.returncode] == []
+        assert not result.returncode, result.stderr
+        if shown:
+            assert settled(result.stdout) == settled(shown)
+            pairs = zip(OPERATION.findall(shown), OPERATION.findall(result.stdout), strict=True)
+            names |= dict(pairs)
 
 
 @pytest.mark.parametrize("document", RUN)
 def test_the_examples_are_in_both_languages(document: str) -> None:
-    assert {command[0] for command in runnable(document)} == {sys.executable, "bash"}
+    assert {command[0] for command, _ in runnable(document)} == {sys.executable, "bash"}

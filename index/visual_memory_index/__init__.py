@@ -14,6 +14,13 @@ from visual_memory_index.assessment import (
 )
 from visual_memory_index.catalog import Catalog
 from visual_memory_index.confidence import calibration_error
+from visual_memory_index.conformal import (
+    SCORES,
+    calibration_scores,
+    draw_for,
+    prediction_set,
+    q_hat,
+)
 from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry
@@ -49,6 +56,7 @@ from visual_memory_index.explanation import Flip, smallest_flip
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
+from visual_memory_index.open_set import kth, threshold
 from visual_memory_index.operation import CUT_SHORT, Operation
 from visual_memory_index.pruning import (
     class_difficulties,
@@ -60,13 +68,17 @@ from visual_memory_index.pruning import (
     prune_worthless,
 )
 from visual_memory_index.ram import RamCopy
+from visual_memory_index.recalibration import Recalibration, fit
+from visual_memory_index.recalibration import check as check_calibratable
 from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.taxonomy import Node, Taxonomy, at_depth, deepest, grow
 from visual_memory_index.valuation import Valuation
 from visual_memory_index.vectors import tune
 from visual_memory_index.voting import VOTINGS, Decision, Voting, decide, winners
 
 __all__ = [
     "CUT_SHORT",
+    "SCORES",
     "VOTINGS",
     "WHOLE",
     "BadCoverage",
@@ -96,16 +108,19 @@ __all__ = [
     "MemoryRefusal",
     "Neighbors",
     "NewerStore",
+    "Node",
     "NotUndoable",
     "OneLabel",
     "Operation",
     "OperationEnded",
     "Query",
     "RamCopy",
+    "Recalibration",
     "Request",
     "RequestReused",
     "StoredBatch",
     "Suspect",
+    "Taxonomy",
     "TooFewItems",
     "TwoParents",
     "UnknownEntries",
@@ -115,25 +130,36 @@ __all__ = [
     "Voting",
     "WrongDimension",
     "WrongOffset",
+    "at_depth",
     "bad_rows",
     "calibration_error",
+    "calibration_scores",
+    "check_calibratable",
     "class_difficulties",
     "conflicts",
     "confusion",
     "decide",
+    "deepest",
+    "draw_for",
     "exact_distances",
+    "fit",
+    "grow",
+    "kth",
     "label_accuracies",
     "parse",
     "portion",
+    "prediction_set",
     "predictions",
     "prototype_difficulties",
     "prune_by_difficulty",
     "prune_misleading",
     "prune_random",
     "prune_worthless",
+    "q_hat",
     "smallest_flip",
     "suspects",
     "thin_labels",
+    "threshold",
     "tune",
     "unit_rows",
     "winners",

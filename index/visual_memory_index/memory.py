@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,15 @@ UNDOABLE = ("prune", "relabel")
 class MemoryInfo:
     """A memory as it stands: entries stored and those of them that are pruned, in all and by label.
 
-    Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log.
+    Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log; ``revision``
+    counts the changes of its entries.
     """
 
     identity: Identity
     label_counts: Mapping[str, int]
     pruned_counts: Mapping[str, int]
     bytes_on_disk: int
+    revision: int
 
     @property
     def count(self) -> int:
@@ -71,6 +74,7 @@ class Memory:
         self._counting = Counting(store, self._lock, self._writing)
         self._closed = False
         store.fail_unfinished()
+        self._settings = store.settings()
         self._load()
 
     @classmethod
@@ -112,6 +116,7 @@ class Memory:
                 dict(sorted(stored.items())),
                 dict(sorted(pruned.items())),
                 self._store.bytes_on_disk(),
+                self._ram.revision,
             )
 
     def check_dimension(self, vectors: NDArray[np.float32]) -> None:
@@ -256,14 +261,52 @@ class Memory:
                 return transaction.operation(name)
 
     def end(
-        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
+        self,
+        name: str,
+        state: State,
+        *,
+        result: str | None = None,
+        problem: str | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> Operation:
-        """Note how an operation that changes nothing ended. Raises DiskFull."""
+        """Note how an operation ended that changes no entry, perhaps with ``settings``.
+
+        Raises DiskFull.
+        """
         with self._writing:
             self._check_open()
             with self._store.transaction() as transaction:
                 transaction.end(name, state, result=result, problem=problem)
-                return transaction.operation(name)
+                for setting, value in settings.items():
+                    transaction.keep_setting(setting, value)
+                ended = transaction.operation(name)
+            self._settings = {**self._settings, **settings}
+            return ended
+
+    def labels(self) -> list[str]:
+        """The labels of the voting entries, in byte order."""
+        with self._lock.reading():
+            return sorted(self._ram_to_read().label_counts)
+
+    def setting(self, name: str) -> str | None:
+        """What belongs to the memory beside its entries, or None."""
+        return self._settings.get(name)
+
+    def keep_setting(self, name: str, value: str, *, request: Request | None = None) -> None:
+        """Set it; a repeated request does nothing. Raises RequestReused, DiskFull."""
+        with self._writing:
+            self._check_open()
+            with self._store.transaction() as transaction:
+                if transaction.recall(request) is not None:
+                    return
+                transaction.keep_setting(name, value)
+                transaction.keep(request, [])
+            self._settings = {**self._settings, name: value}
+
+    @property
+    def revision(self) -> int:
+        """Counts the changes of its entries."""
+        return self._ram.revision
 
     def operation(self, name: str) -> Operation:
         """Raises UnknownOperation."""

@@ -65,6 +65,7 @@ MEMORY_STEPS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX relabels_by_key ON relabels (key);
     CREATE TABLE derived (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     """,
 )
 

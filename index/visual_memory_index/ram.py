@@ -204,6 +204,13 @@ class RamCopy:
         distances = self._exact(query[0], order[0])[np.newaxis]
         return Neighbors(self._ids[order], self._labels[order], distances)
 
+    def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
+        """The ``k`` nearest of each query (n, d)."""
+        nobody = np.empty(0, dtype=np.intp)
+        n = len(queries)
+        found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
+        return self.neighbors(queries, k, found)
+
     def others(self, rows: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The ``k`` nearest others of each row, as row numbers int32 (n, k) in no order.
 

@@ -167,6 +167,10 @@ class Transaction:
         """Raises UnknownOperation."""
         return operations.get(self._db, name)
 
+    def keep_setting(self, name: str, value: str) -> None:
+        """Set what belongs to the memory beside its entries."""
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
     def mark_undone(self, name: str) -> None:
         """Note that what an operation did was taken back."""
         operations.mark_undone(self._db, name)
@@ -262,6 +266,11 @@ class Store:
         """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
         with self._database.reading() as db:
             return operations.page(db, before=before, limit=limit)
+
+    def settings(self) -> dict[str, str]:
+        """What belongs to the memory beside its entries, by name."""
+        with self._database.reading() as db:
+            return dict(db.execute("SELECT name, value FROM settings").fetchall())
 
     def derived(self, name: str) -> bytes | None:
         """What was kept under a name."""

@@ -20,6 +20,8 @@ from visual_memory.errors import (
 )
 from visual_memory.types import (
     Assessment,
+    Calibration,
+    CalibrationState,
     Conflict,
     Decision,
     EmbedderSpec,
@@ -30,12 +32,14 @@ from visual_memory.types import (
     MemoryInfo,
     Neighbor,
     Neighbors,
+    Node,
     Operation,
     PruneResult,
     PurgeResult,
     RelabelResult,
     ServerInfo,
     Suspect,
+    Taxonomy,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyExists",
     "Assessment",
+    "Calibration",
+    "CalibrationState",
     "Client",
     "Conflict",
     "DeadlineExceeded",
@@ -62,6 +68,7 @@ __all__ = [
     "MemoryInfo",
     "Neighbor",
     "Neighbors",
+    "Node",
     "NotFound",
     "Operation",
     "PermissionDenied",
@@ -71,6 +78,7 @@ __all__ = [
     "ResourceExhausted",
     "ServerInfo",
     "Suspect",
+    "Taxonomy",
     "Unauthenticated",
     "Unavailable",
     "__version__",

@@ -12,9 +12,9 @@ from visual_memory._contents import Rows, contents
 from visual_memory._fields import named, strings, whole
 from visual_memory._hygiene import check_done
 from visual_memory._images import Images
-from visual_memory._wire import to_explanation, to_operation
+from visual_memory._wire import to_explanation, to_operation, to_taxonomy
 from visual_memory.errors import refuse
-from visual_memory.types import Assessment, Explanation, Limits, Operation
+from visual_memory.types import Assessment, Calibration, Explanation, Limits, Operation, Taxonomy
 from visual_memory.v1 import service_pb2 as pb
 
 
@@ -29,26 +29,34 @@ def value_entries(
 ) -> pb.ValueEntriesRequest:
     """Raises InvalidArgument."""
     request = pb.ValueEntriesRequest(memory=memory, k=whole(k, "k", least=1))
+    write_labelled(request, limits, images, vectors, labels)
+    return request
+
+
+def write_labelled(
+    request: pb.ValueEntriesRequest | pb.CalibrateMemoryRequest,
+    limits: Limits,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    labels: Iterable[str] | None,
+) -> None:
+    """Queries with their labels, if there are any, all in one message. Raises InvalidArgument."""
     if images is None and vectors is None:
         if labels is not None:
             refuse("labels", "belong to images or vectors, of which there are none")
-        return request
+        return
     if labels is None:
         refuse("labels", "must be given with images or vectors")
     queries = contents(images, vectors, "vectors[{}]")
     queries.check(limits)
-    if isinstance(queries, Rows):
-        queries.write(range(len(queries)), request)
-    else:
-        for number in range(len(queries)):
-            queries.size(number)
-        queries.write(range(len(queries)), request)
+    for number in range(len(queries)):
+        queries.size(number)
+    queries.write(range(len(queries)), request)
     request.labels.extend(strings(labels, "labels"))
     if len(request.labels) != len(queries):
         refuse("labels", f"must be {len(queries)}, one for each query, not {len(request.labels)}")
     if request.ByteSize() > limits.message_bytes:
         refuse(queries.name, f"must fit into one message of {limits.message_bytes:,} bytes")
-    return request
 
 
 def explain(
@@ -110,3 +118,42 @@ def assessed(operation: Operation) -> Assessment:
     check_done(operation)
     assert isinstance(operation.result, Assessment)
     return operation.result
+
+
+def calibrate(
+    memory: str,
+    limits: Limits,
+    *,
+    k: int,
+    voting: str,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    labels: Iterable[str] | None,
+    request_id: str | None,
+) -> Call[Operation]:
+    """Raises InvalidArgument."""
+    request = pb.CalibrateMemoryRequest(
+        memory=memory, k=whole(k, "k", least=1), voting=voting, request_id=named(request_id)
+    )
+    write_labelled(request, limits, images, vectors, labels)
+    return Call("CalibrateMemory", request, to_operation)
+
+
+def calibrated(operation: Operation) -> Calibration:
+    """What a calibration that ended came to. Raises FailedPrecondition if it did not go well."""
+    check_done(operation)
+    assert isinstance(operation.result, Calibration)
+    return operation.result
+
+
+def get_taxonomy(memory: str) -> Call[Taxonomy]:
+    return Call("GetTaxonomy", pb.GetTaxonomyRequest(memory=memory), to_taxonomy)
+
+
+def set_taxonomy(memory: str, parents: Mapping[str, str], request_id: str | None) -> Call[Taxonomy]:
+    request = pb.SetTaxonomyRequest(
+        memory=memory,
+        edges=[pb.Edge(child=child, parent=parent) for child, parent in parents.items()],
+        request_id=named(request_id),
+    )
+    return Call("SetTaxonomy", request, to_taxonomy)

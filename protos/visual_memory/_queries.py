@@ -52,6 +52,12 @@ def classify(
     neighbors: int | None,
     reliability: str,
     reliability_k: int,
+    calibrated: bool,
+    coverage: float | None,
+    conformal: str,
+    allow_empty: bool,
+    min_confidence: float | None,
+    level: int | None,
 ) -> Queries[Decision]:
     """Raises InvalidArgument."""
     header = pb.ClassifyRequest(
@@ -63,12 +69,20 @@ def classify(
         neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
         reliability=reliability,
         reliability_k=whole(reliability_k, "reliability_k", least=1),
+        calibrated=calibrated,
+        coverage=coverage,
+        conformal=conformal,
+        allow_empty=allow_empty,
+        min_confidence=min_confidence,
+        level=None if level is None else whole(level, "level", least=0),
     )
     return Queries(
         "Classify",
         header,
         contents(images, vectors, "vectors[{}]"),
-        lambda answer: [to_decision(decision) for decision in answer.decisions],
+        lambda answer: [
+            to_decision(decision, answer.calibration_stale) for decision in answer.decisions
+        ],
     )
 
 

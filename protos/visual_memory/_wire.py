@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from visual_memory.types import (
     Assessment,
+    Calibration,
+    CalibrationState,
     Conflict,
     Decision,
     EmbedderSpec,
@@ -19,11 +21,13 @@ from visual_memory.types import (
     Limits,
     MemoryInfo,
     Neighbors,
+    Node,
     Operation,
     PruneResult,
     RelabelResult,
     ServerInfo,
     Suspect,
+    Taxonomy,
 )
 from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
@@ -48,6 +52,9 @@ def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
         count=memory.count,
         labels={label.label: label.count for label in memory.labels},
         disk_bytes=memory.disk_bytes,
+        calibration=to_calibration_state(memory.calibration)
+        if memory.HasField("calibration")
+        else None,
         pruned_count=memory.pruned_count,
         pruned_labels={
             label.label: label.pruned_count for label in memory.labels if label.pruned_count
@@ -77,12 +84,21 @@ def to_entry(entry: entry_pb2.Entry) -> Entry:
     )
 
 
-def to_decision(decision: decision_pb2.Decision) -> Decision:
+def to_decision(decision: decision_pb2.Decision, stale: bool = False) -> Decision:
     return Decision(
         label=decision.label,
         confidence=decision.confidence,
         scores={score.label: score.score for score in decision.scores},
         neighbors=to_neighbors(decision.neighbors),
+        calibrated_confidence=decision.calibrated_confidence
+        if decision.HasField("calibrated_confidence")
+        else None,
+        rejected=decision.rejected,
+        label_set=list(decision.label_set.labels) if decision.HasField("label_set") else None,
+        node=Node(decision.node.name, decision.node.depth, decision.node.share)
+        if decision.HasField("node")
+        else None,
+        calibration_stale=stale,
     )
 
 
@@ -118,7 +134,7 @@ def to_operation(operation: operation_pb2.Operation) -> Operation:
 
 def to_result(
     operation: operation_pb2.Operation,
-) -> PruneResult | RelabelResult | Assessment | None:
+) -> PruneResult | RelabelResult | Assessment | Calibration | None:
     match operation.WhichOneof("result"):
         case "prune":
             prune = operation.prune
@@ -135,6 +151,17 @@ def to_result(
             return RelabelResult(list(relabel.ids), relabel.applied, operation.name)
         case "assessment":
             return to_assessment(operation.assessment, operation.name)
+        case "calibration":
+            found = operation.calibration
+            return Calibration(
+                k=found.k,
+                voting=found.voting,
+                count=found.count,
+                error_before=found.error_before,
+                error_after=found.error_after,
+                rejection_distance=found.rejection_distance,
+                operation=operation.name,
+            )
         case _:
             return None
 
@@ -182,3 +209,13 @@ def to_explanation(answer: pb.ExplainDecisionResponse) -> Explanation:
         flipped_label=None if flip is None else flip.label,
         proven_minimal=flip is None or flip.proven_minimal,
     )
+
+
+def to_calibration_state(state: memory_pb2.CalibrationState) -> CalibrationState:
+    time = state.create_time.ToDatetime(tzinfo=UTC)
+    return CalibrationState(state.k, state.voting, time, state.stale)
+
+
+def to_taxonomy(answer: pb.Taxonomy) -> Taxonomy:
+    parents = {edge.child: edge.parent for edge in answer.edges}
+    return Taxonomy(parents, list(answer.orphans), list(answer.unused))

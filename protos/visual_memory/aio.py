@@ -27,6 +27,7 @@ from visual_memory._queries import Queries
 from visual_memory.errors import from_rpc
 from visual_memory.types import (
     Assessment,
+    Calibration,
     Decision,
     Entry,
     Explanation,
@@ -39,6 +40,7 @@ from visual_memory.types import (
     PurgeResult,
     RelabelResult,
     ServerInfo,
+    Taxonomy,
 )
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
@@ -379,13 +381,23 @@ class Memory:
         neighbors: int | None = None,
         reliability: str = "none",
         reliability_k: int = 10,
+        calibrated: bool = False,
+        coverage: float | None = None,
+        conformal: str = "lac",
+        allow_empty: bool = False,
+        min_confidence: float | None = None,
+        level: int | None = None,
     ) -> list[Decision]:
         """What each query is, by the vote of its ``k`` nearest entries, in order.
 
         ``filter`` says who may vote and ``exclude_ids`` who may not; a decision carries the first
         ``neighbors``, or all k. With ``reliability="soft"`` the votes of entries that mislead their
-        ``reliability_k`` nearest count less. Raises InvalidArgument, and FailedPrecondition of an
-        empty memory.
+        ``reliability_k`` nearest count less. With ``calibrated`` decisions say how often such ones
+        are right and are ``rejected`` where a query is unlike anything remembered; with a
+        ``coverage`` they hold a set of labels, by the rule ``conformal``. With ``min_confidence``
+        they hold the deepest node of the taxonomy with that share of the votes, with ``level`` the
+        one with most votes at this depth. Raises InvalidArgument, and FailedPrecondition of an
+        empty memory, or of one that is not calibrated for these votes.
         """
         return await self._client._ask(
             await asyncio.to_thread(
@@ -400,6 +412,12 @@ class Memory:
                 neighbors=neighbors,
                 reliability=reliability,
                 reliability_k=reliability_k,
+                calibrated=calibrated,
+                coverage=coverage,
+                conformal=conformal,
+                allow_empty=allow_empty,
+                min_confidence=min_confidence,
+                level=level,
             )
         )
 
@@ -551,6 +569,49 @@ class Memory:
         call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
         operation = await self._client._do(call)
         return _insight.assessed(await self._client.wait(operation.name, progress=progress))
+
+    async def calibrate(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str] | None = None,
+        request_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> Calibration:
+        """Fit confidences, label sets and rejection to the memory as it is, for such votes.
+
+        By images or vectors that are no entries, with their labels; without any each entry asks
+        the others, which costs nothing but is no guarantee of a coverage.
+        Raises FailedPrecondition where there are too few, or of one label.
+        """
+        call = _insight.calibrate(
+            self.name,
+            await self._client._limits(),
+            k=k,
+            voting=voting,
+            images=images,
+            vectors=vectors,
+            labels=labels,
+            request_id=request_id,
+        )
+        operation = await self._client._do(call)
+        return _insight.calibrated(await self._client.wait(operation.name, progress=progress))
+
+    async def taxonomy(self) -> Taxonomy:
+        """The tree over the labels."""
+        return await self._client._do(_insight.get_taxonomy(self.name))
+
+    async def set_taxonomy(
+        self, parents: Mapping[str, str], *, request_id: str | None = None
+    ) -> Taxonomy:
+        """Set the parent of every node that has one; all that was set before is gone.
+
+        Raises InvalidArgument for a cycle.
+        """
+        return await self._client._do(_insight.set_taxonomy(self.name, parents, request_id))
 
     async def relabel(
         self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None

@@ -78,13 +78,33 @@ class Neighbors(Sequence[Neighbor]):
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A label, or what is above it in the taxonomy: how far below its root, its share of votes."""
+
+    name: str
+    depth: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """What a query is: the winner, its share of all weights, every label's score, winner first."""
+    """What a query is: the winner, its share of all weights, every label's score, winner first.
+
+    Where that was asked for: ``calibrated_confidence`` says how often such decisions are right,
+    ``rejected`` that the query is unlike anything remembered, ``label_set`` holds the right label
+    at the coverage asked for, and ``node`` is where in the taxonomy the votes agree.
+    ``calibration_stale`` says that entries were changed since the calibration that was used.
+    """
 
     label: str
     confidence: float
     scores: dict[str, float]
     neighbors: Neighbors
+    calibrated_confidence: float | None = None
+    rejected: bool = False
+    label_set: list[str] | None = None
+    node: Node | None = None
+    calibration_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +140,46 @@ class EmbedderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationState:
+    """For which votes a memory is calibrated, and whether its entries were changed since."""
+
+    k: int
+    voting: str
+    create_time: datetime
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a memory was calibrated to by ``count`` queries, or by its entries asking the others.
+
+    The errors are how far shares of the vote are from shares of right decisions, and how far what
+    was fitted to one half of the queries is from those of the other. Queries whose nearest entry is
+    farther than ``rejection_distance`` are rejected.
+    """
+
+    k: int
+    voting: str
+    count: int
+    error_before: float
+    error_after: float
+    rejection_distance: float
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """The parent of every node that has one.
+
+    ``orphans`` are labels that no edge names, ``unused`` are leaves that are no label.
+    """
+
+    parents: dict[str, str]
+    orphans: list[str]
+    unused: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryInfo:
     """A memory as it stands; ``embedder`` is None where it takes vectors only.
 
@@ -134,6 +194,7 @@ class MemoryInfo:
     count: int
     labels: dict[str, int]
     disk_bytes: int
+    calibration: CalibrationState | None = None
     pruned_count: int = 0
     pruned_labels: dict[str, int] = field(default_factory=dict)
 
@@ -293,4 +354,4 @@ class Operation:
     create_time: datetime | None
     end_time: datetime | None
     undo_time: datetime | None
-    result: PruneResult | RelabelResult | Assessment | None = None
+    result: PruneResult | RelabelResult | Assessment | Calibration | None = None

@@ -27,6 +27,7 @@ from visual_memory_index import (
 from visual_memory_service.operations import Job
 
 JUDGED_AT_ONCE = 256
+SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more doubt than evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,19 @@ def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> As
         labels=label_accuracies(judged.labels, predicted),
         confusion=confusion(judged.labels, predicted),
         thin=list(thin_labels(judged.labels, trusted_min=thin)),
-        suspects=suspects(judged, trusted_min=thin),
+        suspects=suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
         conflicts=conflicts(judged),
+    )
+
+
+def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
+    """The ``k`` nearest of each alone."""
+    return LeaveOneOut(
+        judged.ids,
+        judged.labels,
+        judged.neighbors[:, :k],
+        judged.distances[:, :k],
+        judged.weights[:, :k],
     )
 
 

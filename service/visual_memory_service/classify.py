@@ -35,19 +35,24 @@ class Question:
     counts_k: int | None = None
 
 
-async def classify(question: Question, voting: Voting, memory: OpenMemory) -> list[Decision]:
-    """Decide every query by the vote of its nearest entries, in order."""
-    neighbors = await search(question, memory)
+async def classify(
+    question: Question, voting: Voting, memory: OpenMemory
+) -> tuple[list[Decision], NDArray[np.float32]]:
+    """Decide every query by the vote of its nearest entries, in order; and their vectors (n, d)."""
+    neighbors, vectors = await search(question, memory)
     if len(neighbors.ids) == 1:
-        return decide(neighbors, voting)
-    return await asyncio.to_thread(decide, neighbors, voting)
+        return decide(neighbors, voting), vectors
+    return await asyncio.to_thread(decide, neighbors, voting), vectors
 
 
-async def search(question: Question, memory: OpenMemory) -> Neighbors:
-    """The nearest entries of every query, in order. Raises EmptyMemory, WrongDimension."""
+async def search(question: Question, memory: OpenMemory) -> tuple[Neighbors, NDArray[np.float32]]:
+    """The nearest entries of every query, in order, and the vectors (n, d) of the queries.
+
+    Raises EmptyMemory, WrongDimension.
+    """
     if not memory.memory.count:
         name = memory.memory.identity.name
-        raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
+        raise EmptyMemory(f'No entry of "{name}" votes; insert entries before asking it.')
     vectors = await to_vectors(question.queries, memory)
     searches = memory.searches if question.counts_k is None else memory.soft_searches
     neighbors = await searches.nearest(
@@ -57,7 +62,7 @@ async def search(question: Question, memory: OpenMemory) -> Neighbors:
         raise EmptyMemory(
             "No entry is left to ask: the filter and exclude_ids admit none of this memory."
         )
-    return neighbors
+    return neighbors, vectors
 
 
 async def to_vectors(

@@ -174,6 +174,23 @@ def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
     add_vote(parser)
     add_reliability(parser)
     parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="say how often such decisions are right, and whether the picture is like none here",
+    )
+    parser.add_argument(
+        "--coverage",
+        metavar="C",
+        type=float,
+        help="add the labels that hold the right one in this share of all cases, such as 0.9",
+    )
+    parser.add_argument(
+        "--min-confidence",
+        metavar="C",
+        type=float,
+        help="add the deepest node of the taxonomy that has this share of the votes",
+    )
+    parser.add_argument(
         "--neighbors",
         metavar="N",
         type=int,
@@ -332,6 +349,16 @@ def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--csv", action="store_true", help="write the suspects as CSV, for relabel --from"
     )
+    parser = add_asking(
+        commands,
+        "calibrate",
+        suspects.calibrate,
+        "fit confidences, label sets and rejection to the entries as they are",
+    )
+    parser.add_argument(
+        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
     parser = add_asking(commands, "undo", hygiene.undo, "take back a prune or a relabel")
     parser.add_argument("operation", metavar="OPERATION")
     parser = add_asking(

@@ -59,3 +59,11 @@ class NotDone(RequestRefusal):
             f"{f': {problem}' if problem else '; ask again to start it anew.'}"
         )
         self.name, self.state = name, state
+
+
+class NotCalibrated(RequestRefusal):
+    """A decision that shall carry what only a calibration for its votes can give."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The memory {problem}; calibrate it for the votes that you ask for.")
+        self.problem = problem

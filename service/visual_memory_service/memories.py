@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 import structlog
 
@@ -67,7 +68,8 @@ class Embedders:
 class OpenMemory:
     """A memory that is served; ``spec`` is None where it takes vectors only.
 
-    Soft searches are batched apart, since after edits they have counts to mend first.
+    Soft searches are batched apart, since after edits they have counts to mend first. ``read``
+    holds settings of the memory with what they were read as.
     """
 
     memory: Memory
@@ -75,6 +77,7 @@ class OpenMemory:
     soft_searches: Searches
     spec: EmbedderSpec | None
     embedders: Embedders
+    read: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def embedder(self) -> Embedder:
         """The embedder it was made with. Raises NoEmbedder, WrongEmbedder."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,8 +15,9 @@ from google.protobuf.message import Message
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import MemoryInfo, MemoryRefusal, Operation
-from visual_memory_service import forget, hygiene, remember, values
+from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
+from visual_memory_service.calibration import calibrate, calibration_of
 from visual_memory_service.classify import classify, embed, search, to_vectors
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, insight, requests
@@ -22,6 +25,8 @@ from visual_memory_service.convert import hygiene as convert
 from visual_memory_service.explain import explain
 from visual_memory_service.memories import Memories
 from visual_memory_service.operations import Job, Operations, check_done
+from visual_memory_service.refine import refine
+from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
 
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 ENTRY_BYTES = 20_000  # what an entry can bring beside its vector: id, label, metadata
@@ -77,8 +82,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return answers.from_info(await asyncio.to_thread(created.memory.info))
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Any) -> memory_pb2.Memory:
-        memory = self._memories.get(request.name).memory
-        return answers.from_info(await asyncio.to_thread(memory.info))
+        memory = self._memories.get(request.name)
+        info = await asyncio.to_thread(memory.memory.info)
+        return answers.from_info(info, calibration_of(memory))
 
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
@@ -172,13 +178,18 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         question = await read(request, requests.to_question, request, self._settings)
         if question.counts_k is not None:
             await hygiene.await_counts(question.counts_k, memory, self._operations)
-        decisions = await classify(question, voting, memory)
-        return await read(request, answers.from_decisions, decisions, shown)
+        wishes = requests.to_wishes(request)
+        decisions, vectors = await classify(question, voting, memory)
+        if wishes is None:
+            return await read(request, answers.from_decisions, decisions, shown)
+        refined = await asyncio.to_thread(refine, decisions, vectors, wishes, memory)
+        return await read(request, answers.from_refined, *refined, shown)
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         memory = self._memories.get(request.memory)
         question = await read(request, requests.to_question, request, self._settings)
-        return await read(request, answers.from_neighbors, await search(question, memory))
+        neighbors, _ = await search(question, memory)
+        return await read(request, answers.from_neighbors, neighbors)
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         memory = self._memories.get(request.memory)
@@ -224,7 +235,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ValueEntriesRequest, context: Any
     ) -> AsyncIterator[pb.ValueEntriesResponse]:
         memory = self._memories.get(request.memory)
-        k, queries, labels = await read(request, insight.to_valuing, request, self._settings)
+        k = insight.to_value_k(request)
+        queries, labels = await read(request, insight.to_labelled, request, self._settings)
         vectors = None
         if queries is not None:
             vectors = await to_vectors(queries, memory)
@@ -277,6 +289,37 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return self._from_operation(
             await asyncio.to_thread(start, memory, "assess", work, request=again)
         )
+
+    async def CalibrateMemory(
+        self, request: pb.CalibrateMemoryRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.get(request.memory)
+        k, voting, again = insight.to_calibrating(request)
+        asked, labels = await read(request, insight.to_labelled, request, self._settings)
+        queries = None if asked is None else await to_vectors(asked, memory)
+
+        def work(job: Job) -> None:
+            snapshot = memory.memory.snapshot()
+            found = calibrate(snapshot, k, voting, job, queries=queries, labels=labels)
+            result = json.dumps(asdict(found.result))
+            settings = {calibration.SETTING: found.to_json()}
+            memory.memory.end(job.name, "done", result=result, settings=settings)
+
+        start = self._operations.start
+        return self._from_operation(
+            await asyncio.to_thread(start, memory.memory, "calibrate", work, request=again)
+        )
+
+    async def GetTaxonomy(self, request: pb.GetTaxonomyRequest, context: Any) -> pb.Taxonomy:
+        memory = self._memories.get(request.memory)
+        return insight.from_taxonomy(taxonomy_of(memory), memory.memory.labels())
+
+    async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
+        memory = self._memories.get(request.memory)
+        edges = [(edge.child, edge.parent) for edge in request.edges]
+        again = requests.to_request(request, request.request_id)
+        grown = await asyncio.to_thread(set_taxonomy, edges, memory, request=again)
+        return insight.from_taxonomy(grown, memory.memory.labels())
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any

@@ -28,9 +28,17 @@ class Decision(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
     NEIGHBORS_FIELD_NUMBER: _builtins.int
+    CALIBRATED_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    LABEL_SET_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     confidence: _builtins.float
     """The winner's share of all weights, in (0, 1]."""
+    calibrated_confidence: _builtins.float
+    """How often decisions of this confidence are right; where that was asked for."""
+    rejected: _builtins.bool
+    """The query is unlike anything remembered; the label is that of the vote all the same."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
         """The total weight of every label that got a vote, the winner first."""
@@ -39,6 +47,14 @@ class Decision(_message.Message):
     def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbor]:
         """Nearest first; as many as were asked for."""
 
+    @_builtins.property
+    def label_set(self) -> Global___LabelSet:
+        """The labels that hold the right one as often as was asked, the likeliest first."""
+
+    @_builtins.property
+    def node(self) -> Global___Node:
+        """Where in the taxonomy the votes agree; absent where no node has the share that was asked for."""
+
     def __init__(
         self,
         *,
@@ -46,14 +62,69 @@ class Decision(_message.Message):
         confidence: _builtins.float = ...,
         scores: _abc.Iterable[Global___LabelScore] | None = ...,
         neighbors: _abc.Iterable[Global___Neighbor] | None = ...,
+        calibrated_confidence: _builtins.float | None = ...,
+        rejected: _builtins.bool = ...,
+        label_set: Global___LabelSet | None = ...,
+        node: Global___Node | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "label_set", b"label_set", "node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "confidence", b"confidence", "label", b"label", "label_set", b"label_set", "neighbors", b"neighbors", "node", b"node", "rejected", b"rejected", "scores", b"scores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calibrated_confidence: _TypeAlias = _typing.Literal["calibrated_confidence"]  # noqa: Y015
+    _WhichOneofArgType__calibrated_confidence: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrated_confidence) -> _WhichOneofReturnType__calibrated_confidence | None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class LabelSet(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "label", b"label", "neighbors", b"neighbors", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Decision: _TypeAlias = Decision  # noqa: Y015
+Global___LabelSet: _TypeAlias = LabelSet  # noqa: Y015
+
+@_typing.final
+class Node(_message.Message):
+    """A label, or what is above it in the taxonomy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    depth: _builtins.int
+    """How far below its root."""
+    share: _builtins.float
+    """Of all votes, its own and those of all below it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        depth: _builtins.int = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "name", b"name", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Node: _TypeAlias = Node  # noqa: Y015
 
 @_typing.final
 class LabelScore(_message.Message):

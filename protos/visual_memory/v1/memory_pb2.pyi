@@ -33,6 +33,7 @@ class Memory(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     DISK_BYTES_FIELD_NUMBER: _builtins.int
     PRUNED_COUNT_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: _builtins.int
@@ -53,6 +54,10 @@ class Memory(_message.Message):
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelCount]:
         """Entries of each label, by label in byte order."""
 
+    @_builtins.property
+    def calibration(self) -> Global___CalibrationState:
+        """What decisions can be calibrated for; absent where the memory was never calibrated."""
+
     def __init__(
         self,
         *,
@@ -64,14 +69,45 @@ class Memory(_message.Message):
         labels: _abc.Iterable[Global___LabelCount] | None = ...,
         disk_bytes: _builtins.int = ...,
         pruned_count: _builtins.int = ...,
+        calibration: Global___CalibrationState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Memory: _TypeAlias = Memory  # noqa: Y015
+
+@_typing.final
+class CalibrationState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    K_FIELD_NUMBER: _builtins.int
+    VOTING_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    k: _builtins.int
+    voting: _builtins.str
+    stale: _builtins.bool
+    """Whether entries were changed since."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        k: _builtins.int = ...,
+        voting: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        stale: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "k", b"k", "stale", b"stale", "voting", b"voting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalibrationState: _TypeAlias = CalibrationState  # noqa: Y015
 
 @_typing.final
 class LabelCount(_message.Message):

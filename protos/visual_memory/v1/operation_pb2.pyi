@@ -61,11 +61,12 @@ class Operation(_message.Message):
     PRUNE_FIELD_NUMBER: _builtins.int
     RELABEL_FIELD_NUMBER: _builtins.int
     ASSESSMENT_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The memory's name, a slash, and an id that sorts by time."""
     memory: _builtins.str
     kind: _builtins.str
-    """prune, dry-run, relabel, counts k=K, values or assess."""
+    """prune, dry-run, relabel, counts k=K, values, assess or calibrate."""
     state: Global___Operation.State.ValueType
     done_count: _builtins.int
     """How much of it is done, of how much; both 0 where that is not known."""
@@ -86,6 +87,8 @@ class Operation(_message.Message):
     def relabel(self) -> Global___RelabelResult: ...
     @_builtins.property
     def assessment(self) -> Global___Assessment: ...
+    @_builtins.property
+    def calibration(self) -> Global___Calibration: ...
     def __init__(
         self,
         *,
@@ -102,12 +105,13 @@ class Operation(_message.Message):
         prune: Global___PruneResult | None = ...,
         relabel: Global___RelabelResult | None = ...,
         assessment: Global___Assessment | None = ...,
+        calibration: Global___Calibration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel", "assessment"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel", "assessment", "calibration"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -327,3 +331,44 @@ class Conflict(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Conflict: _TypeAlias = Conflict  # noqa: Y015
+
+@_typing.final
+class Calibration(_message.Message):
+    """What a memory was calibrated to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    K_FIELD_NUMBER: _builtins.int
+    VOTING_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_BEFORE_FIELD_NUMBER: _builtins.int
+    ERROR_AFTER_FIELD_NUMBER: _builtins.int
+    REJECTION_DISTANCE_FIELD_NUMBER: _builtins.int
+    k: _builtins.int
+    voting: _builtins.str
+    count: _builtins.int
+    """Queries that were asked: those given, or the entries, each leaving itself out."""
+    error_before: _builtins.float
+    """How far shares of the vote are from shares of right decisions, in 15 bins; and what was fitted to
+    one half of the queries is from those of the other.
+    """
+    error_after: _builtins.float
+    rejection_distance: _builtins.float
+    """Queries whose nearest entry is farther are rejected; 95 % of those asked are nearer to one."""
+    def __init__(
+        self,
+        *,
+        k: _builtins.int = ...,
+        voting: _builtins.str = ...,
+        count: _builtins.int = ...,
+        error_before: _builtins.float = ...,
+        error_after: _builtins.float = ...,
+        rejection_distance: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "voting", b"voting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calibration: _TypeAlias = Calibration  # noqa: Y015

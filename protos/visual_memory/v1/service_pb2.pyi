@@ -673,6 +673,12 @@ class ClassifyRequest(_message.Message):
     NEIGHBORS_FIELD_NUMBER: _builtins.int
     RELIABILITY_FIELD_NUMBER: _builtins.int
     RELIABILITY_K_FIELD_NUMBER: _builtins.int
+    CALIBRATED_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    CONFORMAL_FIELD_NUMBER: _builtins.int
+    ALLOW_EMPTY_FIELD_NUMBER: _builtins.int
+    MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     k: _builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -688,6 +694,22 @@ class ClassifyRequest(_message.Message):
     """
     reliability_k: _builtins.int
     """Of how many nearest neighbours v is counted; unset means 10."""
+    calibrated: _builtins.bool
+    """Decisions carry how often such ones are right, and are rejected where a query is unlike anything
+    remembered. Needs a calibration for this k and voting.
+    """
+    coverage: _builtins.float
+    """Decisions carry a set of labels that holds the right one in this share of all cases, in (0, 1).
+    Needs a calibration too.
+    """
+    conformal: _builtins.str
+    """lac, aps or randomized_aps; empty means lac."""
+    allow_empty: _builtins.bool
+    """The set may be empty; else it holds at least the winner."""
+    min_confidence: _builtins.float
+    """Decisions carry the deepest node of the taxonomy that has this share of the votes, in (0, 1]."""
+    level: _builtins.int
+    """Or the node with most votes at this depth; 0 is a root."""
     @_builtins.property
     def images(self) -> _entry_pb2.Images: ...
     @_builtins.property
@@ -709,13 +731,25 @@ class ClassifyRequest(_message.Message):
         neighbors: _builtins.int | None = ...,
         reliability: _builtins.str = ...,
         reliability_k: _builtins.int | None = ...,
+        calibrated: _builtins.bool = ...,
+        coverage: _builtins.float | None = ...,
+        conformal: _builtins.str = ...,
+        allow_empty: _builtins.bool = ...,
+        min_confidence: _builtins.float | None = ...,
+        level: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "images", b"images", "k", b"k", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "vectors", b"vectors"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "memory", b"memory", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
+    _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
     _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
     _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    _WhichOneofReturnType__level: _TypeAlias = _typing.Literal["level"]  # noqa: Y015
+    _WhichOneofArgType__level: _TypeAlias = _typing.Literal["_level", b"_level"]  # noqa: Y015
+    _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
+    _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
     _WhichOneofReturnType__neighbors: _TypeAlias = _typing.Literal["neighbors"]  # noqa: Y015
     _WhichOneofArgType__neighbors: _TypeAlias = _typing.Literal["_neighbors", b"_neighbors"]  # noqa: Y015
     _WhichOneofReturnType__reliability_k: _TypeAlias = _typing.Literal["reliability_k"]  # noqa: Y015
@@ -723,7 +757,13 @@ class ClassifyRequest(_message.Message):
     _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
     _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level) -> _WhichOneofReturnType__level | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__neighbors) -> _WhichOneofReturnType__neighbors | None: ...
     @_typing.overload
@@ -738,6 +778,9 @@ class ClassifyResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DECISIONS_FIELD_NUMBER: _builtins.int
+    CALIBRATION_STALE_FIELD_NUMBER: _builtins.int
+    calibration_stale: _builtins.bool
+    """Whether entries were changed since the calibration that was used."""
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.Decision]:
         """One for each query, in order."""
@@ -746,10 +789,11 @@ class ClassifyResponse(_message.Message):
         self,
         *,
         decisions: _abc.Iterable[_decision_pb2.Decision] | None = ...,
+        calibration_stale: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_stale", b"calibration_stale", "decisions", b"decisions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1676,3 +1720,159 @@ class AssessMemoryRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__thin) -> _WhichOneofReturnType__thin | None: ...
 
 Global___AssessMemoryRequest: _TypeAlias = AssessMemoryRequest  # noqa: Y015
+
+@_typing.final
+class CalibrateMemoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    VOTING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    k: _builtins.int
+    """Unset means 50."""
+    voting: _builtins.str
+    """Empty means rank."""
+    request_id: _builtins.str
+    @_builtins.property
+    def images(self) -> _entry_pb2.Images: ...
+    @_builtins.property
+    def vectors(self) -> _entry_pb2.Vectors: ...
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As many as the queries."""
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        k: _builtins.int | None = ...,
+        voting: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        images: _entry_pb2.Images | None = ...,
+        vectors: _entry_pb2.Vectors | None = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
+    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
+    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
+    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+
+Global___CalibrateMemoryRequest: _TypeAlias = CalibrateMemoryRequest  # noqa: Y015
+
+@_typing.final
+class GetTaxonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTaxonomyRequest: _TypeAlias = GetTaxonomyRequest  # noqa: Y015
+
+@_typing.final
+class SetTaxonomyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Edge]:
+        """All of the new tree; none removes it."""
+
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        edges: _abc.Iterable[Global___Edge] | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTaxonomyRequest: _TypeAlias = SetTaxonomyRequest  # noqa: Y015
+
+@_typing.final
+class Taxonomy(_message.Message):
+    """A tree, or several, over the labels of a memory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGES_FIELD_NUMBER: _builtins.int
+    ORPHANS_FIELD_NUMBER: _builtins.int
+    UNUSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Edge]:
+        """By child in byte order."""
+
+    @_builtins.property
+    def orphans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Labels that no edge names: roots of their own."""
+
+    @_builtins.property
+    def unused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Leaves that are no label of the memory."""
+
+    def __init__(
+        self,
+        *,
+        edges: _abc.Iterable[Global___Edge] | None = ...,
+        orphans: _abc.Iterable[_builtins.str] | None = ...,
+        unused: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "orphans", b"orphans", "unused", b"unused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Taxonomy: _TypeAlias = Taxonomy  # noqa: Y015
+
+@_typing.final
+class Edge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHILD_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    child: _builtins.str
+    parent: _builtins.str
+    def __init__(
+        self,
+        *,
+        child: _builtins.str = ...,
+        parent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Edge: _TypeAlias = Edge  # noqa: Y015

@@ -151,6 +151,21 @@ class VisualMemoryStub:
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
                 _registered_method=True)
+        self.CalibrateMemory = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/CalibrateMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.CalibrateMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.GetTaxonomy = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/GetTaxonomy',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.GetTaxonomyRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.Taxonomy.FromString,
+                _registered_method=True)
+        self.SetTaxonomy = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/SetTaxonomy',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.SetTaxonomyRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.Taxonomy.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/GetOperation',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
@@ -327,6 +342,26 @@ class VisualMemoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CalibrateMemory(self, request, context):
+        """Fits confidences, sets of labels and rejection to the entries as they are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTaxonomy(self, request, context):
+        """The tree over the labels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTaxonomy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -465,6 +500,21 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.AssessMemory,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'CalibrateMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CalibrateMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.CalibrateMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'GetTaxonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaxonomy,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.GetTaxonomyRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.Taxonomy.SerializeToString,
+            ),
+            'SetTaxonomy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTaxonomy,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.SetTaxonomyRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.Taxonomy.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
@@ -1085,6 +1135,87 @@ class VisualMemory:
             '/visual_memory.v1.VisualMemory/AssessMemory',
             visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.SerializeToString,
             visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CalibrateMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/CalibrateMemory',
+            visual__memory_dot_v1_dot_service__pb2.CalibrateMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaxonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/GetTaxonomy',
+            visual__memory_dot_v1_dot_service__pb2.GetTaxonomyRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.Taxonomy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTaxonomy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/SetTaxonomy',
+            visual__memory_dot_v1_dot_service__pb2.SetTaxonomyRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.Taxonomy.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,11 @@ class VisualMemoryStub:
     """Why a query got its label, and what would change that."""
     AssessMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.AssessMemoryRequest, _operation_pb2.Operation]
     """How well a memory decides about its own entries, and which of them look wrong."""
+    CalibrateMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CalibrateMemoryRequest, _operation_pb2.Operation]
+    """Fits confidences, sets of labels and rejection to the entries as they are."""
+    GetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetTaxonomyRequest, _service_pb2.Taxonomy]
+    """The tree over the labels."""
+    SetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]
     GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
     ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
@@ -130,6 +135,11 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     """Why a query got its label, and what would change that."""
     AssessMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.AssessMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     """How well a memory decides about its own entries, and which of them look wrong."""
+    CalibrateMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CalibrateMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Fits confidences, sets of labels and rejection to the entries as they are."""
+    GetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.GetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
+    """The tree over the labels."""
+    SetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
     GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
@@ -312,6 +322,29 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
         """How well a memory decides about its own entries, and which of them look wrong."""
+
+    @_abc_1.abstractmethod
+    def CalibrateMemory(
+        self,
+        request: _service_pb2.CalibrateMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Fits confidences, sets of labels and rejection to the entries as they are."""
+
+    @_abc_1.abstractmethod
+    def GetTaxonomy(
+        self,
+        request: _service_pb2.GetTaxonomyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.Taxonomy, _abc.Awaitable[_service_pb2.Taxonomy]]:
+        """The tree over the labels."""
+
+    @_abc_1.abstractmethod
+    def SetTaxonomy(
+        self,
+        request: _service_pb2.SetTaxonomyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.Taxonomy, _abc.Awaitable[_service_pb2.Taxonomy]]: ...
 
     @_abc_1.abstractmethod
     def GetOperation(

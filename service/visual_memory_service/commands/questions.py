@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,9 @@ def classify(client: Client, options: Namespace) -> int:
             voting=options.voting,
             reliability=options.reliability,
             reliability_k=options.reliability_k,
+            calibrated=options.calibrated,
+            coverage=options.coverage,
+            min_confidence=options.min_confidence,
             filter=options.filter,
             neighbors=shown,
         )
@@ -42,14 +46,26 @@ def classify(client: Client, options: Namespace) -> int:
     if options.json:
         print_json_array(as_json(path, decision) for path, decision in decisions)
         return 0
-    print_table(
-        ("picture", "label", "confidence", "nearest"),
-        [
-            (path, each.label, each.confidence, ", ".join(each.neighbors.ids))
-            for path, each in decisions
-        ],
-    )
+    rows = [
+        (path, each.label, each.confidence, *more(each, options), ", ".join(each.neighbors.ids))
+        for path, each in decisions
+    ]
+    headers = {"calibrated": options.calibrated, "labels": options.coverage}
+    headers["taxon"] = options.min_confidence
+    added = [name for name, wanted in headers.items() if wanted]
+    print_table(("picture", "label", "confidence", *added, "nearest"), rows)
     return 0
+
+
+def more(decision: Decision, options: Namespace) -> Iterator[str]:
+    """The cells that were asked for beside the vote."""
+    if options.calibrated:
+        sure = f"{decision.calibrated_confidence:.4f}"
+        yield "rejected" if decision.rejected else sure
+    if options.coverage:
+        yield ", ".join(decision.label_set or ())
+    if options.min_confidence:
+        yield decision.node.name if decision.node else ""
 
 
 def search(client: Client, options: Namespace) -> int:
@@ -97,6 +113,10 @@ def as_json(path: Path, decision: Decision) -> dict[str, Any]:
         "label": decision.label,
         "confidence": decision.confidence,
         "scores": decision.scores,
+        "calibrated_confidence": decision.calibrated_confidence,
+        "rejected": decision.rejected,
+        "label_set": decision.label_set,
+        "taxon": asdict(decision.node) if decision.node else None,
         "neighbors": [{**near_json(each), "weight": each.weight} for each in decision.neighbors],
     }
 

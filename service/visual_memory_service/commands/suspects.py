@@ -1,4 +1,4 @@
-"""``suspects``: what the entries of a memory say of each other, and which of them look wrong."""
+"""``suspects`` and ``calibrate``: what the entries of a memory say of each other."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def suspects(client: Client, options: Namespace) -> int:
         print_csv(found)
     else:
         print_assessment(found, options.name)
+    return 0
+
+
+def calibrate(client: Client, options: Namespace) -> int:
+    """Calibrate a memory for one k and voting."""
+    with Progress(0, "entries judged") as progress:
+        found = client.memory(options.name).calibrate(
+            k=options.k, voting=options.voting, progress=progress.reach
+        )
+    if options.json:
+        print_json(asdict(found))
+        return 0
+    print(
+        f"{options.name} is calibrated for k = {found.k} and {found.voting} voting, by "
+        f"{plural(found.count, 'entry')}.\n"
+        f"Shares of the vote are {found.error_before:.4f} from shares of right decisions on "
+        f"average; calibrated\nconfidences {found.error_after:.4f}. Pictures farther than "
+        f"{found.rejection_distance:.4f} from every entry are rejected."
+    )
     return 0
 
 

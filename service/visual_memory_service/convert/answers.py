@@ -21,8 +21,10 @@ from visual_memory_index import (
     Neighbors,
     StoredBatch,
 )
+from visual_memory_service.calibration import Calibration
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
+from visual_memory_service.refine import Refined
 
 SAMPLE_MAX = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,9 +43,17 @@ def from_settings(
     return pb.GetServerInfoResponse(version=version, limits=limits, embedders=embedders)
 
 
-def from_info(info: MemoryInfo) -> memory_pb2.Memory:
+def from_info(info: MemoryInfo, calibration: Calibration | None = None) -> memory_pb2.Memory:
     """A memory as it stands."""
     return memory_pb2.Memory(
+        calibration=None
+        if calibration is None
+        else memory_pb2.CalibrationState(
+            k=calibration.result.k,
+            voting=calibration.result.voting,
+            create_time=from_time(calibration.created_at),
+            stale=calibration.revision != info.revision,
+        ),
         name=info.identity.name,
         dimension=info.identity.dimension,
         embedder=from_spec(info.identity.embedder),
@@ -155,6 +165,21 @@ def from_decisions(decisions: Sequence[Decision], shown: int | None) -> pb.Class
             for decision in decisions
         ]
     )
+
+
+def from_refined(refined: Sequence[Refined], stale: bool, shown: int | None) -> pb.ClassifyResponse:
+    """Decisions with what was wished for; whether the calibration used is stale."""
+    response = from_decisions([each.decision for each in refined], shown)
+    response.calibration_stale = stale
+    for decision, each in zip(response.decisions, refined, strict=True):
+        decision.rejected = each.rejected
+        if each.calibrated_confidence is not None:
+            decision.calibrated_confidence = each.calibrated_confidence
+        if each.label_set is not None:
+            decision.label_set.CopyFrom(decision_pb2.LabelSet(labels=each.label_set))
+        if each.node is not None:
+            decision.node.CopyFrom(decision_pb2.Node(**asdict(each.node)))
+    return response
 
 
 def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:

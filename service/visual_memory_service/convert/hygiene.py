@@ -167,6 +167,8 @@ def from_operation(
                 message.relabel.CopyFrom(operation_pb2.RelabelResult(**result))
             case "assess":
                 message.assessment.CopyFrom(from_assessment(result))
+            case "calibrate":
+                message.calibration.CopyFrom(operation_pb2.Calibration(**result))
             case _:
                 labels = from_label_counts(result.pop("labels"))
                 message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Request, Voting
+from visual_memory_index import Request, Taxonomy, Voting
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.answers import from_decisions
 from visual_memory_service.convert.requests import (
+    VOTING,
     K,
     to_content,
     to_counts_k,
@@ -32,23 +33,26 @@ VALUES_AT_ONCE = 10_000
 Queries = Sequence[bytes] | NDArray[np.float32]
 
 
-def to_valuing(
-    request: pb.ValueEntriesRequest, settings: Settings
-) -> tuple[int, Queries | None, list[str]]:
-    """The K, the queries or None, and the labels that those should get. Raises BadField."""
-    k = to_counts_k(request.k if request.HasField("k") else VALUE_K, "k")
+def to_value_k(request: pb.ValueEntriesRequest) -> int:
+    """The neighbours whose right labels count. Raises BadField."""
+    return to_counts_k(request.k if request.HasField("k") else VALUE_K, "k")
+
+
+def to_labelled(
+    request: pb.ValueEntriesRequest | pb.CalibrateMemoryRequest, settings: Settings
+) -> tuple[Queries | None, list[str]]:
+    """The queries and the labels that they should get, or None for no queries. Raises BadField."""
     if request.WhichOneof("queries") is None:
         if request.labels:
             raise BadField("labels", "belong to queries, of which there are none")
-        return k, None, []
+        return None, []
     queries = to_content(request, settings)
     if len(queries) != len(request.labels):
         raise BadField(
             "labels",
             f"must be as many as the queries, but are {len(request.labels)} for {len(queries)}",
         )
-    labels = [to_text(label, "labels[{}]", at) for at, label in enumerate(request.labels)]
-    return k, queries, labels
+    return queries, [to_text(label, "labels[{}]", at) for at, label in enumerate(request.labels)]
 
 
 def from_values_progress(operation: str, done: int, total: int) -> pb.ValueEntriesResponse:
@@ -126,3 +130,19 @@ def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Req
     if thin < 1:
         raise BadField("thin", f"must be at least 1, but is {thin}")
     return k, to_voting(request), thin, to_request(request, request.request_id)
+
+
+def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, Request | None]:
+    """K, the name of the voting, the request. Raises BadField."""
+    k = to_counts_k(request.k if request.HasField("k") else K, "k")
+    to_voting(request)
+    return k, request.voting or VOTING, to_request(request, request.request_id)
+
+
+def from_taxonomy(taxonomy: Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
+    """A taxonomy beside the ``labels`` of its memory."""
+    return pb.Taxonomy(
+        edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],
+        orphans=taxonomy.orphans(labels),
+        unused=taxonomy.unused(labels),
+    )

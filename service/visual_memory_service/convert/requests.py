@@ -14,6 +14,7 @@ from visual_memory._fingerprint import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
+    SCORES,
     VOTINGS,
     WHOLE,
     Entry,
@@ -29,6 +30,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import to_token
 from visual_memory_service.errors import BadField
 from visual_memory_service.forget import Deletion, Purge
+from visual_memory_service.refine import Wishes
 from visual_memory_service.remember import Batch, Change
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
@@ -162,7 +164,8 @@ def to_content(
     | pb.ClassifyRequest
     | pb.SearchRequest
     | pb.ValueEntriesRequest
-    | pb.ExplainDecisionRequest,
+    | pb.ExplainDecisionRequest
+    | pb.CalibrateMemoryRequest,
     settings: Settings,
 ) -> Sequence[bytes] | NDArray[np.float32]:
     """The images, or the rows at unit length. Raises BadField."""
@@ -267,13 +270,47 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
 
 
 def to_voting(
-    request: pb.ClassifyRequest | pb.ExplainDecisionRequest | pb.AssessMemoryRequest,
+    request: pb.ClassifyRequest
+    | pb.ExplainDecisionRequest
+    | pb.AssessMemoryRequest
+    | pb.CalibrateMemoryRequest,
 ) -> Voting:
     """Raises BadField."""
     name = request.voting or VOTING
     if name not in VOTINGS:
         raise BadField("voting", f"must be one of {', '.join(VOTINGS)}, but is {name[:80]!r}")
     return VOTINGS[name]
+
+
+def to_wishes(request: pb.ClassifyRequest) -> Wishes | None:
+    """What decisions shall carry beside their votes, None for nothing. Raises BadField."""
+    coverage = request.coverage if request.HasField("coverage") else None
+    least = request.min_confidence if request.HasField("min_confidence") else None
+    level = request.level if request.HasField("level") else None
+    if not request.calibrated and (coverage, least, level) == (None, None, None):
+        return None
+    if coverage is not None and not 0 < coverage < 1:
+        raise BadField("coverage", f"must be between 0 and 1, but is {coverage}")
+    if request.conformal not in ("", *SCORES):
+        raise BadField(
+            "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"
+        )
+    if least is not None and not 0 < least <= 1:
+        raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
+    if level is not None and level < 0:
+        raise BadField("level", f"must not be negative, but is {level}")
+    if level is not None and least is not None:
+        raise BadField("level", "and min_confidence exclude each other")
+    return Wishes(
+        k=request.k if request.HasField("k") else K,
+        voting=request.voting or VOTING,
+        calibrated=request.calibrated,
+        coverage=coverage,
+        rule=request.conformal or "lac",
+        allow_empty=request.allow_empty,
+        min_confidence=least,
+        level=level,
+    )
 
 
 def to_shown(request: pb.ClassifyRequest) -> int | None:

@@ -1,0 +1,190 @@
+"""How far the votes of a memory can be trusted, fitted to its entries as they were."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import (
+    SCORES,
+    VOTINGS,
+    Decision,
+    RamCopy,
+    Recalibration,
+    calibration_error,
+    calibration_scores,
+    check_calibratable,
+    decide,
+    draw_for,
+    fit,
+    kth,
+    prediction_set,
+    q_hat,
+    threshold,
+)
+from visual_memory_service.errors import NotCalibrated
+from visual_memory_service.memories import OpenMemory
+from visual_memory_service.operations import Job
+
+SETTING = "calibration"
+JUDGED_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationResult:
+    """See Calibration in operation.proto."""
+
+    k: int
+    voting: str
+    count: int
+    error_before: float
+    error_after: float
+    rejection_distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was fitted to decisions at ``revision``.
+
+    ``scores`` holds for each conformal rule what the right labels scored, ascending.
+    """
+
+    result: CalibrationResult
+    revision: int
+    created_at: int
+    recalibration: Recalibration
+    scores: dict[str, list[float]]
+
+    def to_json(self) -> str:
+        """As a memory keeps it."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """What ``to_json`` gave."""
+        fields: dict[str, Any] = json.loads(text)
+        curve = fields.pop("recalibration")
+        return cls(
+            result=CalibrationResult(**fields.pop("result")),
+            recalibration=Recalibration(tuple(curve["confidences"]), tuple(curve["accuracies"])),
+            **fields,
+        )
+
+    def check(self, k: int, voting: str) -> None:
+        """Raises NotCalibrated where it was fitted to other votes."""
+        if (k, voting) != (self.result.k, self.result.voting):
+            raise NotCalibrated(
+                f"is calibrated for k = {self.result.k} and {self.result.voting} voting, but was "
+                f"asked with k = {k} and {voting}"
+            )
+
+    def confidence(self, decision: Decision) -> float:
+        """How often such decisions are right."""
+        return float(self.recalibration.apply(np.array([decision.confidence]))[0])
+
+    def rejects(self, decision: Decision) -> bool:
+        """Whether the query is unlike anything remembered."""
+        return float(decision.distances[0]) > self.result.rejection_distance
+
+    def label_set(
+        self,
+        decision: Decision,
+        vector: NDArray[np.float32],
+        labels: list[str],
+        *,
+        rule: str,
+        coverage: float,
+        allow_empty: bool,
+    ) -> tuple[str, ...]:
+        """The labels that hold the right one at this ``coverage``. Raises BadCoverage."""
+        return prediction_set(
+            SCORES[rule](decision.scores, draw_for(vector)),
+            q_hat(self.scores[rule], coverage),
+            winner=decision.label,
+            labels=labels,
+            allow_empty=allow_empty,
+        )
+
+
+def calibration_of(memory: OpenMemory) -> Calibration | None:
+    """The memory's calibration, read once for as long as it is the same."""
+    text = memory.memory.setting(SETTING)
+    if text is None:
+        return None
+    if memory.read.get(SETTING, ("", None))[0] is not text:
+        memory.read[SETTING] = (text, Calibration.from_json(text))
+    found: Calibration = memory.read[SETTING][1]
+    return found
+
+
+def calibrate(
+    snapshot: RamCopy,
+    k: int,
+    voting: str,
+    job: Job,
+    *,
+    queries: NDArray[np.float32] | None = None,
+    labels: Sequence[str] = (),
+) -> Calibration:
+    """Fit to ``queries`` (n, d) with their labels, or to what the entries say of each other.
+
+    Raises TooFewItems, OneLabel, Cancelled.
+    """
+    asked = snapshot.vectors.gather(np.arange(len(snapshot))) if queries is None else queries
+    wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
+    check_calibratable(Counter(wanted))
+    check_calibratable(snapshot.label_counts)
+    decisions: list[Decision] = []
+    for start in range(0, len(asked), JUDGED_AT_ONCE):
+        rows = np.arange(start, min(start + JUDGED_AT_ONCE, len(asked)))
+        if queries is None:
+            neighbors = snapshot.leave_one_out(snapshot, rows, k)
+        else:
+            neighbors = snapshot.nearest(asked[rows], k)
+        decisions += decide(neighbors, VOTINGS[voting])
+        job.told(int(rows[-1]) + 1, len(asked))
+    confidences = np.array([decision.confidence for decision in decisions])
+    right = np.array([d.label == label for d, label in zip(decisions, wanted, strict=True)])
+    nearest = np.array([decision.distances[:1] for decision in decisions])
+    draws = [draw_for(vector) for vector in asked]
+    return Calibration(
+        result=CalibrationResult(
+            k=k,
+            voting=voting,
+            count=len(asked),
+            error_before=calibration_error(confidences, right),
+            error_after=held_out_error(confidences, right),
+            rejection_distance=threshold(kth(nearest)),
+        ),
+        revision=snapshot.revision,
+        created_at=time.time_ns() // 1000,
+        recalibration=fit(confidences, right),
+        scores={
+            name: calibration_scores(
+                (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True)), wanted
+            )
+            for name, score in SCORES.items()
+        },
+    )
+
+
+def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """The calibration error of every second decision after a fit to the others, both ways.
+
+    Decisions are halved by confidence, so that the order of rows does not matter.
+    """
+    order = np.lexsort((right, confidences))
+    halves = (order[::2], order[1::2])
+    calibrated = np.empty(len(order))
+    for one, other in (halves, halves[::-1]):
+        if len(one) < 10:
+            return calibration_error(fit(confidences, right).apply(confidences), right)
+        calibrated[other] = fit(confidences[one], right[one]).apply(confidences[other])
+    return calibration_error(calibrated, right)

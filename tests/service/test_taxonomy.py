@@ -1,0 +1,109 @@
+"""A tree over the labels, and decisions as deep in it as the votes agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.conftest import RemoteMemory
+
+import visual_memory
+from visual_memory import Client, InvalidArgument, Memory, Node
+
+if TYPE_CHECKING:
+    from tests.conftest import Server, Start
+
+PARENTS = {"poodle": "dog", "beagle": "dog", "dog": "animal", "cat": "animal"}
+LABELS = ["poodle", "beagle", "cat", "car"]
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with visual_memory.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def pets(client: Client, empty: RemoteMemory) -> Memory:
+    """An entry of each label on an axis of its own."""
+    pets = client.memory(empty.name)
+    pets.insert(vectors=np.eye(4), labels=LABELS)
+    return pets
+
+
+def test_a_taxonomy_is_set_as_a_whole_and_says_what_it_does_not_fit(pets: Memory) -> None:
+    assert (pets.taxonomy().parents, pets.taxonomy().orphans) == ({}, sorted(LABELS))
+
+    grown = pets.set_taxonomy({**PARENTS, "tulip": "flower"})
+
+    assert grown == pets.taxonomy()
+    assert grown.parents == {**PARENTS, "tulip": "flower"}
+    assert (grown.orphans, grown.unused) == (["car"], ["tulip"])
+    assert pets.set_taxonomy({}).parents == {}
+
+
+def test_a_decision_is_as_deep_as_the_votes_agree(pets: Memory) -> None:
+    pets.set_taxonomy(PARENTS)
+    query = {"vectors": [[1.0, 0.9, 0.3, 0.1]], "voting": "plurality", "k": 3}
+
+    nodes = [
+        pets.classify(**query, min_confidence=share)[0].node  # type: ignore[arg-type]
+        for share in (0.3, 0.6, 0.9)
+    ]
+
+    assert nodes == [Node("poodle", 2, 1 / 3), Node("dog", 1, 2 / 3), Node("animal", 0, 1.0)]
+
+
+def test_votes_are_summed_at_a_level(pets: Memory) -> None:
+    pets.set_taxonomy(PARENTS)
+
+    nodes = [pets.classify(vectors=np.eye(4), k=4, level=level, neighbors=0) for level in (0, 1, 9)]
+
+    assert [decision.node.name for decision in nodes[0] if decision.node] == ["animal"] * 4
+    assert [decision.node.name for decision in nodes[1] if decision.node] == ["dog"] * 4
+    assert [decision.node.name for decision in nodes[2] if decision.node] == LABELS
+
+
+def test_where_no_node_has_the_share_there_is_none(pets: Memory) -> None:
+    (decision,) = pets.classify(vectors=np.eye(4)[:1], k=4, voting="plurality", min_confidence=0.5)
+
+    assert decision.node is None
+
+
+@pytest.mark.parametrize(
+    ("parents", "sentence"),
+    [
+        ({"a": "b", "b": "c", "c": "a"}, "above themselves: a → b → c → a"),
+        ({"a": "a"}, "above themselves: a → a"),
+        ({"": "a"}, "has 0"),
+        ({"a": "x" * 257}, "has 257"),
+    ],
+)
+def test_what_is_no_tree_is_refused_and_changes_nothing(
+    pets: Memory, parents: dict[str, str], sentence: str
+) -> None:
+    before = pets.set_taxonomy(PARENTS)
+
+    with pytest.raises(InvalidArgument, match=sentence):
+        pets.set_taxonomy(parents)
+
+    assert pets.taxonomy() == before
+
+
+def test_a_taxonomy_is_there_after_a_restart(start: Start, tmp_path: Path) -> None:
+    server = start(tmp_path)
+    with visual_memory.connect(server.address) as client:
+        pets = client.create_memory("pets", dimension=4)
+        pets.insert(vectors=np.eye(4), labels=LABELS)
+        grown = pets.set_taxonomy(PARENTS, request_id="once")
+
+    server.restart()
+    with visual_memory.connect(server.address) as client:
+        pets = client.memory("pets")
+        assert pets.taxonomy() == grown
+        pets.set_taxonomy({})
+        pets.set_taxonomy(PARENTS, request_id="once")
+        assert pets.taxonomy().parents == {}

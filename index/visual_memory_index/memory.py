@@ -528,7 +528,7 @@ class Memory:
     def _relabelled(self, labels: Mapping[str, str]) -> dict[str, str]:
         unknown = [id for id in labels if id not in self._ram]
         if unknown:
-            raise UnknownEntries(unknown)
+            raise UnknownEntries(sorted(unknown))
         return {id: label for id, label in labels.items() if self._ram.label(id) != label}
 
     def _forget(self, transaction: Transaction, ids: Sequence[str], request: Request | None) -> int:

@@ -192,6 +192,9 @@ class RamCopy:
         vectors = queries.vectors.gather(rows)
         own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
         k = min(k, len(self) - len(own[0]))
+        if not k:
+            nothing = np.empty((len(rows), 0), dtype=object)
+            return Neighbors(nothing, nothing, np.empty((len(rows), 0)))
         return self.neighbors(vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own))
 
     def ranked(self, queries: NDArray[np.float32]) -> Rows:

@@ -80,25 +80,24 @@ class Rows:
     NaN, infinity and zero.
     """
 
-    name = "vectors"
-
-    def __init__(self, vectors: ArrayLike, path: str) -> None:
+    def __init__(self, vectors: ArrayLike, path: str, name: str = "vectors") -> None:
+        self.name = name
         try:
             self._vectors = np.asarray(vectors)
         except ValueError:
-            refuse("vectors", "must be rows of the same length")
+            refuse(name, "must be rows of the same length")
         shape = self._vectors.shape
         if len(shape) == 1:
             refuse(
-                "vectors",
+                name,
                 f"must have the shape (n, d), but have {shape}: a single one is vector[None, :]",
             )
         if len(shape) != 2 or not shape[1]:
-            refuse("vectors", f"must have the shape (n, d), but have {shape}")
+            refuse(name, f"must have the shape (n, d), but have {shape}")
         if self._vectors.dtype.kind not in "fiu":
-            refuse("vectors", f"must be floats, but are {self._vectors.dtype}")
+            refuse(name, f"must be floats, but are {self._vectors.dtype}")
         if not shape[0]:
-            refuse("vectors", "must not be empty")
+            refuse(name, "must not be empty")
         self._row_bytes = 4 * int(shape[1])
         self.bytes_known = self._row_bytes * shape[0]
         self._check_rows(path)

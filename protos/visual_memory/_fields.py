@@ -14,6 +14,7 @@ Metadata: TypeAlias = Mapping[str, str]
 TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
 INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
 
 
 def named(request_id: str | None) -> str:
@@ -30,6 +31,17 @@ def whole(value: int, path: str, *, least: int) -> int:
     if number < least:
         refuse(path, f"must be at least {least}, but is {number}")
     return min(number, INT32_MAX)
+
+
+def seeded(seed: int) -> int:
+    """A seed. Raises InvalidArgument."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        refuse("seed", f"must be a whole number, but is {seed!r}")
+    if not 0 <= number <= INT64_MAX:
+        refuse("seed", f"must be 0 to {INT64_MAX}, but is {number}")
+    return number
 
 
 def strings(values: Iterable[str], path: str) -> list[str]:
@@ -63,6 +75,17 @@ def check_metadata(metadata: Metadata, path: str) -> None:
         size += text_bytes(key, f"{path}.metadata") + text_bytes(value, f"{path}.metadata")
     if size > METADATA_BYTES_MAX:
         refuse(f"{path}.metadata", f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}")
+
+
+def check_labels(labels: Mapping[str, str], path: str) -> None:
+    """New labels by id. Raises InvalidArgument."""
+    if not isinstance(labels, Mapping):
+        refuse(path, f"must map ids to labels, but is {labels!r:.80}")
+    for id, label in labels.items():
+        if not isinstance(id, str) or not isinstance(label, str):
+            refuse(path, f"must map strings to strings, but has {id!r:.80}: {label!r:.80}")
+        check_text(id, f"{path} key")
+        check_text(label, f"{path}[{id!r:.80}]")
 
 
 def check_text(text: str, path: str) -> None:

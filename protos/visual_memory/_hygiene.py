@@ -8,7 +8,7 @@ from typing import TypedDict
 from google.protobuf.duration_pb2 import Duration
 
 from visual_memory._calls import Call
-from visual_memory._fields import check_text, named, strings, whole
+from visual_memory._fields import check_labels, named, seeded, strings, whole
 from visual_memory._wire import to_operation
 from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import Operation, PruneResult, RelabelResult
@@ -77,13 +77,13 @@ def prune(
             request.hard.minus_correct = minus_correct
         case "random":
             request.random.fraction = share(fraction)
-            request.random.seed = seed
+            request.random.seed = seeded(seed)
         case "prototype":
             request.prototype.fraction = share(fraction)
             request.prototype.clusters = whole(clusters, "clusters", least=0)
             request.prototype.keep = keep
             request.prototype.balance = balance
-            request.prototype.seed = seed
+            request.prototype.seed = seeded(seed)
         case "value":
             request.value.fraction = share(fraction)
             request.value.k = whole(value_k, "value_k", least=1)
@@ -115,9 +115,7 @@ def relabel(
         assert isinstance(result, RelabelResult)
         return result
 
-    for id, label in labels.items():
-        check_text(id, "labels key")
-        check_text(label, f"labels[{id!r:.80}]")
+    check_labels(labels, "labels")
     request = pb.RelabelEntriesRequest(
         memory=memory, labels=labels, apply=apply, request_id=named(request_id) if apply else ""
     )

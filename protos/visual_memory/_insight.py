@@ -9,13 +9,15 @@ from numpy.typing import ArrayLike
 
 from visual_memory._calls import Call
 from visual_memory._contents import Rows, contents
-from visual_memory._fields import named, strings, whole
+from visual_memory._fields import check_labels, named, strings, whole
 from visual_memory._hygiene import check_done
 from visual_memory._images import Images
 from visual_memory._wire import to_explanation, to_operation, to_taxonomy
 from visual_memory.errors import refuse
 from visual_memory.types import Assessment, Calibration, Explanation, Limits, Operation, Taxonomy
 from visual_memory.v1 import service_pb2 as pb
+
+SECONDS_MAX = 600
 
 
 def value_entries(
@@ -75,6 +77,9 @@ def explain(
     search_seconds: float,
 ) -> Call[Explanation]:
     """Raises InvalidArgument."""
+    check_labels(relabel, "relabel")
+    if not isinstance(search_seconds, int | float) or not 0 <= search_seconds <= SECONDS_MAX:
+        refuse("search_seconds", f"must be 0 to {SECONDS_MAX}, but are {search_seconds!r:.80}")
     request = pb.ExplainDecisionRequest(
         memory=memory,
         k=whole(k, "k", least=1),
@@ -92,7 +97,7 @@ def explain(
     query.size(0)
     query.write(range(1), request)
     if add_vectors is not None:
-        rows = Rows(add_vectors, "add_vectors[{}]")
+        rows = Rows(add_vectors, "add_vectors[{}]", name="add_vectors")
         holder = pb.SearchRequest()
         rows.write(range(len(rows)), holder)
         request.add_vectors.CopyFrom(holder.vectors)

@@ -17,6 +17,7 @@ from visual_memory_service.commands.output import (
 )
 from visual_memory_service.commands.refused import listed
 
+COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # whose columns are made equally wide
 
 
@@ -26,10 +27,10 @@ def entries(client: Client, options: Namespace) -> int:
     if options.json:
         print_json_array(map(as_json, found))
         return 0
-    headers = ("id", "label", "created", "metadata")
+    headers: Sequence[str] = COLUMNS
     while rows := list(islice(found, ROWS)):
         print_table(headers, map(as_row, rows))
-        headers = ("", "", "", "")
+        headers = ("",) * len(COLUMNS)
     return 0
 
 
@@ -79,13 +80,13 @@ def print_entry(entry: Entry, options: Namespace) -> None:
     if options.json:
         print_json(as_json(entry))
     else:
-        print_table(("id", "label", "created", "metadata"), [as_row(entry)])
+        print_table(COLUMNS, [as_row(entry)])
 
 
 def as_row(entry: Entry) -> Sequence[object]:
     """What people want to know of an entry."""
     metadata = ", ".join(f"{key}={value}" for key, value in entry.metadata.items())
-    return entry.id, entry.label, entry.create_time, metadata
+    return entry.id, entry.label, entry.create_time, metadata, entry.pruned_by
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
@@ -96,4 +97,5 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "metadata": entry.metadata,
         "create_time": entry.create_time.isoformat(),
         "content_sha256": entry.content_sha256,
+        "pruned_by": entry.pruned_by,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
@@ -42,8 +43,12 @@ def prune(client: Client, options: Namespace) -> int:
 
 def print_prune(result: PruneResult, memory: str) -> None:
     """Whose votes are taken, for people."""
-    verb = "no longer vote" if result.applied else "would no longer vote"
-    print(f"{plural(len(result.ids), 'entry')} {verb} in {memory}.")
+    one = len(result.ids) == 1
+    verb = "would no longer vote"
+    if result.applied:
+        verb = "no longer votes" if one else "no longer vote"
+    shown = f": {listed(result.ids)}" if result.ids else ""
+    print(f"{plural(len(result.ids), 'entry')} {verb} in {memory}{shown}.")
     if result.ids:
         print_table(("label", "entries"), list(result.labels.items())[:LABELS_SHOWN])
         if len(result.labels) > LABELS_SHOWN:
@@ -58,13 +63,15 @@ def print_prune(result: PruneResult, memory: str) -> None:
 
 def read_ids(file: Path) -> list[str]:
     """One id a line. Raises Refused."""
-    return [line for line in read_text(file).splitlines() if line]
+    lines = (line.removesuffix("\r") for line in read_text(file).split("\n"))
+    return [line for line in lines if line]
 
 
 def read_text(file: Path) -> str:
     """Raises Refused."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            return opened.read()
     except (OSError, UnicodeDecodeError) as problem:
         raise Refused(f"{file} cannot be read: {problem}.") from None
 
@@ -76,7 +83,9 @@ def relabel(client: Client, options: Namespace) -> int:
     if options.json:
         print_json(asdict(result))
         return 0
-    verb = "have" if result.applied else "would have"
+    verb = "would have"
+    if result.applied:
+        verb = "has" if len(result.ids) == 1 else "have"
     shown = f": {listed(result.ids)}" if result.ids else ""
     print(f"{plural(len(result.ids), 'entry')} {verb} another label in {options.name}{shown}.")
     if result.applied and result.ids:
@@ -88,17 +97,22 @@ def relabel(client: Client, options: Namespace) -> int:
 
 def read_labels(file: Path) -> dict[str, str]:
     """The columns id and label of a CSV file; rows without a label are left out. Raises Refused."""
-    rows = csv.DictReader(read_text(file).splitlines())
-    missing = {"id", "label"} - set(rows.fieldnames or ())
-    if missing:
-        raise Refused(f"{file} has no column named {' and none named '.join(sorted(missing))}.")
+    rows = csv.DictReader(io.StringIO(read_text(file), newline=""))
     labels: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        id, label = row["id"], row["label"]
-        if not id:
-            raise Refused(f"{file}, line {number}: the id is empty.")
-        if label and labels.setdefault(id, label) != label:
-            raise Refused(f"{file}, line {number}: {id} is there twice, with other labels.")
+    try:
+        missing = {"id", "label"} - set(rows.fieldnames or ())
+        if missing:
+            raise Refused(f"{file} has no column named {' and none named '.join(sorted(missing))}.")
+        for row in rows:
+            id, label = row["id"], row["label"]
+            if not id:
+                raise Refused(f"{file}, line {rows.line_num}: the id is empty.")
+            if label and labels.setdefault(id, label) != label:
+                raise Refused(
+                    f"{file}, line {rows.line_num}: {id} is there twice, with other labels."
+                )
+    except csv.Error as problem:
+        raise Refused(f"{file}, line {rows.line_num}: {problem}.") from None
     if not labels:
         raise Refused(f"{file} gives no entry a label.")
     return labels
@@ -120,8 +134,9 @@ def operations(client: Client, options: Namespace) -> int:
         if options.operation is None:
             raise Refused(f"operations {options.action} needs the name of an operation.")
         act: dict[str, Callable[[str], Operation]] = {"wait": client.wait, "cancel": client.cancel}
-        print_operations([act[options.action](options.operation)], options)
-        return 0
+        acted_on = act[options.action](options.operation)
+        print_operations([acted_on], options)
+        return int(options.action == "wait" and acted_on.state != "done")
     names = [options.memory] if options.memory else [each.name for each in client.memories()]
     print_operations([each for name in names for each in client.operations(name)], options)
     return 0

@@ -58,6 +58,8 @@ def show(client: Client, options: Namespace) -> int:
     entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
     print(f"{info.name} remembers {what(info)}: {entries} of {labels}, {size(info.disk_bytes)}.")
     print(f"Created {printable(info.create_time)}.")
+    if info.pruned_count:
+        print(f"Of the entries {info.pruned_count:,} are pruned and do not vote.")
     if info.labels:
         print()
         print_table(("label", "entries"), list(info.labels.items())[:LABELS_SHOWN])

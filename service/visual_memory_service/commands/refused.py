@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from visual_memory_service.commands.output import printable
+
 SHOWN_MAX = 10
 
 
@@ -13,7 +15,7 @@ class Refused(Exception):
 
 def listed(names: Sequence[str]) -> str:
     """The first names, comma-separated, and how many more there are."""
-    shown = ", ".join(names[:SHOWN_MAX])
+    shown = ", ".join(printable(name) for name in names[:SHOWN_MAX])
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 

@@ -26,7 +26,7 @@ def suspects(client: Client, options: Namespace) -> int:
     elif options.csv:
         print_csv(found)
     else:
-        print_assessment(found, options.name)
+        print_assessment(found, options)
     return 0
 
 
@@ -57,8 +57,9 @@ def print_csv(found: Assessment) -> None:
         writer.writerow((each.id, each.proposed, each.label, f"{each.score:.4f}", each.reason))
 
 
-def print_assessment(found: Assessment, memory: str) -> None:
+def print_assessment(found: Assessment, options: Namespace) -> None:
     """What matters first, for people."""
+    memory = options.name
     print(
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
         f"their label; calibration error {found.calibration_error:.4f}."
@@ -86,8 +87,8 @@ def print_assessment(found: Assessment, memory: str) -> None:
     print_table(("id", "label", "proposed", "score", "reason"), likely)
     print_more(len(found.suspects))
     print(
-        f"\nvisual-memory suspects {memory} --csv > suspects.csv   writes them all. Correct or\n"
-        "empty the labels in that file that should be others, then\n"
+        "\nThe same command with --csv > suspects.csv writes them all. Correct or empty the\n"
+        "labels in that file that should be others, then\n"
         f"visual-memory relabel {memory} --from suspects.csv --apply   sets them, until undone."
     )
 

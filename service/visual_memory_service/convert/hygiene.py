@@ -15,7 +15,7 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Counts, Operation
 from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token, to_token
-from visual_memory_service.convert.requests import to_counts_k, to_request, to_text
+from visual_memory_service.convert.requests import check_labels, to_counts_k, to_request, to_text
 from visual_memory_service.errors import BadField
 from visual_memory_service.hygiene import (
     Hard,
@@ -73,7 +73,8 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
             return Hard(k, threshold, hard.minus_correct)
         case "random":
             return Random(
-                to_fraction(request.random.fraction, "random.fraction"), request.random.seed
+                to_fraction(request.random.fraction, "random.fraction"),
+                to_seed(request.random.seed, "random.seed"),
             )
         case "prototype":
             prototype = request.prototype
@@ -91,7 +92,7 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
                 prototype.clusters,
                 prototype.keep or "hard",
                 balance,
-                prototype.seed,
+                to_seed(prototype.seed, "prototype.seed"),
             )
         case "value":
             value = request.value
@@ -107,6 +108,13 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
             raise BadField("method", "must be given: hard, random, prototype, value or ids")
 
 
+def to_seed(seed: int, path: str) -> int:
+    """Raises BadField."""
+    if seed < 0:
+        raise BadField(path, f"must not be negative, but is {seed}")
+    return seed
+
+
 def to_fraction(fraction: float, path: str) -> float:
     """Raises BadField."""
     if not 0 < fraction < 1:
@@ -118,9 +126,7 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> Relabel:
     """Raises BadField."""
     if not request.labels:
         raise BadField("labels", "must not be empty")
-    for id, label in request.labels.items():
-        to_text(id, "labels key")
-        to_text(label, f"labels[{id!r:.80}]".replace("{", "{{").replace("}", "}}"))
+    check_labels(request.labels, "labels")
     return Relabel(dict(request.labels), request.apply, to_request(request, request.request_id))
 
 

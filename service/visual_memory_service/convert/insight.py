@@ -14,6 +14,7 @@ from visual_memory_service.convert.answers import from_decisions
 from visual_memory_service.convert.requests import (
     VOTING,
     K,
+    check_labels,
     to_content,
     to_counts_k,
     to_request,
@@ -104,8 +105,7 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
         )
     for at, label in enumerate(request.add_labels):
         to_text(label, "add_labels[{}]", at)
-    for label in request.relabel.values():
-        to_text(label, "relabel value")
+    check_labels(request.relabel, "relabel")
     return WhatIf(list(request.remove_ids), dict(request.relabel), added, list(request.add_labels))
 
 

@@ -223,6 +223,18 @@ def to_text(text: str, path: str, number: int = 0) -> str:
     return text
 
 
+def check_labels(labels: Mapping[str, str], path: str) -> None:
+    """New labels by id. Raises BadField."""
+    for id, label in labels.items():
+        to_text(id, f"{path} key")
+        if not label or len(label.encode()) > TEXT_BYTES_MAX or "\0" in label:
+            raise BadField(
+                f"{path}[{id!r:.80}]",
+                f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has "
+                f"{len(label.encode())}",
+            )
+
+
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
     """Raises BadField at ``path``, of item ``number``."""
     metadata = dict(given)

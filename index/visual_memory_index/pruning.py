@@ -42,10 +42,14 @@ def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Coun
     ``labels`` (m,) holds codes. v and c are int64 (m,) and sum to m · w together (Geirhos et al.,
     2024, section 3.3).
     """
-    wrong = labels[neighbors] != labels[:, np.newaxis]
-    v = np.bincount(neighbors[wrong], minlength=len(labels))
-    c = np.bincount(neighbors[~wrong], minlength=len(labels))
-    return v, c
+    m, w = neighbors.shape
+    counts = np.zeros(2 * m, dtype=np.int64)  # first those with the same label
+    step = max(1024, 2 * m // max(1, w))
+    for start in range(0, m, step):
+        part = neighbors[start : start + step]
+        wrong = labels[part] != labels[start : start + step, np.newaxis]
+        counts += np.bincount((part + m * wrong).ravel(), minlength=2 * m)
+    return counts[m:], counts[:m]
 
 
 def reliability(v: Counts) -> Values:

@@ -32,8 +32,8 @@ class RamCopy:
     something needs to be alone.
     """
 
-    def __init__(self, dimension: int) -> None:
-        self.vectors = VectorIndex(dimension)
+    def __init__(self, dimension: int, *, patient: bool = False) -> None:
+        self.vectors = VectorIndex(dimension, patient=patient)
         self.revision = 0
         self.label_counts: Counter[str] = Counter()
         self.pruned: dict[str, Pruned] = {}
@@ -171,7 +171,7 @@ class RamCopy:
         stays = np.ones(len(self), dtype=bool)
         stays[self.rows_of_ids(ids)] = False
         rows = np.flatnonzero(stays)
-        copy = RamCopy(self.vectors.dimension)
+        copy = RamCopy(self.vectors.dimension, patient=True)
         for start in range(0, len(rows), EXACT_AT_ONCE):
             part = rows[start : start + EXACT_AT_ONCE]
             copy.stage(

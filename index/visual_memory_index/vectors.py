@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -15,6 +18,7 @@ BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to
 SLACK = 16  # rows scanned beyond k, so that the error bound is met at once
 SCANNED_MAX = 1024  # past it FAISS's selection costs more than scoring every row
 PART_ROWS_MIN = 1024
+PATIENT_NICENESS = 10  # of Linux: about a tenth of the processor beside a thread that wants all
 SCORED_AT_ONCE = 64
 GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it is multiplied
 
@@ -22,6 +26,7 @@ Rows = NDArray[np.intp]
 
 _threads: int
 _scanners: Executor
+_patient_scanners: Executor
 
 
 def tune(threads: int) -> None:
@@ -30,10 +35,18 @@ def tune(threads: int) -> None:
     Each thread scans a part by itself. FAISS's own sharing halves every step, and both then wait
     for the one whose processor also does something else: under load that took 1.4 times as long.
     """
-    global _threads, _scanners
+    global _threads, _scanners, _patient_scanners
     faiss.cvar.distance_compute_blas_threshold = 1
     _threads = threads
     _scanners = ThreadPoolExecutor(threads, "scan", faiss.omp_set_num_threads, (1,))
+    _patient_scanners = ThreadPoolExecutor(threads, "patient-scan", be_patient)
+
+
+def be_patient() -> None:
+    """Let this thread have what others leave; where threads have no priority, an equal share."""
+    faiss.omp_set_num_threads(1)
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PATIENT_NICENESS)
 
 
 tune(faiss.omp_get_max_threads())
@@ -44,11 +57,11 @@ class VectorIndex:
 
     Rows live in blocks of fixed size, so growing copies nothing. Not safe for threads: the owner
     lets no one read while ``swap_remove`` runs. ``append`` writes only rows that nobody sees
-    until ``publish``.
+    until ``publish``. A ``patient`` one is for work that takes long: its scans make way for others.
     """
 
-    def __init__(self, dimension: int) -> None:
-        self.dimension = dimension
+    def __init__(self, dimension: int, *, patient: bool = False) -> None:
+        self.dimension, self._patient = dimension, patient
         self.count = 0
         self._block_rows = max(1024, BLOCK_BYTES // (4 * dimension))
         self._blocks: list[NDArray[np.float32]] = []
@@ -107,7 +120,7 @@ class VectorIndex:
         scanned = int(wanted.max(initial=0)) + SLACK
         if scanned > min(SCANNED_MAX, self.count):
             scanned = 0
-        scores, rows = self._scan(queries, scanned)
+        scores, rows = self._scan(queries, scanned, patient=self._patient)
         found: list[Rows] = []
         for number, (k, without) in enumerate(zip(ks, excluded, strict=True)):
             admitted = ~np.isin(rows[number], without)
@@ -131,7 +144,7 @@ class VectorIndex:
         not among them.
         """
         queries = self.gather(rows)
-        scores, found = self._scan(queries, min(k + 1 + SLACK, self.count))
+        scores, found = self._scan(queries, min(k + 1 + SLACK, self.count), patient=True)
         own = found == rows[:, np.newaxis]
         others = np.argsort(own, axis=1, kind="stable")[:, :-1]
         scores = np.take_along_axis(scores, others, axis=1)
@@ -200,7 +213,9 @@ class VectorIndex:
             for start, block in zip(starts, self._blocks, strict=False)
         ]
 
-    def _scan(self, queries: NDArray[np.float32], most: int) -> tuple[NDArray[np.float32], Rows]:
+    def _scan(
+        self, queries: NDArray[np.float32], most: int, *, patient: bool
+    ) -> tuple[NDArray[np.float32], Rows]:
         """The ``most`` best scores (n, most), descending, and their rows."""
         if not most:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.intp)
@@ -212,17 +227,17 @@ class VectorIndex:
             )
             return scores, rows + start
 
-        found = list(_scanners.map(best, self._parts()))
+        found = list((_patient_scanners if patient else _scanners).map(best, self._parts()))
         scores, rows = (np.concatenate(column, axis=1) for column in zip(*found, strict=True))
         order = np.argsort(-scores, axis=1)[:, :most]
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
     def _parts(self) -> list[tuple[int, NDArray[np.float32]]]:
         """The first row and the rows of pieces that can be scanned side by side."""
-        step = max(PART_ROWS_MIN, -(-self._block_rows // _threads))
         return [
             (start + inside, block[inside : inside + step])
             for start, block in self._filled()
+            for step in [max(PART_ROWS_MIN, -(-len(block) // _threads))]
             for inside in range(0, len(block), step)
         ]
 

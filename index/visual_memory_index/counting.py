@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import DiskFull
-from visual_memory_index.lists import NeighborLists
+from visual_memory_index.lists import SCRATCH_SHARE, NeighborLists, list_bytes
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.pruning import misleading_counts
 from visual_memory_index.ram import RamCopy
@@ -22,6 +22,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 PRODUCTS_AT_ONCE = 6e9  # of a search under the readers' lock: some tens of milliseconds
 KEPT_MAX = 4  # different K
+FEW = 1000  # entries, whose lists are found in no time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +46,15 @@ class Counting:
     The lists are kept in the store, and found anew where those do not fit the entries.
     """
 
-    def __init__(self, store: Store, lock: ReadWriteLock, writing: threading.Lock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lock: ReadWriteLock,
+        writing: threading.Lock,
+        check_open: Callable[[], None],
+    ) -> None:
         self._store, self._lock, self._writing = store, lock, writing
+        self._check_open = check_open
         self._finding = threading.Lock()
         self._lists: dict[int, NeighborLists] = {}
         self._revisions: dict[int, int] = {}
@@ -58,9 +66,16 @@ class Counting:
         counts = self._counts.get(k)
         return counts if counts is not None and counts.revision == ram.revision else None
 
-    def knows(self, k: int) -> bool:
-        """Whether lists were found before, here or in the store."""
-        return k in self._lists or self._store.derived(f"lists.{k}") is not None
+    def knows(self, k: int, m: int) -> bool:
+        """Whether most lists of ``m`` entries were found before, here or in the store."""
+        if m <= FEW:
+            return True
+        counts = self._counts.get(k)
+        if counts is not None:
+            found = len(counts.ids)
+        else:
+            found = self._store.derived_bytes(f"lists.{k}") // list_bytes(min(k, m - 1))
+        return abs(m - found) <= SCRATCH_SHARE * m
 
     def get(self, k: int, ram: Callable[[], RamCopy], told: Progress) -> Counts:
         """The counts for k ≥ 1 as of now. ``told`` may raise, which stops it."""
@@ -123,9 +138,11 @@ class Counting:
 
     def _save_first(self, k: int) -> None:
         """What took long to find is kept at once, the rest when the memory closes."""
-        if k in self._unsaved and self._store.derived(f"lists.{k}") is None:
-            with self._writing:
-                self._store.keep_derived(f"lists.{k}", self._lists[k].to_bytes())
+        if k not in self._unsaved or self._store.derived_bytes(f"lists.{k}"):
+            return
+        with self._writing, suppress(DiskFull):
+            self._check_open()
+            self._store.keep_derived(f"lists.{k}", self._lists[k].to_bytes())
             self._unsaved.discard(k)
 
     def _forget_oldest(self) -> None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,11 @@ Rows: TypeAlias = NDArray[np.intp]
 Reached: TypeAlias = Callable[[Rows, NDArray[np.float32]], NDArray[np.bool_]]
 
 SCRATCH_SHARE = 0.25  # where more of the entries are new, all is found anew
+
+
+def list_bytes(width: int) -> int:
+    """How many bytes ``to_bytes`` gives for each row: key, list, floor, and whether it is stale."""
+    return 8 + 4 * width + 4 + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,5 +98,5 @@ class NeighborLists:
                     arrays["floors"],
                     arrays["stale"],
                 )
-        except (OSError, KeyError, EOFError) as problem:
+        except (OSError, KeyError, EOFError, BadZipFile) as problem:
             raise ValueError(str(problem)) from None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,13 @@ class MemoryInfo:
         return sum(self.pruned_counts.values())
 
 
+class Begun(NamedTuple):
+    """An operation, and whether the same request began it before."""
+
+    operation: Operation
+    again: bool
+
+
 class Memory:
     """Writes reach the disk first and the readers next; a reader sees all of a batch or none."""
 
@@ -71,7 +79,7 @@ class Memory:
         self._ids = IdMaker()
         self._writing = threading.Lock()
         self._lock = ReadWriteLock()
-        self._counting = Counting(store, self._lock, self._writing)
+        self._counting = Counting(store, self._lock, self._writing, self._check_open)
         self._closed = False
         store.fail_unfinished()
         self._settings = store.settings()
@@ -245,7 +253,7 @@ class Memory:
                 self._ram.relabel(id, changed.label)
             return changed
 
-    def begin(self, kind: str, *, request: Request | None = None) -> Operation:
+    def begin(self, kind: str, *, request: Request | None = None) -> Begun:
         """Note that work begins which takes long; a repeated request answers its operation.
 
         Raises RequestReused, DiskFull.
@@ -255,10 +263,10 @@ class Memory:
             with self._store.transaction() as transaction:
                 answered = transaction.recall(request)
                 if answered is not None:
-                    return transaction.operation(answered[0])
+                    return Begun(transaction.operation(answered[0]), again=True)
                 name = self._new_operation(transaction, kind)
                 transaction.keep(request, [name])
-                return transaction.operation(name)
+                return Begun(transaction.operation(name), again=False)
 
     def end(
         self,
@@ -320,13 +328,23 @@ class Memory:
             self._check_open()
             return self._store.operations(before=before, limit=limit)
 
-    def prune(self, ids: Sequence[str], *, operation: str, result: str, revision: int) -> Operation:
+    def prune(
+        self,
+        ids: Sequence[str],
+        *,
+        operation: str,
+        result: str,
+        revision: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> Operation:
         """Take the votes of ``ids``, chosen at ``revision``, and end the operation with ``result``.
 
-        Raises EntriesChanged where entries were changed since, DiskFull.
+        ``check`` is asked last before that, and may raise. Raises EntriesChanged where entries were
+        changed since, DiskFull.
         """
         with self._writing:
             self._check_open()
+            check()
             if revision != self._ram.revision:
                 raise EntriesChanged
             with self._store.transaction() as transaction:
@@ -432,7 +450,8 @@ class Memory:
 
     def knows_counts(self, k: int) -> bool:
         """Whether ``misleading_counts`` takes no longer than recent edits make it."""
-        return self._counting.knows(k)
+        with self._lock.reading():
+            return self._counting.knows(k, len(self._ram_to_read()))
 
     def votes(self, id: str) -> bool:
         """Whether an entry of this id is stored and not pruned."""
@@ -459,6 +478,13 @@ class Memory:
 
         The queries without a filter are searched together. Raises MemoryClosed.
         """
+        ks = {query.counts_k for query in queries}
+        if len(ks) > 1:  # together they might be more than counts are kept for
+            answers = {
+                k: iter(self.nearest([query for query in queries if query.counts_k == k]))
+                for k in ks
+            }
+            return [next(answers[query.counts_k]) for query in queries]
         while True:
             with self._lock.reading():
                 self._check_open()
@@ -468,8 +494,9 @@ class Memory:
                 current = all(revision == self._ram.revision for revision, _ in admitted)
                 if current and len(v) == len(queries):
                     return self._search(queries, [rows for _, rows in admitted], v)
-            for k in {query.counts_k for query in queries if query.counts_k}:
-                self.misleading_counts(k)
+            for k in ks:
+                if k is not None:
+                    self.misleading_counts(k)
 
     def _counted(self, query: Query) -> NDArray[np.int64] | None:
         """What ``query`` wants to know of every row, empty for nothing, None where it is stale."""

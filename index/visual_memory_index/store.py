@@ -23,6 +23,7 @@ from visual_memory_index.operation import Operation, State
 from visual_memory_index.request import Request, StoredBatch
 
 ROWS_AT_ONCE = 4096
+DERIVED_BYTES_MAX = 900_000_000  # SQLite takes a billion
 ROWS = "SELECT key, id, label, vector FROM entries JOIN vectors USING (key)"
 METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
@@ -278,8 +279,16 @@ class Store:
             row = db.execute("SELECT value FROM derived WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
+    def derived_bytes(self, name: str) -> int:
+        """How much is kept under a name, 0 for nothing; it is not read."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT length(value) FROM derived WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
     def keep_derived(self, name: str, value: bytes) -> None:
-        """Keep what can be computed again; it says by itself whether it still fits."""
+        """Keep what can be computed again, unless it is too large for SQLite."""
+        if len(value) > DERIVED_BYTES_MAX:
+            return
         with self._database.transaction() as db:
             db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (name, value))
 

@@ -47,6 +47,7 @@ from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 2
+PAUSE_SECONDS = 0.02
 
 
 def connect(
@@ -144,9 +145,10 @@ class Client:
                 return found
             if progress is not None:
                 progress(found.done, found.total)
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def cancel(self, operation: str) -> Operation:
-        """Ask an operation to stop; nothing of it will have happened. Raises FailedPrecondition."""
+        """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
         return await self._do(_hygiene.cancel_operation(operation))
 
     async def _do(self, call: Call[T]) -> T:

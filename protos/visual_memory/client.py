@@ -49,6 +49,7 @@ from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 2
+PAUSE_SECONDS = 0.02
 IN_FLIGHT_MAX = 4
 
 
@@ -147,9 +148,10 @@ class Client:
                 return found
             if progress is not None:
                 progress(found.done, found.total)
+            time.sleep(PAUSE_SECONDS)
 
     def cancel(self, operation: str) -> Operation:
-        """Ask an operation to stop; nothing of it will have happened. Raises FailedPrecondition."""
+        """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
         return self._do(_hygiene.cancel_operation(operation))
 
     def _do(self, call: Call[T]) -> T:
@@ -219,6 +221,8 @@ class Client:
                 values |= {each.id: each.value for each in answer.values}
         except grpc.RpcError as error:
             raise from_rpc(error, self._endpoint.target) from None
+        finally:
+            stream.cancel()
         return values
 
     def _insert(

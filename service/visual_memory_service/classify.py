@@ -52,7 +52,9 @@ async def search(question: Question, memory: OpenMemory) -> tuple[Neighbors, NDA
     """
     if not memory.memory.count:
         name = memory.memory.identity.name
-        raise EmptyMemory(f'No entry of "{name}" votes; insert entries before asking it.')
+        if memory.memory.info().pruned_count:
+            raise EmptyMemory(f'All entries of "{name}" are pruned; undo a prune or insert others.')
+        raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
     vectors = await to_vectors(question.queries, memory)
     searches = memory.searches if question.counts_k is None else memory.soft_searches
     neighbors = await searches.nearest(

@@ -158,7 +158,13 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
             result = json.dumps(asdict(pruned))
             if not prune.apply:
                 return result
-            memory.prune(ids, operation=job.name, result=result, revision=snapshot.revision)
+            memory.prune(
+                ids,
+                operation=job.name,
+                result=result,
+                revision=snapshot.revision,
+                check=job.check,
+            )
             return None
         except EntriesChanged:
             continue
@@ -267,15 +273,15 @@ def relabel(relabel: Relabel, memory: OpenMemory) -> Operation | RelabelResult:
 
 def find_counts(k: int, memory: OpenMemory, operations: Operations) -> Operation | None:
     """The operation that finds the neighbour lists to count in, or None where they are known."""
-    if memory.memory.knows_counts(k):
-        return None
+    kind = f"counts k={k}"
+    running = operations.running(memory.memory.identity.name, kind)
+    if running is not None or memory.memory.knows_counts(k):
+        return running
 
     def work(job: Job) -> None:
         memory.memory.misleading_counts(k, job.told)
 
-    kind = f"counts k={k}"
-    running = operations.running(memory.memory.identity.name, kind)
-    return running or operations.start(memory.memory, kind, work)
+    return operations.start(memory.memory, kind, work)
 
 
 async def await_counts(k: int, memory: OpenMemory, operations: Operations) -> None:

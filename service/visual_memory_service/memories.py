@@ -149,6 +149,10 @@ class Memories:
                 raise UnknownMemory(name)
         return self.get(name)
 
+    def was_dropped(self, request: Request | None) -> bool:
+        """Whether this request dropped its memory before. Raises RequestReused."""
+        return self._catalog.was_dropped(request)
+
     def drop(self, name: str, *, request: Request | None) -> None:
         """Forget a memory with all it holds, damaged or not. Raises UnknownMemory."""
         with self._editing:

@@ -14,6 +14,7 @@ from visual_memory_embedders import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
     Memory,
+    MemoryClosed,
     MemoryRefusal,
     Operation,
     OperationEnded,
@@ -38,6 +39,7 @@ class Job:
     """
 
     operation: Operation
+    memory: Memory
     done: int = 0
     total: int = 0
     stopped: bool = False
@@ -57,8 +59,19 @@ class Job:
     def told(self, done: int, total: int) -> None:
         """Note how far it is. Raises Cancelled."""
         self.done, self.total = done, total
+        self.check()
+
+    def check(self) -> None:
+        """Raises Cancelled."""
         if self.cancelled.is_set():
             raise Cancelled
+
+    def end_cancelled(self) -> None:
+        """Note in the memory that it was stopped, and by whom. Raises DiskFull."""
+        if self.stopped:
+            self.memory.end(self.name, "failed", problem=CUT_SHORT)
+        else:
+            self.memory.end(self.name, "cancelled")
 
 
 Work = Callable[[Job], str | None]
@@ -71,20 +84,29 @@ class Operations:
         self._threads = ThreadPoolExecutor(AT_ONCE, "operation")
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
+        self._queued: dict[str, Future[None]] = {}
+        self._closed = False
 
     def start(
         self, memory: Memory, kind: str, work: Work, *, request: Request | None = None
     ) -> Operation:
         """Begin ``work``, whose answer becomes the result; a repeated request begins nothing.
 
-        Raises RequestReused, DiskFull.
+        Raises RequestReused, DiskFull, MemoryClosed where the server is stopping.
         """
+        if self._closed:
+            raise MemoryClosed(memory.identity.name)
+        begun = memory.begin(kind, request=request)
+        if begun.again:
+            return begun.operation
+        job = Job(begun.operation, memory)
         with self._lock:
-            operation = memory.begin(kind, request=request)
-            if operation.state == "running" and operation.name not in self._jobs:
-                job = self._jobs[operation.name] = Job(operation)
-                self._threads.submit(self._run, memory, job, work)
-        return operation
+            if not self._closed:
+                self._jobs[job.name] = job
+                self._queued[job.name] = self._threads.submit(self._run, job, work)
+                return begun.operation
+        memory.end(job.name, "failed", problem=CUT_SHORT)
+        raise MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
         """An operation that runs, or None."""
@@ -109,53 +131,71 @@ class Operations:
         operation = memory.operation(name)
         if job is None or operation.state != "running":
             raise OperationEnded(name, operation.state)
-        job.cancelled.set()
-        return operation
+        self._cancel(job)
+        return memory.operation(name)
+
+    def abandon(self, name: str) -> None:
+        """Stop an operation whose result nobody waits for any more."""
+        if job := self._jobs.get(name):
+            job.cancelled.set()
 
     def stop(self, memory_name: str | None = None) -> None:
         """Stop the operations of one memory, or all, and wait until they have."""
         jobs = [job for job in list(self._jobs.values()) if memory_name in (None, job.memory_name)]
         for job in jobs:
             job.stopped = True
-            job.cancelled.set()
+            self._cancel(job)
         wait([job.ended for job in jobs])
 
     def close(self) -> None:
-        """Stop all of them, and the threads."""
+        """Begin no more, stop all of them, and the threads."""
+        with self._lock:
+            self._closed = True
         self.stop()
         self._threads.shutdown()
 
-    def _run(self, memory: Memory, job: Job, work: Work) -> None:
+    def _cancel(self, job: Job) -> None:
+        """One that still waits for a thread ends here, one that runs at its next step."""
+        job.cancelled.set()
+        queued = self._queued.get(job.name)
+        if queued is not None and queued.cancel():
+            try:
+                job.end_cancelled()
+            finally:
+                self._ended(job)
+
+    def _ended(self, job: Job) -> None:
+        self._queued.pop(job.name, None)
+        self._jobs.pop(job.name, None)
+        job.ended.set_result(None)
+
+    def _run(self, job: Job, work: Work) -> None:
         try:
-            self._carry_out(memory, job, work)
+            self._carry_out(job, work)
         except Exception as error:  # nobody waits for this thread
             log.error("operation failed", operation=job.name, exc_info=error)
         finally:
-            del self._jobs[job.name]
-            job.ended.set_result(None)
+            self._ended(job)
 
-    def _carry_out(self, memory: Memory, job: Job, work: Work) -> None:
+    def _carry_out(self, job: Job, work: Work) -> None:
         try:
-            job.told(0, 0)
+            job.check()
             result = work(job)
         except Cancelled:
-            if job.stopped:
-                memory.end(job.name, "failed", problem=CUT_SHORT)
-            else:
-                memory.end(job.name, "cancelled")
+            job.end_cancelled()
             return
         except (MemoryRefusal, EmbeddingRefusal) as refusal:
-            memory.end(job.name, "failed", problem=str(refusal))
+            job.memory.end(job.name, "failed", problem=str(refusal))
             return
         except Exception:
-            memory.end(
+            job.memory.end(
                 job.name,
                 "failed",
                 problem="The service failed on its own side; its log says why.",
             )
             raise
-        if memory.operation(job.name).state == "running":
-            memory.end(job.name, "done", result=result)
+        if job.memory.operation(job.name).state == "running":
+            job.memory.end(job.name, "done", result=result)
 
 
 def check_done(memory: Memory, name: str) -> None:

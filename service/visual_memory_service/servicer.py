@@ -96,7 +96,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.DeleteMemoryRequest, context: Any
     ) -> pb.DeleteMemoryResponse:
         again = requests.to_request(request, request.request_id)
-        await asyncio.to_thread(self._operations.stop, request.name)
+        if not await asyncio.to_thread(self._memories.was_dropped, again):
+            await asyncio.to_thread(self._operations.stop, request.name)
         await asyncio.to_thread(self._memories.drop, request.name, request=again)
         return pb.DeleteMemoryResponse()
 
@@ -175,10 +176,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         memory = self._memories.get(request.memory)
         voting, shown = requests.to_voting(request), requests.to_shown(request)
+        wishes = requests.to_wishes(request)
         question = await read(request, requests.to_question, request, self._settings)
         if question.counts_k is not None:
             await hygiene.await_counts(question.counts_k, memory, self._operations)
-        wishes = requests.to_wishes(request)
         decisions, vectors = await classify(question, voting, memory)
         if wishes is None:
             return await read(request, answers.from_decisions, decisions, shown)
@@ -250,9 +251,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
                 found.append(values.given(snapshot, k, vectors, labels, job))
 
         started = await asyncio.to_thread(self._operations.start, memory.memory, "values", work)
-        async for done, total in self._operations.progress(started.name):
-            yield insight.from_values_progress(started.name, done, total)
+        try:
+            async for done, total in self._operations.progress(started.name):
+                yield insight.from_values_progress(started.name, done, total)
+        finally:
+            self._operations.abandon(started.name)
         await asyncio.to_thread(check_done, memory.memory, started.name)
+        asked = len(found[0].ids) if vectors is None else len(vectors)
+        yield insight.from_values_progress(started.name, asked, asked)
         for response in await asyncio.to_thread(list, insight.from_values(started.name, found[0])):
             yield response
 
@@ -312,14 +318,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def GetTaxonomy(self, request: pb.GetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = self._memories.get(request.memory)
-        return insight.from_taxonomy(taxonomy_of(memory), memory.memory.labels())
+        labels = await asyncio.to_thread(memory.memory.labels)
+        return insight.from_taxonomy(taxonomy_of(memory), labels)
 
     async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = self._memories.get(request.memory)
         edges = [(edge.child, edge.parent) for edge in request.edges]
         again = requests.to_request(request, request.request_id)
         grown = await asyncio.to_thread(set_taxonomy, edges, memory, request=again)
-        return insight.from_taxonomy(grown, memory.memory.labels())
+        labels = await asyncio.to_thread(memory.memory.labels)
+        return insight.from_taxonomy(grown, labels)
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
@@ -360,10 +368,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     def _page_of_memories(self, after: str, size: int) -> pb.ListMemoriesResponse:
         names = [name for name in self._memories.names() if name > after]
-        infos: list[MemoryInfo] = []
+        infos: list[tuple[MemoryInfo, calibration.Calibration | None]] = []
         for name in names[:size]:
             try:
-                infos.append(self._memories.get(name).memory.info())
+                memory = self._memories.get(name)
+                infos.append((memory.memory.info(), calibration_of(memory)))
             except MemoryRefusal:  # damaged ones are named in the log and by GetMemory
                 continue
         last = names[size - 1] if len(names) > size else ""

@@ -56,7 +56,7 @@ def test_counts_are_those_of_a_fresh_start_after_thousands_of_edits(tmp_path: Pa
             memory.update(chance.choice(stored), label=chance.choice("abc"))
         elif kind == "prune":
             taken = [id for id in chance.sample(stored, 4) if memory.votes(id)]
-            operations.append(memory.begin("prune").name)
+            operations.append(memory.begin("prune").operation.name)
             memory.prune(
                 taken, operation=operations[-1], result="{}", revision=memory.snapshot().revision
             )

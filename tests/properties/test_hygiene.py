@@ -116,7 +116,7 @@ class HygieneMachine(RuleBasedStateMachine):
             if (self.voting)
             else []
         )
-        operation = self.memory.begin("prune").name
+        operation = self.memory.begin("prune").operation.name
         revision = self.memory.snapshot().revision
         self.memory.prune(chosen, operation=operation, result="{}", revision=revision)
         self.operations[operation] = Undoable("prune")
@@ -250,7 +250,7 @@ def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
             for memory in memories:
                 edit(memory, before)
             voting = [id for id in pruned if pruning.votes(id)]
-            operation = pruning.begin("prune").name
+            operation = pruning.begin("prune").operation.name
             revision = pruning.snapshot().revision
             pruning.prune(voting, operation=operation, result="{}", revision=revision)
             for memory in memories:

@@ -358,11 +358,11 @@ def test_who_is_added_votes_where_all_others_are_removed(crowd: Memory) -> None:
         ({"add_vectors": ADDED[:1, :5], "add_labels": ["x"]}, "have dimension 5"),
         ({"add_vectors": 0 * ADDED[:1], "add_labels": ["x"]}, r"add_vectors\[0\] must be finite"),
         ({"add_vectors": ADDED[:1], "add_labels": "x"}, "add_labels must be a list of strings"),
-        ({"relabel": {IDS[0]: ""}}, "relabel value must be 1 to 256"),
+        ({"relabel": {IDS[0]: ""}}, "must be 1 to 256 UTF-8 bytes"),
         ({"remove": IDS[0]}, "remove must be a list of strings"),
         ({"vectors": QUERIES[:1, :5]}, "have dimension 5"),
-        ({"search_seconds": -1}, "search_time must be 0 to 600 s"),
-        ({"search_seconds": 601}, "search_time must be 0 to 600 s"),
+        ({"search_seconds": -1}, "search_seconds must be 0 to 600"),
+        ({"search_seconds": 601}, "search_seconds must be 0 to 600"),
     ],
 )
 def test_a_wrong_question_is_refused(crowd: Memory, how: Any, sentence: str) -> None:

@@ -213,7 +213,7 @@ def test_soft_votes_of_entries_that_never_mislead_count_fully(crowd: Memory) -> 
         ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "hard or easy"),
         ({"method": "prototype", "fraction": 0.5, "balance": 2.0}, "balance must be 0 to 1"),
         ({"method": "ids"}, "ids must be given"),
-        ({"method": "x"}, "method must be hard, random, prototype or ids"),
+        ({"method": "x"}, "method must be hard, random, prototype, value or ids"),
     ],
 )
 def test_a_wrong_prune_is_refused(crowd: Memory, how: Any, sentence: str) -> None:

@@ -1557,7 +1557,7 @@ class ExplainDecisionRequest(_message.Message):
     SEARCH_TIME_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     k: _builtins.int
-    """Unset means 50."""
+    """1 to 1000; unset means 50."""
     voting: _builtins.str
     """Empty means rank."""
     @_builtins.property

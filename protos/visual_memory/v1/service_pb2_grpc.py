@@ -375,7 +375,7 @@ class VisualMemoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOperation(self, request, context):
-        """Asks an operation to stop; nothing of it will have happened.
+        """Asks an operation to stop; nothing of it happens unless it ends first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,7 +85,7 @@ class VisualMemoryStub:
     GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
     ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
-    """Asks an operation to stop; nothing of it will have happened."""
+    """Asks an operation to stop; nothing of it happens unless it ends first."""
     WaitOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.WaitOperationRequest, _operation_pb2.Operation]
     """Answers when the operation has ended, or after the timeout as it is then."""
 
@@ -143,7 +143,7 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
-    """Asks an operation to stop; nothing of it will have happened."""
+    """Asks an operation to stop; nothing of it happens unless it ends first."""
     WaitOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.WaitOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     """Answers when the operation has ended, or after the timeout as it is then."""
 
@@ -366,7 +366,7 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.CancelOperationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
-        """Asks an operation to stop; nothing of it will have happened."""
+        """Asks an operation to stop; nothing of it happens unless it ends first."""
 
     @_abc_1.abstractmethod
     def WaitOperation(

@@ -70,10 +70,12 @@ def from_info(info: MemoryInfo, calibration: Calibration | None = None) -> memor
     )
 
 
-def from_memories(infos: Sequence[MemoryInfo], last: str) -> pb.ListMemoriesResponse:
+def from_memories(
+    infos: Sequence[tuple[MemoryInfo, Calibration | None]], last: str
+) -> pb.ListMemoriesResponse:
     """One page; ``last`` is the name to go on after, empty at the end."""
     return pb.ListMemoriesResponse(
-        memories=[from_info(info) for info in infos], next_page_token=from_token(last, "")
+        memories=[from_info(*info) for info in infos], next_page_token=from_token(last, "")
     )
 
 

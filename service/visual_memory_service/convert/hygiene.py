@@ -33,6 +33,7 @@ COUNTS_K = 100
 COUNTS_PAGE = 10_000
 THRESHOLD = 128
 BALANCE = 0.5
+TIMEOUT_MAX = 86_400
 VALUE_K = 5
 OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
 STATES = MappingProxyType(
@@ -142,10 +143,9 @@ def to_seconds(request: pb.WaitOperationRequest) -> float | None:
     """How long to wait, None for as long as the call may take. Raises BadField."""
     if not request.HasField("timeout"):
         return None
-    seconds = request.timeout.ToTimedelta().total_seconds()
-    if seconds < 0:
-        raise BadField("timeout", "must not be negative")
-    return seconds
+    if not 0 <= request.timeout.seconds <= TIMEOUT_MAX or request.timeout.nanos < 0:
+        raise BadField("timeout", f"must be 0 to {TIMEOUT_MAX} s")
+    return request.timeout.seconds + request.timeout.nanos / 1e9
 
 
 def from_operation(

@@ -77,9 +77,7 @@ def to_explaining(
     request: pb.ExplainDecisionRequest, settings: Settings
 ) -> tuple[Queries, int, Voting, float]:
     """The query, K, the voting, and how many seconds to look for a flip. Raises BadField."""
-    k = request.k if request.HasField("k") else K
-    if k < 1:
-        raise BadField("k", f"must be at least 1, but is {k}")
+    k = to_counts_k(request.k if request.HasField("k") else K, "k")
     query = to_content(request, settings)
     if len(query) != 1:
         raise BadField(
@@ -87,7 +85,7 @@ def to_explaining(
         )
     seconds = SEARCH_SECONDS
     if request.HasField("search_time"):
-        seconds = request.search_time.ToTimedelta().total_seconds()
+        seconds = request.search_time.seconds + request.search_time.nanos / 1e9
         if not 0 <= seconds <= SEARCH_SECONDS_MAX:
             raise BadField("search_time", f"must be 0 to {SEARCH_SECONDS_MAX:g} s")
     return query, k, to_voting(request), seconds

@@ -301,6 +301,8 @@ def to_wishes(request: pb.ClassifyRequest) -> Wishes | None:
     level = request.level if request.HasField("level") else None
     if not request.calibrated and (coverage, least, level) == (None, None, None):
         return None
+    if request.reliability == "soft" and (request.calibrated or coverage is not None):
+        raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if coverage is not None and not 0 < coverage < 1:
         raise BadField("coverage", f"must be between 0 and 1, but is {coverage}")
     if request.conformal not in ("", *SCORES):

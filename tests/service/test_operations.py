@@ -1,0 +1,135 @@
+"""Long work begins, is stopped and ends, also where the server stops or a memory goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import visual_memory
+from visual_memory import Client
+from visual_memory_index import CUT_SHORT, Catalog, Memory, MemoryClosed, Query, Request
+from visual_memory_service.operations import AT_ONCE, Job, Operations
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with closing(Catalog(tmp_path)) as catalog:
+        made = catalog.create("m", dimension=2, embedder=None)
+        assert made is not None
+        with closing(made):
+            yield made
+
+
+@pytest.fixture
+def operations() -> Iterator[Operations]:
+    with closing(Operations()) as operations:
+        yield operations
+
+
+def until(event: threading.Event) -> object:
+    """Work that goes on until an event or until it is stopped."""
+
+    def work(job: Job) -> None:
+        while not event.wait(0.01):
+            job.check()
+
+    return work
+
+
+def test_work_that_waits_for_a_thread_can_be_stopped(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    running = [operations.start(memory, "x", until(event)) for _ in range(AT_ONCE)]
+    queued = operations.start(memory, "x", until(event))
+
+    stopped = operations.cancel(memory, queued.name)
+
+    assert stopped.state == "cancelled"
+    assert operations.job(queued.name) is None
+    event.set()
+    operations.stop("m")
+    assert {memory.operation(each.name).state for each in running} <= {"done", "failed"}
+
+
+def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory) -> None:
+    operations = Operations()
+    begun = [operations.start(memory, "x", until(threading.Event())) for _ in range(AT_ONCE + 2)]
+
+    operations.close()
+
+    ended = [memory.operation(each.name) for each in begun]
+    assert {(each.state, each.problem) for each in ended} == {("failed", CUT_SHORT)}
+    with pytest.raises(MemoryClosed):
+        operations.start(memory, "x", lambda job: None)
+    operations.close()
+    assert not [each for each in memory.operations(limit=99) if each.state == "running"]
+
+
+def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Operations) -> None:
+    done = []
+
+    def start(_: int) -> str:
+        request = Request("once", b"x")
+        return operations.start(memory, "x", lambda job: done.append(1), request=request).name
+
+    with ThreadPoolExecutor(8) as threads:
+        names = set(threads.map(start, range(8)))
+    operations.stop()
+
+    assert (len(names), len(done)) == (1, 1)
+
+
+def test_many_counts_in_one_batch_of_questions_are_all_answered(memory: Memory) -> None:
+    from visual_memory_index import Entry, unit_rows
+
+    rows = unit_rows(np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32))
+    memory.insert([Entry(f"{number:02}", str(number % 3)) for number in range(30)], rows)
+
+    found = memory.nearest([Query(rows[:1], 3, counts_k=k) for k in (1, 2, 3, 4, 5, 6, None)])
+
+    for k, each in zip((1, 2, 3, 4, 5, 6), found, strict=False):
+        counts = memory.misleading_counts(k)
+        v = dict(zip(counts.ids, counts.v.tolist(), strict=True))
+        assert each.v is not None
+        assert each.v[0].tolist() == [v[id] for id in each.ids[0]]
+    assert found[-1].v is None
+
+
+def test_a_server_that_is_told_to_stop_stops_though_work_is_asked_for(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(tmp_path)
+    over = threading.Event()
+    with visual_memory.connect(server.address, timeout=5) as client:
+        crowd = client.create_memory("crowd", dimension=8)
+        rows = np.random.default_rng(0).normal(size=(500, 8))
+        crowd.insert(vectors=rows, labels=["a", "b"] * 250)
+        threads = [threading.Thread(target=keep_asking, args=(client, over)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            over.wait(0.5)
+            assert server.end() == 0
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(30)
+
+
+def keep_asking(client: Client, over: threading.Event) -> None:
+    while not over.is_set():
+        try:
+            client.memory("crowd").assess(k=5)
+        except visual_memory.Error:
+            over.wait(0.01)

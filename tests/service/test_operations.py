@@ -15,7 +15,7 @@ import pytest
 import visual_memory
 from visual_memory import Client
 from visual_memory_index import CUT_SHORT, Catalog, Memory, MemoryClosed, Query, Request
-from visual_memory_service.operations import AT_ONCE, Job, Operations
+from visual_memory_service.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -36,12 +36,13 @@ def operations() -> Iterator[Operations]:
         yield operations
 
 
-def until(event: threading.Event) -> object:
+def until(event: threading.Event) -> Work:
     """Work that goes on until an event or until it is stopped."""
 
-    def work(job: Job) -> None:
+    def work(job: Job) -> str | None:
         while not event.wait(0.01):
             job.check()
+        return None
 
     return work
 

@@ -334,18 +334,22 @@ class Memory:
         *,
         operation: str,
         result: str,
-        revision: int,
+        revision: int | None,
         check: Callable[[], None] = lambda: None,
     ) -> Operation:
         """Take the votes of ``ids``, chosen at ``revision``, and end the operation with ``result``.
 
-        ``check`` is asked last before that, and may raise. Raises EntriesChanged where entries were
-        changed since, DiskFull.
+        Without a revision the choice holds whatever was changed, as long as all of them vote.
+        ``check`` is asked last before that, and may raise. Raises EntriesChanged, DiskFull.
         """
         with self._writing:
             self._check_open()
             check()
-            if revision != self._ram.revision:
+            if revision is None:
+                current = all(self._ram.votes(id) for id in ids)
+            else:
+                current = revision == self._ram.revision
+            if not current:
                 raise EntriesChanged
             with self._store.transaction() as transaction:
                 transaction.prune(self._ram.keys(ids), operation)
@@ -357,11 +361,16 @@ class Memory:
             return done
 
     def relabel(
-        self, labels: Mapping[str, str], *, result: str, request: Request | None = None
+        self,
+        labels: Mapping[str, str],
+        *,
+        result: Callable[[list[str]], str],
+        request: Request | None = None,
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        Raises UnknownEntries, RequestReused, DiskFull.
+        ``result`` is told the ids whose labels were others. Raises UnknownEntries, RequestReused,
+        DiskFull.
         """
         with self._writing:
             self._check_open()
@@ -373,9 +382,9 @@ class Memory:
                 name = self._new_operation(transaction, "relabel")
                 keys = self._ram.keys(changed)
                 transaction.relabel(zip(keys, changed.values(), strict=True), name)
-                transaction.end(name, "done", result=result)
+                transaction.end(name, "done", result=result(sorted(changed)))
                 transaction.keep(request, [name])
-                revision = transaction.next_revision()
+                revision = transaction.next_revision() if changed else self._ram.revision
                 done = transaction.operation(name)
             with self._published(revision):
                 for id, label in changed.items():

@@ -73,9 +73,10 @@ def get(db: sqlite3.Connection, name: str) -> Operation:
 
 
 def page(db: sqlite3.Connection, *, before: str, limit: int) -> list[Operation]:
-    """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
+    """Up to ``limit`` operations without results, the newest first, below the name ``before``."""
+    columns = COLUMNS.replace("result", "NULL")
     rows = db.execute(
-        f"SELECT {COLUMNS} FROM operations WHERE ? = '' OR name < ? ORDER BY name DESC LIMIT ?",
+        f"SELECT {columns} FROM operations WHERE ? = '' OR name < ? ORDER BY name DESC LIMIT ?",
         (before, before, limit),
     )
     return [Operation(*row) for row in rows]

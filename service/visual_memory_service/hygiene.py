@@ -162,7 +162,7 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
                 ids,
                 operation=job.name,
                 result=result,
-                revision=snapshot.revision,
+                revision=None if isinstance(prune.method, Ids) else snapshot.revision,
                 check=job.check,
             )
             return None
@@ -176,7 +176,7 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
     ids, labels = snapshot.columns()
     match method:
         case Ids():
-            check_votes(method.ids, memory)
+            check_votes(method.ids, snapshot)
             return sorted(set(method.ids))
         case Random():
             rows = prune_random(ids, count=portion(method.fraction, len(ids)), seed=method.seed)
@@ -210,7 +210,7 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
     return sorted(ids[rows].tolist())
 
 
-def check_votes(ids: Sequence[str], memory: Memory) -> None:
+def check_votes(ids: Sequence[str], memory: Memory | RamCopy) -> None:
     """Raises UnknownEntries."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
@@ -264,10 +264,12 @@ def relabel(relabel: Relabel, memory: OpenMemory) -> Operation | RelabelResult:
     """
     if (again := answered(relabel.request, memory.memory)) is not None:
         return again
-    changed = sorted(memory.memory.would_relabel(relabel.labels))
     if not relabel.apply:
-        return RelabelResult(changed, applied=False)
-    result = json.dumps(asdict(RelabelResult(changed, applied=True)))
+        return RelabelResult(sorted(memory.memory.would_relabel(relabel.labels)), applied=False)
+
+    def result(changed: list[str]) -> str:
+        return json.dumps(asdict(RelabelResult(changed, applied=True)))
+
     return memory.memory.relabel(relabel.labels, result=result, request=relabel.request)
 
 

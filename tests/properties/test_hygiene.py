@@ -127,9 +127,9 @@ class HygieneMachine(RuleBasedStateMachine):
     def relabel(self, wanted: dict[str, str]) -> None:
         if set(wanted) - set(self.model):
             with pytest.raises(UnknownEntries):
-                self.memory.relabel(wanted, result="{}")
+                self.memory.relabel(wanted, result=str)
             return
-        operation = self.memory.relabel(wanted, result="{}").name
+        operation = self.memory.relabel(wanted, result=str).name
         done = self.operations[operation] = Undoable("relabel")
         for id, label in wanted.items():
             kept = self.model[id]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +36,6 @@ IDS = [f"{number:04}" for number in np.random.default_rng(3).permutation(COUNT)]
 TRUTH = dict(zip(IDS, map(str, LABELS), strict=True))
 WRONG = {id: str((int(TRUTH[id]) + 1) % 4) for id in IDS[::12]}
 NAMES = [WRONG.get(id, TRUTH[id]) for id in IDS]
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +14,13 @@ from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory_index import SCORES, draw_for, prediction_set, q_hat, unit_rows
 
 if TYPE_CHECKING:
-    from tests.conftest import Server, Start
+    from tests.conftest import Start
 
 LABELS = [str(label) for label in np.random.default_rng(1).integers(0, 4, 300)]
 CENTRES = np.random.default_rng(0).normal(size=(4, 16))
 NOISE = np.random.default_rng(2).normal(size=(300, 16))
 ROWS = CENTRES[[int(label) for label in LABELS]] + 1.5 * NOISE
 KNOWN, HELD, ASKED = slice(0, 150), slice(150, 230), slice(230, 300)
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -39,12 +39,6 @@ IDS = [f"{number:04}" for number in RANDOM.permutation(80)]
 QUERIES = RANDOM.normal(size=(4, 6))
 REMOVE, CHANGE = IDS[:20], dict.fromkeys(IDS[20:45], "2")
 ADDED, ADDED_NAMES = RANDOM.normal(size=(10, 6)), ["new", "0"] * 5
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +33,6 @@ ROWS = CENTRES[LABELS] + 0.8 * np.random.default_rng(2).normal(size=(200, 16))
 IDS = [f"{number:04}" for number in range(200)]
 WRONG = IDS[:200:10]  # these say "0", whatever they are
 NAMES = ["0" if id in WRONG else str(label) for id, label in zip(IDS, LABELS, strict=True)]
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,10 @@ import visual_memory
 from visual_memory import Client, InvalidArgument, Memory, Node
 
 if TYPE_CHECKING:
-    from tests.conftest import Server, Start
+    from tests.conftest import Start
 
 PARENTS = {"poodle": "dog", "beagle": "dog", "dog": "animal", "cat": "animal"}
 LABELS = ["poodle", "beagle", "cat", "car"]
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

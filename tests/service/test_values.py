@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,6 @@ NAMES = [str(label) for label in RANDOM.integers(0, 3, 60)]
 IDS = [f"{number:04}" for number in RANDOM.permutation(60)]
 QUERIES = RANDOM.normal(size=(9, 8)).astype(np.float32)
 WANTED = ["0", "1", "2", "0", "1", "2", "0", "1", "nobody's"]
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from tests.conftest import RemoteMemory, to_picture
 
-import visual_memory
 from visual_memory import Client, Memory
 from visual_memory_service.__main__ import main
 
@@ -56,12 +55,6 @@ def run(
         return Done([], code, said.out, said.err)
 
     return run
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    with visual_memory.connect(server.address) as client:
-        yield client
 
 
 @pytest.fixture

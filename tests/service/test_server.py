@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import signal
 import socket
@@ -21,7 +22,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tests.conftest import RemoteMemory, Server, refusal, to_picture, to_vectors
+from tests.conftest import RemoteMemory, Server, refusal, to_batch, to_picture, to_vectors
 
 import visual_memory
 from visual_memory.v1 import entry_pb2
@@ -155,38 +156,59 @@ def test_the_client_says_how_a_late_write_is_done_once(
     assert sorted(["a", "b", *result.ids]) == album.ids()
 
 
-def test_sigterm_lets_calls_under_way_be_answered(start: Start, pictures: list[bytes]) -> None:
+class OpenImport:
+    """A call that is under way until it is told to end: the server has answered it once."""
+
+    def __init__(self, server: Server) -> None:
+        server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+        self._steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
+        start = pb.ImportStart(memory="pets", request_id="import")
+        self._steps.put(pb.ImportEntriesRequest(start=start))
+        self._answers = server.stub.ImportEntries(iter(self._steps.get, None), timeout=60)
+        assert next(self._answers).offset == 0
+
+    def end(self) -> list[str]:
+        """Send an entry and no more; the ids that are acknowledged."""
+        batch = pb.ImportBatch(batch=to_batch([[1, 0, 0, 0]], ["tom"]))
+        self._steps.put(pb.ImportEntriesRequest(batch=batch))
+        self._steps.put(None)
+        return [id for answer in self._answers for id in answer.ids]
+
+
+def test_sigterm_lets_calls_under_way_be_answered(start: Start) -> None:
     server = start()
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0"))
-    call = server.stub.Embed.future(
-        pb.EmbedRequest(memory="album", images=entry_pb2.Images(data=pictures))
-    )
-    time.sleep(0.3)
-    assert not call.done()
+    call = OpenImport(server)
 
     server.process.send_signal(signal.SIGTERM)
+    while "draining" not in server.log():
+        time.sleep(0.01)
 
-    assert call.result(timeout=30).vectors.rows == len(pictures)
+    assert call.end() == ["tom"]
     assert server.wait() == 0
+    server.start()
+    assert RemoteMemory(server, "pets").ids() == ["tom"]
 
 
-def test_calls_that_come_while_it_drains_are_refused_as_unavailable(
-    start: Start, pictures: list[bytes]
-) -> None:
+def test_calls_that_come_while_it_drains_are_refused_as_unavailable(start: Start) -> None:
     server = start()
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="album", embedder="efficientnet-lite0"))
-    call = server.stub.Embed.future(
-        pb.EmbedRequest(memory="album", images=entry_pb2.Images(data=pictures))
-    )
-    time.sleep(0.3)
+    call = OpenImport(server)
 
     server.process.send_signal(signal.SIGTERM)
-    time.sleep(0.1)
 
-    with grpc.insecure_channel(server.address) as channel:
-        late: Any = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
-        assert refusal(late, b"").code is grpc.StatusCode.UNAVAILABLE
-    assert call.result(timeout=30).vectors.rows == len(pictures)
+    def late() -> grpc.StatusCode:
+        with grpc.insecure_channel(server.address) as channel:
+            try:
+                ask: Any = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
+                ask(b"", timeout=30)
+                return grpc.StatusCode.OK
+            except grpc.RpcError as error:
+                code: grpc.StatusCode = error.code()
+                return code
+
+    while (code := late()) is grpc.StatusCode.OK:
+        time.sleep(0.01)
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert call.end() == ["tom"]
     assert server.wait() == 0
 
 

@@ -205,6 +205,7 @@ def test_soft_votes_of_entries_that_never_mislead_count_fully(crowd: Memory) -> 
         ({"method": "random", "fraction": 1.0}, "fraction must be between 0 and 1"),
         ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "hard or easy"),
         ({"method": "prototype", "fraction": 0.5, "balance": 2.0}, "balance must be 0 to 1"),
+        ({"method": "prototype", "fraction": 0.5, "clusters": 10_001}, "must be 0 to 10000"),
         ({"method": "ids"}, "ids must be given"),
         ({"method": "x"}, "method must be hard, random, prototype, value or ids"),
     ],

@@ -1158,7 +1158,7 @@ class PrototypePrune(_message.Message):
     fraction: _builtins.float
     """How much is pruned of the voting entries, in (0, 1)."""
     clusters: _builtins.int
-    """Prototypes found without looking at labels; 0 means one for each label, its mean."""
+    """Prototypes found without looking at labels, up to 10000; 0 means one for each label, its mean."""
     keep: _builtins.str
     """hard or easy: which stay; empty means hard."""
     balance: _builtins.float

@@ -33,6 +33,7 @@ COUNTS_K = 100
 COUNTS_PAGE = 10_000
 THRESHOLD = 128
 BALANCE = 0.5
+CLUSTERS_MAX = 10_000
 TIMEOUT_MAX = 86_400
 VALUE_K = 5
 OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
@@ -83,8 +84,11 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
                 raise BadField(
                     "prototype.keep", f"must be hard or easy, not {prototype.keep!r:.80}"
                 )
-            if prototype.clusters < 0:
-                raise BadField("prototype.clusters", "must not be negative")
+            if not 0 <= prototype.clusters <= CLUSTERS_MAX:
+                raise BadField(
+                    "prototype.clusters",
+                    f"must be 0 to {CLUSTERS_MAX}, but is {prototype.clusters}",
+                )
             balance = prototype.balance if prototype.HasField("balance") else BALANCE
             if not 0 <= balance <= 1:
                 raise BadField("prototype.balance", f"must be 0 to 1, but is {balance}")

@@ -11,6 +11,7 @@ from visual_memory_index.errors import UnknownOperation
 
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 COLUMNS = "name, kind, state, result, problem, created_at, ended_at, undone_at"
+KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."
 
 
@@ -29,7 +30,11 @@ class Operation:
 
 
 def begin(db: sqlite3.Connection, name: str, kind: str) -> None:
-    """Note that it runs."""
+    """Note that it runs, and forget those of old that cannot be undone."""
+    db.execute(
+        "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel') AND ended_at < ?",
+        (now() - KEPT_MICROSECONDS,),
+    )
     db.execute(
         "INSERT INTO operations (name, kind, state, created_at) VALUES (?, ?, 'running', ?)",
         (name, kind, now()),

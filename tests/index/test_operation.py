@@ -1,0 +1,86 @@
+"""Operations are kept with their memory, and found again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from visual_memory_index import UnknownOperation
+from visual_memory_index import operation as operations
+from visual_memory_index.database import now
+from visual_memory_index.migrations import MEMORY_STEPS, migrate
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, MEMORY_STEPS, Path("m"))
+        yield connection
+
+
+def test_an_operation_runs_until_it_ends(db: sqlite3.Connection) -> None:
+    before = now()
+    operations.begin(db, "m/1", "prune")
+    running = operations.get(db, "m/1")
+    operations.end(db, "m/1", "done", result="{}")
+    done = operations.get(db, "m/1")
+
+    assert (running.kind, running.state, running.ended_at) == ("prune", "running", None)
+    assert (done.state, done.result, done.problem, done.undone_at) == ("done", "{}", None, None)
+    assert done.ended_at is not None
+    assert before <= done.created_at <= done.ended_at <= now()
+
+
+def test_one_that_nobody_began_is_unknown(db: sqlite3.Connection) -> None:
+    with pytest.raises(UnknownOperation, match="m/1"):
+        operations.get(db, "m/1")
+
+
+def test_those_that_ran_were_cut_short_the_others_stay(db: sqlite3.Connection) -> None:
+    for name in ("m/1", "m/2"):
+        operations.begin(db, name, "assess")
+    operations.end(db, "m/1", "cancelled")
+
+    operations.fail_unfinished(db)
+
+    states = [(each.state, each.problem) for each in operations.page(db, before="", limit=9)]
+    assert states == [("failed", operations.CUT_SHORT), ("cancelled", None)]
+
+
+def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> None:
+    for number in range(5):
+        operations.begin(db, f"m/{number}", "assess")
+        operations.end(db, f"m/{number}", "done", result="{}")
+
+    pages = [operations.page(db, before=before, limit=2) for before in ("", "m/3", "m/1")]
+
+    assert [[each.name for each in page] for page in pages] == [
+        ["m/4", "m/3"],
+        ["m/2", "m/1"],
+        ["m/0"],
+    ]
+    assert {each.result for page in pages for each in page} == {None}
+
+
+def test_what_can_be_undone_is_kept_for_good_the_rest_for_a_month(db: sqlite3.Connection) -> None:
+    for name, kind in (("m/1", "prune"), ("m/2", "assess"), ("m/3", "relabel"), ("m/4", "assess")):
+        operations.begin(db, name, kind)
+        operations.end(db, name, "done")
+    old = now() - operations.KEPT_MICROSECONDS - 1
+    db.execute("UPDATE operations SET ended_at = ? WHERE name < 'm/4'", (old,))
+
+    operations.begin(db, "m/5", "assess")
+
+    names = [each.name for each in operations.page(db, before="", limit=9)]
+    assert names == ["m/5", "m/4", "m/3", "m/1"]
+
+
+def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
+    operations.begin(db, "m/1", "prune")
+    operations.mark_undone(db, "m/1")
+
+    assert operations.get(db, "m/1").undone_at is not None

@@ -416,13 +416,13 @@ class Memory:
                     self._ram.stage(rows.keys, rows.ids, rows.labels, rows.vectors)
                 else:
                     labels = transaction.unrelabel(name)
-                    ids, revision = [id for id, _ in labels], transaction.next_revision()
+                    ids, revision = list(labels), transaction.next_revision()
                 transaction.keep(request, ids)
             with self._published(revision):
                 if operation.kind == "prune":
                     self._ram.publish(len(ids), unpruned=ids)
                 else:
-                    for id, label in labels:
+                    for id, label in labels.items():
                         self._ram.relabel(id, label)
             return ids
 

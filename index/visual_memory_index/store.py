@@ -200,16 +200,25 @@ class Transaction:
             [(label, operation, key) for key, label in pairs],
         )
 
-    def unrelabel(self, operation: str) -> list[tuple[str, str]]:
-        """Give back the labels that nothing has set since: the ids with them."""
+    def unrelabel(self, operation: str) -> dict[str, str]:
+        """Give back the labels that nothing has set since: they by id.
+
+        Where such a label was set by an operation that was undone meanwhile, that is made up for.
+        """
         rows = self._db.execute(
             "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
             "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
             "AND entries.relabelled_by = ?1 RETURNING entries.id, entries.label",
             (operation,),
         )
-        restored: list[tuple[str, str]] = rows.fetchall()
-        self._db.execute("DELETE FROM relabels WHERE operation = ?", (operation,))
+        restored = dict(rows.fetchall())
+        undone = self._db.execute(
+            "SELECT DISTINCT relabelled_by FROM entries JOIN operations ON name = relabelled_by "
+            "WHERE undone_at IS NOT NULL AND name != ?",
+            (operation,),
+        ).fetchall()
+        for (earlier,) in undone:
+            restored |= self.unrelabel(earlier)
         return restored
 
     def entry(self, id: str) -> Entry | None:

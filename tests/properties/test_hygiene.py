@@ -154,10 +154,16 @@ class HygieneMachine(RuleBasedStateMachine):
                 self.model[id].pruned_by = ""
         else:
             expected = []
-            for id, (kept, label, setter) in operation.before.items():
-                if self.model.get(id) is kept and kept.setter == name:
-                    kept.label, kept.setter = label, setter
+            for id in operation.before:
+                setter = name
+                while (undone := self.operations.get(setter)) and undone.undone:
+                    kept, label, before = undone.before[id]
+                    if self.model.get(id) is not kept or kept.setter != setter:
+                        break
+                    kept.label, kept.setter = label, before
                     expected.append(id)
+                    setter = before
+            expected = sorted(set(expected))
         assert sorted(restored) == sorted(expected)
 
     @rule()

@@ -31,8 +31,8 @@ fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED)
-	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 
 hygiene: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py

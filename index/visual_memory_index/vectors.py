@@ -82,10 +82,6 @@ class VectorIndex:
         """Let ``count`` rows be found."""
         self.count = count
 
-    def replace(self, row: int, vector: NDArray[np.float32]) -> None:
-        """Overwrite one row."""
-        self._row(row)[:] = vector
-
     def swap_remove(self, row: int) -> None:
         """Move the last row into ``row`` and wipe where it was: O(d)."""
         last = self._row(self.count - 1)

@@ -1,11 +1,12 @@
 # make demo and make test each work as the first command on a fresh clone.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 IMAGES ?=
 
-.PHONY: install demo test check fix bench hygiene durability stubs clean
+.PHONY: install demo test check fix bench hygiene peers durability pictures stubs clean
 
 install: $(INSTALLED)
 
@@ -37,12 +38,26 @@ bench: $(INSTALLED)
 hygiene: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/noise.py
+	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/flips.py
+	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/reranking.py
+
+# One thread: where another process has a core, several wait for each other most of the time.
+peers: $(PEERS)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(PEERS)/bin/python benchmarks/hygiene/suspects.py
+
+$(PEERS)/.installed: pyproject.toml
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu]' 'cleanlab>=2.9' scikit-learn
+	touch $@
 
 durability: $(INSTALLED)
 	KILL_ROUNDS=60 $(BIN)/python -m pytest -q tests/durability
+
+pictures: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python docs/pictures/make.py
 
 stubs: $(INSTALLED)
 	$(BIN)/python protos/generate.py
 
 clean:
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -126,7 +126,7 @@ def test_every_setting_stands_beside_its_default(setting: Field[object]) -> None
     described = row(API["Configuration"], name)
 
     assert described
-    if name not in ("data", "allow_embedder", "threads"):
+    if name not in ("data", "allow_embedder", "reranker", "threads"):
         assert f"| {default} |" in described
 
 

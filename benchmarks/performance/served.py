@@ -31,12 +31,18 @@ class Served:
 
 
 @contextmanager
-def served(data: Path) -> Iterator[Served]:
+def served(data: Path, *flags: str) -> Iterator[Served]:
     """Serve ``data`` until the block ends."""
+    with started("serve", "--data", str(data), *flags) as server:
+        yield server
+
+
+@contextmanager
+def started(*command: str) -> Iterator[Served]:
+    """Run a command that serves, on a free port, until the block ends."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "visual_memory_service", "serve"]
     with subprocess.Popen(
-        [*command, "--data", str(data), "--listen", "127.0.0.1:0"],
+        [sys.executable, "-m", "visual_memory_service", *command, "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

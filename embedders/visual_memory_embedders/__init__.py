@@ -13,6 +13,7 @@ from visual_memory_embedders.errors import (
 from visual_memory_embedders.images import ImageLimits
 from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
 from visual_memory_embedders.spec import Embedder, EmbedderSpec, Preprocessing
+from visual_memory_embedders.thumbnails import smaller, thumbnails
 
 __all__ = [
     "BUILT_IN",
@@ -30,4 +31,6 @@ __all__ = [
     "WrongEmbedder",
     "WrongWeights",
     "build",
+    "smaller",
+    "thumbnails",
 ]

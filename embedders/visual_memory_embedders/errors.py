@@ -25,7 +25,7 @@ class UndecodableImage(EmbeddingRefusal):
 
     def __init__(self, position: int, problem: str) -> None:
         super().__init__(f"images[{position}] {problem}.")
-        self.position = position
+        self.position, self.problem = position, problem
         self.problem = problem
 
 

@@ -1,8 +1,7 @@
 """Many encoded images go through one network, each alone on one thread."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,8 @@ from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
 from visual_memory_embedders.images import BadImage, ImageLimits, decode
 from visual_memory_embedders.preprocess import preprocess
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+from visual_memory_embedders.workers import in_order
 
-IN_FLIGHT = 64  # of one call: enough for any machine's cores, and other calls wait for few
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -35,21 +34,9 @@ class NetworkEmbedder:
         Raises UndecodableImage for the first image that cannot be used, once nothing runs any more.
         """
         vectors = np.empty((len(images), self.spec.dimension), dtype=np.float32)
-        for position, vector in enumerate(self._each(images)):
+        for position, vector in enumerate(in_order(self.workers, self._vector, images)):
             vectors[position] = vector
         return vectors
-
-    def _each(self, images: Sequence[bytes]) -> Iterator[NDArray[np.float32]]:
-        pending: deque[Future[NDArray[np.float32]]] = deque()
-        try:
-            for position, data in enumerate(images):
-                if len(pending) == IN_FLIGHT:
-                    yield pending.popleft().result()
-                pending.append(self.workers.submit(self._vector, position, data))
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            wait([future for future in pending if not future.cancel()])
 
     def _vector(self, position: int, data: bytes) -> NDArray[np.float32]:
         try:

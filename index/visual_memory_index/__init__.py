@@ -23,7 +23,7 @@ from visual_memory_index.conformal import (
 )
 from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
-from visual_memory_index.entry import Entry
+from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.errors import (
     BadCoverage,
     BadFilter,
@@ -33,7 +33,6 @@ from visual_memory_index.errors import (
     Cycle,
     DiskFull,
     EmptyMemory,
-    EntriesChanged,
     EntriesExist,
     FolderInUse,
     MemoryClosed,
@@ -71,6 +70,8 @@ from visual_memory_index.ram import RamCopy
 from visual_memory_index.recalibration import Recalibration, fit
 from visual_memory_index.recalibration import check as check_calibratable
 from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.reranking import Ranking, decide_reranked
+from visual_memory_index.store import Page
 from visual_memory_index.taxonomy import Node, Taxonomy, at_depth, deepest, grow
 from visual_memory_index.valuation import Valuation
 from visual_memory_index.vectors import tune
@@ -93,7 +94,6 @@ __all__ = [
     "Decision",
     "DiskFull",
     "EmptyMemory",
-    "EntriesChanged",
     "EntriesExist",
     "Entry",
     "Filter",
@@ -113,8 +113,11 @@ __all__ = [
     "OneLabel",
     "Operation",
     "OperationEnded",
+    "Page",
+    "Parts",
     "Query",
     "RamCopy",
+    "Ranking",
     "Recalibration",
     "Request",
     "RequestReused",
@@ -139,6 +142,7 @@ __all__ = [
     "conflicts",
     "confusion",
     "decide",
+    "decide_reranked",
     "deepest",
     "draw_for",
     "exact_distances",

@@ -65,7 +65,13 @@ class Catalog:
         return Memory.open(path)
 
     def create(
-        self, name: str, *, dimension: int, embedder: str | None, request: Request | None = None
+        self,
+        name: str,
+        *,
+        dimension: int,
+        embedder: str | None,
+        store_images: bool = False,
+        request: Request | None = None,
     ) -> Memory | None:
         """A new memory; None where this request created it before.
 
@@ -81,7 +87,8 @@ class Catalog:
             db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
         memory = None
         try:
-            memory = Memory.create(self._memories / file, new_identity(name, dimension, embedder))
+            identity = new_identity(name, dimension, embedder, store_images=store_images)
+            memory = Memory.create(self._memories / file, identity)
             self._sync_folder()
             with self._database.transaction() as db:
                 db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))

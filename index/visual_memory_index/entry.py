@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Flag
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,23 @@ CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BITS = 80
 
 
+class Parts(Flag):
+    """What large an entry has, and is read only where it is asked for."""
+
+    NONE = 0
+    VECTOR = 1
+    IMAGE = 2
+    THUMBNAIL = 4
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """``vector`` is float32 (d,) of unit length, or None where it was not asked for.
 
     ``created_at`` is in microseconds since 1970. ``content_sha256`` is the hash of the image, or of
     the little-endian float32 row, as it was sent. ``pruned_by`` names the operation that took its
-    vote, and is empty where it votes.
+    vote, and is empty where it votes. ``image`` is the picture as it was sent and ``thumbnail`` a
+    small JPEG of it: both empty where none is kept, or where it was not asked for.
     """
 
     id: str
@@ -31,6 +42,8 @@ class Entry:
     created_at: int = 0
     content_sha256: bytes = b""
     pruned_by: str = ""
+    image: bytes = b""
+    thumbnail: bytes = b""
 
 
 class IdMaker:

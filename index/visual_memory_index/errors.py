@@ -120,16 +120,6 @@ class OperationEnded(MemoryRefusal):
         self.name, self.state = name, state
 
 
-class EntriesChanged(MemoryRefusal):
-    """Entries were changed while something was computed of all of them."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Entries were changed again and again while this was computed, and nothing was done; "
-            "try again when fewer are written."
-        )
-
-
 class NewerStore(MemoryRefusal):
     """A file written by a release newer than this one."""
 

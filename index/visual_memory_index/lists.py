@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-Rows: TypeAlias = NDArray[np.intp]
-Reached: TypeAlias = Callable[[Rows, NDArray[np.float32]], NDArray[np.bool_]]
-
 SCRATCH_SHARE = 0.25  # where more of the entries are new, all is found anew
 
 
 def list_bytes(width: int) -> int:
-    """How many bytes ``to_bytes`` gives for each row: key, list, floor, and whether it is stale."""
-    return 8 + 4 * width + 4 + 1
+    """How many bytes ``to_bytes`` gives for each row: key, list, floor, and what is to be done."""
+    return 8 + 4 * width + 4 + 1 + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +24,7 @@ class NeighborLists:
     ``keys`` int64 (m,) says whose rows these are; a key stands for one vector forever, so whatever
     happened since can be told from the keys alone. A vector that scores below ``floors``,
     float32 (m,), does not belong into the row's list. A ``stale`` row's list is to be found anew.
+    A ``new`` row is to be held against the floors of the others, before any list is found.
     """
 
     k: int
@@ -36,6 +32,7 @@ class NeighborLists:
     lists: NDArray[np.int32]
     floors: NDArray[np.float32]
     stale: NDArray[np.bool_]
+    new: NDArray[np.bool_]
 
     @classmethod
     def unknown(cls, k: int, keys: NDArray[np.int64]) -> NeighborLists:
@@ -47,12 +44,13 @@ class NeighborLists:
             np.zeros((m, max(0, min(k, m - 1))), dtype=np.int32),
             np.zeros(m, dtype=np.float32),
             np.ones(m, dtype=bool),
+            np.zeros(m, dtype=bool),
         )
 
-    def adapted(self, keys: NDArray[np.int64], reached: Reached) -> NeighborLists:
-        """These lists for other rows: what an edit touched becomes stale, the rest stays.
+    def adapted(self, keys: NDArray[np.int64]) -> NeighborLists:
+        """A copy for other rows: lists that held what left are stale; what came is stale and new.
 
-        ``reached`` is asked which rows some new rows score the floors of.
+        Where most came, or lists have another length, all are unknown.
         """
         fresh = NeighborLists.unknown(self.k, keys)
         if fresh.lists.shape[1] != self.lists.shape[1] or not len(self.keys):
@@ -60,18 +58,15 @@ class NeighborLists:
         order = np.argsort(self.keys)
         at = np.searchsorted(self.keys, keys, sorter=order).clip(max=len(order) - 1)
         before = order[at]
-        known = self.keys[before] == keys
-        new = np.flatnonzero(~known)
-        if len(new) > SCRATCH_SHARE * len(keys):
+        came = self.keys[before] != keys
+        if np.count_nonzero(came) > SCRATCH_SHARE * len(keys):
             return fresh
         now = np.full(len(self.keys), -1, dtype=np.int32)
-        now[before[known]] = np.flatnonzero(known)
+        now[before[~came]] = np.flatnonzero(~came)
         lists = now[self.lists[before]]
-        floors = self.floors[before]
-        stale = ~known | self.stale[before] | (lists < 0).any(axis=1)
-        if len(new):
-            stale |= reached(new, floors)
-        return NeighborLists(self.k, fresh.keys, lists, floors, stale)
+        stale = came | self.stale[before] | (lists < 0).any(axis=1)
+        new = came | self.new[before]
+        return NeighborLists(self.k, fresh.keys, lists, self.floors[before], stale, new)
 
     def to_bytes(self) -> bytes:
         """Everything, to be kept."""
@@ -83,6 +78,7 @@ class NeighborLists:
             lists=self.lists,
             floors=self.floors,
             stale=self.stale,
+            new=self.new,
         )
         return file.getvalue()
 
@@ -97,6 +93,7 @@ class NeighborLists:
                     arrays["lists"],
                     arrays["floors"],
                     arrays["stale"],
+                    arrays["new"],
                 )
         except (OSError, KeyError, EOFError, BadZipFile) as problem:
             raise ValueError(str(problem)) from None

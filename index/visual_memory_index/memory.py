@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.counting import Counting, Counts, Progress
+from visual_memory_index.counting import Counting, Counts
 from visual_memory_index.database import now
-from visual_memory_index.entry import Entry, IdMaker
+from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.errors import (
-    EntriesChanged,
+    DiskFull,
     EntriesExist,
     MemoryClosed,
     NotUndoable,
@@ -29,9 +30,10 @@ from visual_memory_index.filter import Filter
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.operation import Operation, State
+from visual_memory_index.pruning import Progress
 from visual_memory_index.ram import Pruned, RamCopy
 from visual_memory_index.request import Request, StoredBatch
-from visual_memory_index.store import Identity, Store, Transaction
+from visual_memory_index.store import Identity, Page, Store, Transaction
 from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
 
 UNDOABLE = ("prune", "relabel")
@@ -81,6 +83,7 @@ class Memory:
         self._lock = ReadWriteLock()
         self._counting = Counting(store, self._lock, self._writing, self._check_open)
         self._closed = False
+        self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
         store.fail_unfinished()
         self._settings = store.settings()
         self._load()
@@ -105,7 +108,7 @@ class Memory:
         with self._writing, self._lock.writing():
             if not self._closed:
                 self._closed = True
-                self._counting.save()
+                self._counting.save(len(self._ram))
                 self._store.close()
 
     @property
@@ -279,15 +282,24 @@ class Memory:
     ) -> Operation:
         """Note how an operation ended that changes no entry, perhaps with ``settings``.
 
-        Raises DiskFull.
+        Raises DiskFull for one that is done; of others it is remembered until the memory closes.
         """
         with self._writing:
             self._check_open()
-            with self._store.transaction() as transaction:
-                transaction.end(name, state, result=result, problem=problem)
-                for setting, value in settings.items():
-                    transaction.keep_setting(setting, value)
-                ended = transaction.operation(name)
+            try:
+                with self._store.transaction() as transaction:
+                    transaction.end(name, state, result=result, problem=problem)
+                    for setting, value in settings.items():
+                        transaction.keep_setting(setting, value)
+                    ended = transaction.operation(name)
+            except DiskFull:
+                if state == "done":
+                    raise
+                ended = replace(
+                    self._store.operation(name), state=state, problem=problem, ended_at=now()
+                )
+                self._unwritten[name] = ended
+                return ended
             self._settings = {**self._settings, **settings}
             return ended
 
@@ -320,40 +332,40 @@ class Memory:
         """Raises UnknownOperation."""
         with self._lock.reading():
             self._check_open()
-            return self._store.operation(name)
+            return self._unwritten.get(name) or self._store.operation(name)
 
     def operations(self, *, before: str = "", limit: int) -> list[Operation]:
         """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
         with self._lock.reading():
             self._check_open()
-            return self._store.operations(before=before, limit=limit)
+            stored = self._store.operations(before=before, limit=limit)
+            return [self._unwritten.get(each.name, each) for each in stored]
 
     def prune(
         self,
         ids: Sequence[str],
         *,
         operation: str,
-        result: str,
-        revision: int | None,
+        result: Callable[[list[str]], str],
+        snapshot: RamCopy | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Operation:
-        """Take the votes of ``ids``, chosen at ``revision``, and end the operation with ``result``.
+        """Take the votes of ``ids``, and end the operation.
 
-        Without a revision the choice holds whatever was changed, as long as all of them vote.
-        ``check`` is asked last before that, and may raise. Raises EntriesChanged, DiskFull.
+        Those chosen in a ``snapshot`` lose it if they still vote with the vector and the label
+        that they had there; without one all must vote. ``result`` is told whose it was. ``check``
+        is asked last before that, and may raise. Raises UnknownEntries, DiskFull.
         """
         with self._writing:
             self._check_open()
             check()
-            if revision is None:
-                current = all(self._ram.votes(id) for id in ids)
-            else:
-                current = revision == self._ram.revision
-            if not current:
-                raise EntriesChanged
+            if snapshot is not None:
+                ids = [id for id in ids if self._ram.votes_as_in(id, snapshot)]
+            elif unknown := [id for id in ids if not self._ram.votes(id)]:
+                raise UnknownEntries(unknown)
             with self._store.transaction() as transaction:
                 transaction.prune(self._ram.keys(ids), operation)
-                transaction.end(operation, "done", result=result)
+                transaction.end(operation, "done", result=result(list(ids)))
                 revision = transaction.next_revision()
                 done = transaction.operation(operation)
             with self._published(revision):
@@ -426,11 +438,11 @@ class Memory:
                         self._ram.relabel(id, label)
             return ids
 
-    def entry(self, id: str, *, with_vector: bool = False) -> Entry:
+    def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry:
         """One entry. Raises UnknownEntries."""
         with self._lock.reading():
             self._check_open()
-            entry = self._store.entry(id, with_vector=with_vector)
+            entry = self._store.entry(id, parts)
         if entry is None:
             raise UnknownEntries([id])
         return entry
@@ -441,20 +453,44 @@ class Memory:
         filter: Filter | None = None,
         after: str = "",
         limit: int,
-        with_vectors: bool = False,
-    ) -> list[Entry]:
-        """Up to ``limit`` entries with ids beyond ``after``, by id in byte order."""
+        bytes_max: int = sys.maxsize,
+        parts: Parts = Parts.NONE,
+    ) -> Page:
+        """Up to ``limit`` entries with ids beyond ``after``, by id in byte order.
+
+        At least one where there is one, and no more than have ``bytes_max`` together.
+        """
         with self._lock.reading():
             self._check_open()
             return self._store.entries(
-                filter=filter, after=after, limit=limit, with_vectors=with_vectors
+                filter=filter, after=after, limit=limit, bytes_max=bytes_max, parts=parts
             )
 
-    def misleading_counts(self, k: int, told: Progress = lambda done, total: None) -> Counts:
-        """How often each entry misleads others, for k ≥ 1; ``told`` hears how far it is.
+    def images(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The pictures of these entries as they were sent, by id, of those that have one."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.images(ids, "image")
 
-        Raises MemoryClosed, and what ``told`` raises.
+    def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The thumbnails of these entries, by id, of those that have one."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.images(ids, "thumbnail")
+
+    def misleading_counts(
+        self,
+        k: int,
+        told: Progress = lambda done, total: None,
+        *,
+        snapshot: RamCopy | None = None,
+    ) -> Counts:
+        """How often each entry misleads others, for k ≥ 1, as of now or of a ``snapshot``.
+
+        ``told`` hears how far it is. Raises MemoryClosed, and what ``told`` raises.
         """
+        if snapshot is not None:
+            return self._counting.of(k, snapshot, told)
         return self._counting.get(k, self._ram_to_read, told)
 
     def knows_counts(self, k: int) -> bool:

@@ -67,6 +67,15 @@ MEMORY_STEPS = (
     CREATE TABLE derived (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     """,
+    # The thumbnail goes first: SQLite then reads it without the pages of the image.
+    """
+    ALTER TABLE memory ADD COLUMN store_images INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE images (
+        key INTEGER PRIMARY KEY REFERENCES entries (key) ON DELETE CASCADE,
+        thumbnail BLOB NOT NULL,
+        image BLOB NOT NULL
+    ) STRICT;
+    """,
 )
 
 CATALOG_STEPS = (

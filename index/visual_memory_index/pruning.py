@@ -29,10 +29,15 @@ Ids: TypeAlias = NDArray[np.object_]
 Rows: TypeAlias = NDArray[np.intp]
 Values: TypeAlias = NDArray[np.float64]
 Vectors: TypeAlias = NDArray[np.float32]
+Progress: TypeAlias = Callable[[int, int], None]  # how much of how much is done; may raise
 
 KEEPS: MappingProxyType[str, Callable[[Values], Values]] = MappingProxyType(
     {"easy": np.positive, "hard": np.negative}
 )
+
+
+def untold(done: int, total: int) -> None:
+    """For work of which nobody asks how far it is."""
 
 
 def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Counts]:
@@ -122,21 +127,26 @@ def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
     return difficulties
 
 
-def prototype_difficulties(vectors: Vectors, ids: Ids, *, clusters: int, seed: int) -> Values:
+def prototype_difficulties(
+    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = untold
+) -> Values:
     """1 − cosine of every unit row (m, d) to the nearest of its memory's prototypes, float64 (m,).
 
-    Labels are not asked (Sorscher et al., 2022). Raises BadParameter.
+    Labels are not asked (Sorscher et al., 2022). Raises BadParameter, and what ``told`` raises.
     """
-    found = prototypes(vectors, ids, clusters=clusters, seed=seed)
-    return nearest_prototypes(vectors, found)[1]
+    found = prototypes(vectors, ids, clusters=clusters, seed=seed, told=told)
+    return nearest_prototypes(vectors, found, _in_round(ITERATIONS_MAX, told))[1]
 
 
-def prototypes(vectors: Vectors, ids: Ids, *, clusters: int, seed: int) -> Vectors:
+def prototypes(
+    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = untold
+) -> Vectors:
     """Spherical k-means on unit rows (m, d): unit centres (c, d), c at most the distinct rows.
 
     It starts at rows chosen by keyed hashes of their ids and ends after 20 rounds at the latest.
     Neither the order of the rows nor the number of threads changes a bit: sums run in the order of
-    ids, and the matrix product only rules out what it cannot be wrong about. Raises BadParameter.
+    ids, and the matrix product only rules out what it cannot be wrong about. ``told`` hears how far
+    it is several times a round. Raises BadParameter, and what ``told`` raises.
     """
     if clusters < 1:
         raise BadParameter("clusters", "at least 1", clusters)
@@ -148,15 +158,17 @@ def prototypes(vectors: Vectors, ids: Ids, *, clusters: int, seed: int) -> Vecto
     centers = vectors[list(distinct.values())]
     ordered = vectors[np.argsort(ids)]
     before = np.full(len(ids), -1)
-    for _ in range(ITERATIONS_MAX):
-        nearest, _ = nearest_prototypes(ordered, centers)
+    for number in range(ITERATIONS_MAX):
+        nearest, _ = nearest_prototypes(ordered, centers, _in_round(number, told))
         if np.array_equal(nearest, before):
             break
         centers, before = _means(ordered, nearest, centers), nearest
     return centers
 
 
-def nearest_prototypes(vectors: Vectors, prototypes: Vectors) -> tuple[NDArray[np.intp], Values]:
+def nearest_prototypes(
+    vectors: Vectors, prototypes: Vectors, told: Progress = untold
+) -> tuple[NDArray[np.intp], Values]:
     """Which prototype (c, d) is nearest to each unit row (m, d), the first of equals; how far.
 
     A float64 product finds the candidates within its error; exact distances decide among them.
@@ -173,7 +185,13 @@ def nearest_prototypes(vectors: Vectors, prototypes: Vectors) -> tuple[NDArray[n
         order = np.lexsort((columns, exact, rows))
         _, first = np.unique(rows[order], return_index=True)
         nearest[part], distances[part] = columns[order][first], exact[order][first]
+        told(min(part.stop, len(vectors)), len(vectors))
     return nearest, distances
+
+
+def _in_round(number: int, told: Progress) -> Progress:
+    """Hears of one round and tells of all, with the assignment that follows them."""
+    return lambda done, m: told(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 
 def _pair_distances(

@@ -16,6 +16,7 @@ from visual_memory_index.vectors import Rows, VectorIndex
 
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
+EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 
 
 class Pruned(NamedTuple):
@@ -117,6 +118,16 @@ class RamCopy:
         self._labels[row] = self._interned.setdefault(label, label)
         self.label_counts[label] += 1
 
+    def votes_as_in(self, id: str, earlier: RamCopy) -> bool:
+        """Whether an entry votes here with the vector and the label that it had ``earlier``."""
+        row, before = self._row_of.get(id), earlier._row_of.get(id)
+        return (
+            row is not None
+            and before is not None
+            and self._keys[row] == earlier._keys[before]
+            and self._labels[row] == earlier._labels[before]
+        )
+
     def keys(self, ids: Iterable[str]) -> list[int]:
         """The store's keys of these entries."""
         return [
@@ -214,17 +225,27 @@ class RamCopy:
         found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
         return self.neighbors(queries, k, found)
 
-    def others(self, rows: Rows, k: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def others(
+        self, rows: Rows, k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
         """The ``k`` nearest others of each row, as row numbers int32 (n, k) in no order.
 
-        Beside them float32 (n,): a vector that scores below it is not among them. ``k`` is at most
-        ``len(self) - 1``.
+        Beside them float32 (n,): a vector that scores below it is not among them. The third,
+        (n,), says of which rows that was found, at least of one: the exact distances that the rest
+        would need are more than shall be computed at once. ``k`` is at most ``len(self) - 1``.
         """
-        lists, floors, unsettled = self.vectors.others(rows, k)
-        for number, candidates in unsettled:
-            exact = self._exact(self.vectors.gather(rows[number : number + 1])[0], candidates)
-            lists[number] = candidates[self._order(candidates, exact)[:k]]
-        return lists, floors
+        lists, floors, settled, doubts = self.vectors.others(rows, k)
+        left = EXACT_PRODUCTS_AT_ONCE
+        for numbers, candidates in doubts:
+            left -= candidates.size * self.vectors.dimension
+            exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
+            nearest = candidates[self._order(candidates, exact)][: k + 1]
+            for number in numbers:
+                lists[number] = nearest[nearest != rows[number]][:k]
+            settled[numbers] = True
+            if left <= 0:
+                break
+        return lists, floors, settled
 
     def _exact(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
         starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)

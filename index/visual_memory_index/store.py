@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from visual_memory_index import operation as operations
 from visual_memory_index import request as requests
 from visual_memory_index.database import Database, now
-from visual_memory_index.entry import Entry
+from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.filter import Filter, to_sql
 from visual_memory_index.migrations import MEMORY_STEPS
@@ -24,18 +26,35 @@ from visual_memory_index.request import Request, StoredBatch
 
 ROWS_AT_ONCE = 4096
 DERIVED_BYTES_MAX = 900_000_000  # SQLite takes a billion
+ENTRY_BYTES, UTF8_BYTES = 200, 4  # beside its texts, with all lengths; of a character at most
+PART_COLUMNS = (
+    (Parts.VECTOR, "vectors", "vector"),
+    (Parts.IMAGE, "images", "image"),
+    (Parts.THUMBNAIL, "images", "thumbnail"),
+)
 ROWS = "SELECT key, id, label, vector FROM entries JOIN vectors USING (key)"
 METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a memory is, fixed when it is made. ``embedder`` is its spec as JSON, or None."""
+    """What a memory is, fixed when it is made. ``embedder`` is its spec as JSON, or None.
+
+    ``store_images`` says whether it keeps the pictures of its entries.
+    """
 
     name: str
     dimension: int
     embedder: str | None
     created_at: int
+    store_images: bool = False
+
+
+class Page(NamedTuple):
+    """Entries in a row, and whether others follow."""
+
+    entries: list[Entry]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +159,14 @@ class Transaction:
             "INSERT INTO vectors SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
             "FROM entries WHERE key >= ?2",
             (np.ascontiguousarray(vectors, "<f4").data, keys.start, 4 * vectors.shape[1]),
+        )
+        self._db.executemany(
+            "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",
+            [
+                (key, entry.thumbnail, entry.image)
+                for key, entry in zip(keys, entries, strict=True)
+                if entry.image
+            ],
         )
 
     def delete(self, keys: Iterable[int]) -> None:
@@ -246,8 +273,10 @@ class Store:
         try:
             with store._database.transaction() as db:
                 db.execute(
-                    "INSERT INTO memory VALUES (?, ?, ?, ?, 0, 1)",
-                    (identity.name, identity.dimension, identity.embedder, identity.created_at),
+                    "INSERT INTO memory "
+                    "(name, dimension, embedder, created_at, revision, next_key, store_images) "
+                    "VALUES (?, ?, ?, ?, 0, 1, ?)",
+                    astuple(identity),
                 )
         except BaseException:
             store.close()
@@ -257,10 +286,13 @@ class Store:
     def identity(self) -> Identity:
         """Raises CorruptStore where the file holds no memory."""
         with self._database.reading() as db:
-            row = db.execute("SELECT name, dimension, embedder, created_at FROM memory").fetchone()
+            row = db.execute(
+                "SELECT name, dimension, embedder, created_at, store_images FROM memory"
+            ).fetchone()
         if row is None:
             raise CorruptStore(str(self.path), "it holds no memory")
-        return Identity(*row)
+        name, dimension, embedder, created_at, store_images = row
+        return Identity(name, dimension, embedder, created_at, bool(store_images))
 
     def fail_unfinished(self) -> None:
         """Note of the operations that ran when the file was last open that they were cut short."""
@@ -288,11 +320,15 @@ class Store:
             row = db.execute("SELECT value FROM derived WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
-    def derived_bytes(self, name: str) -> int:
-        """How much is kept under a name, 0 for nothing; it is not read."""
+    def derived_sizes(self, prefix: str) -> dict[str, int]:
+        """How much is kept under each name that begins so, the last kept first; it is not read."""
         with self._database.reading() as db:
-            row = db.execute("SELECT length(value) FROM derived WHERE name = ?", (name,)).fetchone()
-        return int(row[0]) if row else 0
+            rows = db.execute(
+                "SELECT name, length(value) FROM derived WHERE name GLOB ? || '*' "
+                "ORDER BY rowid DESC",
+                (prefix,),
+            )
+            return dict(rows.fetchall())
 
     def keep_derived(self, name: str, value: bytes) -> None:
         """Keep what can be computed again, unless it is too large for SQLite."""
@@ -300,6 +336,11 @@ class Store:
             return
         with self._database.transaction() as db:
             db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (name, value))
+
+    def drop_derived(self, names: Iterable[str]) -> None:
+        """Let go of what was kept under these names."""
+        with self._database.transaction() as db:
+            db.executemany("DELETE FROM derived WHERE name = ?", [(name,) for name in names])
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -337,25 +378,48 @@ class Store:
             return read_ids(db, filter)
 
     def entries(
-        self, *, filter: Filter | None, after: str, limit: int, with_vectors: bool
-    ) -> list[Entry]:
-        """Up to ``limit`` entries with ids beyond ``after``, by id."""
-        condition, parameters = where(filter)
-        with self._database.reading() as db:
-            return list(
-                read_entries(
-                    db,
-                    f"id > ? AND ({condition}) ORDER BY id",
-                    [after, *parameters],
-                    limit=limit,
-                    with_vectors=with_vectors,
-                )
-            )
+        self,
+        *,
+        filter: Filter | None = None,
+        after: str = "",
+        limit: int,
+        bytes_max: int = sys.maxsize,
+        parts: Parts = Parts.NONE,
+    ) -> Page:
+        """Up to ``limit`` entries with ids beyond ``after``, by id.
 
-    def entry(self, id: str, *, with_vector: bool) -> Entry | None:
+        At least one, and no more than have ``bytes_max`` together.
+        """
+        condition, parameters = where(filter)
+        page: list[Entry] = []
+        with self._database.reading() as db:
+            for entry in read_entries(
+                db,
+                f"id > ? AND ({condition}) ORDER BY id",
+                [after, *parameters],
+                limit=limit + 1,
+                parts=parts,
+            ):
+                bytes_max -= size(entry)
+                if page and (bytes_max < 0 or len(page) == limit):
+                    return Page(page, more=True)
+                page.append(entry)
+        return Page(page, more=False)
+
+    def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
         """One entry, or None."""
         with self._database.reading() as db:
-            return next(read_entries(db, "id = ?", [id], limit=1, with_vectors=with_vector), None)
+            return next(read_entries(db, "id = ?", [id], limit=1, parts=parts), None)
+
+    def images(self, ids: Sequence[str], column: str) -> dict[str, bytes]:
+        """The ``image`` or ``thumbnail`` of those of these entries that have one, by id."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                f"SELECT id, {column} FROM entries JOIN images USING (key) "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(ids)),),
+            )
+            return dict(rows.fetchall())
 
     def recall(self, request: Request | None) -> list[str] | None:
         """Like ``Transaction.recall``, without one."""
@@ -386,29 +450,49 @@ def read_entries(
     parameters: Sequence[str | int],
     *,
     limit: int,
-    with_vectors: bool = False,
+    parts: Parts = Parts.NONE,
 ) -> Iterator[Entry]:
     """Entries under an SQL condition of ours."""
-    vector = "vector" if with_vectors else "NULL"
-    join = "JOIN vectors USING (key)" if with_vectors else ""
+    columns = [
+        f"(SELECT {column} FROM {table} WHERE {table}.key = entries.key)"
+        if part in parts
+        else "NULL"
+        for part, table, column in PART_COLUMNS
+    ]
     rows = db.execute(
         "SELECT id, label, metadata, created_at, content_sha256, coalesce(pruned_by, ''), "
-        f"{vector} "
-        f"FROM entries {join} WHERE {condition} LIMIT ?",
+        f"{', '.join(columns)} FROM entries WHERE {condition} LIMIT ?",
         (*parameters, limit),
     )
-    for id, label, metadata, created_at, content_sha256, pruned_by, blob in rows:
+    for id, label, metadata, created_at, content_sha256, pruned_by, row, image, thumbnail in rows:
         yield Entry(
             id=id,
             label=label,
-            vector=np.frombuffer(blob, "<f4") if with_vectors else None,
+            vector=None if row is None else np.frombuffer(row, "<f4"),
             metadata=json.loads(metadata),
             created_at=created_at,
             content_sha256=content_sha256,
             pruned_by=pruned_by,
+            image=image or b"",
+            thumbnail=thumbnail or b"",
         )
 
 
-def new_identity(name: str, dimension: int, embedder: str | None) -> Identity:
+def size(entry: Entry) -> int:
+    """About how many bytes an entry has with the parts that were read."""
+    row = 0 if entry.vector is None else entry.vector.nbytes
+    texts = [entry.id, entry.label, *entry.metadata.keys(), *entry.metadata.values()]
+    return (
+        ENTRY_BYTES
+        + sum(map(len, texts)) * UTF8_BYTES
+        + row
+        + len(entry.image)
+        + len(entry.thumbnail)
+    )
+
+
+def new_identity(
+    name: str, dimension: int, embedder: str | None, *, store_images: bool = False
+) -> Identity:
     """An identity made now."""
-    return Identity(name, dimension, embedder, now())
+    return Identity(name, dimension, embedder, now(), store_images)

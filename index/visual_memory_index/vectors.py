@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -50,6 +51,26 @@ def be_patient() -> None:
 
 
 tune(faiss.omp_get_max_threads())
+
+
+class Doubt(NamedTuple):
+    """Queries of one vector, by number, and rows among which are its nearest, perhaps its own."""
+
+    numbers: list[int]
+    candidates: Rows
+
+
+class Others(NamedTuple):
+    """The nearest others of some rows: ``lists`` int32 (n, k) in no order where ``settled`` (n,).
+
+    A vector that scores below ``floors``, float32 (n,), is not among them. ``doubts`` are about the
+    rest, each found when it is asked for.
+    """
+
+    lists: NDArray[np.int32]
+    floors: NDArray[np.float32]
+    settled: NDArray[np.bool_]
+    doubts: Iterator[Doubt]
 
 
 class VectorIndex:
@@ -130,15 +151,8 @@ class VectorIndex:
                 found += self.candidates_among(query, k, np.flatnonzero(others))
         return found
 
-    def others(
-        self, rows: Rows, k: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32], list[tuple[int, Rows]]]:
-        """The k nearest others of each row as int32 (n, k), where the scan alone settles them.
-
-        The second, float32 (n,), says from which score on another vector could be among them. The
-        third names the rows by position that are not settled, each with candidates, its own row
-        not among them.
-        """
+    def others(self, rows: Rows, k: int) -> Others:
+        """The k nearest others of each row, where the scan alone settles them."""
         queries = self.gather(rows)
         scores, found = self._scan(queries, min(k + 1 + SLACK, self.count), patient=True)
         own = found == rows[:, np.newaxis]
@@ -149,28 +163,42 @@ class VectorIndex:
         floors = np.nextafter(exact_floors.astype(np.float32), np.float32(-np.inf))
         among = scores >= exact_floors[:, np.newaxis]
         deep = own.any(axis=1) & (~among[:, -1] | (scores.shape[1] == self.count - 1))
-        unsettled = []
-        for number in np.flatnonzero(~deep | (among.sum(axis=1) > k)):
-            if deep[number]:
-                candidates = found[number][among[number]]
-            else:
-                everyone = np.delete(np.arange(self.count), rows[number])
-                query = queries[number : number + 1]
-                candidates = self.candidates_among(query, k, everyone)[0]
-            unsettled.append((int(number), candidates))
-        lists = found[:, :k].astype(np.int32)
-        return lists, floors, unsettled
+        close = deep & (among.sum(axis=1) > k)
+
+        def doubts() -> Iterator[Doubt]:
+            for number in np.flatnonzero(close):
+                yield Doubt([int(number)], found[number][among[number]])
+            yield from self._crowds(queries, np.flatnonzero(~deep), k)
+
+        return Others(found[:, :k].astype(np.int32), floors, deep & ~close, doubts())
+
+    def _crowds(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Doubt]:
+        """Candidates for the ``numbers`` of ``queries`` (n, d), which more rows than scanned are
+        equally near to; equal queries share theirs.
+        """
+        groups: dict[bytes, list[int]] = {}
+        for number in numbers.tolist():
+            groups.setdefault(queries[number].tobytes(), []).append(number)
+        alike = list(groups.values())
+        for start in range(0, len(alike), SCORED_AT_ONCE):
+            part = alike[start : start + SCORED_AT_ONCE]
+            asked = queries[[group[0] for group in part]]
+            found = self.candidates_among(asked, k + 1, np.arange(self.count))
+            yield from map(Doubt, part, found)
 
     def reached(
         self, vectors: NDArray[np.float32], floors: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """For every row whether one of ``vectors`` (n, d) scores its floor or more."""
-        reached = np.zeros(self.count, dtype=bool)
-        for start, block in self._filled():
-            rows = slice(start, start + len(block))
-            for first in range(0, len(vectors), SCORED_AT_ONCE):
-                scores = vectors[first : first + SCORED_AT_ONCE] @ block.T
-                reached[rows] |= (scores >= floors[rows]).any(axis=0)
+        """For every row whether one of ``vectors`` (n, d), n ≥ 1, scores its floor or more."""
+
+        def best(part: tuple[int, NDArray[np.float32]]) -> NDArray[np.float32]:
+            scores, _ = faiss.knn(part[1], vectors, 1, faiss.METRIC_INNER_PRODUCT)
+            best_scores: NDArray[np.float32] = scores[:, 0]
+            return best_scores
+
+        reached: NDArray[np.bool_] = (
+            np.concatenate(list(_patient_scanners.map(best, self._parts()))) >= floors
+        )
         return reached
 
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:

@@ -99,14 +99,16 @@ def tally(
     distances: NDArray[np.float64],
     weights: Weights,
 ) -> Decision:
-    """Sum the weights by label, nearest first, in float64.
+    """Sum the weights by label, nearest first, in float64; a weight of 0 is no vote.
 
-    A tie stays with the label that reached the score first: since every weight is positive, that
-    is the label whose last vote came earlier.
+    A tie stays with the label that reached the score first: that is the label whose last vote came
+    earlier.
     """
     totals: dict[str, float] = {}
     last_vote: dict[str, int] = {}
     for position, (label, weight) in enumerate(zip(labels, weights.tolist(), strict=True)):
+        if not weight:
+            continue
         totals[label] = totals.get(label, 0.0) + weight
         last_vote[label] = position
     ordered = sorted(totals, key=lambda label: (-totals[label], last_vote[label]))

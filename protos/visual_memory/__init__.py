@@ -12,6 +12,7 @@ from visual_memory.errors import (
     Error,
     FailedPrecondition,
     InvalidArgument,
+    InvalidCertificate,
     NotFound,
     PermissionDenied,
     ResourceExhausted,
@@ -37,6 +38,7 @@ from visual_memory.types import (
     PruneResult,
     PurgeResult,
     RelabelResult,
+    Reranking,
     ServerInfo,
     Suspect,
     Taxonomy,
@@ -44,6 +46,7 @@ from visual_memory.types import (
 
 if TYPE_CHECKING:
     from visual_memory import aio
+    from visual_memory.certificate import Certificate, Verification, verify
 
     __version__: str
 
@@ -52,6 +55,7 @@ __all__ = [
     "Assessment",
     "Calibration",
     "CalibrationState",
+    "Certificate",
     "Client",
     "Conflict",
     "DeadlineExceeded",
@@ -63,6 +67,7 @@ __all__ = [
     "FailedPrecondition",
     "InsertResult",
     "InvalidArgument",
+    "InvalidCertificate",
     "LabelAssessment",
     "Memory",
     "MemoryInfo",
@@ -75,15 +80,18 @@ __all__ = [
     "PruneResult",
     "PurgeResult",
     "RelabelResult",
+    "Reranking",
     "ResourceExhausted",
     "ServerInfo",
     "Suspect",
     "Taxonomy",
     "Unauthenticated",
     "Unavailable",
+    "Verification",
     "__version__",
     "aio",
     "connect",
+    "verify",
 ]
 
 
@@ -93,6 +101,8 @@ if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
         """What few need is loaded when it is asked for."""
         if name == "aio":
             return import_module("visual_memory.aio")
+        if name in ("Certificate", "Verification", "verify"):
+            return getattr(import_module("visual_memory.certificate"), name)
         if name == "__version__":
             return import_module("importlib.metadata").version("visual-memory")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

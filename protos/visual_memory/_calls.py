@@ -35,12 +35,18 @@ def server_info() -> Call[ServerInfo]:
 
 
 def create_memory(
-    name: str, embedder: str | None, dimension: int | None, request_id: str | None
+    name: str,
+    embedder: str | None,
+    dimension: int | None,
+    store_images: bool,
+    request_id: str | None,
 ) -> Call[MemoryInfo]:
     """Raises InvalidArgument."""
     if embedder is not None and dimension is not None:
         refuse("embedder", "and dimension exclude each other: give one of them")
-    request = pb.CreateMemoryRequest(name=name, request_id=named(request_id))
+    request = pb.CreateMemoryRequest(
+        name=name, store_images=store_images, request_id=named(request_id)
+    )
     if dimension is None:
         request.embedder = embedder or EMBEDDER
     else:
@@ -92,13 +98,26 @@ def purge_entries(
     return Call("PurgeEntries", request, read)
 
 
-def get_entry(memory: str, id: str, include_vector: bool) -> Call[Entry]:
-    request = pb.GetEntryRequest(memory=memory, id=id, include_vector=include_vector)
+def get_entry(
+    memory: str, id: str, *, include_vector: bool, include_image: bool, include_thumbnail: bool
+) -> Call[Entry]:
+    request = pb.GetEntryRequest(
+        memory=memory,
+        id=id,
+        include_vector=include_vector,
+        include_image=include_image,
+        include_thumbnail=include_thumbnail,
+    )
     return Call("GetEntry", request, to_entry)
 
 
 def list_entries(
-    memory: str, filter: str | None, include_vectors: bool, page_token: str
+    memory: str,
+    filter: str | None,
+    include_vectors: bool,
+    include_images: bool,
+    include_thumbnails: bool,
+    page_token: str,
 ) -> Call[tuple[list[Entry], str]]:
     def read(answer: pb.ListEntriesResponse) -> tuple[list[Entry], str]:
         return [to_entry(entry) for entry in answer.entries], answer.next_page_token
@@ -108,6 +127,8 @@ def list_entries(
         filter=filter or "",
         page_token=page_token,
         include_vectors=include_vectors,
+        include_images=include_images,
+        include_thumbnails=include_thumbnails,
     )
     return Call("ListEntries", request, read)
 

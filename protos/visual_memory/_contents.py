@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory._images import Images, dimensions, is_one_image, load, measure
+from visual_memory._images import Image, SomeImages, dimensions, is_one_image, load, measure
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
 
@@ -24,20 +24,25 @@ MARGIN_BYTES = 1 << 16
 class Pictures:
     """Images where they are: read, or written as PNG, when their message is.
 
-    Raises InvalidArgument for what is no image at all, or not there.
+    Where they are ``optional``, None is no image, of no bytes. Raises InvalidArgument for what is
+    no image at all, or not there.
     """
 
     name = "images"
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: SomeImages, *, optional: bool = False) -> None:
         if is_one_image(images):
             refuse("images", "must be a list, but is a single image: give images=[image]")
         if not isinstance(images, Iterable):
             refuse("images", f"must be a list, but is {images!r:.80}")
-        self._images = list(images)
+        self._images = cast("list[Image]", list(images))
         if not self._images:
             refuse("images", "must not be empty")
-        self._sizes = [measure(image, f"images[{i}]") for i, image in enumerate(self._images)]
+        self._missing = {i for i, image in enumerate(self._images) if optional and image is None}
+        self._sizes = [
+            0 if i in self._missing else measure(image, f"images[{i}]")
+            for i, image in enumerate(self._images)
+        ]
         self._loaded: dict[int, bytes] = {}
         self.bytes_known = sum(self._sizes)
 
@@ -58,6 +63,8 @@ class Pictures:
 
     def size(self, number: int) -> int:
         """Bytes of one image, which is loaded for it."""
+        if number in self._missing:
+            return 0
         if number not in self._loaded:
             data = load(self._images[number], f"images[{number}]")
             self._check_size(number, len(data))
@@ -66,7 +73,11 @@ class Pictures:
 
     def write(self, part: range, message: Holder) -> None:
         """Move what was loaded into a message."""
-        message.images.data.extend(self._loaded.pop(number) for number in part)
+        message.images.data.extend(self.take(number) for number in part)
+
+    def take(self, number: int) -> bytes:
+        """An image that was loaded."""
+        return b"" if number in self._missing else self._loaded.pop(number)
 
     def _check_size(self, number: int, size: int) -> None:
         if size > self._bytes_max:
@@ -134,7 +145,7 @@ Contents: TypeAlias = Pictures | Rows
 Holder: TypeAlias = Any  # a message with the fields images and vectors, or with one of them
 
 
-def contents(images: Images | None, vectors: ArrayLike | None, path: str) -> Contents:
+def contents(images: SomeImages | None, vectors: ArrayLike | None, path: str) -> Contents:
     """Raises InvalidArgument."""
     if images is not None and vectors is not None:
         refuse("images", "and vectors exclude each other: give one of them")

@@ -7,12 +7,15 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from google.protobuf.duration_pb2 import Duration
+
 from visual_memory.errors import refuse
 
 Metadata: TypeAlias = Mapping[str, str]
 
 TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
+SECONDS_MAX = 600
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
@@ -31,6 +34,17 @@ def whole(value: int, path: str, *, least: int) -> int:
     if number < least:
         refuse(path, f"must be at least {least}, but is {number}")
     return min(number, INT32_MAX)
+
+
+def check_seconds(seconds: float, path: str) -> None:
+    """Raises InvalidArgument."""
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= SECONDS_MAX:
+        refuse(path, f"must be 0 to {SECONDS_MAX}, but are {seconds!r:.80}")
+
+
+def to_duration(seconds: float) -> Duration:
+    """Seconds as a message."""
+    return Duration(nanos=int(seconds % 1 * 1e9), seconds=int(seconds))
 
 
 def seeded(seed: int) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Image: TypeAlias = "str | os.PathLike[str] | bytes | pil.Image | NDArray[np.uint8]"
 Images: TypeAlias = "Iterable[Image]"
+SomeImages: TypeAlias = "Iterable[Image | None]"
 
 PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refused by name
 

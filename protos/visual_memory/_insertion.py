@@ -7,9 +7,17 @@ from collections.abc import Iterable, Iterator
 from numpy.typing import ArrayLike
 
 from visual_memory._calls import Call
-from visual_memory._contents import PART_BYTES, PART_ITEMS, contents, parts, room
+from visual_memory._contents import (
+    ITEM_BYTES,
+    PART_BYTES,
+    PART_ITEMS,
+    Pictures,
+    contents,
+    parts,
+    room,
+)
 from visual_memory._fields import Metadata, check_metadata, check_text, mappings, named, strings
-from visual_memory._images import Images
+from visual_memory._images import SomeImages
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
 from visual_memory.v1 import entry_pb2
@@ -26,7 +34,7 @@ class Insertion:
         self,
         memory: str,
         *,
-        images: Images | None,
+        images: SomeImages | None,
         vectors: ArrayLike | None,
         labels: Iterable[str],
         ids: Iterable[str] | None,
@@ -36,6 +44,9 @@ class Insertion:
     ) -> None:
         self.memory, self.request_id = memory, named(request_id)
         self.replace_existing = replace_existing
+        self.beside = None
+        if images is not None and vectors is not None:
+            self.beside, images = Pictures(images, optional=True), None
         self.contents = contents(images, vectors, "entries[{}].vector")
         self.labels = strings(labels, "labels")
         self.ids = None if ids is None else strings(ids, "ids")
@@ -48,13 +59,16 @@ class Insertion:
     def whole(self, limits: Limits, *, atomic: bool) -> Call[list[str]] | None:
         """All of it as one message, or None where one does not hold it. Raises InvalidArgument."""
         self.contents.check(limits)
+        if self.beside is not None:
+            self.beside.check(limits)
         request = pb.InsertEntriesRequest(
             memory=self.memory,
             request_id=self.request_id,
             replace_existing=self.replace_existing,
         )
         most, all_of_it = room(limits, request), range(len(self))
-        fits = len(self) <= limits.items and self.contents.bytes_known <= most
+        known = self.contents.bytes_known + (self.beside.bytes_known if self.beside else 0)
+        fits = len(self) <= limits.items and known <= most
         if fits and all_of_it == next(self._parts(most=most, soft=most, items=limits.items)):
             self._write(all_of_it, request.batch)
             return Call("InsertEntries", request, lambda answer: list(answer.ids))
@@ -81,7 +95,12 @@ class Insertion:
 
     def _check(self) -> None:
         kind, count = self.contents.name, len(self)
-        columns = {"labels": self.labels, "ids": self.ids, "metadata": self.metadata}
+        columns = {
+            "labels": self.labels,
+            "ids": self.ids,
+            "metadata": self.metadata,
+            "images": self.beside,
+        }
         for name, column in columns.items():
             if column is not None and len(column) != count:
                 refuse(name, f"must be as many as the {kind}, but are {len(column)} for {count}")
@@ -111,8 +130,12 @@ class Insertion:
         )
 
     def _entry_bytes(self, number: int) -> int:
-        return self._entry(number).ByteSize()
+        image_bytes = self.beside.size(number) + ITEM_BYTES if self.beside else 0
+        return self._entry(number).ByteSize() + image_bytes
 
     def _write(self, part: range, batch: pb.EntryBatch) -> None:
         batch.entries.extend(self._entry(number) for number in part)
         self.contents.write(part, batch)
+        if self.beside is not None:
+            for number, entry in zip(part, batch.entries, strict=True):
+                entry.image = self.beside.take(number)

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from google.protobuf.duration_pb2 import Duration
 from numpy.typing import ArrayLike
 
 from visual_memory._calls import Call
 from visual_memory._contents import Rows, contents
-from visual_memory._fields import check_labels, named, strings, whole
+from visual_memory._fields import (
+    check_labels,
+    check_seconds,
+    named,
+    strings,
+    to_duration,
+    whole,
+)
 from visual_memory._hygiene import check_done
 from visual_memory._images import Images
-from visual_memory._wire import to_explanation, to_operation, to_taxonomy
+from visual_memory._wire import to_explanation, to_memory, to_operation, to_taxonomy
 from visual_memory.errors import refuse
-from visual_memory.types import Assessment, Calibration, Explanation, Limits, Operation, Taxonomy
+from visual_memory.types import (
+    Assessment,
+    Calibration,
+    Explanation,
+    Limits,
+    MemoryInfo,
+    Operation,
+    Taxonomy,
+)
 from visual_memory.v1 import service_pb2 as pb
-
-SECONDS_MAX = 600
 
 
 def value_entries(
@@ -75,11 +87,11 @@ def explain(
     add_vectors: ArrayLike | None,
     add_labels: Iterable[str],
     search_seconds: float,
+    include_thumbnails: bool,
 ) -> Call[Explanation]:
     """Raises InvalidArgument."""
     check_labels(relabel, "relabel")
-    if not isinstance(search_seconds, int | float) or not 0 <= search_seconds <= SECONDS_MAX:
-        refuse("search_seconds", f"must be 0 to {SECONDS_MAX}, but are {search_seconds!r:.80}")
+    check_seconds(search_seconds, "search_seconds")
     request = pb.ExplainDecisionRequest(
         memory=memory,
         k=whole(k, "k", least=1),
@@ -88,7 +100,8 @@ def explain(
         remove_ids=strings(remove, "remove"),
         relabel=relabel,
         add_labels=strings(add_labels, "add_labels"),
-        search_time=Duration(nanos=int(search_seconds % 1 * 1e9), seconds=int(search_seconds)),
+        search_time=to_duration(search_seconds),
+        include_thumbnails=include_thumbnails,
     )
     query = contents(images, vectors, "vectors[{}]")
     if len(query) != 1:
@@ -153,6 +166,13 @@ def calibrated(operation: Operation) -> Calibration:
 
 def get_taxonomy(memory: str) -> Call[Taxonomy]:
     return Call("GetTaxonomy", pb.GetTaxonomyRequest(memory=memory), to_taxonomy)
+
+
+def set_reranker(memory: str, reranker: str | None, request_id: str | None) -> Call[MemoryInfo]:
+    request = pb.SetRerankerRequest(
+        memory=memory, reranker=reranker or "", request_id=named(request_id)
+    )
+    return Call("SetReranker", request, to_memory)
 
 
 def set_taxonomy(memory: str, parents: Mapping[str, str], request_id: str | None) -> Call[Taxonomy]:

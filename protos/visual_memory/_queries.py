@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from visual_memory._calls import Call
 from visual_memory._contents import PART_ITEMS, Contents, Pictures, contents, parts, room
-from visual_memory._fields import strings, whole
+from visual_memory._fields import check_seconds, strings, to_duration, whole
 from visual_memory._images import Images
 from visual_memory._wire import to_decision, to_neighbors, to_vectors
 from visual_memory.types import Decision, Limits, Neighbors
 from visual_memory.v1 import service_pb2 as pb
 
 T = TypeVar("T")
+RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,13 @@ class Queries(Generic[T]):
     header: pb.ClassifyRequest | pb.SearchRequest | pb.EmbedRequest
     contents: Contents
     read: Callable[[Any], list[T]]
+    items: int = PART_ITEMS
 
     def calls(self, limits: Limits) -> Iterator[Call[list[T]]]:
         """One call after another, each written when it is asked for. Raises InvalidArgument."""
         self.contents.check(limits)
         most = room(limits, self.header)
-        for part in parts(self.contents, most=most, items=min(PART_ITEMS, limits.items)):
+        for part in parts(self.contents, most=most, items=min(self.items, limits.items)):
             request = deepcopy(self.header)
             self.contents.write(part, request)
             yield Call(self.method, request, self.read, part.start)
@@ -58,8 +60,11 @@ def classify(
     allow_empty: bool,
     min_confidence: float | None,
     level: int | None,
+    reranker: str | None,
+    rerank_seconds: float,
 ) -> Queries[Decision]:
     """Raises InvalidArgument."""
+    check_seconds(rerank_seconds, "rerank_seconds")
     header = pb.ClassifyRequest(
         memory=memory,
         k=whole(k, "k", least=1),
@@ -75,6 +80,8 @@ def classify(
         allow_empty=allow_empty,
         min_confidence=min_confidence,
         level=None if level is None else whole(level, "level", least=0),
+        reranker=reranker or "",
+        rerank_timeout=to_duration(rerank_seconds),
     )
     return Queries(
         "Classify",
@@ -83,6 +90,7 @@ def classify(
         lambda answer: [
             to_decision(decision, answer.calibration_stale) for decision in answer.decisions
         ],
+        RERANKED_ITEMS if reranker and reranker != "none" else PART_ITEMS,
     )
 
 

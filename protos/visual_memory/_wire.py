@@ -25,6 +25,7 @@ from visual_memory.types import (
     Operation,
     PruneResult,
     RelabelResult,
+    Reranking,
     ServerInfo,
     Suspect,
     Taxonomy,
@@ -40,7 +41,7 @@ def to_server_info(answer: pb.GetServerInfoResponse) -> ServerInfo:
         image_pixels=answer.limits.image_pixels,
         items=answer.limits.items,
     )
-    return ServerInfo(answer.version, limits, list(answer.embedders))
+    return ServerInfo(answer.version, limits, list(answer.embedders), list(answer.rerankers))
 
 
 def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
@@ -59,6 +60,8 @@ def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
         pruned_labels={
             label.label: label.pruned_count for label in memory.labels if label.pruned_count
         },
+        store_images=memory.store_images,
+        reranker=memory.reranker or None,
     )
 
 
@@ -81,6 +84,8 @@ def to_entry(entry: entry_pb2.Entry) -> Entry:
         content_sha256=entry.content_sha256.hex(),
         pruned_by=entry.pruned_by,
         vector=np.frombuffer(entry.vector, "<f4").astype(np.float32) if entry.vector else None,
+        image=entry.image or None,
+        thumbnail=entry.thumbnail or None,
     )
 
 
@@ -99,7 +104,12 @@ def to_decision(decision: decision_pb2.Decision, stale: bool = False) -> Decisio
         if decision.HasField("node")
         else None,
         calibration_stale=stale,
+        reranking=to_reranking(decision.reranking) if decision.HasField("reranking") else None,
     )
+
+
+def to_reranking(reranking: decision_pb2.Reranking) -> Reranking:
+    return Reranking(reranking.reranker, reranking.applied, reranking.problem)
 
 
 def to_neighbors(neighbors: Sequence[decision_pb2.Neighbor]) -> Neighbors:
@@ -208,6 +218,7 @@ def to_explanation(answer: pb.ExplainDecisionResponse) -> Explanation:
         minimal_flip=None if flip is None else list(flip.ids),
         flipped_label=None if flip is None else flip.label,
         proven_minimal=flip is None or flip.proven_minimal,
+        thumbnails=dict(answer.thumbnails),
     )
 
 

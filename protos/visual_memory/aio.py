@@ -20,7 +20,7 @@ from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
 from visual_memory._hygiene import PruneHow
-from visual_memory._images import Images
+from visual_memory._images import Images, SomeImages
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._insertion import Insertion
 from visual_memory._queries import Queries
@@ -108,13 +108,15 @@ class Client:
         *,
         embedder: str | None = None,
         dimension: int | None = None,
+        store_images: bool = False,
         request_id: str | None = None,
     ) -> Memory:
         """Make a memory for images (with ``embedder``) or for vectors (of one ``dimension``).
 
-        Without either it is made with efficientnet-lite0. Raises AlreadyExists.
+        Without either it is made with efficientnet-lite0. With ``store_images`` it keeps the
+        pictures as they are sent, with thumbnails. Raises AlreadyExists.
         """
-        await self._do(_calls.create_memory(name, embedder, dimension, request_id))
+        await self._do(_calls.create_memory(name, embedder, dimension, store_images, request_id))
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -303,7 +305,7 @@ class Memory:
     async def insert(
         self,
         *,
-        images: Images | None = None,
+        images: SomeImages | None = None,
         vectors: ArrayLike | None = None,
         labels: Iterable[str],
         ids: Iterable[str] | None = None,
@@ -315,6 +317,7 @@ class Memory:
     ) -> InsertResult:
         """Remember images, or vectors (n, d), under their labels.
 
+        With both, the vectors vote, and the images (None for no image) are kept beside them.
         What one message holds is stored as a whole or not at all. More goes batch by batch: an
         error then says how many leading entries are ``stored``, and the same call with its
         ``request_id`` goes on after them; ``atomic`` refuses instead. ``progress`` is called with
@@ -348,15 +351,42 @@ class Memory:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
         return await self._client._do(_calls.purge_entries(self.name, filter, apply, request_id))
 
-    async def get(self, id: str, *, include_vector: bool = False) -> Entry:
+    async def get(
+        self,
+        id: str,
+        *,
+        include_vector: bool = False,
+        include_image: bool = False,
+        include_thumbnail: bool = False,
+    ) -> Entry:
         """One entry. Raises NotFound."""
-        return await self._client._do(_calls.get_entry(self.name, id, include_vector))
+        call = _calls.get_entry(
+            self.name,
+            id,
+            include_vector=include_vector,
+            include_image=include_image,
+            include_thumbnail=include_thumbnail,
+        )
+        return await self._client._do(call)
 
     def entries(
-        self, filter: str | None = None, *, include_vectors: bool = False
+        self,
+        filter: str | None = None,
+        *,
+        include_vectors: bool = False,
+        include_images: bool = False,
+        include_thumbnails: bool = False,
     ) -> AsyncIterator[Entry]:
         """The entries that ``filter`` admits, by id, fetched page by page."""
-        return self._client._pages(partial(_calls.list_entries, self.name, filter, include_vectors))
+        page = partial(
+            _calls.list_entries,
+            self.name,
+            filter,
+            include_vectors,
+            include_images,
+            include_thumbnails,
+        )
+        return self._client._pages(page)
 
     async def update(
         self,
@@ -389,6 +419,8 @@ class Memory:
         allow_empty: bool = False,
         min_confidence: float | None = None,
         level: int | None = None,
+        reranker: str | None = None,
+        rerank_seconds: float = 10.0,
     ) -> list[Decision]:
         """What each query is, by the vote of its ``k`` nearest entries, in order.
 
@@ -398,8 +430,11 @@ class Memory:
         are right and are ``rejected`` where a query is unlike anything remembered; with a
         ``coverage`` they hold a set of labels, by the rule ``conformal``. With ``min_confidence``
         they hold the deepest node of the taxonomy with that share of the votes, with ``level`` the
-        one with most votes at this depth. Raises InvalidArgument, and FailedPrecondition of an
-        empty memory, or of one that is not calibrated for these votes.
+        one with most votes at this depth. A ``reranker`` of the server looks at the pictures of the
+        query and its k neighbours again and says who counts how much, within ``rerank_seconds`` for
+        each query; None asks the memory's, ``"none"`` nobody. Raises InvalidArgument, NotFound for
+        an unknown re-ranker, and FailedPrecondition of an empty memory, or of one that is not
+        calibrated for these votes or stores no images to re-rank.
         """
         return await self._client._ask(
             await asyncio.to_thread(
@@ -420,6 +455,8 @@ class Memory:
                 allow_empty=allow_empty,
                 min_confidence=min_confidence,
                 level=level,
+                reranker=reranker,
+                rerank_seconds=rerank_seconds,
             )
         )
 
@@ -532,11 +569,13 @@ class Memory:
         add_vectors: ArrayLike | None = None,
         add_labels: Iterable[str] = (),
         search_seconds: float = 5.0,
+        include_thumbnails: bool = False,
     ) -> Explanation:
         """Why one query gets its label, and what it would get after some changes.
 
         Entries may be removed, relabelled or added for this question alone. The fewest entries
-        that flip the label are looked for during ``search_seconds``. Raises InvalidArgument,
+        that flip the label are looked for during ``search_seconds``. ``include_thumbnails`` adds
+        what the entries look like, where the memory stores images. Raises InvalidArgument,
         NotFound for entries that do not vote.
         """
         call = _insight.explain(
@@ -552,6 +591,7 @@ class Memory:
             add_vectors=add_vectors,
             add_labels=add_labels,
             search_seconds=search_seconds,
+            include_thumbnails=include_thumbnails,
         )
         return await self._client._do(call)
 
@@ -614,6 +654,16 @@ class Memory:
         Raises InvalidArgument for a cycle.
         """
         return await self._client._do(_insight.set_taxonomy(self.name, parents, request_id))
+
+    async def set_reranker(
+        self, reranker: str | None, *, request_id: str | None = None
+    ) -> MemoryInfo:
+        """Name the re-ranker of this memory, or None for none.
+
+        Raises NotFound where the server has no such one, FailedPrecondition where the memory does
+        not store images.
+        """
+        return await self._client._do(_insight.set_reranker(self.name, reranker, request_id))
 
     async def relabel(
         self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None

@@ -66,6 +66,10 @@ class InvalidArgument(Error):
     status = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class InvalidCertificate(InvalidArgument):
+    """A certificate that is damaged or forged, or not by the key or of the memory asked for."""
+
+
 class NotFound(Error):
     """A memory, an entry or an embedder that is not there."""
 

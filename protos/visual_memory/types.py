@@ -87,6 +87,15 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Reranking:
+    """Whether a re-ranker was heard; if not, ``problem`` says why, and votes are as without it."""
+
+    reranker: str
+    applied: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What a query is: the winner, its share of all weights, every label's score, winner first.
 
@@ -94,6 +103,7 @@ class Decision:
     ``rejected`` that the query is unlike anything remembered, ``label_set`` holds the right label
     at the coverage asked for, and ``node`` is where in the taxonomy the votes agree.
     ``calibration_stale`` says that entries were changed since the calibration that was used.
+    ``reranking`` says whether a re-ranker decided who counts how much; None where none was asked.
     """
 
     label: str
@@ -105,6 +115,7 @@ class Decision:
     label_set: list[str] | None = None
     node: Node | None = None
     calibration_stale: bool = False
+    reranking: Reranking | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,8 @@ class Entry:
 
     ``content_sha256`` is the hash of the image, or of the row, as it was sent. ``pruned_by`` names
     the operation that took its vote, and is empty where it votes. ``vector`` is the stored float32
-    unit vector where it was asked for; it does not count in comparisons.
+    unit vector, ``image`` the picture as it was sent and ``thumbnail`` a small JPEG of it, each
+    where it was asked for and is kept; they do not count in comparisons.
     """
 
     id: str
@@ -123,6 +135,8 @@ class Entry:
     content_sha256: str
     pruned_by: str = ""
     vector: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    image: bytes | None = field(default=None, repr=False, compare=False)
+    thumbnail: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +198,8 @@ class MemoryInfo:
     """A memory as it stands; ``embedder`` is None where it takes vectors only.
 
     ``count`` and ``labels`` are of all that is stored, ``pruned_count`` and ``pruned_labels`` of
-    what of it does not vote.
+    what of it does not vote. ``store_images`` says whether pictures are kept, ``reranker`` who
+    orders the neighbours where a call says nothing.
     """
 
     name: str
@@ -197,6 +212,8 @@ class MemoryInfo:
     calibration: CalibrationState | None = None
     pruned_count: int = 0
     pruned_labels: dict[str, int] = field(default_factory=dict)
+    store_images: bool = False
+    reranker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +228,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """The server's release, its limits, and the embedders that it builds."""
+    """The server's release, its limits, the embedders that it builds, the re-rankers it asks."""
 
     version: str
     limits: Limits
     embedders: list[str]
+    rerankers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +335,8 @@ class Explanation:
 
     ``after`` is None where no change was asked about. ``minimal_flip`` is None where nothing flips
     the label, because all entries have it; ``proven_minimal`` is False where time was up before
-    it was proven that no smaller set does.
+    it was proven that no smaller set does. ``thumbnails`` are small JPEGs of the neighbours and of
+    the flip, by id, where they were asked for and are kept.
     """
 
     before: Decision
@@ -325,6 +344,7 @@ class Explanation:
     minimal_flip: list[str] | None
     flipped_label: str | None
     proven_minimal: bool
+    thumbnails: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def supporting(self) -> list[Neighbor]:

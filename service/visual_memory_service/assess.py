@@ -24,9 +24,9 @@ from visual_memory_index import (
     suspects,
     thin_labels,
 )
+from visual_memory_service import asking
 from visual_memory_service.operations import Job
 
-JUDGED_AT_ONCE = 256
 SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more doubt than evidence
 
 
@@ -87,10 +87,7 @@ def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveO
     k = min(k, len(ids) - 1)
     neighbors = np.empty((len(ids), k), dtype=np.int32)
     distances = np.empty((len(ids), k))
-    for start in range(0, len(ids), JUDGED_AT_ONCE):
-        rows = np.arange(start, min(start + JUDGED_AT_ONCE, len(ids)))
-        found = snapshot.leave_one_out(snapshot, rows, k)
+    for rows, found in asking.leave_one_out(snapshot, snapshot, k, job.told):
         neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
         distances[rows] = found.distances
-        job.told(int(rows[-1]) + 1, len(ids))
     return LeaveOneOut(ids, labels, neighbors, distances, voting(distances))

@@ -29,12 +29,12 @@ from visual_memory_index import (
     q_hat,
     threshold,
 )
+from visual_memory_service import asking
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.memories import OpenMemory
 from visual_memory_service.operations import Job
 
 SETTING = "calibration"
-JUDGED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,28 +137,31 @@ def calibrate(
 
     Raises TooFewItems, OneLabel, Cancelled.
     """
-    asked = snapshot.vectors.gather(np.arange(len(snapshot))) if queries is None else queries
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
     check_calibratable(Counter(wanted))
     check_calibratable(snapshot.label_counts)
-    decisions: list[Decision] = []
-    for start in range(0, len(asked), JUDGED_AT_ONCE):
-        rows = np.arange(start, min(start + JUDGED_AT_ONCE, len(asked)))
-        if queries is None:
-            neighbors = snapshot.leave_one_out(snapshot, rows, k)
-        else:
-            neighbors = snapshot.nearest(asked[rows], k)
-        decisions += decide(neighbors, VOTINGS[voting])
-        job.told(int(rows[-1]) + 1, len(asked))
-    confidences = np.array([decision.confidence for decision in decisions])
-    right = np.array([d.label == label for d, label in zip(decisions, wanted, strict=True)])
-    nearest = np.array([decision.distances[:1] for decision in decisions])
-    draws = [draw_for(vector) for vector in asked]
+    if queries is None:
+        answered = asking.leave_one_out(snapshot, snapshot, k, job.told)
+    else:
+        answered = asking.given(snapshot, queries, k, job.told)
+    confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
+    nearest = np.empty((len(wanted), 1))
+    scores: dict[str, list[float]] = {name: [] for name in SCORES}
+    for rows, neighbors in answered:
+        decisions = decide(neighbors, VOTINGS[voting])
+        confidences[rows] = [decision.confidence for decision in decisions]
+        right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
+        nearest[rows] = neighbors.distances[:, :1]
+        asked = snapshot.vectors.gather(rows) if queries is None else queries[rows]
+        draws = [draw_for(vector) for vector in asked]
+        for name, score in SCORES.items():
+            scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
+            scores[name] += calibration_scores(scored, wanted[rows])
     return Calibration(
         result=CalibrationResult(
             k=k,
             voting=voting,
-            count=len(asked),
+            count=len(wanted),
             error_before=calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),
             rejection_distance=threshold(kth(nearest)),
@@ -166,12 +169,7 @@ def calibrate(
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
         recalibration=fit(confidences, right),
-        scores={
-            name: calibration_scores(
-                (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True)), wanted
-            )
-            for name, score in SCORES.items()
-        },
+        scores={name: sorted(each) for name, each in scores.items()},
     )
 
 

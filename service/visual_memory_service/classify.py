@@ -35,14 +35,22 @@ class Question:
     counts_k: int | None = None
 
 
-async def classify(
-    question: Question, voting: Voting, memory: OpenMemory
-) -> tuple[list[Decision], NDArray[np.float32]]:
-    """Decide every query by the vote of its nearest entries, in order; and their vectors (n, d)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Classified:
+    """Decisions by the vote of the nearest entries, with these and the queries' vectors (n, d)."""
+
+    decisions: list[Decision]
+    neighbors: Neighbors
+    vectors: NDArray[np.float32]
+
+
+async def classify(question: Question, voting: Voting, memory: OpenMemory) -> Classified:
+    """Decide every query by the vote of its nearest entries, in order."""
     neighbors, vectors = await search(question, memory)
     if len(neighbors.ids) == 1:
-        return decide(neighbors, voting), vectors
-    return await asyncio.to_thread(decide, neighbors, voting), vectors
+        return Classified(decide(neighbors, voting), neighbors, vectors)
+    decisions = await asyncio.to_thread(decide, neighbors, voting)
+    return Classified(decisions, neighbors, vectors)
 
 
 async def search(question: Question, memory: OpenMemory) -> tuple[Neighbors, NDArray[np.float32]]:

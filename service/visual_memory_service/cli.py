@@ -24,8 +24,10 @@ from visual_memory_service.commands import (
     insert,
     memories,
     questions,
+    reranker,
     serve,
     suspects,
+    verify,
 )
 from visual_memory_service.completion import SHELLS, complete
 from visual_memory_service.demo import demo
@@ -60,6 +62,8 @@ def build_parser() -> ArgumentParser:
     add_questions(commands)
     add_entries(commands)
     add_hygiene(commands)
+    add_verify(commands)
+    add_reranker(commands)
     add_demo(commands)
     add_completion(commands, parser)
     return parser
@@ -124,6 +128,12 @@ def add_serve(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="embedders beside the built-in ones that may be built, such as 'timm:*'; repeatable",
     )
     parser.add_argument(
+        "--reranker",
+        metavar="NAME=HOST:PORT",
+        action="append",
+        help="a re-ranker that decisions may ask, see the command reranker; repeatable",
+    )
+    parser.add_argument(
         "--threads", metavar="N", type=int, help="that compute; default: one for each core"
     )
     parser.add_argument(
@@ -138,6 +148,11 @@ def add_memories(commands: _SubParsersAction[ArgumentParser]) -> None:
     content.add_argument("--embedder", metavar="NAME", help="default: efficientnet-lite0")
     content.add_argument(
         "--dimension", metavar="N", type=int, help="for a memory that takes vectors only"
+    )
+    parser.add_argument(
+        "--store-images",
+        action="store_true",
+        help="keep the pictures as they are sent, with thumbnails",
     )
     add_asking(commands, "list", memories.list_memories, "list all memories", memory=False)
     add_asking(commands, "show", memories.show, "show one memory with its labels")
@@ -173,6 +188,7 @@ def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
     add_vote(parser)
     add_reliability(parser)
+    add_reranking(parser)
     parser.add_argument(
         "--calibrated",
         action="store_true",
@@ -202,6 +218,7 @@ def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
     add_vote(parser)
     add_reliability(parser)
+    add_reranking(parser)
     parser = add_asking(
         commands, "search", questions.search, "find the entries nearest to pictures"
     )
@@ -233,6 +250,16 @@ def add_reliability(parser: ArgumentParser) -> None:
         type=int,
         default=10,
         help="among how many nearest neighbours they mislead; default: 10",
+    )
+
+
+def add_reranking(parser: ArgumentParser) -> None:
+    """Who looks at the neighbours again."""
+    parser.add_argument(
+        "--reranker",
+        metavar="NAME",
+        help="of this server, which says who of the neighbours counts how much; none: nobody; "
+        "default: the memory's",
     )
 
 
@@ -346,9 +373,17 @@ def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
         default=5,
         help="labels of fewer entries are not judged; default: 5",
     )
-    parser.add_argument(
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
         "--csv", action="store_true", help="write the suspects as CSV, for relabel --from"
     )
+    form.add_argument(
+        "--page",
+        metavar="FILE.html",
+        type=Path,
+        help="write a page to look through them, with pictures where the memory keeps them",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the page")
     parser = add_asking(
         commands,
         "calibrate",
@@ -376,6 +411,96 @@ def add_hygiene(commands: _SubParsersAction[ArgumentParser]) -> None:
 def add_apply(parser: ArgumentParser) -> None:
     """Do it, or only show it."""
     parser.add_argument("--apply", action="store_true", help="do it; without it only shows it")
+
+
+def add_verify(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add(commands, "verify", "check a certificate of erasure, without a server")
+    parser.add_argument("file", metavar="OUT.json", type=Path, help="the certificate")
+    parser.add_argument(
+        "--public-key",
+        metavar="FILE",
+        action="append",
+        help="the key that it must be signed by, a file with PEM or hex, or the hex itself; "
+        "repeatable: any of them will do",
+    )
+    parser.add_argument("--memory", metavar="NAME", help="the memory that it must be of")
+    parser.add_argument(
+        "--id",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="ids that it must be about",
+    )
+    parser.add_argument("--json", action="store_true", help="answer with JSON")
+    parser.set_defaults(run=verify.verify)
+
+
+def add_reranker(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add(commands, "reranker", "serve a re-ranker, which a server of memories may ask")
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    parser = add(kinds, "crops", "order candidates by a finer embedder, from closer by")
+    parser.add_argument(
+        "--embedder",
+        metavar="NAME",
+        default="efficientnet-lite2",
+        help="default: efficientnet-lite2, of the extra lite",
+    )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="that compute; default: one for each core",
+    )
+    parser.add_argument(
+        "--graph-cache",
+        metavar="DIR",
+        type=Path,
+        help="where the network is kept as a graph; default: the user's cache folder",
+    )
+    parser.add_argument(
+        "--vector-cache-mib",
+        metavar="N",
+        type=count,
+        default=256,
+        help="RAM for the vectors of candidates, which come again; 0 keeps none; default: 256",
+    )
+    parser.set_defaults(run=reranker.crops)
+    parser = add(kinds, "chat", "ask a server with the chat-completions API and image input")
+    parser.add_argument(
+        "--url",
+        metavar="BASE",
+        required=True,
+        help="what comes before /chat/completions, such as http://127.0.0.1:8080/v1; "
+        "its key, if it wants one, is taken from $VISUAL_MEMORY_CHAT_KEY",
+    )
+    parser.add_argument("--model", metavar="NAME", required=True, help="as the server names it")
+    parser.add_argument(
+        "--candidates",
+        metavar="N",
+        type=int,
+        default=10,
+        help="how many of the nearest it looks at; the others keep their places; default: 10",
+    )
+    parser.add_argument(
+        "--chat-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=30.0,
+        help="for one answer of it, or less where the call has less left; default: 30",
+    )
+    parser.set_defaults(run=reranker.chat)
+    for each in kinds.choices.values():
+        each.add_argument(
+            "--listen",
+            metavar="HOST:PORT",
+            default="127.0.0.1:50061",
+            help="default: 127.0.0.1:50061; port 0 is any free one",
+        )
+        each.add_argument(
+            "--log-level", choices=serve.LOG_LEVELS, default="info", help="default: info"
+        )
 
 
 def add_demo(commands: _SubParsersAction[ArgumentParser]) -> None:

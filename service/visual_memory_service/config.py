@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,6 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 MEBIBYTE = 1 << 20
+LISTS = ("allow_embedder", "reranker")
+RERANKER = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}=[^=/\s]+:\d{1,5}")
 INT32_MAX = (1 << 31) - 1
 # Where a number of the wire or of gRPC ends, or, for pixels, where Pillow's own guard begins.
 RANGES = MappingProxyType(
@@ -32,11 +35,15 @@ class BadSetting(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a server is told at its start; the names are those of the TOML file."""
+    """Everything a server is told at its start; the names are those of the TOML file.
+
+    Each ``reranker`` is ``NAME=HOST:PORT``.
+    """
 
     data: Path
     listen: str = "127.0.0.1:50051"
     allow_embedder: tuple[str, ...] = ()
+    reranker: tuple[str, ...] = ()
     threads: int = os.cpu_count() or 1
     message_bytes_max: int = 64 * MEBIBYTE
     image_bytes_max: int = 32 * MEBIBYTE
@@ -52,6 +59,16 @@ class Settings:
                 raise BadSetting(f"{name} must be at least {least}.")
             if not value <= most:  # nan neither
                 raise BadSetting(f"{name} must be at most {most}.")
+        for text in self.reranker:
+            if not RERANKER.fullmatch(text) or text.startswith("none="):
+                raise BadSetting(
+                    f'reranker must be NAME=HOST:PORT, where NAME is not "none", but is "{text}".'
+                )
+
+    @property
+    def rerankers(self) -> dict[str, str]:
+        """The address of each re-ranker, by name."""
+        return dict(text.split("=", 1) for text in self.reranker)
 
 
 def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
@@ -60,7 +77,8 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
     if "data" not in values:
         raise BadSetting("No data folder was given; use --data DIR, or data in the file.")
     values["data"] = Path(values["data"])
-    values["allow_embedder"] = tuple(values.get("allow_embedder", ()))
+    for name in LISTS:
+        values[name] = tuple(values.get(name, ()))
     return Settings(**values)
 
 
@@ -75,7 +93,7 @@ def read(file: Path) -> dict[str, Any]:
     kinds: dict[str, type | tuple[type, ...]] = {
         "data": str,
         "listen": str,
-        "allow_embedder": list,
+        **dict.fromkeys(LISTS, list),
         "drain_seconds": (int, float),
     }
     known = {field.name for field in fields(Settings)}

@@ -39,6 +39,17 @@ class NoEmbedder(RequestRefusal):
         self.memory = memory
 
 
+class ImagesNotStored(RequestRefusal):
+    """What needs the pictures of a memory that keeps none."""
+
+    def __init__(self, memory: str) -> None:
+        super().__init__(
+            f'The memory "{memory}" keeps no pictures; that is decided when a memory is made, '
+            "with store_images."
+        )
+        self.memory = memory
+
+
 class EmbedderNotAllowed(RequestRefusal):
     """An embedder that this server's configuration does not name."""
 
@@ -46,6 +57,18 @@ class EmbedderNotAllowed(RequestRefusal):
         super().__init__(
             f'This server does not build the embedder "{name}"; it builds {", ".join(allowed)}. '
             "Whoever runs it can add one with --allow-embedder PATTERN."
+        )
+        self.name = name
+
+
+class UnknownReranker(RequestRefusal):
+    """A re-ranker that this server's configuration does not name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        knows = f"it asks {', '.join(known)}" if known else "it asks none"
+        super().__init__(
+            f'This server does not ask a re-ranker "{name[:80]}"; {knows}. Whoever runs it can add '
+            "one with --reranker NAME=HOST:PORT."
         )
         self.name = name
 

@@ -45,11 +45,15 @@ class MinimalFlip:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision as it is, as it would be, and what would flip it; None where nothing does."""
+    """A decision as it is, as it would be, and what would flip it; None where nothing does.
+
+    ``thumbnails`` of all these entries are by id.
+    """
 
     before: Decision
     after: Decision | None
     minimal_flip: MinimalFlip | None
+    thumbnails: Mapping[str, bytes]
 
 
 def explain(
@@ -61,6 +65,7 @@ def explain(
     exclude_ids: Sequence[str],
     what_if: WhatIf,
     seconds: float,
+    with_thumbnails: bool,
 ) -> Explanation:
     """Explain the decision about one unit ``query`` (1, d).
 
@@ -71,14 +76,15 @@ def explain(
         raise EmptyMemory("No entry of this memory is left to vote, so there is no decision.")
     check_votes(what_if, ranking)
     flip = smallest_flip(ranking.labels[0], ranking.distances[0], k, voting, seconds=seconds)
+    before = decision(ranking, k, voting)
+    after = decision(changed(ranking, query, what_if), k, voting) if what_if else None
+    fewest = [] if flip is None else ranking.ids[0, list(flip.ranks)].tolist()
+    shown = {*before.ids, *(after.ids if after else ()), *fewest} if with_thumbnails else ()
     return Explanation(
-        decision(ranking, k, voting),
-        decision(changed(ranking, query, what_if), k, voting) if what_if else None,
-        None
-        if flip is None
-        else MinimalFlip(
-            ranking.ids[0, list(flip.ranks)].tolist(), flip.label, flip.proven_minimal
-        ),
+        before,
+        after,
+        None if flip is None else MinimalFlip(fewest, flip.label, flip.proven_minimal),
+        memory.thumbnails(list(shown)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from visual_memory_index import (
     VOTINGS,
     EmptyMemory,
-    EntriesChanged,
     Memory,
     Operation,
     RamCopy,
@@ -29,13 +28,11 @@ from visual_memory_index import (
     prune_worthless,
     winners,
 )
-from visual_memory_service import values
+from visual_memory_service import asking, values
 from visual_memory_service.memories import OpenMemory
 from visual_memory_service.operations import Job, Operations, check_done
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
-JUDGED_AT_ONCE = 256
-ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,33 +143,35 @@ def answered(request: Request | None, memory: Memory) -> Operation | None:
 
 
 def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
-    """The result of a prune, or None where it was applied with its result, in one transaction."""
-    for _ in range(ATTEMPTS):
-        try:
-            snapshot = memory.snapshot()
-            if not len(snapshot):
-                raise EmptyMemory("No entry of this memory votes, so there is nothing to prune.")
-            ids = chosen(prune.method, memory, snapshot, job)
-            before, after = accuracies(snapshot, ids, job)
-            pruned = PruneResult(ids, labels_of(snapshot, ids), before, after, prune.apply)
-            result = json.dumps(asdict(pruned))
-            if not prune.apply:
-                return result
-            memory.prune(
-                ids,
-                operation=job.name,
-                result=result,
-                revision=None if isinstance(prune.method, Ids) else snapshot.revision,
-                check=job.check,
-            )
-            return None
-        except EntriesChanged:
-            continue
-    raise EntriesChanged
+    """The result of a prune, or None where it was applied with its result, in one transaction.
+
+    It is chosen among the entries as they were at one moment, so others may be written all the
+    time; what was deleted, replaced or relabelled since keeps its vote, unless ids were given.
+    """
+    snapshot = memory.snapshot()
+    if not len(snapshot):
+        raise EmptyMemory("No entry of this memory votes, so there is nothing to prune.")
+    ids = chosen(prune.method, memory, snapshot, job)
+    before, after = accuracies(snapshot, ids, job)
+
+    def result(pruned: list[str]) -> str:
+        labels = labels_of(snapshot, pruned)
+        return json.dumps(asdict(PruneResult(pruned, labels, before, after, prune.apply)))
+
+    if not prune.apply:
+        return result(ids)
+    memory.prune(
+        ids,
+        operation=job.name,
+        result=result,
+        snapshot=None if isinstance(prune.method, Ids) else snapshot,
+        check=job.check,
+    )
+    return None
 
 
 def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[str]:
-    """The ids that a method takes, in byte order. Raises BadParameter, EntriesChanged."""
+    """The ids that a method takes, in byte order. Raises BadParameter."""
     ids, labels = snapshot.columns()
     match method:
         case Ids():
@@ -187,7 +186,9 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
         case Prototype():
             vectors, codes = snapshot.vectors.gather(np.arange(len(ids))), coded(labels)
             difficulties = (
-                prototype_difficulties(vectors, ids, clusters=method.clusters, seed=method.seed)
+                prototype_difficulties(
+                    vectors, ids, clusters=method.clusters, seed=method.seed, told=job.told
+                )
                 if method.clusters
                 else class_difficulties(vectors, ids, codes)
             )
@@ -200,9 +201,7 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
                 balance=method.balance,
             )
         case Hard():
-            counts = memory.misleading_counts(method.k, job.told)
-            if counts.revision != snapshot.revision:
-                raise EntriesChanged
+            counts = memory.misleading_counts(method.k, job.told, snapshot=snapshot)
             ids = counts.ids
             rows = prune_misleading(
                 counts.v, counts.c, threshold=method.threshold, net=method.minus_correct
@@ -231,29 +230,23 @@ def labels_of(snapshot: RamCopy, ids: Sequence[str]) -> dict[str, int]:
 def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
     """The share of all entries that the others decide rightly, and that those left over do."""
     m = len(snapshot)
-    before = accuracy(snapshot, snapshot, job, 0, 2 * m)
-    after = accuracy(snapshot.without(pruned), snapshot, job, m, 2 * m)
+    before = accuracy(snapshot, snapshot, lambda done, _: job.told(done, 2 * m))
+    after = accuracy(snapshot.without(pruned), snapshot, lambda done, _: job.told(m + done, 2 * m))
     return before, after
 
 
-def accuracy(memory: RamCopy, queries: RamCopy, job: Job, done: int, total: int) -> float:
+def accuracy(memory: RamCopy, queries: RamCopy, told: Callable[[int, int], None]) -> float:
     """The share of ``queries`` that ``memory`` decides rightly, each leaving itself out."""
-    ids, labels = queries.columns()
+    _, labels = queries.columns()
     codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
     of_row = np.array([codes[label] for label in labels], dtype=np.int32)
-    votes = np.array([memory.votes(id) for id in ids])
     right = 0
-    for group in (np.flatnonzero(votes), np.flatnonzero(~votes)):
-        for start in range(0, len(group), JUDGED_AT_ONCE):
-            rows = group[start : start + JUDGED_AT_ONCE]
-            neighbors = memory.leave_one_out(queries, rows, JUDGED_K)
-            if neighbors.ids.shape[1]:
-                found = [[codes[label] for label in row] for row in neighbors.labels]
-                weights = VOTINGS[JUDGED_VOTING](neighbors.distances)
-                winning, _ = winners(np.array(found, dtype=np.int32), weights, len(codes))
-                right += int((winning == of_row[rows]).sum())
-            done += len(rows)
-            job.told(done, total)
+    for rows, neighbors in asking.leave_one_out(memory, queries, JUDGED_K, told):
+        if neighbors.ids.shape[1]:
+            found = [[codes[label] for label in row] for row in neighbors.labels]
+            weights = VOTINGS[JUDGED_VOTING](neighbors.distances)
+            winning, _ = winners(np.array(found, dtype=np.int32), weights, len(codes))
+            right += int((winning == of_row[rows]).sum())
     return right / len(queries)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -18,6 +18,8 @@ from visual_memory_embedders import (
     ImageLimits,
     WrongEmbedder,
     build,
+    smaller,
+    thumbnails,
 )
 from visual_memory_index import (
     Catalog,
@@ -58,6 +60,17 @@ class Embedders:
                 )
                 log.info("embedder built", embedder=name)
             return self._built[name]
+
+    def thumbnails(self, images: Sequence[bytes]) -> list[bytes]:
+        """A small JPEG of each image. Raises UndecodableImage."""
+        return thumbnails(images, workers=self._workers, limits=self._limits)
+
+    def to_send(self, images: Sequence[bytes]) -> list[bytes]:
+        """The images, the large ones scaled down, as they go to a re-ranker.
+
+        Raises UndecodableImage.
+        """
+        return smaller(images, workers=self._workers, limits=self._limits)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -128,7 +141,13 @@ class Memories:
             raise UnknownOperation(name) from None
 
     def create(
-        self, name: str, *, embedder: str | None, dimension: int | None, request: Request | None
+        self,
+        name: str,
+        *,
+        embedder: str | None,
+        dimension: int | None,
+        store_images: bool,
+        request: Request | None,
     ) -> OpenMemory:
         """Make a memory, by embedder or by dimension.
 
@@ -140,6 +159,7 @@ class Memories:
                 name,
                 dimension=spec.dimension if spec else dimension or 0,
                 embedder=spec.to_json() if spec else None,
+                store_images=store_images,
                 request=request,
             )
             if memory is not None:

@@ -67,7 +67,7 @@ class Job:
             raise Cancelled
 
     def end_cancelled(self) -> None:
-        """Note in the memory that it was stopped, and by whom. Raises DiskFull."""
+        """Note in the memory that it was stopped, and by whom."""
         if self.stopped:
             self.memory.end(self.name, "failed", problem=CUT_SHORT)
         else:
@@ -181,12 +181,12 @@ class Operations:
         try:
             job.check()
             result = work(job)
+            if job.memory.operation(job.name).state == "running":
+                job.memory.end(job.name, "done", result=result)
         except Cancelled:
             job.end_cancelled()
-            return
-        except (MemoryRefusal, EmbeddingRefusal) as refusal:
+        except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
             job.memory.end(job.name, "failed", problem=str(refusal))
-            return
         except Exception:
             job.memory.end(
                 job.name,
@@ -194,8 +194,6 @@ class Operations:
                 problem="The service failed on its own side; its log says why.",
             )
             raise
-        if job.memory.operation(job.name).state == "running":
-            job.memory.end(job.name, "done", result=result)
 
 
 def check_done(memory: Memory, name: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import Decision, Node, Taxonomy, at_depth, deepest
 from visual_memory_service.calibration import Calibration, calibration_of
-from visual_memory_service.errors import NotCalibrated
+from visual_memory_service.errors import BadField, NotCalibrated
 from visual_memory_service.memories import OpenMemory
 from visual_memory_service.taxonomy import taxonomy_of
 
@@ -27,6 +27,14 @@ class Wishes:
     allow_empty: bool
     min_confidence: float | None
     level: int | None
+
+    def check_uncalibrated(self) -> None:
+        """Raises BadField where a calibration is needed, whose votes no re-ranker changed."""
+        if self.calibrated or self.coverage is not None:
+            raise BadField(
+                "reranker",
+                "gives other votes than those that were calibrated; with none nobody is asked",
+            )
 
 
 @dataclass(frozen=True, slots=True)

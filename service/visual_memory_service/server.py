@@ -20,6 +20,7 @@ from visual_memory_service.health import Health
 from visual_memory_service.interceptors import Guard
 from visual_memory_service.memories import Memories
 from visual_memory_service.operations import Operations
+from visual_memory_service.reranking import Rerankers
 from visual_memory_service.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
@@ -70,9 +71,10 @@ async def run(settings: Settings) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     memories = await asyncio.to_thread(Memories, settings, changed)
+    rerankers = Rerankers(settings.rerankers)
     operations = Operations()
     try:
-        server = build(settings, memories, operations, states)
+        server = build(settings, memories, rerankers, operations, states)
         address = bind(server, settings.listen)
         await server.start()
         for name in ("", SERVICE):
@@ -85,12 +87,19 @@ async def run(settings: Settings) -> None:
         stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
         await asyncio.gather(stop, server.stop(settings.drain_seconds))
     finally:
+        await rerankers.close()
         await asyncio.to_thread(operations.close)
         await asyncio.to_thread(memories.close)
     log.info("stopped")
 
 
-def build(settings: Settings, memories: Memories, operations: Operations, states: Health) -> Any:
+def build(
+    settings: Settings,
+    memories: Memories,
+    rerankers: Rerankers,
+    operations: Operations,
+    states: Health,
+) -> Any:
     """The gRPC server with all its services."""
     server = grpc.aio.server(
         interceptors=[Guard(settings.message_bytes_max)],
@@ -103,7 +112,7 @@ def build(settings: Settings, memories: Memories, operations: Operations, states
         ],
     )
     service_pb2_grpc.add_VisualMemoryServicer_to_server(
-        Servicer(memories, operations, settings), server
+        Servicer(memories, rerankers, operations, settings), server
     )
     health_pb2_grpc.add_HealthServicer_to_server(states, server)
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import MemoryInfo, MemoryRefusal, Operation
+from visual_memory_index import MemoryRefusal, Operation
 from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
 from visual_memory_service.calibration import calibrate, calibration_of
@@ -23,13 +23,20 @@ from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, insight, requests
 from visual_memory_service.convert import hygiene as convert
 from visual_memory_service.explain import explain
-from visual_memory_service.memories import Memories
+from visual_memory_service.memories import Memories, OpenMemory
 from visual_memory_service.operations import Job, Operations, check_done
 from visual_memory_service.refine import refine
+from visual_memory_service.reranking import (
+    Rerankers,
+    Reranking,
+    rerank,
+    reranker_of,
+    set_reranker,
+    whom_to_ask,
+)
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
 
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
-ENTRY_BYTES = 20_000  # what an entry can bring beside its vector: id, label, metadata
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,11 +61,23 @@ async def each_done(under_way: AsyncIterator[asyncio.Future[T]]) -> AsyncIterato
             last.cancel()
 
 
+def about(memory: OpenMemory) -> memory_pb2.Memory:
+    """A memory as it stands."""
+    return answers.from_info(memory.memory.info(), calibration_of(memory), reranker_of(memory))
+
+
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
     """The calls of ``service.proto`` over the open memories."""
 
-    def __init__(self, memories: Memories, operations: Operations, settings: Settings) -> None:
+    def __init__(
+        self,
+        memories: Memories,
+        rerankers: Rerankers,
+        operations: Operations,
+        settings: Settings,
+    ) -> None:
         self._memories = memories
+        self._rerankers = rerankers
         self._operations = operations
         self._settings = settings
 
@@ -66,7 +85,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetServerInfoRequest, context: Any
     ) -> pb.GetServerInfoResponse:
         allowed = self._memories.embedders.allowed
-        return answers.from_settings(version("visual-memory"), self._settings, allowed)
+        return answers.from_settings(
+            version("visual-memory"), self._settings, allowed, self._rerankers.names
+        )
 
     async def CreateMemory(
         self, request: pb.CreateMemoryRequest, context: Any
@@ -77,14 +98,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             requests.to_name(request.name, "name"),
             embedder=embedder,
             dimension=dimension,
+            store_images=request.store_images,
             request=requests.to_request(request, request.request_id),
         )
-        return answers.from_info(await asyncio.to_thread(created.memory.info))
+        return await asyncio.to_thread(about, created)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Any) -> memory_pb2.Memory:
-        memory = self._memories.get(request.name)
-        info = await asyncio.to_thread(memory.memory.info)
-        return answers.from_info(info, calibration_of(memory))
+        return await asyncio.to_thread(about, self._memories.get(request.name))
 
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
@@ -134,23 +154,28 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory).memory
-        entry = await asyncio.to_thread(
-            memory.entry, request.id, with_vector=request.include_vector
+        parts = requests.to_parts(
+            vector=request.include_vector,
+            image=request.include_image,
+            thumbnail=request.include_thumbnail,
         )
-        return answers.from_entry(entry)
+        return answers.from_entry(await asyncio.to_thread(memory.entry, request.id, parts))
 
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Any
     ) -> pb.ListEntriesResponse:
         memory = self._memories.get(request.memory).memory
-        filter, after, size, with_vectors = requests.to_page(request)
-        entry_bytes = ENTRY_BYTES + 4 * memory.identity.dimension * with_vectors
-        limit = min(size, max(1, self._settings.message_bytes_max // entry_bytes))
-        entries = await asyncio.to_thread(
-            memory.entries, filter=filter, after=after, limit=limit + 1, with_vectors=with_vectors
+        filter, after, limit, parts = requests.to_page(request)
+        bytes_max = self._settings.message_bytes_max
+        page = await asyncio.to_thread(
+            memory.entries,
+            filter=filter,
+            after=after,
+            limit=limit,
+            bytes_max=bytes_max,
+            parts=parts,
         )
-        last = entries[limit - 1].id if len(entries) > limit else ""
-        return await asyncio.to_thread(answers.from_entries, entries[:limit], last, request.filter)
+        return await asyncio.to_thread(answers.from_entries, page, request.filter)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory)
@@ -177,14 +202,34 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = self._memories.get(request.memory)
         voting, shown = requests.to_voting(request), requests.to_shown(request)
         wishes = requests.to_wishes(request)
+        seconds = requests.to_rerank_seconds(request)
         question = await read(request, requests.to_question, request, self._settings)
+        reranker = whom_to_ask(request.reranker, question, memory, self._rerankers)
+        if reranker and wishes:
+            wishes.check_uncalibrated()
         if question.counts_k is not None:
             await hygiene.await_counts(question.counts_k, memory, self._operations)
-        decisions, vectors = await classify(question, voting, memory)
+        classified = await classify(question, voting, memory)
+        decisions, rerankings = classified.decisions, list[Reranking]()
+        if reranker:
+            reranked = await rerank(
+                classified,
+                question,
+                voting,
+                memory,
+                self._rerankers,
+                reranker=reranker,
+                seconds=seconds,
+                call_seconds=context.time_remaining(),
+            )
+            decisions, rerankings = reranked.decisions, reranked.rerankings
         if wishes is None:
-            return await read(request, answers.from_decisions, decisions, shown)
-        refined = await asyncio.to_thread(refine, decisions, vectors, wishes, memory)
-        return await read(request, answers.from_refined, *refined, shown)
+            response = await read(request, answers.from_decisions, decisions, shown)
+        else:
+            refined = await asyncio.to_thread(refine, decisions, classified.vectors, wishes, memory)
+            response = await read(request, answers.from_refined, *refined, shown)
+        answers.add_rerankings(response, rerankings)
+        return response
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         memory = self._memories.get(request.memory)
@@ -279,6 +324,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             exclude_ids=request.exclude_ids,
             what_if=what_if,
             seconds=seconds,
+            with_thumbnails=request.include_thumbnails,
         )
         return insight.from_explanation(explanation)
 
@@ -329,6 +375,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         labels = await asyncio.to_thread(memory.memory.labels)
         return insight.from_taxonomy(grown, labels)
 
+    async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
+        memory = self._memories.get(request.memory)
+        again = requests.to_request(request, request.request_id)
+        await asyncio.to_thread(
+            set_reranker, request.reranker, memory, self._rerankers, request=again
+        )
+        return await asyncio.to_thread(about, memory)
+
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
@@ -368,12 +422,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     def _page_of_memories(self, after: str, size: int) -> pb.ListMemoriesResponse:
         names = [name for name in self._memories.names() if name > after]
-        infos: list[tuple[MemoryInfo, calibration.Calibration | None]] = []
+        found: list[memory_pb2.Memory] = []
         for name in names[:size]:
             try:
-                memory = self._memories.get(name)
-                infos.append((memory.memory.info(), calibration_of(memory)))
+                found.append(about(self._memories.get(name)))
             except MemoryRefusal:  # damaged ones are named in the log and by GetMemory
                 continue
         last = names[size - 1] if len(names) > size else ""
-        return answers.from_memories(infos, last)
+        return answers.from_memories(found, last)

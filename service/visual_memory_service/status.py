@@ -25,7 +25,6 @@ from visual_memory_index import (
     Cycle,
     DiskFull,
     EmptyMemory,
-    EntriesChanged,
     EntriesExist,
     FolderInUse,
     MemoryClosed,
@@ -47,27 +46,35 @@ from visual_memory_index import (
 from visual_memory_service.errors import (
     BadField,
     EmbedderNotAllowed,
+    ImagesNotStored,
     NoEmbedder,
     NotCalibrated,
     NotDone,
     RequestRefusal,
     TooLarge,
+    UnknownReranker,
+)
+from visual_memory_service.rerankers.errors import (
+    BadChatAnswer,
+    ChatUnavailable,
+    RerankingRefusal,
 )
 
 DOMAIN = "visual-memory"
-REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal)
+REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 CODES: dict[type[Exception], StatusCode] = {
+    BadChatAnswer: StatusCode.INTERNAL,
     BadField: StatusCode.INVALID_ARGUMENT,
     BadFilter: StatusCode.INVALID_ARGUMENT,
     BadCoverage: StatusCode.INVALID_ARGUMENT,
     BadNode: StatusCode.INVALID_ARGUMENT,
     BadParameter: StatusCode.INVALID_ARGUMENT,
+    ChatUnavailable: StatusCode.UNAVAILABLE,
     CorruptStore: StatusCode.DATA_LOSS,
     Cycle: StatusCode.INVALID_ARGUMENT,
     DiskFull: StatusCode.RESOURCE_EXHAUSTED,
     EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
     EmptyMemory: StatusCode.FAILED_PRECONDITION,
-    EntriesChanged: StatusCode.ABORTED,
     EntriesExist: StatusCode.ALREADY_EXISTS,
     FolderInUse: StatusCode.FAILED_PRECONDITION,
     MemoryClosed: StatusCode.UNAVAILABLE,
@@ -75,6 +82,7 @@ CODES: dict[type[Exception], StatusCode] = {
     MissingExtra: StatusCode.FAILED_PRECONDITION,
     MissingWeights: StatusCode.FAILED_PRECONDITION,
     NewerStore: StatusCode.FAILED_PRECONDITION,
+    ImagesNotStored: StatusCode.FAILED_PRECONDITION,
     NoEmbedder: StatusCode.FAILED_PRECONDITION,
     NotCalibrated: StatusCode.FAILED_PRECONDITION,
     NotDone: StatusCode.ABORTED,
@@ -90,6 +98,7 @@ CODES: dict[type[Exception], StatusCode] = {
     UnknownEntries: StatusCode.NOT_FOUND,
     UnknownMemory: StatusCode.NOT_FOUND,
     UnknownOperation: StatusCode.NOT_FOUND,
+    UnknownReranker: StatusCode.NOT_FOUND,
     UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
     WrongDimension: StatusCode.INVALID_ARGUMENT,
     WrongEmbedder: StatusCode.FAILED_PRECONDITION,
@@ -134,6 +143,8 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             field, description = "request_id", str(refusal)
         case EmbedderNotAllowed():
             field, description = "embedder", str(refusal)
+        case UnknownReranker():
+            field, description = "reranker", str(refusal)
         case _:
             return None
     FieldViolation = error_details_pb2.BadRequest.FieldViolation

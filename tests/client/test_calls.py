@@ -10,7 +10,7 @@ from visual_memory.v1 import service_pb2 as pb
 
 
 def test_a_memory_is_made_with_the_default_embedder() -> None:
-    call = create_memory("pets", None, None, None)
+    call = create_memory("pets", None, None, False, None)
 
     assert isinstance(call.request, pb.CreateMemoryRequest)
     assert call.request.embedder == "efficientnet-lite0"
@@ -19,7 +19,7 @@ def test_a_memory_is_made_with_the_default_embedder() -> None:
 
 def test_embedder_and_dimension_exclude_each_other() -> None:
     with pytest.raises(InvalidArgument, match="exclude each other"):
-        create_memory("pets", "fake", 2, None)
+        create_memory("pets", "fake", 2, False, None)
 
 
 def test_an_update_of_nothing_is_refused() -> None:

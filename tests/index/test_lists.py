@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from visual_memory_index.lists import NeighborLists, Rows, list_bytes
+from visual_memory_index.lists import NeighborLists, list_bytes
 
 KEYS = np.array([3, 5, 6, 9], dtype=np.int64)
 
@@ -20,14 +19,10 @@ def lists() -> NeighborLists:
     return found
 
 
-def nobody(rows: Rows, floors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.zeros(len(floors), dtype=bool)
-
-
 def test_rows_in_another_order_keep_their_lists() -> None:
-    adapted = lists().adapted(KEYS[[2, 0, 3, 1]], nobody)
+    adapted = lists().adapted(KEYS[[2, 0, 3, 1]])
 
-    assert not adapted.stale.any()
+    assert not (adapted.stale | adapted.new).any()
     assert adapted.lists.tolist() == [[3, 2], [3, 0], [0, 3], [1, 0]]
 
 
@@ -36,30 +31,27 @@ def test_lists_that_held_what_left_are_stale_and_no_others() -> None:
     bigger.lists[:] = [[1], [0], [3], [2], [3]]
     bigger.stale[:] = False
 
-    adapted = bigger.adapted(np.array([0, 1, 3, 4]), nobody)
+    adapted = bigger.adapted(np.array([0, 1, 3, 4]))
 
+    assert not adapted.new.any()
     assert adapted.stale.tolist() == [False, False, True, False]
     assert adapted.lists[[0, 1, 3]].tolist() == [[1], [0], [2]]
 
 
-def test_what_came_is_stale_with_all_whose_floor_it_reaches() -> None:
-    asked = []
+def test_what_came_is_stale_and_new_until_it_was_held_against_the_others() -> None:
+    adapted = lists().adapted(np.append(KEYS, 12))
+    again = adapted.adapted(np.append(12, KEYS))
 
-    def reached(rows: Rows, floors: NDArray[np.float32]) -> NDArray[np.bool_]:
-        asked.append(rows.tolist())
-        return np.array([at == 1 for at in range(len(floors))])
-
-    adapted = lists().adapted(np.append(KEYS, 12), reached)
-
-    assert asked == [[4]]
-    assert adapted.stale.tolist() == [False, True, False, False, True]
+    assert adapted.new.tolist() == adapted.stale.tolist() == [False] * 4 + [True]
+    assert again.new.tolist() == again.stale.tolist() == [True] + [False] * 4
 
 
 @pytest.mark.parametrize("keys", [[3, 5], [3, 5, 6, 9, 20, 21, 22], [30, 31, 32, 33]])
 def test_where_most_is_new_or_lists_are_shorter_all_is_stale(keys: list[int]) -> None:
-    adapted = lists().adapted(np.array(keys), nobody)
+    adapted = lists().adapted(np.array(keys))
 
     assert adapted.stale.all()
+    assert not adapted.new.any()
     assert adapted.lists.shape == (len(keys), min(2, len(keys) - 1))
 
 
@@ -67,7 +59,7 @@ def test_what_is_kept_is_what_was_found() -> None:
     data = lists().to_bytes()
     kept = NeighborLists.from_bytes(data)
 
-    for name in ("k", "keys", "lists", "floors", "stale"):
+    for name in ("k", "keys", "lists", "floors", "stale", "new"):
         assert np.array_equal(getattr(kept, name), getattr(lists(), name)), name
     assert len(data) >= 4 * list_bytes(2)
 

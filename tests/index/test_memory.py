@@ -32,6 +32,7 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_index.database import PAGE_BYTES
+from visual_memory_index.entry import Parts
 from visual_memory_index.store import new_identity
 from visual_memory_index.vectors import SCANNED_MAX
 
@@ -71,7 +72,9 @@ def insert(memory: Memory, ids: Sequence[str], label: str = "cat") -> list[str]:
 def everything(memory: Memory) -> object:
     """All that a memory answers, from the disk and from RAM."""
     (found,) = memory.nearest([Query(QUERY, 999)])
-    on_disk = [(entry.id, entry.label, entry.metadata) for entry in memory.entries(limit=999)]
+    on_disk = [
+        (entry.id, entry.label, entry.metadata) for entry in memory.entries(limit=999).entries
+    ]
     info = memory.info()
     return on_disk, found.ids.tolist(), found.labels.tolist(), info.count, info.label_counts
 
@@ -98,12 +101,12 @@ def test_what_was_inserted_is_found_and_counted(memory: Memory) -> None:
 def test_an_entry_gives_its_vector_bit_for_bit_where_it_is_asked_for(memory: Memory) -> None:
     insert(memory, ["a"])
 
-    vector = memory.entry("a", with_vector=True).vector
+    vector = memory.entry("a", Parts.VECTOR).vector
 
     assert vector is not None
     assert vector.tobytes() == VECTORS[0].tobytes()
     assert memory.entry("a").vector is None
-    (listed,) = memory.entries(limit=1, with_vectors=True)
+    (listed,) = memory.entries(limit=1, parts=Parts.VECTOR).entries
     assert listed.vector is not None
 
 
@@ -111,7 +114,7 @@ def test_missing_ids_are_made_and_sort_in_the_order_of_the_batch(memory: Memory)
     ids = insert(memory, [""] * 50)
 
     assert ids == sorted(set(ids))
-    assert [entry.id for entry in memory.entries(limit=99)] == ids
+    assert [entry.id for entry in memory.entries(limit=99).entries] == ids
 
 
 def test_entries_get_the_time_at_which_they_were_stored(memory: Memory) -> None:
@@ -209,7 +212,7 @@ def test_replacing_takes_the_new_label_vector_and_metadata(memory: Memory) -> No
 
     memory.insert([*entries(["new", "a"], "dog")], VECTORS[[5, 6]], replace_existing=True)
 
-    entry = memory.entry("a", with_vector=True)
+    entry = memory.entry("a", Parts.VECTOR)
     assert entry.vector is not None
     assert (entry.label, entry.metadata, entry.vector.tolist()) == ("dog", {}, VECTORS[6].tolist())
     assert sorted(found(memory)) == ["a", "b", "c", "new"]
@@ -407,7 +410,10 @@ def test_a_page_in_the_middle_of_many_is_refused_at_opening(
     path = tmp_path / "m.sqlite"
     with closing(new_memory(tmp_path)) as memory:
         insert(memory, [f"{number}" for number in range(600)])
-    garble(path, path.stat().st_size // PAGE_BYTES // 2, PAGE_BYTES)
+    with closing(sqlite3.connect(path)) as db:
+        find = "SELECT pageno FROM dbstat WHERE name = 'entries' AND pagetype = 'leaf'"
+        pages = [page for (page,) in db.execute(find)]
+    garble(path, pages[len(pages) // 2], PAGE_BYTES)
 
     with pytest.raises(CorruptStore, match=r"m\.sqlite is damaged"):
         Memory.open(path)

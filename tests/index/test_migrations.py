@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from visual_memory_index import Catalog, Memory, NewerStore, Query, Request
+from visual_memory_index.entry import Parts
 from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 
 DATA = Path(__file__).parent / "data"
@@ -65,7 +66,7 @@ def test_a_memory_of_schema_1_opens_and_answers(tmp_path: Path) -> None:
     """The file was written by the first release."""
     path = Path(shutil.copy(DATA / "memory-schema-1.sqlite", tmp_path))
     with closing(Memory.open(path)) as memory:
-        first, second, third = memory.entries(limit=9, with_vectors=True)
+        first, second, third = memory.entries(limit=9, parts=Parts.VECTOR).entries
         query = Query(np.array([[0, 0, 0.6, 0.8]], np.float32), 2)
 
         (found,) = memory.nearest([query])
@@ -80,6 +81,18 @@ def test_a_memory_of_schema_1_opens_and_answers(tmp_path: Path) -> None:
         assert found.ids.tolist() == [["c", "b"]]
         assert memory.recall(Request("first", b"fingerprint")) == ["a", "b", "c"]
         assert memory.delete(["a"]) == ["a"]
+
+
+def test_a_memory_of_schema_3_opens_with_its_pictures(tmp_path: Path) -> None:
+    path = Path(shutil.copy(DATA / "memory-schema-3.sqlite", tmp_path))
+    with closing(Memory.open(path)) as memory:
+        first, second, third = memory.entries(limit=9, parts=Parts.IMAGE).entries
+
+        assert memory.identity.store_images
+        assert (first.id, first.image) == ("a", b"image of a")
+        assert (second.id, second.image, bool(second.pruned_by)) == ("b", b"", True)
+        assert (third.id, third.image) == ("c", b"")
+        assert memory.thumbnails(["a", "b"]) == {"a": b"small a"}
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("memory-schema-*.sqlite")), ids=str)

@@ -6,13 +6,18 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from visual_memory_index import UnknownOperation
+from visual_memory_index import DiskFull, Memory, UnknownOperation
 from visual_memory_index import operation as operations
 from visual_memory_index.database import now
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.store import new_identity
+
+if TYPE_CHECKING:
+    from tests.index.conftest import SmallDisk
 
 
 @pytest.fixture
@@ -84,3 +89,39 @@ def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
     operations.mark_undone(db, "m/1")
 
     assert operations.get(db, "m/1").undone_at is not None
+
+
+def fill_log(memory: Memory) -> None:
+    """Write until the room that SQLite has for its log is used up too."""
+    while True:
+        try:
+            memory.keep_setting("x", "0" * 100_000)
+        except DiskFull:
+            return
+
+
+def test_an_end_that_a_full_disk_does_not_take_is_told_all_the_same(small_disk: SmallDisk) -> None:
+    path = small_disk.folder / "m.sqlite"
+    with closing(Memory.create(path, new_identity("m", 2, None))) as memory:
+        names = [memory.begin("assess").operation.name for _ in range(3)]
+        small_disk.fill()
+        fill_log(memory)
+
+        with pytest.raises(DiskFull):
+            memory.end(names[0], "done", result="0" * 100_000)
+        ended = [
+            memory.end(names[0], "failed", problem="No room."),
+            memory.end(names[1], "cancelled"),
+        ]
+
+        assert [(each.state, each.problem) for each in ended] == [
+            ("failed", "No room."),
+            ("cancelled", None),
+        ]
+        assert [memory.operation(each.name) for each in ended] == ended
+        listed = memory.operations(limit=9)
+        assert listed[1:] == ended[::-1]
+        assert listed[0].state == "running"
+        small_disk.make_room(1_000_000)
+    with closing(Memory.open(path)) as memory:
+        assert {each.state for each in memory.operations(limit=9)} <= {"failed", "cancelled"}

@@ -236,6 +236,27 @@ def test_k_means_ends_where_every_prototype_is_the_mean_of_those_nearest_to_it()
         assert mean / np.linalg.norm(mean) == pytest.approx(center, abs=1e-6)
 
 
+def test_k_means_tells_how_far_it_is_several_times_a_round_and_can_be_stopped() -> None:
+    m = pruning.SCORES_AT_ONCE + 5
+    vectors, told = random_units(m, 3), list[tuple[int, int]]()
+    pruning.prototype_difficulties(
+        vectors, names(m), clusters=4, seed=0, told=lambda *counts: told.append(counts)
+    )
+
+    def stop(done: int, total: int) -> None:
+        assert len(told) < 3
+        told.append((done, total))
+        if len(told) == 3:
+            raise InterruptedError
+
+    assert told[:2] == [(pruning.SCORES_AT_ONCE, 21 * m), (m, 21 * m)]
+    assert told == sorted(told)
+    assert told[-1] == (21 * m, 21 * m)
+    told.clear()
+    with pytest.raises(InterruptedError):
+        pruning.prototypes(vectors, names(m), clusters=4, seed=0, told=stop)
+
+
 def test_equal_rows_make_one_prototype() -> None:
     vectors = np.repeat(random_units(2), 5, axis=0)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
+from visual_memory_index.distances import exact_distances
 from visual_memory_index.ram import RamCopy
 
 QUERY = np.array([[1, 0]], np.float32)
@@ -143,3 +144,58 @@ def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
     assert copy.keys(model) == [key for key, _ in model.values()]
     labels = [label for _, label in model.values()]
     assert copy.label_counts == {label: labels.count(label) for label in labels}
+
+
+def crowd(m: int, d: int, *, spread: float) -> RamCopy:
+    """``m`` rows all but equal, whose ids are in no order."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=d) + spread * rng.normal(size=(m, d))
+    copy = RamCopy(d)
+    ids = [f"{at:04}" for at in rng.permutation(m)]
+    copy.stage(range(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
+    copy.publish(m)
+    return copy
+
+
+def nearest_others(copy: RamCopy, row: int, k: int) -> set[int]:
+    """By exact distances to all, and ids."""
+    everyone = np.arange(len(copy))
+    distances = exact_distances(copy.vectors.gather(everyone)[row], copy.vectors.gather(everyone))
+    distances[row] = np.inf
+    return set(np.lexsort((copy.columns()[0], distances))[:k].tolist())
+
+
+@pytest.mark.parametrize("spread", [0, 1e-8, 1e-7, 1e-6, 1e-3, 1])
+@pytest.mark.parametrize("k", [1, 3, 40, 58, 59])
+def test_the_nearest_others_are_those_by_exact_distance_and_id(k: int, spread: float) -> None:
+    copy = crowd(60, 16, spread=spread)
+
+    lists, _, settled = copy.others(np.arange(60), k)
+
+    assert settled.all()
+    assert [set(near) for near in lists.tolist()] == [
+        nearest_others(copy, row, k) for row in range(60)
+    ]
+
+
+def test_of_rows_that_are_all_but_equal_some_are_settled_at_a_time() -> None:
+    copy, left, times = crowd(2000, 64, spread=1e-7), np.arange(200), 0
+
+    while len(left):
+        lists, _, settled = copy.others(left, 3)
+        assert settled.any()
+        for at in np.flatnonzero(settled)[::20]:
+            assert set(lists[at].tolist()) == nearest_others(copy, left[at], 3)
+        left, times = left[~settled], times + 1
+
+    assert times > 1
+
+
+def test_rows_that_are_equal_are_settled_together() -> None:
+    copy = crowd(2000, 64, spread=0)
+
+    lists, _, settled = copy.others(np.arange(1000), 3)
+
+    assert settled.all()
+    for row in range(0, 1000, 100):
+        assert set(lists[row].tolist()) == nearest_others(copy, row, 3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from visual_memory_index import CorruptStore, Entry, unit_rows
+from visual_memory_index.entry import Parts
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.store import ROWS_AT_ONCE, Identity, Store, new_identity
 
@@ -54,7 +55,7 @@ def test_a_new_identity_is_made_now() -> None:
 
 def test_an_entry_comes_back_bit_for_bit(store: Store) -> None:
     for written, vector in zip(ENTRIES, VECTORS, strict=True):
-        read = store.entry(written.id, with_vector=True)
+        read = store.entry(written.id, Parts.VECTOR)
 
         assert read is not None
         assert read.vector is not None
@@ -68,16 +69,16 @@ def test_an_entry_comes_back_bit_for_bit(store: Store) -> None:
 
 
 def test_a_vector_is_read_where_it_is_asked_for(store: Store) -> None:
-    entry = store.entry("a", with_vector=False)
+    entry = store.entry("a")
 
     assert entry is not None
     assert entry.vector is None
-    assert store.entry("nobody", with_vector=True) is None
+    assert store.entry("nobody", Parts.VECTOR) is None
 
 
 def test_entries_come_in_pages_by_id(store: Store) -> None:
-    first = store.entries(filter=None, after="", limit=2, with_vectors=False)
-    second = store.entries(filter=None, after="b", limit=2, with_vectors=True)
+    first = store.entries(filter=None, after="", limit=2).entries
+    second = store.entries(filter=None, after="b", limit=2, parts=Parts.VECTOR).entries
 
     assert (ids(first), ids(second)) == (["a", "b"], ["ü"])
     assert second[0].vector is not None
@@ -101,7 +102,9 @@ def test_a_filter_holds_for_entries_ids_and_keys(
 
     _, keys = store.keys(filter)
 
-    assert ids(store.entries(filter=filter, after="", limit=9, with_vectors=True)) == admitted
+    assert (
+        ids(store.entries(filter=filter, after="", limit=9, parts=Parts.VECTOR).entries) == admitted
+    )
     assert store.ids(filter) == admitted
     assert keys.tolist() == [key_of[id] for id in sorted(admitted, key=lambda id: key_of[id])]
 
@@ -118,7 +121,7 @@ def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:
     with store.transaction() as transaction:
         transaction.update(5, Entry("x", "owl", None, {"k": "v"}, 99, b"other"))
 
-    entry = store.entry("b", with_vector=True)
+    entry = store.entry("b", Parts.VECTOR)
     assert entry is not None
     assert entry.vector is not None
     assert (entry.label, entry.metadata, entry.created_at) == ("owl", {"k": "v"}, 10)
@@ -183,3 +186,45 @@ def test_a_store_that_cannot_be_made_lets_go_of_its_file(tmp_path: Path) -> None
         Store.create(path, unstorable)
 
     assert [file.name for file in tmp_path.iterdir()] == ["x.sqlite"]
+
+
+def test_a_page_holds_no_more_bytes_than_asked_but_always_an_entry(tmp_path: Path) -> None:
+    with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
+        entries = [Entry(id, "x", image=bytes(1000), thumbnail=b"small") for id in "abcd"]
+        with store.transaction() as transaction:
+            keys = transaction.next_keys(4)
+            transaction.insert(keys, list("abcd"), entries, np.ones((4, 1), np.float32), 0)
+
+        pages = [
+            store.entries(limit=limit, bytes_max=bytes_max, parts=parts)
+            for limit, bytes_max, parts in (
+                (9, 1, Parts.IMAGE),
+                (9, 2600, Parts.IMAGE),
+                (9, 2600, Parts.THUMBNAIL),
+                (2, 9999, Parts.NONE),
+                (4, 9999, Parts.IMAGE),
+            )
+        ]
+
+    assert [(ids(page.entries), page.more) for page in pages] == [
+        (["a"], True),
+        (["a", "b"], True),
+        (["a", "b", "c", "d"], False),
+        (["a", "b"], True),
+        (["a", "b", "c", "d"], False),
+    ]
+
+
+def test_pictures_are_found_by_id_and_missing_ones_left_out(tmp_path: Path) -> None:
+    with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
+        entries = [Entry("a", "x", image=b"large", thumbnail=b"small"), Entry("b", "x")]
+        with store.transaction() as transaction:
+            keys = transaction.next_keys(2)
+            transaction.insert(keys, ["a", "b"], entries, np.ones((2, 1), np.float32), 0)
+
+        found = store.images(["a", "b", "nobody"], "image")
+        with store.transaction() as transaction:
+            transaction.delete(keys)
+        left = store.images(["a"], "thumbnail")
+
+    assert (found, left) == ({"a": b"large"}, {})

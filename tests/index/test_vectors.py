@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index import tune, unit_rows
-from visual_memory_index.distances import exact_distances
+from visual_memory_index.distances import exact_distances, score_error
 from visual_memory_index.vectors import SCANNED_MAX, Rows, VectorIndex
 
 SMALL_BLOCK = 8
@@ -101,6 +101,21 @@ def test_a_scan_of_many_rows_finds_the_nearest_for_every_k(seed: int, k: int) ->
 
     for number, (wanted, start) in enumerate([(k, 0), (1, 7), (k, 100)]):
         assert not misses(queries[number], index, wanted, np.arange(start, 3000), found[number])
+
+
+@settings(max_examples=50, deadline=None)
+@given(crowds(), st.booleans())
+def test_every_row_is_reached_that_a_vector_scores_the_floor_of(
+    vectors: NDArray[np.float32], small: bool
+) -> None:
+    index = filled(vectors, SmallBlocks(vectors.shape[1]) if small else None)
+    asked = vectors[::3]
+    best = (vectors.astype(np.float64) @ asked.astype(np.float64).T).max(axis=1)
+    error = score_error(vectors.shape[1])
+
+    for shift, expected in ((-2 * error, True), (2 * error, False)):
+        floors = (best + shift).astype(np.float32)
+        assert (index.reached(asked, floors) == expected).all()
 
 
 def test_few_candidates_are_left_where_vectors_are_apart() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, unit_rows
 from visual_memory_index.distances import exact_distances
+from visual_memory_index.entry import Parts
 from visual_memory_index.store import new_identity
 
 EDITS, LOOKS, RESTARTS = 3000, 300, 10
@@ -18,7 +19,7 @@ DIMENSION = 8
 
 def from_scratch(memory: Memory, k: int) -> dict[str, tuple[int, int]]:
     """Sort all others of every voting entry by exact distance and id."""
-    entries = [e for e in memory.entries(limit=9999, with_vectors=True) if not e.pruned_by]
+    entries = [e for e in memory.entries(limit=9999, parts=Parts.VECTOR).entries if not e.pruned_by]
     rows: NDArray[np.float32] = np.array([entry.vector for entry in entries], np.float32)
     v, c = dict.fromkeys([e.id for e in entries], 0), dict.fromkeys([e.id for e in entries], 0)
     for at, entry in enumerate(entries):
@@ -57,9 +58,7 @@ def test_counts_are_those_of_a_fresh_start_after_thousands_of_edits(tmp_path: Pa
         elif kind == "prune":
             taken = [id for id in chance.sample(stored, 4) if memory.votes(id)]
             operations.append(memory.begin("prune").operation.name)
-            memory.prune(
-                taken, operation=operations[-1], result="{}", revision=memory.snapshot().revision
-            )
+            memory.prune(taken, operation=operations[-1], result=str)
         elif operations:
             memory.undo(operations.pop(chance.randrange(len(operations))))
         if number in restarts:

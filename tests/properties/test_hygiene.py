@@ -117,8 +117,7 @@ class HygieneMachine(RuleBasedStateMachine):
             else []
         )
         operation = self.memory.begin("prune").operation.name
-        revision = self.memory.snapshot().revision
-        self.memory.prune(chosen, operation=operation, result="{}", revision=revision)
+        self.memory.prune(chosen, operation=operation, result=str)
         self.operations[operation] = Undoable("prune")
         for id in chosen:
             self.model[id].pruned_by = operation
@@ -180,7 +179,7 @@ class HygieneMachine(RuleBasedStateMachine):
 
     @rule()
     def entries(self) -> None:
-        stored = self.memory.entries(limit=99)
+        stored = self.memory.entries(limit=99).entries
 
         assert {entry.id: (entry.label, entry.pruned_by) for entry in stored} == {
             id: (kept.label, kept.pruned_by) for id, kept in self.model.items()
@@ -230,15 +229,15 @@ def edit(memory: Memory, steps: list[Edit]) -> None:
             memory.insert(entries, rows, replace_existing=True)
         elif kind == "delete":
             memory.delete(first, allow_missing=True)
-        elif memory.entries(limit=1, after=first[:-1]) and any(
-            entry.id == first for entry in memory.entries(limit=99)
+        elif memory.entries(limit=1, after=first[:-1]).entries and any(
+            entry.id == first for entry in memory.entries(limit=99).entries
         ):
             memory.update(first, label=second)
 
 
 def state(memory: Memory) -> tuple[object, ...]:
     """All that reading a memory shows, but for create times."""
-    stored = [(e.id, e.label, e.pruned_by) for e in memory.entries(limit=99)]
+    stored = [(e.id, e.label, e.pruned_by) for e in memory.entries(limit=99).entries]
     (found,) = memory.nearest([Query(VECTORS, 50)]) if memory.count else (None,)
     answers = (found.ids.tolist(), found.labels.tolist(), found.distances.tolist()) if found else ()
     return (stored, answers, memory.info().label_counts)
@@ -257,8 +256,7 @@ def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
                 edit(memory, before)
             voting = [id for id in pruned if pruning.votes(id)]
             operation = pruning.begin("prune").operation.name
-            revision = pruning.snapshot().revision
-            pruning.prune(voting, operation=operation, result="{}", revision=revision)
+            pruning.prune(voting, operation=operation, result=str)
             for memory in memories:
                 edit(memory, after)
             pruning.undo(operation)

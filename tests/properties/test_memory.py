@@ -37,6 +37,7 @@ from visual_memory_index import (
     tune,
     unit_rows,
 )
+from visual_memory_index.entry import Parts
 from visual_memory_index.store import new_identity
 
 Vector = tuple[float, ...]
@@ -266,14 +267,15 @@ class MemoryMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def get(self, data: st.DataObject) -> None:
         id = data.draw(st.sampled_from(sorted(self.model)))
-        entry = self.memory.entry(id, with_vector=True)
+        entry = self.memory.entry(id, Parts.VECTOR)
         assert entry.vector is not None
         assert entry.vector.tobytes() == unit(self.model[id].vector).tobytes()
 
     @invariant()
     def holds_what_was_acknowledged(self) -> None:
         stored = [
-            (entry.id, entry.label, entry.metadata) for entry in self.memory.entries(limit=9999)
+            (entry.id, entry.label, entry.metadata)
+            for entry in self.memory.entries(limit=9999).entries
         ]
         assert stored == [
             (id, self.model[id].label, self.model[id].metadata)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,11 @@ from tests.conftest import RemoteMemory
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
-from visual_memory_index import SCORES, draw_for, prediction_set, q_hat, unit_rows
+from visual_memory_index import SCORES, Entry, draw_for, prediction_set, q_hat, unit_rows
+from visual_memory_index import Memory as Stored
+from visual_memory_index.store import new_identity
+from visual_memory_service.calibration import calibrate
+from visual_memory_service.operations import Job
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -201,3 +207,25 @@ def test_too_few_or_one_label_cannot_be_calibrated(client: Client, empty: Remote
 def test_a_wrong_calibration_is_refused(crowd: Memory, given: Any) -> None:
     with pytest.raises(InvalidArgument):
         crowd.calibrate(**given)
+
+
+def test_calibrating_keeps_little_of_each_decision(tmp_path: Path) -> None:
+    def most_bytes(count: int) -> int:
+        rng = np.random.default_rng(3)
+        rows = unit_rows(rng.normal(size=(count, 16)).astype(np.float32))
+        entries = [
+            Entry(f"{at:05}", str(label)) for at, label in enumerate(rng.integers(4, size=count))
+        ]
+        with closing(
+            Stored.create(tmp_path / f"{count}.sqlite", new_identity("m", 16, None))
+        ) as memory:
+            memory.insert(entries, rows)
+            snapshot, job = memory.snapshot(), Job(memory.begin("calibrate").operation, memory)
+            tracemalloc.start()
+            try:
+                calibrate(snapshot, 50, "rank", job)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    assert most_bytes(3000) - most_bytes(1000) < 2000 * 1000

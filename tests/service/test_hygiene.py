@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,12 @@ from visual_memory import (
     PruneResult,
 )
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import Entry, Operation, UnknownEntries, unit_rows
+from visual_memory_index import Memory as StoredMemory
+from visual_memory_index.store import new_identity
+from visual_memory_service import hygiene
+from visual_memory_service.hygiene import Hard, Ids, Prototype, Prune, Random, Value
+from visual_memory_service.operations import Cancelled, Job
 
 if TYPE_CHECKING:
     from tests.conftest import Server, Start
@@ -102,6 +111,128 @@ def test_the_accuracies_are_those_of_asking_for_each_entry(crowd: Memory) -> Non
             for at in range(200)
         ]
         assert accuracy == pytest.approx(np.mean(right), abs=1e-12)
+
+
+class Told(Job):
+    """An operation that does something whenever it is told how far it is."""
+
+    def __init__(self, memory: StoredMemory, act: Callable[[int], None]) -> None:
+        super().__init__(memory.begin("prune").operation, memory)
+        self._act, self.times = act, 0
+
+    def told(self, done: int, total: int) -> None:
+        super().told(done, total)
+        self.times += 1
+        self._act(self.times)
+
+    def prune(self, method: hygiene.Method) -> Operation:
+        """Carry it out; how it ended."""
+        hygiene.carry_out(Prune(method, True, None), self.memory, self)
+        return self.memory.operation(self.name)
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[StoredMemory]:
+    """The 200 entries without a server."""
+    with closing(StoredMemory.create(tmp_path / "m.sqlite", new_identity("m", 16, None))) as memory:
+        entries = [Entry(id, label) for id, label in zip(IDS, NAMES, strict=True)]
+        memory.insert(entries, unit_rows(ROWS.astype(np.float32)))
+        yield memory
+
+
+RULES = [
+    Hard(10, 5, minus_correct=False),
+    Random(0.2, seed=0),
+    Value(0.2, k=5),
+    Prototype(0.2, clusters=0, keep="easy", balance=0.5, seed=0),
+    Prototype(0.2, clusters=8, keep="easy", balance=0.5, seed=0),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
+    stored: StoredMemory, rule: hygiene.Method
+) -> None:
+    would = json.loads(hygiene.carry_out(Prune(rule, False, None), stored, to_job(stored)) or "")
+
+    def insert(time: int) -> None:
+        stored.insert([Entry(f"new {time}", "0")], unit_rows(ROWS[[time]].astype(np.float32)))
+
+    ended = Told(stored, insert).prune(rule)
+
+    assert ended.state == "done"
+    assert json.loads(ended.result or "") == {**would, "applied": True}
+    pruned = {entry.id for entry in stored.entries(limit=999).entries if entry.pruned_by}
+    assert pruned == set(would["ids"]) != set()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
+    stored: StoredMemory, rule: hygiene.Method
+) -> None:
+    would = json.loads(hygiene.carry_out(Prune(rule, False, None), stored, to_job(stored)) or "")
+    deleted, replaced, relabelled, *left = would["ids"]
+
+    def edit(time: int) -> None:
+        if time == 1:
+            stored.delete([deleted])
+            row = stored.snapshot().vectors.gather(np.arange(1))
+            stored.insert([Entry(replaced, NAMES[0])], row, replace_existing=True)
+            stored.update(relabelled, label="mended")
+
+    ended = Told(stored, edit).prune(rule)
+
+    result = json.loads(ended.result or "")
+    assert result["ids"] == left
+    assert sum(result["labels"].values()) == len(left)
+    assert all(stored.votes(id) for id in (replaced, relabelled))
+    assert stored.undo(ended.name) == left
+
+
+def test_ids_that_are_deleted_before_they_are_pruned_keep_the_others_from_it(
+    stored: StoredMemory,
+) -> None:
+    def delete(time: int) -> None:
+        stored.delete(WRONG[:1], allow_missing=True)
+
+    job = Told(stored, delete)
+
+    with pytest.raises(UnknownEntries, match=WRONG[0]):
+        job.prune(Ids(WRONG))
+
+    assert stored.count == 199
+
+
+@pytest.mark.parametrize("rule", [RULES[2], RULES[4]], ids=lambda rule: type(rule).__name__)
+def test_choosing_can_be_stopped(stored: StoredMemory, rule: hygiene.Method) -> None:
+    job = to_job(stored)
+    job.cancelled.set()
+
+    with pytest.raises(Cancelled):
+        hygiene.chosen(rule, stored, stored.snapshot(), job)
+
+
+def test_a_prune_ends_on_a_server_that_is_written_all_the_time(crowd: Memory) -> None:
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.is_set():
+            crowd.insert(vectors=ROWS[:3], labels=NAMES[:3])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        pruned = crowd.prune(method="hard", k=10, threshold=5, apply=True)
+    finally:
+        over.set()
+        writer.join()
+
+    assert pruned.applied
+    assert [entry.id for entry in crowd.entries("pruned_by:*")] == pruned.ids != []
+
+
+def to_job(memory: StoredMemory) -> Job:
+    return Told(memory, lambda time: None)
 
 
 def test_pruned_entries_stay_stored_are_listed_and_do_not_vote(crowd: Memory) -> None:

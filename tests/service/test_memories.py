@@ -324,7 +324,7 @@ def test_a_damaged_memory_can_be_dropped_and_made_anew(start: Start) -> None:
 def test_refusing_a_damaged_memory_again_and_again_keeps_nothing(tmp_path: Path) -> None:
     changes: list[tuple[str, bool]] = []
     memories = Memories(Settings(tmp_path), lambda *change: changes.append(change))
-    memories.create("pets", embedder=None, dimension=4, request=None)
+    memories.create("pets", embedder=None, dimension=4, store_images=False, request=None)
     memories.close()
     (file,) = (tmp_path / "memories").glob("pets.*.sqlite")
     file.write_bytes(b"")

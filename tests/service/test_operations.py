@@ -77,6 +77,20 @@ def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory)
     assert not [each for each in memory.operations(limit=99) if each.state == "running"]
 
 
+def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
+    memory: Memory, operations: Operations
+) -> None:
+    memory._store._database._writer.execute("PRAGMA max_page_count = 1")
+
+    started = operations.start(memory, "x", lambda job: "0" * 1_000_000)
+    operations.stop()
+
+    ended = memory.operation(started.name)
+    assert (ended.state, ended.result) == ("failed", None)
+    assert ended.problem is not None
+    assert "make room on the disk" in ended.problem
+
+
 def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Operations) -> None:
     done = []
 

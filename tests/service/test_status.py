@@ -12,9 +12,10 @@ from google.rpc import error_details_pb2
 from visual_memory_embedders import EmbeddingRefusal, UndecodableImage
 from visual_memory_index import BadFilter, MemoryRefusal, RequestReused, WrongDimension, WrongOffset
 from visual_memory_service.errors import BadField, EmbedderNotAllowed, RequestRefusal, TooLarge
+from visual_memory_service.rerankers.errors import RerankingRefusal
 from visual_memory_service.status import CODES, REFUSALS, answer
 
-ROOTS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal)
+ROOTS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 
 
 def leaves(kind: type[Exception]) -> Iterator[type[Exception]]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvisual_memory/v1/decision.proto\x12\x10visual_memory.v1\"\xaf\x02\n\x08\x44\x65\x63ision\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12,\n\x06scores\x18\x03 \x03(\x0b\x32\x1c.visual_memory.v1.LabelScore\x12-\n\tneighbors\x18\x04 \x03(\x0b\x32\x1a.visual_memory.v1.Neighbor\x12\"\n\x15\x63\x61librated_confidence\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08rejected\x18\x06 \x01(\x08\x12-\n\tlabel_set\x18\x07 \x01(\x0b\x32\x1a.visual_memory.v1.LabelSet\x12$\n\x04node\x18\x08 \x01(\x0b\x32\x16.visual_memory.v1.NodeB\x18\n\x16_calibrated_confidence\"\x1a\n\x08LabelSet\x12\x0e\n\x06labels\x18\x01 \x03(\t\"2\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x05\x12\r\n\x05share\x18\x03 \x01(\x01\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"G\n\x08Neighbor\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x10\n\x08\x64istance\x18\x03 \x01(\x01\x12\x0e\n\x06weight\x18\x04 \x01(\x01\":\n\tNeighbors\x12-\n\tneighbors\x18\x01 \x03(\x0b\x32\x1a.visual_memory.v1.Neighborb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvisual_memory/v1/decision.proto\x12\x10visual_memory.v1\"\xdf\x02\n\x08\x44\x65\x63ision\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12,\n\x06scores\x18\x03 \x03(\x0b\x32\x1c.visual_memory.v1.LabelScore\x12-\n\tneighbors\x18\x04 \x03(\x0b\x32\x1a.visual_memory.v1.Neighbor\x12\"\n\x15\x63\x61librated_confidence\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08rejected\x18\x06 \x01(\x08\x12-\n\tlabel_set\x18\x07 \x01(\x0b\x32\x1a.visual_memory.v1.LabelSet\x12$\n\x04node\x18\x08 \x01(\x0b\x32\x16.visual_memory.v1.Node\x12.\n\treranking\x18\t \x01(\x0b\x32\x1b.visual_memory.v1.RerankingB\x18\n\x16_calibrated_confidence\"?\n\tReranking\x12\x10\n\x08reranker\x18\x01 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\"\x1a\n\x08LabelSet\x12\x0e\n\x06labels\x18\x01 \x03(\t\"2\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x05\x12\r\n\x05share\x18\x03 \x01(\x01\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\"G\n\x08Neighbor\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x10\n\x08\x64istance\x18\x03 \x01(\x01\x12\x0e\n\x06weight\x18\x04 \x01(\x01\":\n\tNeighbors\x12-\n\tneighbors\x18\x01 \x03(\x0b\x32\x1a.visual_memory.v1.Neighborb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'visual_memory.v1.decision_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DECISION']._serialized_start=54
-  _globals['_DECISION']._serialized_end=357
-  _globals['_LABELSET']._serialized_start=359
-  _globals['_LABELSET']._serialized_end=385
-  _globals['_NODE']._serialized_start=387
-  _globals['_NODE']._serialized_end=437
-  _globals['_LABELSCORE']._serialized_start=439
-  _globals['_LABELSCORE']._serialized_end=481
-  _globals['_NEIGHBOR']._serialized_start=483
-  _globals['_NEIGHBOR']._serialized_end=554
-  _globals['_NEIGHBORS']._serialized_start=556
-  _globals['_NEIGHBORS']._serialized_end=614
+  _globals['_DECISION']._serialized_end=405
+  _globals['_RERANKING']._serialized_start=407
+  _globals['_RERANKING']._serialized_end=470
+  _globals['_LABELSET']._serialized_start=472
+  _globals['_LABELSET']._serialized_end=498
+  _globals['_NODE']._serialized_start=500
+  _globals['_NODE']._serialized_end=550
+  _globals['_LABELSCORE']._serialized_start=552
+  _globals['_LABELSCORE']._serialized_end=594
+  _globals['_NEIGHBOR']._serialized_start=596
+  _globals['_NEIGHBOR']._serialized_end=667
+  _globals['_NEIGHBORS']._serialized_start=669
+  _globals['_NEIGHBORS']._serialized_end=727
 # @@protoc_insertion_point(module_scope)

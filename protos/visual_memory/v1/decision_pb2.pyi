@@ -32,6 +32,7 @@ class Decision(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     LABEL_SET_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    RERANKING_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     confidence: _builtins.float
     """The winner's share of all weights, in (0, 1]."""
@@ -45,7 +46,7 @@ class Decision(_message.Message):
 
     @_builtins.property
     def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbor]:
-        """Nearest first; as many as were asked for."""
+        """Nearest first, or in a re-ranker's order; as many as were asked for."""
 
     @_builtins.property
     def label_set(self) -> Global___LabelSet:
@@ -54,6 +55,10 @@ class Decision(_message.Message):
     @_builtins.property
     def node(self) -> Global___Node:
         """Where in the taxonomy the votes agree; absent where no node has the share that was asked for."""
+
+    @_builtins.property
+    def reranking(self) -> Global___Reranking:
+        """Absent where no re-ranker was to be asked."""
 
     def __init__(
         self,
@@ -66,16 +71,46 @@ class Decision(_message.Message):
         rejected: _builtins.bool = ...,
         label_set: Global___LabelSet | None = ...,
         node: Global___Node | None = ...,
+        reranking: Global___Reranking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "label_set", b"label_set", "node", b"node"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "label_set", b"label_set", "node", b"node", "reranking", b"reranking"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "confidence", b"confidence", "label", b"label", "label_set", b"label_set", "neighbors", b"neighbors", "node", b"node", "rejected", b"rejected", "scores", b"scores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "confidence", b"confidence", "label", b"label", "label_set", b"label_set", "neighbors", b"neighbors", "node", b"node", "rejected", b"rejected", "reranking", b"reranking", "scores", b"scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrated_confidence: _TypeAlias = _typing.Literal["calibrated_confidence"]  # noqa: Y015
     _WhichOneofArgType__calibrated_confidence: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrated_confidence) -> _WhichOneofReturnType__calibrated_confidence | None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class Reranking(_message.Message):
+    """Whether a re-ranker decided who of the neighbours counts how much."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RERANKER_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    reranker: _builtins.str
+    applied: _builtins.bool
+    """Else the votes are as if none had been asked."""
+    problem: _builtins.str
+    """Why not."""
+    def __init__(
+        self,
+        *,
+        reranker: _builtins.str = ...,
+        applied: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "problem", b"problem", "reranker", b"reranker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reranking: _TypeAlias = Reranking  # noqa: Y015
 
 @_typing.final
 class LabelSet(_message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvisual_memory/v1/entry.proto\x12\x10visual_memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x01\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x37\n\x08metadata\x18\x03 \x03(\x0b\x32%.visual_memory.v1.Entry.MetadataEntry\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ontent_sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06vector\x18\x06 \x01(\x0c\x12\x11\n\tpruned_by\x18\x07 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\x07Vectors\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x16\n\x06Images\x12\x0c\n\x04\x64\x61ta\x18\x01 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvisual_memory/v1/entry.proto\x12\x10visual_memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x02\n\x05\x45ntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x37\n\x08metadata\x18\x03 \x03(\x0b\x32%.visual_memory.v1.Entry.MetadataEntry\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ontent_sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06vector\x18\x06 \x01(\x0c\x12\x11\n\tpruned_by\x18\x07 \x01(\t\x12\r\n\x05image\x18\x08 \x01(\x0c\x12\x11\n\tthumbnail\x18\t \x01(\x0c\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\x07Vectors\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x16\n\x06Images\x12\x0c\n\x04\x64\x61ta\x18\x01 \x03(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTRY_METADATAENTRY']._loaded_options = None
   _globals['_ENTRY_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_ENTRY']._serialized_start=84
-  _globals['_ENTRY']._serialized_end=332
-  _globals['_ENTRY_METADATAENTRY']._serialized_start=285
-  _globals['_ENTRY_METADATAENTRY']._serialized_end=332
-  _globals['_VECTORS']._serialized_start=334
-  _globals['_VECTORS']._serialized_end=371
-  _globals['_IMAGES']._serialized_start=373
-  _globals['_IMAGES']._serialized_end=395
+  _globals['_ENTRY']._serialized_end=366
+  _globals['_ENTRY_METADATAENTRY']._serialized_start=319
+  _globals['_ENTRY_METADATAENTRY']._serialized_end=366
+  _globals['_VECTORS']._serialized_start=368
+  _globals['_VECTORS']._serialized_end=405
+  _globals['_IMAGES']._serialized_start=407
+  _globals['_IMAGES']._serialized_end=429
 # @@protoc_insertion_point(module_scope)

@@ -52,6 +52,8 @@ class Entry(_message.Message):
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
     PRUNED_BY_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    THUMBNAIL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 256 bytes of UTF-8. Empty in an insertion: the server makes one that sorts by time."""
     label: _builtins.str
@@ -62,6 +64,14 @@ class Entry(_message.Message):
     """The stored unit vector, little-endian float32; only where it was asked for. Never sent in."""
     pruned_by: _builtins.str
     """The operation that took the entry's vote; empty where it votes. Set by the server."""
+    image: _builtins.bytes
+    """The picture as it was sent, where the memory stores images; only where it was asked for. Sent in
+    only beside a vector: images that are embedded are kept anyway.
+    """
+    thumbnail: _builtins.bytes
+    """The picture as a JPEG of at most 128 pixels a side; only where it was asked for. Set by the
+    server.
+    """
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -78,10 +88,12 @@ class Entry(_message.Message):
         content_sha256: _builtins.bytes = ...,
         vector: _builtins.bytes = ...,
         pruned_by: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        thumbnail: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "id", b"id", "label", b"label", "metadata", b"metadata", "pruned_by", b"pruned_by", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "id", b"id", "image", b"image", "label", b"label", "metadata", b"metadata", "pruned_by", b"pruned_by", "thumbnail", b"thumbnail", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

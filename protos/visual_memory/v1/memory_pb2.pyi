@@ -34,6 +34,8 @@ class Memory(_message.Message):
     DISK_BYTES_FIELD_NUMBER: _builtins.int
     PRUNED_COUNT_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    STORE_IMAGES_FIELD_NUMBER: _builtins.int
+    RERANKER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: _builtins.int
@@ -44,6 +46,10 @@ class Memory(_message.Message):
     """The memory's file with its write-ahead log."""
     pruned_count: _builtins.int
     """Entries stored that do not vote, because a prune took them."""
+    store_images: _builtins.bool
+    """Whether the pictures are kept as they were sent, with thumbnails."""
+    reranker: _builtins.str
+    """Which re-ranker orders the neighbours where a call names none; empty for none."""
     @_builtins.property
     def embedder(self) -> Global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
@@ -70,10 +76,12 @@ class Memory(_message.Message):
         disk_bytes: _builtins.int = ...,
         pruned_count: _builtins.int = ...,
         calibration: Global___CalibrationState | None = ...,
+        store_images: _builtins.bool = ...,
+        reranker: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,7 @@ class GetServerInfoResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     EMBEDDERS_FIELD_NUMBER: _builtins.int
+    RERANKERS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The release, such as 0.1.0."""
     @_builtins.property
@@ -54,16 +55,21 @@ class GetServerInfoResponse(_message.Message):
     def embedders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names and patterns that CreateMemory accepts as an embedder."""
 
+    @_builtins.property
+    def rerankers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names that Classify and SetReranker accept as a re-ranker."""
+
     def __init__(
         self,
         *,
         version: _builtins.str = ...,
         limits: Global___Limits | None = ...,
         embedders: _abc.Iterable[_builtins.str] | None = ...,
+        rerankers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedders", b"embedders", "limits", b"limits", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedders", b"embedders", "limits", b"limits", "rerankers", b"rerankers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -107,12 +113,15 @@ class CreateMemoryRequest(_message.Message):
     EMBEDDER_FIELD_NUMBER: _builtins.int
     DIMENSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STORE_IMAGES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     embedder: _builtins.str
     """The name of an embedder, such as efficientnet-lite0."""
     dimension: _builtins.int
     """For a memory that takes vectors only, 1 to 16384."""
     request_id: _builtins.str
+    store_images: _builtins.bool
+    """Keeps the pictures as they are sent, with thumbnails."""
     def __init__(
         self,
         *,
@@ -120,10 +129,11 @@ class CreateMemoryRequest(_message.Message):
         embedder: _builtins.str = ...,
         dimension: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        store_images: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder", "name", b"name", "request_id", b"request_id", "store_images", b"store_images"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["embedder", "dimension"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
@@ -440,19 +450,25 @@ class GetEntryRequest(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     INCLUDE_VECTOR_FIELD_NUMBER: _builtins.int
+    INCLUDE_IMAGE_FIELD_NUMBER: _builtins.int
+    INCLUDE_THUMBNAIL_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     id: _builtins.str
     include_vector: _builtins.bool
+    include_image: _builtins.bool
+    include_thumbnail: _builtins.bool
     def __init__(
         self,
         *,
         memory: _builtins.str = ...,
         id: _builtins.str = ...,
         include_vector: _builtins.bool = ...,
+        include_image: _builtins.bool = ...,
+        include_thumbnail: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "include_vector", b"include_vector", "memory", b"memory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "include_image", b"include_image", "include_thumbnail", b"include_thumbnail", "include_vector", b"include_vector", "memory", b"memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,13 +483,17 @@ class ListEntriesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     INCLUDE_VECTORS_FIELD_NUMBER: _builtins.int
+    INCLUDE_IMAGES_FIELD_NUMBER: _builtins.int
+    INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     filter: _builtins.str
     """AIP-160, such as: label = "cat" AND metadata.source = "web"."""
     page_size: _builtins.int
-    """1 to 10000; 0 means 1000. A page of vectors may hold fewer, to fit a message."""
+    """1 to 10000; 0 means 1000. A page of vectors or pictures may hold fewer, to fit a message."""
     page_token: _builtins.str
     include_vectors: _builtins.bool
+    include_images: _builtins.bool
+    include_thumbnails: _builtins.bool
     def __init__(
         self,
         *,
@@ -482,10 +502,12 @@ class ListEntriesRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         include_vectors: _builtins.bool = ...,
+        include_images: _builtins.bool = ...,
+        include_thumbnails: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "include_vectors", b"include_vectors", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "include_images", b"include_images", "include_thumbnails", b"include_thumbnails", "include_vectors", b"include_vectors", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -679,6 +701,8 @@ class ClassifyRequest(_message.Message):
     ALLOW_EMPTY_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    RERANKER_FIELD_NUMBER: _builtins.int
+    RERANK_TIMEOUT_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     k: _builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -710,6 +734,10 @@ class ClassifyRequest(_message.Message):
     """Decisions carry the deepest node of the taxonomy that has this share of the votes, in (0, 1]."""
     level: _builtins.int
     """Or the node with most votes at this depth; 0 is a root."""
+    reranker: _builtins.str
+    """A re-ranker of this server; empty means the memory's, "none" none. It sees the pictures of the
+    query and of its k neighbours and says who counts how much.
+    """
     @_builtins.property
     def images(self) -> _entry_pb2.Images: ...
     @_builtins.property
@@ -717,6 +745,12 @@ class ClassifyRequest(_message.Message):
     @_builtins.property
     def exclude_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who may not; the next neighbour moves up. Unknown ids do no harm."""
+
+    @_builtins.property
+    def rerank_timeout(self) -> _duration_pb2.Duration:
+        """How long it may take for one query; unset means 10 seconds, and the deadline of the call bounds
+        all. A decision that it did not reach says so.
+        """
 
     def __init__(
         self,
@@ -737,10 +771,12 @@ class ClassifyRequest(_message.Message):
         allow_empty: _builtins.bool = ...,
         min_confidence: _builtins.float | None = ...,
         level: _builtins.int | None = ...,
+        reranker: _builtins.str = ...,
+        rerank_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "vectors", b"vectors"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
     _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
@@ -1555,11 +1591,14 @@ class ExplainDecisionRequest(_message.Message):
     ADD_VECTORS_FIELD_NUMBER: _builtins.int
     ADD_LABELS_FIELD_NUMBER: _builtins.int
     SEARCH_TIME_FIELD_NUMBER: _builtins.int
+    INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     k: _builtins.int
     """1 to 1000; unset means 50."""
     voting: _builtins.str
     """Empty means rank."""
+    include_thumbnails: _builtins.bool
+    """Adds what the entries look like, where the memory stores images."""
     @_builtins.property
     def images(self) -> _entry_pb2.Images: ...
     @_builtins.property
@@ -1598,10 +1637,11 @@ class ExplainDecisionRequest(_message.Message):
         add_vectors: _entry_pb2.Vectors | None = ...,
         add_labels: _abc.Iterable[_builtins.str] | None = ...,
         search_time: _duration_pb2.Duration | None = ...,
+        include_thumbnails: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_vectors", b"add_vectors", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "vectors", b"vectors"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "exclude_ids", b"exclude_ids", "images", b"images", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "exclude_ids", b"exclude_ids", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
     _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
@@ -1618,9 +1658,30 @@ Global___ExplainDecisionRequest: _TypeAlias = ExplainDecisionRequest  # noqa: Y0
 class ExplainDecisionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ThumbnailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.bytes
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     MINIMAL_FLIP_FIELD_NUMBER: _builtins.int
+    THUMBNAILS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def before(self) -> _decision_pb2.Decision:
         """As it is."""
@@ -1635,16 +1696,21 @@ class ExplainDecisionResponse(_message.Message):
         entries have the same label.
         """
 
+    @_builtins.property
+    def thumbnails(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
+        """Of the neighbours and of the flip, by id."""
+
     def __init__(
         self,
         *,
         before: _decision_pb2.Decision | None = ...,
         after: _decision_pb2.Decision | None = ...,
         minimal_flip: Global___Flip | None = ...,
+        thumbnails: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip", "thumbnails", b"thumbnails"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1771,6 +1837,32 @@ class CalibrateMemoryRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
 
 Global___CalibrateMemoryRequest: _TypeAlias = CalibrateMemoryRequest  # noqa: Y015
+
+@_typing.final
+class SetRerankerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: _builtins.int
+    RERANKER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    memory: _builtins.str
+    reranker: _builtins.str
+    """A re-ranker of this server; empty removes it."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        memory: _builtins.str = ...,
+        reranker: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "request_id", b"request_id", "reranker", b"reranker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRerankerRequest: _TypeAlias = SetRerankerRequest  # noqa: Y015
 
 @_typing.final
 class GetTaxonomyRequest(_message.Message):

@@ -166,6 +166,11 @@ class VisualMemoryStub:
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.SetTaxonomyRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_service__pb2.Taxonomy.FromString,
                 _registered_method=True)
+        self.SetReranker = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/SetReranker',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.SetRerankerRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/GetOperation',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
@@ -362,6 +367,13 @@ class VisualMemoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetReranker(self, request, context):
+        """Which re-ranker orders the neighbours where a call names none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -515,6 +527,11 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.SetTaxonomy,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.SetTaxonomyRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_service__pb2.Taxonomy.SerializeToString,
+            ),
+            'SetReranker': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetReranker,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.SetRerankerRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_memory__pb2.Memory.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
@@ -1216,6 +1233,33 @@ class VisualMemory:
             '/visual_memory.v1.VisualMemory/SetTaxonomy',
             visual__memory_dot_v1_dot_service__pb2.SetTaxonomyRequest.SerializeToString,
             visual__memory_dot_v1_dot_service__pb2.Taxonomy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetReranker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/SetReranker',
+            visual__memory_dot_v1_dot_service__pb2.SetRerankerRequest.SerializeToString,
+            visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
             options,
             channel_credentials,
             insecure,

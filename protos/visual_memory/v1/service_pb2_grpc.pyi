@@ -82,6 +82,8 @@ class VisualMemoryStub:
     GetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetTaxonomyRequest, _service_pb2.Taxonomy]
     """The tree over the labels."""
     SetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]
+    SetReranker: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetRerankerRequest, _memory_pb2.Memory]
+    """Which re-ranker orders the neighbours where a call names none."""
     GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
     ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
@@ -140,6 +142,8 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     GetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.GetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
     """The tree over the labels."""
     SetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
+    SetReranker: _aio.UnaryUnaryMultiCallable[_service_pb2.SetRerankerRequest, _memory_pb2.Memory]  # type: ignore[assignment]
+    """Which re-ranker orders the neighbours where a call names none."""
     GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
@@ -345,6 +349,14 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.SetTaxonomyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.Taxonomy, _abc.Awaitable[_service_pb2.Taxonomy]]: ...
+
+    @_abc_1.abstractmethod
+    def SetReranker(
+        self,
+        request: _service_pb2.SetRerankerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]:
+        """Which re-ranker orders the neighbours where a call names none."""
 
     @_abc_1.abstractmethod
     def GetOperation(

@@ -13,7 +13,8 @@ from visual_memory.types import Decision
 from visual_memory_service.commands.output import percent, plural, print_json, print_table
 from visual_memory_service.commands.pictures import labelled
 from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.questions import ask
+from visual_memory_service.commands.questions import ask, noted
+from visual_memory_service.commands.questions import report as report_problems
 from visual_memory_service.commands.refused import listed
 
 CONFUSIONS_SHOWN = 10
@@ -57,7 +58,7 @@ def evaluate(client: Client, options: Namespace) -> int:
     memory = client.memory(options.name)
     pictures = labelled(options.folder)
     known = memory.info().labels
-    answers, remembered = Counter[tuple[str, str]](), 0
+    answers, remembered, problems = Counter[tuple[str, str]](), 0, Counter[str]()
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
         return memory.classify(
@@ -67,16 +68,18 @@ def evaluate(client: Client, options: Namespace) -> int:
             reliability=options.reliability,
             reliability_k=options.reliability_k,
             filter=options.filter,
-            neighbors=1,
+            neighbors=None if options.reranker else 1,
+            reranker=options.reranker,
         )
 
     with Progress(len(pictures), "pictures") as progress:
-        decisions = ask(decide, [picture.path for picture in pictures])
+        decisions = noted(ask(decide, [picture.path for picture in pictures]), problems)
         for picture, (_, decision) in zip(pictures, decisions, strict=True):
             answers[picture.label, decision.label] += 1
-            remembered += bool(decision.neighbors.distances[0] < SAME_PICTURE)
+            remembered += bool(decision.neighbors.distances.min() < SAME_PICTURE)
             progress.add(1)
         seconds = progress.seconds
+    report_problems(problems)
     unknown = sorted({picture.label for picture in pictures} - known.keys())
     evaluation = Evaluation(answers, unknown, remembered, seconds)
     if options.json:

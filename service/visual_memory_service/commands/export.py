@@ -14,7 +14,7 @@ from visual_memory_service.commands.refused import Refused
 
 
 def export(client: Client, options: Namespace) -> int:
-    """Write every entry with its vector; the file appears when it is whole."""
+    """Write every entry with its vector and picture; the file appears when it is whole."""
     path = options.file
     if path.exists() and not options.force:
         raise Refused(f"{path} exists already; use --force to overwrite it.")
@@ -22,7 +22,7 @@ def export(client: Client, options: Namespace) -> int:
     memory = client.memory(options.name)
     info = memory.info()
     with Progress(info.count, "entries") as progress:
-        entries = memory.entries(include_vectors=True)
+        entries = memory.entries(include_vectors=True, include_images=info.store_images)
         count = parquet.write(path, info, counted(entries, progress))
     if options.json:
         print_json({"memory": options.name, "file": str(path), "entries": count})

@@ -47,7 +47,7 @@ class Plan:
         Metadata count where the source has some to say.
         """
         alike = item.label == label and item.metadata in (None, metadata)
-        own = sha256(item.read()) if alike else ""
+        own = item.sha256() if alike else ""
         if own == content_sha256:
             self.same += 1
             return True
@@ -64,7 +64,7 @@ def insert(client: Client, options: Namespace) -> int:
     ``--replace``, and for pictures that do not decode, without ``--skip-bad``.
     """
     memory = client.memory(options.name)
-    source = open_source(options.source, memory.info().embedder)
+    source = open_source(options.source, memory.info())
     limits = client.server_info().limits
     plan = compare(source, stored(memory), limits)
     if any(plan.changed.values()) and source.noun == "vector":
@@ -183,8 +183,9 @@ def store(memory: Memory, batch: list[Item], *, replace_existing: bool) -> None:
     contents = [item.read() for item in batch]
     images = [each for each in contents if isinstance(each, bytes)]
     vectors = [each for each in contents if not isinstance(each, bytes)]
+    beside = [item.image for item in batch]
     memory.insert(
-        images=images or None,
+        images=images or (beside if any(beside) else None),
         vectors=np.stack(vectors) if vectors else None,
         ids=[item.id for item in batch],
         labels=[item.label for item in batch],

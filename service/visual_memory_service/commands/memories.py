@@ -16,7 +16,10 @@ LABELS_SHOWN = 20
 def create(client: Client, options: Namespace) -> int:
     """Make a memory, by embedder or by dimension."""
     info = client.create_memory(
-        options.name, embedder=options.embedder, dimension=options.dimension
+        options.name,
+        embedder=options.embedder,
+        dimension=options.dimension,
+        store_images=options.store_images,
     ).info()
     if options.json:
         print_json(as_json(info))
@@ -60,6 +63,8 @@ def show(client: Client, options: Namespace) -> int:
     print(f"Created {printable(info.create_time)}.")
     if info.pruned_count:
         print(f"Of the entries {info.pruned_count:,} are pruned and do not vote.")
+    if info.reranker:
+        print(f"Decisions ask the re-ranker {info.reranker}.")
     if info.labels:
         print()
         print_table(("label", "entries"), list(info.labels.items())[:LABELS_SHOWN])
@@ -80,9 +85,10 @@ def drop(client: Client, options: Namespace) -> int:
 
 def what(info: MemoryInfo) -> str:
     """What goes into a memory."""
+    kept = ", and keeps the pictures" if info.store_images else ""
     if info.embedder:
-        return f"images as {info.embedder.name} sees them, in {info.dimension} dimensions"
-    return f"vectors of {info.dimension} dimensions"
+        return f"images as {info.embedder.name} sees them, in {info.dimension} dimensions{kept}"
+    return f"vectors of {info.dimension} dimensions{kept}"
 
 
 def as_json(info: MemoryInfo) -> dict[str, Any]:

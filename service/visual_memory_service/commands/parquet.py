@@ -23,18 +23,25 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One row; ``metadata`` is None where the file has no such column."""
+    """One row; ``metadata`` is None where the file has no such column.
+
+    ``image`` is the picture beside a vector, None where there is none.
+    """
 
     id: str
     label: str
     content: bytes | NDArray[np.float32]
     metadata: Mapping[str, str] | None
+    image: bytes | None
 
 
 class File:
-    """A Parquet file to read, a batch of rows at a time. Raises Refused."""
+    """A Parquet file to read, a batch of rows at a time. Raises Refused.
 
-    def __init__(self, path: Path) -> None:
+    Images beside vectors are read where they are ``kept``.
+    """
+
+    def __init__(self, path: Path, *, kept: bool) -> None:
         self._path, self._arrow = path, pyarrow()
         try:
             self._file = self._arrow.parquet.ParquetFile(path)
@@ -46,14 +53,16 @@ class File:
         self.content = self._check(schema)
         self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
         self.count: int = self._file.metadata.num_rows
-        self._columns = [
-            name for name in ("id", "label", self.content, "metadata") if name in schema.names
-        ]
+        wanted = ["id", "label", self.content, "metadata"]
+        if kept and self.content == "vector" and self._fits(schema, "image", self._is_binary):
+            wanted.append("image")
+        self._columns = [name for name in wanted if name in schema.names]
+        self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
     def rows(self) -> Iterator[Row]:
         """Every row, in order."""
         number = 0
-        for batch in self._file.iter_batches(ROWS[self.content], columns=self._columns):
+        for batch in self._file.iter_batches(self._rows, columns=self._columns):
             columns = {name: batch.column(name) for name in self._columns}
             ids, labels = columns["id"].to_pylist(), columns["label"].to_pylist()
             contents = self._contents(columns[self.content], number)
@@ -62,27 +71,32 @@ class File:
                 if "metadata" in columns
                 else [None] * len(ids)
             )
-            for id, label, content, more in zip(ids, labels, contents, metadata, strict=True):
+            beside = "image" in columns and self.content == "vector"
+            images = columns["image"].to_pylist() if beside else [None] * len(ids)
+            columns_by_row = zip(ids, labels, contents, metadata, images, strict=True)
+            for id, label, content, more, image in columns_by_row:
                 if not id or not label or content is None:
                     raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
-                yield Row(id, label, content, more)
+                yield Row(id, label, content, more, image)
                 number += 1
 
     def _check(self, schema: Any) -> str:
         """``vector`` or ``image``, whichever the file has, with types that can be used."""
         types = self._arrow.types
-
-        def fits(name: str, *kinds: Any) -> bool:
-            return name in schema.names and any(kind(schema.field(name).type) for kind in kinds)
-
         texts = (types.is_string, types.is_large_string, self._is_dictionary_of_text)
-        if all(fits(name, *texts) for name in ("id", "label")):
-            if fits("vector", self._is_list_of_numbers):
+        if all(self._fits(schema, name, *texts) for name in ("id", "label")):
+            if self._fits(schema, "vector", self._is_list_of_numbers):
                 return "vector"
-            if fits("image", types.is_binary, types.is_large_binary):
+            if self._fits(schema, "image", self._is_binary):
                 return "image"
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
         raise Refused(f"{self._path} has the columns {found}; wanted are {WANTED}.")
+
+    def _fits(self, schema: Any, name: str, *kinds: Any) -> bool:
+        return name in schema.names and any(kind(schema.field(name).type) for kind in kinds)
+
+    def _is_binary(self, kind: Any) -> bool:
+        return bool(self._arrow.types.is_binary(kind) or self._arrow.types.is_large_binary(kind))
 
     def _is_dictionary_of_text(self, kind: Any) -> bool:
         types = self._arrow.types
@@ -118,7 +132,7 @@ class File:
 
 
 def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
-    """Write ``entries`` with their vectors, whole or not at all; how many there were."""
+    """Write ``entries`` with vectors and what images there are, whole or not at all; how many."""
     arrow = pyarrow()
     schema = arrow.schema(
         [
@@ -128,6 +142,7 @@ def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
             ("metadata", arrow.map_(arrow.string(), arrow.string())),
             ("create_time", arrow.timestamp("us", tz="UTC")),
             ("content_sha256", arrow.string()),
+            *([("image", arrow.binary())] if info.store_images else []),
         ],
         metadata={EMBEDDER: spec(info.embedder)} if info.embedder else None,
     )
@@ -136,7 +151,8 @@ def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
     try:
         with open(part, "xb") as file:
             with arrow.parquet.ParquetWriter(file, schema) as writer:
-                while rows := list(islice(entries, ROWS["vector"])):
+                at_once = ROWS["image" if info.store_images else "vector"]
+                while rows := list(islice(entries, at_once)):
                     writer.write_table(table(rows, schema))
                     count += len(rows)
             file.flush()
@@ -160,10 +176,11 @@ def table(entries: list[Entry], schema: Any) -> Any:
         [list(entry.metadata.items()) for entry in entries],
         [entry.create_time for entry in entries],
         [entry.content_sha256 for entry in entries],
+        [entry.image for entry in entries],
     ]
     arrays = [
         arrow.array(c, f.type) if isinstance(c, list) else c
-        for c, f in zip(columns, schema, strict=True)
+        for c, f in zip(columns, schema, strict=False)  # images only where the schema has them
     ]
     return arrow.Table.from_arrays(arrays, schema=schema)
 

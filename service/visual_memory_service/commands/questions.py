@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 from visual_memory import Client, InvalidArgument
 from visual_memory.types import Decision, Neighbor
 from visual_memory_service.commands import pictures
-from visual_memory_service.commands.output import print_json_array, print_table
+from visual_memory_service.commands.output import plural, print_json_array, print_table
 from visual_memory_service.commands.refused import Refused
 
 BATCH = 64
@@ -40,9 +42,11 @@ def classify(client: Client, options: Namespace) -> int:
             min_confidence=options.min_confidence,
             filter=options.filter,
             neighbors=shown,
+            reranker=options.reranker,
         )
 
-    decisions = ask(decide, pictures.named(options.images))
+    problems = Counter[str]()
+    decisions = noted(ask(decide, pictures.named(options.images)), problems)
     if options.json:
         print_json_array(as_json(path, decision) for path, decision in decisions)
         return 0
@@ -54,7 +58,24 @@ def classify(client: Client, options: Namespace) -> int:
     headers["taxon"] = options.min_confidence
     added = [name for name, wanted in headers.items() if wanted]
     print_table(("picture", "label", "confidence", *added, "nearest"), rows)
+    report(problems)
     return 0
+
+
+def noted(
+    decisions: Iterator[tuple[Path, Decision]], problems: Counter[str]
+) -> Iterator[tuple[Path, Decision]]:
+    """The same, while it is noted why re-rankers were of no help."""
+    for path, decision in decisions:
+        if decision.reranking and not decision.reranking.applied:
+            problems[decision.reranking.problem] += 1
+        yield path, decision
+
+
+def report(problems: Counter[str]) -> None:
+    """Say why re-rankers were of no help, and how often."""
+    for problem, count in problems.most_common():
+        print(f"{plural(count, 'picture')} not re-ranked: {problem}", file=sys.stderr)
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
@@ -117,6 +138,7 @@ def as_json(path: Path, decision: Decision) -> dict[str, Any]:
         "rejected": decision.rejected,
         "label_set": decision.label_set,
         "taxon": asdict(decision.node) if decision.node else None,
+        "reranking": asdict(decision.reranking) if decision.reranking else None,
         "neighbors": [{**near_json(each), "weight": each.weight} for each in decision.neighbors],
     }
 

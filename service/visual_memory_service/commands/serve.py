@@ -10,7 +10,7 @@ from argparse import Namespace
 from visual_memory_service.commands.refused import Refused, missing_extra
 from visual_memory_service.config import BadSetting, to_settings
 
-FLAGS = ("data", "listen", "allow_embedder", "threads")
+FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SERVER_MODULES = ("faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntime", "structlog")
 

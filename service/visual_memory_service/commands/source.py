@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory.types import EmbedderSpec
+from visual_memory.types import MemoryInfo
 from visual_memory_service.commands import parquet, pictures
 from visual_memory_service.commands.refused import Refused
 
@@ -20,23 +20,32 @@ Content = bytes | NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing."""
+    """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing.
+
+    ``image`` is to be kept beside a row.
+    """
 
     id: str
     label: str
     content: Path | Content
     metadata: Mapping[str, str] | None = None
+    image: bytes | None = None
 
     @property
     def size(self) -> int:
         """Bytes of the content, as far as that is known before reading."""
         if isinstance(self.content, Path):
             return pictures.size(self.content)
-        return len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
+        content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
+        return content + len(self.image or b"")
 
     def read(self) -> Content:
         """The picture's bytes or the float32 row. Raises Refused."""
         return pictures.read(self.content) if isinstance(self.content, Path) else self.content
+
+    def sha256(self) -> str:
+        """The hash by which the server knows what it was sent."""
+        return sha256(self.image or self.read())
 
 
 class Source(Protocol):
@@ -65,8 +74,9 @@ class Folder:
 class Table:
     """A Parquet file with vectors or images."""
 
-    def __init__(self, path: Path, embedder: EmbedderSpec | None) -> None:
-        self._file = parquet.File(path)
+    def __init__(self, path: Path, memory: MemoryInfo) -> None:
+        embedder = memory.embedder
+        self._file = parquet.File(path, kept=memory.store_images)
         if embedder and self._file.embedder and self._file.embedder != parquet.spec(embedder):
             raise Refused(
                 f"The vectors in {path} were made by another embedder than that of this memory, "
@@ -77,16 +87,16 @@ class Table:
 
     def items(self) -> Iterator[Item]:
         for row in self._file.rows():
-            yield Item(row.id, row.label, row.content, row.metadata)
+            yield Item(row.id, row.label, row.content, row.metadata, row.image)
 
 
-def open_source(path: Path, embedder: EmbedderSpec | None) -> Source:
-    """The folder or the Parquet file at ``path``. Raises Refused."""
+def open_source(path: Path, memory: MemoryInfo) -> Source:
+    """The folder or the Parquet file at ``path``, for this memory. Raises Refused."""
     if path.is_dir():
         return Folder(path)
     if not path.exists():
         raise Refused(f"There is no file or folder {path}.")
-    return Table(path, embedder)
+    return Table(path, memory)
 
 
 def sha256(content: Content) -> str:

@@ -10,21 +10,37 @@ from dataclasses import asdict
 from visual_memory import Assessment, Client, LabelAssessment
 from visual_memory_service.commands.output import plural, print_json, print_table
 from visual_memory_service.commands.progress import Progress
+from visual_memory_service.commands.refused import Refused
+from visual_memory_service.commands.suspects_page import (
+    CONFLICTS_SHOWN,
+    SUSPECTS_SHOWN,
+    write_page,
+)
 
 SHOWN = 20
 CALLED_SHOWN = 3
 
 
 def suspects(client: Client, options: Namespace) -> int:
-    """Assess a memory: tables for people, JSON, or CSV that ``relabel --from`` reads."""
+    """Assess a memory: tables for people, JSON, CSV that ``relabel --from`` reads, or a page."""
+    page = options.page
+    if page and page.exists() and not options.force:
+        raise Refused(f"{page} exists already; use --force to overwrite it.")
+    memory = client.memory(options.name)
     with Progress(0, "entries judged") as progress:
-        found = client.memory(options.name).assess(
+        found = memory.assess(
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
+    if page:
+        write_page(page, memory, found, worst_labels(found))
     if options.json:
         print_json(asdict(found))
     elif options.csv:
         print_csv(found)
+    elif page:
+        likely = part(SUSPECTS_SHOWN, len(found.suspects), "suspect")
+        pairs = part(CONFLICTS_SHOWN, len(found.conflicts), "conflicting pair")
+        print(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
     else:
         print_assessment(found, options)
     return 0
@@ -49,6 +65,11 @@ def calibrate(client: Client, options: Namespace) -> int:
     return 0
 
 
+def part(most: int, count: int, noun: str) -> str:
+    """All of them, or how many of them."""
+    return plural(count, noun) if count <= most else f"{most} of {plural(count, noun)}"
+
+
 def print_csv(found: Assessment) -> None:
     """The suspects, each with what is proposed for it as its label."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -64,10 +85,8 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
         f"their label; calibration error {found.calibration_error:.4f}."
     )
-    worst = sorted(found.labels, key=lambda each: (each.accuracy, each.label))
-    rows = [as_row(each) for each in worst[:SHOWN]]
-    print_table(("label", "entries", "accuracy", "also called", ""), rows)
-    print_more(len(worst))
+    print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
+    print_more(len(found.labels))
     if found.conflicts:
         print(f"\n{plural(len(found.conflicts), 'pair')} all but the same, with different labels:")
         pairs = [
@@ -87,10 +106,17 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
     print_table(("id", "label", "proposed", "score", "reason"), likely)
     print_more(len(found.suspects))
     print(
-        "\nThe same command with --csv > suspects.csv writes them all. Correct or empty the\n"
-        "labels in that file that should be others, then\n"
+        "\nThe same command with --page suspects.html makes a page to look through them, with\n"
+        "--csv > suspects.csv a file of them all. Correct or empty the labels in that file that\n"
+        "should be others, then\n"
         f"visual-memory relabel {memory} --from suspects.csv --apply   sets them, until undone."
     )
+
+
+def worst_labels(found: Assessment) -> list[tuple[object, ...]]:
+    """As rows of a table, the worst first."""
+    worst = sorted(found.labels, key=lambda each: (each.accuracy, each.label))
+    return [as_row(each) for each in worst[:SHOWN]]
 
 
 def as_row(label: LabelAssessment) -> tuple[object, ...]:

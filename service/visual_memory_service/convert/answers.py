@@ -19,19 +19,21 @@ from visual_memory_index import (
     Entry,
     MemoryInfo,
     Neighbors,
+    Page,
     StoredBatch,
 )
 from visual_memory_service.calibration import Calibration
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.refine import Refined
+from visual_memory_service.reranking import Reranking
 
 SAMPLE_MAX = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def from_settings(
-    version: str, settings: Settings, embedders: Sequence[str]
+    version: str, settings: Settings, embedders: Sequence[str], rerankers: Sequence[str]
 ) -> pb.GetServerInfoResponse:
     """What a client may know of this server."""
     limits = pb.Limits(
@@ -40,10 +42,14 @@ def from_settings(
         image_pixels=settings.image_pixels_max,
         items=settings.items_max,
     )
-    return pb.GetServerInfoResponse(version=version, limits=limits, embedders=embedders)
+    return pb.GetServerInfoResponse(
+        version=version, limits=limits, embedders=embedders, rerankers=rerankers
+    )
 
 
-def from_info(info: MemoryInfo, calibration: Calibration | None = None) -> memory_pb2.Memory:
+def from_info(
+    info: MemoryInfo, calibration: Calibration | None, reranker: str
+) -> memory_pb2.Memory:
     """A memory as it stands."""
     return memory_pb2.Memory(
         calibration=None
@@ -67,16 +73,14 @@ def from_info(info: MemoryInfo, calibration: Calibration | None = None) -> memor
         ],
         disk_bytes=info.bytes_on_disk,
         pruned_count=info.pruned_count,
+        store_images=info.identity.store_images,
+        reranker=reranker,
     )
 
 
-def from_memories(
-    infos: Sequence[tuple[MemoryInfo, Calibration | None]], last: str
-) -> pb.ListMemoriesResponse:
+def from_memories(memories: Sequence[memory_pb2.Memory], last: str) -> pb.ListMemoriesResponse:
     """One page; ``last`` is the name to go on after, empty at the end."""
-    return pb.ListMemoriesResponse(
-        memories=[from_info(*info) for info in infos], next_page_token=from_token(last, "")
-    )
+    return pb.ListMemoriesResponse(memories=memories, next_page_token=from_token(last, ""))
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
@@ -120,13 +124,17 @@ def from_entry(entry: Entry) -> entry_pb2.Entry:
         content_sha256=entry.content_sha256,
         vector=b"" if entry.vector is None else entry.vector.astype("<f4").tobytes(),
         pruned_by=entry.pruned_by,
+        image=entry.image,
+        thumbnail=entry.thumbnail,
     )
 
 
-def from_entries(entries: Sequence[Entry], last: str, filter: str) -> pb.ListEntriesResponse:
-    """One page; ``last`` is the id to go on after, empty at the end."""
+def from_entries(page: Page, filter: str) -> pb.ListEntriesResponse:
+    """One page of what ``filter`` admits."""
+    last = page.entries[-1].id if page.more else ""
     return pb.ListEntriesResponse(
-        entries=[from_entry(entry) for entry in entries], next_page_token=from_token(last, filter)
+        entries=[from_entry(entry) for entry in page.entries],
+        next_page_token=from_token(last, filter),
     )
 
 
@@ -182,6 +190,12 @@ def from_refined(refined: Sequence[Refined], stale: bool, shown: int | None) -> 
         if each.node is not None:
             decision.node.CopyFrom(decision_pb2.Node(**asdict(each.node)))
     return response
+
+
+def add_rerankings(response: pb.ClassifyResponse, rerankings: Sequence[Reranking]) -> None:
+    """Say of each decision whether it is a re-ranker's; nothing where none was asked."""
+    for decision, reranking in zip(response.decisions, rerankings, strict=bool(rerankings)):
+        decision.reranking.CopyFrom(decision_pb2.Reranking(**asdict(reranking)))
 
 
 def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:

@@ -18,6 +18,7 @@ from visual_memory_service.convert.requests import (
     to_content,
     to_counts_k,
     to_request,
+    to_seconds,
     to_text,
     to_vectors,
     to_voting,
@@ -28,7 +29,7 @@ from visual_memory_service.values import Values
 
 VALUE_K = 5
 THIN = 5
-SEARCH_SECONDS, SEARCH_SECONDS_MAX = 5.0, 600.0
+SEARCH_SECONDS = 5.0
 VALUES_AT_ONCE = 10_000
 
 Queries = Sequence[bytes] | NDArray[np.float32]
@@ -85,9 +86,7 @@ def to_explaining(
         )
     seconds = SEARCH_SECONDS
     if request.HasField("search_time"):
-        seconds = request.search_time.seconds + request.search_time.nanos / 1e9
-        if not 0 <= seconds <= SEARCH_SECONDS_MAX:
-            raise BadField("search_time", f"must be 0 to {SEARCH_SECONDS_MAX:g} s")
+        seconds = to_seconds(request.search_time, "search_time")
     return query, k, to_voting(request), seconds
 
 
@@ -111,7 +110,7 @@ def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
     """A decision as it is, as it would be, and what would flip it."""
     shown = [explanation.before, *([explanation.after] if explanation.after else [])]
     decisions = from_decisions(shown, None).decisions
-    response = pb.ExplainDecisionResponse(before=decisions[0])
+    response = pb.ExplainDecisionResponse(before=decisions[0], thumbnails=explanation.thumbnails)
     if explanation.after is not None:
         response.after.CopyFrom(decisions[1])
     if (flip := explanation.minimal_flip) is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import TypeAlias
 
 import numpy as np
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from visual_memory_index import (
     WHOLE,
     Entry,
     Filter,
+    Parts,
     Request,
     Voting,
     bad_rows,
@@ -42,10 +45,12 @@ K = 50
 VOTING = "rank"
 COUNTS_K_MAX = 1000
 RELIABILITY_K = 10
+RERANK_SECONDS = 10.0
+SECONDS_MAX = 600.0
 ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
 MEMORIES_PAGE, MEMORIES_PAGE_MAX = 100, 1000
 
-Page: TypeAlias = tuple[Filter | None, str, int, bool]
+Page: TypeAlias = tuple[Filter | None, str, int, Parts]
 
 
 def to_name(name: str, path: str) -> str:
@@ -84,7 +89,7 @@ def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
     """Takes the images or vectors out of the message. Raises BadField."""
     content, hashes = to_batch_content(request.batch, settings)
     return Batch(
-        to_entries(request.batch, hashes),
+        to_entries(request.batch, hashes, images=not isinstance(content, np.ndarray)),
         content,
         to_request(request, request.request_id, hashes=hashes),
         request.replace_existing,
@@ -110,7 +115,7 @@ def to_import_batch(
         raise BadField("offset", f"must not be negative, but is {step.offset}")
     content, hashes = to_batch_content(step.batch, settings)
     return Batch(
-        to_entries(step.batch, hashes),
+        to_entries(step.batch, hashes, images=not isinstance(content, np.ndarray)),
         content,
         to_request(step, start.request_id, step.offset, hashes),
         start.replace_existing,
@@ -137,8 +142,11 @@ def to_batch_content(
     return content, take_hashes(batch)
 
 
-def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes]) -> list[Entry]:
-    """The entries of a batch with the ``hashes`` of their content. Raises BadField."""
+def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes], *, images: bool) -> list[Entry]:
+    """The entries of a batch with the ``hashes`` of their content, ``images`` or rows.
+
+    An image beside a row is the content then. Raises BadField.
+    """
     seen: set[str] = set()
     entries = []
     for number, (entry, content_sha256) in enumerate(zip(batch.entries, hashes, strict=True)):
@@ -148,12 +156,15 @@ def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes]) -> list[Entry]:
             if id in seen:
                 raise BadField(f"entries[{number}].id", f"comes twice in this batch: {id}")
             seen.add(id)
+        if entry.image and images:
+            raise BadField(f"entries[{number}].image", "belongs beside a vector; send it in images")
         entries.append(
             Entry(
                 id=id,
                 label=to_text(entry.label, "entries[{}].label", number),
                 metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
-                content_sha256=content_sha256,
+                content_sha256=sha256(entry.image).digest() if entry.image else content_sha256,
+                image=entry.image,
             )
         )
     return entries
@@ -327,6 +338,21 @@ def to_wishes(request: pb.ClassifyRequest) -> Wishes | None:
     )
 
 
+def to_rerank_seconds(request: pb.ClassifyRequest) -> float:
+    """How long a re-ranker may take for one query. Raises BadField."""
+    if not request.HasField("rerank_timeout"):
+        return RERANK_SECONDS
+    return to_seconds(request.rerank_timeout, "rerank_timeout")
+
+
+def to_seconds(duration: Duration, path: str) -> float:
+    """Raises BadField."""
+    seconds = duration.seconds + duration.nanos / 1e9
+    if not 0 <= seconds <= SECONDS_MAX:
+        raise BadField(path, f"must be 0 to {SECONDS_MAX:g} s, but is {seconds:g} s")
+    return seconds
+
+
 def to_shown(request: pb.ClassifyRequest) -> int | None:
     """How many neighbours a decision carries, None for all. Raises BadField."""
     if not request.HasField("neighbors"):
@@ -337,14 +363,27 @@ def to_shown(request: pb.ClassifyRequest) -> int | None:
 
 
 def to_page(request: pb.ListEntriesRequest) -> Page:
-    """Filter, last id, size and whether with vectors. Raises BadField, BadFilter."""
+    """Filter, last id, size and what to read of each. Raises BadField, BadFilter."""
     if not 0 <= request.page_size <= ENTRIES_PAGE_MAX:
         raise BadField("page_size", f"must be 0 to {ENTRIES_PAGE_MAX}, but is {request.page_size}")
     return (
         parse(request.filter),
         to_token(request.page_token, request.filter),
         request.page_size or ENTRIES_PAGE,
-        request.include_vectors,
+        to_parts(
+            vector=request.include_vectors,
+            image=request.include_images,
+            thumbnail=request.include_thumbnails,
+        ),
+    )
+
+
+def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> Parts:
+    """What is read of an entry."""
+    return (
+        (Parts.VECTOR if vector else Parts.NONE)
+        | (Parts.IMAGE if image else Parts.NONE)
+        | (Parts.THUMBNAIL if thumbnail else Parts.NONE)
     )
 
 

@@ -28,7 +28,7 @@ def write(path: Path, **columns: Any) -> Path:
 def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) -> None:
     vectors = pa.array([[1.0, 2.0], [3.0, 4.0]], kind)
 
-    rows = list(File(write(tmp_path / "a.parquet", vector=vectors)).rows())
+    rows = list(File(write(tmp_path / "a.parquet", vector=vectors), kept=False).rows())
 
     assert [row.id for row in rows] == ["a", "b"]
     assert [np.asarray(row.content).dtype for row in rows] == [np.float32] * 2
@@ -45,14 +45,14 @@ def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) 
     ids=["map", "struct", "JSON"],
 )
 def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Array) -> None:
-    rows = File(write(tmp_path / "a.parquet", metadata=metadata)).rows()
+    rows = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False).rows()
 
     assert [row.metadata for row in rows] == [{"k": "1"}, {}]
 
 
 @pytest.mark.parametrize("metadata", [["no", "{}"], ["[1]", "{}"], [1, 2], ["{", ""]])
 def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[object]) -> None:
-    file = File(write(tmp_path / "a.parquet", metadata=metadata))
+    file = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False)
 
     with pytest.raises(Refused, match=r"near row 0 are neither a map"):
         list(file.rows())
@@ -61,7 +61,7 @@ def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[obj
 def test_labels_may_be_a_dictionary(tmp_path: Path) -> None:
     labels = pa.array(["x", "y"]).dictionary_encode()
 
-    rows = File(write(tmp_path / "a.parquet", label=labels)).rows()
+    rows = File(write(tmp_path / "a.parquet", label=labels), kept=False).rows()
 
     assert [row.label for row in rows] == ["x", "y"]
 
@@ -81,4 +81,13 @@ def test_wrong_columns_are_named_beside_what_is_wanted(
     path = write(tmp_path / "a.parquet", **columns)
 
     with pytest.raises(Refused, match=rf"{found}.*wanted are id and label"):
-        File(path)
+        File(path, kept=False)
+
+
+def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=pa.array([b"picture", None]))
+
+    kept = [row.image for row in File(path, kept=True).rows()]
+    left = [row.image for row in File(path, kept=False).rows()]
+
+    assert (kept, left) == ([b"picture", None], [None, None])

@@ -1,0 +1,81 @@
+"""``reranker``: a server that looks at a query and its candidates again."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from visual_memory_service.commands.refused import Refused, missing_extra
+from visual_memory_service.commands.serve import SERVER_MODULES, log_to_standard_error
+from visual_memory_service.config import MEBIBYTE, BadSetting
+
+CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
+
+
+def crops(options: Namespace) -> int:
+    """Serve a finer embedder until SIGTERM or SIGINT. Raises Refused."""
+    with refusing():
+        from visual_memory_embedders import ImageLimits, build
+        from visual_memory_service.rerankers.crops import Crops
+        from visual_memory_service.rerankers.server import serve
+        from visual_memory_service.rerankers.vector_cache import VectorCache
+
+        at_least_one("threads", options.threads)
+        log_to_standard_error(options.log_level)
+        graphs = options.graph_cache or graph_cache()
+        with ThreadPoolExecutor(options.threads, thread_name_prefix="embed") as workers:
+            try:
+                embedder = build(
+                    options.embedder, cache=graphs, workers=workers, limits=ImageLimits()
+                )
+            except OSError as error:
+                problem = error.strerror or error
+                raise Refused(f"{graphs} cannot keep the network's graph: {problem}.") from None
+            serve(Crops(embedder, VectorCache(options.vector_cache_mib * MEBIBYTE)), options.listen)
+    return 0
+
+
+def chat(options: Namespace) -> int:
+    """Serve a chat model until SIGTERM or SIGINT. Raises Refused."""
+    with refusing():
+        from visual_memory_service.rerankers.chat import Chat
+        from visual_memory_service.rerankers.chat_server import ChatServer
+        from visual_memory_service.rerankers.server import serve
+
+        at_least_one("candidates", options.candidates)
+        log_to_standard_error(options.log_level)
+        key = os.environ.get(CHAT_KEY, "")
+        server = ChatServer(options.url, options.model, key, options.chat_timeout)
+        serve(Chat(server, options.candidates), options.listen)
+    return 0
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Raises Refused for what keeps a re-ranker from starting."""
+    from visual_memory_embedders import EmbeddingRefusal
+
+    try:
+        yield
+    except (BadSetting, EmbeddingRefusal) as error:
+        raise Refused(str(error)) from None
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in SERVER_MODULES:
+            raise
+        raise missing_extra(module, "cpu", "A re-ranker") from None
+
+
+def at_least_one(name: str, value: int) -> None:
+    """Raises BadSetting."""
+    if value < 1:
+        raise BadSetting(f"{name} must be at least 1, but is {value}.")
+
+
+def graph_cache() -> Path:
+    """Where a user's programs keep what they can make again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visual-memory"

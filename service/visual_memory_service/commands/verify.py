@@ -1,0 +1,82 @@
+"""``verify``: whether a certificate of erasure is right, without a server."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import visual_memory
+from visual_memory_service.commands.output import (
+    plural,
+    print_json,
+    print_table,
+    printable,
+)
+from visual_memory_service.commands.refused import Refused, listed
+
+if TYPE_CHECKING:
+    from visual_memory import Verification
+
+
+def verify(options: Namespace) -> int:
+    """What a certificate says, and whose key signed it. Raises InvalidCertificate, Refused."""
+    found = visual_memory.verify(options.file, options.public_key, memory=options.memory)
+    covered = {id: found.holds(id) for id in options.id}
+    if options.json:
+        print_json(as_json(found) | {"ids": covered})
+    else:
+        print_verification(found)
+        print_ids(covered)
+    if missing := [id for id, is_covered in covered.items() if not is_covered]:
+        raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
+    return 0
+
+
+def as_json(found: Verification) -> dict[str, Any]:
+    """All that a certificate says but the commitments, which say nothing to anybody without ids."""
+    fields = asdict(replace(found, commitments=()))
+    del fields["salt"], fields["commitments"]
+    times = [time.isoformat() for time in found.backups]
+    return fields | {"time": found.time.isoformat(), "found": 0, "backups": times}
+
+
+def print_verification(found: Verification) -> None:
+    """The same for people."""
+    entries, memory = plural(found.count, "entry"), printable(found.memory)
+    time = printable(found.time)
+    print(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
+    if found.trusted:
+        print(f"It is signed by the key {found.signer}, which is one that you gave.")
+    else:
+        print(
+            f"It is signed by the key {found.signer}.\n"
+            "Anybody can sign with a key of their own: compare this one, or add --public-key FILE."
+        )
+    print_table(
+        ("", ""),
+        [
+            ("memory", f"{found.memory}, {found.memory_uid}"),
+            ("operation", found.operation),
+            ("digest before", found.digest_before),
+            ("digest after", found.digest_after),
+            ("audit log", f"event {found.audit_index}, {found.audit_event}"),
+            ("its root", found.audit_root),
+            ("release", found.server),
+        ],
+    )
+    print(f"\n{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
+    print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
+    print("\nNot covered:")
+    for sentence in found.not_covered:
+        print(f"- {printable(sentence)}")
+    for backup in found.backups:
+        print(f"- A backup of {printable(backup)} UTC may hold what was erased.")
+
+
+def print_ids(covered: Mapping[str, bool]) -> None:
+    """Which of the ids asked for were erased."""
+    if covered:
+        print()
+        print_table(("id", "erased"), [(id, "yes" if yes else "no") for id, yes in covered.items()])

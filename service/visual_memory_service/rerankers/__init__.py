@@ -1,0 +1,1 @@
+"""Re-rankers that one can run: who looks at a query and its candidates again."""

@@ -1,0 +1,70 @@
+"""A finer embedder looks at the query as a whole and from closer by, and at every candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visual_memory_embedders import Embedder, UndecodableImage
+from visual_memory_service.errors import BadField
+from visual_memory_service.rerankers.candidate import Candidate, trade_places
+from visual_memory_service.rerankers.pictures import encoded, look
+from visual_memory_service.rerankers.vector_cache import VectorCache
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """Orders candidates by the likeness of their whole picture to the crop of the query most alike.
+
+    Crops of the candidates too took six times the work, and weights instead of an order overrule
+    the voting that was asked for; on pictures with their object in the middle or off it neither
+    gained beyond chance. Vectors of candidates go into ``cache``, for they come again.
+    """
+
+    embedder: Embedder
+    cache: VectorCache
+
+    def rerank(
+        self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
+    ) -> list[str]:
+        """Those without a picture keep their place, and so do equals among each other.
+
+        It is done in less than a second for some 50 candidates, and does not look at the time.
+        Raises BadField, UnsupportedNetwork.
+        """
+        views = [picture, *(encoded(crop, "BMP") for crop in crops(look(picture, "picture")))]
+        seen = [at for at, candidate in enumerate(candidates) if candidate.picture]
+        likeness = self.embedder.embed(views) @ self._vectors(candidates, seen).T
+        best = dict(zip(seen, likeness.max(axis=0).tolist(), strict=True))
+        return trade_places(candidates, sorted(seen, key=lambda at: -best[at]))
+
+    def _vectors(self, candidates: Sequence[Candidate], seen: Sequence[int]) -> NDArray[np.float32]:
+        """float32 (len(seen), d). Raises BadField for the first that cannot be decoded."""
+        keys = {at: sha256(candidates[at].picture).digest() for at in seen}
+        vectors = self.cache.get(keys.values())
+        new: dict[bytes, int] = {}
+        for at, key in keys.items():
+            if key not in vectors:
+                new.setdefault(key, at)
+        try:
+            embedded = self.embedder.embed([candidates[at].picture for at in new.values()])
+        except UndecodableImage as bad:
+            at = list(new.values())[bad.position]
+            raise BadField(f"candidates[{at}].picture", bad.problem) from None
+        found = dict(zip(new, embedded, strict=True))
+        self.cache.put(found)
+        vectors |= found
+        return np.stack([vectors[keys[at]] for at in seen])
+
+
+def crops(image: Image.Image) -> list[Image.Image]:
+    """The middle and the four corners, three quarters of each side."""
+    width, height = (max(1, side * 3 // 4) for side in image.size)
+    right, bottom = image.width - width, image.height - height
+    places = [(right // 2, bottom // 2), (0, 0), (right, 0), (0, bottom), (right, bottom)]
+    return [image.crop((x, y, x + width, y + height)) for x, y in places]

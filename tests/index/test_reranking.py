@@ -1,0 +1,65 @@
+"""Whoever ranks the neighbours anew, the votes are the rule's or the given ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index import VOTINGS, Neighbors, decide, decide_reranked
+
+IDS = np.array([list("abcd")], dtype=object)
+LABELS = np.array([["x", "y", "y", "x"]], dtype=object)
+DISTANCES = np.array([[0.1, 0.2, 0.2, 0.7]])
+NEIGHBORS = Neighbors(IDS, LABELS, DISTANCES)
+
+
+@pytest.mark.parametrize("voting", list(VOTINGS))
+def test_the_order_that_they_have_changes_nothing(voting: str) -> None:
+    (plain,) = decide(NEIGHBORS, VOTINGS[voting])
+
+    same = decide_reranked(NEIGHBORS, 0, VOTINGS[voting], list("abcd"))
+
+    assert (same.label, same.confidence, same.scores) == (
+        plain.label,
+        plain.confidence,
+        plain.scores,
+    )
+
+
+@given(st.permutations("abcd"), st.sampled_from(list(VOTINGS)))
+def test_the_weights_of_the_rule_go_to_the_new_order(order: list[str], voting: str) -> None:
+    decision = decide_reranked(NEIGHBORS, 0, VOTINGS[voting], order)
+
+    weights = VOTINGS[voting](DISTANCES[0]).tolist()
+    label_of = dict(zip("abcd", LABELS[0], strict=True))
+    totals = {"x": 0.0, "y": 0.0}
+    for id, weight in zip(order, weights, strict=True):
+        totals[label_of[id]] += weight
+    assert decision.ids.tolist() == order
+    assert decision.scores == totals
+    assert totals[decision.label] == max(totals.values())
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=4, max_size=4).filter(any),
+)
+def test_given_weights_are_the_votes_and_0_is_none(weights: list[float]) -> None:
+    ranking = dict(zip("abcd", weights, strict=True))
+
+    decision = decide_reranked(NEIGHBORS, 0, VOTINGS["rank"], ranking)
+
+    totals = {"x": weights[0] + weights[3], "y": weights[1] + weights[2]}
+    assert decision.scores == {label: total for label, total in totals.items() if total}
+    assert decision.weights.tolist() == sorted(weights, reverse=True)
+    assert [ranking[id] for id in decision.ids] == decision.weights.tolist()
+
+
+def test_votes_are_softened_by_the_counts_of_those_who_got_them() -> None:
+    v = np.array([[0, 0, 0, 6]])
+    soft = Neighbors(IDS, LABELS, DISTANCES, v)
+
+    decision = decide_reranked(soft, 0, VOTINGS["plurality"], list("dabc"))
+
+    assert decision.weights.tolist() == [0.25, 1.0, 1.0, 1.0]

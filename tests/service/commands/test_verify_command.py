@@ -1,0 +1,191 @@
+"""``visual-memory verify``: what a person is told of a certificate, and the exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from visual_memory.certificate import Searched, Statement, commitment, sign
+from visual_memory_service.__main__ import main
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = KEY.public_key().public_bytes_raw()
+FINGERPRINT = hashlib.sha256(PUBLIC).hexdigest()
+OTHERS = "ab" * 32
+SALT = "5a" * 32
+TIME = datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC)
+STATEMENT = Statement(
+    memory="pets",
+    memory_uid="c0" * 16,
+    dimension=8,
+    embedder="",
+    server="0.1.0",
+    operation="pets/01kg0000000000000000000000",
+    time=TIME,
+    count=2,
+    salt=SALT,
+    commitments=tuple(sorted(commitment(SALT, id) for id in ("cat/0.jpg", "cat/1.jpg"))),
+    digest_before="1b" * 32,
+    digest_after="2a" * 32,
+    audit_index=7,
+    audit_event="3e" * 32,
+    audit_root="4f" * 32,
+    looked_for=12,
+    searched=(Searched("the memory’s file", 1_048_576), Searched("its log", 4_120)),
+    backups=(TIME.replace(day=30),),
+    not_covered=("Copies that clients made.", "Red \x1b[31m\u202e letters."),
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command as if it were a process of its own, beside ``out.json``; no server is there."""
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", "127.0.0.1:1")
+    monkeypatch.chdir(tmp_path)
+    sign(STATEMENT, KEY).save("out.json")
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["visual-memory", "verify", *arguments])
+        code = main()
+        said = capsys.readouterr()
+        return Done([], code, said.out, said.err)
+
+    return run
+
+
+def said(done: Done) -> str:
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def refused(done: Done) -> str:
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_without_a_key_it_names_the_signer_and_promises_no_more(run: Run) -> None:
+    lines = said(run("out.json")).splitlines()
+
+    assert lines[:3] == [
+        "The certificate is whole. Erased at 2026-01-31 12:00:05 UTC: 2 entries of pets.",
+        f"It is signed by the key {FINGERPRINT}.",
+        "Anybody can sign with a key of their own: compare this one, or add --public-key FILE.",
+    ]
+
+
+def test_with_the_key_it_says_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(
+        KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+
+    lines = said(run("out.json", "--public-key", "key.pem", "--memory", "pets")).splitlines()
+
+    assert lines[1] == f"It is signed by the key {FINGERPRINT}, which is one that you gave."
+    assert "Anybody can sign" not in "".join(lines)
+
+
+def test_people_are_told_what_was_searched_and_what_is_not_covered(run: Run) -> None:
+    printed = said(run("out.json"))
+
+    for part in (
+        f"digest before  {'1b' * 32}\n",
+        f"digest after   {'2a' * 32}\n",
+        f"audit log      event 7, {'3e' * 32}\n",
+        "12 traces looked for afterwards, and none found:\n",
+        "the memory’s file  1048576\n",
+        "- Copies that clients made.\n",
+        "- A backup of 2026-01-30 12:00:05 UTC may hold what was erased.\n",
+    ):
+        assert part in printed
+
+
+def test_what_a_certificate_says_cannot_move_the_cursor(run: Run) -> None:
+    assert "- Red ?[31m? letters.\n" in said(run("out.json"))
+
+
+def test_programs_get_all_but_the_commitments(run: Run) -> None:
+    answer = json.loads(said(run("out.json", "--public-key", PUBLIC.hex(), "--json")))
+
+    assert answer == {
+        "memory": "pets",
+        "memory_uid": "c0" * 16,
+        "dimension": 8,
+        "embedder": "",
+        "server": "0.1.0",
+        "operation": "pets/01kg0000000000000000000000",
+        "time": "2026-01-31T12:00:05+00:00",
+        "count": 2,
+        "digest_before": "1b" * 32,
+        "digest_after": "2a" * 32,
+        "audit_index": 7,
+        "audit_event": "3e" * 32,
+        "audit_root": "4f" * 32,
+        "looked_for": 12,
+        "searched": [
+            {"where": "the memory’s file", "bytes": 1_048_576},
+            {"where": "its log", "bytes": 4_120},
+        ],
+        "found": 0,
+        "backups": ["2026-01-30T12:00:05+00:00"],
+        "not_covered": ["Copies that clients made.", "Red \x1b[31m\u202e letters."],
+        "signer": FINGERPRINT,
+        "trusted": True,
+        "ids": {},
+    }
+
+
+def test_ids_that_were_erased_are_found(run: Run) -> None:
+    assert said(run("out.json", "--id", "cat/1.jpg", "cat/0.jpg")).endswith(
+        "\nid         erased\ncat/1.jpg  yes\ncat/0.jpg  yes\n"
+    )
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_an_id_that_was_not_erased_exits_1(run: Run, flag: list[str]) -> None:
+    done = run("out.json", "--id", "cat/1.jpg", "--id", "cat/2.jpg", *flag)
+
+    assert done.returncode == 1
+    assert done.stderr == "The certificate is not about these ids: cat/2.jpg.\n"
+    if flag:
+        assert json.loads(done.stdout)["ids"] == {"cat/1.jpg": True, "cat/2.jpg": False}
+    else:
+        assert done.stdout.endswith("cat/2.jpg  no\n")
+
+
+def test_one_of_several_keys_will_do(run: Run) -> None:
+    assert said(run("out.json", "--public-key", OTHERS, "--public-key", PUBLIC.hex()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere.json",), "nowhere.json cannot be read: no such file or directory."),
+        (("cut.json",), "The certificate is no whole JSON ("),
+        (("forged.json",), "so that its signature does not fit; get it again from the server"),
+        (("out.json", "--public-key", OTHERS), f"is signed by the key {FINGERPRINT}, and not by "),
+        (("out.json", "--public-key", "key.pem"), "public_key[0]: no such file: key.pem"),
+        (("out.json", "--public-key", "out.json"), "must be a public key of Ed25519"),
+        (("out.json", "--memory", "cats"), "of the memory 'pets', and not of 'cats'"),
+    ],
+)
+def test_what_is_not_right_exits_1_with_a_sentence(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    text = (tmp_path / "out.json").read_text(encoding="utf-8")
+    (tmp_path / "cut.json").write_text(text[:1000], encoding="utf-8")
+    (tmp_path / "forged.json").write_text(text.replace("pets", "cats"), encoding="utf-8")
+
+    assert sentence in refused(run(*arguments))

@@ -1,0 +1,367 @@
+"""A re-ranker says who counts how much; whatever it does, the decision comes and says so."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+from tests.conftest import to_picture
+
+import visual_memory
+from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory, NotFound
+from visual_memory.v1 import reranker_pb2 as pb
+from visual_memory.v1 import reranker_pb2_grpc
+from visual_memory_index import VOTINGS
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+Answer: TypeAlias = Callable[[pb.RerankRequest, Any], pb.RerankResponse]
+PICTURES = [to_picture(seed) for seed in range(6)]
+IDS, LABELS = list("abcdef"), ["x", "x", "x", "y", "y", "z"]
+
+
+class Reranker(reranker_pb2_grpc.RerankerServicer):
+    """Answers as it is told, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = lambda request, context: backwards(request)
+        self.asked: list[pb.RerankRequest] = []
+
+    def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        self.asked.append(request)
+        return self.answer(request, context)
+
+
+def backwards(request: pb.RerankRequest) -> pb.RerankResponse:
+    ids = [candidate.id for candidate in request.candidates]
+    return pb.RerankResponse(order=pb.Order(ids=ids[::-1]))
+
+
+def weighing(**weights: float) -> pb.RerankResponse:
+    every = dict.fromkeys(IDS, 0.0) | weights
+    return pb.RerankResponse(weights=pb.CandidateWeights(weights=every))
+
+
+def ordering(*ids: str) -> pb.RerankResponse:
+    return pb.RerankResponse(order=pb.Order(ids=ids))
+
+
+def never(request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+    while context.is_active():
+        time.sleep(0.01)
+    return backwards(request)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[tuple[Reranker, str]]:
+    reranker = Reranker()
+    server = grpc.server(ThreadPoolExecutor(8))
+    reranker_pb2_grpc.add_RerankerServicer_to_server(reranker, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield reranker, f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def reranker(serving: tuple[Reranker, str]) -> Reranker:
+    serving[0].asked.clear()
+    serving[0].answer = lambda request, context: backwards(request)
+    return serving[0]
+
+
+@pytest.fixture
+def client(start: Start, serving: tuple[Reranker, str]) -> Iterator[Client]:
+    flags = ["--reranker", f"eyes={serving[1]}", "--reranker", f"down=127.0.0.1:{free_port()}"]
+    server = start(None, *flags)
+    with visual_memory.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def gallery(client: Client) -> Memory:
+    gallery = client.create_memory("gallery", store_images=True)
+    gallery.insert(images=PICTURES, labels=LABELS, ids=IDS)
+    return gallery
+
+
+@pytest.mark.parametrize("voting", list(VOTINGS))
+def test_an_order_says_who_gets_which_weight(
+    gallery: Memory, reranker: Reranker, voting: str
+) -> None:
+    (before,) = gallery.classify(images=PICTURES[:1], voting=voting)
+
+    (after,) = gallery.classify(images=PICTURES[:1], voting=voting, reranker="eyes")
+
+    assert before.reranking is None
+    assert after.reranking is not None
+    assert (after.reranking.reranker, after.reranking.applied) == ("eyes", True)
+    assert after.neighbors.ids == before.neighbors.ids[::-1]
+    assert after.neighbors.distances.tolist() == before.neighbors.distances.tolist()[::-1]
+    assert after.neighbors.weights.tolist() == before.neighbors.weights.tolist()
+    totals = dict.fromkeys(LABELS, 0.0)
+    for each in after.neighbors:
+        totals[each.label] += each.weight
+    assert after.scores == pytest.approx(totals)
+    assert after.label == max(totals, key=lambda label: totals[label])
+
+
+def test_weights_are_the_votes(gallery: Memory, reranker: Reranker) -> None:
+    reranker.answer = lambda request, context: weighing(d=2.0, a=1.5, f=0.25)
+
+    (decision,) = gallery.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert decision.neighbors.ids[:3] == ["d", "a", "f"]
+    assert decision.scores == {"y": 2.0, "x": 1.5, "z": 0.25}
+    assert decision.confidence == 2.0 / 3.75
+
+
+def test_equal_weights_stay_in_the_order_of_distance(gallery: Memory, reranker: Reranker) -> None:
+    (before,) = gallery.classify(images=PICTURES[:1])
+    reranker.answer = lambda request, context: weighing(**dict.fromkeys(IDS, 1.0))
+
+    (after,) = gallery.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert after.neighbors.ids == before.neighbors.ids
+
+
+def test_the_reranker_sees_the_query_and_its_neighbours(
+    gallery: Memory, reranker: Reranker
+) -> None:
+    gallery.classify(images=PICTURES[2:3], k=3, reranker="eyes")
+
+    (asked,) = reranker.asked
+    assert asked.picture == PICTURES[2]
+    assert asked.candidates[0].id == "c"
+    assert [each.picture for each in asked.candidates] == [
+        PICTURES[IDS.index(each.id)] for each in asked.candidates
+    ]
+    assert [each.label for each in asked.candidates] == [
+        LABELS[IDS.index(each.id)] for each in asked.candidates
+    ]
+    distances = [each.distance for each in asked.candidates]
+    assert distances == sorted(distances)
+
+
+def test_large_pictures_are_scaled_down_for_it(gallery: Memory, reranker: Reranker) -> None:
+    large = to_picture(9, (1000, 500))
+    assert len(large) > 1 << 20
+
+    gallery.classify(images=[large], k=1, reranker="eyes")
+
+    assert len(reranker.asked[0].picture) < 1 << 18
+
+
+def test_soft_votes_are_softened_after_it(gallery: Memory, reranker: Reranker) -> None:
+    (soft,) = gallery.classify(images=PICTURES[:1], reliability="soft", reliability_k=2)
+    reliability = {each.id: each.weight * (2 + rank) for rank, each in enumerate(soft.neighbors)}
+    reranker.answer = lambda request, context: weighing(**dict.fromkeys(IDS, 1.0))
+
+    (both,) = gallery.classify(
+        images=PICTURES[:1], reliability="soft", reliability_k=2, reranker="eyes"
+    )
+
+    assert {each.id: each.weight for each in both.neighbors} == pytest.approx(reliability)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (ordering(*"abcde"), "left out 1 of 6 candidates"),
+        (ordering(*"abcdef", "stranger"), "stranger"),
+        (ordering(*"abcdeff"), "twice"),
+        (weighing(a=-1.0), "weight -1"),
+        (weighing(a=float("nan")), "weight nan"),
+        (weighing(), "not above 0"),
+        (weighing(g=1.0), "was not given"),
+        (pb.RerankResponse(), "neither an order nor weights"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bad_answer_leaves_the_vote_as_it_was(
+    gallery: Memory, reranker: Reranker, answer: pb.RerankResponse, says: str
+) -> None:
+    (before,) = gallery.classify(images=PICTURES[:1])
+    reranker.answer = lambda request, context: answer
+
+    (after,) = gallery.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert after.reranking is not None
+    assert not after.reranking.applied
+    assert says in after.reranking.problem
+    assert (after.label, after.scores) == (before.label, before.scores)
+
+
+def test_a_reranker_that_refuses_is_quoted(gallery: Memory, reranker: Reranker) -> None:
+    def refuse(request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Come back tomorrow.")
+        raise AssertionError
+
+    reranker.answer = refuse
+
+    (decision,) = gallery.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert decision.reranking is not None
+    assert decision.reranking.problem == (
+        'The re-ranker "eyes" failed with RESOURCE_EXHAUSTED: Come back tomorrow.'
+    )
+
+
+def test_a_slow_reranker_is_left_within_its_time(gallery: Memory, reranker: Reranker) -> None:
+    reranker.answer = never
+    began = time.monotonic()
+
+    decisions = gallery.classify(images=PICTURES, reranker="eyes", rerank_seconds=0.3)
+
+    assert time.monotonic() - began < 10
+    assert [decision.label for decision in decisions] == [
+        decision.label for decision in gallery.classify(images=PICTURES)
+    ]
+    for decision in decisions:
+        assert decision.reranking is not None
+        assert "did not answer in time (0." in decision.reranking.problem
+
+
+def test_the_deadline_of_the_call_bounds_all_of_it(
+    start: Start, gallery: Memory, client: Client, reranker: Reranker
+) -> None:
+    reranker.answer = never
+    with visual_memory.connect(client._endpoint.target, timeout=2.0) as hasty:
+        decisions = hasty.memory("gallery").classify(
+            images=PICTURES, reranker="eyes", rerank_seconds=60
+        )
+
+    assert len(decisions) == 6
+    assert all(each.reranking and not each.reranking.applied for each in decisions)
+
+
+def test_a_reranker_that_is_down_is_named(gallery: Memory) -> None:
+    (before,) = gallery.classify(images=PICTURES[:1])
+
+    (after,) = gallery.classify(images=PICTURES[:1], reranker="down")
+
+    assert after.reranking is not None
+    assert '"down" failed with UNAVAILABLE' in after.reranking.problem
+    assert after.scores == before.scores
+
+
+def test_an_unknown_reranker_is_refused(gallery: Memory) -> None:
+    with pytest.raises(NotFound, match="it asks down, eyes") as refused:
+        gallery.classify(images=PICTURES[:1], reranker="nobody")
+    with pytest.raises(NotFound):
+        gallery.set_reranker("nobody")
+
+    assert refused.value.field_violations[0][0] == "reranker"
+    assert gallery.info().reranker is None
+
+
+def test_reranking_needs_pictures(client: Client, gallery: Memory) -> None:
+    plain = client.create_memory("plain")
+    plain.insert(images=PICTURES[:1], labels=["x"])
+
+    with pytest.raises(FailedPrecondition, match="keeps no pictures"):
+        plain.classify(images=PICTURES[:1], reranker="eyes")
+    with pytest.raises(FailedPrecondition, match="keeps no pictures"):
+        plain.set_reranker("eyes")
+    with pytest.raises(InvalidArgument, match="queries are vectors"):
+        gallery.classify(vectors=gallery.embed(PICTURES[:1]), reranker="eyes")
+
+
+def test_the_memory_s_own_reranker_is_asked_unless_told_otherwise(
+    gallery: Memory, reranker: Reranker
+) -> None:
+    assert gallery.set_reranker("eyes").reranker == "eyes"
+
+    (own,) = gallery.classify(images=PICTURES[:1])
+    (nobody,) = gallery.classify(images=PICTURES[:1], reranker="none")
+    (other,) = gallery.classify(images=PICTURES[:1], reranker="down")
+    (blind,) = gallery.classify(vectors=gallery.embed(PICTURES[:1]))
+
+    assert own.reranking is not None
+    assert own.reranking.applied
+    assert nobody.reranking is None
+    assert other.reranking is not None
+    assert other.reranking.reranker == "down"
+    assert blind.reranking is not None
+    assert blind.reranking.problem == "A query that is a vector has no picture to look at."
+    assert gallery.set_reranker(None).reranker is None
+    assert gallery.classify(images=PICTURES[:1])[0].reranking is None
+
+
+def test_the_memory_s_reranker_is_kept_and_may_be_gone_after_a_restart(
+    start: Start, tmp_path: Path, serving: tuple[Reranker, str], reranker: Reranker
+) -> None:
+    server = start(None, "--reranker", f"eyes={serving[1]}")
+    with visual_memory.connect(server.address) as client:
+        gallery = client.create_memory("gallery", store_images=True)
+        gallery.insert(images=PICTURES, labels=LABELS, ids=IDS)
+        gallery.set_reranker("eyes")
+    server.restart()
+
+    with visual_memory.connect(server.address) as client:
+        (decision,) = client.memory("gallery").classify(images=PICTURES[:1])
+        assert client.memory("gallery").info().reranker == "eyes"
+
+    assert decision.reranking is not None
+    assert 'does not ask a re-ranker "eyes"; it asks none' in decision.reranking.problem
+
+
+def test_reranked_votes_cannot_carry_what_was_calibrated_for_others(gallery: Memory) -> None:
+    for wish in ({"calibrated": True}, {"coverage": 0.9}):
+        with pytest.raises(InvalidArgument, match="other votes than those that were calibrated"):
+            gallery.classify(images=PICTURES[:1], reranker="eyes", **wish)
+
+
+def test_a_taxonomy_sums_reranked_votes(gallery: Memory, reranker: Reranker) -> None:
+    gallery.set_taxonomy({"x": "letter", "y": "letter", "letter": "thing", "z": "thing"})
+    reranker.answer = lambda request, context: weighing(a=1.0, d=1.0)
+
+    (decision,) = gallery.classify(images=PICTURES[:1], reranker="eyes", min_confidence=0.9)
+
+    assert decision.node is not None
+    assert decision.node.name == "letter"
+
+
+def test_many_queries_come_back_in_order(gallery: Memory, reranker: Reranker) -> None:
+    def pause(request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        time.sleep(0.02 * (PICTURES.index(request.picture) % 3))
+        return weighing(**{IDS[PICTURES.index(request.picture)]: 1.0})
+
+    reranker.answer = pause
+
+    decisions = gallery.classify(images=PICTURES * 3, reranker="eyes")
+
+    assert [decision.neighbors.ids[0] for decision in decisions] == IDS * 3
+    assert [decision.label for decision in decisions] == LABELS * 3
+
+
+def test_a_candidate_without_a_picture_is_shown_without(client: Client, reranker: Reranker) -> None:
+    mixed = client.create_memory("mixed", store_images=True)
+    mixed.insert(images=PICTURES[:1], labels=["x"], ids=["a"])
+    mixed.insert(vectors=np.ones((1, 1280)), labels=["y"], ids=["b"])
+
+    mixed.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert {each.id: each.picture for each in reranker.asked[0].candidates} == {
+        "a": PICTURES[0],
+        "b": b"",
+    }
+
+
+def test_the_server_says_which_rerankers_it_asks(client: Client) -> None:
+    assert client.server_info().rerankers == ["down", "eyes"]

@@ -25,6 +25,7 @@ from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.errors import (
+    BadAuditLog,
     BadCoverage,
     BadFilter,
     BadNode,
@@ -82,6 +83,7 @@ __all__ = [
     "SCORES",
     "VOTINGS",
     "WHOLE",
+    "BadAuditLog",
     "BadCoverage",
     "BadFilter",
     "BadNode",

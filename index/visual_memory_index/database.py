@@ -14,7 +14,12 @@ from visual_memory_index.migrations import migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
+UNWRITABLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
+}
 REMEMBERED_MICROSECONDS = 48 * 3600 * 1_000_000  # the contract promises answers for 24 hours
 
 

@@ -35,6 +35,14 @@ class MemoryExists(MemoryRefusal):
         self.name = name
 
 
+class BadAuditLog(MemoryRefusal):
+    """An audit log that was changed; what is wrong with it."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The audit log was changed: {problem}.")
+        self.problem = problem
+
+
 class UnknownEntries(MemoryRefusal):
     """Some ids are not stored; nothing was changed."""
 

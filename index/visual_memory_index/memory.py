@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.change import Added, Change, Pruned, Relabelled, Removed
 from visual_memory_index.counting import Counting, Counts
 from visual_memory_index.database import now
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.errors import (
     DiskFull,
-    EntriesExist,
     MemoryClosed,
     NotUndoable,
     UnknownEntries,
@@ -31,10 +29,11 @@ from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.operation import Operation, State
 from visual_memory_index.pruning import Progress
-from visual_memory_index.ram import Pruned, RamCopy
-from visual_memory_index.request import Request, StoredBatch
-from visual_memory_index.store import Identity, Page, Store, Transaction
+from visual_memory_index.ram import RamCopy, Silent
+from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.store import Identity, Known, Page, Store, Transaction, elements_of
 from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
+from visual_memory_index.writer import Committed, Writer
 
 UNDOABLE = ("prune", "relabel")
 
@@ -44,7 +43,7 @@ class MemoryInfo:
     """A memory as it stands: entries stored and those of them that are pruned, in all and by label.
 
     Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log; ``revision``
-    counts the changes of its entries.
+    counts the changes of its entries. Equal digests mean equal entries, see ``digest``.
     """
 
     identity: Identity
@@ -52,6 +51,7 @@ class MemoryInfo:
     pruned_counts: Mapping[str, int]
     bytes_on_disk: int
     revision: int
+    digest: str
 
     @property
     def count(self) -> int:
@@ -77,11 +77,12 @@ class Memory:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.path = store.path
+        store.complete()
         self.identity = store.identity()
         self._ids = IdMaker()
-        self._writing = threading.Lock()
         self._lock = ReadWriteLock()
-        self._counting = Counting(store, self._lock, self._writing, self._check_open)
+        self._writer = Writer(store, self._check_open, self._prepare, self._publish)
+        self._counting = Counting(store, self._lock, self._writer.turn, self._check_open)
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
         store.fail_unfinished()
@@ -105,7 +106,7 @@ class Memory:
 
     def close(self) -> None:
         """Wait for the writer and the readers, then let go of the file."""
-        with self._writing, self._lock.writing():
+        with self._writer.turn, self._lock.writing():
             if not self._closed:
                 self._closed = True
                 self._counting.save(len(self._ram))
@@ -128,6 +129,7 @@ class Memory:
                 dict(sorted(pruned.items())),
                 self._store.bytes_on_disk(),
                 self._ram.revision,
+                self._store.digest(),
             )
 
     def check_dimension(self, vectors: NDArray[np.float32]) -> None:
@@ -163,25 +165,24 @@ class Memory:
         Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, DiskFull.
         """
         self.check_dimension(vectors)
-        with self._writing:
-            self._check_open()
-            ids = [entry.id or self._ids.make() for entry in entries]
-            with self._store.transaction() as transaction:
-                if (answered := transaction.recall(request)) is not None:
-                    return answered
-                transaction.check_start(request)
-                existing = [id for id in ids if id in self._ram]
-                if existing and not replace_existing:
-                    raise EntriesExist(existing)
-                transaction.delete(self._ram.keys(existing))
-                keys = transaction.next_keys(len(entries))
-                transaction.insert(keys, ids, entries, vectors, now())
-                transaction.keep(request, ids)
-                revision = transaction.next_revision()
-                self._ram.stage(keys, ids, [entry.label for entry in entries], vectors)
-            with self._published(revision):
-                self._ram.publish(len(entries), replaced=existing)
-            return ids
+        ids = [entry.id or self._ids.make() for entry in entries]
+        elements = elements_of(ids, entries, vectors)
+        call = "InsertEntries" if request is None or request.start == WHOLE else "ImportEntries"
+
+        def write(transaction: Transaction) -> tuple[list[str], Added | None]:
+            if (answered := transaction.recall(request)) is not None:
+                return answered, None
+            transaction.check_start(request)
+            existing = transaction.look_up(ids) if replace_existing else {}
+            transaction.delete([known.key for known in existing.values()])
+            keys = transaction.next_keys(len(entries))
+            transaction.insert(keys, ids, entries, vectors, now(), elements)
+            transaction.keep(request, ids)
+            transaction.log(call, len(ids))
+            labels = [entry.label for entry in entries]
+            return ids, Added(keys, ids, labels, vectors, replaced=list(existing))
+
+        return self._writer.do(write)
 
     def delete(
         self, ids: Sequence[str], *, allow_missing: bool = False, request: Request | None = None
@@ -190,33 +191,27 @@ class Memory:
 
         Raises UnknownEntries, unless ``allow_missing``, RequestReused, DiskFull.
         """
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                if (answered := transaction.recall(request)) is not None:
-                    return answered
-                ids = list(dict.fromkeys(ids))
-                unknown = [id for id in ids if id not in self._ram]
-                if unknown and not allow_missing:
-                    raise UnknownEntries(unknown)
-                known = [id for id in ids if id in self._ram]
-                revision = self._forget(transaction, known, request)
-            with self._published(revision):
-                self._ram.remove(known)
-            return known
+
+        def write(transaction: Transaction) -> tuple[list[str], Removed | None]:
+            if (answered := transaction.recall(request)) is not None:
+                return answered, None
+            known = transaction.look_up(ids)
+            if not allow_missing:
+                check_known(ids, known)
+            return forget(transaction, known, "DeleteEntries", request)
+
+        return self._writer.do(write)
 
     def purge(self, filter: Filter, *, request: Request | None = None) -> list[str]:
         """Forget what ``filter`` admits; answers the ids, ascending. Raises RequestReused."""
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                if (answered := transaction.recall(request)) is not None:
-                    return answered
-                ids = transaction.ids(filter)
-                revision = self._forget(transaction, ids, request)
-            with self._published(revision):
-                self._ram.remove(ids)
-            return ids
+
+        def write(transaction: Transaction) -> tuple[list[str], Removed | None]:
+            if (answered := transaction.recall(request)) is not None:
+                return answered, None
+            known = transaction.look_up(transaction.ids(filter))
+            return forget(transaction, known, "PurgeEntries", request)
+
+        return self._writer.do(write)
 
     def would_purge(self, filter: Filter) -> list[str]:
         """The ids that ``purge`` would forget now."""
@@ -236,40 +231,40 @@ class Memory:
 
         Raises UnknownEntries, RequestReused, DiskFull.
         """
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                if (answered := transaction.recall_entry(request)) is not None:
-                    return answered
-                entry = transaction.entry(id)
-                if entry is None:
-                    raise UnknownEntries([id])
-                changed = replace(
-                    entry,
-                    label=entry.label if label is None else label,
-                    metadata=entry.metadata if metadata is None else metadata,
-                )
-                transaction.update(self._ram.keys([id])[0], changed)
-                transaction.keep_entry(request, changed)
-                revision = transaction.next_revision()
-            with self._published(revision):
-                self._ram.relabel(id, changed.label)
-            return changed
+
+        def write(transaction: Transaction) -> tuple[Entry, Relabelled | None]:
+            if (answered := transaction.recall_entry(request)) is not None:
+                return answered, None
+            entry = transaction.entry(id)
+            if entry is None:
+                raise UnknownEntries([id])
+            changed = replace(
+                entry,
+                label=entry.label if label is None else label,
+                metadata=entry.metadata if metadata is None else metadata,
+            )
+            transaction.update(transaction.look_up([id])[id].key, changed)
+            transaction.keep_entry(request, changed)
+            transaction.log("UpdateEntry", 1)
+            return changed, Relabelled({id: changed.label})
+
+        return self._writer.do(write)
 
     def begin(self, kind: str, *, request: Request | None = None) -> Begun:
         """Note that work begins which takes long; a repeated request answers its operation.
 
         Raises RequestReused, DiskFull.
         """
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                answered = transaction.recall(request)
-                if answered is not None:
-                    return Begun(transaction.operation(answered[0]), again=True)
-                name = self._new_operation(transaction, kind)
-                transaction.keep(request, [name])
-                return Begun(transaction.operation(name), again=False)
+
+        def write(transaction: Transaction) -> tuple[Begun, None]:
+            answered = transaction.recall(request)
+            if answered is not None:
+                return Begun(transaction.operation(answered[0]), again=True), None
+            name = self._new_operation(transaction, kind)
+            transaction.keep(request, [name])
+            return Begun(transaction.operation(name), again=False), None
+
+        return self._writer.do(write)
 
     def end(
         self,
@@ -284,24 +279,25 @@ class Memory:
 
         Raises DiskFull for one that is done; of others it is remembered until the memory closes.
         """
-        with self._writing:
-            self._check_open()
-            try:
-                with self._store.transaction() as transaction:
-                    transaction.end(name, state, result=result, problem=problem)
-                    for setting, value in settings.items():
-                        transaction.keep_setting(setting, value)
-                    ended = transaction.operation(name)
-            except DiskFull:
-                if state == "done":
-                    raise
-                ended = replace(
-                    self._store.operation(name), state=state, problem=problem, ended_at=now()
-                )
-                self._unwritten[name] = ended
-                return ended
-            self._settings = {**self._settings, **settings}
+
+        def write(transaction: Transaction) -> tuple[Operation, None]:
+            transaction.end(name, state, result=result, problem=problem)
+            for setting, value in settings.items():
+                transaction.keep_setting(setting, value)
+            return transaction.operation(name), None
+
+        try:
+            ended = self._writer.do(write)
+        except DiskFull:
+            if state == "done":
+                raise
+            ended = replace(
+                self._store.operation(name), state=state, problem=problem, ended_at=now()
+            )
+            self._unwritten[name] = ended
             return ended
+        self._read_settings()
+        return ended
 
     def labels(self) -> list[str]:
         """The labels of the voting entries, in byte order."""
@@ -314,14 +310,15 @@ class Memory:
 
     def keep_setting(self, name: str, value: str, *, request: Request | None = None) -> None:
         """Set it; a repeated request does nothing. Raises RequestReused, DiskFull."""
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                if transaction.recall(request) is not None:
-                    return
+
+        def write(transaction: Transaction) -> tuple[None, None]:
+            if transaction.recall(request) is None:
                 transaction.keep_setting(name, value)
                 transaction.keep(request, [])
-            self._settings = {**self._settings, name: value}
+            return None, None
+
+        self._writer.do(write)
+        self._read_settings()
 
     @property
     def revision(self) -> int:
@@ -356,21 +353,21 @@ class Memory:
         that they had there; without one all must vote. ``result`` is told whose it was. ``check``
         is asked last before that, and may raise. Raises UnknownEntries, DiskFull.
         """
-        with self._writing:
-            self._check_open()
+
+        def write(transaction: Transaction) -> tuple[Operation, Pruned]:
             check()
-            if snapshot is not None:
-                ids = [id for id in ids if self._ram.votes_as_in(id, snapshot)]
-            elif unknown := [id for id in ids if not self._ram.votes(id)]:
-                raise UnknownEntries(unknown)
-            with self._store.transaction() as transaction:
-                transaction.prune(self._ram.keys(ids), operation)
-                transaction.end(operation, "done", result=result(list(ids)))
-                revision = transaction.next_revision()
-                done = transaction.operation(operation)
-            with self._published(revision):
-                self._ram.prune(ids)
-            return done
+            voting = {id: known for id, known in transaction.look_up(ids).items() if known.votes}
+            if snapshot is None:
+                check_known(ids, voting)
+            else:
+                voting = {id: each for id, each in voting.items() if snapshot.has(id, *each[:2])}
+            pruned = list(voting)
+            transaction.prune([known.key for known in voting.values()], operation)
+            transaction.end(operation, "done", result=result(pruned))
+            transaction.log("PruneEntries", len(pruned))
+            return transaction.operation(operation), Pruned(pruned)
+
+        return self._writer.do(write)
 
     def relabel(
         self,
@@ -384,59 +381,57 @@ class Memory:
         ``result`` is told the ids whose labels were others. Raises UnknownEntries, RequestReused,
         DiskFull.
         """
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                answered = transaction.recall(request)
-                if answered is not None:
-                    return transaction.operation(answered[0])
-                changed = self._relabelled(labels)
-                name = self._new_operation(transaction, "relabel")
-                keys = self._ram.keys(changed)
-                transaction.relabel(zip(keys, changed.values(), strict=True), name)
-                transaction.end(name, "done", result=result(sorted(changed)))
-                transaction.keep(request, [name])
-                revision = transaction.next_revision() if changed else self._ram.revision
-                done = transaction.operation(name)
-            with self._published(revision):
-                for id, label in changed.items():
-                    self._ram.relabel(id, label)
-            return done
+
+        def write(transaction: Transaction) -> tuple[Operation, Relabelled | None]:
+            answered = transaction.recall(request)
+            if answered is not None:
+                return transaction.operation(answered[0]), None
+            known = transaction.look_up(labels)
+            check_known(sorted(labels), known)
+            changed = {id: labels[id] for id, each in known.items() if each.label != labels[id]}
+            name = self._new_operation(transaction, "relabel")
+            transaction.relabel([(known[id].key, label) for id, label in changed.items()], name)
+            transaction.end(name, "done", result=result(sorted(changed)))
+            transaction.keep(request, [name])
+            transaction.log("RelabelEntries", len(changed))
+            return transaction.operation(name), Relabelled(changed) if changed else None
+
+        return self._writer.do(write)
 
     def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
         """Those of ``labels`` that are not so already. Raises UnknownEntries."""
         with self._lock.reading():
             self._check_open()
-            return self._relabelled(labels)
+            unknown = [id for id in labels if id not in self._ram]
+            if unknown:
+                raise UnknownEntries(sorted(unknown))
+            return {id: label for id, label in labels.items() if self._ram.label(id) != label}
 
     def undo(self, name: str, *, request: Request | None = None) -> list[str]:
         """Take back what an operation did, where nothing has changed it since; the ids.
 
         Raises UnknownOperation, NotUndoable, RequestReused, DiskFull.
         """
-        with self._writing:
-            self._check_open()
-            with self._store.transaction() as transaction:
-                if (answered := transaction.recall(request)) is not None:
-                    return answered
-                operation = transaction.operation(name)
-                check_undoable(operation)
-                transaction.mark_undone(name)
-                if operation.kind == "prune":
-                    rows = transaction.unprune(name, self.identity.dimension)
-                    ids, revision = list(rows.ids), rows.revision
-                    self._ram.stage(rows.keys, rows.ids, rows.labels, rows.vectors)
-                else:
-                    labels = transaction.unrelabel(name)
-                    ids, revision = list(labels), transaction.next_revision()
-                transaction.keep(request, ids)
-            with self._published(revision):
-                if operation.kind == "prune":
-                    self._ram.publish(len(ids), unpruned=ids)
-                else:
-                    for id, label in labels.items():
-                        self._ram.relabel(id, label)
-            return ids
+
+        def write(transaction: Transaction) -> tuple[list[str], Change | None]:
+            if (answered := transaction.recall(request)) is not None:
+                return answered, None
+            operation = transaction.operation(name)
+            check_undoable(operation)
+            transaction.mark_undone(name)
+            change: Change
+            if operation.kind == "prune":
+                rows = transaction.unprune(name, self.identity.dimension)
+                ids = list(rows.ids)
+                change = Added(rows.keys, ids, rows.labels, rows.vectors, unpruned=True)
+            else:
+                labels = transaction.unrelabel(name)
+                ids, change = list(labels), Relabelled(labels)
+            transaction.keep(request, ids)
+            transaction.log("Undo", len(ids))
+            return ids, change
+
+        return self._writer.do(write)
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry:
         """One entry. Raises UnknownEntries."""
@@ -597,32 +592,30 @@ class Memory:
         transaction.begin(name, kind)
         return name
 
-    def _relabelled(self, labels: Mapping[str, str]) -> dict[str, str]:
-        unknown = [id for id in labels if id not in self._ram]
-        if unknown:
-            raise UnknownEntries(sorted(unknown))
-        return {id: label for id, label in labels.items() if self._ram.label(id) != label}
+    def _prepare(self, changes: Sequence[Change]) -> None:
+        """Make room in RAM for what is about to be committed: all that can fail."""
+        self._ram.reserve(sum(len(each.ids) for each in changes if isinstance(each, Added)))
 
-    def _forget(self, transaction: Transaction, ids: Sequence[str], request: Request | None) -> int:
-        transaction.delete(self._ram.keys(ids))
-        transaction.keep(request, ids)
-        return transaction.next_revision()
-
-    @contextmanager
-    def _published(self, revision: int) -> Iterator[None]:
+    def _publish(self, committed: Sequence[Committed]) -> None:
         """Let readers see what was committed; where that fails, read it all from the store."""
         with self._lock.writing():
             try:
-                yield
-                self._ram.revision = revision
+                for change, revision in committed:
+                    change.apply(self._ram)
+                    self._ram.revision = revision
             except BaseException:
                 self._load()
                 raise
 
+    def _read_settings(self) -> None:
+        with self._lock.reading():
+            self._check_open()
+            self._settings = self._store.settings()
+
     def _load(self) -> None:
         self._ram = RamCopy(self.identity.dimension)
         for key, id, label in self._store.pruned():
-            self._ram.pruned[id] = Pruned(key, label)
+            self._ram.pruned[id] = Silent(key, label)
         for rows in self._store.rows(self.identity.dimension):
             self._ram.stage(rows.keys, rows.ids, rows.labels, rows.vectors)
             self._ram.publish(len(rows.keys))
@@ -631,6 +624,24 @@ class Memory:
     def _check_open(self) -> None:
         if self._closed:
             raise MemoryClosed(self.identity.name)
+
+
+def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:
+    """Raises UnknownEntries."""
+    unknown = [id for id in dict.fromkeys(ids) if id not in known]
+    if unknown:
+        raise UnknownEntries(unknown)
+
+
+def forget(
+    transaction: Transaction, known: Mapping[str, Known], call: str, request: Request | None
+) -> tuple[list[str], Removed]:
+    """Drop these entries; their ids."""
+    ids = list(known)
+    transaction.delete([each.key for each in known.values()])
+    transaction.keep(request, ids)
+    transaction.log(call, len(ids))
+    return ids, Removed(ids)
 
 
 def check_undoable(operation: Operation) -> None:

@@ -76,6 +76,20 @@ MEMORY_STEPS = (
         image BLOB NOT NULL
     ) STRICT;
     """,
+    # Where the digest is NULL it has to be found from the entries.
+    """
+    ALTER TABLE memory ADD COLUMN uid TEXT NOT NULL DEFAULT '';
+    ALTER TABLE memory ADD COLUMN digest BLOB;
+    ALTER TABLE memory ADD COLUMN audit_size INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE memory ADD COLUMN audit_peaks BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE memory ADD COLUMN audit_last TEXT NOT NULL DEFAULT '';
+    CREATE TABLE audit (number INTEGER PRIMARY KEY, event TEXT NOT NULL) STRICT;
+    CREATE TABLE erasing (
+        operation TEXT NOT NULL REFERENCES operations (name),
+        id TEXT NOT NULL,
+        PRIMARY KEY (operation, id)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 CATALOG_STEPS = (
@@ -95,6 +109,12 @@ CATALOG_STEPS = (
         PRIMARY KEY (request_id, start)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX requests_by_time ON requests (answered_at);
+    """,
+    # Backups and erasures are in one order, whatever clocks do.
+    """
+    CREATE TABLE clock (ticks INTEGER NOT NULL) STRICT;
+    INSERT INTO clock VALUES (0);
+    CREATE TABLE tombstones (mark BLOB PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
 )
 

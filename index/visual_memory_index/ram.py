@@ -19,7 +19,7 @@ EXACT_AT_ONCE = 4096
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 
 
-class Pruned(NamedTuple):
+class Silent(NamedTuple):
     """What is known of an entry that does not vote."""
 
     key: int
@@ -37,7 +37,7 @@ class RamCopy:
         self.vectors = VectorIndex(dimension, patient=patient)
         self.revision = 0
         self.label_counts: Counter[str] = Counter()
-        self.pruned: dict[str, Pruned] = {}
+        self.pruned: dict[str, Silent] = {}
         self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
         self._ids = np.empty(FIRST_CAPACITY, dtype=object)
         self._labels = np.empty(FIRST_CAPACITY, dtype=object)
@@ -54,6 +54,16 @@ class RamCopy:
         """Whether an entry of this id is here and not pruned."""
         return id in self._row_of
 
+    def reserve(self, more: int) -> None:
+        """Make room for so many rows more: ``stage`` then cannot fail, and needs no new page."""
+        end = len(self) + more
+        while end > len(self._keys):
+            self._keys, self._ids, self._labels = (
+                np.concatenate([column, np.empty_like(column)])
+                for column in (self._keys, self._ids, self._labels)
+            )
+        self.vectors.reserve(end)
+
     def stage(
         self,
         keys: Sequence[int],
@@ -61,13 +71,9 @@ class RamCopy:
         labels: Sequence[str],
         vectors: NDArray[np.float32],
     ) -> None:
-        """Write new rows, ``vectors`` (b, d), where nobody sees them: all that can fail."""
+        """Write new rows, ``vectors`` (b, d), where nobody sees them."""
+        self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
-        while end > len(self._keys):
-            self._keys, self._ids, self._labels = (
-                np.concatenate([column, np.empty_like(column)])
-                for column in (self._keys, self._ids, self._labels)
-            )
         self.vectors.append(vectors, start)
         self._keys[start:end] = keys
         self._ids[start:end] = ids
@@ -105,28 +111,23 @@ class RamCopy:
         """Take the votes of these entries, which vote: their vectors leave."""
         for id in ids:
             row = self._row_of.pop(id)
-            self.pruned[id] = Pruned(int(self._keys[row]), self._labels[row])
+            self.pruned[id] = Silent(int(self._keys[row]), self._labels[row])
             self._remove(row)
 
     def relabel(self, id: str, label: str) -> None:
         """Give one entry another label."""
         if id in self.pruned:
-            self.pruned[id] = Pruned(self.pruned[id].key, label)
+            self.pruned[id] = Silent(self.pruned[id].key, label)
             return
         row = self._row_of[id]
         self._count_down(self._labels[row])
         self._labels[row] = self._interned.setdefault(label, label)
         self.label_counts[label] += 1
 
-    def votes_as_in(self, id: str, earlier: RamCopy) -> bool:
-        """Whether an entry votes here with the vector and the label that it had ``earlier``."""
-        row, before = self._row_of.get(id), earlier._row_of.get(id)
-        return (
-            row is not None
-            and before is not None
-            and self._keys[row] == earlier._keys[before]
-            and self._labels[row] == earlier._labels[before]
-        )
+    def has(self, id: str, key: int, label: str) -> bool:
+        """Whether an entry votes here with this key, and so this vector, and this label."""
+        row = self._row_of.get(id)
+        return row is not None and self._keys[row] == key and self._labels[row] == label
 
     def keys(self, ids: Iterable[str]) -> list[int]:
         """The store's keys of these entries."""

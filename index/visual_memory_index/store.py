@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index import digest as digests
 from visual_memory_index import operation as operations
 from visual_memory_index import request as requests
+from visual_memory_index.audit import LOCAL, Event, Head
 from visual_memory_index.database import Database, now
+from visual_memory_index.digest import State as DigestState
 from visual_memory_index.entry import Entry, Parts
-from visual_memory_index.errors import CorruptStore
+from visual_memory_index.errors import CorruptStore, EntriesExist
 from visual_memory_index.filter import Filter, to_sql
 from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.operation import Operation, State
@@ -33,6 +38,10 @@ PART_COLUMNS = (
     (Parts.THUMBNAIL, "images", "thumbnail"),
 )
 ROWS = "SELECT key, id, label, vector FROM entries JOIN vectors USING (key)"
+ELEMENTS = (
+    "SELECT id, label, metadata, vector, iif(images.key IS NULL, x'', content_sha256), "
+    "pruned_by IS NULL FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
+)
 METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
@@ -40,7 +49,8 @@ METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 class Identity:
     """What a memory is, fixed when it is made. ``embedder`` is its spec as JSON, or None.
 
-    ``store_images`` says whether it keeps the pictures of its entries.
+    ``store_images`` says whether it keeps the pictures of its entries. ``uid`` tells it from others
+    of its name, but not from its copies and backups.
     """
 
     name: str
@@ -48,6 +58,12 @@ class Identity:
     embedder: str | None
     created_at: int
     store_images: bool = False
+    uid: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What of it is in its digest: the embedder, or else the dimension."""
+        return self.embedder or str(self.dimension)
 
 
 class Page(NamedTuple):
@@ -84,16 +100,68 @@ def where(filter: Filter | None) -> tuple[str, list[str | int]]:
     return to_sql(filter) if filter else ("TRUE", [])
 
 
+class Known(NamedTuple):
+    """What has to be known of an entry to write to it."""
+
+    key: int
+    label: str
+    votes: bool
+
+
 class Transaction:
     """The writes that can be done inside one transaction."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db, self._path = db, path
+    def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
+        self._db, self._path, self._kind = db, path, kind
+        self.state, self.head = read_standing(db)
+        self._size = self.head.size
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Do what is inside, or nothing of it where it raises."""
+        stood = self.state, self.head
+        self._db.execute("SAVEPOINT inside")
+        try:
+            yield
+        except sqlite3.Error:
+            raise  # the whole transaction is lost
+        except BaseException:
+            self.state, self.head = stood
+            self._db.execute("ROLLBACK TO inside")
+            self._db.execute("RELEASE inside")
+            raise
+        self._db.execute("RELEASE inside")
+
+    def finish(self) -> None:
+        """Write where the digest and the audit log stand."""
+        if self.head.size != self._size:
+            self._db.execute(
+                "UPDATE memory SET digest = ?, audit_size = ?, audit_peaks = ?, audit_last = ?",
+                (digests.to_bytes(self.state), *astuple(self.head)),
+            )
+
+    def log(self, call: str, count: int) -> None:
+        """Note what was done to the memory."""
+        digest = digests.shown(self.state, self._kind)
+        event = Event(self.head.size, now(), LOCAL, call, count, digest, self.head.last)
+        text = event.to_json()
+        self._db.execute("INSERT INTO audit VALUES (?, ?)", (event.number, text))
+        self.head = self.head.follow(text)
+
+    def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
+        """Those of ``ids`` that are stored, in the order in which they were given."""
+        ids = list(dict.fromkeys(ids))
+        rows = self._db.execute(
+            "SELECT id, key, label, pruned_by IS NULL FROM entries "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        )
+        found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
+        return {id: found[id] for id in ids if id in found}
 
     def recall(self, request: Request | None) -> list[str] | None:
         """The ids that this request was answered with before, or None. Raises RequestReused."""
-        answer: list[str] | None = requests.recall(self._db, request)
-        return answer
+        return recall(self._db, request)
 
     def keep(self, request: Request | None, ids: Sequence[str]) -> None:
         """Remember what the request is answered with."""
@@ -141,19 +209,25 @@ class Transaction:
         entries: Sequence[Entry],
         vectors: NDArray[np.float32],
         created_at: int,
+        elements: Sequence[bytes],
     ) -> None:
         """Add ``entries`` with ``vectors`` (b, d) under new ``ids`` and ``keys``.
 
-        The ids, times and vectors in ``entries`` are not read.
+        The ids, times and vectors in ``entries`` are not read; ``elements`` are what they are in
+        the digest. Raises EntriesExist.
         """
-        self._db.executemany(
+        inserted = self._db.executemany(
             "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             [
                 (key, id, entry.label, to_json(entry), created_at, entry.content_sha256)
                 for key, id, entry in zip(keys, ids, entries, strict=True)
             ],
         )
+        if inserted.rowcount < len(ids):
+            known = self.look_up(ids).items()
+            raise EntriesExist([id for id, each in known if each.key < keys.start])
+        self.state = digests.moved(self.state, came=elements)
         # In one step, during which other threads of Python go on.
         self._db.execute(
             "INSERT INTO vectors SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
@@ -169,17 +243,19 @@ class Transaction:
             ],
         )
 
-    def delete(self, keys: Iterable[int]) -> None:
+    def delete(self, keys: Sequence[int]) -> None:
         """Drop these rows; secure_delete overwrites them."""
-        self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+        with self._changing(keys):
+            self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
 
     def update(self, key: int, entry: Entry) -> None:
         """Set label and metadata of one row."""
-        self._db.execute(
-            "UPDATE entries SET relabelled_by = iif(label = ?1, relabelled_by, NULL), "
-            "label = ?1, metadata = ?2 WHERE key = ?3",
-            (entry.label, to_json(entry), key),
-        )
+        with self._changing([key]):
+            self._db.execute(
+                "UPDATE entries SET relabelled_by = iif(label = ?1, relabelled_by, NULL), "
+                "label = ?1, metadata = ?2 WHERE key = ?3",
+                (entry.label, to_json(entry), key),
+            )
 
     def begin(self, name: str, kind: str) -> None:
         """Note an operation that runs."""
@@ -203,16 +279,21 @@ class Transaction:
         """Note that what an operation did was taken back."""
         operations.mark_undone(self._db, name)
 
-    def prune(self, keys: Iterable[int], operation: str) -> None:
+    def prune(self, keys: Sequence[int], operation: str) -> None:
         """Take the votes of these rows."""
-        self._db.executemany(
-            "UPDATE entries SET pruned_by = ? WHERE key = ?", [(operation, key) for key in keys]
-        )
+        with self._changing(keys):
+            self._db.executemany(
+                "UPDATE entries SET pruned_by = ? WHERE key = ?",
+                [(operation, key) for key in keys],
+            )
 
     def unprune(self, operation: str, dimension: int) -> StoredRows:
         """Give back the votes that an operation took; whose they are. Raises CorruptStore."""
         rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
-        self._db.execute("UPDATE entries SET pruned_by = NULL WHERE pruned_by = ?", (operation,))
+        with self._changing([row[0] for row in rows]):
+            self._db.execute(
+                "UPDATE entries SET pruned_by = NULL WHERE pruned_by = ?", (operation,)
+            )
         return stored_rows(rows, dimension, self.next_revision(), self._path)
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
@@ -222,23 +303,26 @@ class Transaction:
             "INSERT INTO relabels SELECT ?, key, label, relabelled_by FROM entries WHERE key = ?",
             [(operation, key) for key, _ in pairs],
         )
-        self._db.executemany(
-            "UPDATE entries SET label = ?, relabelled_by = ? WHERE key = ?",
-            [(label, operation, key) for key, label in pairs],
-        )
+        with self._changing([key for key, _ in pairs]):
+            self._db.executemany(
+                "UPDATE entries SET label = ?, relabelled_by = ? WHERE key = ?",
+                [(label, operation, key) for key, label in pairs],
+            )
 
     def unrelabel(self, operation: str) -> dict[str, str]:
         """Give back the labels that nothing has set since: they by id.
 
         Where such a label was set by an operation that was undone meanwhile, that is made up for.
         """
-        rows = self._db.execute(
-            "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
-            "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
-            "AND entries.relabelled_by = ?1 RETURNING entries.id, entries.label",
-            (operation,),
-        )
-        restored = dict(rows.fetchall())
+        keys = self._db.execute("SELECT key FROM relabels WHERE operation = ?", (operation,))
+        with self._changing([key for (key,) in keys]):
+            rows = self._db.execute(
+                "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
+                "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
+                "AND entries.relabelled_by = ?1 RETURNING entries.id, entries.label",
+                (operation,),
+            )
+            restored = dict(rows.fetchall())
         undone = self._db.execute(
             "SELECT DISTINCT relabelled_by FROM entries JOIN operations ON name = relabelled_by "
             "WHERE undone_at IS NOT NULL AND name != ?",
@@ -255,6 +339,13 @@ class Transaction:
     def ids(self, filter: Filter) -> list[str]:
         """The ids that ``filter`` admits, ascending."""
         return read_ids(self._db, filter)
+
+    @contextmanager
+    def _changing(self, keys: Sequence[int]) -> Iterator[None]:
+        """Move the digest on by what happens inside to the entries of these keys."""
+        before = state_of(self._db, keys)
+        yield
+        self.state = self.state - before + state_of(self._db, keys)
 
 
 class Store:
@@ -274,25 +365,55 @@ class Store:
             with store._database.transaction() as db:
                 db.execute(
                     "INSERT INTO memory "
-                    "(name, dimension, embedder, created_at, revision, next_key, store_images) "
-                    "VALUES (?, ?, ?, ?, 0, 1, ?)",
-                    astuple(identity),
+                    "(name, dimension, embedder, created_at, store_images, uid, digest, revision, "
+                    "next_key) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 1)",
+                    (*astuple(identity), digests.to_bytes(digests.empty())),
                 )
+                transaction = Transaction(db, path, identity.kind)
+                transaction.log("CreateMemory", 0)
+                transaction.finish()
         except BaseException:
             store.close()
             raise
         return store
 
+    @cached_property
+    def _kind(self) -> str:
+        return self.identity().kind
+
     def identity(self) -> Identity:
         """Raises CorruptStore where the file holds no memory."""
         with self._database.reading() as db:
             row = db.execute(
-                "SELECT name, dimension, embedder, created_at, store_images FROM memory"
+                "SELECT name, dimension, embedder, created_at, store_images, uid FROM memory"
             ).fetchone()
         if row is None:
             raise CorruptStore(str(self.path), "it holds no memory")
-        name, dimension, embedder, created_at, store_images = row
-        return Identity(name, dimension, embedder, created_at, bool(store_images))
+        name, dimension, embedder, created_at, store_images, uid = row
+        return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
+
+    def complete(self) -> None:
+        """Find what a file of an older release lacks: its uid and its digest."""
+        with self._database.reading() as db:
+            lacking = db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone()
+        if lacking is None:
+            return
+        kind = self._kind
+        with self._database.transaction() as db:
+            keys = [key for (key,) in db.execute("SELECT key FROM entries")]
+            db.execute(
+                "UPDATE memory SET uid = ?, digest = ?",
+                (secrets.token_hex(16), digests.to_bytes(state_of(db, keys))),
+            )
+            transaction = Transaction(db, self.path, kind)
+            transaction.log("MigrateMemory", len(keys))
+            transaction.finish()
+
+    def digest(self) -> str:
+        """The digest of the entries, lower-case hex."""
+        with self._database.reading() as db:
+            state, _ = read_standing(db)
+        return digests.shown(state, self._kind)
 
     def fail_unfinished(self) -> None:
         """Note of the operations that ran when the file was last open that they were cut short."""
@@ -346,7 +467,9 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing, and on disk when it ends. One thread at a time."""
         with self._database.transaction() as db:
-            yield Transaction(db, self.path)
+            transaction = Transaction(db, self.path, self._kind)
+            yield transaction
+            transaction.finish()
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
         """Every row that votes, some thousands at a time, the last time none."""
@@ -424,12 +547,53 @@ class Store:
     def recall(self, request: Request | None) -> list[str] | None:
         """Like ``Transaction.recall``, without one."""
         with self._database.reading() as db:
-            return Transaction(db, self.path).recall(request)
+            return recall(db, request)
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """The stored batches of an import, in order. Raises RequestReused."""
         with self._database.reading() as db:
             return requests.stored_batches(db, request_id)
+
+
+def recall(db: sqlite3.Connection, request: Request | None) -> list[str] | None:
+    """The ids that a write was answered with before, or None. Raises RequestReused."""
+    answer: list[str] | None = requests.recall(db, request)
+    return answer
+
+
+def read_standing(db: sqlite3.Connection) -> tuple[DigestState, Head]:
+    """Where the digest and the audit log stand."""
+    row = db.execute("SELECT digest, audit_size, audit_peaks, audit_last FROM memory").fetchone()
+    return digests.from_bytes(row[0]), Head(*row[1:])
+
+
+def state_of(db: sqlite3.Connection, keys: Sequence[int]) -> DigestState:
+    """What the entries of these keys are in the digest."""
+    state = digests.empty()
+    for start in range(0, len(keys), ROWS_AT_ONCE):
+        part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
+        rows = db.execute(f"{ELEMENTS} WHERE key IN (SELECT value FROM json_each(?))", (part,))
+        state = digests.moved(state, came=[digests.element(*row) for row in rows])
+    return state
+
+
+def elements_of(
+    ids: Sequence[str], entries: Sequence[Entry], vectors: NDArray[np.float32]
+) -> list[bytes]:
+    """What ``entries`` with ``vectors`` (b, d) under ``ids`` are in the digest."""
+    data = np.ascontiguousarray(vectors, "<f4").tobytes()
+    width = 4 * vectors.shape[1]
+    return [
+        digests.element(
+            id,
+            entry.label,
+            to_json(entry),
+            data[at * width : (at + 1) * width],
+            entry.content_sha256 if entry.image else b"",
+            True,
+        )
+        for at, (id, entry) in enumerate(zip(ids, entries, strict=True))
+    ]
 
 
 def to_json(entry: Entry) -> str:
@@ -495,4 +659,4 @@ def new_identity(
     name: str, dimension: int, embedder: str | None, *, store_images: bool = False
 ) -> Identity:
     """An identity made now."""
-    return Identity(name, dimension, embedder, now(), store_images)
+    return Identity(name, dimension, embedder, now(), store_images, uid=secrets.token_hex(16))

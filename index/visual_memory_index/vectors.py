@@ -88,10 +88,17 @@ class VectorIndex:
         self._blocks: list[NDArray[np.float32]] = []
         self._error = score_error(dimension)
 
+    def reserve(self, count: int) -> None:
+        """Have room for ``count`` rows, whose pages the system has given already."""
+        while len(self._blocks) * self._block_rows < count:
+            self._blocks.append(np.empty((self._block_rows, self.dimension), dtype=np.float32))
+        for number, block in enumerate(self._blocks):
+            start = number * self._block_rows
+            block[max(0, self.count - start) : max(0, count - start), 0] = 0.0
+
     def append(self, vectors: NDArray[np.float32], at: int) -> None:
         """Write ``vectors`` (b, d) into the rows from ``at``, past the published ones."""
-        while len(self._blocks) * self._block_rows < at + len(vectors):
-            self._blocks.append(np.empty((self._block_rows, self.dimension), dtype=np.float32))
+        self.reserve(at + len(vectors))
         written = 0
         while written < len(vectors):
             block, row = divmod(at + written, self._block_rows)

@@ -62,6 +62,8 @@ def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
         },
         store_images=memory.store_images,
         reranker=memory.reranker or None,
+        digest=memory.digest,
+        uid=memory.uid,
     )
 
 

@@ -199,7 +199,8 @@ class MemoryInfo:
 
     ``count`` and ``labels`` are of all that is stored, ``pruned_count`` and ``pruned_labels`` of
     what of it does not vote. ``store_images`` says whether pictures are kept, ``reranker`` who
-    orders the neighbours where a call says nothing.
+    orders the neighbours where a call says nothing. Equal ``digest`` (hex) mean equal entries;
+    ``uid`` tells the memory from others that had its name.
     """
 
     name: str
@@ -214,6 +215,8 @@ class MemoryInfo:
     pruned_labels: dict[str, int] = field(default_factory=dict)
     store_images: bool = False
     reranker: str | None = None
+    digest: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from visual_memory_embedders import (
     WrongWeights,
 )
 from visual_memory_index import (
+    BadAuditLog,
     BadCoverage,
     BadFilter,
     BadNode,
@@ -63,6 +64,7 @@ from visual_memory_service.rerankers.errors import (
 DOMAIN = "visual-memory"
 REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 CODES: dict[type[Exception], StatusCode] = {
+    BadAuditLog: StatusCode.DATA_LOSS,
     BadChatAnswer: StatusCode.INTERNAL,
     BadField: StatusCode.INVALID_ARGUMENT,
     BadFilter: StatusCode.INVALID_ARGUMENT,

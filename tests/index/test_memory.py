@@ -31,10 +31,12 @@ from visual_memory_index import (
     parse,
     unit_rows,
 )
+from visual_memory_index.change import Removed
 from visual_memory_index.database import PAGE_BYTES
 from visual_memory_index.entry import Parts
 from visual_memory_index.store import new_identity
 from visual_memory_index.vectors import SCANNED_MAX
+from visual_memory_index.writer import Committed
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -596,8 +598,8 @@ def test_neighbours_are_those_of_brute_force(k: int, tmp_path: Path) -> None:
 def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None:
     insert(memory, ["a", "b"])
 
-    with pytest.raises(KeyError), memory._published(0):
-        memory._ram.remove(["a", "nobody"])
+    with pytest.raises(KeyError):
+        memory._publish([Committed(Removed(["a", "nobody"]), 0)])
 
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from visual_memory_index import CorruptStore, Entry, unit_rows
 from visual_memory_index.entry import Parts
 from visual_memory_index.filter import Filter, parse
-from visual_memory_index.store import ROWS_AT_ONCE, Identity, Store, new_identity
+from visual_memory_index.store import (
+    ROWS_AT_ONCE,
+    Identity,
+    Store,
+    Transaction,
+    elements_of,
+    new_identity,
+)
 
 IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000)
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
@@ -28,8 +36,8 @@ ENTRIES = [
 def store(tmp_path: Path) -> Iterator[Store]:
     with closing(Store.create(tmp_path / "birds.sqlite", IDENTITY)) as opened:
         with opened.transaction() as transaction:
-            transaction.insert(range(5, 7), ids(ENTRIES[:2]), ENTRIES[:2], VECTORS[:2], 10)
-            transaction.insert(range(7, 8), ids(ENTRIES[2:]), ENTRIES[2:], VECTORS[2:], 12)
+            insert(transaction, range(5, 7), ENTRIES[:2], VECTORS[:2], 10)
+            insert(transaction, range(7, 8), ENTRIES[2:], VECTORS[2:], 12)
         yield opened
 
 
@@ -37,6 +45,18 @@ def parsed(text: str) -> Filter:
     filter = parse(text)
     assert filter is not None
     return filter
+
+
+def insert(
+    transaction: Transaction,
+    keys: range,
+    entries: Sequence[Entry],
+    vectors: NDArray[np.float32],
+    created_at: int,
+) -> None:
+    names = [entry.id for entry in entries]
+    elements = elements_of(names, entries, vectors)
+    transaction.insert(keys, names, entries, vectors, created_at, elements)
 
 
 def ids(entries: list[Entry]) -> list[str]:
@@ -152,7 +172,7 @@ def test_all_rows_are_read_in_order_some_at_a_time(m: int, tmp_path: Path) -> No
     with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
         with store.transaction() as transaction:
             entries = [Entry(f"{number}", "x") for number in range(m)]
-            transaction.insert(range(m), ids(entries), entries, vectors, 0)
+            insert(transaction, range(m), entries, vectors, 0)
 
         parts = list(store.rows(1))
 
@@ -193,7 +213,7 @@ def test_a_page_holds_no_more_bytes_than_asked_but_always_an_entry(tmp_path: Pat
         entries = [Entry(id, "x", image=bytes(1000), thumbnail=b"small") for id in "abcd"]
         with store.transaction() as transaction:
             keys = transaction.next_keys(4)
-            transaction.insert(keys, list("abcd"), entries, np.ones((4, 1), np.float32), 0)
+            insert(transaction, keys, entries, np.ones((4, 1), np.float32), 0)
 
         pages = [
             store.entries(limit=limit, bytes_max=bytes_max, parts=parts)
@@ -220,7 +240,7 @@ def test_pictures_are_found_by_id_and_missing_ones_left_out(tmp_path: Path) -> N
         entries = [Entry("a", "x", image=b"large", thumbnail=b"small"), Entry("b", "x")]
         with store.transaction() as transaction:
             keys = transaction.next_keys(2)
-            transaction.insert(keys, ["a", "b"], entries, np.ones((2, 1), np.float32), 0)
+            insert(transaction, keys, entries, np.ones((2, 1), np.float32), 0)
 
         found = store.images(["a", "b", "nobody"], "image")
         with store.transaction() as transaction:

@@ -36,6 +36,8 @@ class Memory(_message.Message):
     CALIBRATION_FIELD_NUMBER: _builtins.int
     STORE_IMAGES_FIELD_NUMBER: _builtins.int
     RERANKER_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: _builtins.int
@@ -50,6 +52,12 @@ class Memory(_message.Message):
     """Whether the pictures are kept as they were sent, with thumbnails."""
     reranker: _builtins.str
     """Which re-ranker orders the neighbours where a call names none; empty for none."""
+    digest: _builtins.str
+    """Lower-case hex. Equal digests mean equal entries: spec or dimension, and of each entry id, label,
+    vector, metadata, image and whether it votes.
+    """
+    uid: _builtins.str
+    """Tells the memory from others that had its name. Copies and what was restored keep it."""
     @_builtins.property
     def embedder(self) -> Global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
@@ -78,10 +86,12 @@ class Memory(_message.Message):
         calibration: Global___CalibrationState | None = ...,
         store_images: _builtins.bool = ...,
         reranker: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        uid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

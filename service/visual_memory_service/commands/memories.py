@@ -63,6 +63,7 @@ def show(client: Client, options: Namespace) -> int:
     print(f"Created {printable(info.create_time)}.")
     if info.pruned_count:
         print(f"Of the entries {info.pruned_count:,} are pruned and do not vote.")
+    print(f"Digest {info.digest}.")
     if info.reranker:
         print(f"Decisions ask the re-ranker {info.reranker}.")
     if info.labels:

@@ -75,6 +75,8 @@ def from_info(
         pruned_count=info.pruned_count,
         store_images=info.identity.store_images,
         reranker=reranker,
+        digest=info.digest,
+        uid=info.identity.uid,
     )
 
 

@@ -1,0 +1,69 @@
+"""What a committed write changes in RAM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.ram import RamCopy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Added:
+    """Entries with ``vectors`` float32 (b, d) that vote now.
+
+    They are new, in the place of those ``replaced``, or, where they were ``unpruned``, back.
+    """
+
+    keys: Sequence[int]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    vectors: NDArray[np.float32]
+    replaced: Sequence[str] = ()
+    unpruned: bool = False
+
+    def apply(self, ram: RamCopy) -> None:
+        ram.stage(self.keys, self.ids, self.labels, self.vectors)
+        ram.publish(
+            len(self.ids),
+            replaced=self.replaced,
+            unpruned=self.ids if self.unpruned else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Entries that are forgotten."""
+
+    ids: Sequence[str]
+
+    def apply(self, ram: RamCopy) -> None:
+        ram.remove(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """Entries with other labels."""
+
+    labels: Mapping[str, str]
+
+    def apply(self, ram: RamCopy) -> None:
+        for id, label in self.labels.items():
+            ram.relabel(id, label)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Entries that do not vote any more."""
+
+    ids: Sequence[str]
+
+    def apply(self, ram: RamCopy) -> None:
+        ram.prune(self.ids)
+
+
+Change: TypeAlias = Added | Removed | Relabelled | Pruned

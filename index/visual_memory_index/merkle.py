@@ -1,0 +1,95 @@
+"""A tree of hashes over a log that only grows, after RFC 6962, section 2.1."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+HASH_BYTES = 32
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """SHA-256 of one entry of the log, which no inner node can have."""
+    return hashlib.sha256(b"\0" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256 of two nodes."""
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Frontier:
+    """What a growing tree has to know of its past: the full subtrees, the largest first.
+
+    There is one for every bit of ``size``, the number of leaves.
+    """
+
+    def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
+        self.size, self._peaks = size, list(peaks)
+        if len(self._peaks) != size.bit_count():
+            raise ValueError(f"{size} leaves have {size.bit_count()} peaks, not {len(self._peaks)}")
+
+    @classmethod
+    def from_bytes(cls, size: int, data: bytes) -> Frontier:
+        """Read what ``to_bytes`` wrote. Raises ValueError."""
+        starts = range(0, len(data), HASH_BYTES)
+        return cls(size, [data[start : start + HASH_BYTES] for start in starts])
+
+    def to_bytes(self) -> bytes:
+        """The peaks, one after another."""
+        return b"".join(self._peaks)
+
+    def append(self, leaf: bytes) -> None:
+        """Grow by the hash of a leaf."""
+        size = self.size
+        while size & 1:
+            leaf = node_hash(self._peaks.pop(), leaf)
+            size >>= 1
+        self._peaks.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The hash of the tree."""
+        if not self._peaks:
+            return hashlib.sha256(b"").digest()
+        root = self._peaks[-1]
+        for peak in reversed(self._peaks[:-1]):
+            root = node_hash(peak, root)
+        return root
+
+
+def frontier_of(leaves: Iterable[bytes]) -> Frontier:
+    """The frontier after these hashes of leaves."""
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier.append(leaf)
+    return frontier
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """What shows that leaf ``index`` is in the tree over ``leaves``: its siblings, from below."""
+    if len(leaves) == 1:
+        return []
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    left, right = leaves[:split], leaves[split:]
+    if index < split:
+        return [*inclusion_proof(left, index), frontier_of(right).root()]
+    return [*inclusion_proof(right, index - split), frontier_of(left).root()]
+
+
+def root_from_proof(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """The root that a proof leads to, or None where it cannot be one (RFC 9162, 2.1.3.2)."""
+    if not 0 <= index < size:
+        return None
+    at, last, root = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return None
+        if at & 1 or at == last:
+            root = node_hash(sibling, root)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            root = node_hash(root, sibling)
+        at, last = at >> 1, last >> 1
+    return root if last == 0 else None

@@ -1,0 +1,114 @@
+"""Writes that come together share one transaction, and so one fsync."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from visual_memory_index.change import Change
+from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.store import Store, Transaction
+
+TOGETHER_MAX = 64
+
+T = TypeVar("T")
+Write = Callable[[Transaction], tuple[T, Change | None]]
+
+
+class Committed(NamedTuple):
+    """A change that is on disk, and the revision of the entries with it."""
+
+    change: Change
+    revision: int
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A write that waits, and what came of it: an answer or an error."""
+
+    write: Write[Any]
+    done: bool = False
+    answer: Any = None
+    error: BaseException | None = None
+    committed: list[Committed] = field(default_factory=list)
+
+
+class Writer:
+    """Does one write after another; each is all or nothing, and on disk when it is answered.
+
+    A thread that comes while another writes waits, and whoever writes next does so for all that
+    wait. ``check`` may refuse all; ``prepare`` is told what will be committed, and ``publish`` what
+    was.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        check: Callable[[], None],
+        prepare: Callable[[Sequence[Change]], None],
+        publish: Callable[[Sequence[Committed]], None],
+    ) -> None:
+        self._store, self._check = store, check
+        self._prepare, self._publish = prepare, publish
+        self._waiting: list[Job] = []
+        self._queue = threading.Lock()
+        self.turn = threading.Lock()
+
+    def do(self, write: Write[T]) -> T:
+        """What ``write`` answers, once it is on disk. Raises what it raises, DiskFull."""
+        job = Job(write)
+        with self._queue:
+            self._waiting.append(job)
+        with self.turn:
+            while not job.done:
+                with self._queue:
+                    jobs = self._waiting[:TOGETHER_MAX]
+                    del self._waiting[:TOGETHER_MAX]
+                self._together(jobs)
+        if job.error is not None:
+            raise job.error
+        answer: T = job.answer
+        return answer
+
+    def _together(self, jobs: Sequence[Job]) -> None:
+        """One transaction for all, and where the disk fails one for each."""
+        try:
+            self._commit(jobs)
+        except (DiskFull, CorruptStore) as error:
+            if len(jobs) == 1:
+                jobs[0].error = error
+            else:
+                for job in jobs:
+                    self._together([job])
+        except BaseException as error:
+            for job in jobs:
+                job.error = error
+        finally:
+            for job in jobs:
+                job.done = True
+
+    def _commit(self, jobs: Sequence[Job]) -> None:
+        self._check()
+        with self._store.transaction() as transaction:
+            for job in jobs:
+                job.error, job.committed = None, []
+                self._do(job, transaction)
+            committed = [each for job in jobs for each in job.committed]
+            self._prepare([each.change for each in committed])
+        if committed:
+            self._publish(committed)
+
+    def _do(self, job: Job, transaction: Transaction) -> None:
+        """Keep what a write refuses for its caller; the others go on."""
+        try:
+            with transaction.savepoint():
+                job.answer, change = job.write(transaction)
+                if change is not None:
+                    job.committed.append(Committed(change, transaction.next_revision()))
+        except sqlite3.Error:
+            raise
+        except BaseException as error:
+            job.error = error

@@ -1,0 +1,134 @@
+"""Writes that come together are one transaction, and each is still all or nothing by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_memory_index import DiskFull, EntriesExist, Entry, Memory, UnknownEntries
+from visual_memory_index.store import new_identity
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 4, None))) as memory:
+        yield memory
+
+
+def insert(memory: Memory, ids: Sequence[str]) -> list[str]:
+    return memory.insert([Entry(id, "x") for id in ids], np.full((len(ids), 4), 0.5, np.float32))
+
+
+def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[object]:
+    """Have all of them wait for their turn before the first is done; what each came to."""
+    came: list[object] = [None] * len(writes)
+
+    def run(number: int) -> None:
+        try:
+            came[number] = writes[number]()
+        except Exception as error:
+            came[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(writes))]
+    with memory._writer.turn:
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(memory._writer._waiting) <= number:
+                pass
+    for thread in threads:
+        thread.join()
+    return came
+
+
+def commits(memory: Memory, writes: Sequence[Callable[[], object]]) -> tuple[list[object], int]:
+    """What the writes came to, and in how many transactions."""
+    statements: list[str] = []
+    memory._store._database._writer.set_trace_callback(statements.append)
+    came = together(memory, writes)
+    memory._store._database._writer.set_trace_callback(None)
+    return came, statements.count("COMMIT")
+
+
+def test_those_that_wait_are_written_in_one_transaction(memory: Memory) -> None:
+    came, transactions = commits(memory, [partial(insert, memory, [id]) for id in "abcdefgh"])
+
+    assert came == [[id] for id in "abcdefgh"]
+    assert transactions == 1
+    assert [entry.id for entry in memory.entries(limit=9).entries] == list("abcdefgh")
+    assert memory.count == 8
+
+
+def test_one_that_is_refused_leaves_the_others(memory: Memory) -> None:
+    insert(memory, ["a"])
+
+    came, transactions = commits(
+        memory,
+        [
+            lambda: insert(memory, ["b"]),
+            lambda: insert(memory, ["c", "a"]),
+            lambda: memory.delete(["b", "nobody"]),
+            lambda: insert(memory, ["d"]),
+        ],
+    )
+
+    assert came[0] == ["b"]
+    assert isinstance(came[1], EntriesExist)
+    assert came[1].ids == ("a",)
+    assert isinstance(came[2], UnknownEntries)
+    assert came[3] == ["d"]
+    assert transactions == 1
+    assert [entry.id for entry in memory.entries(limit=9).entries] == ["a", "b", "d"]
+
+
+def test_each_sees_what_those_before_it_did(memory: Memory) -> None:
+    came, transactions = commits(
+        memory,
+        [
+            lambda: insert(memory, ["a", "b"]),
+            lambda: memory.delete(["a"]),
+            lambda: insert(memory, ["a"]),
+            lambda: memory.update("b", label="y").label,
+            lambda: insert(memory, ["b"]),
+        ],
+    )
+
+    assert came[:4] == [["a", "b"], ["a"], ["a"], "y"]
+    assert isinstance(came[4], EntriesExist)
+    assert transactions == 1
+    assert memory.info().label_counts == {"x": 1, "y": 1}
+    assert memory.revision == 4
+
+
+def test_the_audit_log_has_an_event_for_each(memory: Memory) -> None:
+    together(memory, [partial(insert, memory, [id]) for id in "abc"])
+    digest = memory.info().digest
+
+    with closing(Memory.open(reopened(memory))) as again:
+        assert again.info().digest == digest
+
+
+def reopened(memory: Memory) -> Path:
+    memory.close()
+    return memory.path
+
+
+def test_where_the_disk_fails_each_is_tried_alone(memory: Memory) -> None:
+    insert(memory, ["a"])
+    pages = memory._store._database._writer.execute("PRAGMA page_count").fetchone()[0]
+    memory._store._database._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+    many = [f"many {number}" for number in range(2000)]
+
+    came = together(
+        memory,
+        [lambda: insert(memory, many), lambda: insert(memory, ["b"]), lambda: memory.delete(["a"])],
+    )
+
+    assert isinstance(came[0], DiskFull)
+    assert came[1:] == [["b"], ["a"]]
+    assert [entry.id for entry in memory.entries(limit=9).entries] == ["b"]

@@ -50,8 +50,13 @@ $(PEERS)/.installed: pyproject.toml
 	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu]' 'cleanlab>=2.9' scikit-learn
 	touch $@
 
+# The fault lab in full: hours. In part: make durability KILL_ROUNDS=100 POWER_LOSS_STATES=1000
+durability: export KILL_ROUNDS ?= 2000
+durability: export POWER_LOSS_STATES ?= 25000
+durability: export FAULT_POINTS ?= 1000000
+durability: export FAULT_RESTARTS ?= 1000000
 durability: $(INSTALLED)
-	KILL_ROUNDS=60 $(BIN)/python -m pytest -q tests/durability
+	$(BIN)/python -m pytest -q tests/durability
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

@@ -10,7 +10,7 @@ from visual_memory_embedders.errors import (
     WrongEmbedder,
     WrongWeights,
 )
-from visual_memory_embedders.images import ImageLimits
+from visual_memory_embedders.images import BadImage, ImageLimits
 from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
 from visual_memory_embedders.spec import Embedder, EmbedderSpec, Preprocessing
 from visual_memory_embedders.thumbnails import smaller, thumbnails
@@ -18,6 +18,7 @@ from visual_memory_embedders.thumbnails import smaller, thumbnails
 __all__ = [
     "BUILT_IN",
     "DEFAULT",
+    "BadImage",
     "Embedder",
     "EmbedderSpec",
     "EmbeddingRefusal",

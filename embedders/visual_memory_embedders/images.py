@@ -38,10 +38,11 @@ class ImageLimits:
             raise ValueError(f"bytes_max must be positive, pixels_max from 1 to {PIXELS_MAX:,}")
 
 
-def decode(data: bytes, *, limits: ImageLimits) -> Image.Image:
+def decode(data: bytes, *, limits: ImageLimits, side: int | None = None) -> Image.Image:
     """The first frame as upright 8-bit RGB; the size is checked before any pixel is decoded.
 
     What is transparent shows white. 16-bit grey is scaled to 8 bits. Colour profiles are ignored.
+    With ``side`` a JPEG may come smaller, its longer side still at least as long: that is cheap.
     Raises BadImage.
     """
     if not data:
@@ -49,7 +50,7 @@ def decode(data: bytes, *, limits: ImageLimits) -> Image.Image:
     if len(data) > limits.bytes_max:
         raise BadImage(f"has {len(data):,} bytes: send at most {limits.bytes_max:,}")
     try:
-        return _decode(data, limits)
+        return _decode(data, limits, side)
     except (BadImage, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -60,12 +61,14 @@ def decode(data: bytes, *, limits: ImageLimits) -> Image.Image:
         raise BadImage(f"is damaged and cannot be decoded ({problem})") from None
 
 
-def _decode(data: bytes, limits: ImageLimits) -> Image.Image:
+def _decode(data: bytes, limits: ImageLimits, side: int | None) -> Image.Image:
     with PILLOWS_WARNINGS_OFF:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
         width, height = image.size
         if not 0 < width * height <= limits.pixels_max:
             raise BadImage(f"has {width:,} × {height:,} pixels: send 1 to {limits.pixels_max:,}")
+        if side is not None and (shrinking := max(width, height) / side) > 1:
+            image.draft(None, (int(width / shrinking), int(height / shrinking)))
         image.load()
         turn = UPRIGHT.get(_orientation(image))
         rgb = _rgb(image)

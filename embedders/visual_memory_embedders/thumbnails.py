@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from functools import partial
 from io import BytesIO
 
 from PIL import Image
@@ -22,29 +21,27 @@ def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimit
 
     Raises UndecodableImage for the first image that cannot be used.
     """
-    return list(in_order(workers, partial(shrink, side=SIDE, limits=limits), images))
-
-
-def smaller(images: Sequence[bytes], *, workers: Executor, limits: ImageLimits) -> list[bytes]:
-    """Each image as it is, or as a JPEG of at most 768 pixels a side where it is large.
-
-    Raises UndecodableImage for the first image that cannot be used.
-    """
 
     def small(position: int, data: bytes) -> bytes:
-        if len(data) <= SENT_BYTES:
-            return data
-        return shrink(position, data, side=SENT_SIDE, limits=limits)
+        try:
+            return shrink(data, side=SIDE, limits=limits)
+        except BadImage as bad:
+            raise UndecodableImage(position, str(bad)) from None
 
     return list(in_order(workers, small, images))
 
 
-def shrink(position: int, data: bytes, *, side: int, limits: ImageLimits) -> bytes:
-    """An upright JPEG of at most ``side`` pixels a side. Raises UndecodableImage."""
-    try:
-        image = decode(data, limits=limits)
-    except BadImage as bad:
-        raise UndecodableImage(position, str(bad)) from None
+def smaller(data: bytes, *, limits: ImageLimits) -> bytes:
+    """An image as it is, or as a JPEG of at most 768 pixels a side where it is large.
+
+    Raises BadImage where a large one cannot be used.
+    """
+    return data if len(data) <= SENT_BYTES else shrink(data, side=SENT_SIDE, limits=limits)
+
+
+def shrink(data: bytes, *, side: int, limits: ImageLimits) -> bytes:
+    """An upright JPEG of at most ``side`` pixels a side. Raises BadImage."""
+    image = decode(data, limits=limits, side=side)
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = BytesIO()
     image.save(small, "JPEG", quality=QUALITY)

@@ -12,7 +12,9 @@ from visual_memory_index.assessment import (
     suspects,
     thin_labels,
 )
-from visual_memory_index.catalog import Catalog
+from visual_memory_index.backup import Arrival, sealed
+from visual_memory_index.catalog import Catalog, Outdated, Rebuilt
+from visual_memory_index.check import Checked
 from visual_memory_index.confidence import calibration_error
 from visual_memory_index.conformal import (
     SCORES,
@@ -24,18 +26,22 @@ from visual_memory_index.conformal import (
 from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry, Parts
+from visual_memory_index.erasure import Facts, Searched
 from visual_memory_index.errors import (
     BadAuditLog,
+    BadBackup,
     BadCoverage,
     BadFilter,
     BadNode,
     BadParameter,
+    CorruptCopy,
     CorruptStore,
     Cycle,
     DiskFull,
     EmptyMemory,
     EntriesExist,
     FolderInUse,
+    LostSecret,
     MemoryClosed,
     MemoryExists,
     MemoryRefusal,
@@ -43,8 +49,10 @@ from visual_memory_index.errors import (
     NotUndoable,
     OneLabel,
     OperationEnded,
+    RequestErased,
     RequestReused,
     TooFewItems,
+    TooManyIds,
     TwoParents,
     UnknownEntries,
     UnknownMemory,
@@ -57,7 +65,7 @@ from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.open_set import kth, threshold
-from visual_memory_index.operation import CUT_SHORT, Operation
+from visual_memory_index.operation import CUT_SHORT, UNLEARN, Operation
 from visual_memory_index.pruning import (
     class_difficulties,
     portion,
@@ -72,24 +80,31 @@ from visual_memory_index.recalibration import Recalibration, fit
 from visual_memory_index.recalibration import check as check_calibratable
 from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.reranking import Ranking, decide_reranked
-from visual_memory_index.store import Page
+from visual_memory_index.store import AuditPage, Page
 from visual_memory_index.taxonomy import Node, Taxonomy, at_depth, deepest, grow
+from visual_memory_index.traces import Traces
 from visual_memory_index.valuation import Valuation
-from visual_memory_index.vectors import tune
+from visual_memory_index.vectors import be_patient, clear_scratch, tune
 from visual_memory_index.voting import VOTINGS, Decision, Voting, decide, winners
 
 __all__ = [
     "CUT_SHORT",
     "SCORES",
+    "UNLEARN",
     "VOTINGS",
     "WHOLE",
+    "Arrival",
+    "AuditPage",
     "BadAuditLog",
+    "BadBackup",
     "BadCoverage",
     "BadFilter",
     "BadNode",
     "BadParameter",
     "Catalog",
+    "Checked",
     "Conflict",
+    "CorruptCopy",
     "CorruptStore",
     "Counts",
     "Cycle",
@@ -98,11 +113,13 @@ __all__ = [
     "EmptyMemory",
     "EntriesExist",
     "Entry",
+    "Facts",
     "Filter",
     "Flip",
     "FolderInUse",
     "LabelAccuracy",
     "LeaveOneOut",
+    "LostSecret",
     "Memory",
     "MemoryClosed",
     "MemoryExists",
@@ -115,18 +132,24 @@ __all__ = [
     "OneLabel",
     "Operation",
     "OperationEnded",
+    "Outdated",
     "Page",
     "Parts",
     "Query",
     "RamCopy",
     "Ranking",
+    "Rebuilt",
     "Recalibration",
     "Request",
+    "RequestErased",
     "RequestReused",
+    "Searched",
     "StoredBatch",
     "Suspect",
     "Taxonomy",
     "TooFewItems",
+    "TooManyIds",
+    "Traces",
     "TwoParents",
     "UnknownEntries",
     "UnknownMemory",
@@ -137,10 +160,12 @@ __all__ = [
     "WrongOffset",
     "at_depth",
     "bad_rows",
+    "be_patient",
     "calibration_error",
     "calibration_scores",
     "check_calibratable",
     "class_difficulties",
+    "clear_scratch",
     "conflicts",
     "confusion",
     "decide",
@@ -162,6 +187,7 @@ __all__ = [
     "prune_random",
     "prune_worthless",
     "q_hat",
+    "sealed",
     "smallest_flip",
     "suspects",
     "thin_labels",

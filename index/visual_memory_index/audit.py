@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from visual_memory_index.errors import BadAuditLog
 from visual_memory_index.merkle import Frontier, leaf_hash
 
 LOCAL = "local"  # who writes, until callers have names
+OTHER_STATE = "the memory is in another state than after its last event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,44 @@ def read(text: str) -> Event:
     try:
         event = Event(**json.loads(text))
     except (TypeError, ValueError):
-        raise BadAuditLog(f"{text[:80]!r} is no event") from None
+        event = None
+    if event is None or not is_sound(event):
+        raise BadAuditLog(f"{text[:80]!r} is no event")
     if event.to_json() != text:
         raise BadAuditLog(f"event {event.number} is written in another way than events are")
     return event
+
+
+def is_sound(event: Event) -> bool:
+    """Whether all fields are of their types, and numbers such as every reader of JSON takes."""
+    numbers = (event.number, event.time, event.count)
+    texts = (event.principal, event.call, event.digest, event.previous)
+    return all(type(each) is int and 0 <= each < 2**53 for each in numbers) and all(
+        type(each) is str for each in texts
+    )
+
+
+@contextmanager
+def of(memory: str) -> Iterator[None]:
+    """Say of what is wrong inside whose log it is."""
+    try:
+        yield
+    except BadAuditLog as bad:
+        raise BadAuditLog(bad.problem, memory) from None
+
+
+def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
+    """Look whether the ``last`` event, with its number, leads to ``head`` and ``digest``.
+
+    Raises BadAuditLog.
+    """
+    if last is None:
+        raise BadAuditLog("it is empty")
+    number, text = last
+    if number != head.size - 1 or leaf_hash(text.encode()).hex() != head.last:
+        raise BadAuditLog(f"it does not end with event {head.size - 1}, of which its head is")
+    if read(text).digest != digest:
+        raise BadAuditLog(OTHER_STATE)
 
 
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
@@ -82,5 +118,5 @@ def check(texts: Iterable[str], head: Head, digest: str) -> int:
             f"its {grown.size} events are not those of its head, which has {head.size}"
         )
     if event is not None and event.digest != digest:
-        raise BadAuditLog("the memory is in another state than after its last event")
+        raise BadAuditLog(OTHER_STATE)
     return grown.size

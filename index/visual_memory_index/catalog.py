@@ -5,33 +5,75 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from visual_memory_index import request as requests
+from visual_memory_index import secret, tombstones
+from visual_memory_index.backup import NAME_SETTING, Arrival, remove, sync, written
+from visual_memory_index.check import check_end
 from visual_memory_index.database import Database
-from visual_memory_index.errors import CorruptStore, FolderInUse, MemoryExists, UnknownMemory
+from visual_memory_index.errors import (
+    BadAuditLog,
+    BadBackup,
+    CorruptStore,
+    FolderInUse,
+    MemoryExists,
+    NewerStore,
+    UnknownMemory,
+)
 from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
+from visual_memory_index.replica import Replica, check_tables
 from visual_memory_index.request import Request
-from visual_memory_index.store import new_identity
+from visual_memory_index.store import Identity, Store, Transaction, new_identity
+
+SECRET = Path("keys") / "tombstones.key"
+
+
+class Outdated(Exception):
+    """A rebuilt memory holds entries that were unlearned meanwhile; it has to be rebuilt again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """The file of a memory that waits to be listed under a ``name``.
+
+    So many entries were ``left_out``. Nothing that was unlearned until the tick ``since`` is in it.
+    """
+
+    path: Path
+    name: str
+    identity: Identity
+    left_out: int
+    since: int
 
 
 class Catalog:
     """A folder locked for this process; its list of memories is the truth, files follow it.
 
     A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
-    file goes, so that opening can finish what a crash cut short. The caller lets one thread at a
-    time into ``create`` and ``drop``. Raises FolderInUse, CorruptStore, NewerStore.
+    file goes, so that opening can finish what a crash cut short. What is not listed yet is in
+    ``unfinished``, which is emptied. The caller lets one thread at a time into ``create``,
+    ``adopt`` and ``drop``. Raises FolderInUse, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._memories = folder / "memories"
+        self._memories, self._unfinished = folder / "memories", folder / "unfinished"
         self._memories.mkdir(parents=True, exist_ok=True)
+        self._writing = threading.Lock()
         self._lock = LockFile(folder / "server.lock")
         try:
             self._database = Database(folder / "catalog.sqlite", CATALOG_STEPS)
             try:
+                self._secret = self._read_secret()
+                self._clear_unfinished()
                 self._finish()
             except BaseException:
                 self._database.close()
@@ -44,6 +86,10 @@ class Catalog:
         """Let another server have the folder."""
         self._database.close()
         self._lock.close()
+
+    def descriptors(self) -> list[int]:
+        """The files of the list of memories, opened to be read."""
+        return self._database.descriptors()
 
     def names(self) -> list[str]:
         """The memories that exist, sorted."""
@@ -77,37 +123,134 @@ class Catalog:
 
         Raises MemoryExists, RequestReused, DiskFull.
         """
-        self._finish()  # a disk that was full may have kept the last one from being undone
-        file = f"{name}.{secrets.token_hex(4)}.sqlite"
-        with self._database.transaction() as db:
-            if requests.recall(db, request) is not None:
-                return None
-            if db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone():
-                raise MemoryExists(name)
-            db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
-        memory = None
-        try:
-            identity = new_identity(name, dimension, embedder, store_images=store_images)
-            memory = Memory.create(self._memories / file, identity)
-            self._sync_folder()
-            with self._database.transaction() as db:
-                db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
-                requests.keep(db, request, name)
-        except BaseException:
-            if memory is not None:
-                memory.close()
-            self._finish()
-            raise
-        return memory
 
-    def was_dropped(self, request: Request | None) -> bool:
-        """Whether this request dropped its memory before. Raises RequestReused."""
+        def make(path: Path) -> Memory:
+            identity = new_identity(name, dimension, embedder, store_images=store_images)
+            return Memory.create(path, identity)
+
+        return self._add(name, make, name, request)
+
+    def recall(self, request: Request | None) -> Any:
+        """What a request that made or dropped a memory was answered with before, or None.
+
+        Raises RequestReused.
+        """
         with self._database.reading() as db:
-            return requests.recall(db, request) is not None
+            return requests.recall(db, request)
+
+    def check_free(self, name: str, request_id: str) -> None:
+        """Refuse a name that is taken, unless a request of this id made the memory before.
+
+        Raises MemoryExists.
+        """
+        with self._database.reading() as db:
+            known = "SELECT 1 FROM requests WHERE request_id = ?"
+            if not db.execute(known, (request_id,)).fetchone():
+                check_free(db, name)
+
+    def bury(self, uid: str, ids: Sequence[str]) -> int:
+        """Note for good that these entries of a memory ``uid`` are unlearned; the tick.
+
+        No backup of before brings them back from now on. Raises DiskFull.
+        """
+        with self._transaction() as db:
+            return tombstones.bury(db, self._secret, uid, ids)
+
+    def backup(
+        self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
+    ) -> BinaryIO:
+        """All of a memory as it is now, as an open file without a name.
+
+        Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        """
+        backup = secrets.token_hex(16)
+
+        def begin(transaction: Transaction) -> None:
+            with self._transaction() as db:
+                tombstones.note_backup(db, backup)
+            transaction.log("BackupMemory", transaction.count())
+
+        with self._unlisted() as path:
+            with memory.copying(path, check, begin) as replica:
+                replica.write(
+                    memory.identity,
+                    memory.identity.name,
+                    lambda transaction: transaction.keep_setting(NAME_SETTING, backup),
+                    settings=settings,
+                )
+            return path.open("rb")
+
+    def arrival(self) -> Arrival:
+        """Where a backup can come in. Raises DiskFull."""
+        return Arrival(self._new_path())
+
+    @contextmanager
+    def rebuilt(
+        self, arrival: Arrival, name: str, *, settings: Iterable[str], check: Callable[[], None]
+    ) -> Iterator[Rebuilt]:
+        """A memory of this ``name`` from a backup, without what was unlearned since.
+
+        Where something was, ``settings`` go as well. ``check`` is asked all the time, and may
+        raise. Raises BadBackup, NewerStore, DiskFull.
+        """
+        with self._unlisted() as path:
+            since = self._ticks()
+            with of_backup():
+                identity, unlearned = self._look_at(arrival.path, check)
+                with Replica(arrival.path, path, check) as replica:
+                    replica.begin()
+                    left_out = replica.write(
+                        identity,
+                        name,
+                        lambda transaction: transaction.log("RestoreMemory", transaction.count()),
+                        leave_out=unlearned,
+                        settings=settings,
+                    )
+            sync(path)
+            yield Rebuilt(path, name, identity, left_out, since)
+
+    @contextmanager
+    def copied(
+        self, memory: Memory, name: str, *, settings: Iterable[str], check: Callable[[], None]
+    ) -> Iterator[Rebuilt]:
+        """A memory of another ``name`` with all that this one holds now, as ``backup`` would.
+
+        Raises CorruptStore, DiskFull.
+        """
+        with self._unlisted() as path:
+            since = self._ticks()
+            with memory.copying(path, check) as replica:
+                left_out = replica.write(
+                    memory.identity,
+                    name,
+                    lambda transaction: transaction.log("CopyMemory", transaction.count()),
+                    settings=settings,
+                )
+            sync(path)
+            yield Rebuilt(path, name, memory.identity, left_out, since)
+
+    def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request | None) -> Memory | None:
+        """List a rebuilt memory and open it; None where this request did so before.
+
+        Raises MemoryExists, RequestReused, DiskFull, Outdated.
+        """
+
+        def make(path: Path) -> Memory:
+            with written(path):
+                rebuilt.path.rename(path)
+            return Memory.open(path)
+
+        def check(db: sqlite3.Connection, memory: Memory) -> None:
+            uid, since = rebuilt.identity.uid, rebuilt.since
+            if any(tombstones.buried(db, self._secret, uid, memory.ids(), since)):
+                raise Outdated
+
+        return self._add(rebuilt.name, make, answer, request, check)
 
     def drop(self, name: str, *, request: Request | None = None) -> None:
         """Forget a memory, which must be closed, with its file. Raises UnknownMemory."""
-        with self._database.transaction() as db:
+        with self._transaction() as db:
             row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
             dropped = row.fetchone()
             if dropped is None:
@@ -116,19 +259,52 @@ class Catalog:
             requests.keep(db, request, name)
         self._finish()
 
+    def _add(
+        self,
+        name: str,
+        make: Callable[[Path], Memory],
+        answer: Any,
+        request: Request | None,
+        check: Callable[[sqlite3.Connection, Memory], None] = lambda db, memory: None,
+    ) -> Memory | None:
+        """List what ``make`` makes of a path, unless ``check`` refuses it at last.
+
+        None where this request was answered before. Raises MemoryExists, RequestReused.
+        """
+        self._finish()  # a disk that was full may have kept the last one from being undone
+        file = f"{name}.{secrets.token_hex(4)}.sqlite"
+        with self._transaction() as db:
+            if requests.recall(db, request) is not None:
+                return None
+            check_free(db, name)
+            db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
+        memory = None
+        try:
+            memory = make(self._memories / file)
+            self._sync_folder()
+            with self._transaction() as db:
+                check(db, memory)
+                db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
+                requests.keep(db, request, answer)
+        except BaseException:
+            if memory is not None:
+                memory.close()
+            self._finish()
+            raise
+        return memory
+
     def _finish(self) -> None:
         """Remove the files of memories that were dropped, or never finished."""
-        with self._database.transaction() as db:
+        with self._transaction() as db:
             db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
             db.execute("DELETE FROM memories WHERE state = 'creating'")
         with self._database.reading() as db:
             files = [file for (file,) in db.execute("SELECT file FROM dropped")]
         for file in files:
-            for suffix in ("", "-wal", "-shm"):
-                (self._memories / f"{file}{suffix}").unlink(missing_ok=True)
+            remove(self._memories / file)
         if files:
             self._sync_folder()
-            with self._database.transaction() as db:
+            with self._transaction() as db:
                 db.execute("DELETE FROM dropped")
 
     def _sync_folder(self) -> None:
@@ -137,6 +313,80 @@ class Catalog:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _look_at(self, path: Path, check: Callable[[], None]) -> tuple[Identity, list[str]]:
+        """Whose backup this is, and what of it was unlearned since.
+
+        Raises CorruptStore, NewerStore, BadAuditLog.
+        """
+        check_tables(path)
+        with closing(Store(path)) as store:
+            store.complete()
+            identity, backup = store.identity(), store.settings().get(NAME_SETTING, "")
+            with store.contents() as contents:
+                contents.check_file(check)
+                check_end(contents, identity.name, identity.kind)
+                with self._database.reading() as db:
+                    since = tombstones.tick_of_backup(db, backup)
+                    ids = contents.ids()
+                    return identity, list(
+                        tombstones.buried(db, self._secret, identity.uid, ids, since)
+                    )
+
+    @contextmanager
+    def _unlisted(self) -> Iterator[Path]:
+        """Where a file can be made; it goes in the end unless it was listed."""
+        path = self._new_path()
+        try:
+            yield path
+        finally:
+            remove(path)
+
+    def _new_path(self) -> Path:
+        return self._unfinished / f"{secrets.token_hex(8)}.sqlite"
+
+    def _ticks(self) -> int:
+        with self._database.reading() as db:
+            return tombstones.ticks(db)
+
+    def _read_secret(self) -> bytes:
+        """The one by which tombstones are made, which is made with the folder."""
+        path = self.folder / SECRET
+        with self._transaction() as db:
+            if not tombstones.needs_secret(db):
+                secret.make(path)
+            found = secret.read(path)
+            tombstones.check_secret(db, found, str(path))
+        return found
+
+    def _clear_unfinished(self) -> None:
+        self._unfinished.mkdir(mode=0o700, exist_ok=True)
+        for path in self._unfinished.iterdir():
+            path.unlink()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writing, self._database.transaction() as db:
+            yield db
+
+
+def check_free(db: sqlite3.Connection, name: str) -> None:
+    """Raises MemoryExists."""
+    if db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone():
+        raise MemoryExists(name)
+
+
+@contextmanager
+def of_backup() -> Iterator[None]:
+    """Say of what is wrong with the file of a backup that it is a backup."""
+    try:
+        yield
+    except (BadAuditLog, CorruptStore) as bad:
+        raise BadBackup(bad.problem) from bad
+    except NewerStore as newer:
+        raise NewerStore("The backup", newer.found, newer.known) from newer
+    except (sqlite3.Error, TypeError, ValueError) as bad:  # what nobody writes by accident
+        raise BadBackup(str(bad)) from bad
 
 
 class LockFile:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from visual_memory_index.errors import CorruptStore, DiskFull
@@ -37,7 +39,9 @@ class Database:
 
     def __init__(self, path: Path, steps: tuple[str, ...]) -> None:
         self.path = path
+        self._translated = partial(translated, path)
         self._idle: list[sqlite3.Connection] = []
+        self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
         with self._translated():
             self._writer = self._connect()
@@ -79,10 +83,56 @@ class Database:
         with self._idle_lock:
             self._idle.append(reader)
 
+    @contextmanager
+    def apart(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own: others keep what was asked of them last."""
+        with self._translated():
+            reader = self._connect()
+            try:
+                yield reader
+            finally:
+                reader.close()
+
+    def truncate_log(self) -> bool:
+        """Fold the log into the file and cut it to nothing; False where a reader still needs it.
+
+        Nothing else may read or write. All connections are made anew: they hold pages of the file.
+        """
+        with self._translated():
+            busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            with self._idle_lock:
+                for reader in self._idle:
+                    reader.close()
+                self._idle.clear()
+            fresh = self._connect()
+            self._writer.close()
+            self._writer = fresh
+        return not busy
+
+    def rewrite(self) -> None:
+        """Write the whole file anew, so that nothing is left in unused space. Raises DiskFull."""
+        with self._translated():
+            self._writer.execute("VACUUM")
+
     def bytes_on_disk(self) -> int:
         """The file and its write-ahead log."""
-        files = (self.path, self.path.with_name(self.path.name + "-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        file, log, _ = self.files()
+        return sum(each.stat().st_size for each in (file, log) if each.exists())
+
+    def files(self) -> tuple[Path, Path, Path]:
+        """The file, its log, and the index of the log."""
+        log, index = (self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))
+        return self.path, log, index
+
+    def descriptors(self) -> list[int]:
+        """The files opened to be read, until this is closed.
+
+        A process that closes a file loses all its locks on it, SQLite's too.
+        """
+        for path in self.files():
+            if path not in self._read and path.exists():
+                self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return list(self._read.values())
 
     def close(self) -> None:
         """Fold the log into the file and let go of it."""
@@ -91,6 +141,9 @@ class Database:
                 reader.close()
             self._idle.clear()
         self._writer.close()
+        for descriptor in self._read.values():
+            os.close(descriptor)
+        self._read.clear()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -98,18 +151,20 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
         return connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """SQLite's complaints in our words."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            undecodable = isinstance(error, sqlite3.OperationalError) and not code
-            if code in DAMAGED or undecodable:
-                raise CorruptStore(str(self.path), str(error)) from error
-            if code in UNWRITABLE:
-                raise DiskFull(str(self.path), str(error)) from error
-            raise
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's complaints about a file in our words."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        undecodable = isinstance(error, sqlite3.OperationalError) and not code
+        if code in DAMAGED or undecodable:
+            raise CorruptStore(str(path), str(error)) from error
+        if code in UNWRITABLE:
+            raise DiskFull(str(path), str(error)) from error
+        raise

@@ -36,11 +36,34 @@ class MemoryExists(MemoryRefusal):
 
 
 class BadAuditLog(MemoryRefusal):
-    """An audit log that was changed; what is wrong with it."""
+    """An audit log with a gap or a change in it, or that does not lead to its memory."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"The audit log was changed: {problem}.")
-        self.problem = problem
+    def __init__(self, problem: str, memory: str = "") -> None:
+        super().__init__(
+            f'The audit log of the memory "{memory}" does not fit ({problem}): another program '
+            "changed the file; stop the server, keep the file, and bring this memory back from a "
+            "backup."
+        )
+        self.problem, self.memory = problem, memory
+
+
+class RequestErased(MemoryRefusal):
+    """A write that was done before, and whose entries were unlearned since."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f'What the request "{request_id}" wrote was unlearned, and is not written again; use '
+            "another request_id to insert anew."
+        )
+        self.request_id = request_id
+
+
+class TooManyIds(MemoryRefusal):
+    """More ids than can be unlearned at once."""
+
+    def __init__(self, count: int, most: int) -> None:
+        super().__init__(f"At most {most:,} ids are unlearned at once, but {count:,} were given.")
+        self.count = count
 
 
 class UnknownEntries(MemoryRefusal):
@@ -148,6 +171,40 @@ class CorruptStore(MemoryRefusal):
             "back from a backup or an export."
         )
         self.path, self.problem = path, problem
+
+
+class CorruptCopy(MemoryRefusal):
+    """What is in RAM is not what the file holds, which is as it was written."""
+
+    def __init__(self, memory: str) -> None:
+        super().__init__(
+            f'What the server has of the memory "{memory}" in its RAM is not what its file holds; '
+            "restart the server, which reads the file again, and have the RAM tested."
+        )
+        self.memory = memory
+
+
+class BadBackup(MemoryRefusal):
+    """What is no whole backup of a memory."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The backup cannot be restored: {problem}. Nothing was changed; copy the file anew, "
+            "or take an older one."
+        )
+        self.problem = problem
+
+
+class LostSecret(MemoryRefusal):
+    """The secret by which it is known what was unlearned is gone, or another."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is missing, or not the one that this data folder was used with, and without "
+            "it nobody knows which entries of a backup were unlearned; bring it back from a copy "
+            "of the folder."
+        )
+        self.path = path
 
 
 class DiskFull(MemoryRefusal):

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCRATCH_SHARE = 0.25  # where more of the entries are new, all is found anew
+RENUMBERED_AT_ONCE = 1 << 20
+COMPARED_MAX = (
+    8  # rows: comparing each with 90 million numbers took a quarter of a look-up, by hand
+)
+
+Keys = NDArray[np.int64]
+Rows = NDArray[np.intp]
 
 
-def list_bytes(width: int) -> int:
-    """How many bytes ``to_bytes`` gives for each row: key, list, floor, and what is to be done."""
-    return 8 + 4 * width + 4 + 1 + 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class NeighborLists:
     """``lists`` int32 (m, w): for each row the rows of its w = min(k, m − 1) nearest others.
 
@@ -28,45 +30,67 @@ class NeighborLists:
     """
 
     k: int
-    keys: NDArray[np.int64]
+    keys: Keys
     lists: NDArray[np.int32]
     floors: NDArray[np.float32]
     stale: NDArray[np.bool_]
     new: NDArray[np.bool_]
 
     @classmethod
-    def unknown(cls, k: int, keys: NDArray[np.int64]) -> NeighborLists:
+    def unknown(cls, k: int, keys: Keys) -> NeighborLists:
         """Every list is to be found."""
         m = len(keys)
         return cls(
             k,
             keys.copy(),
-            np.zeros((m, max(0, min(k, m - 1))), dtype=np.int32),
+            np.zeros((m, width(k, m)), dtype=np.int32),
             np.zeros(m, dtype=np.float32),
             np.ones(m, dtype=bool),
             np.zeros(m, dtype=bool),
         )
 
-    def adapted(self, keys: NDArray[np.int64]) -> NeighborLists:
-        """A copy for other rows: lists that held what left are stale; what came is stale and new.
+    @property
+    def nbytes(self) -> int:
+        """How much room they take, here and in ``to_bytes``."""
+        return sum(column.nbytes for column in self._columns())
 
-        Where most came, or lists have another length, all are unknown.
+    @property
+    def left(self) -> tuple[int, int]:
+        """What is to be done: first so many rows that are new, then so many that are stale."""
+        return int(np.count_nonzero(self.new)), int(np.count_nonzero(self.stale))
+
+    def known(self) -> Keys:
+        """The keys of the rows whose lists are not stale."""
+        return self.keys[~self.stale]
+
+    def follow(self, keys: Keys) -> None:
+        """Become those of other rows: what held what left is stale, what came is stale and new.
+
+        Where most came, or lists have another length, all are unknown. Without a row that left its
+        place no list is looked at.
         """
-        fresh = NeighborLists.unknown(self.k, keys)
-        if fresh.lists.shape[1] != self.lists.shape[1] or not len(self.keys):
-            return fresh
-        order = np.argsort(self.keys)
-        at = np.searchsorted(self.keys, keys, sorter=order).clip(max=len(order) - 1)
-        before = order[at]
-        came = self.keys[before] != keys
-        if np.count_nonzero(came) > SCRATCH_SHARE * len(keys):
-            return fresh
-        now = np.full(len(self.keys), -1, dtype=np.int32)
-        now[before[~came]] = np.flatnonzero(~came)
-        lists = now[self.lists[before]]
-        stale = came | self.stale[before] | (lists < 0).any(axis=1)
-        new = came | self.new[before]
-        return NeighborLists(self.k, fresh.keys, lists, self.floors[before], stale, new)
+        m, before = len(keys), len(self.keys)
+        both = min(m, before)
+        changed = np.flatnonzero(self.keys[:both] != keys[:both])
+        gone = np.concatenate([changed, np.arange(both, before)])
+        came = np.concatenate([changed, np.arange(both, m)])
+        _, start, end = np.intersect1d(
+            self.keys[gone], keys[came], assume_unique=True, return_indices=True
+        )
+        if self.lists.shape[1] != width(self.k, m) or len(came) - len(end) > SCRATCH_SHARE * m:
+            fresh = NeighborLists.unknown(self.k, keys)
+            self.keys, self.lists, self.floors = fresh.keys, fresh.lists, fresh.floors
+            self.stale, self.new = fresh.stale, fresh.new
+            return
+        if len(gone):
+            self._renumber(gone, gone[start], came[end])
+        moved = [column[gone[start]] for column in self._columns()]
+        for column in self._columns():  # in place: a list can have hundreds of megabytes
+            column.resize((m, *column.shape[1:]), refcheck=False)
+        self.keys[came] = keys[came]
+        self.stale[came] = self.new[came] = True
+        for column, rows in zip(self._columns(), moved, strict=True):
+            column[came[end]] = rows
 
     def to_bytes(self) -> bytes:
         """Everything, to be kept."""
@@ -87,13 +111,31 @@ class NeighborLists:
         """What ``to_bytes`` gave. Raises ValueError."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                return cls(
-                    int(arrays["k"]),
-                    arrays["keys"],
-                    arrays["lists"],
-                    arrays["floors"],
-                    arrays["stale"],
-                    arrays["new"],
-                )
+                columns = ("keys", "lists", "floors", "stale", "new")
+                owned = (np.require(arrays[column], requirements=["O"]) for column in columns)
+                return cls(int(arrays["k"]), *owned)
         except (OSError, KeyError, EOFError, BadZipFile) as problem:
             raise ValueError(str(problem)) from None
+
+    def _columns(self) -> tuple[NDArray[np.generic], ...]:
+        return self.keys, self.lists, self.floors, self.stale, self.new
+
+    def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
+        """Of the rows ``gone`` from their places those at ``start`` went to ``end``."""
+        to = np.arange(len(self.keys), dtype=np.int32)
+        to[gone] = -1
+        to[start] = end
+        is_gone = to != np.arange(len(to))
+        few = gone.astype(np.int32) if len(gone) <= COMPARED_MAX else None
+        step = max(1, RENUMBERED_AT_ONCE // max(1, self.lists.shape[1]))
+        for at in range(0, len(self.lists), step):
+            part = self.lists[at : at + step]
+            held = is_gone[part] if few is None else np.isin(part, few, kind="sort")
+            rows = at + np.flatnonzero(held.any(axis=1))
+            self.lists[rows] = to[self.lists[rows]]
+            self.stale[rows] |= (self.lists[rows] < 0).any(axis=1)
+
+
+def width(k: int, m: int) -> int:
+    """How many of ``m`` entries are in the list of one of them."""
+    return max(0, min(k, m - 1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,28 +14,44 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index import audit
 from visual_memory_index.change import Added, Change, Pruned, Relabelled, Removed
+from visual_memory_index.check import Checked, Listed, check, check_end, has_vectors
+from visual_memory_index.contents import StoredEntry
 from visual_memory_index.counting import Counting, Counts
 from visual_memory_index.database import now
 from visual_memory_index.entry import Entry, IdMaker, Parts
+from visual_memory_index.erasure import Facts, Searched, erase, search, unexplained
 from visual_memory_index.errors import (
     DiskFull,
     MemoryClosed,
     NotUndoable,
+    TooManyIds,
     UnknownEntries,
     WrongDimension,
 )
 from visual_memory_index.filter import Filter
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.operation import Operation, State
-from visual_memory_index.pruning import Progress
-from visual_memory_index.ram import RamCopy, Silent
+from visual_memory_index.operation import UNLEARN, Operation, State
+from visual_memory_index.pruning import Progress, untold
+from visual_memory_index.ram import Found, RamCopy, Silent
+from visual_memory_index.replica import Replica
 from visual_memory_index.request import WHOLE, Request, StoredBatch
-from visual_memory_index.store import Identity, Known, Page, Store, Transaction, elements_of
+from visual_memory_index.store import (
+    AuditPage,
+    Identity,
+    Known,
+    Page,
+    Store,
+    Transaction,
+    elements_of,
+)
+from visual_memory_index.traces import Traces
 from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
 from visual_memory_index.writer import Committed, Writer
 
+UNLEARNED_MAX = 1_000_000
 UNDOABLE = ("prune", "relabel")
 
 
@@ -79,10 +96,13 @@ class Memory:
         self.path = store.path
         store.complete()
         self.identity = store.identity()
+        with store.contents() as contents:
+            check_end(contents, self.identity.name, self.identity.kind)
         self._ids = IdMaker()
         self._lock = ReadWriteLock()
+        self._long_reads = ReadWriteLock()  # what holds the log of the file; taken before all else
         self._writer = Writer(store, self._check_open, self._prepare, self._publish)
-        self._counting = Counting(store, self._lock, self._writer.turn, self._check_open)
+        self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
         store.fail_unfinished()
@@ -104,12 +124,16 @@ class Memory:
         """A new memory in a new file. Raises DiskFull."""
         return cls(Store.create(path, identity))
 
-    def close(self) -> None:
-        """Wait for the writer and the readers, then let go of the file."""
+    def close(self, *, keep: bool = True) -> None:
+        """Wait for the writer and the readers, then let go of the file.
+
+        What was found for counts goes there first, unless it is not to ``keep``.
+        """
+        if keep and not self._closed:
+            self._counting.save()
         with self._writer.turn, self._lock.writing():
             if not self._closed:
                 self._closed = True
-                self._counting.save(len(self._ram))
                 self._store.close()
 
     @property
@@ -416,7 +440,7 @@ class Memory:
         def write(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
                 return answered, None
-            operation = transaction.operation(name)
+            operation = self._unwritten.get(name) or transaction.operation(name)
             check_undoable(operation)
             transaction.mark_undone(name)
             change: Change
@@ -432,6 +456,131 @@ class Memory:
             return ids, change
 
         return self._writer.do(write)
+
+    def would_unlearn(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Those of ``ids`` that are stored, and those that are not."""
+        with self._lock.reading():
+            self._check_open()
+            known = [id for id in dict.fromkeys(ids) if id in self._ram]
+            return known, [id for id in dict.fromkeys(ids) if id not in self._ram]
+
+    def begin_unlearning(
+        self, ids: Sequence[str], *, allow_missing: bool, request: Request | None = None
+    ) -> Begun:
+        """Note that these entries are to be erased; that goes on after a restart.
+
+        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, DiskFull.
+        """
+        if len(ids) > UNLEARNED_MAX:
+            raise TooManyIds(len(ids), UNLEARNED_MAX)
+
+        def write(transaction: Transaction) -> tuple[Begun, None]:
+            answered = transaction.recall(request)
+            if answered is not None:
+                return Begun(transaction.operation(answered[0]), again=True), None
+            if not allow_missing:
+                check_known(ids, transaction.look_up(ids))
+            name = self._new_operation(transaction, UNLEARN)
+            transaction.note_erasing(name, ids)
+            transaction.keep(request, [name])
+            return Begun(transaction.operation(name), again=False), None
+
+        return self._writer.do(write)
+
+    def unfinished(self) -> list[Operation]:
+        """Erasures that were cut short and have to go on."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.unfinished()
+
+    def erasing(self, operation: str) -> list[str]:
+        """The ids that an operation has still to erase, ascending."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.erasing(operation)
+
+    def unlearn(
+        self, operation: str, *, settings: Iterable[str], draft: Callable[[Facts], str]
+    ) -> Traces | None:
+        """Forget the entries of an operation that ``begin_unlearning`` began; see ``erase``.
+
+        None where that was done before a restart, and nobody knows what to look for.
+        """
+
+        def write(transaction: Transaction) -> tuple[Traces | None, Removed | None]:
+            if transaction.operation(operation).result is not None:
+                return None, None
+            return erase(transaction, operation, settings, draft)
+
+        traces = self._writer.do(write)
+        with self._lock.writing():
+            self._check_open()
+            self._counting.forget()
+        self._read_settings()
+        return traces
+
+    def erase_file(self, traces: Traces | None, beside: Sequence[int] = ()) -> Searched | None:
+        """Leave nothing of erased entries in the file; look for ``traces`` there and ``beside`` it.
+
+        Without traces the file is written anew in any case. None where a reader holds the log: then
+        it has to be tried again. Raises DiskFull.
+        """
+        files = (*self._store.descriptors(), *beside)
+        if traces is not None:
+            if not self._cut_log():
+                return None
+            searched = self._look_for(files, traces)
+            if not searched.found:
+                return searched
+        with self._writer.turn:
+            self._check_open()
+            self._store.rewrite()
+        if not self._cut_log():
+            return None
+        return self._look_for(files, traces or Traces(()))
+
+    def _cut_log(self) -> bool:
+        with self._long_reads.writing(), self._writer.turn, self._lock.writing():
+            self._check_open()
+            return self._store.truncate_log()
+
+    def _look_for(self, files: Iterable[int], traces: Traces) -> Searched:
+        searched = search(files, traces)
+        return replace(searched, found=self.unexplained(searched.found))
+
+    def unexplained(self, found: Iterable[bytes]) -> frozenset[bytes]:
+        """The pieces of traces that no entry which is there explains."""
+        with self._lock.reading():
+            self._check_open()
+            return unexplained(found, self._store)
+
+    def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
+        """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
+        with self._lock.reading(), audit.of(self.identity.name):
+            self._check_open()
+            return self._store.audit_events(first, limit)
+
+    def check(self, told: Progress = lambda done, total: None) -> Checked:
+        """Compare the file, as it is now, with its digest, its audit log and what is in RAM.
+
+        Others go on meanwhile, but the log of the file grows until this ends. ``told`` hears how
+        far it is. Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``told`` raises.
+        """
+
+        def in_ram(entries: Sequence[StoredEntry]) -> bool:
+            with self._lock.reading():
+                return has_vectors(self._ram_to_read(), entries)
+
+        def on(done: int, total: int) -> None:
+            self._check_open()
+            told(done, total)
+
+        with self._long_reads.reading(), ExitStack() as reading:
+            with self._writer.turn, self._lock.reading():  # RAM then follows the file
+                listed = Listed(self._ram_to_read())
+                contents = reading.enter_context(self._store.contents())
+            name, kind = self.identity.name, self.identity.kind
+            return check(contents, name, kind, listed, in_ram, on)
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry:
         """One entry. Raises UnknownEntries."""
@@ -476,7 +625,7 @@ class Memory:
     def misleading_counts(
         self,
         k: int,
-        told: Progress = lambda done, total: None,
+        told: Progress = untold,
         *,
         snapshot: RamCopy | None = None,
     ) -> Counts:
@@ -486,12 +635,12 @@ class Memory:
         """
         if snapshot is not None:
             return self._counting.of(k, snapshot, told)
-        return self._counting.get(k, self._ram_to_read, told)
+        return self._counting.get(k, told, lambda ram: None)[0]
 
     def knows_counts(self, k: int) -> bool:
-        """Whether ``misleading_counts`` takes no longer than recent edits make it."""
+        """Whether ``misleading_counts`` takes a second at most, or about that."""
         with self._lock.reading():
-            return self._counting.knows(k, len(self._ram_to_read()))
+            return self._counting.knows(k)
 
     def votes(self, id: str) -> bool:
         """Whether an entry of this id is stored and not pruned."""
@@ -503,6 +652,37 @@ class Memory:
         self.check_dimension(query)
         with self._lock.reading():
             return self._ram_to_read().ranking(query)
+
+    @contextmanager
+    def copying(
+        self,
+        target: Path,
+        check: Callable[[], None],
+        begin: Callable[[Transaction], None] = lambda transaction: None,
+    ) -> Iterator[Replica]:
+        """A new file at ``target``, to be written with all that there is at this moment.
+
+        ``begin`` is asked first, in a transaction of its own: no other write comes between the two.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        """
+
+        def go_on() -> None:
+            self._check_open()
+            check()
+
+        with self._long_reads.reading(), Replica(self.path, target, go_on) as replica:
+            with self._writer.turn:
+                self._check_open()
+                with self._store.transaction() as transaction:
+                    begin(transaction)
+                replica.begin()
+            yield replica
+
+    def ids(self) -> list[str]:
+        """All that are stored, in no order."""
+        with self._lock.reading():
+            ram = self._ram_to_read()
+            return [*ram.columns()[0].tolist(), *ram.pruned]
 
     def snapshot(self) -> RamCopy:
         """A copy of the voting entries as they are now, for work that takes long."""
@@ -518,38 +698,27 @@ class Memory:
 
         The queries without a filter are searched together. Raises MemoryClosed.
         """
-        ks = {query.counts_k for query in queries}
-        if len(ks) > 1:  # together they might be more than counts are kept for
-            answers = {
-                k: iter(self.nearest([query for query in queries if query.counts_k == k]))
-                for k in ks
-            }
-            return [next(answers[query.counts_k]) for query in queries]
-        while True:
-            with self._lock.reading():
-                self._check_open()
-                admitted = [self._admitted(query) for query in queries]
-                counted = [self._counted(query) for query in queries]
-                v = [each for each in counted if each is not None]
-                current = all(revision == self._ram.revision for revision, _ in admitted)
-                if current and len(v) == len(queries):
-                    return self._search(queries, [rows for _, rows in admitted], v)
-            for k in ks:
-                if k is not None:
-                    self.misleading_counts(k)
+        answers = {
+            k: iter(self._nearest([query for query in queries if query.counts_k == k], k))
+            for k in {query.counts_k for query in queries}
+        }
+        return [next(answers[query.counts_k]) for query in queries]
 
-    def _counted(self, query: Query) -> NDArray[np.int64] | None:
-        """What ``query`` wants to know of every row, empty for nothing, None where it is stale."""
-        if not query.counts_k:
-            return np.empty(0, dtype=np.int64)
-        counts = self._counting.fresh(query.counts_k, self._ram)
-        return None if counts is None else counts.v
+    def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
+        """Of queries with the same ``counts_k``."""
+        counts, found = None, None
+        while found is None:
+            if counts_k is None:
+                with self._lock.reading():
+                    found = self._search(queries, self._ram_to_read())
+            else:
+                counts, found = self._counting.get(
+                    counts_k, untold, lambda ram: self._search(queries, ram)
+                )
+        return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
 
     def _admitted(self, query: Query) -> tuple[int, Rows | None]:
-        """The rows that a query's filter leaves, None for all, and the revision it was read at.
-
-        A commit that is not yet published makes the two differ; the caller reads again.
-        """
+        """The rows that a query's filter leaves, None for all, and the revision it was read at."""
         left_out = self._ram.rows_of_ids(query.exclude_ids)
         if query.filter is None and query.k + len(left_out) + SLACK <= SCANNED_MAX:
             return self._ram.revision, None
@@ -560,14 +729,13 @@ class Memory:
             rows = self._ram.rows_of_keys(keys)
         return revision, np.setdiff1d(rows, left_out, assume_unique=True)
 
-    def _search(
-        self,
-        queries: Sequence[Query],
-        admitted: Sequence[Rows | None],
-        counted: Sequence[NDArray[np.int64]],
-    ) -> list[Neighbors]:
-        ram = self._ram
-        everyone = [query for query, rows in zip(queries, admitted, strict=True) if rows is None]
+    def _search(self, queries: Sequence[Query], ram: RamCopy) -> list[Found] | None:
+        """What each finds; None where a filter was read with a commit that is not yet published."""
+        admitted = [self._admitted(query) for query in queries]
+        if any(revision != ram.revision for revision, _ in admitted):
+            return None
+        left = [rows for _, rows in admitted]
+        everyone = [query for query, rows in zip(queries, left, strict=True) if rows is None]
         together = iter(
             ram.vectors.candidates(
                 np.concatenate([query.vectors for query in everyone]),
@@ -578,13 +746,12 @@ class Memory:
             else ()
         )
         answers = []
-        for query, rows, v in zip(queries, admitted, counted, strict=True):
+        for query, rows in zip(queries, left, strict=True):
             if rows is None:
                 candidates = [next(together) for _ in query.vectors]
             else:
                 candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
-            counts = v if query.counts_k else None
-            answers.append(ram.neighbors(query.vectors, query.k, candidates, counts))
+            answers.append(ram.find(query.vectors, query.k, candidates))
         return answers
 
     def _new_operation(self, transaction: Transaction, kind: str) -> str:

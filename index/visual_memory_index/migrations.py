@@ -112,9 +112,11 @@ CATALOG_STEPS = (
     """,
     # Backups and erasures are in one order, whatever clocks do.
     """
-    CREATE TABLE clock (ticks INTEGER NOT NULL) STRICT;
-    INSERT INTO clock VALUES (0);
+    CREATE TABLE clock (ticks INTEGER NOT NULL, secret_check BLOB) STRICT;
+    INSERT INTO clock VALUES (0, NULL);
     CREATE TABLE tombstones (mark BLOB PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX tombstones_by_tick ON tombstones (tick);
+    CREATE TABLE backups (name TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
 )
 

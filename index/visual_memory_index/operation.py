@@ -12,6 +12,7 @@ from visual_memory_index.errors import UnknownOperation
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 COLUMNS = "name, kind, state, result, problem, created_at, ended_at, undone_at"
 KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
+UNLEARN = "unlearn"
 CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."
 
 
@@ -32,7 +33,7 @@ class Operation:
 def begin(db: sqlite3.Connection, name: str, kind: str) -> None:
     """Note that it runs, and forget those of old that cannot be undone."""
     db.execute(
-        "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel') AND ended_at < ?",
+        "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
         (now() - KEPT_MICROSECONDS,),
     )
     db.execute(
@@ -57,11 +58,23 @@ def end(
 
 
 def fail_unfinished(db: sqlite3.Connection) -> None:
-    """Note of all that run that they were cut short."""
+    """Note of all that run that they were cut short, but for erasures, which go on."""
     db.execute(
-        "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? WHERE state = 'running'",
-        (CUT_SHORT, now()),
+        "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? "
+        "WHERE state = 'running' AND kind != ?",
+        (CUT_SHORT, now(), UNLEARN),
     )
+
+
+def draft(db: sqlite3.Connection, name: str, result: str) -> None:
+    """Keep what is known of the result of one that runs."""
+    db.execute("UPDATE operations SET result = ? WHERE name = ?", (result, name))
+
+
+def unfinished(db: sqlite3.Connection) -> list[Operation]:
+    """Those that run, the oldest first."""
+    rows = db.execute(f"SELECT {COLUMNS} FROM operations WHERE state = 'running' ORDER BY name")
+    return [Operation(*row) for row in rows]
 
 
 def mark_undone(db: sqlite3.Connection, name: str) -> None:

@@ -26,6 +26,13 @@ class Silent(NamedTuple):
     label: str
 
 
+class Found(NamedTuple):
+    """The nearest entries of n queries, and in which rows (n, k) they are for the moment."""
+
+    neighbors: Neighbors
+    rows: Rows
+
+
 class RamCopy:
     """Key, id, label and vector of every voting entry, by row; key and label of the pruned by id.
 
@@ -153,17 +160,8 @@ class RamCopy:
         """The rows of the store's ``keys``, ascending."""
         return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
 
-    def neighbors(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        candidates: Sequence[Rows],
-        v: NDArray[np.int64] | None = None,
-    ) -> Neighbors:
-        """The k nearest of each query's ``candidates`` by exact distance, ties by id.
-
-        ``v`` int64 (m,) holds the misleading counts by row.
-        """
+    def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
+        """The k nearest of each query's ``candidates`` by exact distance, ties by id."""
         width = min([k, *(len(rows) for rows in candidates)])
         rows = np.empty((len(queries), width), dtype=np.intp)
         distances = np.empty((len(queries), width))
@@ -171,12 +169,7 @@ class RamCopy:
             exact = self._exact(query, among)
             nearest = self._order(among, exact)[:width]
             rows[number], distances[number] = among[nearest], exact[nearest]
-        return Neighbors(
-            ids=self._ids[rows],
-            labels=self._labels[rows],
-            distances=distances,
-            v=None if v is None else v[rows],
-        )
+        return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
         """A copy that nobody edits, in which ``ids`` do not vote and nobody is pruned."""
@@ -207,7 +200,9 @@ class RamCopy:
         if not k:
             nothing = np.empty((len(rows), 0), dtype=object)
             return Neighbors(nothing, nothing, np.empty((len(rows), 0)))
-        return self.neighbors(vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own))
+        return self.find(
+            vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own)
+        ).neighbors
 
     def ranked(self, queries: NDArray[np.float32]) -> Rows:
         """Every row for each query (n, d), nearest first, ties by id: (n, m)."""
@@ -224,7 +219,7 @@ class RamCopy:
         nobody = np.empty(0, dtype=np.intp)
         n = len(queries)
         found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
-        return self.neighbors(queries, k, found)
+        return self.find(queries, k, found).neighbors
 
     def others(
         self, rows: Rows, k: int

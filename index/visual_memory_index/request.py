@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from visual_memory_index.database import REMEMBERED_MICROSECONDS, now
-from visual_memory_index.errors import RequestReused, WrongOffset
+from visual_memory_index.errors import RequestErased, RequestReused, WrongOffset
 
 WHOLE = -1
+ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,10 @@ class StoredBatch:
 
 
 def recall(db: sqlite3.Connection, request: Request | None) -> Any:
-    """The answer given before, or None. Raises RequestReused where the content differs."""
+    """The answer given before, or None.
+
+    Raises RequestReused where the content differs, RequestErased where its entries were unlearned.
+    """
     if request is None:
         return None
     row = db.execute(
@@ -45,6 +49,8 @@ def recall(db: sqlite3.Connection, request: Request | None) -> Any:
     if row is None:
         check_kind(db, request.id, importing=request.start != WHOLE)
         return None
+    if row[1] == ERASED:
+        raise RequestErased(request.id)
     if row[0] != request.fingerprint:
         raise RequestReused(request.id)
     return json.loads(row[1])
@@ -69,25 +75,29 @@ def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> N
 
 
 def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]:
-    """The stored batches of an import, in order. Raises RequestReused."""
+    """The stored batches of an import, in order. Raises RequestReused, RequestErased."""
     check_kind(db, request_id, importing=True)
     rows = db.execute(
         "SELECT start, answer, fingerprint FROM requests WHERE request_id = ? ORDER BY start",
         (request_id,),
-    )
+    ).fetchall()
+    if any(answer == ERASED for _, answer, _ in rows):
+        raise RequestErased(request_id)
     return [
         StoredBatch(start, json.loads(answer), fingerprint) for start, answer, fingerprint in rows
     ]
 
 
 def check_start(db: sqlite3.Connection, request: Request | None) -> None:
-    """Refuse an import batch that leaves a gap. Raises WrongOffset."""
+    """Refuse an import batch that leaves a gap. Raises WrongOffset, RequestErased."""
     if request is None or request.start == WHOLE:
         return
     last = db.execute(
         "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start DESC LIMIT 1",
         (request.id,),
     ).fetchone()
+    if last and last[1] == ERASED:
+        raise RequestErased(request.id)
     stored = last[0] + len(json.loads(last[1])) if last else 0
     if request.start != stored:
         raise WrongOffset(request.start, stored)

@@ -19,13 +19,16 @@ def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Rank
 
     A sequence of the ids is an order: the rule's weights, which fall with the distance, go to the
     neighbours in that order. A mapping is the weights themselves, from 0 and not all 0; the larger
-    go first, equal ones as they were. Soft where the neighbours carry counts.
+    go first, equal ones as they were. Soft where the neighbours carry counts, with given weights as
+    parts of the largest, or the smallest numbers would become no vote at all.
     """
     ids = neighbors.ids[at]
     if isinstance(ranking, Mapping):
         given = np.array([ranking[id] for id in ids], dtype=np.float64)
         order = np.argsort(-given, kind="stable")
         weights = given[order]
+        if neighbors.v is not None:
+            weights = weights / weights[0]
     else:
         place = {id: number for number, id in enumerate(ids)}
         order = np.array([place[id] for id in ranking], dtype=np.intp)

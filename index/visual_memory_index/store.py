@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index import audit, erasing
 from visual_memory_index import digest as digests
 from visual_memory_index import operation as operations
 from visual_memory_index import request as requests
 from visual_memory_index.audit import LOCAL, Event, Head
+from visual_memory_index.contents import Contents
 from visual_memory_index.database import Database, now
 from visual_memory_index.digest import State as DigestState
 from visual_memory_index.entry import Entry, Parts
@@ -38,6 +40,20 @@ PART_COLUMNS = (
     (Parts.THUMBNAIL, "images", "thumbnail"),
 )
 ROWS = "SELECT key, id, label, vector FROM entries JOIN vectors USING (key)"
+ERASED_AT_ONCE = 256
+LEFT = (
+    "SELECT label, metadata, content_sha256, vector, coalesce(image, x''), "
+    "coalesce(thumbnail, x'') "
+    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
+    "WHERE key IN (SELECT value FROM json_each(?))"
+)
+# Whether a text, or a piece of a vector or picture, is that of an entry that is there.
+LIVE = (
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE instr(CAST(id AS BLOB), ?1) "
+    "OR instr(CAST(label AS BLOB), ?1) OR instr(CAST(metadata AS BLOB), ?1)) "
+    "OR EXISTS (SELECT 1 FROM vectors WHERE instr(vector, ?1)) "
+    "OR EXISTS (SELECT 1 FROM images WHERE instr(image, ?1) OR instr(thumbnail, ?1))"
+)
 ELEMENTS = (
     "SELECT id, label, metadata, vector, iif(images.key IS NULL, x'', content_sha256), "
     "pruned_by IS NULL FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
@@ -100,12 +116,29 @@ def where(filter: Filter | None) -> tuple[str, list[str | int]]:
     return to_sql(filter) if filter else ("TRUE", [])
 
 
+class AuditPage(NamedTuple):
+    """Some events in a row, with where the log and the digest of the memory stood then."""
+
+    events: list[Event]
+    head: Head
+    digest: str
+
+
 class Known(NamedTuple):
     """What has to be known of an entry to write to it."""
 
     key: int
     label: str
     votes: bool
+
+
+@dataclass(slots=True)
+class Left:
+    """What some entries are made of: their texts; the hash, vector and pictures of each."""
+
+    labels: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    contents: list[tuple[bytes, bytes, list[bytes]]] = field(default_factory=list)
 
 
 class Transaction:
@@ -142,11 +175,19 @@ class Transaction:
 
     def log(self, call: str, count: int) -> None:
         """Note what was done to the memory."""
-        digest = digests.shown(self.state, self._kind)
-        event = Event(self.head.size, now(), LOCAL, call, count, digest, self.head.last)
+        event = Event(self.head.size, now(), LOCAL, call, count, self.digest(), self.head.last)
         text = event.to_json()
         self._db.execute("INSERT INTO audit VALUES (?, ?)", (event.number, text))
         self.head = self.head.follow(text)
+
+    def digest(self) -> str:
+        """The digest as it stands now."""
+        return digests.shown(self.state, self._kind)
+
+    def count(self) -> int:
+        """How many entries there are."""
+        count: int = self._db.execute("SELECT count(*) FROM entries").fetchone()[0]
+        return count
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
         """Those of ``ids`` that are stored, in the order in which they were given."""
@@ -266,10 +307,77 @@ class Transaction:
     ) -> None:
         """Note how an operation ended."""
         operations.end(self._db, name, state, result=result, problem=problem)
+        erasing.drop(self._db, name)
 
     def operation(self, name: str) -> Operation:
         """Raises UnknownOperation."""
         return operations.get(self._db, name)
+
+    def draft(self, name: str, result: str) -> None:
+        """Keep what is known of the result of an operation that runs."""
+        operations.draft(self._db, name, result)
+
+    def note_erasing(self, operation: str, ids: Iterable[str]) -> None:
+        """Keep the ids that an operation has to erase."""
+        erasing.note(self._db, operation, ids)
+
+    def erasing(self, operation: str) -> list[str]:
+        """The ids that it has still to erase."""
+        return erasing.noted(self._db, operation)
+
+    def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
+        """What these entries are made of, as far as ``limit_bytes`` go."""
+        left = Left()
+        for start in range(0, len(keys), ERASED_AT_ONCE):
+            part = json.dumps(list(keys[start : start + ERASED_AT_ONCE]))
+            rows = self._db.execute(LEFT, (part,))
+            for label, metadata, content_sha256, vector, image, thumbnail in rows:
+                left.labels.add(label)
+                limit_bytes -= len(vector) + len(image) + len(thumbnail)
+                if limit_bytes < 0:
+                    continue
+                for key, value in json.loads(metadata).items():
+                    left.texts.update((key, value))
+                pictures = [each for each in (image, thumbnail) if each]
+                left.contents.append((content_sha256, vector, pictures))
+        return left
+
+    def twins(self, hashes: Iterable[bytes]) -> set[bytes]:
+        """Those hashes that entries have whose content is the same."""
+        rows = self._db.execute(
+            "SELECT DISTINCT content_sha256 FROM entries "
+            "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
+            (json.dumps([each.hex().upper() for each in hashes if each]),),
+        )
+        return {content_sha256 for (content_sha256,) in rows}
+
+    def others(self, keys: Sequence[int], limit: int) -> list[bytes]:
+        """Some pictures and thumbnails of entries but these."""
+        rows = self._db.execute(
+            "SELECT thumbnail, image FROM images "
+            "WHERE key NOT IN (SELECT value FROM json_each(?)) LIMIT ?",
+            (json.dumps(list(keys)), limit),
+        )
+        return [each for row in rows for each in row]
+
+    def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
+        """Drop what else names the entries that were erased; those of ``labels`` that are gone."""
+        labels = set(labels)
+        rows = self._db.execute(
+            "SELECT DISTINCT label FROM entries WHERE label IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(labels)),),
+        )
+        gone = sorted(labels.difference(label for (label,) in rows))
+        erasing.scrub(self._db, operation, gone, settings)
+        return gone
+
+    def backups(self) -> list[int]:
+        """When backups were made, in microseconds since 1970."""
+        rows = self._db.execute(
+            "SELECT json_extract(event, '$.time') FROM audit "
+            "WHERE json_extract(event, '$.call') = 'BackupMemory'"
+        )
+        return [time for (time,) in rows]
 
     def keep_setting(self, name: str, value: str) -> None:
         """Set what belongs to the memory beside its entries."""
@@ -355,6 +463,9 @@ class Store:
         self.path = path
         self._database = Database(path, MEMORY_STEPS)
         self.bytes_on_disk = self._database.bytes_on_disk
+        self.descriptors = self._database.descriptors
+        self.truncate_log = self._database.truncate_log
+        self.rewrite = self._database.rewrite
         self.close = self._database.close
 
     @classmethod
@@ -414,6 +525,38 @@ class Store:
         with self._database.reading() as db:
             state, _ = read_standing(db)
         return digests.shown(state, self._kind)
+
+    def audit_events(self, first: int, limit: int) -> AuditPage:
+        """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
+        with self._database.reading() as db:
+            state, head = read_standing(db)
+            rows = db.execute(
+                "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
+                (first, min(first + limit, head.size)),
+            )
+            events = [audit.read(text) for (text,) in rows]
+        return AuditPage(events, head, digests.shown(state, self._kind))
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        """All that is in the file now, to be read while others write."""
+        with self._database.reading() as db:
+            yield Contents(db, self.path, *read_standing(db))
+
+    def unfinished(self) -> list[Operation]:
+        """Operations that were cut short and go on, the oldest first."""
+        with self._database.reading() as db:
+            return operations.unfinished(db)
+
+    def erasing(self, operation: str) -> list[str]:
+        """The ids that an operation has still to erase, ascending."""
+        with self._database.reading() as db:
+            return erasing.noted(db, operation)
+
+    def holds(self, data: bytes) -> bool:
+        """Whether some entry has these bytes in it: in a text, its vector or its picture."""
+        with self._database.apart() as db:
+            return bool(db.execute(LIVE, (data,)).fetchone()[0])
 
     def fail_unfinished(self) -> None:
         """Note of the operations that ran when the file was last open that they were cut short."""

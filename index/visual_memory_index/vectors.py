@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 import faiss
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from visual_memory_index.distances import score_error
 
 BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to 9 % over one piece
+SCRATCH_ROWS = 1024  # FAISS multiplies so many rows at a time
 SLACK = 16  # rows scanned beyond k, so that the error bound is met at once
 SCANNED_MAX = 1024  # past it FAISS's selection costs more than scoring every row
 PART_ROWS_MIN = 1024
@@ -41,6 +43,30 @@ def tune(threads: int) -> None:
     _threads = threads
     _scanners = ThreadPoolExecutor(threads, "scan", faiss.omp_set_num_threads, (1,))
     _patient_scanners = ThreadPoolExecutor(threads, "patient-scan", be_patient)
+
+
+def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
+    """Room for rows that takes none until it is written: the C library would fill it first."""
+    room = mmap.mmap(-1, 4 * rows * dimension)
+    return np.frombuffer(room, dtype=np.float32).reshape(rows, dimension)
+
+
+def clear_scratch(dimension: int) -> None:
+    """Overwrite what the libraries that multiply keep of the vectors that they multiplied last.
+
+    They pack them into buffers of their own; every thread that scans packs zeros into all of it.
+    """
+    zeros = np.zeros((SCRATCH_ROWS, dimension), dtype=np.float32)
+
+    def pack(together: threading.Barrier) -> None:
+        together.wait()
+        faiss.knn(zeros, zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
+        np.matmul(zeros, zeros.T)
+
+    for scanners in (_scanners, _patient_scanners):
+        together = threading.Barrier(_threads)
+        wait([scanners.submit(pack, together) for _ in range(_threads)])
+    pack(threading.Barrier(1))
 
 
 def be_patient() -> None:
@@ -91,7 +117,7 @@ class VectorIndex:
     def reserve(self, count: int) -> None:
         """Have room for ``count`` rows, whose pages the system has given already."""
         while len(self._blocks) * self._block_rows < count:
-            self._blocks.append(np.empty((self._block_rows, self.dimension), dtype=np.float32))
+            self._blocks.append(fresh_block(self._block_rows, self.dimension))
         for number, block in enumerate(self._blocks):
             start = number * self._block_rows
             block[max(0, self.count - start) : max(0, count - start), 0] = 0.0

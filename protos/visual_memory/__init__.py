@@ -21,8 +21,11 @@ from visual_memory.errors import (
 )
 from visual_memory.types import (
     Assessment,
+    AuditEvent,
+    AuditHead,
     Calibration,
     CalibrationState,
+    CheckResult,
     Conflict,
     Decision,
     EmbedderSpec,
@@ -39,9 +42,11 @@ from visual_memory.types import (
     PurgeResult,
     RelabelResult,
     Reranking,
+    RestoreResult,
     ServerInfo,
     Suspect,
     Taxonomy,
+    UnlearnResult,
 )
 
 if TYPE_CHECKING:
@@ -53,9 +58,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyExists",
     "Assessment",
+    "AuditEvent",
+    "AuditHead",
     "Calibration",
     "CalibrationState",
     "Certificate",
+    "CheckResult",
     "Client",
     "Conflict",
     "DeadlineExceeded",
@@ -82,11 +90,13 @@ __all__ = [
     "RelabelResult",
     "Reranking",
     "ResourceExhausted",
+    "RestoreResult",
     "ServerInfo",
     "Suspect",
     "Taxonomy",
     "Unauthenticated",
     "Unavailable",
+    "UnlearnResult",
     "Verification",
     "__version__",
     "aio",

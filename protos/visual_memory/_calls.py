@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from visual_memory._fields import Metadata, check_metadata, check_text, named, strings, whole
 from visual_memory._wire import to_entry, to_memory, to_server_info
-from visual_memory.errors import refuse
+from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import Entry, MemoryInfo, PurgeResult, ServerInfo
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
@@ -22,12 +22,23 @@ EMBEDDER = "efficientnet-lite0"
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One message to one method, and how its answer reads; ``start`` items went before it."""
+    """One message to one method, or several together, and how its answer reads.
+
+    ``start`` items went before it.
+    """
 
     method: str
-    request: Message
+    request: Message | Sequence[Message]
     read: Callable[[Any], T]
     start: int = 0
+
+    def first(self) -> Message:
+        """The message, or the first of them."""
+        return self.request if isinstance(self.request, Message) else self.request[0]
+
+    def sent(self) -> Message | Iterator[Message]:
+        """What goes to gRPC, each time anew."""
+        return self.request if isinstance(self.request, Message) else iter(self.request)
 
 
 def server_info() -> Call[ServerInfo]:
@@ -41,7 +52,7 @@ def create_memory(
     store_images: bool,
     request_id: str | None,
 ) -> Call[MemoryInfo]:
-    """Raises InvalidArgument."""
+    """Raises InvalidArgument, and FailedPrecondition where the answer is no such memory."""
     if embedder is not None and dimension is not None:
         refuse("embedder", "and dimension exclude each other: give one of them")
     request = pb.CreateMemoryRequest(
@@ -51,7 +62,17 @@ def create_memory(
         request.embedder = embedder or EMBEDDER
     else:
         request.dimension = whole(dimension, "dimension", least=1)
-    return Call("CreateMemory", request, to_memory)
+
+    def read(answer: Any) -> MemoryInfo:
+        info = to_memory(answer)
+        if store_images and not info.store_images:
+            raise FailedPrecondition(
+                f'The server is of a release that keeps no pictures, and made "{name}" without; '
+                "delete that memory, and update the server first."
+            )
+        return info
+
+    return Call("CreateMemory", request, read)
 
 
 def list_memories(page_token: str) -> Call[tuple[list[MemoryInfo], str]]:
@@ -64,6 +85,11 @@ def list_memories(page_token: str) -> Call[tuple[list[MemoryInfo], str]]:
 def delete_memory(name: str, request_id: str | None) -> Call[None]:
     request = pb.DeleteMemoryRequest(name=name, request_id=named(request_id))
     return Call("DeleteMemory", request, lambda _: None)
+
+
+def copy_memory(name: str, new_name: str, request_id: str | None) -> Call[MemoryInfo]:
+    request = pb.CopyMemoryRequest(memory=name, new_name=new_name, request_id=named(request_id))
+    return Call("CopyMemory", request, to_memory)
 
 
 def memory_info(name: str) -> Call[MemoryInfo]:

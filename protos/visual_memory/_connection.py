@@ -33,7 +33,7 @@ class Endpoint:
         """The time that one message has, with its retries."""
         if call is None:
             return Patience(self.target, self.timeout)
-        request_id: str = getattr(call.request, "request_id", "")
+        request_id: str = getattr(call.first(), "request_id", "")
         return Patience(self.target, self.timeout, request_id=request_id, start=call.start)
 
 
@@ -46,8 +46,21 @@ def endpoint(
     """Raises InvalidArgument."""
     if not 0 < timeout < threading.TIMEOUT_MAX:
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
+    return Endpoint(
+        target=target,
+        options=[*reaching(target), ("grpc.max_receive_message_length", -1)],
+        credentials=None if root_certificates is None else credentials(root_certificates),
+        metadata=() if api_key is None else (("authorization", f"Bearer {api_key}"),),
+        timeout=timeout,
+    )
+
+
+def reaching(target: str) -> list[tuple[str, int]]:
+    """Options of a channel to ``target``: messages of any size go out, and an outage is soon over.
+
+    What is on this machine is reached without a proxy.
+    """
     options = [
-        ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
@@ -56,13 +69,7 @@ def endpoint(
     ]
     if LOOPBACK.match(target):
         options.append(("grpc.enable_http_proxy", 0))
-    return Endpoint(
-        target=target,
-        options=options,
-        credentials=None if root_certificates is None else credentials(root_certificates),
-        metadata=() if api_key is None else (("authorization", f"Bearer {api_key}"),),
-        timeout=timeout,
-    )
+    return options
 
 
 def credentials(root_certificates: bytes | str | os.PathLike[str]) -> grpc.ChannelCredentials:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NoReturn
 
-from visual_memory.errors import refuse
+from visual_memory.errors import AlreadyExists, refuse
 
 
 def file_size(file: str | os.PathLike[str], path: str) -> int:
@@ -27,6 +31,51 @@ def read_file(file: str | os.PathLike[str], path: str) -> bytes:
             return opened.read()
     except OSError as problem:
         refuse_file(file, path, problem)
+
+
+@contextmanager
+def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[BinaryIO]:
+    """What is written inside is at ``file`` afterwards, on disk and whole, or not at all.
+
+    Raises AlreadyExists, InvalidArgument where it cannot be written.
+    """
+    path = Path(file)
+    part = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        if not overwrite:
+            check_free(path)
+        with open(part, "xb") as opened:
+            yield opened
+            opened.flush()
+            os.fsync(opened.fileno())
+        if overwrite:
+            os.replace(part, path)
+        else:
+            name(part, path)
+    except OSError as problem:
+        refuse_file(path, "path", problem)
+    finally:
+        with suppress(OSError):  # it may have its name already
+            part.unlink()
+
+
+def check_free(path: Path) -> None:
+    """Raises AlreadyExists."""
+    if os.path.lexists(path):
+        raise AlreadyExists(f"{path} exists already; it is kept unless overwrite is set.")
+
+
+def name(part: Path, path: Path) -> None:
+    """Give a file the name ``path``, which somebody may have taken meanwhile.
+
+    Raises AlreadyExists, OSError.
+    """
+    try:
+        os.link(part, path)
+    except OSError:
+        check_free(path)
+        path.open("xb").close()  # where there are no links: the name is taken first
+        os.replace(part, path)
 
 
 def refuse_file(file: str | os.PathLike[str], path: str, problem: OSError) -> NoReturn:

@@ -20,11 +20,19 @@ PublicKey: TypeAlias = str | bytes | os.PathLike[str]
 KEY_BYTES = 32
 HEX = re.compile(rb"[0-9a-f]{%d}" % (2 * KEY_BYTES))
 PEM = b"-----BEGIN "
+P = 2**255 - 19
+Y_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+WEAK = frozenset((0, 1, P - 1, Y_OF_ORDER_8, P - Y_OF_ORDER_8))  # y of each point of small order
 
 
 def fingerprint(key: bytes) -> str:
     """What a key is called: the SHA-256 of its 32 bytes, in hex."""
     return hashlib.sha256(key).hexdigest()
+
+
+def is_weak(key: bytes) -> bool:
+    """Whether its point has a small order, so that one signature fits every content."""
+    return int.from_bytes(key, "little") % 2**255 % P in WEAK
 
 
 def to_keys(given: PublicKey | Iterable[PublicKey], path: str) -> list[bytes]:
@@ -44,6 +52,14 @@ def to_key(given: PublicKey, path: str) -> bytes:
 
     Raises InvalidArgument.
     """
+    key = read_key(given, path)
+    if is_weak(key):
+        refuse(path, "must be a key whose signatures mean something: this one fits any content")
+    return key
+
+
+def read_key(given: PublicKey, path: str) -> bytes:
+    """The 32 bytes, whichever they are. Raises InvalidArgument."""
     data = content(given, path)
     if len(data) == KEY_BYTES:
         return data

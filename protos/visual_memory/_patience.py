@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 
@@ -94,3 +95,14 @@ def worth_a_retry(error: grpc.RpcError) -> bool:
     if error.code() is grpc.StatusCode.INTERNAL:
         return error.details() == BROKEN_WRITE
     return error.code() in RETRIED and not errors.too_large(error)
+
+
+def next_within(seconds: float, stream: Any) -> Any:
+    """The next answer of a stream, which is cancelled after ``seconds`` without one."""
+    watch = threading.Timer(seconds, stream.cancel)
+    watch.daemon = True
+    watch.start()
+    try:
+        return next(stream, None)
+    finally:
+        watch.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -31,6 +31,20 @@ class Queries(Generic[T]):
     contents: Contents
     read: Callable[[Any], list[T]]
     items: int = PART_ITEMS
+
+    @property
+    def may_be_too_many(self) -> bool:
+        """Whether its messages hold too much, should the memory have a re-ranker of its own."""
+        return (
+            isinstance(self.header, pb.ClassifyRequest)
+            and not self.header.reranker
+            and isinstance(self.contents, Pictures)
+            and len(self.contents) > RERANKED_ITEMS
+        )
+
+    def in_small_messages(self) -> Queries[T]:
+        """The same, in messages that a re-ranker has the time for."""
+        return replace(self, items=RERANKED_ITEMS)
 
     def calls(self, limits: Limits) -> Iterator[Call[list[T]]]:
         """One call after another, each written when it is asked for. Raises InvalidArgument."""
@@ -83,15 +97,15 @@ def classify(
         reranker=reranker or "",
         rerank_timeout=to_duration(rerank_seconds),
     )
-    return Queries(
+    queries = Queries(
         "Classify",
         header,
         contents(images, vectors, "vectors[{}]"),
         lambda answer: [
             to_decision(decision, answer.calibration_stale) for decision in answer.decisions
         ],
-        RERANKED_ITEMS if reranker and reranker != "none" else PART_ITEMS,
     )
+    return queries.in_small_messages() if reranker and reranker != "none" else queries
 
 
 def search(

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from visual_memory.types import (
     Assessment,
+    AuditEvent,
+    AuditHead,
     Calibration,
     CalibrationState,
+    CheckResult,
     Conflict,
     Decision,
     EmbedderSpec,
@@ -26,9 +29,12 @@ from visual_memory.types import (
     PruneResult,
     RelabelResult,
     Reranking,
+    RestoreResult,
+    Result,
     ServerInfo,
     Suspect,
     Taxonomy,
+    UnlearnResult,
 )
 from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
@@ -41,7 +47,13 @@ def to_server_info(answer: pb.GetServerInfoResponse) -> ServerInfo:
         image_pixels=answer.limits.image_pixels,
         items=answer.limits.items,
     )
-    return ServerInfo(answer.version, limits, list(answer.embedders), list(answer.rerankers))
+    return ServerInfo(
+        answer.version,
+        limits,
+        list(answer.embedders),
+        list(answer.rerankers),
+        list(answer.public_keys),
+    )
 
 
 def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
@@ -65,6 +77,10 @@ def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
         digest=memory.digest,
         uid=memory.uid,
     )
+
+
+def to_restored(answer: pb.RestoreMemoryResponse) -> RestoreResult:
+    return RestoreResult(to_memory(answer.memory), answer.left_out_count)
 
 
 def to_spec(spec: memory_pb2.EmbedderSpec) -> EmbedderSpec:
@@ -144,9 +160,26 @@ def to_operation(operation: operation_pb2.Operation) -> Operation:
     )
 
 
+def to_audit_event(event: pb.AuditEvent) -> AuditEvent:
+    return AuditEvent(
+        number=event.number,
+        time=event.time.ToDatetime(tzinfo=UTC),
+        principal=event.principal,
+        call=event.call,
+        count=event.count,
+        digest=event.digest,
+        previous=event.previous,
+        text=event.text,
+    )
+
+
+def to_audit_head(head: pb.AuditHead) -> AuditHead:
+    return AuditHead(head.size, head.root, head.last, head.digest)
+
+
 def to_result(
     operation: operation_pb2.Operation,
-) -> PruneResult | RelabelResult | Assessment | Calibration | None:
+) -> Result | None:
     match operation.WhichOneof("result"):
         case "prune":
             prune = operation.prune
@@ -172,6 +205,18 @@ def to_result(
                 error_before=found.error_before,
                 error_after=found.error_after,
                 rejection_distance=found.rejection_distance,
+                operation=operation.name,
+            )
+        case "check":
+            check = operation.check
+            return CheckResult(check.entry_count, check.event_count, check.digest, operation.name)
+        case "unlearn":
+            unlearn = operation.unlearn
+            return UnlearnResult(
+                count=unlearn.count,
+                unknown_count=unlearn.unknown_count,
+                unknown_ids=list(unlearn.unknown_ids),
+                applied=unlearn.applied,
                 operation=operation.name,
             )
         case _:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _calls, _hygiene, _insight, _queries
+from visual_memory import _audit, _calls, _erasure, _hygiene, _insight, _queries
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
@@ -24,10 +24,15 @@ from visual_memory._images import Images, SomeImages
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._insertion import Insertion
 from visual_memory._queries import Queries
-from visual_memory.errors import from_rpc
+from visual_memory.audit import Log, gone
+from visual_memory.client import Client as BlockingClient
+from visual_memory.errors import NotFound, from_rpc
 from visual_memory.types import (
     Assessment,
+    AuditEvent,
+    AuditHead,
     Calibration,
+    CheckResult,
     Decision,
     Entry,
     Explanation,
@@ -39,11 +44,17 @@ from visual_memory.types import (
     PruneResult,
     PurgeResult,
     RelabelResult,
+    RestoreResult,
     ServerInfo,
     Taxonomy,
+    UnlearnResult,
 )
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+if TYPE_CHECKING:
+    from visual_memory._keys import PublicKey
+    from visual_memory.certificate import Certificate, Source, Verification
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 2
@@ -78,7 +89,7 @@ class Client:
                 endpoint.target, endpoint.credentials, options=endpoint.options
             )
         self._stub = VisualMemoryStub(self._channel)
-        self._known_limits: Limits | None = None
+        self._known_server: ServerInfo | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,7 +125,8 @@ class Client:
         """Make a memory for images (with ``embedder``) or for vectors (of one ``dimension``).
 
         Without either it is made with efficientnet-lite0. With ``store_images`` it keeps the
-        pictures as they are sent, with thumbnails. Raises AlreadyExists.
+        pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
+        where an older server made it without pictures.
         """
         await self._do(_calls.create_memory(name, embedder, dimension, store_images, request_id))
         return self.memory(name)
@@ -130,6 +142,47 @@ class Client:
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
         await self._do(_calls.delete_memory(name, request_id))
+
+    async def backup(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write all of a memory, as it is now, to a file; how many bytes it has.
+
+        The file is there whole or not at all. ``progress`` is called with the bytes that came, and
+        about how many there will be. Raises NotFound, AlreadyExists.
+        """
+        return await self._in_thread(
+            lambda client, told: client.backup(name, path, overwrite=overwrite, progress=told),
+            progress,
+        )
+
+    async def restore(
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        *,
+        request_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> RestoreResult:
+        """Make a backup a memory of this ``name``, without the entries that were unlearned since.
+
+        ``progress`` is called with the bytes sent and all bytes; then the server does its part.
+        Raises AlreadyExists, and InvalidArgument for what is no whole backup.
+        """
+        return await self._in_thread(
+            lambda client, told: client.restore(path, name, request_id=request_id, progress=told),
+            progress,
+        )
+
+    async def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
+        """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
+        await self._do(_calls.copy_memory(name, new_name, request_id))
+        return self.memory(new_name)
 
     async def operation(self, name: str) -> Operation:
         """An operation as it stands. Raises NotFound."""
@@ -149,9 +202,52 @@ class Client:
                 progress(found.done, found.total)
             await asyncio.sleep(PAUSE_SECONDS)
 
+    async def certificate(self, operation: str) -> Certificate:
+        """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
+        return await self._do(_erasure.get_certificate(operation))
+
+    async def verify(
+        self,
+        path_or_certificate: Source | Certificate,
+        public_key: PublicKey | Iterable[PublicKey] | None = None,
+        *,
+        memory: str | None = None,
+    ) -> Verification:
+        """Check a certificate as ``visual_memory.verify`` does, and by this server.
+
+        One of the server's keys must have signed it, and the audit log of its memory must hold the
+        erasure and lead to the memory as it is. Raises InvalidCertificate, and Error with the
+        reason BAD_AUDIT_LOG for a log that was changed.
+        """
+        server = await self.server_info()
+        found = _audit.verified(path_or_certificate, public_key, memory, server)
+        try:
+            info = await self.memory(found.memory).info()
+        except NotFound:
+            raise gone(found) from None
+        log, _ = await self._audit_log(info)
+        log.check_certificate(found)
+        return found
+
     async def cancel(self, operation: str) -> Operation:
         """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
         return await self._do(_hygiene.cancel_operation(operation))
+
+    async def _in_thread(
+        self, call: Callable[[BlockingClient, Progress], T], progress: Progress | None
+    ) -> T:
+        """A transfer of a file, which blocks, over a connection of its own.
+
+        With a write under way grpc.aio would lose the reason of a refusal.
+        """
+        loop = asyncio.get_running_loop()
+
+        def told(done: int, total: int) -> None:
+            if progress is not None:
+                loop.call_soon_threadsafe(progress, done, total)
+
+        with BlockingClient(self._endpoint) as blocking:  # closed, it ends what goes on in it
+            return await asyncio.to_thread(call, blocking, told)
 
     async def _do(self, call: Call[T]) -> T:
         patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
@@ -195,10 +291,24 @@ class Client:
             if not token:
                 return
 
+    async def _audit_log(self, info: MemoryInfo) -> tuple[Log, AuditHead]:
+        """All of the log of a memory, checked, and where it stands."""
+        log, token = Log(info), ""
+        while True:
+            page = await self._do(_audit.audit_page(info.name, token))
+            log.add(page.events)
+            token = page.token
+            if not token:
+                log.end(page.head)
+                return log, page.head
+
+    async def _server(self) -> ServerInfo:
+        if self._known_server is None:
+            self._known_server = await self.server_info()
+        return self._known_server
+
     async def _limits(self) -> Limits:
-        if self._known_limits is None:
-            self._known_limits = (await self.server_info()).limits
-        return self._known_limits
+        return (await self._server()).limits
 
     async def _values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
@@ -436,29 +546,31 @@ class Memory:
         an unknown re-ranker, and FailedPrecondition of an empty memory, or of one that is not
         calibrated for these votes or stores no images to re-rank.
         """
-        return await self._client._ask(
-            await asyncio.to_thread(
-                _queries.classify,
-                self.name,
-                images=images,
-                vectors=vectors,
-                k=k,
-                voting=voting,
-                filter=filter,
-                exclude_ids=exclude_ids,
-                neighbors=neighbors,
-                reliability=reliability,
-                reliability_k=reliability_k,
-                calibrated=calibrated,
-                coverage=coverage,
-                conformal=conformal,
-                allow_empty=allow_empty,
-                min_confidence=min_confidence,
-                level=level,
-                reranker=reranker,
-                rerank_seconds=rerank_seconds,
-            )
+        queries = await asyncio.to_thread(
+            _queries.classify,
+            self.name,
+            images=images,
+            vectors=vectors,
+            k=k,
+            voting=voting,
+            filter=filter,
+            exclude_ids=exclude_ids,
+            neighbors=neighbors,
+            reliability=reliability,
+            reliability_k=reliability_k,
+            calibrated=calibrated,
+            coverage=coverage,
+            conformal=conformal,
+            allow_empty=allow_empty,
+            min_confidence=min_confidence,
+            level=level,
+            reranker=reranker,
+            rerank_seconds=rerank_seconds,
         )
+        if queries.may_be_too_many and (await self._client._server()).rerankers:
+            info = await self.info()
+            queries = queries.in_small_messages() if info.reranker else queries
+        return await self._client._ask(queries)
 
     async def search(
         self,
@@ -673,6 +785,87 @@ class Memory:
         Raises NotFound for unknown ids.
         """
         return await self._client._do(_hygiene.relabel(self.name, labels, apply, request_id))
+
+    @overload
+    async def unlearn(
+        self,
+        ids: Iterable[str],
+        *,
+        dry_run: Literal[False] = False,
+        allow_missing: bool = False,
+        request_id: str | None = None,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+    ) -> Certificate: ...
+    @overload
+    async def unlearn(
+        self,
+        ids: Iterable[str],
+        *,
+        dry_run: Literal[False] = False,
+        allow_missing: bool = False,
+        request_id: str | None = None,
+        wait: Literal[False],
+    ) -> Operation: ...
+    @overload
+    async def unlearn(
+        self, ids: Iterable[str], *, dry_run: Literal[True], allow_missing: bool = False
+    ) -> UnlearnResult: ...
+    async def unlearn(
+        self,
+        ids: Iterable[str],
+        *,
+        dry_run: bool = False,
+        allow_missing: bool = False,
+        request_id: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Certificate | Operation | UnlearnResult:
+        """Forget entries, erase every trace of them, and have that certified.
+
+        The server looks for what might be left of them before it signs, in its files and its own
+        memory. ``dry_run`` only says how many it would be. Raises NotFound for unknown ids, unless
+        ``allow_missing``. With ``wait=False`` the operation is returned at once, which goes on
+        after a restart; ``certificate`` gets what it certified.
+        """
+        call = _erasure.unlearn_entries(
+            self.name,
+            ids,
+            apply=not dry_run,
+            allow_missing=allow_missing,
+            request_id=request_id,
+        )
+        operation = await self._client._do(call)
+        if dry_run:
+            return _erasure.would_unlearn(operation)
+        if not wait:
+            return operation
+        ended = await self._client.wait(operation.name, progress=progress)
+        return await self._client._do(_erasure.certificate_of(ended))
+
+    def audit_events(self) -> AsyncIterator[AuditEvent]:
+        """What was done to the memory, the oldest first, fetched page by page; not verified."""
+        return self._client._pages(partial(_audit.audit_events, self.name))
+
+    async def verify_audit_log(self) -> AuditHead:
+        """Fetch the whole audit log and look whether it leads to the memory; where it stands.
+
+        Raises Error with the reason BAD_AUDIT_LOG where events were changed, left out or put in.
+        """
+        _, head = await self._client._audit_log(await self.info())
+        return head
+
+    async def check(
+        self, *, request_id: str | None = None, progress: Progress | None = None
+    ) -> CheckResult:
+        """Have the server compare its file of the memory with its digest, audit log and RAM.
+
+        ``progress`` is told how many entries and events of how many are compared. Raises Error,
+        such as with the reason CORRUPT_STORE, where they do not fit: the memory is refused from
+        then on.
+        """
+        operation = await self._client._do(_audit.check(self.name, request_id))
+        return _audit.checked(await self._client.wait(operation.name, progress=progress))
 
     async def undo(self, operation: str, *, request_id: str | None = None) -> int:
         """Take back a prune or a relabel where nothing changed it since; how many entries.

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,10 +17,10 @@ from typing import Any, Self, TypeAlias
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from visual_memory._files import refuse_file
+from visual_memory._files import whole_file
 from visual_memory._json import WHOLE_MAX, canonical, parse
-from visual_memory._keys import KEY_BYTES, PublicKey, fingerprint, to_keys
-from visual_memory.errors import AlreadyExists, InvalidCertificate
+from visual_memory._keys import KEY_BYTES, PublicKey, fingerprint, is_weak, to_keys
+from visual_memory.errors import InvalidCertificate
 
 FORMAT = "visual-memory certificate of erasure"
 VERSION = 1
@@ -40,6 +38,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 Source: TypeAlias = str | bytes | os.PathLike[str]
 Reader: TypeAlias = Callable[[object], Any]
+
+
+class Flaw(Exception):
+    """What a certificate has or lacks; the message is a phrase that follows "the certificate"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,15 @@ class Certificate(Statement):
 
         Bytes are JSON, and so is text that begins with a brace.
         """
-        document = to_document(content(source))
+        try:
+            return cls.of(content(source))
+        except Flaw as flaw:
+            raise damaged(flaw) from None
+
+    @classmethod
+    def of(cls, data: str | bytes) -> Self:
+        """A certificate from its JSON. Raises Flaw, InvalidCertificate for other versions."""
+        document = to_document(data)
         certificate = cls(**{name: to_field(document, name) for name in READERS})
         check_commitments(certificate)
         return certificate
@@ -118,21 +128,8 @@ class Certificate(Statement):
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write a file that is there whole or not at all. Raises AlreadyExists, InvalidArgument."""
-        path = Path(path)
-        part = path.parent / f".{secrets.token_hex(8)}.part"
-        try:
-            if path.exists() and not overwrite:
-                raise AlreadyExists(f"{path} exists already; it is kept unless overwrite is set.")
-            with open(part, "xb") as file:
-                file.write(self.to_json().encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError as problem:
-            refuse_file(path, "path", problem)
-        finally:
-            with suppress(OSError):  # it is there only where something failed
-                part.unlink()
+        with whole_file(path, overwrite=overwrite) as file:
+            file.write(self.to_json().encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +151,12 @@ def sign(statement: Statement, private_key: Ed25519PrivateKey) -> Certificate:
         public_key=private_key.public_key().public_bytes_raw().hex(),
         signature="00" * SIGNATURE_BYTES,
     )
-    Certificate.read(unsigned.to_json())
+    try:
+        Certificate.of(unsigned.to_json())
+    except Flaw as flaw:
+        raise InvalidCertificate(
+            f"Nothing was signed, for the certificate {flaw}, and nobody would read it."
+        ) from None
     return replace(unsigned, signature=private_key.sign(signed(unsigned)).hex())
 
 
@@ -202,7 +204,7 @@ def check_signature(certificate: Certificate) -> None:
     try:
         key.verify(bytes.fromhex(certificate.signature), signed(certificate))
     except InvalidSignature:
-        raise invalid(
+        raise damaged(
             "was changed after it was signed, so that its signature does not fit"
         ) from None
 
@@ -237,7 +239,7 @@ def content(source: Source) -> str | bytes:
     """JSON that is given, or what is in the file that is; of a huge file only enough to say so."""
     if isinstance(source, bytes):
         return source
-    if isinstance(source, str) and source.lstrip(" \t\r\n").startswith("{"):
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
         return source
     try:
         with Path(source).open("rb") as file:
@@ -248,20 +250,20 @@ def content(source: Source) -> str | bytes:
 
 
 def to_document(data: str | bytes) -> dict[str, object]:
-    """An object with all fields of a certificate and no other. Raises InvalidCertificate."""
+    """An object with all fields of a certificate and no other. Raises Flaw."""
     if len(data) > CERTIFICATE_BYTES_MAX:
-        raise invalid(f"has more than {CERTIFICATE_BYTES_MAX} bytes")
+        raise Flaw(f"has more than {CERTIFICATE_BYTES_MAX} bytes")
     try:
         document = parse(data)
     except ValueError as problem:
-        raise invalid(str(problem)) from None
+        raise Flaw(str(problem)) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise invalid(f"is no JSON object with the format {FORMAT!r}")
+        raise Flaw(f"is no JSON object with the format {FORMAT!r}")
     check_version(document.get("version"))
     if differing := document.keys() ^ {*CONSTANTS, *READERS}:
         name = min(differing)
         which = "has an unknown" if name in document else "lacks the"
-        raise invalid(f"{which} field {shown(name)}")
+        raise Flaw(f"{which} field {shown(name)}")
     for name, value in CONSTANTS.items():
         if type(document[name]) is not type(value) or document[name] != value:
             raise wrong(document, name, f"must be {value!r}")
@@ -279,7 +281,7 @@ def check_version(version: object) -> None:
 
 
 def to_field(document: Mapping[str, object], name: str) -> Any:
-    """The value of a field. Raises InvalidCertificate."""
+    """The value of a field. Raises Flaw."""
     try:
         return READERS[name](document[name])
     except ValueError as wish:
@@ -287,14 +289,14 @@ def to_field(document: Mapping[str, object], name: str) -> Any:
 
 
 def check_commitments(certificate: Certificate) -> None:
-    """Raises InvalidCertificate unless there is one for each entry, and none twice."""
+    """Raises Flaw unless there is one for each entry, and none twice."""
     count, commitments = certificate.count, certificate.commitments
     if count != len(commitments):
-        raise invalid(f"has the count {count}, but {len(commitments)} commitments")
+        raise Flaw(f"has the count {count}, but {len(commitments)} commitments")
     if count > COUNT_MAX:
-        raise invalid(f"has the count {count}, but one certificate is for at most {COUNT_MAX}")
+        raise Flaw(f"has the count {count}, but one certificate is for at most {COUNT_MAX}")
     if any(one >= other for one, other in pairwise(commitments)):
-        raise invalid("has commitments that do not ascend")
+        raise Flaw("has commitments that do not ascend")
 
 
 def text(value: object) -> str:
@@ -341,6 +343,14 @@ def hexadecimal(size: int) -> Reader:
     return read
 
 
+def key(value: object) -> str:
+    """A public key in lower-case hex, by which not everything is signed."""
+    found: str = hexadecimal(KEY_BYTES)(value)
+    if is_weak(bytes.fromhex(found)):
+        raise ValueError("must be a key whose signatures mean something")
+    return found
+
+
 def every(read: Reader) -> Reader:
     """Reads a list."""
 
@@ -373,22 +383,22 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "searched": every(place),
         "backups": every(moment),
         "not_covered": every(text),
-        "public_key": hexadecimal(KEY_BYTES),
+        "public_key": key,
         "signature": hexadecimal(SIGNATURE_BYTES),
     }
 )
 
 
-def wrong(document: Mapping[str, object], name: str, wish: str) -> InvalidCertificate:
-    """What is said of a field."""
-    return invalid(f"says {name}: {shown(document[name])}, which {wish}")
-
-
-def invalid(problem: str) -> InvalidCertificate:
+def damaged(problem: object) -> InvalidCertificate:
     """What is said of a certificate that is not as its signer made it."""
     return InvalidCertificate(
         f"The certificate {problem}; get it again from the server that made it."
     )
+
+
+def wrong(document: Mapping[str, object], name: str, wish: str) -> Flaw:
+    """What is said of a field."""
+    return Flaw(f"says {name}: {shown(document[name])}, which {wish}")
 
 
 def shown(value: object) -> str:

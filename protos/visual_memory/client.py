@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import os
 import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _calls, _hygiene, _insight, _queries
+from visual_memory import _audit, _backups, _calls, _erasure, _hygiene, _insight, _queries
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
+from visual_memory._files import whole_file
 from visual_memory._hygiene import PruneHow
 from visual_memory._images import Images, SomeImages
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._insertion import Insertion
-from visual_memory._patience import Patience
+from visual_memory._patience import Patience, next_within
 from visual_memory._queries import Queries
-from visual_memory.errors import from_rpc
+from visual_memory.audit import Log, gone
+from visual_memory.errors import NotFound, from_rpc
 from visual_memory.types import (
     Assessment,
+    AuditEvent,
+    AuditHead,
     Calibration,
+    CheckResult,
     Decision,
     Entry,
     Explanation,
@@ -41,11 +45,17 @@ from visual_memory.types import (
     PruneResult,
     PurgeResult,
     RelabelResult,
+    RestoreResult,
     ServerInfo,
     Taxonomy,
+    UnlearnResult,
 )
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+if TYPE_CHECKING:
+    from visual_memory._keys import PublicKey
+    from visual_memory.certificate import Certificate, Source, Verification
 
 T = TypeVar("T")
 ASKED_AT_ONCE = 2
@@ -81,7 +91,7 @@ class Client:
                 endpoint.target, endpoint.credentials, options=endpoint.options
             )
         self._stub = VisualMemoryStub(self._channel)
-        self._known_limits: Limits | None = None
+        self._known_server: ServerInfo | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +127,8 @@ class Client:
         """Make a memory for images (with ``embedder``) or for vectors (of one ``dimension``).
 
         Without either it is made with efficientnet-lite0. With ``store_images`` it keeps the
-        pictures as they are sent, with thumbnails. Raises AlreadyExists.
+        pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
+        where an older server made it without pictures.
         """
         self._do(_calls.create_memory(name, embedder, dimension, store_images, request_id))
         return self.memory(name)
@@ -133,6 +144,49 @@ class Client:
     def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
         self._do(_calls.delete_memory(name, request_id))
+
+    def backup(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> int:
+        """Write all of a memory, as it is now, to a file; how many bytes it has.
+
+        The file is there whole or not at all. ``progress`` is called with the bytes that came, and
+        about how many there will be. Raises NotFound, AlreadyExists.
+        """
+        with whole_file(path, overwrite=overwrite) as file:
+            size = self.memory(name).info().disk_bytes
+
+            def told(done: int) -> None:
+                if progress is not None:
+                    progress(done, max(done, size))
+
+            return _backups.receive(self._stub, self._endpoint, name, file, told)
+
+    def restore(
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        *,
+        request_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> RestoreResult:
+        """Make a backup a memory of this ``name``, without the entries that were unlearned since.
+
+        ``progress`` is called with the bytes sent and all bytes; then the server does its part.
+        Raises AlreadyExists, and InvalidArgument for what is no whole backup.
+        """
+        told = progress or (lambda done, total: None)
+        return _backups.send(self._stub, self._endpoint, path, name, request_id, told)
+
+    def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
+        """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
+        self._do(_calls.copy_memory(name, new_name, request_id))
+        return self.memory(new_name)
 
     def operation(self, name: str) -> Operation:
         """An operation as it stands. Raises NotFound."""
@@ -152,6 +206,33 @@ class Client:
                 progress(found.done, found.total)
             time.sleep(PAUSE_SECONDS)
 
+    def certificate(self, operation: str) -> Certificate:
+        """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
+        return self._do(_erasure.get_certificate(operation))
+
+    def verify(
+        self,
+        path_or_certificate: Source | Certificate,
+        public_key: PublicKey | Iterable[PublicKey] | None = None,
+        *,
+        memory: str | None = None,
+    ) -> Verification:
+        """Check a certificate as ``visual_memory.verify`` does, and by this server.
+
+        One of the server's keys must have signed it, and the audit log of its memory must hold the
+        erasure and lead to the memory as it is. Raises InvalidCertificate, and Error with the
+        reason BAD_AUDIT_LOG for a log that was changed.
+        """
+        server = self.server_info()
+        found = _audit.verified(path_or_certificate, public_key, memory, server)
+        try:
+            info = self.memory(found.memory).info()
+        except NotFound:
+            raise gone(found) from None
+        log, _ = self._audit_log(info)
+        log.check_certificate(found)
+        return found
+
     def cancel(self, operation: str) -> Operation:
         """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
         return self._do(_hygiene.cancel_operation(operation))
@@ -162,7 +243,7 @@ class Client:
 
     def _send(self, call: Call[Any], timeout: float) -> Any:
         method = getattr(self._stub, call.method)
-        return method(call.request, timeout=timeout, metadata=self._endpoint.metadata)
+        return method(call.sent(), timeout=timeout, metadata=self._endpoint.metadata)
 
     def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
         """Read the answer of the first attempt, or of one of its retries."""
@@ -182,7 +263,7 @@ class Client:
             for call in queries.calls(self._limits()):
                 patience = self._endpoint.patience(call)
                 future = getattr(self._stub, call.method).future(
-                    call.request, timeout=patience.remaining(), metadata=self._endpoint.metadata
+                    call.sent(), timeout=patience.remaining(), metadata=self._endpoint.metadata
                 )
                 flying.append((call, patience, future))
                 if len(flying) == ASKED_AT_ONCE:
@@ -205,10 +286,24 @@ class Client:
             if not token:
                 return
 
+    def _audit_log(self, info: MemoryInfo) -> tuple[Log, AuditHead]:
+        """All of the log of a memory, checked, and where it stands."""
+        log, token = Log(info), ""
+        while True:
+            page = self._do(_audit.audit_page(info.name, token))
+            log.add(page.events)
+            token = page.token
+            if not token:
+                log.end(page.head)
+                return log, page.head
+
+    def _server(self) -> ServerInfo:
+        if self._known_server is None:
+            self._known_server = self.server_info()
+        return self._known_server
+
     def _limits(self) -> Limits:
-        if self._known_limits is None:
-            self._known_limits = self.server_info().limits
-        return self._known_limits
+        return self._server().limits
 
     def _values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
@@ -275,17 +370,6 @@ class Client:
             stream.cancel()
         if not importing.finished:
             raise cut_short()
-
-
-def next_within(seconds: float, stream: Any) -> Any:
-    """The next answer of a stream, which is cancelled after ``seconds`` without one."""
-    watch = threading.Timer(seconds, stream.cancel)
-    watch.daemon = True
-    watch.start()
-    try:
-        return next(stream, None)
-    finally:
-        watch.cancel()
 
 
 class Memory:
@@ -431,28 +515,29 @@ class Memory:
         an unknown re-ranker, and FailedPrecondition of an empty memory, or of one that is not
         calibrated for these votes or stores no images to re-rank.
         """
-        return self._client._ask(
-            _queries.classify(
-                self.name,
-                images=images,
-                vectors=vectors,
-                k=k,
-                voting=voting,
-                filter=filter,
-                exclude_ids=exclude_ids,
-                neighbors=neighbors,
-                reliability=reliability,
-                reliability_k=reliability_k,
-                calibrated=calibrated,
-                coverage=coverage,
-                conformal=conformal,
-                allow_empty=allow_empty,
-                min_confidence=min_confidence,
-                level=level,
-                reranker=reranker,
-                rerank_seconds=rerank_seconds,
-            )
+        queries = _queries.classify(
+            self.name,
+            images=images,
+            vectors=vectors,
+            k=k,
+            voting=voting,
+            filter=filter,
+            exclude_ids=exclude_ids,
+            neighbors=neighbors,
+            reliability=reliability,
+            reliability_k=reliability_k,
+            calibrated=calibrated,
+            coverage=coverage,
+            conformal=conformal,
+            allow_empty=allow_empty,
+            min_confidence=min_confidence,
+            level=level,
+            reranker=reranker,
+            rerank_seconds=rerank_seconds,
         )
+        if queries.may_be_too_many and self._client._server().rerankers and self.info().reranker:
+            queries = queries.in_small_messages()
+        return self._client._ask(queries)
 
     def search(
         self,
@@ -662,6 +747,87 @@ class Memory:
         Raises NotFound for unknown ids.
         """
         return self._client._do(_hygiene.relabel(self.name, labels, apply, request_id))
+
+    @overload
+    def unlearn(
+        self,
+        ids: Iterable[str],
+        *,
+        dry_run: Literal[False] = False,
+        allow_missing: bool = False,
+        request_id: str | None = None,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+    ) -> Certificate: ...
+    @overload
+    def unlearn(
+        self,
+        ids: Iterable[str],
+        *,
+        dry_run: Literal[False] = False,
+        allow_missing: bool = False,
+        request_id: str | None = None,
+        wait: Literal[False],
+    ) -> Operation: ...
+    @overload
+    def unlearn(
+        self, ids: Iterable[str], *, dry_run: Literal[True], allow_missing: bool = False
+    ) -> UnlearnResult: ...
+    def unlearn(
+        self,
+        ids: Iterable[str],
+        *,
+        dry_run: bool = False,
+        allow_missing: bool = False,
+        request_id: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Certificate | Operation | UnlearnResult:
+        """Forget entries, erase every trace of them, and have that certified.
+
+        The server looks for what might be left of them before it signs, in its files and its own
+        memory. ``dry_run`` only says how many it would be. Raises NotFound for unknown ids, unless
+        ``allow_missing``. With ``wait=False`` the operation is returned at once, which goes on
+        after a restart; ``certificate`` gets what it certified.
+        """
+        call = _erasure.unlearn_entries(
+            self.name,
+            ids,
+            apply=not dry_run,
+            allow_missing=allow_missing,
+            request_id=request_id,
+        )
+        operation = self._client._do(call)
+        if dry_run:
+            return _erasure.would_unlearn(operation)
+        if not wait:
+            return operation
+        ended = self._client.wait(operation.name, progress=progress)
+        return self._client._do(_erasure.certificate_of(ended))
+
+    def audit_events(self) -> Iterator[AuditEvent]:
+        """What was done to the memory, the oldest first, fetched page by page; not verified."""
+        return self._client._pages(partial(_audit.audit_events, self.name))
+
+    def verify_audit_log(self) -> AuditHead:
+        """Fetch the whole audit log and look whether it leads to the memory; where it stands.
+
+        Raises Error with the reason BAD_AUDIT_LOG where events were changed, left out or put in.
+        """
+        _, head = self._client._audit_log(self.info())
+        return head
+
+    def check(
+        self, *, request_id: str | None = None, progress: Progress | None = None
+    ) -> CheckResult:
+        """Have the server compare its file of the memory with its digest, audit log and RAM.
+
+        ``progress`` is told how many entries and events of how many are compared. Raises Error,
+        such as with the reason CORRUPT_STORE, where they do not fit: the memory is refused from
+        then on.
+        """
+        operation = self._client._do(_audit.check(self.name, request_id))
+        return _audit.checked(self._client.wait(operation.name, progress=progress))
 
     def undo(self, operation: str, *, request_id: str | None = None) -> int:
         """Take back a prune or a relabel where nothing changed it since; how many entries.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import overload
+from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,12 +231,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """The server's release, its limits, the embedders that it builds, the re-rankers it asks."""
+    """The server's release, its limits, what embedders it builds and what re-rankers it asks.
+
+    ``public_keys`` (hex) check its certificates: the one that signs now, then the former ones.
+    """
 
     version: str
     limits: Limits
     embedders: list[str]
     rerankers: list[str] = field(default_factory=list)
+    public_keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,70 @@ class PurgeResult:
     count: int
     sample_ids: list[str]
     applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One write to a memory: by which principal and call, when, of how many entries.
+
+    ``number`` counts from 0. ``digest`` is that of the memory afterwards, ``previous`` the hash of
+    the event before, empty in the first; ``text`` is what is hashed. It names no entry.
+    """
+
+    number: int
+    time: datetime
+    principal: str
+    call: str
+    count: int
+    digest: str = field(repr=False)
+    previous: str = field(repr=False)
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """Where an audit log stands: how many events, and hashes in hex.
+
+    ``root`` is that of the tree over all events (RFC 6962), ``last`` that of the last event, and
+    ``digest`` that of the memory.
+    """
+
+    size: int
+    root: str
+    last: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What was compared and found to fit: entries, events of the audit log, and the digest."""
+
+    entry_count: int
+    event_count: int
+    digest: str
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnlearnResult:
+    """What was erased, or would be: how many entries, and which ids (some) were not stored."""
+
+    count: int
+    unknown_count: int
+    unknown_ids: list[str]
+    applied: bool
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """The memory that came of a backup, and how many entries of that were unlearned since.
+
+    Those were ``left_out``.
+    """
+
+    info: MemoryInfo
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +428,11 @@ class Explanation:
         return [each for each in self.before.neighbors if each.label != self.before.label]
 
 
+Result: TypeAlias = (
+    "PruneResult | RelabelResult | Assessment | Calibration | UnlearnResult | CheckResult"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
@@ -377,4 +450,4 @@ class Operation:
     create_time: datetime | None
     end_time: datetime | None
     undo_time: datetime | None
-    result: PruneResult | RelabelResult | Assessment | Calibration | None = None
+    result: Result | None = None

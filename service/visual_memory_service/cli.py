@@ -17,6 +17,9 @@ from pathlib import Path
 import visual_memory
 from visual_memory import Client
 from visual_memory_service.commands import (
+    audit,
+    backup,
+    check,
     entries,
     evaluate,
     export,
@@ -27,6 +30,7 @@ from visual_memory_service.commands import (
     reranker,
     serve,
     suspects,
+    unlearn,
     verify,
 )
 from visual_memory_service.completion import SHELLS, complete
@@ -59,9 +63,12 @@ def build_parser() -> ArgumentParser:
     add_serve(commands)
     add_memories(commands)
     add_insert_and_export(commands)
+    add_backup(commands)
     add_questions(commands)
     add_entries(commands)
     add_hygiene(commands)
+    add_audit(commands)
+    add_unlearn(commands)
     add_verify(commands)
     add_reranker(commands)
     add_demo(commands)
@@ -181,6 +188,27 @@ def add_insert_and_export(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser = add_asking(commands, "export", export.export, "write a memory to a Parquet file")
     parser.add_argument("file", metavar="FILE.parquet", type=Path)
     parser.add_argument("--force", action="store_true", help="overwrite the file")
+
+
+def add_backup(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(
+        commands, "backup", backup.backup, "write all of a memory to a file, while it serves"
+    )
+    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    parser = add_asking(
+        commands,
+        "restore",
+        backup.restore,
+        "make a backup a memory, without what was unlearned since",
+        memory=False,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
+    parser.add_argument("name", metavar="NAME", help="the memory to be")
+    parser = add_asking(
+        commands, "copy", backup.copy, "make a memory that holds what another does now"
+    )
+    parser.add_argument("new", metavar="NEW", help="the memory to be")
 
 
 def add_questions(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -413,8 +441,75 @@ def add_apply(parser: ArgumentParser) -> None:
     parser.add_argument("--apply", action="store_true", help="do it; without it only shows it")
 
 
+def add_audit(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(commands, "audit", audit.audit, "list what was done to a memory")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=count,
+        help=f"show the last N events; default: {audit.SHOWN}, with --json all",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="say instead whether no event was changed, left out or put in",
+    )
+    parser = add_asking(
+        commands,
+        "check",
+        check.check,
+        "compare entries, vectors, digest and audit log with each other",
+        memory=False,
+    )
+    asked = parser.get_default("run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("name", metavar="NAME", nargs="?", help="a memory of the server")
+    what.add_argument(
+        "--data", metavar="DIR", type=Path, help="all memories of a folder that no server uses"
+    )
+    parser.set_defaults(
+        run=lambda options: check.check_folder(options) if options.data else asked(options)
+    )
+
+
+def add_unlearn(commands: _SubParsersAction[ArgumentParser]) -> None:
+    parser = add_asking(
+        commands, "unlearn", unlearn.unlearn, "erase entries for good, with a certificate"
+    )
+    parser.add_argument(
+        "--ids-file", metavar="FILE", type=Path, required=True, help="the ids, one a line"
+    )
+    parser.add_argument(
+        "--certificate",
+        metavar="OUT.json",
+        type=Path,
+        required=True,
+        help="where the certificate goes; the same ids again get the same one",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the certificate")
+    add_apply(parser)
+    parser = add_asking(
+        commands,
+        "keys",
+        unlearn.keys,
+        "list the public keys that certificates are checked with",
+        memory=False,
+    )
+    asked = parser.get_default("run")
+    parser.add_argument(
+        "--rotate",
+        dest="data",
+        metavar="DIR",
+        type=Path,
+        help="have a data folder that no server uses sign with a new key instead",
+    )
+    parser.set_defaults(
+        run=lambda options: unlearn.rotate(options) if options.data else asked(options)
+    )
+
+
 def add_verify(commands: _SubParsersAction[ArgumentParser]) -> None:
-    parser = add(commands, "verify", "check a certificate of erasure, without a server")
+    parser = add(commands, "verify", "check a certificate of erasure, without a server or with one")
     parser.add_argument("file", metavar="OUT.json", type=Path, help="the certificate")
     parser.add_argument(
         "--public-key",
@@ -422,6 +517,11 @@ def add_verify(commands: _SubParsersAction[ArgumentParser]) -> None:
         action="append",
         help="the key that it must be signed by, a file with PEM or hex, or the hex itself; "
         "repeatable: any of them will do",
+    )
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        help="a key of this server must have signed it, and its audit log must hold the erasure",
     )
     parser.add_argument("--memory", metavar="NAME", help="the memory that it must be of")
     parser.add_argument(

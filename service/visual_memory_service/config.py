@@ -13,7 +13,8 @@ from typing import Any
 
 MEBIBYTE = 1 << 20
 LISTS = ("allow_embedder", "reranker")
-RERANKER = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}=[^=/\s]+:\d{1,5}")
+RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
+PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
 # Where a number of the wire or of gRPC ends, or, for pixels, where Pillow's own guard begins.
 RANGES = MappingProxyType(
@@ -59,11 +60,17 @@ class Settings:
                 raise BadSetting(f"{name} must be at least {least}.")
             if not value <= most:  # nan neither
                 raise BadSetting(f"{name} must be at most {most}.")
+        names = set[str]()
         for text in self.reranker:
-            if not RERANKER.fullmatch(text) or text.startswith("none="):
+            found = RERANKER.fullmatch(text)
+            if not found or found[1] == "none" or not 0 < int(found[2]) <= PORT_MAX:
                 raise BadSetting(
-                    f'reranker must be NAME=HOST:PORT, where NAME is not "none", but is "{text}".'
+                    f'reranker must be NAME=HOST:PORT, where NAME is not "none" and PORT 1 to '
+                    f'{PORT_MAX}, but is "{text}".'
                 )
+            if found[1] in names:
+                raise BadSetting(f'reranker names "{found[1]}" twice; each needs its own name.')
+            names.add(found[1])
 
     @property
     def rerankers(self) -> dict[str, str]:

@@ -61,6 +61,17 @@ class EmbedderNotAllowed(RequestRefusal):
         self.name = name
 
 
+class NoCertificate(RequestRefusal):
+    """An operation that certified nothing."""
+
+    def __init__(self, name: str, state: str) -> None:
+        super().__init__(
+            f'The operation "{name}" is {state} and has no certificate; only an unlearning that is '
+            "done has one."
+        )
+        self.name, self.state = name, state
+
+
 class UnknownReranker(RequestRefusal):
     """A re-ranker that this server's configuration does not name."""
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visual_memory_index import (
     VOTINGS,
@@ -184,7 +183,8 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
             count = portion(method.fraction, len(ids))
             rows = prune_worthless(worth.values, ids, count=count)
         case Prototype():
-            vectors, codes = snapshot.vectors.gather(np.arange(len(ids))), coded(labels)
+            vectors = snapshot.vectors.gather(np.arange(len(ids)))
+            _, codes = np.unique(labels, return_inverse=True)
             difficulties = (
                 prototype_difficulties(
                     vectors, ids, clusters=method.clusters, seed=method.seed, told=job.told
@@ -214,12 +214,6 @@ def check_votes(ids: Sequence[str], memory: Memory | RamCopy) -> None:
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
         raise UnknownEntries(unknown)
-
-
-def coded(labels: NDArray[np.object_]) -> NDArray[np.int32]:
-    """Labels as numbers, int32 (m,)."""
-    codes: dict[str, int] = {}
-    return np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int32)
 
 
 def labels_of(snapshot: RamCopy, ids: Sequence[str]) -> dict[str, int]:

@@ -34,6 +34,11 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler is None or not details.method.startswith(OURS):
             return handler
         method, parse = details.method.rsplit("/", 1)[1], handler.request_deserializer
+        if handler.request_streaming and not handler.response_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._guard_requests(method, parse, handler.stream_unary),
+                response_serializer=handler.response_serializer,
+            )
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 self._guard_stream(method, parse, handler.stream_stream),
@@ -53,6 +58,14 @@ class Guard(grpc.aio.ServerInterceptor):
         async def call(data: bytes, context: Any) -> Any:
             async with Ended(method, context):
                 return await behaviour(self._read(parse, data), context)
+
+        return call
+
+    def _guard_requests(self, method: str, parse: Parse, behaviour: Any) -> Any:
+        async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
+            async with Ended(method, context):
+                requests = (self._read(parse, data) async for data in messages)
+                return await behaviour(requests, context)
 
         return call
 

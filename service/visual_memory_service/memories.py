@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import structlog
 
@@ -22,15 +25,23 @@ from visual_memory_embedders import (
     thumbnails,
 )
 from visual_memory_index import (
+    Arrival,
+    BadAuditLog,
+    BadBackup,
     Catalog,
+    Checked,
+    CorruptCopy,
     CorruptStore,
     Memory,
     MemoryRefusal,
+    Outdated,
+    Rebuilt,
     Request,
     UnknownMemory,
     UnknownOperation,
     tune,
 )
+from visual_memory_service.check import Checks
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.searches import Searches
@@ -65,12 +76,9 @@ class Embedders:
         """A small JPEG of each image. Raises UndecodableImage."""
         return thumbnails(images, workers=self._workers, limits=self._limits)
 
-    def to_send(self, images: Sequence[bytes]) -> list[bytes]:
-        """The images, the large ones scaled down, as they go to a re-ranker.
-
-        Raises UndecodableImage.
-        """
-        return smaller(images, workers=self._workers, limits=self._limits)
+    def to_send(self, image: bytes) -> bytes:
+        """The image as it goes to a re-ranker, scaled down where it is large. Raises BadImage."""
+        return smaller(image, limits=self._limits)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -102,6 +110,13 @@ class OpenMemory:
         return embedder
 
 
+class Restored(NamedTuple):
+    """A memory that came of a backup, and how many entries of that were unlearned since."""
+
+    memory: OpenMemory
+    left_out: int
+
+
 class Memories:
     """Opens all memories at the start; one that is damaged is named and refused, others serve.
 
@@ -115,6 +130,7 @@ class Memories:
         self._editing = threading.Lock()
         self._open: dict[str, OpenMemory] = {}
         self._damaged: dict[str, MemoryRefusal] = {}
+        self.checks = Checks(lambda name, told: self.check(self.get(name).memory, told))
         settings.data.mkdir(parents=True, exist_ok=True)
         self._catalog = Catalog(settings.data)
         for name in self._catalog.names():
@@ -122,7 +138,7 @@ class Memories:
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
-        return sorted([*self._open, *self._damaged])
+        return sorted({*self._open, *self._damaged})
 
     def get(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what kept the memory from being opened."""
@@ -139,6 +155,18 @@ class Memories:
             return self.get(name.rpartition("/")[0]).memory
         except UnknownMemory:
             raise UnknownOperation(name) from None
+
+    def serving(self) -> list[str]:
+        """The memories that serve, sorted."""
+        return sorted(self._open.keys() - self._damaged.keys())
+
+    def bury(self, uid: str, ids: Sequence[str]) -> None:
+        """Note that these entries of a memory must not come back from a backup. Raises DiskFull."""
+        self._catalog.bury(uid, ids)
+
+    def catalog_files(self) -> Sequence[int]:
+        """The files of the list of memories, opened to be read."""
+        return self._catalog.descriptors()
 
     def create(
         self,
@@ -171,15 +199,17 @@ class Memories:
 
     def was_dropped(self, request: Request | None) -> bool:
         """Whether this request dropped its memory before. Raises RequestReused."""
-        return self._catalog.was_dropped(request)
+        return self._catalog.recall(request) is not None
 
     def drop(self, name: str, *, request: Request | None) -> None:
         """Forget a memory with all it holds, damaged or not. Raises UnknownMemory."""
         with self._editing:
-            if self._catalog.was_dropped(request):
+            if self._catalog.recall(request) is not None:
                 return
-            if name not in self._damaged:
-                self.get(name).memory.close()
+            if name in self._open:
+                self._open[name].memory.close(keep=False)
+            elif name not in self._damaged:
+                raise UnknownMemory(name)
             try:
                 self._catalog.drop(name, request=request)
             except MemoryRefusal:  # a full disk: it is closed, but not gone
@@ -190,13 +220,98 @@ class Memories:
             self._changed(name, False)
             log.info("memory dropped", memory=name)
 
+    def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
+        """See ``Catalog.backup``. Raises UnknownMemory."""
+        return self._catalog.backup(self.get(name).memory, settings=settings, check=check)
+
+    def arrival(self, name: str, request_id: str) -> Arrival:
+        """Where the backup of a memory to be can come in. Raises MemoryExists, DiskFull."""
+        self._catalog.check_free(name, request_id)
+        return self._catalog.arrival()
+
+    def restore(
+        self,
+        name: str,
+        arrival: Arrival,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request | None,
+    ) -> Restored:
+        """Make a memory of a backup that has come in.
+
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, DiskFull.
+        """
+        rebuilt = partial(self._catalog.rebuilt, arrival, name, settings=settings, check=check)
+        left_out = self._adopt(rebuilt, request)
+        return Restored(self.get(name), left_out)
+
+    def copy(
+        self,
+        name: str,
+        new_name: str,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request | None,
+    ) -> OpenMemory:
+        """Make a memory that holds what another does now.
+
+        Raises UnknownMemory, MemoryExists, RequestReused, DiskFull.
+        """
+        if self._catalog.recall(request) is None:
+            self._catalog.check_free(new_name, "")
+            memory = self.get(name).memory
+            copied = partial(self._catalog.copied, memory, new_name, settings=settings, check=check)
+            self._adopt(copied, request)
+        return self.get(new_name)
+
+    def check(self, memory: Memory, told: Callable[[int, int], None]) -> Checked:
+        """Look whether a memory is what was written to it; a damaged one is refused from then on.
+
+        Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``told`` raises.
+        """
+        try:
+            return memory.check(told)
+        except (BadAuditLog, CorruptCopy, CorruptStore) as damage:
+            name = memory.identity.name
+            with self._editing:
+                served = self._open.get(name)
+                if served is not None and served.memory is memory:
+                    self._damaged[name] = damage
+                    self._changed(name, False)
+                    log.error("memory damaged", memory=name, reason=str(damage))
+            raise
+
     def close(self) -> None:
         """Close every memory and let go of the folder."""
+        self.checks.close()
         with self._editing:
             for served in self._open.values():
                 served.memory.close()
             self._catalog.close()
         self.embedders.close()
+
+    def _adopt(
+        self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request | None
+    ) -> int:
+        """Serve a memory whose file was made elsewhere; how many entries were left out."""
+        while True:
+            answered: int | None = self._catalog.recall(request)
+            if answered is not None:
+                return answered
+            with rebuilt() as made, self._editing:
+                try:
+                    read_spec(made.identity.embedder, made.path)
+                    memory = self._catalog.adopt(made, made.left_out, request)
+                except CorruptStore as damage:
+                    raise BadBackup(damage.problem) from damage
+                except Outdated:
+                    continue
+                if memory is not None:
+                    self._serve(made.name, memory)
+                    log.info("memory created", memory=made.name, left_out=made.left_out)
+                    return made.left_out
 
     def _open_or_note(self, name: str) -> None:
         """Open a memory, or keep what it is refused with as the answer to all that ask for it."""
@@ -210,7 +325,7 @@ class Memories:
 
     def _serve(self, name: str, memory: Memory) -> None:
         try:
-            spec = read_spec(memory)
+            spec = read_spec(memory.identity.embedder, memory.path)
         except CorruptStore:
             memory.close()
             raise
@@ -220,12 +335,11 @@ class Memories:
         self._changed(name, True)
 
 
-def read_spec(memory: Memory) -> EmbedderSpec | None:
-    """The embedder that a memory was made with, or None. Raises CorruptStore."""
-    text = memory.identity.embedder
+def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
+    """The embedder of the memory at ``path``, as it is stored there. Raises CorruptStore."""
     if text is None:
         return None
     try:
         return EmbedderSpec.from_json(text)
     except (ValueError, KeyError) as problem:
-        raise CorruptStore(str(memory.path), str(problem)) from None
+        raise CorruptStore(str(path), str(problem)) from None

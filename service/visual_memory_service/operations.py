@@ -13,6 +13,7 @@ import structlog
 from visual_memory_embedders import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
+    UNLEARN,
     Memory,
     MemoryClosed,
     MemoryRefusal,
@@ -35,14 +36,15 @@ class Cancelled(Exception):
 class Job:
     """One operation under way. Work calls ``told`` between its steps.
 
-    ``stopped`` says of one that is cancelled that nobody asked for it: the server or memory goes.
+    ``stopped`` says why one is cancelled that nobody asked to: the server or the memory goes, or
+    what it works on is erased.
     """
 
     operation: Operation
     memory: Memory
     done: int = 0
     total: int = 0
-    stopped: bool = False
+    stopped: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
     ended: Future[None] = field(default_factory=Future)
 
@@ -66,10 +68,20 @@ class Job:
         if self.cancelled.is_set():
             raise Cancelled
 
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Cancelled."""
+        self.cancelled.wait(seconds)
+        self.check()
+
     def end_cancelled(self) -> None:
-        """Note in the memory that it was stopped, and by whom."""
+        """Note in the memory that it was stopped, and why; erasures go on at the next start.
+
+        Raises DiskFull.
+        """
+        if self.stopped and self.operation.kind == UNLEARN:
+            return
         if self.stopped:
-            self.memory.end(self.name, "failed", problem=CUT_SHORT)
+            self.memory.end(self.name, "failed", problem=self.stopped)
         else:
             self.memory.end(self.name, "cancelled")
 
@@ -82,6 +94,7 @@ class Operations:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, "operation")
+        self._erasing = ThreadPoolExecutor(1, "erasing")  # waits for nothing else
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queued: dict[str, Future[None]] = {}
@@ -97,15 +110,26 @@ class Operations:
         if self._closed:
             raise MemoryClosed(memory.identity.name)
         begun = memory.begin(kind, request=request)
-        if begun.again:
-            return begun.operation
-        job = Job(begun.operation, memory)
+        if not begun.again:
+            self.go_on(memory, begun.operation, work)
+        return begun.operation
+
+    def go_on(self, memory: Memory, operation: Operation, work: Work) -> None:
+        """Do the work of an operation that is noted to run, unless it is being done.
+
+        Raises MemoryClosed where the server is stopping.
+        """
+        threads = self._erasing if operation.kind == UNLEARN else self._threads
+        job = Job(operation, memory)
         with self._lock:
+            if job.name in self._jobs:
+                return
             if not self._closed:
                 self._jobs[job.name] = job
-                self._queued[job.name] = self._threads.submit(self._run, job, work)
-                return begun.operation
-        memory.end(job.name, "failed", problem=CUT_SHORT)
+                self._queued[job.name] = threads.submit(self._run, job, work)
+                return
+        job.stopped = CUT_SHORT
+        job.end_cancelled()
         raise MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
@@ -139,11 +163,17 @@ class Operations:
         if job := self._jobs.get(name):
             job.cancelled.set()
 
-    def stop(self, memory_name: str | None = None) -> None:
-        """Stop the operations of one memory, or all, and wait until they have."""
-        jobs = [job for job in list(self._jobs.values()) if memory_name in (None, job.memory_name)]
+    def stop(
+        self, memory_name: str | None = None, *, reason: str = CUT_SHORT, but: str = ""
+    ) -> None:
+        """Stop the operations of one memory, or all, ``but`` one, and wait until they have."""
+        jobs = [
+            job
+            for job in list(self._jobs.values())
+            if memory_name in (None, job.memory_name) and job.name != but
+        ]
         for job in jobs:
-            job.stopped = True
+            job.stopped = reason
             self._cancel(job)
         wait([job.ended for job in jobs])
 
@@ -153,6 +183,7 @@ class Operations:
             self._closed = True
         self.stop()
         self._threads.shutdown()
+        self._erasing.shutdown()
 
     def _cancel(self, job: Job) -> None:
         """One that still waits for a thread ends here, one that runs at its next step."""

@@ -16,13 +16,13 @@ from visual_memory_service.memories import OpenMemory
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Entries without vectors beside their content: images still encoded, or unit rows (b, d).
+    """Entries, and their unit rows (b, d), or None where their images are to be embedded.
 
-    With rows an entry may bring the picture that they were made of.
+    With rows an entry may bring the image that its row was made of.
     """
 
     entries: Sequence[Entry]
-    content: Sequence[bytes] | NDArray[np.float32]
+    rows: NDArray[np.float32] | None
     request: Request | None
     replace_existing: bool = False
 
@@ -42,50 +42,35 @@ def insert(batch: Batch, memory: OpenMemory) -> list[str]:
 
     Raises ImagesNotStored, and what embedding and the memory refuse.
     """
-    if not isinstance(batch.content, np.ndarray) or any(entry.image for entry in batch.entries):
+    entries, vectors = batch.entries, batch.rows
+    pictured = any(entry.image for entry in entries)
+    if pictured or vectors is None:
         answered = memory.memory.recall(batch.request)  # before the work of embedding them again
         if answered is not None:
             return answered
+    if vectors is None:
+        vectors = memory.embedder().embed([entry.image for entry in entries])
+    elif pictured and not memory.memory.identity.store_images:
+        raise ImagesNotStored(memory.memory.identity.name)
     return memory.memory.insert(
-        to_keep(batch, memory),
-        to_vectors(batch.content, memory),
+        to_keep(entries, memory) if pictured else entries,
+        vectors,
         request=batch.request,
         replace_existing=batch.replace_existing,
     )
 
 
-def to_vectors(
-    content: Sequence[bytes] | NDArray[np.float32], memory: OpenMemory
-) -> NDArray[np.float32]:
-    """The vectors of a batch."""
-    return content if isinstance(content, np.ndarray) else memory.embedder().embed(content)
-
-
-def to_keep(batch: Batch, memory: OpenMemory) -> Sequence[Entry]:
-    """The entries of a batch, with their pictures where the memory keeps them."""
-    if not isinstance(batch.content, np.ndarray):
-        embedded = batch.content if memory.memory.identity.store_images else []
-        return with_pictures(batch.entries, dict(enumerate(embedded)), memory)
-    images = {at: entry.image for at, entry in enumerate(batch.entries) if entry.image}
-    if images and not memory.memory.identity.store_images:
-        raise ImagesNotStored(memory.memory.identity.name)
+def to_keep(entries: Sequence[Entry], memory: OpenMemory) -> list[Entry]:
+    """The entries with thumbnails of their images, or without images where none are kept."""
+    if not memory.memory.identity.store_images:
+        return [replace(entry, image=b"") for entry in entries]
+    pictured = [at for at, entry in enumerate(entries) if entry.image]
     try:
-        return with_pictures(batch.entries, images, memory)
+        small = memory.embedders.thumbnails([entries[at].image for at in pictured])
     except UndecodableImage as bad:
-        raise BadField(f"entries[{list(images)[bad.position]}].image", bad.problem) from None
-
-
-def with_pictures(
-    entries: Sequence[Entry], images: Mapping[int, bytes], memory: OpenMemory
-) -> Sequence[Entry]:
-    """The entries with the images at their positions, and thumbnails of them."""
-    if not images:
-        return entries
-    kept = list(entries)
-    small = memory.embedders.thumbnails(list(images.values()))
-    for (at, image), thumbnail in zip(images.items(), small, strict=True):
-        kept[at] = replace(entries[at], image=image, thumbnail=thumbnail)
-    return kept
+        raise BadField(f"entries[{pictured[bad.position]}].image", bad.problem) from None
+    thumbnails = dict(zip(pictured, small, strict=True))
+    return [replace(entry, thumbnail=thumbnails.get(at, b"")) for at, entry in enumerate(entries)]
 
 
 def import_batch(batch: Batch, memory: OpenMemory) -> StoredBatch:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import numpy as np
+import structlog
 
+from visual_memory._connection import reaching
 from visual_memory.v1 import reranker_pb2_grpc
+from visual_memory_embedders import BadImage
 from visual_memory_index import Decision, Neighbors, Ranking, Request, Voting, decide_reranked
 from visual_memory_service.classify import Classified, Question
+from visual_memory_service.config import Settings
 from visual_memory_service.convert import reranking as convert
 from visual_memory_service.errors import BadField, ImagesNotStored, UnknownReranker
 from visual_memory_service.memories import OpenMemory
@@ -21,13 +29,21 @@ from visual_memory_service.rerankers.errors import BadRanking
 
 SETTING = "reranker"
 NOBODY = "none"
-AT_ONCE = 4  # queries of one call that a re-ranker looks at
+K_MAX = 1000
+PICTURES_BYTES_MAX = 32 << 20  # shown with one query; farther candidates go without
+QUERIES_AT_ONCE = 4  # of one call that a re-ranker looks at
+ASKED_AT_ONCE = 16  # queries of all calls that one re-ranker looks at
+PICTURES_AT_ONCE = 8  # looked up for one query
 CALL_SHARE = 0.9  # of a call's time; the rest is for its answer
-OPTIONS = [("grpc.max_send_message_length", -1)]
+log = structlog.get_logger()
 
 
 class NotReranked(Exception):
-    """A re-ranker was of no help; the message is a sentence that says why."""
+    """A re-ranker was of no help; the message is a sentence that says why, ``reason`` a word."""
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +63,32 @@ class Reranked:
     rerankings: list[Reranking]
 
 
-class Rerankers:
-    """The re-rankers of a server's configuration, by name, each with a channel once it is asked."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Asking:
+    """Pictures, and their neighbours (n, k) in a memory.
 
-    def __init__(self, addresses: Mapping[str, str]) -> None:
-        self._addresses = addresses
+    Each has ``seconds`` from its turn on, and all are done ``until`` a time of ``time.monotonic``.
+    """
+
+    queries: Sequence[bytes]
+    neighbors: Neighbors
+    memory: OpenMemory
+    seconds: float
+    until: float
+
+
+class Rerankers:
+    """The re-rankers of a server's configuration, by name, each with a channel once it is asked.
+
+    Each has few queries at once, which bounds RAM, and pictures are looked up in threads of their
+    own, so that other calls do not wait for them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._addresses = settings.rerankers
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._turns = {name: asyncio.Semaphore(ASKED_AT_ONCE) for name in self._addresses}
+        self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="look")
 
     @property
     def names(self) -> list[str]:
@@ -64,28 +100,91 @@ class Rerankers:
         if name not in self._addresses:
             raise UnknownReranker(name, self.names)
 
-    async def rank(
-        self, name: str, picture: bytes, candidates: Sequence[Candidate], seconds: float
-    ) -> Ranking:
+    async def rank(self, name: str, asking: Asking, at: int) -> Ranking:
         """What a re-ranker makes of a query and its candidates. Raises NotReranked."""
-        if name not in self._addresses:
-            raise NotReranked(str(UnknownReranker(name, self.names)))
-        if name not in self._channels:
-            self._channels[name] = grpc.aio.insecure_channel(self._addresses[name], OPTIONS)
-        stub = reranker_pb2_grpc.RerankerStub(self._channels[name])
-        request = await asyncio.to_thread(convert.from_candidates, picture, candidates)
         try:
-            response = await stub.Rerank(request, timeout=max(0.0, seconds))
-            return await asyncio.to_thread(convert.to_ranking, response, candidates)
-        except BadRanking as bad:
-            raise NotReranked(str(bad)) from None
-        except grpc.aio.AioRpcError as error:
-            raise NotReranked(problem_of(name, error, seconds)) from None
+            self.check(name)
+        except UnknownReranker as unknown:
+            raise NotReranked(str(unknown), "UNKNOWN") from None
+        try:
+            async with asyncio.timeout(asking.until - time.monotonic()):
+                await self._turns[name].acquire()
+        except TimeoutError:
+            raise not_asked(name) from None
+        try:
+            end = min(time.monotonic() + asking.seconds, asking.until)
+            return await self._rank(name, asking, at, end)
+        finally:
+            self._turns[name].release()
 
     async def close(self) -> None:
-        """Close the channels."""
+        """Close the channels and stop the threads."""
         for channel in self._channels.values():
             await channel.close()
+        await asyncio.to_thread(self._workers.shutdown, cancel_futures=True)
+
+    async def _rank(self, name: str, asking: Asking, at: int, end: float) -> Ranking:
+        seconds = end - time.monotonic()
+        if seconds <= 0:
+            raise not_asked(name)
+        try:
+            async with asyncio.timeout(seconds):
+                picture, candidates = await self._look_up(asking, at)
+                request = await asyncio.to_thread(convert.from_candidates, picture, candidates)
+        except TimeoutError:
+            raise NotReranked(
+                f'The pictures for the re-ranker "{name}" were not looked up in time '
+                f"({seconds:.2g} s).",
+                "LOOK_UP",
+            ) from None
+        left = max(0.0, end - time.monotonic())
+        try:
+            response = await self._stub(name).Rerank(request, timeout=left)
+            return await asyncio.to_thread(convert.to_ranking, response, candidates)
+        except BadRanking as bad:
+            raise NotReranked(str(bad), "BAD_RANKING") from None
+        except grpc.aio.AioRpcError as error:
+            raise NotReranked(problem_of(name, error, left), error.code().name) from None
+
+    def _stub(self, name: str) -> reranker_pb2_grpc.RerankerAsyncStub:
+        if name not in self._channels:
+            address = self._addresses[name]
+            self._channels[name] = grpc.aio.insecure_channel(address, reaching(address))
+        return reranker_pb2_grpc.RerankerStub(self._channels[name])
+
+    async def _look_up(self, asking: Asking, at: int) -> tuple[bytes, list[Candidate]]:
+        """A query and its candidates, with pictures of a size to be sent, the nearest first."""
+        look = partial(asyncio.get_running_loop().run_in_executor, self._workers)
+        query = await look(asking.memory.embedders.to_send, asking.queries[at])
+        ids: list[str] = asking.neighbors.ids[at].tolist()
+        pictures, room = list[bytes](), PICTURES_BYTES_MAX
+        while room >= 0 and len(pictures) < len(ids):
+            nearest = ids[len(pictures) : len(pictures) + PICTURES_AT_ONCE]
+            for picture in await asyncio.gather(
+                *(look(picture_of, id, asking.memory) for id in nearest)
+            ):
+                room -= len(picture)
+                pictures.append(picture if room >= 0 else b"")
+        pictures += [b""] * (len(ids) - len(pictures))
+        labels, distances = asking.neighbors.labels[at], asking.neighbors.distances[at].tolist()
+        columns = zip(ids, labels, distances, pictures, strict=True)
+        return query, [Candidate(*column) for column in columns]
+
+
+def picture_of(id: str, memory: OpenMemory) -> bytes:
+    """The picture of an entry, of a size to be sent; empty where there is none that can be used.
+
+    One that was stored may be beyond limits that were lowered since.
+    """
+    try:
+        return memory.embedders.to_send(memory.memory.images([id]).get(id, b""))
+    except BadImage:
+        return b""
+
+
+def not_asked(name: str) -> NotReranked:
+    """Why nobody looked."""
+    return NotReranked(f'There was no time left to ask the re-ranker "{name}".', "NOT_ASKED")
 
 
 def problem_of(name: str, error: grpc.aio.AioRpcError, seconds: float) -> str:
@@ -135,7 +234,17 @@ def whom_to_ask(
     check_images(memory)
     if isinstance(question.queries, np.ndarray):
         raise BadField("reranker", "looks at pictures, but the queries are vectors")
+    if question.k > K_MAX:
+        raise BadField("k", f"must be at most {K_MAX} with a re-ranker, but is {question.k}")
     return wished
+
+
+def end_of(seconds: float | None) -> float:
+    """Until when a call with so many seconds left may re-rank, None for no end of it.
+
+    By ``time.monotonic``.
+    """
+    return math.inf if seconds is None else time.monotonic() + CALL_SHARE * seconds
 
 
 async def rerank(
@@ -147,45 +256,39 @@ async def rerank(
     *,
     reranker: str,
     seconds: float,
-    call_seconds: float | None,
+    until: float,
 ) -> Reranked:
-    """Decide anew where the re-ranker helps, within ``seconds`` for each query.
+    """Decide anew where the re-ranker helps, within ``seconds`` for each query and ``until`` then.
 
-    ``call_seconds`` is what is left of the call, None for no end.
+    Raises what looking pictures up refuses.
     """
-    gate = asyncio.Semaphore(AT_ONCE)
-    until = time.monotonic() + (CALL_SHARE * call_seconds if call_seconds else float("inf"))
+    decisions, neighbors = classified.decisions, classified.neighbors
+    if isinstance(question.queries, np.ndarray):
+        unseen = "A query that is a vector has no picture to look at."
+        return Reranked(decisions, [Reranking(reranker, False, unseen)] * len(decisions))
+    if question.k > K_MAX:
+        many = f"A re-ranker looks at {K_MAX} neighbours at most, but k is {question.k}."
+        return Reranked(decisions, [Reranking(reranker, False, many)] * len(decisions))
+    asking = Asking(question.queries, neighbors, memory, seconds, until)
+    turns = asyncio.Semaphore(QUERIES_AT_ONCE)
+    problems = Counter[str]()
 
     async def decide(at: int) -> tuple[Decision, Reranking]:
-        async with gate:
-            began = time.monotonic()
-            end = min(began + seconds, until)
+        async with turns:
             try:
-                picture, candidates = await asyncio.to_thread(
-                    look_up, question, classified.neighbors, at, memory
-                )
-                left = end - time.monotonic()
-                ranking = await rerankers.rank(reranker, picture, candidates, left)
+                ranking = await rerankers.rank(reranker, asking, at)
             except NotReranked as problem:
-                return classified.decisions[at], Reranking(reranker, False, str(problem))
-        decided = decide_reranked(classified.neighbors, at, voting, ranking)
-        return decided, Reranking(reranker, True)
+                problems[problem.reason] += 1
+                return decisions[at], Reranking(reranker, False, str(problem))
+        return decide_reranked(neighbors, at, voting, ranking), Reranking(reranker, True)
 
-    pairs = await asyncio.gather(*map(decide, range(len(classified.decisions))))
+    try:
+        async with asyncio.TaskGroup() as group:  # which leaves nothing running
+            tasks = [group.create_task(decide(at)) for at in range(len(decisions))]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    if problems:
+        name = memory.memory.identity.name
+        log.warning("not re-ranked", memory=name, reranker=reranker, queries=dict(problems))
+    pairs = [task.result() for task in tasks]
     return Reranked([decision for decision, _ in pairs], [reranking for _, reranking in pairs])
-
-
-def look_up(
-    question: Question, neighbors: Neighbors, at: int, memory: OpenMemory
-) -> tuple[bytes, list[Candidate]]:
-    """A query and its candidates, with pictures of a size to be sent. Raises NotReranked."""
-    if isinstance(question.queries, np.ndarray):
-        raise NotReranked("A query that is a vector has no picture to look at.")
-    ids: list[str] = neighbors.ids[at].tolist()
-    kept = memory.memory.images(ids)
-    query, *pictures = memory.embedders.to_send([question.queries[at], *kept.values()])
-    of = dict(zip(kept, pictures, strict=True))
-    columns = zip(ids, neighbors.labels[at], neighbors.distances[at].tolist(), strict=True)
-    return query, [
-        Candidate(id, label, distance, of.get(id, b"")) for id, label, distance in columns
-    ]

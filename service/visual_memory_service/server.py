@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import signal
+import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,12 +18,15 @@ from grpc_reflection.v1alpha import reflection
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
+from visual_memory_service.copies import Copies
 from visual_memory_service.health import Health
 from visual_memory_service.interceptors import Guard
+from visual_memory_service.keys import SigningKeys
 from visual_memory_service.memories import Memories
 from visual_memory_service.operations import Operations
 from visual_memory_service.reranking import Rerankers
 from visual_memory_service.servicer import Servicer
+from visual_memory_service.unlearn import UnlearningWork
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
@@ -71,35 +76,97 @@ async def run(settings: Settings) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     memories = await asyncio.to_thread(Memories, settings, changed)
-    rerankers = Rerankers(settings.rerankers)
+    rerankers = Rerankers(settings)
     operations = Operations()
     try:
-        server = build(settings, memories, rerankers, operations, states)
-        address = bind(server, settings.listen)
-        await server.start()
+        keys = await asyncio.to_thread(SigningKeys, settings.data)
+    except ValueError as error:
+        raise BadSetting(f"The key that signs certificates cannot be read: {error}.") from None
+
+    def renew() -> None:
+        asyncio.run_coroutine_threadsafe(listener.renew(), loop).result()
+
+    unlearning = UnlearningWork(memories, operations, keys, renew)
+    copies = Copies(memories)
+
+    def servicer(leaving: asyncio.Event) -> Servicer:
+        return Servicer(memories, rerankers, operations, unlearning, copies, settings, leaving)
+
+    listener = Listener(settings, servicer, states)
+    try:
+        address = await listener.start()
+        await asyncio.to_thread(unlearning.go_on)
         for name in ("", SERVICE):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
         print(f"listening on {address}", flush=True)
         log.info("serving", address=address, data=str(settings.data), memories=memories.names())
+        memories.checks.start(memories.names())
         await stopping.wait()
         log.info("draining", seconds=settings.drain_seconds)
         await states.drain()
         stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
-        await asyncio.gather(stop, server.stop(settings.drain_seconds))
+        await asyncio.gather(stop, listener.stop())
     finally:
         await rerankers.close()
         await asyncio.to_thread(operations.close)
+        await asyncio.to_thread(copies.close)
         await asyncio.to_thread(memories.close)
     log.info("stopped")
 
 
-def build(
-    settings: Settings,
-    memories: Memories,
-    rerankers: Rerankers,
-    operations: Operations,
-    states: Health,
-) -> Any:
+class Listener:
+    """The gRPC server, which can be made anew while it serves.
+
+    ``servicer`` is told by an event when its connections are about to end.
+    """
+
+    def __init__(
+        self, settings: Settings, servicer: Callable[[asyncio.Event], Servicer], states: Health
+    ) -> None:
+        self._settings, self._servicer, self._states = settings, servicer, states
+
+    async def start(self) -> str:
+        """Answer from now on; the address. Raises BadSetting."""
+        check_free(self._settings.listen)
+        self._address = self._settings.listen
+        self._address = await self._begin()
+        return self._address
+
+    async def renew(self) -> None:
+        """Close all connections, with what their buffers hold; new ones are taken meanwhile.
+
+        Calls under way may end first, as when the server drains.
+        """
+        former, leaving = self._server, self._leaving
+        await self._begin()
+        leaving.set()
+        await former.stop(self._settings.drain_seconds)
+
+    async def stop(self) -> None:
+        """End, once the calls under way have, or their time is up."""
+        self._leaving.set()
+        await self._server.stop(self._settings.drain_seconds)
+
+    async def _begin(self) -> str:
+        self._leaving = asyncio.Event()
+        self._server = build(self._settings, self._servicer(self._leaving), self._states)
+        address = bind(self._server, self._address)
+        await self._server.start()
+        return address
+
+
+def check_free(listen: str) -> None:
+    """Raises BadSetting where another program uses the port, which gRPC would share with it."""
+    host, port = parsed(listen)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host.strip("[]"), port))
+        except OSError:
+            raise BadSetting(taken(listen)) from None
+
+
+def build(settings: Settings, servicer: Servicer, states: Health) -> Any:
     """The gRPC server with all its services."""
     server = grpc.aio.server(
         interceptors=[Guard(settings.message_bytes_max)],
@@ -108,12 +175,13 @@ def build(
             # Twice the limit reaches the interceptor, whose sentence says how to split.
             ("grpc.max_receive_message_length", 2 * settings.message_bytes_max),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
+            (
+                "grpc.so_reuseport",
+                1,
+            ),  # a server that is made anew takes over while the old one ends
         ],
     )
-    service_pb2_grpc.add_VisualMemoryServicer_to_server(
-        Servicer(memories, rerankers, operations, settings), server
-    )
+    service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(states, server)
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
@@ -122,13 +190,24 @@ def build(
 
 def bind(server: Any, listen: str) -> str:
     """The address that is served; port 0 becomes a free one. Raises BadSetting."""
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')
+    host, _ = parsed(listen)
     try:
         bound = server.add_insecure_port(listen)
     except RuntimeError:
         bound = 0
     if not bound:
-        raise BadSetting(f"{listen} cannot be listened on; is another program using that port?")
+        raise BadSetting(taken(listen))
     return f"{host}:{bound}"
+
+
+def taken(listen: str) -> str:
+    """What to say of an address that cannot be had."""
+    return f"{listen} cannot be listened on; is another program using that port?"
+
+
+def parsed(listen: str) -> tuple[str, int]:
+    """Host and port. Raises BadSetting."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')
+    return host, int(port)

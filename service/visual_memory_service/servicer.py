@@ -20,8 +20,10 @@ from visual_memory_service.assess import assess
 from visual_memory_service.calibration import calibrate, calibration_of
 from visual_memory_service.classify import classify, embed, search, to_vectors
 from visual_memory_service.config import Settings
-from visual_memory_service.convert import answers, insight, requests
+from visual_memory_service.convert import answers, audit, insight, requests
 from visual_memory_service.convert import hygiene as convert
+from visual_memory_service.convert import unlearning as convert_unlearning
+from visual_memory_service.copies import Copies
 from visual_memory_service.explain import explain
 from visual_memory_service.memories import Memories, OpenMemory
 from visual_memory_service.operations import Job, Operations, check_done
@@ -29,12 +31,14 @@ from visual_memory_service.refine import refine
 from visual_memory_service.reranking import (
     Rerankers,
     Reranking,
+    end_of,
     rerank,
     reranker_of,
     set_reranker,
     whom_to_ask,
 )
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
+from visual_memory_service.unlearn import UnlearningWork, certificate_of, would_unlearn
 
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 
@@ -74,9 +78,15 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memories: Memories,
         rerankers: Rerankers,
         operations: Operations,
+        unlearning: UnlearningWork,
+        copies: Copies,
         settings: Settings,
+        leaving: asyncio.Event,
     ) -> None:
         self._memories = memories
+        self._unlearning = unlearning
+        self._copies = copies
+        self._leaving = leaving
         self._rerankers = rerankers
         self._operations = operations
         self._settings = settings
@@ -86,7 +96,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.GetServerInfoResponse:
         allowed = self._memories.embedders.allowed
         return answers.from_settings(
-            version("visual-memory"), self._settings, allowed, self._rerankers.names
+            version("visual-memory"),
+            self._settings,
+            allowed,
+            self._rerankers.names,
+            self._unlearning.keys.public,
         )
 
     async def CreateMemory(
@@ -199,6 +213,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         )
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
+        until = end_of(context.time_remaining())
         memory = self._memories.get(request.memory)
         voting, shown = requests.to_voting(request), requests.to_shown(request)
         wishes = requests.to_wishes(request)
@@ -220,7 +235,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
                 self._rerankers,
                 reranker=reranker,
                 seconds=seconds,
-                call_seconds=context.time_remaining(),
+                until=until,
             )
             decisions, rerankings = reranked.decisions, reranked.rerankings
         if wishes is None:
@@ -383,6 +398,69 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         )
         return await asyncio.to_thread(about, memory)
 
+    async def UnlearnEntries(
+        self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
+    ) -> operation_pb2.Operation:
+        name, asked = await convert_unlearning.to_unlearning(aiter(messages))
+        memory = self._memories.get(name)
+        if not asked.apply:
+            result = await asyncio.to_thread(would_unlearn, asked, memory)
+            return convert_unlearning.from_would_unlearn(name, result)
+        return self._from_operation(await asyncio.to_thread(self._unlearning.begin, asked, memory))
+
+    async def GetCertificate(
+        self, request: pb.GetCertificateRequest, context: Any
+    ) -> pb.Certificate:
+        memory = self._memories.of_operation(request.operation)
+        found = await asyncio.to_thread(certificate_of, memory, request.operation)
+        return pb.Certificate(json=found)
+
+    async def ListAuditEvents(
+        self, request: pb.ListAuditEventsRequest, context: Any
+    ) -> pb.ListAuditEventsResponse:
+        memory = self._memories.get(request.memory).memory
+        first, size = audit.to_audit_page(request)
+        page = await asyncio.to_thread(memory.audit_events, first, limit=size)
+        return await asyncio.to_thread(audit.from_audit_page, page, first + size)
+
+    async def CheckMemory(
+        self, request: pb.CheckMemoryRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = self._memories.get(request.memory).memory
+        again = requests.to_request(request, request.request_id)
+
+        def work(job: Job) -> str:
+            return json.dumps(asdict(self._memories.check(memory, job.told)))
+
+        start = self._operations.start
+        return self._from_operation(
+            await asyncio.to_thread(start, memory, "check", work, request=again)
+        )
+
+    async def BackupMemory(
+        self, request: pb.BackupMemoryRequest, context: Any
+    ) -> AsyncIterator[pb.BackupMemoryResponse]:
+        async for piece in self._copies.backup(request.memory):
+            yield answers.from_piece(piece)
+
+    async def RestoreMemory(
+        self, messages: AsyncIterator[pb.RestoreMemoryRequest], context: Any
+    ) -> pb.RestoreMemoryResponse:
+        first = await anext(aiter(messages), pb.RestoreMemoryRequest())
+        name = requests.to_name(first.name, "name")
+        pieces = requests.to_pieces(first, messages)
+        async with self._copies.received(name, first.request_id, pieces) as arrival:
+            again = requests.to_restoring(first, arrival.sha256)
+            restored = await self._copies.restore(arrival, name, again)
+        found = await asyncio.to_thread(about, restored.memory)
+        return answers.from_restored(found, restored.left_out)
+
+    async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
+        new_name = requests.to_name(request.new_name, "new_name")
+        again = requests.to_request(request, request.request_id)
+        copied = await self._copies.copy(request.memory, new_name, again)
+        return await asyncio.to_thread(about, copied)
+
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
@@ -411,7 +489,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = self._memories.of_operation(request.name)
         seconds = convert.to_seconds(request)
         if job := self._operations.job(request.name):
-            await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=seconds)
+            leaving = asyncio.create_task(self._leaving.wait())
+            waited: list[asyncio.Future[Any]] = [asyncio.wrap_future(job.ended), leaving]
+            await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            leaving.cancel()
+            memory = self._memories.of_operation(request.name)  # unless it was found damaged
         return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
 
     def _from_operation(self, operation: Operation) -> operation_pb2.Operation:

@@ -18,16 +18,19 @@ from visual_memory_embedders import (
 )
 from visual_memory_index import (
     BadAuditLog,
+    BadBackup,
     BadCoverage,
     BadFilter,
     BadNode,
     BadParameter,
+    CorruptCopy,
     CorruptStore,
     Cycle,
     DiskFull,
     EmptyMemory,
     EntriesExist,
     FolderInUse,
+    LostSecret,
     MemoryClosed,
     MemoryExists,
     MemoryRefusal,
@@ -35,8 +38,10 @@ from visual_memory_index import (
     NotUndoable,
     OneLabel,
     OperationEnded,
+    RequestErased,
     RequestReused,
     TooFewItems,
+    TooManyIds,
     TwoParents,
     UnknownEntries,
     UnknownMemory,
@@ -48,6 +53,7 @@ from visual_memory_service.errors import (
     BadField,
     EmbedderNotAllowed,
     ImagesNotStored,
+    NoCertificate,
     NoEmbedder,
     NotCalibrated,
     NotDone,
@@ -65,6 +71,7 @@ DOMAIN = "visual-memory"
 REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 CODES: dict[type[Exception], StatusCode] = {
     BadAuditLog: StatusCode.DATA_LOSS,
+    BadBackup: StatusCode.INVALID_ARGUMENT,
     BadChatAnswer: StatusCode.INTERNAL,
     BadField: StatusCode.INVALID_ARGUMENT,
     BadFilter: StatusCode.INVALID_ARGUMENT,
@@ -72,6 +79,7 @@ CODES: dict[type[Exception], StatusCode] = {
     BadNode: StatusCode.INVALID_ARGUMENT,
     BadParameter: StatusCode.INVALID_ARGUMENT,
     ChatUnavailable: StatusCode.UNAVAILABLE,
+    CorruptCopy: StatusCode.DATA_LOSS,
     CorruptStore: StatusCode.DATA_LOSS,
     Cycle: StatusCode.INVALID_ARGUMENT,
     DiskFull: StatusCode.RESOURCE_EXHAUSTED,
@@ -79,20 +87,24 @@ CODES: dict[type[Exception], StatusCode] = {
     EmptyMemory: StatusCode.FAILED_PRECONDITION,
     EntriesExist: StatusCode.ALREADY_EXISTS,
     FolderInUse: StatusCode.FAILED_PRECONDITION,
+    LostSecret: StatusCode.FAILED_PRECONDITION,
     MemoryClosed: StatusCode.UNAVAILABLE,
     MemoryExists: StatusCode.ALREADY_EXISTS,
     MissingExtra: StatusCode.FAILED_PRECONDITION,
     MissingWeights: StatusCode.FAILED_PRECONDITION,
     NewerStore: StatusCode.FAILED_PRECONDITION,
     ImagesNotStored: StatusCode.FAILED_PRECONDITION,
+    NoCertificate: StatusCode.FAILED_PRECONDITION,
     NoEmbedder: StatusCode.FAILED_PRECONDITION,
     NotCalibrated: StatusCode.FAILED_PRECONDITION,
     NotDone: StatusCode.ABORTED,
     NotUndoable: StatusCode.FAILED_PRECONDITION,
     OneLabel: StatusCode.FAILED_PRECONDITION,
     OperationEnded: StatusCode.FAILED_PRECONDITION,
+    RequestErased: StatusCode.FAILED_PRECONDITION,
     RequestReused: StatusCode.INVALID_ARGUMENT,
     TooFewItems: StatusCode.FAILED_PRECONDITION,
+    TooManyIds: StatusCode.INVALID_ARGUMENT,
     TooLarge: StatusCode.INVALID_ARGUMENT,
     TwoParents: StatusCode.INVALID_ARGUMENT,
     UndecodableImage: StatusCode.INVALID_ARGUMENT,
@@ -131,6 +143,8 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
     match refusal:
         case BadField(path=path, wish=wish):
             field, description = path, wish
+        case BadBackup(problem=problem):
+            field, description = "data", problem
         case BadFilter():
             field, description = "filter", str(refusal)
         case UndecodableImage(position=position):
@@ -141,6 +155,8 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             field, description = name, wish
         case WrongOffset():
             field, description = "offset", str(refusal)
+        case TooManyIds():
+            field, description = "ids", str(refusal)
         case RequestReused():
             field, description = "request_id", str(refusal)
         case EmbedderNotAllowed():

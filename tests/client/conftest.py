@@ -46,6 +46,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.entries: dict[str, entry_pb2.Entry] = {}
         self.imports: dict[str, list[pb.ImportEntriesResponse]] = defaultdict(list)
         self.page = 2
+        self.reranker = ""
         self.released = threading.Event()
         self.most_at_once = self._at_once = 0
         self._counting = threading.Lock()
@@ -61,7 +62,12 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
 
     def GetServerInfo(self, request: Any, context: Any) -> pb.GetServerInfoResponse:
         self.intercept("GetServerInfo", request, context)
-        return pb.GetServerInfoResponse(version="1.2.3", limits=self.limits, embedders=["fake"])
+        return pb.GetServerInfoResponse(
+            version="1.2.3",
+            limits=self.limits,
+            embedders=["fake"],
+            rerankers=[self.reranker] if self.reranker else [],
+        )
 
     def CreateMemory(self, request: Any, context: Any) -> memory_pb2.Memory:
         self.intercept("CreateMemory", request, context)
@@ -70,7 +76,9 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
     def GetMemory(self, request: Any, context: Any) -> memory_pb2.Memory:
         self.intercept("GetMemory", request, context)
         time.sleep(self.seconds)
-        memory = memory_pb2.Memory(name=request.name, dimension=2, count=len(self.entries))
+        memory = memory_pb2.Memory(
+            name=request.name, dimension=2, count=len(self.entries), reranker=self.reranker
+        )
         memory.create_time.FromMicroseconds(1_500_000)
         memory.embedder.name = "fake"
         memory.labels.add(label="cat", count=len(self.entries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory import InvalidArgument
+from visual_memory import Client, FailedPrecondition, InvalidArgument
 from visual_memory._calls import create_memory, purge_entries, update_entry
 from visual_memory.v1 import service_pb2 as pb
 
@@ -40,3 +40,8 @@ def test_a_purge_is_a_write_only_where_it_is_applied(apply: bool, request_id: st
 
     assert isinstance(call.request, pb.PurgeEntriesRequest)
     assert call.request.request_id == request_id
+
+
+def test_a_server_that_keeps_no_pictures_is_noticed(client: Client) -> None:
+    with pytest.raises(FailedPrecondition, match='made "gallery" without; delete that memory'):
+        client.create_memory("gallery", store_images=True)  # as from a release before that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -43,6 +44,23 @@ OTHERS = OTHER.public_key().public_bytes_raw()
 GOLDEN = Path(__file__).parent / "data" / "certificate-1.json"
 IDS = ("cat/0.jpg", "dog/ü.jpg", "0001", "x" * 256)
 TIME = datetime(2026, 1, 31, 12, 0, 5, tzinfo=UTC)
+
+
+WEAK_KEYS = [
+    bytes.fromhex(key)
+    for key in (
+        "01" + "00" * 31,
+        "01" + "00" * 30 + "80",
+        "ec" + "ff" * 30 + "7f",
+        "00" * 32,
+        "00" * 31 + "80",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    )
+]
 
 
 def about(memory: str, ids: tuple[str, ...] = IDS, number: int = 0) -> Statement:
@@ -217,7 +235,7 @@ def test_a_certificate_says_that_nothing_was_found() -> None:
     ids=str,
 )
 def test_what_could_not_be_read_is_not_signed(change: dict[str, Any]) -> None:
-    with pytest.raises(InvalidCertificate):
+    with pytest.raises(InvalidCertificate, match=r"^Nothing was signed, for .* nobody would read"):
         sign(replace(about("pets"), **change), KEY)
 
 
@@ -268,7 +286,7 @@ def test_with_its_key_it_is_trusted(keys: Any) -> None:
     assert verify(PETS, keys).trusted is True
 
 
-@pytest.mark.parametrize("keys", [OTHERS, [OTHERS, bytes(32)]])
+@pytest.mark.parametrize("keys", [OTHERS, [OTHERS, b"\2" * 32]])
 def test_with_other_keys_it_is_refused(keys: Any) -> None:
     sentence = refused(PETS, keys)
 
@@ -412,6 +430,16 @@ def test_no_key_and_signature_break_the_check(key: bytes, signature: bytes) -> N
     assert refused(changed(signature=signature.hex()))
 
 
+@pytest.mark.parametrize("key", WEAK_KEYS, ids=lambda key: key.hex()[:4] + key.hex()[-2:])
+def test_keys_whose_signature_fits_any_content_are_refused(key: bytes) -> None:
+    empty = b"\1" + bytes(63)  # R is the neutral point, S is 0
+    forged = changed(public_key=key.hex(), signature=empty.hex())
+
+    assert "which must be a key whose signatures mean something" in refused(forged)
+    with pytest.raises(InvalidArgument, match="public_key must be a key whose signatures mean"):
+        verify(forged, key)
+
+
 def test_a_signature_has_one_form() -> None:
     """S and S + L would both fit, were the larger not refused."""
     order = 2**252 + 27742317777372353535851937790883648493
@@ -540,11 +568,15 @@ def test_what_is_no_certificate_is_refused(data: bytes, problem: str, tmp_path: 
     assert f"The certificate {problem}" in refused(data) == refused(file)
 
 
+def test_text_with_a_byte_order_mark_is_no_path() -> None:
+    assert "is no whole JSON (Unexpected UTF-8 BOM" in refused("\ufeff" + PETS.to_json())
+
+
 def test_a_certificate_is_of_at_most_a_million_entries() -> None:
     commitments = tuple(f"{number:032x}" for number in range(COUNT_MAX + 1))
     statement = replace(about("pets"), count=len(commitments), commitments=commitments)
 
-    with pytest.raises(InvalidCertificate, match="one certificate is for at most 1000000; "):
+    with pytest.raises(InvalidCertificate, match="one certificate is for at most 1000000, and"):
         sign(statement, KEY)
 
 
@@ -593,6 +625,38 @@ def test_a_file_is_overwritten_only_where_that_is_asked_for(tmp_path: Path) -> N
 
     assert kept == "something else"
     assert verify(file, PUBLIC)
+
+
+def test_of_two_that_save_a_file_at_once_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, fsync = tmp_path / "out.json", os.fsync
+
+    def fsync_late(number: int) -> None:
+        file.write_text("of another")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", fsync_late)
+    with pytest.raises(AlreadyExists):
+        PETS.save(file)
+
+    assert file.read_text() == "of another"
+    assert os.listdir(tmp_path) == ["out.json"]
+
+
+def test_a_file_is_saved_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    PETS.save(tmp_path / "out.json")
+
+    assert verify(tmp_path / "out.json")
+    assert os.listdir(tmp_path) == ["out.json"]
+    with pytest.raises(AlreadyExists):
+        PETS.save(tmp_path / "out.json")
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_whole_insertion_stays_below_the_limit() -> None:
     call = entries.whole(LIMITS, atomic=False)
 
     assert call is not None
-    assert 900_000 < call.request.ByteSize() < LIMITS.message_bytes
+    assert 900_000 < call.first().ByteSize() < LIMITS.message_bytes
     assert insertion(vectors=vectors, labels=["a" * 200] * 1000).whole(LIMITS, atomic=False) is None
 
 

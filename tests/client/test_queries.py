@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from visual_memory import InvalidArgument
+import visual_memory
+from visual_memory import Client, InvalidArgument
 from visual_memory._queries import search
 from visual_memory.types import Limits
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Service
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,38 @@ def test_every_message_repeats_the_question_for_its_part() -> None:
     requests = [call.request for call in calls if isinstance(call.request, pb.SearchRequest)]
     assert [request.vectors.rows for request in requests] == [2, 2, 1]
     assert [(request.k, *request.exclude_ids) for request in requests] == [(7, "a")] * 3
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "sizes"),
+    [
+        ("eyes", None, [8, 8, 4]),
+        ("eyes", "none", [20]),
+        ("eyes", "others", [8, 8, 4]),
+        ("", None, [20]),
+    ],
+)
+def test_a_reranker_gets_few_pictures_a_message(
+    client: Client, service: Service, own: str, asked: str | None, sizes: list[int]
+) -> None:
+    service.reranker = own
+    pets = client.memory("pets")
+    pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+
+    pets.classify(images=[b"x"] * 20, reranker=asked)
+
+    assert [len(request.images.data) for request in service.requests["Classify"]] == sizes
+
+
+def test_a_memory_is_looked_at_only_where_a_reranker_may_get_too_much(
+    client: Client, target: str, service: Service
+) -> None:
+    pets = client.memory("pets")
+    pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+    pets.classify(images=[b"x"] * 20)
+    service.reranker = "eyes"
+    with visual_memory.connect(target) as other:
+        other.memory("pets").classify(images=[b"x"] * 8)
+        other.memory("pets").classify(vectors=[[1.0, 0.0]] * 20)
+
+    assert service.requests["GetMemory"] == []

@@ -79,6 +79,19 @@ def test_a_turned_photograph_stands_upright(orientation: int, format: str) -> No
     assert np.abs(np.asarray(image, int) - np.asarray(upright, int)).max() < 16
 
 
+@pytest.mark.parametrize(("format", "size"), [("JPEG", (100, 200)), ("PNG", (400, 800))])
+def test_a_jpeg_may_be_decoded_smaller_but_not_smaller_than_asked(
+    format: str, size: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    stored = photograph().resize((800, 400))
+
+    image = decode(encoded(stored, format, exif=exif), limits=LIMITS, side=150)
+
+    assert image.size == size
+
+
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x01"])
 def test_damaged_metadata_do_not_spoil_a_picture(exif: bytes) -> None:
     image = decode(encoded(photograph(), "JPEG", exif=exif), limits=LIMITS)

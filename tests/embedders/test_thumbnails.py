@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visual_memory_embedders import ImageLimits, UndecodableImage, smaller, thumbnails
+from visual_memory_embedders import BadImage, ImageLimits, UndecodableImage, smaller, thumbnails
 from visual_memory_embedders.thumbnails import SENT_BYTES
 
 LIMITS = ImageLimits()
@@ -19,10 +19,10 @@ def picture(size: tuple[int, int], format: str = "PNG", **options: object) -> by
     return file.getvalue()
 
 
-def noise(side: int) -> bytes:
+def noise(side: int, format: str = "PNG") -> bytes:
     file = BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, format)
     return file.getvalue()
 
 
@@ -58,12 +58,16 @@ def test_the_first_picture_that_cannot_be_used_is_named(workers: ThreadPoolExecu
     assert refusal.value.problem.startswith("is not a whole")
 
 
-def test_only_large_pictures_are_made_smaller(workers: ThreadPoolExecutor) -> None:
-    little, large = picture((900, 900)), noise(900)
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_only_large_pictures_are_made_smaller(format: str) -> None:
+    little, large = picture((900, 900), format), noise(2000, format)
     assert len(little) <= SENT_BYTES < len(large)
 
-    sent = smaller([little, large], workers=workers, limits=LIMITS)
+    assert smaller(little, limits=LIMITS) == little
+    with Image.open(BytesIO(smaller(large, limits=LIMITS))) as shrunk:
+        assert shrunk.size == (768, 768)
 
-    assert sent[0] == little
-    with Image.open(BytesIO(sent[1])) as shrunk:
-        assert max(shrunk.size) == 768
+
+def test_a_large_picture_beyond_the_limits_is_refused() -> None:
+    with pytest.raises(BadImage, match="900 × 900 pixels"):
+        smaller(noise(900), limits=ImageLimits(pixels_max=1000))

@@ -29,7 +29,7 @@ def ram(*ids: str, label: str = "cat") -> RamCopy:
 
 def found(copy: RamCopy, k: int = 9) -> list[str]:
     rows = copy.vectors.candidates(QUERY, [k], [np.arange(0)])
-    ids: list[str] = copy.neighbors(QUERY, k, rows).ids[0].tolist()
+    ids: list[str] = copy.find(QUERY, k, rows).neighbors.ids[0].tolist()
     return ids
 
 

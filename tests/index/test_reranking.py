@@ -56,6 +56,14 @@ def test_given_weights_are_the_votes_and_0_is_none(weights: list[float]) -> None
     assert [ranking[id] for id in decision.ids] == decision.weights.tolist()
 
 
+def test_the_smallest_weights_are_votes_when_they_are_softened() -> None:
+    soft = Neighbors(IDS, LABELS, DISTANCES, np.array([[0, 0, 0, 6]]))
+
+    decision = decide_reranked(soft, 0, VOTINGS["rank"], {"a": 0, "b": 0, "c": 0, "d": 5e-324})
+
+    assert (decision.label, decision.confidence, decision.scores) == ("x", 1.0, {"x": 0.25})
+
+
 def test_votes_are_softened_by_the_counts_of_those_who_got_them() -> None:
     v = np.array([[0, 0, 0, 6]])
     soft = Neighbors(IDS, LABELS, DISTANCES, v)

@@ -52,6 +52,10 @@ def test_a_flag_goes_over_the_file(file: Path) -> None:
         ("allow_embedder = 5", "allow_embedder has the wrong type"),
         ("allow_embedder = 'x'", "allow_embedder has the wrong type"),
         ("allow_embedder = [1]", "allow_embedder has the wrong type"),
+        ('reranker = ["none=host:1"]', 'NAME is not "none"'),
+        ('reranker = ["a=host:0"]', 'PORT 1 to 65535, but is "a=host:0"'),
+        ('reranker = ["a=host:99999"]', 'PORT 1 to 65535, but is "a=host:99999"'),
+        ('reranker = ["a=x:1", "b=x:1", "a=y:1"]', 'names "a" twice'),
     ],
 )
 def test_what_cannot_be_set_is_named(file: Path, text: str, says: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -80,6 +83,24 @@ def test_bytes_of_no_message_end_an_import(pets: RemoteMemory) -> None:
     error = refusal(lambda: list(method(iter([b"\xff\xff"]))))
 
     assert (error.code, error.reason) == (INVALID, "BAD_FIELD")
+
+
+def test_a_log_that_cannot_be_written_fails_no_call(tmp_path: Path) -> None:
+    serve = [sys.executable, "-m", "visual_memory_service", "serve", "--log-level", "debug"]
+    serve += ["--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
+    with (
+        open("/dev/full", "w") as full,
+        subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=full, text=True) as server,
+    ):
+        assert server.stdout is not None
+        address = server.stdout.readline().removeprefix("listening on ").strip()
+        with visual_memory.connect(address) as client:
+            pets = client.create_memory("pets", dimension=2)
+            with pytest.raises(visual_memory.NotFound):
+                pets.get("a")
+        server.terminate()
+
+    assert server.returncode == 0
 
 
 def test_an_unknown_call_is_unimplemented(pets: RemoteMemory) -> None:

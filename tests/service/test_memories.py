@@ -18,7 +18,8 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import CorruptStore
+from visual_memory_index import CorruptStore, Memory
+from visual_memory_index.store import new_identity
 from visual_memory_service.config import Settings
 from visual_memory_service.memories import Memories
 
@@ -252,7 +253,12 @@ def change(statement: str) -> Callable[[Path], None]:
 
 
 BAD_LABEL = change("UPDATE entries SET label = CAST(x'ff' AS TEXT) WHERE key = 7")
-BAD_SPEC = change("UPDATE memory SET embedder = '{}'")
+
+
+def unspecify(path: Path) -> None:
+    """A memory that is sound but for its spec, which is in the digest."""
+    path.unlink()
+    Memory.create(path, new_identity("unspecified", 4, "{}")).close()
 
 
 def make_newer(path: Path) -> None:
@@ -267,7 +273,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], grpc.StatusCode, str]] = {
     "emptied": (lambda path: path.write_bytes(b""), grpc.StatusCode.DATA_LOSS, "holds no memory"),
     "other": (lambda path: path.write_bytes(b"x" * 9999), grpc.StatusCode.DATA_LOSS, "not a data"),
     "undecodable": (BAD_LABEL, grpc.StatusCode.DATA_LOSS, "not decode"),
-    "unspecified": (BAD_SPEC, grpc.StatusCode.DATA_LOSS, "not an embedder's spec"),
+    "unspecified": (unspecify, grpc.StatusCode.DATA_LOSS, "not an embedder's spec"),
     "newer": (make_newer, grpc.StatusCode.FAILED_PRECONDITION, "schema 99, but this release knows"),
 }
 

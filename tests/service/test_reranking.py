@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def serving() -> Iterator[tuple[Reranker, str]]:
     reranker = Reranker()
-    server = grpc.server(ThreadPoolExecutor(8))
+    server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
     reranker_pb2_grpc.add_RerankerServicer_to_server(reranker, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -248,6 +249,125 @@ def test_the_deadline_of_the_call_bounds_all_of_it(
 
     assert len(decisions) == 6
     assert all(each.reranking and not each.reranking.applied for each in decisions)
+
+
+def test_large_pictures_do_not_keep_a_call_beyond_its_time(
+    client: Client, reranker: Reranker
+) -> None:
+    large = client.create_memory("large", store_images=True)
+    pictures = [to_picture(seed, (1600, 1600), "JPEG", quality=95) for seed in range(12)]
+    large.insert(images=pictures, labels=["x"] * 12)
+    large.set_reranker("eyes")
+    reranker.answer = never
+
+    with visual_memory.connect(client._endpoint.target, timeout=3.0) as hasty:
+        decisions = hasty.memory("large").classify(images=PICTURES * 6, reranker="eyes")
+
+    assert len(decisions) == 36
+    assert all(each.reranking and not each.reranking.applied for each in decisions)
+
+
+def test_without_time_nobody_is_asked(gallery: Memory, reranker: Reranker) -> None:
+    (decision,) = gallery.classify(images=PICTURES[:1], reranker="eyes", rerank_seconds=0)
+
+    assert reranker.asked == []
+    assert decision.reranking is not None
+    assert decision.reranking.problem == 'There was no time left to ask the re-ranker "eyes".'
+
+
+def test_many_neighbours_are_not_shown(gallery: Memory, reranker: Reranker) -> None:
+    with pytest.raises(InvalidArgument, match="k must be at most 1000 with a re-ranker") as refused:
+        gallery.classify(images=PICTURES[:1], k=1001, reranker="eyes")
+    gallery.set_reranker("eyes")
+    (decision,) = gallery.classify(images=PICTURES[:1], k=1001)
+
+    assert refused.value.field_violations[0][0] == "k"
+    assert reranker.asked == []
+    assert decision.reranking is not None
+    assert "1000 neighbours at most, but k is 1001" in decision.reranking.problem
+
+
+def test_the_nearest_are_shown_as_far_as_32_mib_go(client: Client, reranker: Reranker) -> None:
+    picture = to_picture(1, (290, 290), "BMP")
+    room = (32 << 20) // len(picture)
+    assert room > 100
+    many = client.create_memory("many", store_images=True)
+    near = np.eye(1280)[:1] + np.linspace(0, 1, room + 20)[:, None] * np.eye(1280)[1:2]
+    labels, ids = ["x"] * len(near), [f"{number:03}" for number in range(len(near))]
+    many.insert(vectors=near, images=[picture] * len(near), labels=labels, ids=ids)
+
+    (decision,) = many.classify(images=[picture], k=1000, reranker="eyes")
+
+    shown = [bool(each.picture) for each in reranker.asked[0].candidates]
+    assert shown == [True] * room + [False] * 20
+    assert decision.reranking is not None
+    assert decision.reranking.applied
+
+
+def test_pictures_beyond_lowered_limits_are_not_shown(
+    start: Start, tmp_path: Path, serving: tuple[Reranker, str], reranker: Reranker
+) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("image_pixels_max = 400000\n")
+    server = start(None, "--reranker", f"eyes={serving[1]}")
+    with visual_memory.connect(server.address) as client:
+        gallery = client.create_memory("gallery", store_images=True)
+        large = to_picture(9, (900, 900))
+        gallery.insert(images=[PICTURES[0], large], labels=["x", "y"], ids=["a", "large"])
+    server.restart("--reranker", f"eyes={serving[1]}", "--config", str(config))
+
+    with visual_memory.connect(server.address) as client:
+        (decision,) = client.memory("gallery").classify(images=PICTURES[:1], reranker="eyes")
+
+    assert decision.reranking is not None
+    assert decision.reranking.applied
+    assert {each.id: bool(each.picture) for each in reranker.asked[0].candidates} == {
+        "a": True,
+        "large": False,
+    }
+
+
+def test_a_failing_reranker_is_logged_without_what_it_says(
+    start: Start, serving: tuple[Reranker, str], reranker: Reranker
+) -> None:
+    def refuse(request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        context.abort(grpc.StatusCode.INTERNAL, "secret")
+        raise AssertionError
+
+    server = start(None, "--reranker", f"eyes={serving[1]}")
+    with visual_memory.connect(server.address) as client:
+        gallery = client.create_memory("gallery", store_images=True)
+        gallery.insert(images=PICTURES, labels=LABELS, ids=IDS)
+        reranker.answer = refuse
+        gallery.classify(images=PICTURES[:2], reranker="eyes")
+    server.end()
+
+    (event,) = [
+        json.loads(line) for line in server.last_log.splitlines() if "not re-ranked" in line
+    ]
+    assert event["level"] == "warning"
+    assert (event["memory"], event["reranker"]) == ("gallery", "eyes")
+    assert event["queries"] == {"INTERNAL": 2}
+    assert "secret" not in server.last_log
+
+
+def test_a_reranker_on_this_machine_is_asked_past_any_proxy(
+    start: Start,
+    serving: tuple[Reranker, str],
+    reranker: Reranker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    server = start(None, "--reranker", f"eyes={serving[1]}")
+
+    with visual_memory.connect(server.address) as client:
+        gallery = client.create_memory("gallery", store_images=True)
+        gallery.insert(images=PICTURES, labels=LABELS, ids=IDS)
+        (decision,) = gallery.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert decision.reranking == visual_memory.Reranking("eyes", True, "")
 
 
 def test_a_reranker_that_is_down_is_named(gallery: Memory) -> None:

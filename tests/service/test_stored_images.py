@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from tests.conftest import refusal, to_batch, to_picture
 
@@ -16,6 +19,7 @@ from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.cli import run
+from visual_memory_service.commands.refused import Refused
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server, Start
@@ -235,3 +239,70 @@ def test_an_export_without_room_for_pictures_brings_the_vectors(
 
     assert client.memory(copy).info().count == 3
     assert client.memory(copy).get("a", include_image=True).image is None
+
+
+def write_parquet(path: Path, vectors: NDArray[np.float64], images: list[bytes | None]) -> Path:
+    """Entries e0, e1 and so on, with a picture beside each row."""
+    table = {
+        "id": [f"e{number}" for number in range(len(images))],
+        "label": ["x"] * len(images),
+        "vector": vectors.tolist(),
+        "image": pa.array(images, pa.binary()),
+    }
+    pyarrow.parquet.write_table(pa.table(table), path)
+    return path
+
+
+def test_a_changed_vector_beside_the_same_picture_is_noticed(
+    rows: Memory, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = np.random.default_rng(0).normal(size=(3, 4))
+    file = write_parquet(tmp_path / "a.parquet", vectors, [*PICTURES[:2], None])
+    insert = ["insert", rows.name, str(file), "--server", server.address]
+    run(insert)
+    assert run(insert) == 0
+    assert "0 vectors inserted" in capsys.readouterr().out
+    write_parquet(file, np.concatenate([-vectors[:1], vectors[1:]]), [*PICTURES[:2], None])
+
+    with pytest.raises(Refused, match=r"Stored already with other content.* stored: e0; use"):
+        run(insert)
+    stored = rows.get("e0", include_vector=True).vector
+
+    assert run([*insert, "--replace"]) == 0
+    assert stored is not None
+    vector = rows.get("e0", include_vector=True).vector
+    assert vector is not None
+    assert vector.tolist() == (-stored).tolist()
+
+
+def test_bad_pictures_beside_vectors_stop_all_unless_they_may_be_skipped(
+    rows: Memory, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images: list[bytes | None] = [PICTURES[0]] * 1500
+    images[1400], images[1401], images[3] = b"nonsense", b"", None
+    vectors = np.random.default_rng(0).normal(size=(1500, 4))
+    file = write_parquet(tmp_path / "a.parquet", vectors, images)
+    insert = ["insert", rows.name, str(file), "--server", server.address]
+
+    with pytest.raises(Refused, match="e1400 is not a whole JPEG") as refused:
+        run(insert)
+    count = rows.info().count
+
+    assert run([*insert, "--skip-bad"]) == 1
+    assert count == 0
+    assert "Nothing was stored, because of 2 pictures" in str(refused.value)
+    assert rows.info().count == 1498
+    assert "e1401" in capsys.readouterr().err
+
+
+def test_what_only_the_server_sees_in_a_picture_is_skipped_too(
+    rows: Memory, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visual_memory_service.commands.insert.bad", lambda items, limits: {})
+    vectors = np.random.default_rng(0).normal(size=(3, 4))
+    file = write_parquet(tmp_path / "a.parquet", vectors, [PICTURES[0], b"nonsense", PICTURES[1]])
+
+    done = run(["insert", rows.name, str(file), "--skip-bad", "--server", server.address])
+
+    assert done == 1
+    assert [entry.id for entry in rows.entries()] == ["e0", "e2"]

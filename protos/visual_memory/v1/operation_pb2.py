@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from visual_memory.v1 import memory_pb2 as visual__memory_dot_v1_dot_memory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n visual_memory/v1/operation.proto\x12\x10visual_memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dvisual_memory/v1/memory.proto\"\xdb\x04\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06memory\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.visual_memory.v1.Operation.State\x12\x12\n\ndone_count\x18\x05 \x01(\x03\x12\x13\n\x0btotal_count\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tundo_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05prune\x18\x0b \x01(\x0b\x32\x1d.visual_memory.v1.PruneResultH\x00\x12\x32\n\x07relabel\x18\x0c \x01(\x0b\x32\x1f.visual_memory.v1.RelabelResultH\x00\x12\x32\n\nassessment\x18\r \x01(\x0b\x32\x1c.visual_memory.v1.AssessmentH\x00\x12\x34\n\x0b\x63\x61libration\x18\x0e \x01(\x0b\x32\x1d.visual_memory.v1.CalibrationH\x00\"P\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\x08\n\x04\x44ONE\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x42\x08\n\x06result\"\x8a\x01\n\x0bPruneResult\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12,\n\x06labels\x18\x02 \x03(\x0b\x32\x1c.visual_memory.v1.LabelCount\x12\x17\n\x0f\x61\x63\x63uracy_before\x18\x03 \x01(\x01\x12\x16\n\x0e\x61\x63\x63uracy_after\x18\x04 \x01(\x01\x12\x0f\n\x07\x61pplied\x18\x05 \x01(\x08\"-\n\rRelabelResult\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x0f\n\x07\x61pplied\x18\x02 \x01(\x08\"\xd7\x01\n\nAssessment\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x03 \x01(\x01\x12\x31\n\x06labels\x18\x04 \x03(\x0b\x32!.visual_memory.v1.LabelAssessment\x12+\n\x08suspects\x18\x05 \x03(\x0b\x32\x19.visual_memory.v1.Suspect\x12-\n\tconflicts\x18\x06 \x03(\x0b\x32\x1a.visual_memory.v1.Conflict\"}\n\x0fLabelAssessment\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12,\n\x06\x63\x61lled\x18\x04 \x03(\x0b\x32\x1c.visual_memory.v1.LabelCount\x12\x0c\n\x04thin\x18\x05 \x01(\x08\"U\n\x07Suspect\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x10\n\x08proposed\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\"^\n\x08\x43onflict\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08other_id\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x13\n\x0bother_label\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\"~\n\x0b\x43\x61libration\x12\t\n\x01k\x18\x01 \x01(\x05\x12\x0e\n\x06voting\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x14\n\x0c\x65rror_before\x18\x04 \x01(\x01\x12\x13\n\x0b\x65rror_after\x18\x05 \x01(\x01\x12\x1a\n\x12rejection_distance\x18\x06 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n visual_memory/v1/operation.proto\x12\x10visual_memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dvisual_memory/v1/memory.proto\"\xbf\x05\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06memory\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.visual_memory.v1.Operation.State\x12\x12\n\ndone_count\x18\x05 \x01(\x03\x12\x13\n\x0btotal_count\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tundo_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x05prune\x18\x0b \x01(\x0b\x32\x1d.visual_memory.v1.PruneResultH\x00\x12\x32\n\x07relabel\x18\x0c \x01(\x0b\x32\x1f.visual_memory.v1.RelabelResultH\x00\x12\x32\n\nassessment\x18\r \x01(\x0b\x32\x1c.visual_memory.v1.AssessmentH\x00\x12\x34\n\x0b\x63\x61libration\x18\x0e \x01(\x0b\x32\x1d.visual_memory.v1.CalibrationH\x00\x12\x32\n\x07unlearn\x18\x0f \x01(\x0b\x32\x1f.visual_memory.v1.UnlearnResultH\x00\x12.\n\x05\x63heck\x18\x10 \x01(\x0b\x32\x1d.visual_memory.v1.CheckResultH\x00\"P\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07RUNNING\x10\x01\x12\x08\n\x04\x44ONE\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x42\x08\n\x06result\"[\n\rUnlearnResult\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x15\n\runknown_count\x18\x02 \x01(\x03\x12\x13\n\x0bunknown_ids\x18\x03 \x03(\t\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\x08\"G\n\x0b\x43heckResult\x12\x13\n\x0b\x65ntry_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x65vent_count\x18\x02 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x8a\x01\n\x0bPruneResult\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12,\n\x06labels\x18\x02 \x03(\x0b\x32\x1c.visual_memory.v1.LabelCount\x12\x17\n\x0f\x61\x63\x63uracy_before\x18\x03 \x01(\x01\x12\x16\n\x0e\x61\x63\x63uracy_after\x18\x04 \x01(\x01\x12\x0f\n\x07\x61pplied\x18\x05 \x01(\x08\"-\n\rRelabelResult\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12\x0f\n\x07\x61pplied\x18\x02 \x01(\x08\"\xd7\x01\n\nAssessment\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x02 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x03 \x01(\x01\x12\x31\n\x06labels\x18\x04 \x03(\x0b\x32!.visual_memory.v1.LabelAssessment\x12+\n\x08suspects\x18\x05 \x03(\x0b\x32\x19.visual_memory.v1.Suspect\x12-\n\tconflicts\x18\x06 \x03(\x0b\x32\x1a.visual_memory.v1.Conflict\"}\n\x0fLabelAssessment\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63uracy\x18\x03 \x01(\x01\x12,\n\x06\x63\x61lled\x18\x04 \x03(\x0b\x32\x1c.visual_memory.v1.LabelCount\x12\x0c\n\x04thin\x18\x05 \x01(\x08\"U\n\x07Suspect\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x10\n\x08proposed\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\"^\n\x08\x43onflict\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08other_id\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x13\n\x0bother_label\x18\x04 \x01(\t\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\"~\n\x0b\x43\x61libration\x12\t\n\x01k\x18\x01 \x01(\x05\x12\x0e\n\x06voting\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x14\n\x0c\x65rror_before\x18\x04 \x01(\x01\x12\x13\n\x0b\x65rror_after\x18\x05 \x01(\x01\x12\x1a\n\x12rejection_distance\x18\x06 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'visual_memory.v1.operation_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATION']._serialized_start=119
-  _globals['_OPERATION']._serialized_end=722
-  _globals['_OPERATION_STATE']._serialized_start=632
-  _globals['_OPERATION_STATE']._serialized_end=712
-  _globals['_PRUNERESULT']._serialized_start=725
-  _globals['_PRUNERESULT']._serialized_end=863
-  _globals['_RELABELRESULT']._serialized_start=865
-  _globals['_RELABELRESULT']._serialized_end=910
-  _globals['_ASSESSMENT']._serialized_start=913
-  _globals['_ASSESSMENT']._serialized_end=1128
-  _globals['_LABELASSESSMENT']._serialized_start=1130
-  _globals['_LABELASSESSMENT']._serialized_end=1255
-  _globals['_SUSPECT']._serialized_start=1257
-  _globals['_SUSPECT']._serialized_end=1342
-  _globals['_CONFLICT']._serialized_start=1344
-  _globals['_CONFLICT']._serialized_end=1438
-  _globals['_CALIBRATION']._serialized_start=1440
-  _globals['_CALIBRATION']._serialized_end=1566
+  _globals['_OPERATION']._serialized_end=822
+  _globals['_OPERATION_STATE']._serialized_start=732
+  _globals['_OPERATION_STATE']._serialized_end=812
+  _globals['_UNLEARNRESULT']._serialized_start=824
+  _globals['_UNLEARNRESULT']._serialized_end=915
+  _globals['_CHECKRESULT']._serialized_start=917
+  _globals['_CHECKRESULT']._serialized_end=988
+  _globals['_PRUNERESULT']._serialized_start=991
+  _globals['_PRUNERESULT']._serialized_end=1129
+  _globals['_RELABELRESULT']._serialized_start=1131
+  _globals['_RELABELRESULT']._serialized_end=1176
+  _globals['_ASSESSMENT']._serialized_start=1179
+  _globals['_ASSESSMENT']._serialized_end=1394
+  _globals['_LABELASSESSMENT']._serialized_start=1396
+  _globals['_LABELASSESSMENT']._serialized_end=1521
+  _globals['_SUSPECT']._serialized_start=1523
+  _globals['_SUSPECT']._serialized_end=1608
+  _globals['_CONFLICT']._serialized_start=1610
+  _globals['_CONFLICT']._serialized_end=1704
+  _globals['_CALIBRATION']._serialized_start=1706
+  _globals['_CALIBRATION']._serialized_end=1832
 # @@protoc_insertion_point(module_scope)

@@ -62,11 +62,13 @@ class Operation(_message.Message):
     RELABEL_FIELD_NUMBER: _builtins.int
     ASSESSMENT_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    UNLEARN_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The memory's name, a slash, and an id that sorts by time."""
     memory: _builtins.str
     kind: _builtins.str
-    """prune, dry-run, relabel, counts k=K, values, assess or calibrate."""
+    """prune, dry-run, relabel, counts k=K, values, assess, calibrate, unlearn or check."""
     state: Global___Operation.State.ValueType
     done_count: _builtins.int
     """How much of it is done, of how much; both 0 where that is not known."""
@@ -89,6 +91,10 @@ class Operation(_message.Message):
     def assessment(self) -> Global___Assessment: ...
     @_builtins.property
     def calibration(self) -> Global___Calibration: ...
+    @_builtins.property
+    def unlearn(self) -> Global___UnlearnResult: ...
+    @_builtins.property
+    def check(self) -> Global___CheckResult: ...
     def __init__(
         self,
         *,
@@ -106,16 +112,78 @@ class Operation(_message.Message):
         relabel: Global___RelabelResult | None = ...,
         assessment: Global___Assessment | None = ...,
         calibration: Global___Calibration | None = ...,
+        unlearn: Global___UnlearnResult | None = ...,
+        check: Global___CheckResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time", "unlearn", b"unlearn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time", "unlearn", b"unlearn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel", "assessment", "calibration"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
+@_typing.final
+class UnlearnResult(_message.Message):
+    """The entries that were erased, or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    unknown_count: _builtins.int
+    """Ids that were not stored, and the first hundred of them."""
+    applied: _builtins.bool
+    """Whether it was done; then there is a certificate."""
+    @_builtins.property
+    def unknown_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
+        unknown_ids: _abc.Iterable[_builtins.str] | None = ...,
+        applied: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "count", b"count", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnlearnResult: _TypeAlias = UnlearnResult  # noqa: Y015
+
+@_typing.final
+class CheckResult(_message.Message):
+    """What was compared, and found to fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    entry_count: _builtins.int
+    event_count: _builtins.int
+    digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        entry_count: _builtins.int = ...,
+        event_count: _builtins.int = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "entry_count", b"entry_count", "event_count", b"event_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckResult: _TypeAlias = CheckResult  # noqa: Y015
 
 @_typing.final
 class PruneResult(_message.Message):

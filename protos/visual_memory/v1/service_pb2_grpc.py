@@ -171,6 +171,41 @@ class VisualMemoryStub:
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.SetRerankerRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
                 _registered_method=True)
+        self.UnlearnEntries = channel.stream_unary(
+                '/visual_memory.v1.VisualMemory/UnlearnEntries',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.UnlearnEntriesRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.GetCertificate = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/GetCertificate',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.GetCertificateRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.Certificate.FromString,
+                _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/ListAuditEvents',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
+        self.CheckMemory = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/CheckMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.CheckMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
+        self.BackupMemory = channel.unary_stream(
+                '/visual_memory.v1.VisualMemory/BackupMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.BackupMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.BackupMemoryResponse.FromString,
+                _registered_method=True)
+        self.RestoreMemory = channel.stream_unary(
+                '/visual_memory.v1.VisualMemory/RestoreMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.RestoreMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.RestoreMemoryResponse.FromString,
+                _registered_method=True)
+        self.CopyMemory = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/CopyMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.CopyMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/GetOperation',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
@@ -374,6 +409,56 @@ class VisualMemoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UnlearnEntries(self, request_iterator, context):
+        """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
+        result of the operation. The ids come in as many messages as they need.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCertificate(self, request, context):
+        """The certificate of an operation that has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEvents(self, request, context):
+        """What was done to a memory, the oldest first, with where the log stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckMemory(self, request, context):
+        """Compares the entries, the vectors in RAM, the digest and the audit log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BackupMemory(self, request, context):
+        """A consistent copy of a memory as one file, while it goes on serving.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreMemory(self, request_iterator, context):
+        """Makes a memory of a backup, without the entries that were unlearned since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyMemory(self, request, context):
+        """Makes a memory that is the same as another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -531,6 +616,41 @@ def add_VisualMemoryServicer_to_server(servicer, server):
             'SetReranker': grpc.unary_unary_rpc_method_handler(
                     servicer.SetReranker,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.SetRerankerRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_memory__pb2.Memory.SerializeToString,
+            ),
+            'UnlearnEntries': grpc.stream_unary_rpc_method_handler(
+                    servicer.UnlearnEntries,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.UnlearnEntriesRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'GetCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCertificate,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.GetCertificateRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.Certificate.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'CheckMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.CheckMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'BackupMemory': grpc.unary_stream_rpc_method_handler(
+                    servicer.BackupMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.BackupMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.BackupMemoryResponse.SerializeToString,
+            ),
+            'RestoreMemory': grpc.stream_unary_rpc_method_handler(
+                    servicer.RestoreMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.RestoreMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.RestoreMemoryResponse.SerializeToString,
+            ),
+            'CopyMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.CopyMemoryRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_memory__pb2.Memory.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
@@ -1259,6 +1379,195 @@ class VisualMemory:
             target,
             '/visual_memory.v1.VisualMemory/SetReranker',
             visual__memory_dot_v1_dot_service__pb2.SetRerankerRequest.SerializeToString,
+            visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnlearnEntries(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/visual_memory.v1.VisualMemory/UnlearnEntries',
+            visual__memory_dot_v1_dot_service__pb2.UnlearnEntriesRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/GetCertificate',
+            visual__memory_dot_v1_dot_service__pb2.GetCertificateRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.Certificate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/ListAuditEvents',
+            visual__memory_dot_v1_dot_service__pb2.ListAuditEventsRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/CheckMemory',
+            visual__memory_dot_v1_dot_service__pb2.CheckMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackupMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/BackupMemory',
+            visual__memory_dot_v1_dot_service__pb2.BackupMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.BackupMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreMemory(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/visual_memory.v1.VisualMemory/RestoreMemory',
+            visual__memory_dot_v1_dot_service__pb2.RestoreMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.RestoreMemoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/visual_memory.v1.VisualMemory/CopyMemory',
+            visual__memory_dot_v1_dot_service__pb2.CopyMemoryRequest.SerializeToString,
             visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
             options,
             channel_credentials,

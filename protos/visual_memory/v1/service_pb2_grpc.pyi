@@ -84,6 +84,22 @@ class VisualMemoryStub:
     SetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]
     SetReranker: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetRerankerRequest, _memory_pb2.Memory]
     """Which re-ranker orders the neighbours where a call names none."""
+    UnlearnEntries: _grpc.StreamUnaryMultiCallable[_service_pb2.UnlearnEntriesRequest, _operation_pb2.Operation]
+    """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
+    result of the operation. The ids come in as many messages as they need.
+    """
+    GetCertificate: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetCertificateRequest, _service_pb2.Certificate]
+    """The certificate of an operation that has ended."""
+    ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListAuditEventsRequest, _service_pb2.ListAuditEventsResponse]
+    """What was done to a memory, the oldest first, with where the log stands."""
+    CheckMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckMemoryRequest, _operation_pb2.Operation]
+    """Compares the entries, the vectors in RAM, the digest and the audit log."""
+    BackupMemory: _grpc.UnaryStreamMultiCallable[_service_pb2.BackupMemoryRequest, _service_pb2.BackupMemoryResponse]
+    """A consistent copy of a memory as one file, while it goes on serving."""
+    RestoreMemory: _grpc.StreamUnaryMultiCallable[_service_pb2.RestoreMemoryRequest, _service_pb2.RestoreMemoryResponse]
+    """Makes a memory of a backup, without the entries that were unlearned since."""
+    CopyMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CopyMemoryRequest, _memory_pb2.Memory]
+    """Makes a memory that is the same as another."""
     GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
     ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
     CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
@@ -144,6 +160,22 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     SetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
     SetReranker: _aio.UnaryUnaryMultiCallable[_service_pb2.SetRerankerRequest, _memory_pb2.Memory]  # type: ignore[assignment]
     """Which re-ranker orders the neighbours where a call names none."""
+    UnlearnEntries: _aio.StreamUnaryMultiCallable[_service_pb2.UnlearnEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
+    result of the operation. The ids come in as many messages as they need.
+    """
+    GetCertificate: _aio.UnaryUnaryMultiCallable[_service_pb2.GetCertificateRequest, _service_pb2.Certificate]  # type: ignore[assignment]
+    """The certificate of an operation that has ended."""
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_service_pb2.ListAuditEventsRequest, _service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
+    """What was done to a memory, the oldest first, with where the log stands."""
+    CheckMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Compares the entries, the vectors in RAM, the digest and the audit log."""
+    BackupMemory: _aio.UnaryStreamMultiCallable[_service_pb2.BackupMemoryRequest, _service_pb2.BackupMemoryResponse]  # type: ignore[assignment]
+    """A consistent copy of a memory as one file, while it goes on serving."""
+    RestoreMemory: _aio.StreamUnaryMultiCallable[_service_pb2.RestoreMemoryRequest, _service_pb2.RestoreMemoryResponse]  # type: ignore[assignment]
+    """Makes a memory of a backup, without the entries that were unlearned since."""
+    CopyMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CopyMemoryRequest, _memory_pb2.Memory]  # type: ignore[assignment]
+    """Makes a memory that is the same as another."""
     GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
     CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
@@ -357,6 +389,64 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]:
         """Which re-ranker orders the neighbours where a call names none."""
+
+    @_abc_1.abstractmethod
+    def UnlearnEntries(
+        self,
+        request_iterator: _MaybeAsyncIterator[_service_pb2.UnlearnEntriesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
+        result of the operation. The ids come in as many messages as they need.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCertificate(
+        self,
+        request: _service_pb2.GetCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.Certificate, _abc.Awaitable[_service_pb2.Certificate]]:
+        """The certificate of an operation that has ended."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _service_pb2.ListAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListAuditEventsResponse, _abc.Awaitable[_service_pb2.ListAuditEventsResponse]]:
+        """What was done to a memory, the oldest first, with where the log stands."""
+
+    @_abc_1.abstractmethod
+    def CheckMemory(
+        self,
+        request: _service_pb2.CheckMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Compares the entries, the vectors in RAM, the digest and the audit log."""
+
+    @_abc_1.abstractmethod
+    def BackupMemory(
+        self,
+        request: _service_pb2.BackupMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.BackupMemoryResponse], _abc.AsyncIterator[_service_pb2.BackupMemoryResponse]]:
+        """A consistent copy of a memory as one file, while it goes on serving."""
+
+    @_abc_1.abstractmethod
+    def RestoreMemory(
+        self,
+        request_iterator: _MaybeAsyncIterator[_service_pb2.RestoreMemoryRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.RestoreMemoryResponse, _abc.Awaitable[_service_pb2.RestoreMemoryResponse]]:
+        """Makes a memory of a backup, without the entries that were unlearned since."""
+
+    @_abc_1.abstractmethod
+    def CopyMemory(
+        self,
+        request: _service_pb2.CopyMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]:
+        """Makes a memory that is the same as another."""
 
     @_abc_1.abstractmethod
     def GetOperation(

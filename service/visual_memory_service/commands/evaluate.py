@@ -57,7 +57,8 @@ def evaluate(client: Client, options: Namespace) -> int:
     """Classify every picture of a folder per class and compare."""
     memory = client.memory(options.name)
     pictures = labelled(options.folder)
-    known = memory.info().labels
+    info = memory.info()
+    reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
     answers, remembered, problems = Counter[tuple[str, str]](), 0, Counter[str]()
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
@@ -68,7 +69,7 @@ def evaluate(client: Client, options: Namespace) -> int:
             reliability=options.reliability,
             reliability_k=options.reliability_k,
             filter=options.filter,
-            neighbors=None if options.reranker else 1,
+            neighbors=None if reranked else 1,
             reranker=options.reranker,
         )
 
@@ -80,7 +81,7 @@ def evaluate(client: Client, options: Namespace) -> int:
             progress.add(1)
         seconds = progress.seconds
     report_problems(problems)
-    unknown = sorted({picture.label for picture in pictures} - known.keys())
+    unknown = sorted({picture.label for picture in pictures} - info.labels.keys())
     evaluation = Evaluation(answers, unknown, remembered, seconds)
     if options.json:
         print_json(as_json(evaluation, options))

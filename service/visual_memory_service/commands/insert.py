@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from visual_memory import Client, InvalidArgument, Memory
+from visual_memory import Client, InvalidArgument, Memory, PruneResult
 from visual_memory.types import Limits
 from visual_memory_service.commands.output import plural, print_json
 from visual_memory_service.commands.pictures import faults
@@ -20,41 +20,58 @@ from visual_memory_service.commands.source import Item, Source, open_source, sha
 
 BATCH_ITEMS = 1024
 BATCH_BYTES = 4 << 20  # some hundred pictures: progress moves, and a failed batch is soon repeated
-AT_FAULT = re.compile(r"images\[(\d+)\]")
+AT_FAULT = re.compile(r"images\[(\d+)\]|entries\[(\d+)\]\.image")
+PATH = re.compile(r"\S+\[\d+\]\S* ")
 ITEM = re.compile(r"(?:entries|images|vectors)\[(\d+)\]")
 
 Metadata = Mapping[str, str]
-Stored = Mapping[str, tuple[str, str, Metadata]]
+Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 
 
 @dataclass(slots=True)
 class Plan:
     """What is to be done with the items of a source, by id.
 
-    ``changed`` items are stored otherwise; with each is its hash where only the content differs.
-    ``kept`` are the stored metadata of changed items whose source has nothing to say of them.
+    ``changed`` items are stored otherwise. ``doubtful`` ones are the same if their row is the
+    stored one; with each is the hash of its row. ``kept`` are the stored metadata of items whose
+    source has nothing to say of them. ``pruned`` do not vote in the source, ``silent`` as stored.
     """
 
     new: set[str] = field(default_factory=set)
-    changed: dict[str, str] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    doubtful: dict[str, str] = field(default_factory=dict)
     same: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Metadata] = field(default_factory=dict)
+    pruned: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
 
-    def note(self, item: Item, label: str, content_sha256: str, metadata: Metadata) -> bool:
-        """Compare an item with what is stored; whether they are the same.
+    def note(
+        self, item: Item, label: str, content_sha256: str, metadata: Metadata, silent: bool
+    ) -> bool:
+        """Compare an item with what is stored; whether it has no other picture than that.
 
         Metadata count where the source has some to say.
         """
+        if silent:
+            self.silent.add(item.id)
         alike = item.label == label and item.metadata in (None, metadata)
-        own = item.sha256() if alike else ""
-        if own == content_sha256:
+        equal = alike and item.sha256() == content_sha256
+        if equal and item.image is None:
             self.same += 1
             return True
-        self.changed[item.id] = own
         if item.metadata is None:
             self.kept[item.id] = metadata
+        row = item.row_sha256() if alike else ""
+        if row and (equal or item.image is None):
+            self.doubtful[item.id] = row
+            return True
+        self.changed.add(item.id)
         return False
+
+    def to_prune(self) -> list[str]:
+        """Those that vote once all is stored, but must not."""
+        return sorted(self.pruned - (self.silent - self.changed) - self.bad.keys())
 
 
 def insert(client: Client, options: Namespace) -> int:
@@ -67,9 +84,9 @@ def insert(client: Client, options: Namespace) -> int:
     source = open_source(options.source, memory.info())
     limits = client.server_info().limits
     plan = compare(source, stored(memory), limits)
-    if any(plan.changed.values()) and source.noun == "vector":
-        forgive(plan, memory)
-    refuse(plan, source.noun, options)
+    if plan.doubtful:
+        settle(plan, memory)
+    refuse(plan, options)
     todo = plan.new.union(plan.changed) - plan.bad.keys()
     with Progress(len(todo), f"{source.noun}s") as progress:
         items = (
@@ -82,14 +99,16 @@ def insert(client: Client, options: Namespace) -> int:
             plan.bad |= send(memory, batch, options)
             progress.add(count)
         seconds = progress.seconds
-    report(plan, source.noun, seconds, options)
+    pruned = prune(memory, plan.to_prune())
+    report(plan, source.noun, seconds, pruned, options)
     return 1 if plan.bad else 0
 
 
 def stored(memory: Memory) -> Stored:
-    """Label, content and metadata of every entry, by id."""
+    """Label, content and metadata of every entry, and whether it is pruned, by id."""
     return {
-        entry.id: (entry.label, entry.content_sha256, entry.metadata) for entry in memory.entries()
+        entry.id: (entry.label, entry.content_sha256, entry.metadata, bool(entry.pruned_by))
+        for entry in memory.entries()
     }
 
 
@@ -103,6 +122,8 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
                 if item.id in seen:
                     raise Refused(f"The id {item.id} comes twice; nothing was stored.")
                 seen.add(item.id)
+                if item.pruned:
+                    plan.pruned.add(item.id)
                 if item.id not in stored:
                     plan.new.add(item.id)
                 elif plan.note(item, *stored[item.id]):
@@ -113,32 +134,37 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
     return plan
 
 
-def forgive(plan: Plan, memory: Memory) -> None:
-    """Take rows that are the stored unit vectors, as an export has them, for the same."""
+def settle(plan: Plan, memory: Memory) -> None:
+    """Compare the rows of what is doubtful with the stored ones."""
     for entry in memory.entries(include_vectors=True):
-        own = plan.changed.get(entry.id)
-        if own and entry.vector is not None and sha256(entry.vector) == own:
-            del plan.changed[entry.id]
+        own = plan.doubtful.pop(entry.id, None)
+        if own is None or entry.vector is None:
+            continue
+        if sha256(entry.vector) == own:
             plan.same += 1
+        else:
+            plan.changed.add(entry.id)
+    plan.new.update(plan.doubtful)  # they went meanwhile
 
 
 def bad(items: list[Item], limits: Limits) -> dict[str, str]:
     """Why pictures do not decode, by id."""
-    pictures = [(item.id, data) for item in items if isinstance(data := item.read(), bytes)]
+    pictures = [(item.id, data) for item in items if (data := item.picture) is not None]
     found = faults([data for _, data in pictures], limits)
     return {id: why for (id, _), why in zip(pictures, found, strict=True) if why}
 
 
-def refuse(plan: Plan, noun: str, options: Namespace) -> None:
+def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
     if plan.changed and not options.replace:
         raise Refused(
             f"Stored already with other content, label or metadata, so nothing was stored: "
-            f"{listed(list(plan.changed))}; use --replace to replace what is stored."
+            f"{listed(sorted(plan.changed))}; use --replace to replace what is stored."
         )
     if plan.bad and not options.skip_bad:
+        bad = plural(len(plan.bad), "picture")
         raise Refused(
-            f"{describe(plan.bad)}\nNothing was stored, because of {plural(len(plan.bad), noun)}; "
+            f"{describe(plan.bad)}\nNothing was stored, because of {bad}; "
             "use --skip-bad to store the others."
         )
 
@@ -173,8 +199,8 @@ def send(memory: Memory, batch: list[Item], options: Namespace) -> dict[str, str
             at = AT_FAULT.match(error.field_violations[0][0] if error.field_violations else "")
             if not at or not options.skip_bad:
                 raise Refused(with_ids(error.message, batch)) from None
-            item = batch.pop(int(at[1]))
-            left_out[item.id] = error.message.partition("] ")[2].rstrip(".") or error.message
+            item = batch.pop(int(at[1] or at[2]))
+            left_out[item.id] = PATH.sub("", error.message, count=1).rstrip(".")
     return left_out
 
 
@@ -185,13 +211,21 @@ def store(memory: Memory, batch: list[Item], *, replace_existing: bool) -> None:
     vectors = [each for each in contents if not isinstance(each, bytes)]
     beside = [item.image for item in batch]
     memory.insert(
-        images=images or (beside if any(beside) else None),
+        images=images or (None if beside.count(None) == len(batch) else beside),
         vectors=np.stack(vectors) if vectors else None,
         ids=[item.id for item in batch],
         labels=[item.label for item in batch],
         metadata=[dict(item.metadata or {}) for item in batch],
         replace_existing=replace_existing,
     )
+
+
+def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
+    """Take the votes of the entries that did not vote where the source is from."""
+    if not ids:
+        return None
+    with Progress(0, "entries looked at") as progress:
+        return memory.prune(method="ids", ids=ids, apply=True, progress=progress.reach)
 
 
 def with_ids(sentence: str, batch: list[Item]) -> str:
@@ -204,9 +238,11 @@ def describe(bad: Mapping[str, str]) -> str:
     return "\n".join(f"{id} {why}." for id, why in bad.items())
 
 
-def report(plan: Plan, noun: str, seconds: float, options: Namespace) -> None:
+def report(
+    plan: Plan, noun: str, seconds: float, pruned: PruneResult | None, options: Namespace
+) -> None:
     """What was done, and what was left out."""
-    replaced = len(plan.changed.keys() - plan.bad.keys())
+    replaced = len(plan.changed - plan.bad.keys())
     inserted = len(plan.new - plan.bad.keys())
     if options.json:
         print_json(
@@ -215,6 +251,7 @@ def report(plan: Plan, noun: str, seconds: float, options: Namespace) -> None:
                 "inserted": inserted,
                 "replaced": replaced,
                 "skipped": plan.same,
+                "pruned": len(pruned.ids) if pruned else 0,
                 "bad": plan.bad,
                 "seconds": round(seconds, 3),
             }
@@ -227,6 +264,11 @@ def report(plan: Plan, noun: str, seconds: float, options: Namespace) -> None:
             f"{plural(inserted, noun)} inserted into {options.name}{also}, "
             f"{plan.same:,} there already.{rate}"
         )
+        if pruned:
+            print(
+                f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.source}; "
+                f"visual-memory undo {options.name} {pruned.operation}   takes it back."
+            )
     if plan.bad:
         count = plural(len(plan.bad), noun)
         print(f"{describe(plan.bad)}\n{count} left out.", file=sys.stderr)

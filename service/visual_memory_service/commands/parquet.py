@@ -25,7 +25,8 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 class Row:
     """One row; ``metadata`` is None where the file has no such column.
 
-    ``image`` is the picture beside a vector, None where there is none.
+    ``image`` is the picture beside a vector, None where there is none. A ``pruned`` entry does not
+    vote.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Row:
     content: bytes | NDArray[np.float32]
     metadata: Mapping[str, str] | None
     image: bytes | None
+    pruned: bool
 
 
 class File:
@@ -54,8 +56,11 @@ class File:
         self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
         self.count: int = self._file.metadata.num_rows
         wanted = ["id", "label", self.content, "metadata"]
-        if kept and self.content == "vector" and self._fits(schema, "image", self._is_binary):
+        if kept and self.content == "vector" and "image" in schema.names:
+            self._check_image(schema)
             wanted.append("image")
+        if self._fits(schema, "pruned", self._arrow.types.is_boolean):
+            wanted.append("pruned")
         self._columns = [name for name in wanted if name in schema.names]
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
@@ -73,11 +78,12 @@ class File:
             )
             beside = "image" in columns and self.content == "vector"
             images = columns["image"].to_pylist() if beside else [None] * len(ids)
-            columns_by_row = zip(ids, labels, contents, metadata, images, strict=True)
-            for id, label, content, more, image in columns_by_row:
+            pruned = columns["pruned"].to_pylist() if "pruned" in columns else [False] * len(ids)
+            columns_by_row = zip(ids, labels, contents, metadata, images, pruned, strict=True)
+            for id, label, content, more, image, silent in columns_by_row:
                 if not id or not label or content is None:
                     raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
-                yield Row(id, label, content, more, image)
+                yield Row(id, label, content, more, image, bool(silent))
                 number += 1
 
     def _check(self, schema: Any) -> str:
@@ -91,6 +97,14 @@ class File:
                 return "image"
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
         raise Refused(f"{self._path} has the columns {found}; wanted are {WANTED}.")
+
+    def _check_image(self, schema: Any) -> None:
+        """What is beside vectors. Raises Refused."""
+        if not self._fits(schema, "image", self._is_binary, self._arrow.types.is_null):
+            raise Refused(
+                f"The column image of {self._path} holds {schema.field('image').type}, where this "
+                "memory keeps pictures; write the bytes of image files, or leave the column out."
+            )
 
     def _fits(self, schema: Any, name: str, *kinds: Any) -> bool:
         return name in schema.names and any(kind(schema.field(name).type) for kind in kinds)
@@ -142,6 +156,7 @@ def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
             ("metadata", arrow.map_(arrow.string(), arrow.string())),
             ("create_time", arrow.timestamp("us", tz="UTC")),
             ("content_sha256", arrow.string()),
+            ("pruned", arrow.bool_()),
             *([("image", arrow.binary())] if info.store_images else []),
         ],
         metadata={EMBEDDER: spec(info.embedder)} if info.embedder else None,
@@ -176,6 +191,7 @@ def table(entries: list[Entry], schema: Any) -> Any:
         [list(entry.metadata.items()) for entry in entries],
         [entry.create_time for entry in entries],
         [entry.content_sha256 for entry in entries],
+        [bool(entry.pruned_by) for entry in entries],
         [entry.image for entry in entries],
     ]
     arrays = [

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from visual_memory import Client, InvalidArgument
 from visual_memory.types import Decision, Neighbor
 from visual_memory_service.commands import pictures
-from visual_memory_service.commands.output import plural, print_json_array, print_table
+from visual_memory_service.commands.output import plural, print_json_array, print_table, printable
 from visual_memory_service.commands.refused import Refused
 
 BATCH = 64
@@ -75,7 +75,8 @@ def noted(
 def report(problems: Counter[str]) -> None:
     """Say why re-rankers were of no help, and how often."""
     for problem, count in problems.most_common():
-        print(f"{plural(count, 'picture')} not re-ranked: {problem}", file=sys.stderr)
+        said = printable(problem)  # by a re-ranker, which may be anybody's
+        print(f"{plural(count, 'picture')} not re-ranked: {said}", file=sys.stderr)
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:

@@ -16,13 +16,14 @@ from visual_memory_service.commands import parquet, pictures
 from visual_memory_service.commands.refused import Refused
 
 Content = bytes | NDArray[np.float32]
+UNIT_TOLERANCE = 1e-6  # the server keeps the bits of a row whose norm is so near to 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
     """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing.
 
-    ``image`` is to be kept beside a row.
+    ``image`` is to be kept beside a row. A ``pruned`` entry does not vote.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Item:
     content: Path | Content
     metadata: Mapping[str, str] | None = None
     image: bytes | None = None
+    pruned: bool = False
 
     @property
     def size(self) -> int:
@@ -39,13 +41,24 @@ class Item:
         content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
         return content + len(self.image or b"")
 
+    @property
+    def picture(self) -> bytes | None:
+        """What has to decode: the content itself, or what is kept beside it."""
+        content = self.read()
+        return content if isinstance(content, bytes) else self.image
+
     def read(self) -> Content:
         """The picture's bytes or the float32 row. Raises Refused."""
         return pictures.read(self.content) if isinstance(self.content, Path) else self.content
 
     def sha256(self) -> str:
         """The hash by which the server knows what it was sent."""
-        return sha256(self.image or self.read())
+        return sha256(self.read() if self.image is None else self.image)
+
+    def row_sha256(self) -> str:
+        """The hash of the row as the server stores it, empty for a picture."""
+        content = self.read()
+        return "" if isinstance(content, bytes) else sha256(unit(content))
 
 
 class Source(Protocol):
@@ -87,7 +100,7 @@ class Table:
 
     def items(self) -> Iterator[Item]:
         for row in self._file.rows():
-            yield Item(row.id, row.label, row.content, row.metadata, row.image)
+            yield Item(row.id, row.label, row.content, row.metadata, row.image, row.pruned)
 
 
 def open_source(path: Path, memory: MemoryInfo) -> Source:
@@ -103,3 +116,18 @@ def sha256(content: Content) -> str:
     """The hash that the server keeps of what it was sent."""
     data: Any = content if isinstance(content, bytes) else content.astype("<f4").tobytes()
     return hashlib.sha256(data).hexdigest()
+
+
+def unit(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A row at unit length, with the very bits that the server makes of it."""
+    wide = row.astype(np.float64)
+    terms = np.square(wide)
+    while len(terms) > 1:  # in the order of the server, or the last bit may be another
+        half = (len(terms) + 1) // 2
+        terms[: len(terms) - half] += terms[half:]
+        terms = terms[:half]
+    norm = np.sqrt(terms[0])
+    if abs(norm - 1.0) <= UNIT_TOLERANCE or not 0 < norm < np.inf:
+        return row
+    scaled: NDArray[np.float32] = (wide / norm).astype(np.float32)
+    return scaled

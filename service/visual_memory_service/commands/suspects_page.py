@@ -6,6 +6,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
@@ -14,7 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory import Assessment, Conflict, Memory, MemoryInfo, Neighbor, Suspect
+from visual_memory import (
+    Assessment,
+    Conflict,
+    Entry,
+    Memory,
+    MemoryInfo,
+    Neighbor,
+    NotFound,
+    Suspect,
+)
 from visual_memory_service.commands.output import plural, printable
 from visual_memory_service.commands.progress import Progress
 from visual_memory_service.commands.refused import Refused
@@ -27,6 +37,7 @@ CONFLICTS_SHOWN = 100
 THIN_SHOWN = 50
 NEAR = 50
 NEAR_SHOWN = 3
+FETCHED_AT_ONCE = 8
 
 Pictures = Mapping[str, bytes]
 
@@ -48,10 +59,12 @@ def write_page(
     The likeliest suspects and the nearest conflicts are on it, not more than a person can judge.
     """
     info = memory.info()
-    cases = to_cases(memory, found.suspects[:SUSPECTS_SHOWN])
-    conflicts = found.conflicts[:CONFLICTS_SHOWN]
-    ids = chain(*map(ids_of, cases), *(conflict.ids for conflict in conflicts))
-    pictures = thumbnails(memory, ids) if info.store_images else None
+    suspects, conflicts = found.suspects[:SUSPECTS_SHOWN], found.conflicts[:CONFLICTS_SHOWN]
+    judged = chain((each.id for each in suspects), *(each.ids for each in conflicts))
+    there = fetch(memory, judged, "entries fetched", include_vector=True)
+    cases = to_cases(memory, [each for each in suspects if each.id in there], there)
+    conflicts = [each for each in conflicts if there.keys() >= {*each.ids}]
+    pictures = thumbnails(memory, cases, conflicts) if info.store_images else None
     html = render(info, found, cases, conflicts, pictures, rows)
     try:
         path.write_text(html, encoding="utf-8")
@@ -59,10 +72,30 @@ def write_page(
         raise Refused(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
-def to_cases(memory: Memory, suspects: Sequence[Suspect]) -> list[Case]:
+def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:
+    """The entries with these ids that are still there, some at a time."""
+    wanted = list(dict.fromkeys(ids))
+
+    def get(id: str) -> Entry | None:
+        try:
+            return memory.get(id, **parts)
+        except NotFound:
+            return None
+
+    found = dict[str, Entry]()
+    with Progress(len(wanted), what) as progress, ThreadPoolExecutor(FETCHED_AT_ONCE) as threads:
+        for entry in threads.map(get, wanted):
+            if entry is not None:
+                found[entry.id] = entry
+            progress.add(1)
+    return found
+
+
+def to_cases(
+    memory: Memory, suspects: Sequence[Suspect], entries: Mapping[str, Entry]
+) -> list[Case]:
     """Each suspect with the entries near it."""
-    entries = (memory.get(each.id, include_vector=True) for each in suspects)
-    vectors = [entry.vector for entry in entries if entry.vector is not None]
+    vectors = [v for each in suspects if (v := entries[each.id].vector) is not None]
     found = memory.search(vectors=np.stack(vectors), k=NEAR) if vectors else []
     return [to_case(*pair) for pair in zip(suspects, found, strict=True)]
 
@@ -83,16 +116,13 @@ def ids_of(case: Case) -> list[str]:
     return [case.suspect.id, *(each.id for each in (*case.for_proposed, *case.for_own))]
 
 
-def thumbnails(memory: Memory, ids: Iterable[str]) -> dict[str, bytes]:
-    """Of those of these entries that have one."""
-    wanted, found = dict.fromkeys(ids), {}
-    with Progress(len(wanted), "pictures fetched") as progress:
-        for id in wanted:
-            thumbnail = memory.get(id, include_thumbnail=True).thumbnail
-            if thumbnail:
-                found[id] = thumbnail
-            progress.add(1)
-    return found
+def thumbnails(
+    memory: Memory, cases: Iterable[Case], conflicts: Iterable[Conflict]
+) -> dict[str, bytes]:
+    """Of those of their entries that have one."""
+    ids = chain(*map(ids_of, cases), *(conflict.ids for conflict in conflicts))
+    entries = fetch(memory, ids, "pictures fetched", include_thumbnail=True)
+    return {id: entry.thumbnail for id, entry in entries.items() if entry.thumbnail}
 
 
 def render(

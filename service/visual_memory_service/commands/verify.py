@@ -1,4 +1,4 @@
-"""``verify``: whether a certificate of erasure is right, without a server."""
+"""``verify``: whether a certificate of erasure is right, without a server or by one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 def verify(options: Namespace) -> int:
     """What a certificate says, and whose key signed it. Raises InvalidCertificate, Refused."""
-    found = visual_memory.verify(options.file, options.public_key, memory=options.memory)
+    if options.server:
+        with visual_memory.connect(options.server) as client:
+            found = client.verify(options.file, options.public_key, memory=options.memory)
+    else:
+        found = visual_memory.verify(options.file, options.public_key, memory=options.memory)
     covered = {id: found.holds(id) for id in options.id}
     if options.json:
         print_json(as_json(found) | {"ids": covered})
     else:
-        print_verification(found)
+        print_verification(found, options.server)
         print_ids(covered)
     if missing := [id for id, is_covered in covered.items() if not is_covered]:
         raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
@@ -42,12 +46,17 @@ def as_json(found: Verification) -> dict[str, Any]:
     return fields | {"time": found.time.isoformat(), "found": 0, "backups": times}
 
 
-def print_verification(found: Verification) -> None:
+def print_verification(found: Verification, server: str | None) -> None:
     """The same for people."""
     entries, memory = plural(found.count, "entry"), printable(found.memory)
     time = printable(found.time)
     print(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
-    if found.trusted:
+    if server:
+        print(
+            f"It is signed by the key {found.signer} of the server {server},\n"
+            f"whose audit log holds it as event {found.audit_index} and leads to {memory} as it is."
+        )
+    elif found.trusted:
         print(f"It is signed by the key {found.signer}, which is one that you gave.")
     else:
         print(

@@ -33,7 +33,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def from_settings(
-    version: str, settings: Settings, embedders: Sequence[str], rerankers: Sequence[str]
+    version: str,
+    settings: Settings,
+    embedders: Sequence[str],
+    rerankers: Sequence[str],
+    public_keys: Sequence[str],
 ) -> pb.GetServerInfoResponse:
     """What a client may know of this server."""
     limits = pb.Limits(
@@ -43,7 +47,11 @@ def from_settings(
         items=settings.items_max,
     )
     return pb.GetServerInfoResponse(
-        version=version, limits=limits, embedders=embedders, rerankers=rerankers
+        version=version,
+        limits=limits,
+        embedders=embedders,
+        rerankers=rerankers,
+        public_keys=public_keys,
     )
 
 
@@ -78,6 +86,16 @@ def from_info(
         digest=info.digest,
         uid=info.identity.uid,
     )
+
+
+def from_piece(piece: bytes) -> pb.BackupMemoryResponse:
+    """A part of the file, perhaps empty."""
+    return pb.BackupMemoryResponse(data=piece)
+
+
+def from_restored(memory: memory_pb2.Memory, left_out: int) -> pb.RestoreMemoryResponse:
+    """The memory, and how much of its backup was unlearned since."""
+    return pb.RestoreMemoryResponse(memory=memory, left_out_count=left_out)
 
 
 def from_memories(memories: Sequence[memory_pb2.Memory], last: str) -> pb.ListMemoriesResponse:

@@ -170,19 +170,29 @@ def from_operation(
         message.end_time.CopyFrom(from_time(operation.ended_at))
     if operation.undone_at is not None:
         message.undo_time.CopyFrom(from_time(operation.undone_at))
-    if with_result and operation.result is not None:
+    if with_result and operation.result is not None and operation.state == "done":
         result = json.loads(operation.result)
         match operation.kind:
             case "relabel":
                 message.relabel.CopyFrom(operation_pb2.RelabelResult(**result))
             case "assess":
                 message.assessment.CopyFrom(from_assessment(result))
+            case "check":
+                message.check.CopyFrom(operation_pb2.CheckResult(**result))
             case "calibrate":
                 message.calibration.CopyFrom(operation_pb2.Calibration(**result))
+            case "unlearn":
+                message.unlearn.CopyFrom(from_unlearning(result))
             case _:
                 labels = from_label_counts(result.pop("labels"))
                 message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))
     return message
+
+
+def from_unlearning(result: dict[str, Any]) -> operation_pb2.UnlearnResult:
+    """What came of an unlearning, but for its certificate."""
+    del result["certificate"]
+    return operation_pb2.UnlearnResult(**result)
 
 
 def from_label_counts(counts: Mapping[str, int]) -> list[memory_pb2.LabelCount]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -85,15 +85,28 @@ def to_request(
     return Request(to_text(request_id, "request_id"), fingerprint(message, hashes), start)
 
 
+async def to_pieces(
+    first: pb.RestoreMemoryRequest, following: AsyncIterator[pb.RestoreMemoryRequest]
+) -> AsyncIterator[bytes]:
+    """The file that comes in a first message and others. Raises BadField."""
+    yield first.data
+    async for request in following:
+        if request.name or request.request_id:
+            raise BadField("name" if request.name else "request_id", "goes into the first message")
+        yield request.data
+
+
+def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> Request | None:
+    """The request_id with what it is about, or None. Raises BadField."""
+    about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
+    return to_request(about, about.request_id, hashes=[file_sha256])
+
+
 def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
     """Takes the images or vectors out of the message. Raises BadField."""
-    content, hashes = to_batch_content(request.batch, settings)
-    return Batch(
-        to_entries(request.batch, hashes, images=not isinstance(content, np.ndarray)),
-        content,
-        to_request(request, request.request_id, hashes=hashes),
-        request.replace_existing,
-    )
+    entries, rows, hashes = to_entries_and_rows(request.batch, settings)
+    again = to_request(request, request.request_id, hashes=hashes)
+    return Batch(entries, rows, again, request.replace_existing)
 
 
 def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
@@ -113,21 +126,18 @@ def to_import_batch(
     step = request.batch
     if step.offset < 0:
         raise BadField("offset", f"must not be negative, but is {step.offset}")
-    content, hashes = to_batch_content(step.batch, settings)
-    return Batch(
-        to_entries(step.batch, hashes, images=not isinstance(content, np.ndarray)),
-        content,
-        to_request(step, start.request_id, step.offset, hashes),
-        start.replace_existing,
-    )
+    entries, rows, hashes = to_entries_and_rows(step.batch, settings)
+    again = to_request(step, start.request_id, step.offset, hashes)
+    return Batch(entries, rows, again, start.replace_existing)
 
 
-def to_batch_content(
+def to_entries_and_rows(
     batch: pb.EntryBatch, settings: Settings
-) -> tuple[Sequence[bytes] | NDArray[np.float32], list[bytes]]:
-    """The images or unit rows of a batch, taken out of it, and the SHA-256 of each as it was sent.
+) -> tuple[list[Entry], NDArray[np.float32] | None, list[bytes]]:
+    """The entries of a batch with their images, its unit rows, and the hashes of its content.
 
-    Raises BadField.
+    The content, images or rows, is taken out of it; each hash is the SHA-256 of one of them as it
+    was sent. Raises BadField.
     """
     if not batch.entries:
         raise BadField("entries", "must not be empty")
@@ -139,13 +149,18 @@ def to_batch_content(
             name,
             f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}",
         )
-    return content, take_hashes(batch)
+    hashes = take_hashes(batch)
+    if isinstance(content, np.ndarray):
+        return to_entries(batch, [], hashes), content, hashes
+    return to_entries(batch, content, hashes), None, hashes
 
 
-def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes], *, images: bool) -> list[Entry]:
-    """The entries of a batch with the ``hashes`` of their content, ``images`` or rows.
+def to_entries(
+    batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
+) -> list[Entry]:
+    """The entries of a batch; without ``images`` an image beside a row is hashed in its place.
 
-    An image beside a row is the content then. Raises BadField.
+    Raises BadField.
     """
     seen: set[str] = set()
     entries = []
@@ -164,7 +179,7 @@ def to_entries(batch: pb.EntryBatch, hashes: Sequence[bytes], *, images: bool) -
                 label=to_text(entry.label, "entries[{}].label", number),
                 metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
                 content_sha256=sha256(entry.image).digest() if entry.image else content_sha256,
-                image=entry.image,
+                image=images[number] if images else entry.image,
             )
         )
     return entries

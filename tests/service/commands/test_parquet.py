@@ -91,3 +91,17 @@ def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> N
     left = [row.image for row in File(path, kept=False).rows()]
 
     assert (kept, left) == ([b"picture", None], [None, None])
+
+
+def test_an_image_column_of_another_kind_is_refused_where_it_would_be_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=["a.jpg", "b.jpg"])
+
+    with pytest.raises(Refused, match=r"image of .* holds string, where this memory keeps"):
+        File(path, kept=True)
+    assert [row.image for row in File(path, kept=False).rows()] == [None, None]
+
+
+def test_an_image_column_may_be_all_empty(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=pa.nulls(2))
+
+    assert [row.image for row in File(path, kept=True).rows()] == [None, None]

@@ -18,6 +18,7 @@ from tests.conftest import to_picture
 from visual_memory import Client, Memory
 from visual_memory_service.cli import run
 from visual_memory_service.commands.refused import Refused
+from visual_memory_service.commands.suspects_page import write_page
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server
@@ -338,3 +339,25 @@ def test_a_page_is_not_csv(crowd: Memory, write: Write, capsys: pytest.CaptureFi
 
     assert ended.value.code == 2
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["crowd", "gallery"])
+def test_what_went_since_the_assessment_is_left_out(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    memory: Memory = request.getfixturevalue(kind)
+    memory.insert(vectors=ROWS[:2], labels=["other", "other"], ids=["twin-0", "twin-1"])
+    found = memory.assess()
+    assert {id for each in found.conflicts for id in each.ids} >= {"twin-0", "twin-1"}
+    gone = found.suspects[0].id
+    memory.delete([gone, "twin-0"])
+
+    write_page(tmp_path / "page.html", memory, found, [])
+
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert [id for id, _, _ in page.judged if id in WRONG] == [
+        each.id for each in found.suspects[1:] if each.id in WRONG
+    ]
+    judged = [id for id, _, _ in page.judged]
+    assert "twin-1" in judged
+    assert not {gone, "twin-0"} & {*judged}

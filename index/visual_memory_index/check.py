@@ -1,0 +1,137 @@
+"""Whether what a memory holds, in its file and in RAM, is what was written to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import audit
+from visual_memory_index import digest as digests
+from visual_memory_index.contents import Contents, StoredEntry
+from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore
+from visual_memory_index.ram import RamCopy, Silent
+
+EVENTS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was compared: entries, events of the audit log, and the digest that both lead to."""
+
+    entry_count: int
+    event_count: int
+    digest: str
+
+
+class Listed:
+    """Which entries are in RAM now, with which labels, and whether they vote."""
+
+    def __init__(self, ram: RamCopy) -> None:
+        self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())
+        self._silent = dict(ram.pruned)
+
+    def follow(self, entries: Sequence[StoredEntry]) -> bool:
+        """Whether the next entries by key are these."""
+        voting = [(each.key, each.id, each.label) for each in entries if each.votes]
+        silent = [each for each in entries if not each.votes]
+        return list(islice(self._voting, len(voting))) == voting and all(
+            self._silent.pop(each.id, None) == Silent(each.key, each.label) for each in silent
+        )
+
+    def end(self) -> bool:
+        """Whether no other follows."""
+        return next(self._voting, None) is None and not self._silent
+
+
+def by_key(
+    keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
+) -> Iterator[tuple[int, str, str]]:
+    """Key, id and label by ascending key; sorted when the first is asked for."""
+    order = np.argsort(keys)
+    yield from zip(keys[order].tolist(), ids[order], labels[order], strict=True)
+
+
+def check(
+    contents: Contents,
+    name: str,
+    kind: str,
+    listed: Listed,
+    has_vectors: Callable[[Sequence[StoredEntry]], bool],
+    told: Callable[[int, int], None],
+) -> Checked:
+    """Compare a file with its digest and its audit log, and with what was in RAM at its moment.
+
+    ``has_vectors`` says whether RAM has the vectors of some entries as they are stored. ``told``
+    hears how much is done, and may raise. Raises CorruptStore, BadAuditLog, CorruptCopy.
+    """
+    total = contents.count() + contents.head.size
+    contents.check_file(lambda: told(0, total))
+    state, done, other_images = digests.empty(), 0, 0
+    alike = True
+    for entries in contents.entries():
+        hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
+        other_images += sum(
+            bool(found) and found != each.content_sha256
+            for found, each in zip(hashes, entries, strict=True)
+        )
+        state = state + state_of(entries, hashes)
+        alike = listed.follow(entries) and has_vectors(entries) and alike
+        done += len(entries)
+        told(done, total)
+    if other_images:
+        raise CorruptStore(str(contents.path), f"of its images {other_images} are not as sent")
+    if not np.array_equal(state, contents.state):
+        raise CorruptStore(str(contents.path), "its entries are not those of its digest")
+    digest = digests.shown(state, kind)
+    check_end(contents, name, kind)
+    with audit.of(name):
+        texts = in_order(contents.events(), lambda read: told(done + read, total))
+        event_count = audit.check(texts, contents.head, digest)
+    if not (listed.end() and alike):
+        raise CorruptCopy(name)
+    return Checked(done, event_count, digest)
+
+
+def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> digests.State:
+    """What entries are in the digest, with the hashes of their images as those are now."""
+    return digests.total(
+        [
+            digests.element(
+                each.id, each.label, each.metadata, each.vector, image_sha256, bool(each.votes)
+            )
+            for each, image_sha256 in zip(entries, image_hashes, strict=True)
+        ]
+    )
+
+
+def has_vectors(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
+    """Whether of those entries that are in RAM each has the very bits there that are stored."""
+    stored = {each.key: each.vector for each in entries}
+    rows = ram.rows_of_ids(each.id for each in entries)
+    keys, vectors = ram.keys_of_rows()[rows].tolist(), ram.vectors.gather(rows).astype("<f4")
+    return all(
+        stored.get(key) in (None, vector.tobytes())
+        for key, vector in zip(keys, vectors, strict=True)
+    )
+
+
+def in_order(events: Iterable[tuple[int, str]], told: Callable[[int], None]) -> Iterator[str]:
+    """The texts of events that are numbered from 0. Raises BadAuditLog."""
+    for expected, (number, text) in enumerate(events):
+        if number != expected:
+            raise BadAuditLog(f"event {expected} is missing, event {number} is there")
+        if number % EVENTS_AT_ONCE == 0:
+            told(number)
+        yield text
+
+
+def check_end(contents: Contents, name: str, kind: str) -> None:
+    """Look whether the last event leads to where the memory stands. Raises BadAuditLog."""
+    digest = digests.shown(contents.state, kind)
+    with audit.of(name):
+        audit.check_end(contents.last_event(), contents.head, digest)

@@ -1,0 +1,55 @@
+"""What of erased entries stands elsewhere in the file, as SQL: whose they are, and dropping it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from visual_memory_index.request import ERASED
+
+GONE = "Its result named entries that were unlearned, and is gone."
+
+
+def note(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
+    """Keep the ids that an operation has still to erase."""
+    db.executemany("INSERT OR IGNORE INTO erasing VALUES (?, ?)", [(operation, id) for id in ids])
+
+
+def noted(db: sqlite3.Connection, operation: str) -> list[str]:
+    """They, ascending."""
+    rows = db.execute("SELECT id FROM erasing WHERE operation = ? ORDER BY id", (operation,))
+    return [id for (id,) in rows]
+
+
+def scrub(
+    db: sqlite3.Connection, operation: str, labels: Sequence[str], settings: Iterable[str]
+) -> None:
+    """Drop what names the noted ids or ``labels``, and what was derived of the entries.
+
+    The ids themselves go last: answers to writes, results of operations, ``settings`` by name.
+    """
+    db.execute(
+        "UPDATE requests SET fingerprint = x'', answer = ?1 WHERE EXISTS "
+        "(SELECT 1 FROM json_each(requests.answer) AS each WHERE each.value IN "
+        "(SELECT id FROM erasing WHERE operation = ?2))",
+        (ERASED, operation),
+    )
+    named = json.dumps(list(labels))
+    db.execute(
+        "UPDATE operations SET result = NULL, problem = ?1 WHERE result IS NOT NULL AND EXISTS "
+        "(SELECT 1 FROM json_tree(operations.result) AS each WHERE "
+        "each.value IN (SELECT id FROM erasing WHERE operation = ?2) OR "
+        "each.key IN (SELECT id FROM erasing WHERE operation = ?2) OR "
+        "each.value IN (SELECT value FROM json_each(?3)) OR "
+        "each.key IN (SELECT value FROM json_each(?3)))",
+        (GONE, operation, named),
+    )
+    db.execute("DELETE FROM derived")
+    db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])
+    drop(db, operation)
+
+
+def drop(db: sqlite3.Connection, operation: str) -> None:
+    """Drop the noted ids."""
+    db.execute("DELETE FROM erasing WHERE operation = ?", (operation,))

@@ -1,0 +1,110 @@
+"""Erasing entries from a memory's file, and looking whether anything of them is left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from visual_memory_index.change import Removed
+from visual_memory_index.database import now
+from visual_memory_index.store import Store, Transaction
+from visual_memory_index.traces import Traces, masked
+
+LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
+OTHERS = 32  # pictures that stay, with whose headers those of the erased are compared
+COMPARED_MAX = 256  # traces that are compared with the entries that are left
+READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an erasure was, before it is searched whether it left anything.
+
+    Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
+    hash of its event in the audit log, ``audit_root`` is the log's root up to there. ``backups``
+    are the times of backups made before.
+    """
+
+    ids: Sequence[str]
+    time: int
+    digest_before: str
+    digest_after: str
+    audit_index: int
+    audit_event: str
+    audit_root: str
+    backups: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """How many bytes were searched, and the pieces found that no entry explains, masked."""
+
+    size: int
+    found: frozenset[bytes]
+
+
+def erase(
+    transaction: Transaction,
+    operation: str,
+    settings: Iterable[str],
+    draft: Callable[[Facts], str],
+) -> tuple[Traces, Removed]:
+    """Delete the entries that an operation is to erase, with all that names them elsewhere.
+
+    ``settings`` go too, which were made of the entries. What ``draft`` makes of the facts is kept
+    as the operation's result to be. Answers what is to be looked for, which a content that other
+    entries have too is not.
+    """
+    noted = transaction.erasing(operation)
+    known = transaction.look_up(noted)
+    keys = [each.key for each in known.values()]
+    left = transaction.left(keys, LEFT_BYTES_MAX)
+    others = transaction.others(keys, OTHERS)
+    before = transaction.digest()
+    transaction.delete(keys)
+    gone = transaction.scrub(operation, left.labels, settings)
+    transaction.log("UnlearnEntries", len(keys))
+    head = transaction.head
+    facts = Facts(
+        ids=list(known),
+        time=now(),
+        digest_before=before,
+        digest_after=transaction.digest(),
+        audit_index=head.size - 1,
+        audit_event=head.last,
+        audit_root=head.root(),
+        backups=transaction.backups(),
+    )
+    transaction.draft(operation, draft(facts))
+    texts = {*noted, *gone, *left.texts}
+    twins = transaction.twins(content_sha256 for content_sha256, _, _ in left.contents)
+    alone = [each for each in left.contents if each[0] not in twins]
+    vectors = [vector for _, vector, _ in alone]
+    pictures = [picture for _, _, pictures in alone for picture in pictures]
+    return Traces(texts, vectors, pictures, others), Removed(list(known))
+
+
+def search(files: Iterable[int], traces: Traces) -> Searched:
+    """Look for ``traces`` in files, given as descriptors."""
+    found: set[bytes] = set()
+    size = 0
+    buffer = bytearray(READ_AT_ONCE + OVERLAP)
+    for file in files:
+        kept = at = 0  # a trace may lie across two pieces, so some bytes are kept
+        while read := os.preadv(file, [memoryview(buffer)[kept:]], at):
+            filled = kept + read
+            found |= traces.found_in(memoryview(buffer)[:filled])
+            at += read
+            kept = min(OVERLAP, filled)
+            buffer[:kept] = buffer[filled - kept : filled]
+        size += at
+    buffer[:] = bytes(len(buffer))
+    return Searched(size, frozenset(found))
+
+
+def unexplained(found: Iterable[bytes], store: Store) -> frozenset[bytes]:
+    """The pieces that are not in an entry that is there, such as the same picture twice."""
+    pieces = sorted(found)
+    explained = {piece for piece in pieces[:COMPARED_MAX] if store.holds(masked(piece))}
+    return frozenset(pieces) - explained

@@ -1,0 +1,90 @@
+"""Which entries were unlearned, in one order with the backups, by marks that name nobody.
+
+A mark is an HMAC of an id under the server's secret, so whoever has the catalog without it cannot
+even check a guess. Order is counted in ticks, whatever clocks do.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from visual_memory_index.errors import LostSecret
+
+AT_ONCE = 1024
+BEFORE_ALL = -1
+CHECK = b"visual-memory tombstones 1"
+
+
+def mark(secret: bytes, uid: str, id: str) -> bytes:
+    """What stands for an entry of the memory ``uid`` and its copies."""
+    return hmac.digest(secret, b"\0".join((uid.encode(), id.encode())), "sha256")
+
+
+def check_secret(db: sqlite3.Connection, secret: bytes, path: str) -> None:
+    """Raises LostSecret where former marks were made by another secret than this, from ``path``."""
+    check = hmac.digest(secret, CHECK, "sha256")
+    db.execute("UPDATE clock SET secret_check = ? WHERE secret_check IS NULL", (check,))
+    if db.execute("SELECT secret_check FROM clock").fetchone()[0] != check:
+        raise LostSecret(path)
+
+
+def needs_secret(db: sqlite3.Connection) -> bool:
+    """Whether there was a secret before."""
+    return db.execute("SELECT secret_check FROM clock").fetchone()[0] is not None
+
+
+def ticks(db: sqlite3.Connection) -> int:
+    """The latest tick."""
+    count: int = db.execute("SELECT ticks FROM clock").fetchone()[0]
+    return count
+
+
+def tick(db: sqlite3.Connection) -> int:
+    """The next one."""
+    count: int = db.execute("UPDATE clock SET ticks = ticks + 1 RETURNING ticks").fetchone()[0]
+    return count
+
+
+def note_backup(db: sqlite3.Connection, name: str) -> None:
+    """Keep when a backup is made."""
+    db.execute("INSERT INTO backups VALUES (?, ?)", (name, tick(db)))
+
+
+def tick_of_backup(db: sqlite3.Connection, name: str) -> int:
+    """When a backup was made; of one that was not made here, everything may have happened since."""
+    row = db.execute("SELECT tick FROM backups WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else BEFORE_ALL
+
+
+def bury(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> int:
+    """Mark these entries as unlearned now; the tick."""
+    now = tick(db)
+    db.executemany(
+        "INSERT OR REPLACE INTO tombstones VALUES (?, ?)",
+        ((mark(secret, uid, id), now) for id in ids),
+    )
+    return now
+
+
+def buried(
+    db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str], since: int
+) -> Iterator[str]:
+    """Those of ``ids`` that were unlearned after the tick ``since``."""
+    if not db.execute("SELECT 1 FROM tombstones WHERE tick > ? LIMIT 1", (since,)).fetchone():
+        return
+    ids = iter(ids)
+    while part := list(islice(ids, AT_ONCE)):
+        marked = {mark(secret, uid, id): id for id in part}
+        yield from (marked[found] for found in stored(db, list(marked), since))
+
+
+def stored(db: sqlite3.Connection, marks: Sequence[bytes], since: int) -> list[bytes]:
+    """Those of ``marks`` that are tombstones later than ``since``."""
+    places = ", ".join("?" * len(marks))
+    rows = db.execute(
+        f"SELECT mark FROM tombstones WHERE +tick > ? AND mark IN ({places})", (since, *marks)
+    )
+    return [found for (found,) in rows]

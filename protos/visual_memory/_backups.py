@@ -1,0 +1,111 @@
+"""Backups on their way between a server and a file, begun anew where they break off.
+
+The timeout bounds the time in which nothing moves, and that in which it is tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import BinaryIO, TypeVar
+
+import grpc
+
+from visual_memory._calls import Call
+from visual_memory._connection import Endpoint
+from visual_memory._fields import named
+from visual_memory._files import refuse_file
+from visual_memory._patience import Patience, next_within
+from visual_memory._wire import to_restored
+from visual_memory.types import RestoreResult
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+PIECE_BYTES = 1 << 18
+
+T = TypeVar("T")
+
+
+def receive(
+    stub: VisualMemoryStub,
+    endpoint: Endpoint,
+    memory: str,
+    file: BinaryIO,
+    told: Callable[[int], None],
+) -> int:
+    """Write a memory's backup into ``file``; how many bytes that are. ``told`` hears it as well."""
+    request = pb.BackupMemoryRequest(memory=memory)
+
+    def attempt(patience: Patience) -> int:
+        file.seek(0)
+        file.truncate()
+        stream = stub.BackupMemory(request, metadata=endpoint.metadata)
+        try:
+            while (answer := next_within(patience.remaining(), stream)) is not None:
+                patience.renew(0)
+                file.write(answer.data)
+                told(file.tell())
+        finally:
+            stream.cancel()
+        return file.tell()
+
+    return again_and_again(attempt, endpoint.patience)
+
+
+def send(
+    stub: VisualMemoryStub,
+    endpoint: Endpoint,
+    path: str | os.PathLike[str],
+    name: str,
+    request_id: str | None,
+    told: Callable[[int, int], None],
+) -> RestoreResult:
+    """Have the backup at ``path`` made the memory ``name``; ``told`` hears how many bytes went.
+
+    Raises InvalidArgument where it cannot be read.
+    """
+    first = pb.RestoreMemoryRequest(name=name, request_id=named(request_id))
+    call = Call("RestoreMemory", first, to_restored)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+    except OSError as problem:
+        refuse_file(path, "path", problem)
+
+    def messages(patience: Patience) -> Iterator[pb.RestoreMemoryRequest]:
+        yield first
+        with open(path, "rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield pb.RestoreMemoryRequest(data=piece)
+                patience.renew(0)
+                told(file.tell(), size)
+
+    def attempt(patience: Patience) -> RestoreResult:
+        future = stub.RestoreMemory.future(messages(patience), metadata=endpoint.metadata)
+        try:
+            while True:
+                try:
+                    return call.read(future.result(timeout=patience.remaining()))
+                except grpc.FutureTimeoutError:
+                    if not patience.remaining():
+                        patience.give_up()
+        finally:
+            future.cancel()
+
+    return again_and_again(attempt, partial(endpoint.patience, call))
+
+
+def again_and_again(attempt: Callable[[Patience], T], begin: Callable[[], Patience]) -> T:
+    """What an attempt comes to, each with a patience to renew when something moves."""
+    retries = begin()
+    while True:
+        patience = begin()
+        try:
+            return attempt(patience)
+        except grpc.RpcError as error:
+            if not patience.remaining():
+                patience.give_up()
+            pause = retries.pause(error)
+        time.sleep(pause)

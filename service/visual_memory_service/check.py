@@ -1,0 +1,105 @@
+"""The check of every memory after the start, in the time that others leave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import structlog
+
+from visual_memory_index import Checked, MemoryRefusal
+
+WORK_SECONDS = 0.02
+REST_SHARE = 4  # it rests so many times as long as it worked: a fifth of one processor
+log = structlog.get_logger()
+
+Told: TypeAlias = Callable[[int, int], None]
+
+
+class Interrupted(Exception):
+    """A check that has to make way, and begins again later."""
+
+
+class Checks:
+    """Has ``check`` look through one memory after another, by name, in a thread of its own."""
+
+    def __init__(self, check: Callable[[str, Told], Checked]) -> None:
+        self._check = check
+        self._left: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._checking = self._closed = False
+        self._pauses = 0
+        self._resumed = 0.0
+
+    def start(self, names: Iterable[str]) -> None:
+        """Begin with the first of these memories."""
+        self._left.extend(names)
+        self._thread = threading.Thread(target=self._run, name="check")
+        self._thread.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """None reads a file or holds anything of it inside; the one that did begins anew."""
+        with self._changed:
+            self._pauses += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._checking)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._pauses -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop, and return when it has."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._left and self._may_begin():
+            name = self._left.popleft()
+            try:
+                self._look_through(name)
+            except Interrupted:
+                self._left.append(name)
+            except MemoryRefusal:  # one found damaged is in the log; others were dropped
+                pass
+            except Exception as error:  # nobody waits for this thread
+                log.error("check failed", memory=name, exc_info=error)
+            finally:
+                with self._changed:
+                    self._checking = False
+                    self._changed.notify_all()
+
+    def _look_through(self, name: str) -> None:
+        began = self._resumed = time.perf_counter()
+        checked = self._check(name, self._told)
+        seconds = round(time.perf_counter() - began, 1)
+        entries, events = checked.entry_count, checked.event_count
+        log.info("memory checked", memory=name, entries=entries, events=events, seconds=seconds)
+
+    def _may_begin(self) -> bool:
+        """Wait while it is paused; whether it goes on then."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._pauses)
+            self._checking = not self._closed
+            return self._checking
+
+    def _told(self, done: int, total: int) -> None:
+        """Rest now and then. Raises Interrupted."""
+        worked = time.perf_counter() - self._resumed
+        rest = worked * REST_SHARE if worked >= WORK_SECONDS else 0.0
+        with self._changed:
+            if self._changed.wait_for(lambda: self._closed or self._pauses > 0, rest):
+                raise Interrupted
+        if rest:
+            self._resumed = time.perf_counter()

@@ -1,0 +1,57 @@
+"""``backup``, ``restore`` and ``copy``: all of a memory in a file, and in another memory."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+
+from visual_memory import Client
+from visual_memory_service.commands.memories import as_json
+from visual_memory_service.commands.output import MEBIBYTE, plural, print_json, size
+from visual_memory_service.commands.progress import Progress
+from visual_memory_service.commands.refused import Refused
+
+
+def backup(client: Client, options: Namespace) -> int:
+    """Write all of a memory to a file, which appears when it is whole."""
+    path = options.file
+    if path.exists() and not options.force:
+        raise Refused(f"{path} exists already; use --force to overwrite it.")
+    with Progress(0, "MiB received") as progress:
+        count = client.backup(
+            options.name, path, overwrite=options.force, progress=in_mebibytes(progress)
+        )
+    if options.json:
+        print_json({"memory": options.name, "file": str(path), "bytes": count})
+    else:
+        print(f"{options.name} is in {path}, {size(count)}.")
+    return 0
+
+
+def restore(client: Client, options: Namespace) -> int:
+    """Make a backup a memory, without the entries that were unlearned since."""
+    with Progress(0, "MiB sent") as progress:
+        restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
+    if options.json:
+        print_json({**as_json(restored.info), "left_out": restored.left_out})
+        return 0
+    entries, info = plural(restored.info.count, "entry"), restored.info
+    print(f"{info.name} is restored from {options.file}: {entries}, digest {info.digest}.")
+    if restored.left_out:
+        print(f"{plural(restored.left_out, 'entry')} left out: unlearned since the backup.")
+    return 0
+
+
+def copy(client: Client, options: Namespace) -> int:
+    """Make a memory that holds what another does now."""
+    info = client.copy(options.name, options.new).info()
+    if options.json:
+        print_json(as_json(info))
+    else:
+        print(f"{info.name} is a copy of {options.name}: {plural(info.count, 'entry')}.")
+    return 0
+
+
+def in_mebibytes(progress: Progress) -> Callable[[int, int], None]:
+    """Show progress that is told in bytes."""
+    return lambda done, total: progress.reach(done // MEBIBYTE, total // MEBIBYTE)

@@ -1,0 +1,99 @@
+"""``check``: whether memories are what was written to them, in a server or in a folder."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visual_memory import Client
+from visual_memory_service.commands.output import plural, print_json, printable
+from visual_memory_service.commands.progress import Progress
+from visual_memory_service.commands.refused import Refused, missing_extra
+from visual_memory_service.commands.serve import SERVER_MODULES
+
+if TYPE_CHECKING:
+    from visual_memory_index import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check came to; ``problem`` says what is damaged and what to do."""
+
+    memory: str
+    entry_count: int = 0
+    event_count: int = 0
+    digest: str = ""
+    problem: str | None = None
+
+
+def check(client: Client, options: Namespace) -> int:
+    """Have the server check one memory. Raises Error where it is damaged."""
+    with Progress(0, "entries and events") as progress:
+        result = client.memory(options.name).check(progress=progress.reach)
+    found = Found(options.name, result.entry_count, result.event_count, result.digest)
+    if options.json:
+        print_json(asdict(found))
+    else:
+        print_found(found)
+    return 0
+
+
+def check_folder(options: Namespace) -> int:
+    """Check all memories of a folder that no server uses; 1 where one is damaged.
+
+    Raises Refused.
+    """
+    found = []
+    for each in in_folder(options.data):
+        found.append(each)
+        if not options.json:
+            print_found(each)
+    if options.json:
+        print_json([asdict(each) for each in found])
+    elif not found:
+        print(f"{options.data} holds no memory.")
+    return int(any(each.problem for each in found))
+
+
+def in_folder(folder: Path) -> Iterator[Found]:
+    """What each memory of a folder comes to. Raises Refused."""
+    try:
+        from visual_memory_index import Catalog, MemoryRefusal
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in SERVER_MODULES:
+            raise
+        raise missing_extra(module, "cpu", "Checking a folder") from None
+    if not (folder / "catalog.sqlite").is_file():
+        raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")
+    try:
+        catalog = Catalog(folder)
+    except MemoryRefusal as refusal:
+        raise Refused(str(refusal)) from None
+    with closing(catalog):
+        for name in catalog.names():
+            try:
+                yield opened(catalog, name)
+            except MemoryRefusal as refusal:
+                yield Found(name, problem=str(refusal))
+
+
+def opened(catalog: Catalog, name: str) -> Found:
+    """What one memory comes to. Raises MemoryRefusal."""
+    with closing(catalog.open(name)) as memory, Progress(0, f"entries and events of {name}") as at:
+        checked = memory.check(at.reach)
+    return Found(name, checked.entry_count, checked.event_count, checked.digest)
+
+
+def print_found(found: Found) -> None:
+    """One line."""
+    if found.problem:
+        print(f"{found.memory}: {printable(found.problem)}")
+    else:
+        entries = plural(found.entry_count, "entry")
+        events = plural(found.event_count, "audit event")
+        print(f"{found.memory}: {entries} and {events} fit the digest {found.digest}.")

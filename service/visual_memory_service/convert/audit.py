@@ -1,0 +1,46 @@
+"""The audit log, both ways."""
+
+from __future__ import annotations
+
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import AuditPage
+from visual_memory_service.convert.answers import from_time
+from visual_memory_service.convert.page_token import from_token, to_token
+from visual_memory_service.errors import BadField
+
+AUDIT_PAGE, AUDIT_PAGE_MAX = 1000, 10_000
+DIGITS_MAX = 18  # of a number that SQLite takes
+
+
+def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
+    """The number of the first event, and how many. Raises BadField."""
+    size = request.page_size
+    if not 0 <= size <= AUDIT_PAGE_MAX:
+        raise BadField("page_size", f"must be 0 to {AUDIT_PAGE_MAX}, but is {size}")
+    first = to_token(request.page_token, "") or "0"
+    if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
+        raise BadField("page_token", "must be one that this call answered with")
+    return int(first), size or AUDIT_PAGE
+
+
+def from_audit_page(page: AuditPage, end: int) -> pb.ListAuditEventsResponse:
+    """The events up to number ``end``, where the next page begins if there is one."""
+    return pb.ListAuditEventsResponse(
+        events=[
+            pb.AuditEvent(
+                number=event.number,
+                time=from_time(event.time),
+                principal=event.principal,
+                call=event.call,
+                count=event.count,
+                digest=event.digest,
+                previous=event.previous,
+                text=event.to_json(),
+            )
+            for event in page.events
+        ],
+        next_page_token=from_token(str(end) if end < page.head.size else "", ""),
+        head=pb.AuditHead(
+            size=page.head.size, root=page.head.root(), last=page.head.last, digest=page.digest
+        ),
+    )

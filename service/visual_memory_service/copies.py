@@ -1,0 +1,114 @@
+"""Backups, memories made of them, and copies: one after another, in a thread that gives way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import BinaryIO, TypeAlias, TypeVar
+
+from visual_memory_index import Arrival, MemoryClosed, Request, be_patient, sealed
+from visual_memory_service.calibration import SETTING as CALIBRATION
+from visual_memory_service.memories import Memories, OpenMemory, Restored
+
+WAITING_SECONDS = 0.5
+FITTED = (CALIBRATION,)  # what goes with entries that it was fitted to
+
+T = TypeVar("T")
+Check: TypeAlias = Callable[[], None]
+
+
+class Copies:
+    """What is copied of memories, and comes in to be one. Raises MemoryClosed once it is closed."""
+
+    def __init__(self, memories: Memories) -> None:
+        self._memories = memories
+        self._thread = ThreadPoolExecutor(1, "copy", be_patient)
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """Begin no more, and stop what is under way."""
+        self._closed.set()
+        self._thread.shutdown(cancel_futures=True)
+
+    async def backup(self, name: str) -> AsyncIterator[bytes]:
+        """A backup in pieces, which are empty while it is being made.
+
+        Raises UnknownMemory, CorruptStore, DiskFull.
+        """
+
+        def make(check: Check) -> BinaryIO:
+            return self._memories.backup(name, settings=FITTED, check=check)
+
+        making = asyncio.create_task(self._in_turn(name, make))
+        try:
+            while not (await asyncio.wait([making], timeout=WAITING_SECONDS))[0]:
+                yield b""
+            with await making as file:
+                pieces = sealed(file)
+                while piece := await asyncio.to_thread(next, pieces, b""):
+                    yield piece
+        finally:
+            making.cancel()
+
+    @asynccontextmanager
+    async def received(
+        self, name: str, request_id: str, pieces: AsyncIterator[bytes]
+    ) -> AsyncIterator[Arrival]:
+        """The backup of a memory to be, once all of it has come.
+
+        Raises MemoryExists before any of it does, BadBackup, DiskFull.
+        """
+        arrival = await asyncio.to_thread(self._memories.arrival, name, request_id)
+        with arrival:
+            async for piece in pieces:
+                await asyncio.to_thread(arrival.write, piece)
+            await asyncio.to_thread(arrival.finish)
+            yield arrival
+
+    async def restore(self, arrival: Arrival, name: str, request: Request | None) -> Restored:
+        """A memory of a backup that was received.
+
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, DiskFull.
+        """
+
+        def restore(check: Check) -> Restored:
+            return self._memories.restore(
+                name, arrival, settings=FITTED, check=check, request=request
+            )
+
+        return await self._in_turn(name, restore)
+
+    async def copy(self, name: str, new_name: str, request: Request | None) -> OpenMemory:
+        """A memory that holds what another does now.
+
+        Raises UnknownMemory, MemoryExists, RequestReused, DiskFull.
+        """
+
+        def copy(check: Check) -> OpenMemory:
+            return self._memories.copy(
+                name, new_name, settings=FITTED, check=check, request=request
+            )
+
+        return await self._in_turn(name, copy)
+
+    async def _in_turn(self, name: str, work: Callable[[Check], T]) -> T:
+        """Do it in the thread; where nobody waits for it any more, stop it first."""
+        unwanted = threading.Event()
+
+        def check() -> None:
+            if unwanted.is_set() or self._closed.is_set():
+                raise MemoryClosed(name)
+
+        if self._closed.is_set():
+            raise MemoryClosed(name)
+        job = self._thread.submit(work, check)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(job))
+        except asyncio.CancelledError:
+            unwanted.set()
+            if not job.cancel():
+                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
+            raise

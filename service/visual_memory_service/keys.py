@@ -1,0 +1,78 @@
+"""The keys that sign certificates: made at the first start, readable by their owner alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+PRIVATE, FORMER = "signing.pem", "former.txt"
+
+
+class SigningKeys:
+    """One private key, and the public ones of those that signed before it.
+
+    Raises ValueError where a file holds no such key.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "keys"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._path.exists():
+            self._write(Ed25519PrivateKey.generate())
+        loaded = serialization.load_pem_private_key(self._path.read_bytes(), None)
+        if not isinstance(loaded, Ed25519PrivateKey):
+            raise ValueError(f"{self._path} holds no Ed25519 key")
+        self.private = loaded
+
+    @property
+    def public(self) -> list[str]:
+        """Hex: the key that signs now, then the former ones, the latest first."""
+        return [public_hex(self.private), *reversed(self._former())]
+
+    def rotate(self) -> None:
+        """Sign with a new key from now on, and publish the former one."""
+        former = [*self._former(), public_hex(self.private)]
+        self._replace(FORMER, "".join(f"{key}\n" for key in former).encode())
+        self.private = Ed25519PrivateKey.generate()
+        self._write(self.private)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / PRIVATE
+
+    def _former(self) -> list[str]:
+        path = self._folder / FORMER
+        return path.read_text().split() if path.exists() else []
+
+    def _write(self, key: Ed25519PrivateKey) -> None:
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        self._replace(PRIVATE, pem)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        """Write a file for its owner alone, whole or not at all."""
+        part = self._folder / f".{name}.part"
+        part.unlink(missing_ok=True)
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(file, data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(part, self._folder / name)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def public_hex(key: Ed25519PrivateKey) -> str:
+    """The public key of a private one."""
+    return key.public_key().public_bytes_raw().hex()

@@ -1,0 +1,264 @@
+"""Unlearning: entries are deleted, what is left of them is erased and looked for, and certified."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import chain, repeat
+from typing import Any
+
+import structlog
+
+from visual_memory.certificate import Searched as Place
+from visual_memory.certificate import Statement, commitment, sign
+from visual_memory_index import (
+    Facts,
+    Memory,
+    Operation,
+    Request,
+    Searched,
+    Traces,
+    clear_scratch,
+)
+from visual_memory_service import process_memory
+from visual_memory_service.calibration import SETTING as CALIBRATION
+from visual_memory_service.errors import NoCertificate
+from visual_memory_service.keys import SigningKeys
+from visual_memory_service.memories import Memories, OpenMemory
+from visual_memory_service.operations import Job, Operations
+
+log = structlog.get_logger()
+PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
+UNKNOWN_SHOWN = 100
+TRIES_MAX, RAM_PAUSE = 12, 0.5
+STOPPED = "What it worked on is being erased; start it again."
+FILES = "the files of the memory and of the catalog"
+PROCESS = "the memory that the server's process can write to"
+RESTARTED = (
+    "The server was restarted in between, so its process was another, and the file was written "
+    "anew as a whole instead of being searched for vectors, pictures and texts."
+)
+NOT_SEARCHED = "On this system the memory of the server's process was not searched."
+STILL_HELD = (
+    "In the memory of the server's process {} traces were found again and again, which other calls "
+    "or the program itself may hold; they are gone when the server ends at the latest."
+)
+NOT_COVERED = (
+    "Copies of the entries outside of this memory: other memories, exports, backups, clients, and "
+    "the programs that sent or received them.",
+    "What the file system and the drive keep of blocks that were given back or moved, and what the "
+    "operating system keeps in its own memory and swap space.",
+    "What was learned from the entries outside of this memory.",
+    "Texts of fewer than 12 bytes, and pieces of vectors and pictures of fewer than 32, which "
+    "could be there by chance, were not looked for.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlearning:
+    """Which entries are to be erased, and whether to do it."""
+
+    ids: Sequence[str]
+    allow_missing: bool
+    apply: bool
+    request: Request | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnlearnResult:
+    """See UnlearnResult in operation.proto; ``certificate`` is JSON, empty where not applied."""
+
+    count: int
+    unknown_count: int
+    unknown_ids: Sequence[str]
+    applied: bool
+    certificate: str = ""
+
+
+class UnlearningWork:
+    """Begins erasures, and goes on with those that a restart cut short.
+
+    ``renew`` closes all connections, whose buffers hold what came and went.
+    """
+
+    def __init__(
+        self,
+        memories: Memories,
+        operations: Operations,
+        keys: SigningKeys,
+        renew: Callable[[], None],
+    ) -> None:
+        self._memories, self._operations = memories, operations
+        self.keys = keys
+        self._renew = renew
+
+    def begin(self, unlearning: Unlearning, memory: OpenMemory) -> Operation:
+        """Begin to erase entries; a repeated request begins nothing.
+
+        Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused, DiskFull.
+        """
+        begun = memory.memory.begin_unlearning(
+            unlearning.ids,
+            allow_missing=unlearning.allow_missing,
+            request=unlearning.request,
+        )
+        if not begun.again:
+            self._start(begun.operation, memory)
+        return begun.operation
+
+    def go_on(self) -> None:
+        """Finish what a restart cut short."""
+        for name in self._memories.serving():
+            memory = self._memories.get(name)
+            for operation in memory.memory.unfinished():
+                self._start(operation, memory)
+
+    def _start(self, operation: Operation, memory: OpenMemory) -> None:
+        def work(job: Job) -> str:
+            self._operations.stop(job.memory_name, reason=STOPPED, but=job.name)
+            with self._memories.checks.paused():
+                return unlearn(job, memory, self._memories, self.keys, self._renew)
+
+        self._operations.go_on(memory.memory, operation, work)
+
+
+def would_unlearn(unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
+    """What would be erased. Raises UnknownEntries, unless missing ones are allowed."""
+    known, unknown = memory.memory.would_unlearn(unlearning.ids)
+    return UnlearnResult(len(known), len(unknown), unknown[:UNKNOWN_SHOWN], applied=False)
+
+
+def certificate_of(memory: Memory, operation: str) -> str:
+    """The certificate of an operation, as JSON. Raises UnknownOperation, NoCertificate."""
+    found = memory.operation(operation)
+    certificate = json.loads(found.result).get("certificate") if found.result else None
+    if found.state != "done" or not certificate:
+        raise NoCertificate(operation, found.state)
+    text: str = certificate
+    return text
+
+
+def unlearn(
+    job: Job, memory: OpenMemory, memories: Memories, keys: SigningKeys, renew: Callable[[], None]
+) -> str:
+    """Erase what the operation is to erase, as often as it takes; its result as JSON.
+
+    Raises Cancelled where the server stops: then it goes on at the next start.
+    """
+    identity = memory.memory.identity
+    ids = memory.memory.erasing(job.name)
+    if ids:
+        memories.bury(identity.uid, ids)
+    asked = len(ids)
+    traces = memory.memory.unlearn(
+        job.name, settings=(CALIBRATION,), draft=lambda facts: draft(facts, asked)
+    )
+    memory.read.clear()
+    left = 0
+    places = [Place(FILES, erase_files(job, memory, memories, traces).size)]
+    if traces is not None and process_memory.searchable():
+        del ids
+        renew()
+        searched = erase_ram(job, memory, traces)
+        left = len(searched.found)
+        if not left:
+            places.append(Place(PROCESS, searched.size))
+    drafted = json.loads(memory.memory.operation(job.name).result or "{}")
+    statement = Statement(
+        memory=identity.name,
+        memory_uid=identity.uid,
+        dimension=identity.dimension,
+        embedder=identity.embedder or "",
+        server=version("visual-memory"),
+        operation=job.name,
+        looked_for=traces.count if traces is not None else 0,
+        searched=tuple(places),
+        not_covered=not_covered(traces, left),
+        **to_statement(drafted),
+    )
+    result = {
+        "count": statement.count,
+        "unknown_count": drafted["asked"] - statement.count,
+        "unknown_ids": [],
+        "applied": True,
+        "certificate": sign(statement, keys.private).to_json(),
+    }
+    return json.dumps(result)
+
+
+def draft(facts: Facts, asked: int) -> str:
+    """What is known once the entries are deleted, without their ids, as JSON."""
+    salt = secrets.token_hex(32)
+    return json.dumps(
+        {
+            "asked": asked,
+            "time": facts.time,
+            "count": len(facts.ids),
+            "salt": salt,
+            "commitments": sorted(commitment(salt, id) for id in facts.ids),
+            "digest_before": facts.digest_before,
+            "digest_after": facts.digest_after,
+            "audit_index": facts.audit_index,
+            "audit_event": facts.audit_event,
+            "audit_root": facts.audit_root,
+            "backups": list(facts.backups),
+        }
+    )
+
+
+def to_statement(drafted: dict[str, Any]) -> dict[str, Any]:
+    """What ``draft`` kept, as a certificate says it."""
+    kept = {name: value for name, value in drafted.items() if name != "asked"}
+    kept["time"] = to_time(drafted["time"])
+    kept["backups"] = tuple(map(to_time, drafted["backups"]))
+    kept["commitments"] = tuple(drafted["commitments"])
+    return kept
+
+
+def to_time(microseconds: int) -> datetime:
+    """Whole seconds, UTC."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC)
+
+
+def not_covered(traces: Traces | None, left: int) -> tuple[str, ...]:
+    """What a certificate does not promise."""
+    if traces is None:
+        return (*NOT_COVERED, RESTARTED)
+    if left:
+        return (*NOT_COVERED, STILL_HELD.format(left))
+    return NOT_COVERED if process_memory.searchable() else (*NOT_COVERED, NOT_SEARCHED)
+
+
+def erase_files(
+    job: Job, memory: OpenMemory, memories: Memories, traces: Traces | None
+) -> Searched:
+    """Until nothing is found in the files."""
+    for pause in pauses():
+        searched = memory.memory.erase_file(traces, memories.catalog_files())
+        if searched is not None and not searched.found:
+            return searched
+        job.pause(pause)
+    raise AssertionError
+
+
+def erase_ram(job: Job, memory: OpenMemory, traces: Traces) -> Searched:
+    """Until nothing is found in the memory of this process, or it was tried often enough."""
+    for tried in range(1, TRIES_MAX + 1):
+        clear_scratch(memory.memory.identity.dimension)
+        process_memory.wipe(tried)
+        searched = process_memory.search(traces)
+        left = memory.memory.unexplained(searched.found)
+        if not left:
+            break
+        log.info("erasing", operation=job.name, left=len(left))
+        job.pause(RAM_PAUSE)
+    return Searched(searched.size, left)
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between tries, without end."""
+    return chain(PAUSES, repeat(PAUSES[-1]))

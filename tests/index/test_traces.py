@@ -1,0 +1,86 @@
+"""What was erased is found by any piece of it that could not be there by chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index.traces import FRAGMENT_BYTES, SEARCHED_AT_ONCE, Traces, masked
+
+RNG = np.random.default_rng(3)
+VECTOR = RNG.standard_normal(64).astype("<f4").tobytes()
+PICTURE = RNG.bytes(4000)
+TEXT = "person-0123456789"
+
+
+@given(
+    st.integers(0, len(VECTOR) - FRAGMENT_BYTES),
+    st.integers(0, 2 * SEARCHED_AT_ONCE),
+    st.integers(0, 64),
+)
+def test_every_fragment_of_a_vector_is_found_anywhere(start: int, at: int, more: int) -> None:
+    traces = Traces((), [VECTOR])
+    data = bytearray(at + FRAGMENT_BYTES + more)
+    data[at : at + FRAGMENT_BYTES] = VECTOR[start : start + FRAGMENT_BYTES]
+
+    assert traces.found_in(data)
+
+
+@given(st.integers(0, len(VECTOR) - FRAGMENT_BYTES), st.integers(0, FRAGMENT_BYTES - 1))
+def test_less_than_a_fragment_is_none(start: int, changed: int) -> None:
+    fragment = bytearray(VECTOR[start : start + FRAGMENT_BYTES])
+    fragment[changed] ^= 1
+
+    assert not Traces((), [VECTOR]).found_in(bytes(9) + fragment + bytes(9))
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_a_text_is_found_as_a_whole(before: int, after: int) -> None:
+    traces = Traces([TEXT])
+
+    assert len(traces.found_in(bytes(before) + TEXT.encode() + bytes(after))) == 1
+    assert not traces.found_in(bytes(before) + TEXT[1:].encode() + bytes(after))
+
+
+@given(st.integers(1000, len(PICTURE) - FRAGMENT_BYTES))
+def test_a_picture_is_found_behind_its_header(start: int) -> None:
+    traces = Traces((), (), [PICTURE])
+
+    assert traces.found_in(PICTURE[start : start + FRAGMENT_BYTES])
+
+
+def test_headers_short_texts_and_what_repeats_are_not_looked_for() -> None:
+    traces = Traces(["short"], [bytes(256), b"ab" * 128], [PICTURE])
+
+    assert traces.count == 1
+    assert not traces.found_in(PICTURE[:500])
+
+
+def test_texts_with_one_ending_are_told_apart() -> None:
+    traces = Traces([f"{number:04}-the same ending" for number in range(50)])
+
+    assert {masked(piece) for piece in traces.found_in(b"0007-the same ending")} == {
+        b"0007-the same ending"
+    }
+
+
+def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
+    traces = Traces([TEXT], [VECTOR])
+    (piece,) = traces.found_in(TEXT.encode())
+
+    assert masked(piece) == TEXT.encode()
+    assert not traces.found_in(b"".join(each.masked for each in traces._traces))
+    assert masked(masked(b"abc")) == b"abc"
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_whole_ones_are_found_among_very_many(count: int) -> None:
+    vectors = [RNG.standard_normal(768).astype("<f4").tobytes() for _ in range(count)]
+    traces = Traces((), vectors)
+
+    shown = vectors[:: max(1, count // 7)]
+    found = [masked(piece) for piece in traces.found_in(b"".join(shown))]
+
+    assert all(any(piece in vector for piece in found) for vector in shown)

@@ -1,0 +1,18 @@
+"""Items are known again by what the server has of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visual_memory_index.distances import unit_rows
+from visual_memory_service.commands.source import unit
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 7, 64, 1280])
+def test_a_row_has_the_bits_that_the_server_stores(dimension: int) -> None:
+    rows = np.random.default_rng(dimension).normal(size=(200, dimension)).astype(np.float32)
+    rows[1] = unit_rows(rows[:1])[0]
+    rows[2] = rows[1] * np.float32(1 + 5e-7)
+
+    assert [unit(row).tobytes() for row in rows] == [row.tobytes() for row in unit_rows(rows)]

@@ -1,0 +1,189 @@
+"""``visual-memory verify --server``: a certificate is held against the keys and log of a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.conftest import Server
+
+import visual_memory
+from visual_memory import Certificate, Error, aio
+from visual_memory.certificate import Statement, sign
+from visual_memory_service.__main__ import main
+from visual_memory_service.keys import SigningKeys
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+class Erased(NamedTuple):
+    """A server that erased two entries, what it certified, and its key."""
+
+    server: Server
+    certificate: Certificate
+    key: Ed25519PrivateKey
+
+    def forged(self, **changes: Any) -> Certificate:
+        """What the key would have signed had it been asked to say something else."""
+        said = {each.name: getattr(self.certificate, each.name) for each in fields(Statement)}
+        return sign(replace(Statement(**said), **changes), self.key)
+
+
+def erase(server: Server) -> Certificate:
+    """Two entries of the memory pets are unlearned, between other writes."""
+    with visual_memory.connect(server.address) as client:
+        pets = client.create_memory("pets", dimension=8)
+        rows = np.random.default_rng(0).standard_normal((6, 8))
+        pets.insert(vectors=rows, labels=["cat"] * 6, ids=list("abcdef"))
+        certificate = pets.unlearn(["a", "b"])
+        pets.delete(["c"])
+    return certificate
+
+
+@pytest.fixture(scope="module")
+def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
+    server = Server(tmp_path_factory.mktemp("erased") / "data")
+    yield Erased(server, erase(server), SigningKeys(server.data).private)
+    server.end()
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    erased: Erased,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """The command as if it were a process of its own, on a certificate."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(certificate: Certificate, *arguments: str) -> Done:
+        certificate.save("out.json", overwrite=True)
+        monkeypatch.setattr(sys, "argv", ["visual-memory", "verify", "out.json", *arguments])
+        code = main()
+        said = capsys.readouterr()
+        return Done([], code, said.out, said.err)
+
+    return run
+
+
+def test_the_certificate_of_a_server_is_believed(run: Run, erased: Erased) -> None:
+    address, certificate = erased.server.address, erased.certificate
+
+    done = run(certificate, "--server", address)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:3] == [
+        f"It is signed by the key {certificate.signer} of the server {address},",
+        f"whose audit log holds it as event {certificate.audit_index} and leads to pets as it is.",
+    ]
+
+
+def test_programs_are_told_that_the_key_is_trusted(run: Run, erased: Erased) -> None:
+    done = run(erased.certificate, "--server", erased.server.address, "--json", "--memory", "pets")
+
+    assert json.loads(done.stdout)["trusted"] is True
+
+
+def test_both_clients_verify_alike(erased: Erased) -> None:
+    async def verified() -> object:
+        async with aio.connect(erased.server.address) as client:
+            return await client.verify(erased.certificate)
+
+    with visual_memory.connect(erased.server.address) as client:
+        found = client.verify(erased.certificate.to_json())
+
+    assert found.trusted
+    assert asyncio.run(verified()) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"audit_index": 1}, "does not hold the erasure as its event 1"),
+        ({"audit_index": 99}, "does not hold the erasure as its event 99"),
+        ({"audit_event": "00" * 32}, "does not hold the erasure as its event 2"),
+        ({"audit_root": "00" * 32}, "has another past before its event 2"),
+        ({"digest_before": "00" * 32}, "has other digests before and after its event 2"),
+        ({"digest_after": "00" * 32}, "has other digests before and after its event 2"),
+        ({"memory": "cats"}, "This server has no memory 'cats'"),
+        ({"memory": "../pets"}, "This server has no memory '../pets'"),
+        ({"memory_uid": "00" * 16}, "This server has no memory 'pets' with the uid '0000"),
+    ],
+)
+def test_what_the_audit_log_does_not_hold_is_refused_though_the_key_fits(
+    run: Run, erased: Erased, changes: dict[str, Any], problem: str
+) -> None:
+    done = run(erased.forged(**changes), "--server", erased.server.address)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert problem in done.stderr
+
+
+def test_a_key_that_is_not_of_the_server_is_refused(run: Run, erased: Erased) -> None:
+    foreign = erased._replace(key=Ed25519PrivateKey.generate()).forged()
+
+    done = run(foreign, "--server", erased.server.address)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"is signed by the key {foreign.signer}, and not by" in done.stderr
+
+
+def test_a_key_that_is_given_has_to_fit_too(run: Run, erased: Erased) -> None:
+    own = erased.certificate.public_key
+
+    fits = run(erased.certificate, "--server", erased.server.address, "--public-key", own)
+    other = run(erased.certificate, "--server", erased.server.address, "--public-key", "ab" * 32)
+
+    assert fits.returncode == 0
+    assert other.returncode == 1
+    assert "and not by" in other.stderr
+
+
+def test_a_former_key_of_the_server_is_one_of_its_own(erased: Erased) -> None:
+    erased.server.end()
+    SigningKeys(erased.server.data).rotate()
+    erased.server.start()
+
+    with visual_memory.connect(erased.server.address) as client:
+        assert erased.certificate.public_key in client.server_info().public_keys[1:]
+        assert client.verify(erased.certificate).trusted
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "InsertEntries"), (2, "UnlearnEntries"), (3, "DeleteEntries")]
+)
+def test_a_log_that_does_not_lead_to_the_memory_proves_nothing(
+    erased: Erased, number: int, text: str
+) -> None:
+    alter(erased.server, number, text, "NoEntries")
+    try:
+        with visual_memory.connect(erased.server.address) as client, pytest.raises(Error) as caught:
+            client.verify(erased.certificate)
+    finally:
+        alter(erased.server, number, "NoEntries", text)
+
+    assert caught.value.reason == "BAD_AUDIT_LOG"
+
+
+def alter(server: Server, number: int, text: str, other: str) -> None:
+    """Change one event while the server is down."""
+    server.end()
+    (file,) = (server.data / "memories").glob("pets.*.sqlite")
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute(
+            "UPDATE audit SET event = replace(event, ?, ?) WHERE number = ?", (text, other, number)
+        )
+    server.start()

@@ -1,0 +1,341 @@
+"""Unlearning leaves nothing in files and memory, proves it, and goes on after a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.conftest import to_picture
+from tests.residue import Residue
+
+import visual_memory
+from visual_memory import (
+    Client,
+    FailedPrecondition,
+    InvalidArgument,
+    InvalidCertificate,
+    Memory,
+    NotFound,
+)
+from visual_memory.certificate import Certificate
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import Server, Start
+
+COUNT = int(os.environ.get("UNLEARNED", "60"))
+RNG = np.random.default_rng(7)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def secret(kind: str, number: int) -> str:
+    return f"{kind}-{hashlib.sha256(f'{kind} {number}'.encode()).hexdigest()[:24]}"
+
+
+def person_ids(count: int = COUNT) -> list[str]:
+    return [secret("person", number) for number in range(count)]
+
+
+def rows(count: int) -> NDArray[np.float32]:
+    return RNG.standard_normal((count, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def server(start: Start) -> Server:
+    return start()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with visual_memory.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def album(client: Client) -> Memory:
+    """A memory of vectors and pictures: 90 that stay."""
+    album = client.create_memory("album", dimension=32, store_images=True)
+    album.insert(
+        vectors=rows(90),
+        images=[to_picture(number) for number in range(90)],
+        labels=["cat", "dog", "owl"] * 30,
+        ids=[f"stays {number:03}" for number in range(90)],
+    )
+    return album
+
+
+def insert_people(album: Memory, ids: Sequence[str]) -> None:
+    count = len(ids)
+    album.insert(
+        vectors=rows(count),
+        images=[to_picture(1000 + number) for number in range(count)],
+        labels=[secret("label", number) for number in range(count)],
+        ids=ids,
+        metadata=[{"name": secret("metadata", number)} for number in range(count)],
+        request_id="people",
+    )
+
+
+def secrets_of(album: Memory, ids: Sequence[str]) -> dict[str, bytes]:
+    """All that makes these entries, pictures without their headers."""
+    found: dict[str, bytes] = {}
+    entries = album.entries(include_vectors=True, include_images=True, include_thumbnails=True)
+    for entry in entries:
+        if entry.id in set(ids):
+            assert entry.vector is not None
+            assert entry.image is not None
+            assert entry.thumbnail is not None
+            found |= {
+                f"id {entry.id}": entry.id.encode(),
+                f"label {entry.id}": entry.label.encode(),
+                f"metadata {entry.id}": entry.metadata["name"].encode(),
+                f"vector {entry.id}": entry.vector.astype("<f4").tobytes(),
+                f"image {entry.id}": entry.image[64:-16],
+                f"thumbnail {entry.id}": entry.thumbnail[700:],
+            }
+    return found
+
+
+@LINUX
+def test_nothing_is_left_in_files_and_memory(server: Server, client: Client, album: Memory) -> None:
+    ids = person_ids()
+    insert_people(album, ids)
+    for id in ids[:9]:
+        album.update(id, label=secret("changed", ids.index(id)))
+    pruned = album.prune(method="ids", ids=ids[9:18], apply=True)
+    album.relabel({id: secret("again", number) for number, id in enumerate(ids[18:27])}, apply=True)
+    album.misleading_counts(5)
+    album.assess(k=5)
+    album.calibrate(k=5)
+    album.classify(vectors=rows(3), k=5)
+    residue = Residue(secrets_of(album, ids))
+    assert len(residue.in_files(server.data)) > 5 * COUNT
+    assert len(residue.in_process(server.process.pid)) > 5 * COUNT
+
+    certificate = album.unlearn(ids)
+
+    assert residue.in_process(server.process.pid) == {}
+    assert residue.in_files(server.data) == {}
+    assert certificate.count == COUNT
+    assert certificate.looked_for >= 6 * COUNT
+    assert len(certificate.searched) == 2
+    assert album.info().count == 90
+    assert album.info().calibration is None
+    assert album.undo(pruned.operation) == 0
+
+
+def test_the_certificate_names_each_id_and_follows_the_log(client: Client, album: Memory) -> None:
+    insert_people(album, person_ids(9))
+    before = album.info().digest
+
+    certificate = album.unlearn(person_ids(9))
+
+    keys = client.server_info().public_keys
+    verified = visual_memory.verify(certificate, keys, memory="album")
+    assert verified.trusted
+    assert all(verified.holds(id) for id in person_ids(9))
+    assert not verified.holds("stays 001")
+    assert (certificate.digest_before, certificate.digest_after) == (before, album.info().digest)
+    assert certificate.memory_uid == album.info().uid
+    assert client.certificate(certificate.operation) == certificate
+    text = certificate.to_json()
+    assert not any(id in text for id in person_ids(9))
+
+
+def test_it_is_as_if_they_had_never_been_there(client: Client, album: Memory) -> None:
+    vectors = rows(90)
+    twin = client.create_memory("twin", dimension=32)
+    held = client.create_memory("held", dimension=32)
+    for memory in (twin, held):
+        memory.insert(vectors=vectors, labels=["a", "b", "c"] * 30, ids=[f"{n}" for n in range(90)])
+    held.insert(vectors=rows(40), labels=["a"] * 40, ids=person_ids(40))
+    held.misleading_counts(5)
+    queries = rows(200)
+
+    held.unlearn(person_ids(40))
+
+    assert held.info().digest == twin.info().digest
+    assert held.misleading_counts(5) == twin.misleading_counts(5)
+    for one, other in zip(
+        held.classify(vectors=queries), twin.classify(vectors=queries), strict=True
+    ):
+        assert (one.label, one.scores, one.neighbors.ids) == (
+            other.label,
+            other.scores,
+            other.neighbors.ids,
+        )
+        assert (one.neighbors.distances == other.neighbors.distances).all()
+
+
+def test_a_dry_run_changes_nothing_and_names_what_is_unknown(album: Memory) -> None:
+    insert_people(album, person_ids(3))
+    digest = album.info().digest
+
+    found = album.unlearn([*person_ids(3), "nobody"], dry_run=True, allow_missing=True)
+
+    assert (found.count, found.unknown_count, found.unknown_ids) == (3, 1, ["nobody"])
+    assert not found.applied
+    assert album.info().digest == digest
+
+
+def test_unknown_ids_are_refused_unless_they_may_be_missing(album: Memory) -> None:
+    insert_people(album, person_ids(2))
+    digest = album.info().digest
+
+    with pytest.raises(NotFound, match="nobody"):
+        album.unlearn([*person_ids(2), "nobody"])
+    assert album.info().digest == digest
+
+    assert album.unlearn([*person_ids(2), "nobody"], allow_missing=True).count == 2
+
+
+def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
+    insert_people(album, person_ids(2))
+
+    first = album.unlearn(person_ids(2), request_id="once")
+    again = album.unlearn(person_ids(2), request_id="once")
+
+    assert again == first
+
+
+def test_what_wrote_them_is_refused_and_not_replayed(
+    client: Client, album: Memory, start: Start, server: Server
+) -> None:
+    insert_people(album, person_ids(3))
+    album.unlearn(person_ids(3)[:1])
+
+    with pytest.raises(FailedPrecondition, match="was unlearned") as refused:
+        insert_people(album, person_ids(3))
+
+    assert refused.value.reason == "REQUEST_ERASED"
+    assert album.info().count == 92
+
+
+def test_results_that_named_them_are_gone_and_others_stay(client: Client, album: Memory) -> None:
+    insert_people(album, person_ids(2))
+    with_them = album.prune(method="ids", ids=[*person_ids(2), "stays 001"], apply=True).operation
+    without = album.prune(method="ids", ids=["stays 002"], apply=True).operation
+
+    album.unlearn(person_ids(2))
+
+    gone = client.operation(with_them)
+    assert (gone.state, gone.result) == ("done", None)
+    assert "unlearned" in gone.problem
+    assert client.operation(without).result is not None
+    assert album.undo(with_them) == 1
+    assert album.undo(without) == 1
+
+
+def test_a_label_that_others_have_stays(album: Memory) -> None:
+    album.insert(vectors=rows(2), labels=["a shared label of many", "x" * 20], ids=["one", "two"])
+    album.insert(vectors=rows(1), labels=["a shared label of many"], ids=["three"])
+
+    certificate = album.unlearn(["one", "two"])
+
+    assert certificate.count == 2
+    assert album.info().labels["a shared label of many"] == 1
+
+
+def test_a_twin_that_stays_is_no_trace(album: Memory) -> None:
+    vector, picture = rows(1), to_picture(77)
+    album.insert(vectors=vector, images=[picture], labels=["cat"], ids=["a twin that goes"])
+    album.insert(vectors=vector, images=[picture], labels=["cat"], ids=["a twin that goes not"])
+
+    certificate = album.unlearn(["a twin that goes"])
+
+    assert certificate.count == 1
+    assert album.get("a twin that goes not", include_image=True).image == picture
+
+
+def test_it_goes_on_after_a_kill(start: Start, server: Server, album: Memory) -> None:
+    insert_people(album, person_ids(9))
+    operation = album.unlearn(person_ids(9), wait=False)
+    server.restart(number=signal.SIGKILL)
+
+    with visual_memory.connect(server.address) as client:
+        ended = client.wait(operation.name)
+        certificate = client.certificate(operation.name)
+
+    assert ended.state == "done"
+    assert certificate.count == 9
+    assert all(Certificate.read(certificate.to_json()).commitments)
+
+
+def test_others_go_on_meanwhile(client: Client, album: Memory, server: Server) -> None:
+    insert_people(album, person_ids(9))
+    operation = album.unlearn(person_ids(9), wait=False)
+
+    answers = 0
+    with visual_memory.connect(server.address) as other:
+        while other.operation(operation.name).state == "running":
+            other.memory("album").classify(vectors=rows(1), k=3)
+            other.memory("album").insert(vectors=rows(1), labels=["cat"])
+            answers += 1
+
+    assert answers > 0
+    assert client.operation(operation.name).state == "done"
+
+
+def test_a_certificate_needs_an_unlearning_that_is_done(client: Client, album: Memory) -> None:
+    operation = album.prune(method="ids", ids=["stays 001"], apply=True).operation
+
+    with pytest.raises(FailedPrecondition, match="only an unlearning"):
+        client.certificate(operation)
+    with pytest.raises(NotFound):
+        client.certificate("album/nothing")
+
+
+@pytest.mark.parametrize(
+    ("messages", "field"),
+    [
+        ([pb.UnlearnEntriesRequest(memory="album")], "ids"),
+        ([pb.UnlearnEntriesRequest(memory="album", ids=["a", ""])], "ids[1]"),
+        (
+            [
+                pb.UnlearnEntriesRequest(memory="album", ids=["a"]),
+                pb.UnlearnEntriesRequest(memory="album", ids=["b"]),
+            ],
+            "memory",
+        ),
+    ],
+)
+def test_messages_that_make_no_sense_are_refused(
+    server: Server, album: Memory, messages: list[pb.UnlearnEntriesRequest], field: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        server.stub.UnlearnEntries(iter(messages))
+    refused = visual_memory.errors.from_rpc(caught.value, "the server")
+
+    assert isinstance(refused, InvalidArgument)
+    assert refused.field_violations[0][0] == field
+
+
+def test_a_certificate_by_a_former_key_is_still_trusted(
+    start: Start, server: Server, album: Memory, tmp_path: Path
+) -> None:
+    from visual_memory_service.cli import run
+
+    insert_people(album, person_ids(1))
+    certificate = album.unlearn(person_ids(1))
+    server.end()
+    assert run(["keys", "--rotate", str(server.data)]) == 0
+    server.start()
+
+    with visual_memory.connect(server.address) as client:
+        keys = client.server_info().public_keys
+
+    assert len(keys) == 2
+    assert visual_memory.verify(certificate, keys).trusted
+    with pytest.raises(InvalidCertificate):
+        visual_memory.verify(certificate, keys[0])
+    assert json.loads(certificate.to_json())["public_key"] == keys[1]

@@ -16,8 +16,8 @@ def test_importing_the_package_loads_no_library_that_runs_networks() -> None:
     assert answer.stdout.split() == [b"[]"]
 
 
-def test_the_exports_are_sorted_and_there() -> None:
+def test_the_exports_are_there_each_once() -> None:
     exports = visual_memory_embedders.__all__
 
-    assert exports == sorted(exports)
+    assert len(exports) == len(set(exports))
     assert all(hasattr(visual_memory_embedders, name) for name in exports)

@@ -69,8 +69,7 @@ class History:
 
     def close(self, folder: str) -> None:
         for name in self.catalogs[folder].names():
-            if name in self.memories:  # or a restore went wrong
-                self.memories.pop(name).close()
+            self.memories.pop(name).close()
         self.catalogs.pop(folder).close()
 
     def create(self, folder: str) -> None:

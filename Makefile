@@ -34,6 +34,7 @@ fix: $(INSTALLED)
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
 
 hygiene: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py

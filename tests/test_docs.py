@@ -43,7 +43,7 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if not path.stem.endswith(("_pb2", "_pb2_grpc", "__init__"))
 )
-RUN = ("README.md", "docs/api.md", "docs/mend.md")
+RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md")
 DOCUMENTS = (*RUN, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SERVER = "127.0.0.1:50051"
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
@@ -191,6 +191,28 @@ def test_every_command_of_the_documents_is_right_usage(line: str) -> None:
     words = shlex.split(line.partition(" > ")[0], comments=True)
 
     assert build_parser().parse_args(words[1:])
+
+
+def scheduled() -> list[str]:
+    """What cron and systemd are told to run, on a Monday."""
+    text = "\n".join(each for document in DOCUMENTS for each in blocks(document, "crontab", "ini"))
+    plain = text.replace("%%", "%").replace("\\%", "%").replace("%i", "pets")
+    return re.findall(r"visual-memory (backup \S+ \S+ --\w+)", plain.replace("$(date +%u)", "1"))
+
+
+@pytest.mark.parametrize("line", scheduled())
+def test_every_command_that_is_scheduled_is_right_usage(line: str) -> None:
+    options = build_parser().parse_args(line.split())
+
+    assert (options.name, options.file, options.force) == (
+        "pets",
+        Path("/backups/pets-1.vmb"),
+        True,
+    )
+
+
+def test_both_ways_to_schedule_are_there() -> None:
+    assert len(scheduled()) == 2
 
 
 @pytest.mark.parametrize("text", [b for d in DOCUMENTS for b in blocks(d, "toml")])

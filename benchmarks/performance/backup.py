@@ -135,15 +135,14 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     options = parser.parse_args()
-    vectors = unit(options.rows, DIMENSION, 1)
+    vectors, ids = unit(options.rows, DIMENSION, 1), [f"{at:08}" for at in range(options.rows)]
     with (
         folder() as work,
         served(work / "data") as server,
         visual_memory.connect(server.address, timeout=600) as client,
     ):
         memory = client.create_memory("bench", dimension=DIMENSION)
-        ids = [f"{at:08}" for at in range(options.rows)]
-        memory.insert(vectors=vectors, labels=[f"label {at[-2:]}" for at in ids], ids=ids)
+        memory.insert(vectors=vectors, labels=[f"label {id[-2:]}" for id in ids], ids=ids)
         path = work / "bench.vmb"
         before, beside, backups = asyncio.run(measure(server.address, path, options.seconds))
         size, torn = path.stat().st_size, halves(client, path)

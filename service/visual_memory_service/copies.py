@@ -46,12 +46,15 @@ class Copies:
         try:
             while not (await asyncio.wait([making], timeout=WAITING_SECONDS))[0]:
                 yield b""
-            with await making as file:
-                pieces = sealed(file)
-                while piece := await asyncio.to_thread(next, pieces, b""):
-                    yield piece
+            file = await making
         finally:
             making.cancel()
+        try:
+            pieces = sealed(file)
+            while piece := await asyncio.to_thread(next, pieces, b""):
+                yield piece
+        finally:
+            await asyncio.to_thread(file.close)  # its blocks are freed then
 
     @asynccontextmanager
     async def received(
@@ -62,11 +65,13 @@ class Copies:
         Raises MemoryExists before any of it does, BadBackup, DiskFull.
         """
         arrival = await asyncio.to_thread(self._memories.arrival, name, request_id)
-        with arrival:
+        try:
             async for piece in pieces:
                 await asyncio.to_thread(arrival.write, piece)
             await asyncio.to_thread(arrival.finish)
             yield arrival
+        finally:
+            await asyncio.to_thread(arrival.close)
 
     async def restore(self, arrival: Arrival, name: str, request: Request | None) -> Restored:
         """A memory of a backup that was received.

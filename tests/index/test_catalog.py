@@ -679,6 +679,19 @@ def test_a_folder_whose_secret_is_gone_is_refused_and_free_again(tmp_path: Path)
     Catalog(tmp_path).close()
 
 
+def test_a_folder_whose_secret_is_lost_for_good_begins_anew_as_the_documents_say(
+    tmp_path: Path,
+) -> None:
+    with closing(Catalog(tmp_path)) as catalog:
+        catalog.bury("uid", ["a"])
+    (tmp_path / "keys" / "tombstones.key").unlink()
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
+        db.executescript("DELETE FROM tombstones; UPDATE clock SET secret_check = NULL;")
+
+    with closing(Catalog(tmp_path)) as catalog:
+        assert catalog.bury("uid", ["a"]) == 2
+
+
 def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path) -> None:
     marks = set()
     for name in ("one", "two"):

@@ -69,7 +69,8 @@ class History:
 
     def close(self, folder: str) -> None:
         for name in self.catalogs[folder].names():
-            self.memories.pop(name).close()
+            if name in self.memories:  # or a restore went wrong
+                self.memories.pop(name).close()
         self.catalogs.pop(folder).close()
 
     def create(self, folder: str) -> None:

@@ -35,8 +35,10 @@ def restore(client: Client, options: Namespace) -> int:
     if options.json:
         print_json({**as_json(restored.info), "left_out": restored.left_out})
         return 0
-    entries, info = plural(restored.info.count, "entry"), restored.info
-    print(f"{info.name} is restored from {options.file}: {entries}, digest {info.digest}.")
+    info = restored.info
+    entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
+    print(f"{info.name} is restored from {options.file}: {entries} of {labels}.")
+    print(f"Digest {info.digest}.")
     if restored.left_out:
         print(f"{plural(restored.left_out, 'entry')} left out: unlearned since the backup.")
     return 0

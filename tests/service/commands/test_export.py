@@ -1,0 +1,167 @@
+"""What is exported and inserted again is the same: the digest says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from tests.conftest import to_picture
+
+from visual_memory_service.__main__ import main
+
+if TYPE_CHECKING:
+    from tests.conftest import RemoteMemory, Server
+
+    from visual_memory import Client, Memory
+
+Run = Callable[..., Any]
+
+COUNT, DIMENSION = 30, 5
+
+
+@pytest.fixture
+def run(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """A command as if it were a process of its own; its JSON."""
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Any:
+        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments), "--json"])
+        code, said = main(), capsys.readouterr()
+        assert (code, said.err) == (0, "")
+        return json.loads(said.out)
+
+    return run
+
+
+@pytest.fixture
+def names(empty: RemoteMemory) -> tuple[str, str]:
+    return f"{empty.name}a", f"{empty.name}b"
+
+
+def memory_of(client: Client, name: str, **options: Any) -> Memory:
+    """Rows with metadata of all kinds; two are pruned, and one relabelled."""
+    memory = client.create_memory(name, **options)
+    rows = np.random.default_rng(0).standard_normal((COUNT, DIMENSION))
+    pictures = [to_picture(at) if at % 3 == 0 else None for at in range(COUNT)]
+    memory.insert(
+        vectors=rows,
+        images=pictures if options.get("store_images") else None,
+        labels=["cat", "Häher", "\u2603"] * (COUNT // 3),
+        ids=[f"entry {at}" for at in range(COUNT)],
+        metadata=[{}, {"b": "2", "a": '"'}, {"a": ""}] * (COUNT // 3),
+    )
+    memory.prune(method="ids", ids=["entry 0", "entry 7"], apply=True)
+    memory.relabel({"entry 2": "wolf"}, apply=True)
+    return memory
+
+
+@pytest.mark.parametrize("store_images", [False, True])
+def test_an_export_that_is_inserted_has_the_same_digest(
+    store_images: bool, run: Run, client: Client, names: tuple[str, str]
+) -> None:
+    options: dict[str, Any] = {"dimension": DIMENSION, "store_images": store_images}
+    before = memory_of(client, names[0], **options).info()
+    client.create_memory(names[1], **options)
+
+    run("export", names[0], "out.parquet")
+    first = run("insert", names[1], "out.parquet")
+    again = run("insert", names[1], "out.parquet")
+
+    after = client.memory(names[1]).info()
+    assert (after.digest, after.pruned_count) == (before.digest, 2)
+    assert (first["inserted"], first["pruned"]) == (COUNT, 2)
+    assert (again["inserted"], again["skipped"], again["pruned"]) == (0, COUNT, 0)
+
+
+def test_pictures_that_were_embedded_come_back_with_the_same_digest(
+    run: Run, client: Client, names: tuple[str, str]
+) -> None:
+    options: dict[str, Any] = {"embedder": "efficientnet-lite0", "store_images": True}
+    memory = client.create_memory(names[0], **options)
+    ids = memory.insert(images=[to_picture(at) for at in range(4)], labels=["cat", "dog"] * 2).ids
+    memory.prune(method="ids", ids=ids[:1], apply=True)
+    client.create_memory(names[1], **options)
+
+    run("export", names[0], "out.parquet")
+    run("insert", names[1], "out.parquet")
+
+    assert client.memory(names[1]).info().digest == memory.info().digest
+
+
+def test_what_was_stored_before_its_vote_was_taken_is_made_up_for(
+    run: Run, client: Client, names: tuple[str, str]
+) -> None:
+    """As after an insertion that was interrupted."""
+    memory = memory_of(client, names[0], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    (prune,) = [each for each in client.operations(names[0]) if each.kind == "prune"]
+    pruned = memory.info().digest
+    memory.undo(prune.name)
+
+    done = run("insert", names[0], "out.parquet")
+
+    assert (done["skipped"], done["pruned"]) == (COUNT, 2)
+    assert memory.info().digest == pruned
+
+
+def test_what_replaces_a_pruned_entry_is_pruned_again(
+    run: Run, client: Client, names: tuple[str, str]
+) -> None:
+    memory = memory_of(client, names[0], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    digest = memory.info().digest
+    memory.update("entry 7", label="fox")
+
+    done = run("insert", names[0], "out.parquet", "--replace")
+
+    assert (done["replaced"], done["pruned"]) == (1, 1)
+    assert memory.info().digest == digest
+
+
+def test_people_are_told_what_was_pruned_and_how_to_undo_it(
+    run: Run,
+    client: Client,
+    names: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    memory_of(client, names[0], dimension=DIMENSION)
+    client.create_memory(names[1], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    monkeypatch.setattr(sys, "argv", ["visual-memory", "insert", names[1], "out.parquet"])
+
+    main()
+
+    (prune,) = client.operations(names[1])
+    assert (
+        f"2 entries pruned, as in out.parquet; visual-memory undo {names[1]} {prune.name}   takes "
+        "it back." in capsys.readouterr().out
+    )
+
+
+def test_a_file_without_the_column_takes_no_votes(
+    run: Run, client: Client, names: tuple[str, str]
+) -> None:
+    memory_of(client, names[0], dimension=DIMENSION)
+    client.create_memory(names[1], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    table = pa.parquet.read_table("out.parquet")
+    pa.parquet.write_table(table.drop_columns(["pruned"]), "old.parquet")
+
+    done = run("insert", names[1], "old.parquet")
+
+    assert (done["inserted"], done["pruned"]) == (COUNT, 0)
+    assert client.memory(names[1]).info().pruned_count == 0

@@ -52,7 +52,7 @@ class Hands:
         self._server.wait()
 
     def _run(self, chance: random.Random) -> None:
-        with visual_memory.connect(self._server.address, timeout=5) as client:
+        with visual_memory.connect(self._server.address, timeout=0.5) as client:
             crowd = client.memory("crowd")
             while not self._over.is_set():
                 try:

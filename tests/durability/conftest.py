@@ -1,0 +1,26 @@
+"""What the labs share: a disk that is soon full, and one that fails on command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.durability.faults import Faults, build_library
+from tests.index.conftest import small_disk
+
+__all__ = ["small_disk"]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``faults.c``, compiled."""
+    return build_library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def faults(library: Path, tmp_path: Path) -> Iterator[Faults]:
+    """What servers suffer that have a folder in ``tmp_path / "data"``."""
+    faults = Faults(library, tmp_path / "control", tmp_path / "data")
+    yield faults
+    faults.close()

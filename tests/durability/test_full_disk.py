@@ -1,0 +1,112 @@
+"""A small file system that fills up: writes are refused, reads go on, and room is all it needs."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from tests.durability.contents import of_server
+from tests.durability.ledger import judge
+from tests.durability.test_faults import KINDS, UNSOUND
+from tests.durability.workload import OperationFailed, Writer, create_shared
+
+from visual_memory import errors
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+    from tests.index.conftest import SmallDisk
+
+SOUND = [kind for kind in KINDS if kind not in UNSOUND]
+
+
+def refusal(writer: Writer, kind: str) -> str:
+    """What a write of a kind is refused with, or nothing."""
+    try:
+        writer.do(kind)
+    except grpc.RpcError as error:
+        return errors.from_rpc(error, "the server").reason
+    except OperationFailed as failure:
+        return str(failure)
+    return ""
+
+
+def until_full(writer: Writer) -> str:
+    """Insert until that is refused; how."""
+    while not (refused := refusal(writer, "insert")):
+        pass
+    return refused
+
+
+def test_a_disk_that_fills_up_refuses_writes_until_there_is_room(
+    start: Start, small_disk: SmallDisk
+) -> None:
+    server = start(small_disk.folder / "data")
+    create_shared(server.stub)
+    writer = Writer("w", random.Random(random.random()))
+    writer.connect(server.address)
+    for kind in [*SOUND, *["insert"] * 5]:
+        if flight := writer.prepare(kind):
+            writer.send(flight)
+
+    for _ in range(3):
+        small_disk.fill()
+        refused_first = until_full(writer)
+        refused = {
+            kind: refusal(writer, kind) for kind in ("insert", "import", "update", "relabel")
+        }
+        full = judge(of_server(server.stub), [writer.ledger])
+        small_disk.make_room(500_000)
+        freed = {kind: refusal(writer, kind) for kind in ("insert", "delete", "relabel")}
+
+        assert refused_first == "DISK_FULL"
+        assert set(refused.values()) == {"DISK_FULL"}
+        assert set(freed.values()) == {""}
+        assert full == judge(of_server(server.stub), [writer.ledger]) == []
+
+    writer.ledger.killed()
+    server.restart(number=signal.SIGKILL)
+    assert judge(of_server(server.stub), [writer.ledger]) == []
+    writer.close()
+
+
+def test_a_server_does_not_start_on_a_full_disk_and_does_where_there_is_room(
+    start: Start, small_disk: SmallDisk
+) -> None:
+    server = start(small_disk.folder / "data")
+    create_shared(server.stub)
+    server.end()
+    small_disk.fill()
+
+    with pytest.raises(pytest.fail.Exception, match="make room on the disk and try again"):
+        server.start()
+    small_disk.make_room(1_000_000)
+    server.start()
+
+    assert judge(of_server(server.stub), [Writer("w", random.Random()).ledger]) == []
+
+
+def test_an_entry_that_a_full_disk_lost_is_seen(start: Start, small_disk: SmallDisk) -> None:
+    server = start(small_disk.folder / "data")
+    create_shared(server.stub)
+    writer = Writer("w", random.Random(0))
+    writer.connect(server.address)
+    writer.do("insert")
+    small_disk.fill()
+    until_full(writer)
+    small_disk.make_room(1_000_000)
+    server.end()
+    (path,) = (small_disk.folder / "data" / "memories").glob("*.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("DELETE FROM entries WHERE key = (SELECT min(key) FROM entries)")
+
+    server.start()
+
+    problems = judge(of_server(server.stub), [writer.ledger])
+    assert len([each for each in problems if each.endswith("is lost")]) == 1
+    writer.close()

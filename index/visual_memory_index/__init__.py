@@ -61,6 +61,7 @@ from visual_memory_index.errors import (
     WrongOffset,
 )
 from visual_memory_index.explanation import Flip, smallest_flip
+from visual_memory_index.files import write_private
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
@@ -195,4 +196,5 @@ __all__ = [
     "tune",
     "unit_rows",
     "winners",
+    "write_private",
 ]

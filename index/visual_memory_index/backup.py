@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from visual_memory_index.errors import BadBackup, DiskFull
+from visual_memory_index.errors import BadBackup
+from visual_memory_index.files import new_file, remove_database, written
 
 PIECE_BYTES = 1 << 18
 BEGINNING = b"SQLite format 3\0"
@@ -54,7 +54,7 @@ class Arrival:
         """Remove the file."""
         with suppress(OSError):  # what a full disk did not take
             self._file.close()
-        remove(self.path)
+        remove_database(self.path)
 
     def write(self, piece: bytes) -> None:
         """Take the next piece. Raises BadBackup for what does not begin as one, DiskFull."""
@@ -84,30 +84,3 @@ class Arrival:
             raise BadBackup("it was altered")
         with written(self.path):
             self._file.close()
-
-
-def new_file(path: Path) -> BinaryIO:
-    """A file for its owner alone, to be written. Raises DiskFull."""
-    with written(path):
-        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
-
-
-def remove(path: Path) -> None:
-    """A database file with all that SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Have a file on disk. Raises DiskFull."""
-    with written(path), path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def written(path: Path) -> Iterator[None]:
-    """The system's complaints about a file in our words."""
-    try:
-        yield
-    except OSError as problem:
-        raise DiskFull(str(path), (problem.strerror or str(problem)).lower()) from problem

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from visual_memory_index import request as requests
 from visual_memory_index import secret, tombstones
-from visual_memory_index.backup import NAME_SETTING, Arrival, remove, sync, written
+from visual_memory_index.backup import NAME_SETTING, Arrival
 from visual_memory_index.check import check_end
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
@@ -27,6 +27,7 @@ from visual_memory_index.errors import (
     NewerStore,
     UnknownMemory,
 )
+from visual_memory_index.files import make_folder, remove_database, sync, written
 from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.replica import Replica, check_tables
@@ -60,13 +61,13 @@ class Catalog:
     A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
     file goes, so that opening can finish what a crash cut short. What is not listed yet is in
     ``unfinished``, which is emptied. The caller lets one thread at a time into ``create``,
-    ``adopt`` and ``drop``. Raises FolderInUse, CorruptStore, NewerStore, LostSecret.
+    ``adopt``, ``drop`` and ``clear``. Raises FolderInUse, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._memories, self._unfinished = folder / "memories", folder / "unfinished"
-        self._memories.mkdir(parents=True, exist_ok=True)
+        make_folder(self._memories)
         self._writing = threading.Lock()
         self._lock = LockFile(folder / "server.lock")
         try:
@@ -74,7 +75,7 @@ class Catalog:
             try:
                 self._secret = self._read_secret()
                 self._clear_unfinished()
-                self._finish()
+                self.clear()
             except BaseException:
                 self._database.close()
                 raise
@@ -249,7 +250,10 @@ class Catalog:
         return self._add(rebuilt.name, make, answer, request, check)
 
     def drop(self, name: str, *, request: Request | None = None) -> None:
-        """Forget a memory, which must be closed, with its file. Raises UnknownMemory."""
+        """Forget a memory. Its file goes when it is closed, by ``clear``.
+
+        Raises UnknownMemory, RequestReused, DiskFull.
+        """
         with self._transaction() as db:
             row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
             dropped = row.fetchone()
@@ -257,7 +261,20 @@ class Catalog:
                 raise UnknownMemory(name)
             db.execute("INSERT INTO dropped VALUES (?)", dropped)
             requests.keep(db, request, name)
-        self._finish()
+
+    def clear(self) -> None:
+        """Remove the files of memories that were dropped, or never finished. Raises DiskFull."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
+            db.execute("DELETE FROM memories WHERE state = 'creating'")
+        with self._database.reading() as db:
+            files = [file for (file,) in db.execute("SELECT file FROM dropped")]
+        for file in files:
+            remove_database(self._memories / file)
+        if files:
+            sync(self._memories)
+            with self._transaction() as db:
+                db.execute("DELETE FROM dropped")
 
     def _add(
         self,
@@ -271,7 +288,7 @@ class Catalog:
 
         None where this request was answered before. Raises MemoryExists, RequestReused.
         """
-        self._finish()  # a disk that was full may have kept the last one from being undone
+        self.clear()  # a disk that was full may have kept the last one from being undone
         file = f"{name}.{secrets.token_hex(4)}.sqlite"
         with self._transaction() as db:
             if requests.recall(db, request) is not None:
@@ -281,7 +298,7 @@ class Catalog:
         memory = None
         try:
             memory = make(self._memories / file)
-            self._sync_folder()
+            sync(self._memories)
             with self._transaction() as db:
                 check(db, memory)
                 db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
@@ -289,30 +306,9 @@ class Catalog:
         except BaseException:
             if memory is not None:
                 memory.close()
-            self._finish()
+            self.clear()
             raise
         return memory
-
-    def _finish(self) -> None:
-        """Remove the files of memories that were dropped, or never finished."""
-        with self._transaction() as db:
-            db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
-            db.execute("DELETE FROM memories WHERE state = 'creating'")
-        with self._database.reading() as db:
-            files = [file for (file,) in db.execute("SELECT file FROM dropped")]
-        for file in files:
-            remove(self._memories / file)
-        if files:
-            self._sync_folder()
-            with self._transaction() as db:
-                db.execute("DELETE FROM dropped")
-
-    def _sync_folder(self) -> None:
-        folder = os.open(self._memories, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _look_at(self, path: Path, check: Callable[[], None]) -> tuple[Identity, list[str]]:
         """Whose backup this is, and what of it was unlearned since.
@@ -340,7 +336,7 @@ class Catalog:
         try:
             yield path
         finally:
-            remove(path)
+            remove_database(path)
 
     def _new_path(self) -> Path:
         return self._unfinished / f"{secrets.token_hex(8)}.sqlite"

@@ -22,7 +22,6 @@ UNWRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
 }
-REMEMBERED_MICROSECONDS = 48 * 3600 * 1_000_000  # the contract promises answers for 24 hours
 
 
 def now() -> int:

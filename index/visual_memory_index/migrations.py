@@ -7,6 +7,13 @@ from pathlib import Path
 
 from visual_memory_index.errors import NewerStore
 
+# Answers are forgotten by a clock of their own, since that of the system may jump.
+AGES_OF_ANSWERS = """
+    ALTER TABLE requests ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
+    UPDATE requests SET age = answered_at;
+    DROP INDEX requests_by_time;
+    CREATE INDEX requests_by_age ON requests (age);
+    """
 MEMORY_STEPS = (
     # Vectors have a table of their own: a filter then scans 100 bytes an entry instead of 5,000.
     """
@@ -90,6 +97,7 @@ MEMORY_STEPS = (
         PRIMARY KEY (operation, id)
     ) STRICT, WITHOUT ROWID;
     """,
+    AGES_OF_ANSWERS,
 )
 
 CATALOG_STEPS = (
@@ -118,6 +126,7 @@ CATALOG_STEPS = (
     CREATE INDEX tombstones_by_tick ON tombstones (tick);
     CREATE TABLE backups (name TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    AGES_OF_ANSWERS,
 )
 
 

@@ -18,12 +18,13 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from visual_memory_index import digest as digests
-from visual_memory_index.backup import NAME_SETTING, new_file
+from visual_memory_index.backup import NAME_SETTING
 from visual_memory_index.check import state_of
 from visual_memory_index.contents import Contents, StoredEntry
 from visual_memory_index.database import PAGE_BYTES, translated
 from visual_memory_index.distances import bad_rows
 from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.files import new_file
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.store import Identity, Transaction, read_standing
 

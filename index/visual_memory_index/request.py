@@ -7,9 +7,12 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from visual_memory_index.database import REMEMBERED_MICROSECONDS, now
+from visual_memory_index.database import now
 from visual_memory_index.errors import RequestErased, RequestReused, WrongOffset
 
+HOUR = 3600 * 1_000_000
+REMEMBERED = 48 * HOUR  # the contract promises answers for 24 hours
+STEP = HOUR  # between two writes no more time has passed, whatever the clock says
 WHOLE = -1
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
@@ -60,10 +63,14 @@ def keep(db: sqlite3.Connection, request: Request | None, answer: Any) -> None:
     """Store the answer with the write that it answers, and forget those past their time."""
     if request is None:
         return
-    db.execute("DELETE FROM requests WHERE answered_at < ?", (now() - REMEMBERED_MICROSECONDS,))
+    time = now()
+    last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
+    before, then = db.execute(last).fetchone() or (0, time)
+    age = before + min(max(time - then, 1), STEP)
+    db.execute("DELETE FROM requests WHERE age < ?", (age - REMEMBERED,))
     db.execute(
-        "INSERT INTO requests VALUES (?, ?, ?, ?, ?)",
-        (request.id, request.start, request.fingerprint, json.dumps(answer), now()),
+        "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
+        (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
     )
 
 

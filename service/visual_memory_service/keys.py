@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from visual_memory_index import write_private
 
 PRIVATE, FORMER = "signing.pem", "former.txt"
 
@@ -14,12 +15,11 @@ PRIVATE, FORMER = "signing.pem", "former.txt"
 class SigningKeys:
     """One private key, and the public ones of those that signed before it.
 
-    Raises ValueError where a file holds no such key.
+    Raises DiskFull, and ValueError where a file holds no such key.
     """
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "keys"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._path.exists():
             self._write(Ed25519PrivateKey.generate())
         loaded = serialization.load_pem_private_key(self._path.read_bytes(), None)
@@ -35,7 +35,7 @@ class SigningKeys:
     def rotate(self) -> None:
         """Sign with a new key from now on, and publish the former one."""
         former = [*self._former(), public_hex(self.private)]
-        self._replace(FORMER, "".join(f"{key}\n" for key in former).encode())
+        write_private(self._folder / FORMER, "".join(f"{key}\n" for key in former).encode())
         self.private = Ed25519PrivateKey.generate()
         self._write(self.private)
 
@@ -53,24 +53,7 @@ class SigningKeys:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        self._replace(PRIVATE, pem)
-
-    def _replace(self, name: str, data: bytes) -> None:
-        """Write a file for its owner alone, whole or not at all."""
-        part = self._folder / f".{name}.part"
-        part.unlink(missing_ok=True)
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(file, data)
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(part, self._folder / name)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_private(self._path, pem)
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

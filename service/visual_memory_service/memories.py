@@ -32,6 +32,7 @@ from visual_memory_index import (
     Checked,
     CorruptCopy,
     CorruptStore,
+    DiskFull,
     Memory,
     MemoryRefusal,
     Outdated,
@@ -131,7 +132,6 @@ class Memories:
         self._open: dict[str, OpenMemory] = {}
         self._damaged: dict[str, MemoryRefusal] = {}
         self.checks = Checks(lambda name, told: self.check(self.get(name).memory, told))
-        settings.data.mkdir(parents=True, exist_ok=True)
         self._catalog = Catalog(settings.data)
         for name in self._catalog.names():
             self._open_or_note(name)
@@ -142,6 +142,8 @@ class Memories:
 
     def get(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what kept the memory from being opened."""
+        if name in self._damaged:
+            self._open_if_there_is_room(name)
         if name in self._damaged:
             raise self._damaged[name].with_traceback(None)  # or it would grow with every call
         try:
@@ -202,23 +204,24 @@ class Memories:
         return self._catalog.recall(request) is not None
 
     def drop(self, name: str, *, request: Request | None) -> None:
-        """Forget a memory with all it holds, damaged or not. Raises UnknownMemory."""
+        """Forget a memory with all it holds, damaged or not.
+
+        Raises UnknownMemory, RequestReused, DiskFull.
+        """
         with self._editing:
             if self._catalog.recall(request) is not None:
                 return
-            if name in self._open:
-                self._open[name].memory.close(keep=False)
-            elif name not in self._damaged:
-                raise UnknownMemory(name)
-            try:
-                self._catalog.drop(name, request=request)
-            except MemoryRefusal:  # a full disk: it is closed, but not gone
-                self._open_or_note(name)
-                raise
-            self._open.pop(name, None)
+            self._catalog.drop(name, request=request)
+            served = self._open.pop(name, None)
             self._damaged.pop(name, None)
             self._changed(name, False)
             log.info("memory dropped", memory=name)
+            if served is not None:
+                served.memory.close(keep=False)
+            try:
+                self._catalog.clear()
+            except DiskFull as full:  # it is gone; the file follows at the next chance
+                log.error("file not removed", memory=name, reason=str(full))
 
     def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
         """See ``Catalog.backup``. Raises UnknownMemory."""
@@ -313,6 +316,12 @@ class Memories:
                     log.info("memory created", memory=made.name, left_out=made.left_out)
                     return made.left_out
 
+    def _open_if_there_is_room(self, name: str) -> None:
+        """Try once more what only a full disk kept from being opened."""
+        with self._editing:
+            if isinstance(self._damaged.get(name), DiskFull):
+                self._open_or_note(name)
+
     def _open_or_note(self, name: str) -> None:
         """Open a memory, or keep what it is refused with as the answer to all that ask for it."""
         try:
@@ -332,6 +341,7 @@ class Memories:
         self._open[name] = OpenMemory(
             memory, Searches(memory), Searches(memory), spec, self.embedders
         )
+        self._damaged.pop(name, None)
         self._changed(name, True)
 
 

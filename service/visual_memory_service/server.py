@@ -63,6 +63,7 @@ async def run(settings: Settings) -> None:
 
     states = Health()
     serving: set[asyncio.Task[None]] = set()
+    begun: asyncio.Queue[str] = asyncio.Queue()
 
     def say(memory: str, serves: bool) -> None:
         state = health_pb2.HealthCheckResponse.SERVING
@@ -71,6 +72,8 @@ async def run(settings: Settings) -> None:
         task = loop.create_task(states.set(f"memories/{memory}", state))
         serving.add(task)
         task.add_done_callback(serving.discard)
+        if serves:
+            begun.put_nowait(memory)
 
     def changed(memory: str, serves: bool) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
@@ -89,13 +92,17 @@ async def run(settings: Settings) -> None:
     unlearning = UnlearningWork(memories, operations, keys, renew)
     copies = Copies(memories)
 
+    async def go_on() -> None:
+        while True:
+            await asyncio.to_thread(unlearning.go_on, await begun.get())
+
     def servicer(leaving: asyncio.Event) -> Servicer:
         return Servicer(memories, rerankers, operations, unlearning, copies, settings, leaving)
 
     listener = Listener(settings, servicer, states)
+    going_on = loop.create_task(go_on())
     try:
         address = await listener.start()
-        await asyncio.to_thread(unlearning.go_on)
         for name in ("", SERVICE):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
         print(f"listening on {address}", flush=True)
@@ -107,6 +114,7 @@ async def run(settings: Settings) -> None:
         stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
         await asyncio.gather(stop, listener.stop())
     finally:
+        going_on.cancel()
         await rerankers.close()
         await asyncio.to_thread(operations.close)
         await asyncio.to_thread(copies.close)

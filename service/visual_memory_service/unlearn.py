@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from visual_memory.certificate import Statement, commitment, sign
 from visual_memory_index import (
     Facts,
     Memory,
+    MemoryRefusal,
     Operation,
     Request,
     Searched,
@@ -110,9 +112,9 @@ class UnlearningWork:
             self._start(begun.operation, memory)
         return begun.operation
 
-    def go_on(self) -> None:
-        """Finish what a restart cut short."""
-        for name in self._memories.serving():
+    def go_on(self, name: str) -> None:
+        """Finish what a restart cut short, of a memory that begins to serve."""
+        with suppress(MemoryRefusal):  # dropped or found damaged since
             memory = self._memories.get(name)
             for operation in memory.memory.unfinished():
                 self._start(operation, memory)

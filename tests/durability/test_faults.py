@@ -229,12 +229,10 @@ def write_until(over: threading.Event, writer: Writer) -> int:
     return refused
 
 
-@pytest.mark.xfail(reason="see the two tests below", strict=False)
 def test_a_memory_that_cannot_be_made_or_dropped_is_as_before(bench: Bench) -> None:
     lead_through(bench, UNSOUND)
 
 
-@pytest.mark.xfail(reason="Catalog lets OSError out of its folder's fsync", strict=True)
 def test_a_folder_that_cannot_be_synced_refuses_a_memory_cleanly(bench: Bench) -> None:
     bench.faults.arm(replace(FULL, calls=CALLS["fsync"]), 1, "/memories")
 
@@ -244,7 +242,6 @@ def test_a_folder_that_cannot_be_synced_refuses_a_memory_cleanly(bench: Bench) -
     assert not bench.problems
 
 
-@pytest.mark.xfail(reason="Memories.drop closes the memory before the catalog agrees", strict=True)
 def test_a_drop_that_a_full_disk_refuses_leaves_the_memory_served(bench: Bench) -> None:
     flight = bench.writer.ready("drop")
     bench.faults.arm(FULL, 1)
@@ -293,7 +290,6 @@ def start_failing(bench: Bench, fault: Fault, number: int) -> None:
     bench.restart(signal.SIGKILL)
 
 
-@pytest.mark.xfail(reason="Memories keeps what could not be opened as damaged", strict=True)
 def test_a_memory_that_could_not_be_opened_is_served_once_the_disk_is_well(bench: Bench) -> None:
     bench.writer.do("insert")
     bench.server.end()

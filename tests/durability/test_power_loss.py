@@ -356,7 +356,6 @@ def test_a_server_that_answers_before_it_syncs_is_seen(recording: Recording) -> 
     assert any("of its writes, but should have" in failure for failure in tally.failures)
 
 
-@pytest.mark.xfail(reason="nobody syncs the folder that the data folder is made in", strict=True)
 def test_a_data_folder_that_the_server_made_outlives_power_loss(tmp_path: Path) -> None:
     recording = record(tmp_path, random.Random(0), runs=1, data="made")
 

@@ -108,6 +108,7 @@ def test_a_dropped_memory_is_gone_with_its_file_and_its_name_is_free(catalog: Ca
     catalog.drop("birds")
 
     assert catalog.names() == ["fish"]
+    catalog.clear()
     assert [name.split(".")[0] for name in files(catalog.folder)] == ["fish"]
     with pytest.raises(UnknownMemory, match='no memory named "birds"'):
         catalog.open("birds")

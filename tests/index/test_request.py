@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from visual_memory_index import Request, RequestReused, WrongOffset
-from visual_memory_index.database import REMEMBERED_MICROSECONDS
-from visual_memory_index.migrations import CATALOG_STEPS
+from visual_memory_index.migrations import CATALOG_STEPS, migrate
 from visual_memory_index.request import (
+    REMEMBERED,
     StoredBatch,
     check_start,
     keep,
@@ -25,7 +26,7 @@ HOUR = 3600 * 1_000_000
 @pytest.fixture
 def db() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(CATALOG_STEPS[0])
+        migrate(connection, CATALOG_STEPS, Path("requests"))
         yield connection
 
 
@@ -56,15 +57,48 @@ def test_other_content_under_the_same_id_is_refused(db: sqlite3.Connection) -> N
         recall(db, Request("r", b"other"))
 
 
-@pytest.mark.parametrize(("age", "left"), [(47 * HOUR, True), (49 * HOUR, False)])
-def test_answers_are_forgotten_after_48_hours(age: int, left: bool, db: sqlite3.Connection) -> None:
-    keep(db, Request("old", b""), ["a"])
-    db.execute("UPDATE requests SET answered_at = answered_at - ?", (age,))
+def set_clock(db: sqlite3.Connection, ahead: int) -> None:
+    """From now on the clock says so many microseconds more."""
+    db.execute("UPDATE requests SET answered_at = answered_at - ?", (ahead,))
 
-    keep(db, Request("new", b""), ["b"])
+
+@pytest.mark.parametrize(("hours", "left"), [(47, True), (49, False)])
+def test_answers_are_forgotten_after_48_hours(
+    hours: int, left: bool, db: sqlite3.Connection
+) -> None:
+    keep(db, Request("old", b""), ["a"])
+    for hour in range(hours):
+        set_clock(db, HOUR)
+        keep(db, Request(f"new {hour}", b""), ["b"])
 
     assert (recall(db, Request("old", b"")) is not None) == left
-    assert REMEMBERED_MICROSECONDS >= 24 * HOUR
+    assert REMEMBERED >= 24 * HOUR
+
+
+@pytest.mark.parametrize("ahead", [72 * HOUR, -72 * HOUR])
+def test_a_clock_that_jumps_and_comes_back_forgets_no_answer(
+    ahead: int, db: sqlite3.Connection
+) -> None:
+    keep(db, Request("before", b""), ["a"])
+    set_clock(db, ahead)
+    keep(db, Request("wrong", b""), ["b"])
+    set_clock(db, -ahead)
+    keep(db, Request("right", b""), ["c"])
+
+    assert all(recall(db, Request(id, b"")) for id in ("before", "wrong", "right"))
+
+
+def test_answers_are_forgotten_after_a_clock_was_wrong(db: sqlite3.Connection) -> None:
+    keep(db, Request("old", b""), ["a"])
+    set_clock(db, 72 * HOUR)
+    keep(db, Request("wrong", b""), ["b"])
+    set_clock(db, -72 * HOUR)
+    for hour in range(49):
+        set_clock(db, HOUR)
+        keep(db, Request(f"new {hour}", b""), ["b"])
+
+    assert recall(db, Request("old", b"")) is None
+    assert recall(db, Request("wrong", b"")) is None
 
 
 def test_the_batches_of_an_import_are_kept_one_by_one(db: sqlite3.Connection) -> None:

@@ -1,0 +1,68 @@
+"""Files and folders, and what they need to be there after a power loss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from visual_memory_index.errors import DiskFull
+
+
+def make_folder(path: Path) -> None:
+    """Have a folder on disk, with those that it lies in. Raises OSError, DiskFull."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync(each.parent)
+
+
+def new_file(path: Path) -> BinaryIO:
+    """A file for its owner alone, to be written. Raises DiskFull."""
+    with written(path):
+        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Have a file for its owner alone on disk, whole or not at all, in a folder like it.
+
+    Raises DiskFull.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with written(path):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        part.unlink(missing_ok=True)  # of a start that was cut short
+        with new_file(part) as file:
+            file.write(data)
+        sync(part)
+        part.replace(path)
+        sync(path.parent)
+        sync(path.parent.parent)
+
+
+def remove_database(path: Path) -> None:
+    """A database file with all that SQLite keeps beside it. Raises DiskFull."""
+    with written(path):
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk. Raises DiskFull."""
+    with written(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """The system's complaints about a file in our words."""
+    try:
+        yield
+    except OSError as problem:
+        raise DiskFull(str(path), (problem.strerror or str(problem)).lower()) from problem

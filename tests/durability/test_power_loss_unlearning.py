@@ -1,0 +1,122 @@
+"""Power loss after a certificate: no disk brings back what was erased, not even bytes of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import Server, to_picture
+from tests.durability.disk import Disk, Image
+from tests.durability.recording import SENT, Call, Process, Recorder, calls, need
+from tests.durability.test_power_loss import left
+from tests.residue import Residue
+
+import visual_memory
+from visual_memory_index import Catalog
+
+DIMENSION, ERASED, STAYING = 64, 20, 10
+VARIANTS = 1 + int(os.environ.get("POWER_LOSS_STATES", "300")) // 100  # of each moment
+CERTIFIED = b"digest_after"
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What must be gone, the digest then, and what the server did with its folder."""
+
+    residue: Residue
+    digest: str
+    recorded: Sequence[Call]
+    root: Path
+
+    def disks(self, *, syncs: bool = True) -> Iterator[Image]:
+        """What may be on the disk from the moment on when the certificate was handed out."""
+        certified = next(
+            at
+            for at, call in enumerate(self.recorded)
+            if call.name == SENT and CERTIFIED in call.data()
+        )
+        disk, chance = Disk(syncs=syncs), random.Random(random.random())
+        process = Process(disk, self.root)
+        for at, call in enumerate(self.recorded):
+            if (process.do(call) and at > certified) or at == certified:
+                yield from (disk.cached(), disk.kept())
+                for _ in range(VARIANTS):
+                    yield disk.remains(chance)
+
+
+def secret(kind: str, number: int) -> str:
+    return f"{kind} {random.Random(f'{kind} {number}').getrandbits(96):024x}"
+
+
+@pytest.fixture(scope="module")
+def erasure(tmp_path_factory: pytest.TempPathFactory) -> Erasure:
+    need("strace")
+    folder = tmp_path_factory.mktemp("erasure")
+    recorder = Recorder(folder, sys.executable)
+    root = folder / "data"
+    root.mkdir()
+    log = recorder.begin()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(recorder.python))
+        server = Server(root)
+    with visual_memory.connect(server.address) as client:
+        residue, digest = unlearn(client)
+    server.end()
+    return Erasure(residue, digest, calls(log.result()), root)
+
+
+def unlearn(client: visual_memory.Client) -> tuple[Residue, str]:
+    """Make a memory, and unlearn two thirds of it; what must be gone, and the digest then."""
+    rows = np.random.default_rng(0).standard_normal((ERASED + STAYING, DIMENSION), np.float32)
+    ids = [secret("id", number) for number in range(len(rows))]
+    labels = [secret("label", number) for number in range(len(rows))]
+    pictures = [to_picture(number) for number in range(len(rows))]
+    pets = client.create_memory("pets", dimension=DIMENSION, store_images=True)
+    pets.insert(vectors=rows, images=pictures, labels=labels, ids=ids)
+    pets.update(ids[0], label=secret("other", 0))
+    secrets = {
+        f"{entry.id} {number}": part
+        for entry in pets.entries(include_vectors=True, include_images=True)
+        if entry.id in ids[:ERASED]
+        for number, part in enumerate(
+            [
+                entry.id.encode(),
+                entry.label.encode(),
+                b"" if entry.vector is None else entry.vector.astype("<f4").tobytes(),
+                b"" if entry.image is None else entry.image[64:-16],
+            ]
+        )
+    }
+    pets.unlearn(ids[:ERASED])
+    return Residue(secrets), pets.info().digest
+
+
+def test_nothing_of_what_was_erased_is_on_any_disk(erasure: Erasure) -> None:
+    for image in erasure.disks():
+        assert found_in(image, erasure.residue) == []
+
+
+def test_what_stays_is_on_every_disk(erasure: Erasure) -> None:
+    for image in erasure.disks():
+        with left(image) as folder, closing(Catalog(folder)) as catalog:
+            memory = catalog.open("pets")
+            assert memory.info().digest == erasure.digest
+            memory.close()
+
+
+def test_a_disk_that_does_not_sync_is_seen(erasure: Erasure) -> None:
+    disks = erasure.disks(syncs=False)
+
+    assert any(found_in(image, erasure.residue) for image in disks)
+
+
+def found_in(image: Image, residue: Residue) -> list[str]:
+    """The files with something that must be gone."""
+    return [name for name, content in image.items() if residue.in_bytes(content or b"")]

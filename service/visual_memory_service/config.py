@@ -25,6 +25,7 @@ RANGES = MappingProxyType(
         "image_pixels_max": (1, 89_478_485),
         "items_max": (1, INT32_MAX),
         "calls_max": (1, INT32_MAX),
+        "pending_bytes_max": (1, 1 << 40),
         "drain_seconds": (0, 86_400),
     }
 )
@@ -51,6 +52,7 @@ class Settings:
     image_pixels_max: int = 64_000_000
     items_max: int = 10_000
     calls_max: int = 512
+    pending_bytes_max: int = 512 * MEBIBYTE
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:

@@ -28,6 +28,17 @@ class TooLarge(RequestRefusal):
         self.got, self.most = got, most
 
 
+class Overloaded(RequestRefusal):
+    """The messages of all calls together are beyond the limit."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"Calls with {most} bytes are being worked on, and no more are taken at once; "
+            "try again in a moment."
+        )
+        self.most = most
+
+
 class NoEmbedder(RequestRefusal):
     """Images for a memory that takes vectors only."""
 

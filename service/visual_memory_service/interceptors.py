@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from visual_memory_service.errors import BadField, TooLarge
+from visual_memory_service.errors import BadField, Overloaded, TooLarge
 from visual_memory_service.status import REFUSALS, answer
 
 OURS = "/visual_memory.v1."
@@ -22,10 +23,14 @@ Parse = Callable[[bytes], Any]
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Reads messages itself, so that one that is too large gets a sentence of ours."""
+    """Reads messages itself, so that one that is too large gets a sentence of ours.
 
-    def __init__(self, message_bytes_max: int) -> None:
-        self._message_bytes_max = message_bytes_max
+    Those that are worked on may have ``pending_bytes_max`` together; one alone may be larger.
+    """
+
+    def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
+        self._message_bytes_max, self._pending_bytes_max = message_bytes_max, pending_bytes_max
+        self._pending_bytes = 0
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -57,14 +62,15 @@ class Guard(grpc.aio.ServerInterceptor):
     def _guard_unary(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(data: bytes, context: Any) -> Any:
             async with Ended(method, context):
-                return await behaviour(self._read(parse, data), context)
+                with self._held(data):
+                    return await behaviour(self._read(parse, data), context)
 
         return call
 
     def _guard_requests(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
-            async with Ended(method, context):
-                requests = (self._read(parse, data) async for data in messages)
+            requests = self._requests(parse, messages)
+            async with Ended(method, context), aclosing(requests):
                 return await behaviour(requests, context)
 
         return call
@@ -72,19 +78,40 @@ class Guard(grpc.aio.ServerInterceptor):
     def _guard_answers(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(data: bytes, context: Any) -> Any:
             async with Ended(method, context):
-                async for response in behaviour(self._read(parse, data), context):
-                    yield response
+                with self._held(data):
+                    async for response in behaviour(self._read(parse, data), context):
+                        yield response
 
         return call
 
     def _guard_stream(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
-            async with Ended(method, context):
-                requests = (self._read(parse, data) async for data in messages)
+            requests = self._requests(parse, messages)
+            async with Ended(method, context), aclosing(requests):
                 async for response in behaviour(requests, context):
                     yield response
 
         return call
+
+    async def _requests(
+        self, parse: Parse, messages: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Any, None]:
+        """The messages of a stream, each held until the next is wanted."""
+        async for data in messages:
+            with self._held(data):
+                yield self._read(parse, data)
+
+    @contextmanager
+    def _held(self, data: bytes) -> Iterator[None]:
+        """Count a message among those that are worked on. Raises Overloaded."""
+        size = len(data)
+        if self._pending_bytes and self._pending_bytes + size > self._pending_bytes_max:
+            raise Overloaded(self._pending_bytes_max)
+        self._pending_bytes += size
+        try:
+            yield
+        finally:
+            self._pending_bytes -= size
 
     def _read(self, parse: Parse, data: bytes) -> Any:
         if len(data) > self._message_bytes_max:

@@ -132,6 +132,7 @@ class Listener:
         self, settings: Settings, servicer: Callable[[asyncio.Event], Servicer], states: Health
     ) -> None:
         self._settings, self._servicer, self._states = settings, servicer, states
+        self._guard = Guard(settings.message_bytes_max, settings.pending_bytes_max)
 
     async def start(self) -> str:
         """Answer from now on; the address. Raises BadSetting."""
@@ -157,7 +158,9 @@ class Listener:
 
     async def _begin(self) -> str:
         self._leaving = asyncio.Event()
-        self._server = build(self._settings, self._servicer(self._leaving), self._states)
+        self._server = build(
+            self._settings, self._guard, self._servicer(self._leaving), self._states
+        )
         address = bind(self._server, self._address)
         await self._server.start()
         return address
@@ -174,19 +177,17 @@ def check_free(listen: str) -> None:
             raise BadSetting(taken(listen)) from None
 
 
-def build(settings: Settings, servicer: Servicer, states: Health) -> Any:
+def build(settings: Settings, guard: Guard, servicer: Servicer, states: Health) -> Any:
     """The gRPC server with all its services."""
     server = grpc.aio.server(
-        interceptors=[Guard(settings.message_bytes_max)],
+        interceptors=[guard],
         maximum_concurrent_rpcs=settings.calls_max,
         options=[
             # Twice the limit reaches the interceptor, whose sentence says how to split.
             ("grpc.max_receive_message_length", 2 * settings.message_bytes_max),
             ("grpc.max_send_message_length", -1),
-            (
-                "grpc.so_reuseport",
-                1,
-            ),  # a server that is made anew takes over while the old one ends
+            # A server that is made anew takes over while the old one ends.
+            ("grpc.so_reuseport", 1),
         ],
     )
     service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import visual_memory
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory
+    from tests.conftest import RemoteMemory, Start
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 SERVICE = "/visual_memory.v1.VisualMemory"
@@ -122,3 +123,48 @@ def test_the_client_splits_what_one_message_does_not_hold(empty: RemoteMemory) -
         result = memory.insert(vectors=rows, labels=["x"] * len(rows), ids=ids)
 
     assert result.ids == ids == empty.ids()
+
+
+def test_what_is_beyond_the_limit_of_all_calls_is_refused_and_may_come_again(
+    start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("pending_bytes_max = 1\n")
+    server = start(None, "--config", str(config))
+
+    def insert(number: int) -> str:
+        request = pb.InsertEntriesRequest(memory="pets", batch=to_batch(rows, [f"{number}"]))
+        try:
+            server.stub.InsertEntries(request)
+        except grpc.RpcError as error:
+            refused = visual_memory.errors.from_rpc(error, "the server")
+            assert isinstance(refused, visual_memory.ResourceExhausted)
+            return refused.reason
+        return ""
+
+    rows = np.eye(4)[:1]
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(insert, range(400)))
+    with visual_memory.connect(server.address) as client:
+        stored = {entry.id for entry in client.memory("pets").entries()}
+
+    assert {"", "OVERLOADED"} == set(answers)
+    assert stored == {f"{number}" for number, answer in enumerate(answers) if not answer}
+    assert insert(400) == ""
+
+
+def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("pending_bytes_max = 1\n")
+    server = start(None, "--config", str(config))
+    method: Any = server.channel.stream_stream(f"{SERVICE}/ImportEntries")
+    unknown = pb.ImportEntriesRequest(start=pb.ImportStart(memory="none", request_id="r"))
+
+    errors = [
+        refusal(lambda: list(method(iter([data])))).reason
+        for data in (b"\xff\xff", unknown.SerializeToString())
+    ]
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+
+    assert errors == ["BAD_FIELD", "UNKNOWN_MEMORY"]

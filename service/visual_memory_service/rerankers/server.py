@@ -25,6 +25,7 @@ from visual_memory_service.server import bind
 CALLS_MAX = 128  # more are refused by gRPC
 CALLS_AT_ONCE = 16  # the others wait, until their deadline
 MESSAGE_BYTES_MAX = 256 << 20  # more are refused by gRPC
+PENDING_BYTES_MAX = 1 << 30
 DRAIN_SECONDS = 30.0
 log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ async def run(reranker: Reranker, listen: str) -> None:
 def build(reranker: Reranker, states: Health) -> Any:
     """The gRPC server with all its services."""
     server = grpc.aio.server(
-        interceptors=[Guard(MESSAGE_BYTES_MAX)],
+        interceptors=[Guard(MESSAGE_BYTES_MAX, PENDING_BYTES_MAX)],
         maximum_concurrent_rpcs=CALLS_MAX,
         options=[
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -12,20 +13,27 @@ from visual_memory_index import write_private
 PRIVATE, FORMER = "signing.pem", "former.txt"
 
 
+class BadKey(Exception):
+    """The file of the key that signs is something else."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} holds no Ed25519 key without a password; bring it back from a copy of the "
+            "folder, or remove it: then a new key signs, and the former one is not published."
+        )
+
+
 class SigningKeys:
     """One private key, and the public ones of those that signed before it.
 
-    Raises DiskFull, and ValueError where a file holds no such key.
+    Raises DiskFull, BadKey.
     """
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "keys"
         if not self._path.exists():
             self._write(Ed25519PrivateKey.generate())
-        loaded = serialization.load_pem_private_key(self._path.read_bytes(), None)
-        if not isinstance(loaded, Ed25519PrivateKey):
-            raise ValueError(f"{self._path} holds no Ed25519 key")
-        self.private = loaded
+        self.private = read(self._path)
 
     @property
     def public(self) -> list[str]:
@@ -54,6 +62,17 @@ class SigningKeys:
             serialization.NoEncryption(),
         )
         write_private(self._path, pem)
+
+
+def read(path: Path) -> Ed25519PrivateKey:
+    """Raises BadKey."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as problem:  # TypeError: it has a password
+        raise BadKey(path) from problem
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKey(path)
+    return key
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

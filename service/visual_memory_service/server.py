@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -21,7 +22,7 @@ from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.copies import Copies
 from visual_memory_service.health import Health
 from visual_memory_service.interceptors import Guard
-from visual_memory_service.keys import SigningKeys
+from visual_memory_service.keys import BadKey, SigningKeys
 from visual_memory_service.memories import Memories
 from visual_memory_service.operations import Operations
 from visual_memory_service.reranking import Rerankers
@@ -78,30 +79,35 @@ async def run(settings: Settings) -> None:
     def changed(memory: str, serves: bool) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
-    memories = await asyncio.to_thread(Memories, settings, changed)
-    rerankers = Rerankers(settings)
-    operations = Operations()
-    try:
-        keys = await asyncio.to_thread(SigningKeys, settings.data)
-    except ValueError as error:
-        raise BadSetting(f"The key that signs certificates cannot be read: {error}.") from None
+    async with AsyncExitStack() as closing:
+        memories = await asyncio.to_thread(Memories, settings, changed)
+        closing.push_async_callback(asyncio.to_thread, memories.close)
+        copies = Copies(memories)
+        closing.push_async_callback(asyncio.to_thread, copies.close)
+        operations = Operations()
+        closing.push_async_callback(asyncio.to_thread, operations.close)
+        rerankers = Rerankers(settings)
+        closing.push_async_callback(rerankers.close)
+        try:
+            keys = await asyncio.to_thread(SigningKeys, settings.data)
+        except BadKey as bad:
+            raise BadSetting(str(bad)) from None
 
-    def renew() -> None:
-        asyncio.run_coroutine_threadsafe(listener.renew(), loop).result()
+        def renew() -> None:
+            asyncio.run_coroutine_threadsafe(listener.renew(), loop).result()
 
-    unlearning = UnlearningWork(memories, operations, keys, renew)
-    copies = Copies(memories)
+        unlearning = UnlearningWork(memories, operations, keys, renew)
 
-    async def go_on() -> None:
-        while True:
-            await asyncio.to_thread(unlearning.go_on, await begun.get())
+        def servicer(leaving: asyncio.Event) -> Servicer:
+            return Servicer(memories, rerankers, operations, unlearning, copies, settings, leaving)
 
-    def servicer(leaving: asyncio.Event) -> Servicer:
-        return Servicer(memories, rerankers, operations, unlearning, copies, settings, leaving)
+        async def go_on() -> None:
+            while True:
+                await asyncio.to_thread(unlearning.go_on, await begun.get())
 
-    listener = Listener(settings, servicer, states)
-    going_on = loop.create_task(go_on())
-    try:
+        listener = Listener(settings, servicer, states)
+        going_on = loop.create_task(go_on())
+        closing.callback(going_on.cancel)
         address = await listener.start()
         for name in ("", SERVICE):
             await states.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -113,12 +119,6 @@ async def run(settings: Settings) -> None:
         await states.drain()
         stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
         await asyncio.gather(stop, listener.stop())
-    finally:
-        going_on.cancel()
-        await rerankers.close()
-        await asyncio.to_thread(operations.close)
-        await asyncio.to_thread(copies.close)
-        await asyncio.to_thread(memories.close)
     log.info("stopped")
 
 

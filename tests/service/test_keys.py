@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_service.keys import SigningKeys
+from visual_memory_service.keys import BadKey, SigningKeys
 
 
 def test_a_key_is_made_at_the_first_start_and_read_later(tmp_path: Path) -> None:
@@ -41,5 +41,5 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     SigningKeys(tmp_path)
     (tmp_path / "keys" / "signing.pem").write_text("no key")
 
-    with pytest.raises(ValueError):  # noqa: PT011  # the library's own words
+    with pytest.raises(BadKey, match=r"signing\.pem holds no Ed25519 key without a password"):
         SigningKeys(tmp_path)

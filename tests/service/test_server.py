@@ -266,6 +266,14 @@ def test_a_damaged_catalogue_is_refused(start: Start) -> None:
     assert re.search(r"catalog\.sqlite is damaged \(.*\); stop the", refused(serve(server.data)))
 
 
+def test_a_signing_key_that_is_none_is_refused(start: Start) -> None:
+    server = start()
+    server.end()
+    (server.data / "keys" / "signing.pem").write_bytes(b"x" * 99)
+
+    assert "signing.pem holds no Ed25519 key without a password" in refused(serve(server.data))
+
+
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -108,9 +108,9 @@ def keys(client: Client, options: Namespace) -> int:
 
 def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
-    from visual_memory_index import FolderInUse
+    from visual_memory_index import DiskFull, FolderInUse
     from visual_memory_index.catalog import LockFile
-    from visual_memory_service.keys import SigningKeys
+    from visual_memory_service.keys import BadKey, SigningKeys
 
     if not options.data.is_dir():
         raise Refused(f"There is no data folder {options.data}.")
@@ -121,6 +121,8 @@ def rotate(options: Namespace) -> int:
     try:
         signing = SigningKeys(options.data)
         signing.rotate()
+    except (BadKey, DiskFull) as error:
+        raise Refused(str(error)) from None
     finally:
         lock.close()
     print(f"{signing.public[0]} signs from now on; the former key stays published.")

@@ -32,8 +32,14 @@ OPTIONS = [
 ]
 SECONDS = 60
 
+RAM = Path("/dev/shm")
 Start: TypeAlias = "Callable[..., Server]"
 Picture: TypeAlias = Callable[..., bytes]
+
+
+def folder_in_ram() -> tempfile.TemporaryDirectory[str]:
+    """For histories in which no disk has to be waited for; elsewhere than on Linux any folder."""
+    return tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None)
 
 
 class Server:

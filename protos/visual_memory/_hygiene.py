@@ -148,6 +148,16 @@ def wait_operation(name: str) -> Call[Operation]:
     return Call("WaitOperation", request, to_operation)
 
 
+def has_ended(operation: Operation) -> bool:
+    """Raises FailedPrecondition where it waits for something that may not come."""
+    if operation.state == "running" and operation.problem:
+        raise FailedPrecondition(
+            f'The operation "{operation.name}" goes on as soon as it can, but for now: '
+            f"{operation.problem}"
+        )
+    return operation.state != "running"
+
+
 def pruned(operation: Operation) -> PruneResult:
     """What a prune that ended came to. Raises FailedPrecondition where it did not go well."""
     check_done(operation)

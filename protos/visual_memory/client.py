@@ -197,10 +197,13 @@ class Client:
         return self._pages(partial(_hygiene.list_operations, memory))
 
     def wait(self, operation: str, *, progress: Progress | None = None) -> Operation:
-        """Return when the operation has ended; ``progress`` is told what is done of how much."""
+        """Return when the operation has ended; ``progress`` is told what is done of how much.
+
+        Raises FailedPrecondition where it has to wait, as for a full disk; it goes on by itself.
+        """
         while True:
             found = self._do(_hygiene.wait_operation(operation))
-            if found.state != "running":
+            if _hygiene.has_ended(found):
                 return found
             if progress is not None:
                 progress(found.done, found.total)

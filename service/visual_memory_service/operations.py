@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import TypeVar
 
 import structlog
 
@@ -14,6 +16,7 @@ from visual_memory_embedders import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
     UNLEARN,
+    DiskFull,
     Memory,
     MemoryClosed,
     MemoryRefusal,
@@ -24,8 +27,11 @@ from visual_memory_index import (
 from visual_memory_service.errors import NotDone
 
 PROGRESS_SECONDS = 0.5
+PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AT_ONCE = 2  # others wait: each takes the processors as well as it can
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -37,7 +43,7 @@ class Job:
     """One operation under way. Work calls ``told`` between its steps.
 
     ``stopped`` says why one is cancelled that nobody asked to: the server or the memory goes, or
-    what it works on is erased.
+    what it works on is erased. ``problem`` says what it waits for, if it does.
     """
 
     operation: Operation
@@ -45,6 +51,7 @@ class Job:
     done: int = 0
     total: int = 0
     stopped: str = ""
+    problem: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
     ended: Future[None] = field(default_factory=Future)
 
@@ -73,6 +80,20 @@ class Job:
         self.cancelled.wait(seconds)
         self.check()
 
+    def insist(self, act: Callable[[], T]) -> T:
+        """Act again and again while the disk takes nothing. Raises Cancelled."""
+        for pause in pauses():
+            try:
+                result = act()
+            except DiskFull as full:
+                log.warning("operation waits", operation=self.name, reason=str(full))
+                self.problem = str(full)
+                self.pause(pause)
+            else:
+                self.problem = ""
+                return result
+        raise AssertionError
+
     def end_cancelled(self) -> None:
         """Note in the memory that it was stopped, and why; erasures go on at the next start.
 
@@ -87,6 +108,11 @@ class Job:
 
 
 Work = Callable[[Job], str | None]
+
+
+def pauses() -> Iterator[float]:
+    """Seconds between tries, without end."""
+    return chain(PAUSES, repeat(PAUSES[-1]))
 
 
 class Operations:
@@ -213,7 +239,7 @@ class Operations:
             job.check()
             result = work(job)
             if job.memory.operation(job.name).state == "running":
-                job.memory.end(job.name, "done", result=result)
+                job.insist(lambda: job.memory.end(job.name, "done", result=result))
         except Cancelled:
             job.end_cancelled()
         except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk

@@ -498,8 +498,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
         job = self._operations.job(operation.name)
+        if job is None:
+            return convert.from_operation(operation)
         return convert.from_operation(
-            operation, done=job.done if job else 0, total=job.total if job else 0
+            operation, done=job.done, total=job.total, problem=job.problem
         )
 
     def _page_of_memories(self, after: str, size: int) -> pb.ListMemoriesResponse:

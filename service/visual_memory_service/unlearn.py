@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import chain, repeat
 from typing import Any
 
 import structlog
@@ -31,12 +30,16 @@ from visual_memory_service.calibration import SETTING as CALIBRATION
 from visual_memory_service.errors import NoCertificate
 from visual_memory_service.keys import SigningKeys
 from visual_memory_service.memories import Memories, OpenMemory
-from visual_memory_service.operations import Job, Operations
+from visual_memory_service.operations import Job, Operations, pauses
 
 log = structlog.get_logger()
-PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 UNKNOWN_SHOWN = 100
+PATIENT_TRIES = 6  # some seconds, in which a backup may end
 TRIES_MAX, RAM_PAUSE = 12, 0.5
+STILL_READ = (
+    "Something reads the file, so its log cannot be cut: a backup or a copy, or another program."
+)
+STILL_FOUND = "Pieces of what was erased are found in the files again and again."
 STOPPED = "What it worked on is being erased; start it again."
 FILES = "the files of the memory and of the catalog"
 PROCESS = "the memory that the server's process can write to"
@@ -154,10 +157,12 @@ def unlearn(
     identity = memory.memory.identity
     ids = memory.memory.erasing(job.name)
     if ids:
-        memories.bury(identity.uid, ids)
+        job.insist(lambda: memories.bury(identity.uid, ids))
     asked = len(ids)
-    traces = memory.memory.unlearn(
-        job.name, settings=(CALIBRATION,), draft=lambda facts: draft(facts, asked)
+    traces = job.insist(
+        lambda: memory.memory.unlearn(
+            job.name, settings=(CALIBRATION,), draft=lambda facts: draft(facts, asked)
+        )
     )
     memory.read.clear()
     left = 0
@@ -239,10 +244,13 @@ def erase_files(
     job: Job, memory: OpenMemory, memories: Memories, traces: Traces | None
 ) -> Searched:
     """Until nothing is found in the files."""
-    for pause in pauses():
-        searched = memory.memory.erase_file(traces, memories.catalog_files())
+    for tried, pause in enumerate(pauses()):
+        searched = job.insist(lambda: memory.memory.erase_file(traces, memories.catalog_files()))
         if searched is not None and not searched.found:
+            job.problem = ""
             return searched
+        if tried >= PATIENT_TRIES:
+            job.problem = STILL_READ if searched is None else STILL_FOUND
         job.pause(pause)
     raise AssertionError
 
@@ -259,8 +267,3 @@ def erase_ram(job: Job, memory: OpenMemory, traces: Traces) -> Searched:
         log.info("erasing", operation=job.name, left=len(left))
         job.pause(RAM_PAUSE)
     return Searched(searched.size, left)
-
-
-def pauses() -> Iterator[float]:
-    """Seconds between tries, without end."""
-    return chain(PAUSES, repeat(PAUSES[-1]))

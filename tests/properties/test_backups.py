@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import folder_in_ram
 
 from visual_memory_index import Catalog, Entry, Memory, sealed
 
@@ -45,7 +45,7 @@ class History:
     """Two data folders; the oracle notes when which entry of which origin was unlearned where."""
 
     def __init__(self) -> None:
-        self.work = tempfile.TemporaryDirectory()
+        self.work = folder_in_ram()
         self.catalogs: dict[str, Catalog] = {}
         self.memories: dict[str, Memory] = {}
         self.model: dict[str, Kept] = {}

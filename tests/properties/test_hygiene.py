@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from numpy.typing import NDArray
+from tests.conftest import folder_in_ram
 
 from visual_memory_index import (
     Entry,
@@ -74,7 +74,7 @@ class HygieneMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = folder_in_ram()
         self.path = Path(self.folder.name) / "m.sqlite"
         self.memory = Memory.create(self.path, new_identity("m", 4, None))
         self.model: dict[str, Kept] = {}
@@ -248,7 +248,7 @@ def state(memory: Memory) -> tuple[object, ...]:
 def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
     before: list[Edit], pruned: list[str], after: list[Edit]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with folder_in_ram() as folder:
         paths = [Path(folder) / name for name in ("a.sqlite", "b.sqlite")]
         memories = [Memory.create(path, new_identity("m", 4, None)) for path in paths]
         with closing(memories[0]) as pruning, closing(memories[1]) as plain:

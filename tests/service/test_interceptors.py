@@ -161,10 +161,9 @@ def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path
     method: Any = server.channel.stream_stream(f"{SERVICE}/ImportEntries")
     unknown = pb.ImportEntriesRequest(start=pb.ImportStart(memory="none", request_id="r"))
 
-    errors = [
-        refusal(lambda: list(method(iter([data])))).reason
-        for data in (b"\xff\xff", unknown.SerializeToString())
-    ]
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+    def broken(data: bytes) -> str:
+        return refusal(lambda: list(method(iter([data])))).reason
 
-    assert errors == ["BAD_FIELD", "UNKNOWN_MEMORY"]
+    assert broken(b"\xff\xff") == "BAD_FIELD"
+    assert broken(unknown.SerializeToString()) == "UNKNOWN_MEMORY"
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))

@@ -74,7 +74,7 @@ class Operation(_message.Message):
     """How much of it is done, of how much; both 0 where that is not known."""
     total_count: _builtins.int
     problem: _builtins.str
-    """Why it failed."""
+    """Why it failed; of one that runs, what it waits for."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

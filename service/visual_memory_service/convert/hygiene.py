@@ -153,9 +153,14 @@ def to_seconds(request: pb.WaitOperationRequest) -> float | None:
 
 
 def from_operation(
-    operation: Operation, *, done: int = 0, total: int = 0, with_result: bool = True
+    operation: Operation,
+    *,
+    done: int = 0,
+    total: int = 0,
+    problem: str = "",
+    with_result: bool = True,
 ) -> operation_pb2.Operation:
-    """An operation as it stands, ``done`` of ``total`` where it runs."""
+    """An operation as it stands; where it runs ``done`` of ``total``, and what it waits for."""
     message = operation_pb2.Operation(
         name=operation.name,
         memory=operation.name.rpartition("/")[0],
@@ -163,7 +168,7 @@ def from_operation(
         state=STATES[operation.state],
         done_count=done,
         total_count=total,
-        problem=operation.problem or "",
+        problem=operation.problem or problem,
         create_time=from_time(operation.created_at),
     )
     if operation.ended_at is not None:

@@ -43,8 +43,8 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if not path.stem.endswith(("_pb2", "_pb2_grpc", "__init__"))
 )
-RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md")
-DOCUMENTS = (*RUN, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md", "docs/unlearn.md")
+DOCUMENTS = (*RUN, "docs/threat-model.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SERVER = "127.0.0.1:50051"
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -35,6 +35,7 @@ bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/durability.py
 
 hygiene: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py

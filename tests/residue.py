@@ -45,7 +45,8 @@ class Residue:
         """How often it is in memory that can be read of a process."""
         found: Counter[str] = Counter()
         for piece in memory_of(pid):
-            found += self.in_bytes(piece)
+            if piece.strip(b"\0"):  # it was ever used
+                found += self.in_bytes(piece)
         return found
 
     def in_bytes(self, data: bytes) -> Counter[str]:

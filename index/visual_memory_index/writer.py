@@ -13,6 +13,7 @@ from visual_memory_index.errors import CorruptStore, DiskFull
 from visual_memory_index.store import Store, Transaction
 
 TOGETHER_MAX = 64
+GATHERING_SECONDS = 0.004
 
 T = TypeVar("T")
 Write = Callable[[Transaction], tuple[T, Change | None]]
@@ -30,18 +31,19 @@ class Job:
     """A write that waits, and what came of it: an answer or an error."""
 
     write: Write[Any]
-    done: bool = False
     answer: Any = None
     error: BaseException | None = None
     committed: list[Committed] = field(default_factory=list)
+    done: threading.Event = field(default_factory=threading.Event)
 
 
 class Writer:
     """Does one write after another; each is all or nothing, and on disk when it is answered.
 
-    A thread that comes while another writes waits, and whoever writes next does so for all that
-    wait. ``check`` may refuse all; ``prepare`` is told what will be committed, and ``publish`` what
-    was.
+    The first that comes while another writes will write for all that come until its turn. Those
+    that were answered together come back one after the other, so it waits a little until as many
+    are there again. ``check`` may refuse all; ``prepare`` is told what will be committed, and
+    ``publish`` what was.
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class Writer:
         self._store, self._check = store, check
         self._prepare, self._publish = prepare, publish
         self._waiting: list[Job] = []
-        self._queue = threading.Lock()
+        self._queue = threading.Condition()
+        self._together_before = 1
         self.turn = threading.Lock()
 
     def do(self, write: Write[T]) -> T:
@@ -62,16 +65,29 @@ class Writer:
         job = Job(write)
         with self._queue:
             self._waiting.append(job)
-        with self.turn:
-            while not job.done:
-                with self._queue:
-                    jobs = self._waiting[:TOGETHER_MAX]
-                    del self._waiting[:TOGETHER_MAX]
-                self._together(jobs)
+            self._queue.notify()
+            first = len(self._waiting) == 1
+        if first:
+            with self.turn:
+                jobs = self._gathered()
+                for start in range(0, len(jobs), TOGETHER_MAX):
+                    self._together(jobs[start : start + TOGETHER_MAX])
+        job.done.wait()
         if job.error is not None:
             raise job.error
         answer: T = job.answer
         return answer
+
+    def _gathered(self) -> list[Job]:
+        """All that wait."""
+        with self._queue:
+            if self._together_before > 1:
+                self._queue.wait_for(
+                    lambda: len(self._waiting) >= self._together_before, GATHERING_SECONDS
+                )
+            jobs, self._waiting = self._waiting, []
+            self._together_before = len(jobs)
+        return jobs
 
     def _together(self, jobs: Sequence[Job]) -> None:
         """One transaction for all, and where the disk fails one for each."""
@@ -88,7 +104,7 @@ class Writer:
                 job.error = error
         finally:
             for job in jobs:
-                job.done = True
+                job.done.set()
 
     def _commit(self, jobs: Sequence[Job]) -> None:
         self._check()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import io
+import mmap
 import re
 import struct
 import sys
@@ -30,12 +31,14 @@ READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a trace may lie across
 WIPE = ctypes.PyDLL(None).memset  # no other thread of Python runs meanwhile
 WIPE.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
 MAPS, MEMORY = Path("/proc/self/maps"), Path("/proc/self/mem")
+PAGES = Path("/proc/self/pagemap")
+PAGE_ENTRY_BYTES, PAGE_THERE = 8, 62  # this bit says that a page is in swap space, the next in RAM
 REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)")
 
 
 def searchable() -> bool:
     """Whether this system lets a process read all its memory, and wipes what is freed."""
-    return sys.platform == "linux" and MEMORY.exists()
+    return sys.platform == "linux" and MEMORY.exists() and PAGES.exists()
 
 
 def wipe(effort: int) -> None:
@@ -62,8 +65,8 @@ def search(traces: Traces) -> Searched:
     own = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
     found: set[bytes] = set()
     size = 0
-    with io.FileIO(MEMORY) as memory:
-        for start, end in regions(own, own + len(buffer)):
+    with io.FileIO(MEMORY) as memory, io.FileIO(PAGES) as pages:
+        for start, end in regions(pages, own, own + len(buffer)):
             kept, at = 0, start
             while at < end:
                 memory.seek(at)
@@ -110,13 +113,23 @@ def wiped_slack(memory: io.FileIO, address: int) -> bool:
     return True
 
 
-def regions(left_out: int, until: int) -> Iterator[tuple[int, int]]:
-    """Where memory is that can be written to, without one piece of it."""
+def regions(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
+    """Where memory is that can be written to, and was, without one piece of it."""
     for line in MAPS.read_text().splitlines():
         match = REGION.match(line)
         if match is None or not match[3].startswith("rw"):
             continue
-        start, end = int(match[1], 16), int(match[2], 16)
-        for piece in ((start, min(end, left_out)), (max(start, until), end)):
-            if piece[0] < piece[1]:
-                yield piece
+        for start, end in used(pages, int(match[1], 16), int(match[2], 16)):
+            for piece in ((start, min(end, left_out)), (max(start, until), end)):
+                if piece[0] < piece[1]:
+                    yield piece
+
+
+def used(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a region whose pages are there; looking into the others would make them."""
+    pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
+    data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
+    there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0
+    edges = np.flatnonzero(np.diff(there, prepend=False, append=False)).reshape(-1, 2)
+    for first, last in edges.tolist():
+        yield start + first * mmap.PAGESIZE, start + last * mmap.PAGESIZE

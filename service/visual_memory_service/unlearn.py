@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -154,6 +155,7 @@ def unlearn(
 
     Raises Cancelled where the server stops: then it goes on at the next start.
     """
+    began = time.perf_counter()
     identity = memory.memory.identity
     ids = memory.memory.erasing(job.name)
     if ids:
@@ -165,8 +167,10 @@ def unlearn(
         )
     )
     memory.read.clear()
+    told(job, "deleted", began)
     left = 0
     places = [Place(FILES, erase_files(job, memory, memories, traces).size)]
+    told(job, "erased from files", began)
     if traces is not None and process_memory.searchable():
         del ids
         renew()
@@ -174,6 +178,7 @@ def unlearn(
         left = len(searched.found)
         if not left:
             places.append(Place(PROCESS, searched.size))
+        told(job, "erased from memory", began)
     drafted = json.loads(memory.memory.operation(job.name).result or "{}")
     statement = Statement(
         memory=identity.name,
@@ -195,6 +200,10 @@ def unlearn(
         "certificate": sign(statement, keys.private).to_json(),
     }
     return json.dumps(result)
+
+
+def told(job: Job, phase: str, began: float) -> None:
+    log.info(phase, operation=job.name, seconds=round(time.perf_counter() - began, 2))
 
 
 def draft(facts: Facts, asked: int) -> str:

@@ -1,0 +1,310 @@
+"""What durable writes, deletions and erasures cost, each beside a reference of the same run.
+
+Writers are compared with themselves sending the very same messages once more: each is received,
+checked, scaled, hashed and given to the one writer as before, and answered with what was kept. Then
+nothing is synced, as strace shows. Messages that are refused would be a worse reference: that comes
+before most of this work, or costs more than an answer. A deletion is compared with that of one row
+by SQLite and a call that does nothing; an erasure with deleting the rows, folding the log into the
+file and looking through it for one vector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+from ratios import (
+    DIMENSION,
+    bare_insert,
+    connect_bare,
+    import_messages,
+    packed,
+    seconds,
+    stub,
+    unit,
+)
+from served import Served, folder, served
+
+import visual_memory
+from visual_memory.v1 import entry_pb2, service_pb2_grpc
+from visual_memory.v1 import service_pb2 as pb
+
+ROWS, WRITERS, WRITES, ROUNDS, DELETIONS = 100_000, 16, 100, 5, 300
+UNLEARN_SHARES = (100_000, 1000, 10)  # of the rows one in so many
+SHORT_SECONDS, LONG_SECONDS = 60, 600  # that calls may take
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+# With seccomp only the traced calls stop the server, so it has to be started so: stopped at every
+# call, as strace does with one that runs already, it is slow and groups twice as many writes.
+SYNCS = ("fsync", "fdatasync")
+STRACE = ("strace", "-D", "-f", "-qq", "-ttt", "--seccomp-bpf", "-e", "signal=none")
+READ_AT_ONCE = 1 << 24
+
+Messages = Sequence[Sequence[pb.InsertEntriesRequest]]  # of each writer, one after another
+
+
+class Answered(NamedTuple):
+    """So many messages, the first sent and the last answered in seconds since 1970."""
+
+    messages: int
+    began: float
+    ended: float
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.messages / (self.ended - self.began)
+
+
+def line(
+    name: str, ours: str, reference: str, ratio: str, goal: str = "", *, ok: bool = True
+) -> bool:
+    mark = ("ok" if ok else "MISSED") if goal else ""
+    print(f"{name:32}{ours:>10}{reference:>11}{ratio:>8}  {goal:20}{mark}".rstrip(), flush=True)
+    return ok
+
+
+def single_entries(name: str, writers: int, each: int) -> Messages:
+    """Messages of one entry, so many from ``each`` of the writers, with ids that begin so."""
+    vectors = unit(writers * each, DIMENSION, 2)
+    messages = [
+        pb.InsertEntriesRequest(
+            memory="written",
+            request_id=f"{name} {at}",
+            batch=pb.EntryBatch(
+                entries=[entry_pb2.Entry(id=f"{name} {at}", label=f"label {at % 1000}")],
+                vectors=packed(vectors[[at]]),
+            ),
+        )
+        for at in range(len(vectors))
+    ]
+    return [messages[writer::writers] for writer in range(writers)]
+
+
+def write_together(address: str, messages: Messages) -> Answered:
+    """Each writer sends a message when its last one was answered, on a connection of its own."""
+
+    async def write(calls: Any, own: Sequence[pb.InsertEntriesRequest]) -> None:
+        for message in own:
+            await calls.InsertEntries(message, timeout=SHORT_SECONDS)
+
+    async def write_all() -> Answered:
+        async with AsyncExitStack() as connected:
+            stubs = []
+            for _ in messages:
+                channel = grpc.aio.insecure_channel(address, OWN_CONNECTION)
+                await connected.enter_async_context(channel)
+                calls = service_pb2_grpc.VisualMemoryStub(channel)
+                await calls.GetServerInfo(pb.GetServerInfoRequest())
+                stubs.append(calls)
+            began = time.time()
+            await asyncio.gather(*map(write, stubs, messages))
+            return Answered(sum(map(len, messages)), began, time.time())
+
+    return asyncio.run(write_all())
+
+
+def writing(work: Path, each: int) -> bool:
+    """Writes against the same again, in turns."""
+    pairs = []
+    with served(work / "writing") as server:
+        stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
+        for number in range(ROUNDS):
+            messages = single_entries(f"{number}", WRITERS, each)
+            ours = write_together(server.address, messages)
+            pairs.append((ours.rate, write_together(server.address, messages).rate))
+    ours, again = (statistics.median(side) for side in zip(*pairs, strict=True))
+    share = statistics.median(a / b for a, b in pairs)
+    return line(
+        f"{WRITERS} writers, repeating: writes/s",
+        f"{ours:.0f}",
+        f"{again:.0f}",
+        f"{share:.2f}",
+        "≥ .60",
+        ok=share >= 0.6,
+    )
+
+
+@contextmanager
+def traced(data: Path, log: Path) -> Iterator[str]:
+    """The address of a server whose syncs go to a log."""
+    with subprocess.Popen(
+        [
+            *(*STRACE, "-e", f"trace={','.join(SYNCS)}", "-o", str(log)),
+            *(sys.executable, "-m", "visual_memory_service", "serve"),
+            *("--data", str(data), "--listen", "127.0.0.1:0"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            if not said:
+                raise RuntimeError("The server did not start under strace; may it trace here?")
+            yield said.rsplit(maxsplit=1)[-1]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def syncing(work: Path, each: int) -> bool:
+    """Writes for each sync, of all writers and of one alone. Raises where a repeated one syncs."""
+    log = work / "syncs"
+    with traced(work / "syncing", log) as address:
+        calls = service_pb2_grpc.VisualMemoryStub(grpc.insecure_channel(address))
+        calls.CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
+        messages = single_entries("together", WRITERS, each)
+        together = write_together(address, messages)
+        again = write_together(address, messages)
+        alone = write_together(address, single_entries("alone", 1, each))
+    begun = [float(call.split()[1]) for call in log.read_text().splitlines() if "sync(" in call]
+
+    def syncs(answered: Answered) -> int:
+        return sum(answered.began <= moment <= answered.ended for moment in begun)
+
+    if syncs(again):
+        raise RuntimeError("A repeated message was synced, so it cannot be compared with a write.")
+    ours, one = (answered.messages / syncs(answered) for answered in (together, alone))
+    return line(
+        f"{WRITERS} writers, one: writes/fsync",
+        f"{ours:.1f}",
+        f"{one:.1f}",
+        f"{ours / one:.1f}",
+        "≥ 4 writes/fsync",
+        ok=ours >= 4,
+    )
+
+
+def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bool:
+    """Each id is deleted here and there, and nothing is asked, in turns."""
+    calls = stub(server)
+    ours, theirs, empty = [], [], []
+    for id in ids:
+        request = pb.DeleteEntriesRequest(memory="bench", ids=[id], request_id=f"delete {id}")
+        ours.append(seconds(partial(calls.DeleteEntries, request, timeout=SHORT_SECONDS)))
+        theirs.append(seconds(partial(bare.execute, "DELETE FROM entries WHERE id = ?", (id,))))
+        empty.append(seconds(partial(calls.GetServerInfo, pb.GetServerInfoRequest())))
+    one, row, call = (1000 * statistics.median(side) for side in (ours, theirs, empty))
+    allowed = row + call + 1
+    return line(
+        "one deleted, SQLite + a call: ms",
+        f"{one:.2f}",
+        f"{row:.2f}+{call:.2f}",
+        f"{one / allowed:.2f}",
+        "≤ 1 (after 1 ms)",
+        ok=one <= allowed,
+    )
+
+
+class Unlearned(NamedTuple):
+    """Seconds until the entries were deleted, their files searched, the certificate signed."""
+
+    deleting: float
+    files: float
+    ram: float
+
+
+def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) -> Unlearned:
+    """Until it is certified.
+
+    The audit log tells when the entries were deleted. When the files have been searched, the
+    server ends its connections and with them the first wait, or else its work.
+    """
+    memory = client.memory("bench")
+    began = time.time()
+    operation = memory.unlearn(ids, wait=False)
+    waiting = pb.WaitOperationRequest(name=operation.name)
+    stub(server).WaitOperation(waiting, timeout=LONG_SECONDS)
+    searched = time.time()
+    client.wait(operation.name)
+    client.certificate(operation.name)
+    ended = time.time()
+    deleted = [each.time for each in memory.audit_events() if each.call == "UnlearnEntries"][-1]
+    at = deleted.timestamp()
+    return Unlearned(at - began, searched - at, ended - searched)
+
+
+def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Delete the rows, fold the log into the file, and look for one of their vectors there."""
+    find = "SELECT vector FROM entries WHERE id = ?"
+    vector = bare.execute(find, ids[:1]).fetchone()[0]
+    bare.execute("BEGIN IMMEDIATE")
+    bare.executemany("DELETE FROM entries WHERE id = ?", [(id,) for id in ids])
+    bare.execute("COMMIT")
+    bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("rb") as file:
+        kept = b""
+        while read := file.read(READ_AT_ONCE):
+            if vector in kept + read:
+                raise RuntimeError("SQLite left a vector in its file.")
+            kept = read[-len(vector) :]
+
+
+def unlearning(
+    server: Served, path: Path, bare: sqlite3.Connection, ids: Sequence[str], counts: Sequence[int]
+) -> None:
+    """So many of the ids at a time."""
+    with visual_memory.connect(server.address, timeout=LONG_SECONDS) as client:
+        client.server_info()
+        for count in counts:
+            own, ids = ids[:count], ids[count:]
+            ours = unlearn(server, client, own)
+            theirs = seconds(partial(bare_erase, path, bare, own))
+            line(
+                f"{len(own)} unlearned, bare: s",
+                f"{sum(ours):.2f}",
+                f"{theirs:.2f}",
+                f"{sum(ours) / theirs:.1f}",
+            )
+            print(
+                f"    {ours.deleting:.2f} s until they are deleted, {ours.files:.2f} s more until "
+                f"the files are searched, {ours.ram:.2f} s more until RAM is, and it is signed"
+            )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--writes", type=int, default=WRITES, help="of each writer in each round")
+    parser.add_argument("--deletions", type=int, default=DELETIONS)
+    options = parser.parse_args()
+    ids = [f"{at:08}" for at in np.random.default_rng(0).permutation(options.rows)]
+    print(f"{options.rows} × {DIMENSION}")
+    print(f"{'':32}{'ours':>10}{'reference':>11}{'ratio':>8}  goal")
+    with folder() as work:
+        met = []
+        if shutil.which("strace"):
+            met.append(syncing(work, options.writes))
+        else:
+            print("strace is not installed: fsyncs not counted")
+        met.append(writing(work, options.writes))
+        vectors = unit(options.rows, DIMENSION, 1)
+        path = work / "bare.sqlite"
+        bare_insert(path, vectors)
+        with served(work / "data") as server, closing(connect_bare(path)) as bare:
+            calls = stub(server)
+            calls.CreateMemory(pb.CreateMemoryRequest(name="bench", dimension=DIMENSION))
+            list(calls.ImportEntries(import_messages(vectors), timeout=LONG_SECONDS))
+            met.append(deletion(server, bare, ids[: options.deletions]))
+            counts = [max(1, options.rows // share) for share in UNLEARN_SHARES]
+            unlearning(server, path, bare, ids[options.deletions :], counts)
+    return 0 if all(met) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

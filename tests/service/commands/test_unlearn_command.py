@@ -1,0 +1,160 @@
+"""``visual-memory unlearn``: what a file of ids must be, and what becomes of the certificate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import Server
+
+import visual_memory
+from visual_memory import Certificate, Memory
+from visual_memory_service.__main__ import main
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("unlearned") / "data")
+    yield server
+    assert server.end() == 0
+
+
+@pytest.fixture
+def people(server: Server) -> Iterator[Memory]:
+    """Six vectors, ``a person 0`` and so on."""
+    with visual_memory.connect(server.address) as client:
+        people = client.create_memory(f"m{uuid.uuid4().hex}", dimension=8)
+        insert(people, range(6))
+        yield people
+        client.delete_memory(people.name)  # what another memory holds, too, would be found in RAM
+
+
+def insert(people: Memory, numbers: range) -> None:
+    rows = np.random.default_rng(0).standard_normal((len(numbers), 8))
+    ids = [f"a person {number}" for number in numbers]
+    people.insert(vectors=rows, labels=["cat"] * len(ids), ids=ids)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    server: Server,
+    people: Memory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """The command as if it were a process of its own, with the ids that are given."""
+    monkeypatch.chdir(tmp_path)
+    command = ["visual-memory", "unlearn", people.name, "--server", server.address]
+    files = ["--ids-file", "ids.txt", "--certificate", "out.json"]
+
+    def run(ids: bytes, *arguments: str) -> Done:
+        Path("ids.txt").write_bytes(ids)
+        monkeypatch.setattr(sys, "argv", [*command, *files, *arguments])
+        code = main()
+        said = capsys.readouterr()
+        return Done([], code, said.out, said.err)
+
+    return run
+
+
+def unlearnings(server: Server, people: Memory) -> int:
+    with visual_memory.connect(server.address) as client:
+        return sum(each.kind == "unlearn" for each in client.operations(people.name))
+
+
+@pytest.mark.parametrize("apply", [[], ["--apply"]])
+@pytest.mark.parametrize(
+    ("ids", "sentence"),
+    [
+        (b"", "names no id"),
+        (b"\n\r\n\n", "names no id"),
+        (b"\xff\xd8\xff\xe0 JFIF", "is no text in UTF-8"),
+        (b"a person 0\0a person 1\n", "is no text"),
+        (b"x" * 257, "1 to 256 UTF-8 bytes"),
+        (b"".join(b"%d\n" % number for number in range(1_000_001)), "at most 1,000,000"),
+    ],
+    ids=["empty", "blank lines", "a picture", "NUL", "a long line", "too many"],
+)
+def test_what_is_no_list_of_ids_is_refused_and_nothing_changed(
+    run: Run, server: Server, people: Memory, ids: bytes, sentence: str, apply: list[str]
+) -> None:
+    done = run(ids, *apply)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert people.info().count == 6
+    assert unlearnings(server, people) == 0
+    assert not Path("out.json").exists()
+
+
+def test_without_apply_it_counts_each_id_once_and_names_what_is_unknown(
+    run: Run, server: Server, people: Memory
+) -> None:
+    done = run(b"a person 0\r\na person 0\nnobody\n\na person 1")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        f"2 entries of {people.name} would be erased for good.",
+        "1 id not stored, such as nobody.",
+        "Nothing was changed; --apply does it.",
+    ]
+    assert people.info().count == 6
+    assert unlearnings(server, people) == 0
+    assert not Path("out.json").exists()
+
+
+def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
+    run: Run, people: Memory
+) -> None:
+    ids = b"a person 0\na person 1\na person 1\nnobody\n"
+    done = run(ids, "--apply", "--json")
+
+    first = Certificate.read("out.json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "memory": people.name,
+        "entries": 2,
+        "unknown": 1,
+        "applied": True,
+        "operation": first.operation,
+        "certificate": "out.json",
+        "signer": first.signer,
+    }
+    assert [first.holds(f"a person {number}") for number in range(3)] == [True, True, False]
+    assert not first.holds("nobody")
+    assert people.info().count == 4
+
+    refused = run(ids, "--apply")
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
+    assert run(ids, "--apply", "--force").returncode == 0
+    assert Certificate.read("out.json") == first
+
+    insert(people, range(1))
+    assert run(ids, "--apply", "--force").returncode == 0
+    second = Certificate.read("out.json")
+    assert (second.count, second.holds("a person 0")) == (1, True)
+    assert people.info().count == 4
+
+
+def test_a_certificate_that_is_there_is_refused_before_anything_is_erased(
+    run: Run, people: Memory
+) -> None:
+    Path("out.json").write_text("something else")
+
+    done = run(b"a person 0\n", "--apply")
+
+    assert done.returncode == 1
+    assert "out.json exists already" in done.stderr
+    assert people.info().count == 6
+    assert Path("out.json").read_text() == "something else"

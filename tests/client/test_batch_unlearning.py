@@ -43,21 +43,23 @@ def client(server: Server) -> Iterator[Client]:
 
 
 @pytest.fixture
-def pets(client: Client, pictures: list[Path]) -> Memory:
+def pets(server: Server, client: Client, pictures: list[Path]) -> Iterator[Memory]:
     """A memory that keeps its pictures; the ids are ``accordion/0`` and so on."""
     name = f"m{uuid.uuid4().hex}"
     pets = client.create_memory(name, embedder="efficientnet-lite0", store_images=True)
     labels = [path.parent.name for path in pictures]
     ids = [f"{label}/{number % EACH}" for number, label in enumerate(labels)]
     pets.insert(images=pictures, labels=labels, ids=ids)
-    return pets
+    yield pets
+    with visual_memory.connect(server.address) as again:  # it may listen elsewhere by now
+        again.delete_memory(name)  # what another memory holds, too, would be found in RAM
 
 
 def begin(folder: Path, server: Server, memory: Memory) -> subprocess.Popen[str]:
     """The script as it is shown, in a process of its own."""
     script = SCRIPT.replace(SERVER, server.address).replace('"pets"', f'"{memory.name}"')
     (folder / "unlearn.py").write_text(script)
-    command = [sys.executable, "-W", "error", "unlearn.py"]
+    command = [sys.executable, "-u", "-W", "error", "unlearn.py"]
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -163,6 +165,8 @@ def test_a_run_that_was_killed_goes_on(
 ) -> None:
     ask(tmp_path, "1,accordion/0", "2,bonsai/0", "2,bonsai/1", "3,crab/0")
     with begin(tmp_path, server, pets) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("1 1 1 0")
         while len(unlearnings(client, pets)) < 2:
             assert process.poll() is None
         process.kill()

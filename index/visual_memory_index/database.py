@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.files import new_file
 from visual_memory_index.migrations import migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
@@ -42,6 +43,8 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
+        if not path.exists():
+            new_file(path).close()
         with self._translated():
             self._writer = self._connect()
             try:

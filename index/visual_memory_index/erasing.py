@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from visual_memory_index.operation import UNLEARN
 from visual_memory_index.request import ERASED
 
 GONE = "Its result named entries that were unlearned, and is gone."
@@ -28,6 +29,7 @@ def scrub(
     """Drop what names the noted ids or ``labels``, and what was derived of the entries.
 
     The ids themselves go last: answers to writes, results of operations, ``settings`` by name.
+    Certificates name nobody.
     """
     db.execute(
         "UPDATE requests SET fingerprint = x'', answer = ?1 WHERE EXISTS "
@@ -37,13 +39,14 @@ def scrub(
     )
     named = json.dumps(list(labels))
     db.execute(
-        "UPDATE operations SET result = NULL, problem = ?1 WHERE result IS NOT NULL AND EXISTS "
+        "UPDATE operations SET result = NULL, problem = ?1 "
+        "WHERE result IS NOT NULL AND kind != ?4 AND EXISTS "
         "(SELECT 1 FROM json_tree(operations.result) AS each WHERE "
         "each.value IN (SELECT id FROM erasing WHERE operation = ?2) OR "
         "each.key IN (SELECT id FROM erasing WHERE operation = ?2) OR "
         "each.value IN (SELECT value FROM json_each(?3)) OR "
         "each.key IN (SELECT value FROM json_each(?3)))",
-        (GONE, operation, named),
+        (GONE, operation, named, UNLEARN),
     )
     db.execute("DELETE FROM derived")
     db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])

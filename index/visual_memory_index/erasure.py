@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from visual_memory_index.change import Removed
-from visual_memory_index.database import now
 from visual_memory_index.store import Store, Transaction
 from visual_memory_index.traces import Traces, masked
 
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
 OTHERS = 32  # pictures that stay, with whose headers those of the erased are compared
-COMPARED_MAX = 256  # traces that are compared with the entries that are left
+COMPARED_MAX = 256  # parts of traces that are looked for in all entries one by one
 READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
 
 
@@ -64,11 +63,11 @@ def erase(
     before = transaction.digest()
     transaction.delete(keys)
     gone = transaction.scrub(operation, left.labels, settings)
-    transaction.log("UnlearnEntries", len(keys))
+    event = transaction.log("UnlearnEntries", len(keys))
     head = transaction.head
     facts = Facts(
         ids=list(known),
-        time=now(),
+        time=event.time,
         digest_before=before,
         digest_after=transaction.digest(),
         audit_index=head.size - 1,
@@ -103,8 +102,10 @@ def search(files: Iterable[int], traces: Traces) -> Searched:
     return Searched(size, frozenset(found))
 
 
-def unexplained(found: Iterable[bytes], store: Store) -> frozenset[bytes]:
+def unexplained(found: frozenset[bytes], traces: Traces, store: Store) -> frozenset[bytes]:
     """The pieces that are not in an entry that is there, such as the same picture twice."""
-    pieces = sorted(found)
-    explained = {piece for piece in pieces[:COMPARED_MAX] if store.holds(masked(piece))}
-    return frozenset(pieces) - explained
+    if not found:
+        return found
+    pieces = found - store.found_in(traces)
+    parts = sorted(pieces)[:COMPARED_MAX]  # of a piece, where what was searched ended in it
+    return pieces - {part for part in parts if store.holds(masked(part))}

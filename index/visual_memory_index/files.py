@@ -12,10 +12,12 @@ from visual_memory_index.errors import DiskFull
 
 
 def make_folder(path: Path) -> None:
-    """Have a folder on disk, with those that it lies in. Raises OSError, DiskFull."""
-    missing = [each for each in (path, *path.parents) if not each.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for each in missing:
+    """Have a folder for its owner alone on disk, with those that it lies in.
+
+    Raises OSError, DiskFull.
+    """
+    for each in reversed([each for each in (path, *path.parents) if not each.exists()]):
+        each.mkdir(mode=0o700, exist_ok=True)
         sync(each.parent)
 
 

@@ -546,13 +546,13 @@ class Memory:
 
     def _look_for(self, files: Iterable[int], traces: Traces) -> Searched:
         searched = search(files, traces)
-        return replace(searched, found=self.unexplained(searched.found))
+        return replace(searched, found=self.unexplained(searched.found, traces))
 
-    def unexplained(self, found: Iterable[bytes]) -> frozenset[bytes]:
-        """The pieces of traces that no entry which is there explains."""
-        with self._lock.reading():
+    def unexplained(self, found: frozenset[bytes], traces: Traces) -> frozenset[bytes]:
+        """The pieces of ``traces`` that no entry which is there explains."""
+        with self._long_reads.reading():
             self._check_open()
-            return unexplained(found, self._store)
+            return unexplained(found, traces, self._store)
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""

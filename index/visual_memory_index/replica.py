@@ -98,7 +98,7 @@ class Replica:
         self,
         identity: Identity,
         name: str,
-        finish: Callable[[Transaction], None],
+        finish: Callable[[Transaction], object],
         *,
         leave_out: Iterable[str] = (),
         settings: Iterable[str] = (),

@@ -30,6 +30,7 @@ from visual_memory_index.filter import Filter, to_sql
 from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.operation import Operation, State
 from visual_memory_index.request import Request, StoredBatch
+from visual_memory_index.traces import Traces
 
 ROWS_AT_ONCE = 4096
 DERIVED_BYTES_MAX = 900_000_000  # SQLite takes a billion
@@ -54,6 +55,12 @@ LIVE = (
     "OR EXISTS (SELECT 1 FROM vectors WHERE instr(vector, ?1)) "
     "OR EXISTS (SELECT 1 FROM images WHERE instr(image, ?1) OR instr(thumbnail, ?1))"
 )
+PARTS = (
+    "SELECT CAST(id AS BLOB), CAST(label AS BLOB), CAST(metadata AS BLOB), vector, "
+    "ifnull(image, x''), ifnull(thumbnail, x'') "
+    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
+)
+ROWS_AT_ONCE, BETWEEN = 64, bytes(64)
 ELEMENTS = (
     "SELECT id, label, metadata, vector, iif(images.key IS NULL, x'', content_sha256), "
     "pruned_by IS NULL FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
@@ -173,12 +180,13 @@ class Transaction:
                 (digests.to_bytes(self.state), *astuple(self.head)),
             )
 
-    def log(self, call: str, count: int) -> None:
+    def log(self, call: str, count: int) -> Event:
         """Note what was done to the memory."""
         event = Event(self.head.size, now(), LOCAL, call, count, self.digest(), self.head.last)
         text = event.to_json()
         self._db.execute("INSERT INTO audit VALUES (?, ?)", (event.number, text))
         self.head = self.head.follow(text)
+        return event
 
     def digest(self) -> str:
         """The digest as it stands now."""
@@ -552,6 +560,15 @@ class Store:
         """The ids that an operation has still to erase, ascending."""
         with self._database.reading() as db:
             return erasing.noted(db, operation)
+
+    def found_in(self, traces: Traces) -> frozenset[bytes]:
+        """The pieces of ``traces`` that entries have in them, masked."""
+        found: set[bytes] = set()
+        with self._database.apart() as db:
+            rows = db.execute(PARTS)
+            while part := rows.fetchmany(ROWS_AT_ONCE):
+                found |= traces.found_in(BETWEEN.join(each for row in part for each in row))
+        return frozenset(found)
 
     def holds(self, data: bytes) -> bool:
         """Whether some entry has these bytes in it: in a text, its vector or its picture."""

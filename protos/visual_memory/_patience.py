@@ -15,7 +15,11 @@ from visual_memory.errors import DeadlineExceeded, Error
 
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 2.0
 CONNECTING_SECONDS = 5.0
-RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+RETRIED = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,  # by a server that ends its connections
+)
 BROKEN_WRITE = "Internal error from Core"  # grpc.aio, where a stream breaks while it is written to
 
 

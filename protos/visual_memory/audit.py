@@ -29,6 +29,7 @@ class Log:
         self._info = info
         self._leaves: list[bytes] = []
         self._digests: list[str] = []
+        self._erasures: dict[int, tuple[datetime, int]] = {}  # when, how many entries
 
     def add(self, events: Iterable[AuditEvent]) -> None:
         """Check the events that come next. Raises Error for one that does not follow."""
@@ -42,6 +43,8 @@ class Log:
                 raise self._bad(f"event {expected} does not follow the one before it")
             self._leaves.append(sha256(b"\0" + event.text.encode()).digest())
             self._digests.append(event.digest)
+            if event.call == "UnlearnEntries":
+                self._erasures[expected] = (event.time.replace(microsecond=0), event.count)
 
     def end(self, head: AuditHead) -> None:
         """Look whether all events lead to ``head``, and to the memory. Raises Error."""
@@ -66,6 +69,8 @@ class Log:
         before = self._digests[at - 1] if at else ""
         if (before, self._digests[at]) != (certificate.digest_before, certificate.digest_after):
             raise self._forged(f"has other digests before and after its event {at}")
+        if self._erasures.get(at) != (certificate.time, certificate.count):
+            raise self._forged(f"has another time or count for its event {at}")
 
     def _last(self) -> str:
         return self._leaves[-1].hex() if self._leaves else ""

@@ -28,6 +28,16 @@ class TooLarge(RequestRefusal):
         self.got, self.most = got, most
 
 
+class NotCancellable(RequestRefusal):
+    """An erasure would be left half done, without a certificate."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f'The operation "{operation}" erases entries, which cannot be cancelled; wait for it.'
+        )
+        self.operation = operation
+
+
 class Overloaded(RequestRefusal):
     """The messages of all calls together are beyond the limit."""
 

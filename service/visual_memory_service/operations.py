@@ -24,7 +24,7 @@ from visual_memory_index import (
     OperationEnded,
     Request,
 )
-from visual_memory_service.errors import NotDone
+from visual_memory_service.errors import NotCancellable, NotDone
 
 PROGRESS_SECONDS = 0.5
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
@@ -176,9 +176,11 @@ class Operations:
         return None
 
     def cancel(self, memory: Memory, name: str) -> Operation:
-        """Ask an operation to stop. Raises UnknownOperation, OperationEnded."""
+        """Ask an operation to stop. Raises UnknownOperation, OperationEnded, NotCancellable."""
         job = self._jobs.get(name)
         operation = memory.operation(name)
+        if operation.kind == UNLEARN:
+            raise NotCancellable(name)
         if job is None or operation.state != "running":
             raise OperationEnded(name, operation.state)
         self._cancel(job)

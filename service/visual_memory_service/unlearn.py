@@ -35,6 +35,7 @@ from visual_memory_service.operations import Job, Operations, pauses
 
 log = structlog.get_logger()
 UNKNOWN_SHOWN = 100
+STEPS = 4  # deleted, erased from files and memory, signed
 PATIENT_TRIES = 6  # some seconds, in which a backup may end
 TRIES_MAX, RAM_PAUSE = 12, 0.5
 STILL_READ = (
@@ -174,7 +175,7 @@ def unlearn(
     if traces is not None and process_memory.searchable():
         del ids
         renew()
-        searched = erase_ram(job, memory, traces)
+        searched = erase_ram(job, memory, memories, traces)
         left = len(searched.found)
         if not left:
             places.append(Place(PROCESS, searched.size))
@@ -203,6 +204,7 @@ def unlearn(
 
 
 def told(job: Job, phase: str, began: float) -> None:
+    job.told(job.done + 1, STEPS)
     log.info(phase, operation=job.name, seconds=round(time.perf_counter() - began, 2))
 
 
@@ -264,13 +266,20 @@ def erase_files(
     raise AssertionError
 
 
-def erase_ram(job: Job, memory: OpenMemory, traces: Traces) -> Searched:
-    """Until nothing is found in the memory of this process, or it was tried often enough."""
+def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) -> Searched:
+    """Until nothing is found in the memory of this process, or it was tried often enough.
+
+    What other memories hold is there, such as a copy of this one.
+    """
     for tried in range(1, TRIES_MAX + 1):
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe(tried)
         searched = process_memory.search(traces)
-        left = memory.memory.unexplained(searched.found)
+        left = memory.memory.unexplained(searched.found, traces)
+        for name in memories.serving():
+            if left and name != job.memory_name:
+                with suppress(MemoryRefusal):  # dropped meanwhile
+                    left = memories.get(name).memory.unexplained(left, traces)
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))

@@ -30,7 +30,8 @@ def events(size: int = SIZE) -> list[AuditEvent]:
     previous = ""
     for number in range(size):
         time = TIME + timedelta(seconds=number)
-        event = AuditEvent(number, time, "lócal", "Call", 3, digest(number), previous, "")
+        call = "UnlearnEntries" if number == ERASURE else "Call"
+        event = AuditEvent(number, time, "lócal", call, 3, digest(number), previous, "")
         found.append(replace(event, text=text_of(event)))
         previous = leaf_hash(found[-1].text.encode()).hex()
     return found
@@ -47,7 +48,7 @@ STATEMENT = Statement(
     embedder="",
     server="0.1.0",
     operation="pets/x",
-    time=TIME,
+    time=(TIME + timedelta(seconds=ERASURE)).replace(microsecond=0),
     count=3,
     salt="5a" * 32,
     commitments=(),
@@ -176,6 +177,8 @@ def test_a_certificate_that_the_log_holds_is_believed() -> None:
         ({"audit_root": HEAD.root}, "has another past before its event 7"),
         ({"digest_before": digest(ERASURE)}, "has other digests before and after its event 7"),
         ({"digest_after": digest(1)}, "has other digests before and after its event 7"),
+        ({"time": TIME}, "has another time or count for its event 7"),
+        ({"count": 4}, "has another time or count for its event 7"),
     ],
 )
 def test_a_certificate_that_the_log_does_not_hold_is_refused(

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -702,3 +703,13 @@ def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path) -> None:
                 marks |= set(db.execute("SELECT mark FROM tombstones"))
 
     assert len(marks) == 2
+
+
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    with closing(Catalog(tmp_path / "data")) as catalog:
+        create(catalog, "birds")
+        paths = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+
+        assert len(paths) > 6
+        for path in paths:
+            assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path

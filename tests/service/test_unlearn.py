@@ -339,3 +339,38 @@ def test_a_certificate_by_a_former_key_is_still_trusted(
     with pytest.raises(InvalidCertificate):
         visual_memory.verify(certificate, keys[0])
     assert json.loads(certificate.to_json())["public_key"] == keys[1]
+
+
+@pytest.mark.parametrize("word", ["count", "certificate", "applied", "unknown_ids"])
+def test_former_certificates_stay_whatever_the_entries_are_called(
+    client: Client, album: Memory, word: str
+) -> None:
+    album.insert(vectors=rows(2), labels=[word, "cat"], ids=["the first", word])
+    first = album.unlearn(["stays 000"])
+
+    album.unlearn(["the first"])
+    album.unlearn([word])
+
+    assert client.certificate(first.operation) == first
+
+
+def test_an_erasure_cannot_be_cancelled(client: Client, album: Memory) -> None:
+    operation = album.unlearn(["stays 000"], wait=False)
+
+    with pytest.raises(FailedPrecondition, match="cannot be cancelled") as refused:
+        client.cancel(operation.name)
+
+    assert refused.value.reason == "NOT_CANCELLABLE"
+    assert client.wait(operation.name).state == "done"
+
+
+@LINUX
+def test_what_a_copy_holds_is_no_trace(client: Client, album: Memory) -> None:
+    insert_people(album, person_ids(20))
+    client.copy("album", "twin")
+
+    certificate = album.unlearn(person_ids(20))
+
+    assert [place.where for place in certificate.searched][1:]
+    assert not any("found again and again" in text for text in certificate.not_covered)
+    assert client.memory("twin").info().count == 110

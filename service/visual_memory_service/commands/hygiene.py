@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from visual_memory import Client, Operation, PruneResult
+from visual_memory_service.commands.ids_file import read_ids, read_text
 from visual_memory_service.commands.output import plural, print_json, print_table
 from visual_memory_service.commands.progress import Progress
 from visual_memory_service.commands.refused import Refused, listed
@@ -59,21 +60,6 @@ def print_prune(result: PruneResult, memory: str) -> None:
         print(f"visual-memory undo {memory} {result.operation}   takes it back.")
     elif result.ids:
         print("Nothing was changed; add --apply to do it.")
-
-
-def read_ids(file: Path) -> list[str]:
-    """One id a line. Raises Refused."""
-    lines = (line.removesuffix("\r") for line in read_text(file).split("\n"))
-    return [line for line in lines if line]
-
-
-def read_text(file: Path) -> str:
-    """Raises Refused."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            return opened.read()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Refused(f"{file} cannot be read: {problem}.") from None
 
 
 def relabel(client: Client, options: Namespace) -> int:

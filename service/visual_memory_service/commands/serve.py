@@ -28,6 +28,8 @@ def serve(options: Namespace) -> int:
         settings = to_settings(flags, options.config)
     except BadSetting as error:
         raise Refused(str(error)) from None
+    # SQLite reads it when it is loaded; what it writes anew stays in the folder.
+    os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
     try:
         from visual_memory_embedders import EmbeddingRefusal
         from visual_memory_index import MemoryRefusal

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from argparse import Namespace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from visual_memory import Client, Memory
+from visual_memory_service.commands.ids_file import read_ids
 from visual_memory_service.commands.output import plural, print_json
 from visual_memory_service.commands.progress import Progress
 from visual_memory_service.commands.refused import Refused
 
-IDS_MAX = 1_000_000
+if TYPE_CHECKING:
+    from visual_memory import Certificate
+
 SHOWN = 10
 
 
@@ -24,6 +27,8 @@ def unlearn(client: Client, options: Namespace) -> int:
     ids = read_ids(options.ids_file)
     if options.certificate.exists() and not options.force:
         raise Refused(f"{options.certificate} exists already; use --force to overwrite it.")
+    if not options.certificate.absolute().parent.is_dir():
+        raise Refused(f"There is no folder for {options.certificate}.")
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
     if not options.apply:
@@ -43,12 +48,7 @@ def unlearn(client: Client, options: Namespace) -> int:
             print(f"{plural(found.unknown_count, 'id')} not stored, such as {shown}.")
         print("Nothing was changed; --apply does it.")
         return 0
-    with Progress(0, "entries erased") as progress:
-        certificate = memory.unlearn(
-            ids, allow_missing=True, request_id=named(memory, ids), progress=progress.reach
-        )
-        if memory.unlearn(ids, dry_run=True, allow_missing=True).count:  # inserted again since
-            certificate = memory.unlearn(ids, allow_missing=True, progress=progress.reach)
+    certificate = erased(memory, ids) if found.count else known(client, memory, ids)
     certificate.save(options.certificate, overwrite=options.force)
     if options.json:
         print_json(
@@ -71,28 +71,35 @@ def unlearn(client: Client, options: Namespace) -> int:
     return 0
 
 
+def erased(memory: Memory, ids: list[str]) -> Certificate:
+    """Erase them. The same ids again have the same certificate, unless some came again since."""
+    with Progress(0, "steps of erasing") as progress:
+        certificate = memory.unlearn(
+            ids, allow_missing=True, request_id=named(memory, ids), progress=progress.reach
+        )
+        if memory.unlearn(ids, dry_run=True, allow_missing=True).count:
+            certificate = memory.unlearn(ids, allow_missing=True, progress=progress.reach)
+    return certificate
+
+
+def known(client: Client, memory: Memory, ids: list[str]) -> Certificate:
+    """The latest certificate that names one of them. Raises Refused where there is none."""
+    for operation in client.operations(memory.name):
+        if operation.kind == "unlearn":
+            ended = client.wait(operation.name)
+            certificate = client.certificate(ended.name) if ended.state == "done" else None
+            if certificate is not None and any(map(certificate.holds, ids)):
+                return certificate
+    raise Refused(
+        f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned there; "
+        "there is nothing to certify."
+    )
+
+
 def named(memory: Memory, ids: list[str]) -> str:
     """A request_id by which the same ids, asked for again, get the same certificate."""
     text = json.dumps([memory.info().uid, sorted(ids)])
     return f"unlearn-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def read_ids(path: Path) -> list[str]:
-    """The ids of a file, one a line, each once. Raises Refused."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise Refused(f"{path} is no text in UTF-8; wanted is one id a line.") from None
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
-    ids = list(dict.fromkeys(line for line in text.splitlines() if line))
-    if not ids:
-        raise Refused(f"{path} names no id; wanted is one id a line.")
-    if "\0" in text:
-        raise Refused(f"{path} is no text; wanted is one id a line.")
-    if len(ids) > IDS_MAX:
-        raise Refused(f"{path} names {len(ids):,} ids; at most {IDS_MAX:,} are erased at once.")
-    return ids
 
 
 def keys(client: Client, options: Namespace) -> int:

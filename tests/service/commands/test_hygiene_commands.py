@@ -203,7 +203,7 @@ def test_entries_that_a_prune_took_are_listed_by_a_filter(run: Run, crowd: Memor
         (["--method", "prototype", "--fraction", "0.5", "--clusters", "-1"], "clusters must be"),
         (["--ids-file", "nowhere.txt"], "nowhere.txt cannot be read: "),
         (["--ids-file", "."], ". cannot be read: "),
-        (["--ids-file", "empty.txt"], "ids must not be empty"),
+        (["--ids-file", "empty.txt"], "empty.txt names no id"),
         (["--ids-file", "latin.txt"], "latin.txt cannot be read: "),
         (["--ids-file", "ids.txt"], "nobody"),
     ],

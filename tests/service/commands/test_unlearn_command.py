@@ -158,3 +158,52 @@ def test_a_certificate_that_is_there_is_refused_before_anything_is_erased(
     assert "out.json exists already" in done.stderr
     assert people.info().count == 6
     assert Path("out.json").read_text() == "something else"
+
+
+def test_the_order_of_the_ids_and_a_byte_order_mark_do_not_matter(run: Run, people: Memory) -> None:
+    assert run("\ufeffa person 0\na person 1\n".encode(), "--apply").returncode == 0
+    first = Certificate.read("out.json")
+
+    assert first.count == 2
+    assert run(b"a person 1\na person 0\n", "--apply", "--force").returncode == 0
+    assert Certificate.read("out.json") == first
+
+
+def test_an_id_may_have_what_some_call_the_end_of_a_line(run: Run, people: Memory) -> None:
+    odd = "a\u2028b\x85c\x0bd"
+    people.insert(vectors=np.ones((1, 8)), labels=["cat"], ids=[odd])
+
+    assert run(f"{odd}\n".encode(), "--apply").returncode == 0
+    assert Certificate.read("out.json").holds(odd)
+
+
+def test_where_nothing_is_left_to_erase_the_certificate_that_names_it_comes_again(
+    run: Run, people: Memory
+) -> None:
+    assert run(b"a person 0\na person 1\n", "--apply").returncode == 0
+    first = Certificate.read("out.json")
+    assert run(b"a person 2\n", "--apply", "--force").returncode == 0
+
+    done = run(b"a person 1\nnobody\n", "--apply", "--force")
+
+    assert done.returncode == 0
+    assert Certificate.read("out.json") == first
+
+
+def test_what_never_was_there_is_not_certified(run: Run, server: Server, people: Memory) -> None:
+    done = run(b"nobody\n", "--apply")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is nothing to certify" in done.stderr
+    assert unlearnings(server, people) == 0
+    assert not Path("out.json").exists()
+
+
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_erased(
+    run: Run, people: Memory
+) -> None:
+    done = run(b"a person 0\n", "--apply", "--certificate", "nowhere/out.json")
+
+    assert done.returncode == 1
+    assert "There is no folder for nowhere/out.json" in done.stderr
+    assert people.info().count == 6

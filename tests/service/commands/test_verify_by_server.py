@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from tests.conftest import Server
 
 import visual_memory
 from visual_memory import Certificate, Error, aio
-from visual_memory.certificate import Statement, sign
+from visual_memory.certificate import Statement, commitment, sign
 from visual_memory_service.__main__ import main
 from visual_memory_service.keys import SigningKeys
 
@@ -118,6 +119,11 @@ def test_both_clients_verify_alike(erased: Erased) -> None:
         ({"audit_root": "00" * 32}, "has another past before its event 2"),
         ({"digest_before": "00" * 32}, "has other digests before and after its event 2"),
         ({"digest_after": "00" * 32}, "has other digests before and after its event 2"),
+        ({"time": datetime(2026, 1, 1, tzinfo=UTC)}, "has another time or count for its event 2"),
+        (
+            {"count": 1, "commitments": (commitment("ab" * 32, "x"),)},
+            "has another time or count for its event 2",
+        ),
         ({"memory": "cats"}, "This server has no memory 'cats'"),
         ({"memory": "../pets"}, "This server has no memory '../pets'"),
         ({"memory_uid": "00" * 16}, "This server has no memory 'pets' with the uid '0000"),

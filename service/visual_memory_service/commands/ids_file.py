@@ -1,0 +1,34 @@
+"""Files that name entries, one id a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from visual_memory_service.commands.refused import Refused
+
+IDS_MAX = 1_000_000
+
+
+def read_ids(file: Path) -> list[str]:
+    """Each once, ascending; lines end as on any system. Raises Refused."""
+    text = read_text(file)
+    if "\0" in text:
+        raise Refused(f"{file} is no text; wanted is one id a line.")
+    lines = {line.removesuffix("\r") for line in text.split("\n")}
+    ids = sorted(lines - {""})
+    if not ids:
+        raise Refused(f"{file} names no id; wanted is one id a line.")
+    if len(ids) > IDS_MAX:
+        raise Refused(f"{file} names {len(ids):,} ids; at most {IDS_MAX:,} are taken at once.")
+    return ids
+
+
+def read_text(file: Path) -> str:
+    """Raises Refused."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            return opened.read()
+    except UnicodeDecodeError:
+        raise Refused(f"{file} cannot be read: it is no text in UTF-8.") from None
+    except OSError as problem:
+        raise Refused(f"{file} cannot be read: {problem.strerror}.") from None

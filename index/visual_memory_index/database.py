@@ -114,7 +114,11 @@ class Database:
     def rewrite(self) -> None:
         """Write the whole file anew, so that nothing is left in unused space. Raises DiskFull."""
         with self._translated():
-            self._writer.execute("VACUUM")
+            self._writer.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
+            try:
+                self._writer.execute("VACUUM")
+            finally:
+                self._writer.execute("PRAGMA temp_store = MEMORY")
 
     def bytes_on_disk(self) -> int:
         """The file and its write-ahead log."""
@@ -152,6 +156,7 @@ class Database:
         connection.execute("PRAGMA busy_timeout = 10000")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
         return connection

@@ -110,10 +110,11 @@ class Copies:
         if self._closed.is_set():
             raise MemoryClosed(name)
         job = self._thread.submit(work, check)
+        done = asyncio.wrap_future(job)
         try:
-            return await asyncio.shield(asyncio.wrap_future(job))
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
             unwanted.set()
             if not job.cancel():
-                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
+                await asyncio.gather(done, return_exceptions=True)
             raise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -20,12 +20,14 @@ OURS = "/visual_memory.v1."
 log = structlog.get_logger()
 
 Parse = Callable[[bytes], Any]
+Hold = Callable[[int], None]
 
 
 class Guard(grpc.aio.ServerInterceptor):
     """Reads messages itself, so that one that is too large gets a sentence of ours.
 
-    Those that are worked on may have ``pending_bytes_max`` together; one alone may be larger.
+    Those that are worked on, of a stream the latest, may have ``pending_bytes_max`` together; one
+    alone may be larger.
     """
 
     def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
@@ -62,58 +64,61 @@ class Guard(grpc.aio.ServerInterceptor):
     def _guard_unary(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(data: bytes, context: Any) -> Any:
             async with Ended(method, context):
-                with self._held(data):
-                    return await behaviour(self._read(parse, data), context)
+                with self._pending() as hold:
+                    return await behaviour(self._read(parse, data, hold), context)
 
         return call
 
     def _guard_requests(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
-            requests = self._requests(parse, messages)
-            async with Ended(method, context), aclosing(requests):
-                return await behaviour(requests, context)
+            async with Ended(method, context):
+                with self._pending() as hold:
+                    requests = (self._read(parse, data, hold) async for data in messages)
+                    return await behaviour(requests, context)
 
         return call
 
     def _guard_answers(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(data: bytes, context: Any) -> Any:
             async with Ended(method, context):
-                with self._held(data):
-                    async for response in behaviour(self._read(parse, data), context):
+                with self._pending() as hold:
+                    async for response in behaviour(self._read(parse, data, hold), context):
                         yield response
 
         return call
 
     def _guard_stream(self, method: str, parse: Parse, behaviour: Any) -> Any:
         async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
-            requests = self._requests(parse, messages)
-            async with Ended(method, context), aclosing(requests):
-                async for response in behaviour(requests, context):
-                    yield response
+            async with Ended(method, context):
+                with self._pending() as hold:
+                    requests = (self._read(parse, data, hold) async for data in messages)
+                    async for response in behaviour(requests, context):
+                        yield response
 
         return call
 
-    async def _requests(
-        self, parse: Parse, messages: AsyncIterator[bytes]
-    ) -> AsyncGenerator[Any, None]:
-        """The messages of a stream, each held until the next is wanted."""
-        async for data in messages:
-            with self._held(data):
-                yield self._read(parse, data)
-
     @contextmanager
-    def _held(self, data: bytes) -> Iterator[None]:
-        """Count a message among those that are worked on. Raises Overloaded."""
-        size = len(data)
-        if self._pending_bytes and self._pending_bytes + size > self._pending_bytes_max:
-            raise Overloaded(self._pending_bytes_max)
-        self._pending_bytes += size
-        try:
-            yield
-        finally:
-            self._pending_bytes -= size
+    def _pending(self) -> Iterator[Hold]:
+        """Counts the messages of one call, each in the place of the one before.
 
-    def _read(self, parse: Parse, data: bytes) -> Any:
+        ``Hold`` raises Overloaded.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            others = self._pending_bytes - held
+            if others and others + size > self._pending_bytes_max:
+                raise Overloaded(self._pending_bytes_max)
+            self._pending_bytes, held = others + size, size
+
+        try:
+            yield hold
+        finally:
+            self._pending_bytes -= held
+
+    def _read(self, parse: Parse, data: bytes, hold: Hold) -> Any:
+        hold(len(data))
         if len(data) > self._message_bytes_max:
             raise TooLarge(len(data), self._message_bytes_max)
         try:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -241,7 +242,8 @@ class Operations:
             job.check()
             result = work(job)
             if job.memory.operation(job.name).state == "running":
-                job.insist(lambda: job.memory.end(job.name, "done", result=result))
+                end = partial(job.memory.end, job.name, "done", result=result)
+                job.insist(end) if job.operation.kind == UNLEARN else end()
         except Cancelled:
             job.end_cancelled()
         except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk

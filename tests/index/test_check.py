@@ -222,7 +222,7 @@ def test_a_damaged_page_is_found(memory: Memory, garble: Callable[[Path, int, in
     memory.close()
     with closing(sqlite3.connect(memory.path)) as db:
         index = db.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'requests_by_time'"
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'requests_by_age'"
         ).fetchone()[0]
     garble(memory.path, index, PAGE_BYTES)
 

@@ -23,6 +23,7 @@ SCANNED_MAX = 1024  # past it FAISS's selection costs more than scoring every ro
 PART_ROWS_MIN = 1024
 PATIENT_NICENESS = 10  # of Linux: about a tenth of the processor beside a thread that wants all
 SCORED_AT_ONCE = 64
+TOGETHER = 256  # queries that FAISS makes room for; 4,096 would be 16 MB for each scan
 GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it is multiplied
 
 Rows = NDArray[np.intp]
@@ -40,14 +41,20 @@ def tune(threads: int) -> None:
     """
     global _threads, _scanners, _patient_scanners
     faiss.cvar.distance_compute_blas_threshold = 1
+    faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # what it takes is filled and wiped
     _threads = threads
     _scanners = ThreadPoolExecutor(threads, "scan", faiss.omp_set_num_threads, (1,))
     _patient_scanners = ThreadPoolExecutor(threads, "patient-scan", be_patient)
 
 
 def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
-    """Room for rows that takes none until it is written: the C library would fill it first."""
+    """Room for rows that takes none until it is written: the C library would fill it first.
+
+    In large pages where the system has such, as NumPy asks for: a scan goes through all of it.
+    """
     room = mmap.mmap(-1, 4 * rows * dimension)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        room.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(room, dtype=np.float32).reshape(rows, dimension)
 
 

@@ -5,14 +5,17 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 IMAGES ?=
+DATA ?= ../shared/data
+WORK ?= benchmark-runs
+RESULTS := benchmarks/results
 
-.PHONY: install demo test check fix bench hygiene peers durability pictures stubs clean
+.PHONY: install demo test check fix bench hygiene peers report report-page durability pictures stubs clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,parquet,lite,demo,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,parquet,lite,demo,bench,dev]'
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
@@ -51,6 +54,14 @@ $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu]' 'cleanlab>=2.9' scikit-learn
 	touch $@
+
+# What docs/results.md shows, measured anew; killed, it goes on where it was.
+report: $(INSTALLED)
+	PYTHONPATH=benchmarks/performance $(BIN)/python benchmarks/suite.py --data '$(DATA)' --work '$(WORK)' --results $(RESULTS)
+	$(MAKE) report-page
+
+report-page: $(INSTALLED)
+	$(BIN)/visual-memory-bench report --data '$(DATA)' --out $(RESULTS) --page docs
 
 # The fault lab in full: hours. In part: make durability KILL_ROUNDS=100 POWER_LOSS_STATES=1000
 durability: export KILL_ROUNDS ?= 2000

@@ -36,6 +36,7 @@ PACKAGES = (
     "index/visual_memory_index",
     "embedders/visual_memory_embedders",
     "protos/visual_memory",
+    "benchmarks/visual_memory_benchmarks",
 )
 SOURCES = sorted(
     path
@@ -44,7 +45,14 @@ SOURCES = sorted(
     if not path.stem.endswith(("_pb2", "_pb2_grpc", "__init__"))
 )
 RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md", "docs/unlearn.md")
-DOCUMENTS = (*RUN, "docs/threat-model.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = (
+    *RUN,
+    "docs/results.md",
+    "docs/threat-model.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+)
 SERVER = "127.0.0.1:50051"
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,0 +1,97 @@
+"""Measures everything that docs/results.md shows: a server, its memories, all runs and experiments.
+
+Made to be killed: what was answered or found is not asked again by the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from served import served
+
+import visual_memory
+from visual_memory_benchmarks.datasets import DATASETS
+
+EMBEDDERS = {"lite0": (1, 10, 50), "lite1": (10,), "lite2": (10,)}
+"""Memories of natural16, and the numbers of neighbours that each is asked with."""
+SETS = ("cue-conflict", "edge", "silhouette")
+KEPT = {"experiments": ("*.json",), **dict.fromkeys(DATASETS, ("*.csv", "*.record.json"))}
+"""Of each folder, what the page is made from and what made that."""
+MIB = 1024  # of what the kernel counts in KiB
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="with natural16 and the others")
+    parser.add_argument("--work", type=Path, required=True, help="where all of it lies meanwhile")
+    parser.add_argument("--results", type=Path, required=True, help="where the small files end")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends, too
+    began = time.monotonic()
+    out = options.work / "out"
+    with served(options.work / "server") as server:
+        fill(server.address, options.data / "natural16")
+        for command in commands(options.data, out):
+            call("visual_memory_benchmarks", *command, "--server", server.address)
+        server_peak = peak(server.pid)
+    keep(out, options.results)
+    clients_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(
+        f"{time.monotonic() - began:.0f} s; peak memory {server_peak / MIB:.0f} MiB of the server, "
+        f"{clients_peak / MIB:.0f} MiB of the largest process."
+    )
+
+
+def fill(address: str, pictures: Path) -> None:
+    """A memory for each embedder; what is there is left as it is."""
+    for name in EMBEDDERS:
+        with visual_memory.connect(address) as client, suppress(visual_memory.AlreadyExists):
+            client.create_memory(name, embedder=f"efficientnet-{name}")
+        call("visual_memory_service", "insert", name, str(pictures), "--server", address)
+
+
+def commands(data: Path, out: Path) -> Iterator[list[str]]:
+    """Of visual-memory-bench."""
+    where = ["--data", str(data), "--out", str(out)]
+    for memory, ks in EMBEDDERS.items():
+        for k in ks:
+            yield ["run", *SETS, "--memory", memory, "--k", str(k), *where]
+    yield ["experiment", "all", *where]
+
+
+def call(module: str, *arguments: str) -> None:
+    """Run a command; its refusal ends all."""
+    print(f"$ python -m {module} {' '.join(arguments)}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", module, *arguments]
+    if code := subprocess.run(command, env={**os.environ, "OMP_WAIT_POLICY": "passive"}).returncode:
+        sys.exit(code)
+
+
+def peak(pid: int) -> int:
+    """The most RAM that a process had so far, in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1])
+    raise RuntimeError("the server is gone")
+
+
+def keep(out: Path, results: Path) -> None:
+    """Copy what the page is made from."""
+    for name, patterns in KEPT.items():
+        for path in (found for pattern in patterns for found in sorted((out / name).glob(pattern))):
+            (results / name).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, results / name / path.name)
+
+
+if __name__ == "__main__":
+    main()

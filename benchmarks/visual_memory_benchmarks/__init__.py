@@ -1,0 +1,1 @@
+"""Benchmarks of a running service: does a memory see as people do?"""

@@ -1,0 +1,133 @@
+"""``experiment``: what editing a memory does, asked of memories that are made for it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from visual_memory import Client
+from visual_memory_benchmarks import record, stimuli
+from visual_memory_benchmarks.edits import study
+from visual_memory_benchmarks.edits.material import gather
+from visual_memory_benchmarks.edits.protocol import Protocol
+from visual_memory_benchmarks.embeddings import Embeddings
+from visual_memory_benchmarks.errors import UnknownExperiment
+from visual_memory_benchmarks.experiments import EXPERIMENTS, Embedder, Experiment
+from visual_memory_benchmarks.output import print_json, print_table
+from visual_memory_benchmarks.progress import Progress
+from visual_memory_benchmarks.run import VECTORS
+from visual_memory_benchmarks.stimuli import StimulusSet
+
+FOLDER = "experiments"
+ALL = "all"
+EDITS = "edits"
+TITLES = {name: each.title for name, each in EXPERIMENTS.items()} | {
+    EDITS: "Edits against perception: what every kind of edit changes, against random ones"
+}
+
+
+def list_experiments(options: Namespace) -> int:
+    """Every experiment with what it asks."""
+    if options.json:
+        print_json(TITLES)
+    else:
+        print_table(("name", "what"), TITLES.items())
+    return 0
+
+
+def run_experiments(client: Client, options: Namespace) -> int:
+    """One after the other; what was found with the same data and embedders is not done again."""
+    chosen = choose(options.name)
+    needed = {name for each in chosen if each != EDITS for name in EXPERIMENTS[each].data}
+    sets = {name: stimuli.load(name, options.data / name) for name in sorted(needed)}
+    embedders = Embedders(client, options)
+    folder = options.out / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
+    for name in chosen:
+        if name == EDITS:
+            found[name] = _run_edits(client, options, folder)
+        else:
+            experiment = EXPERIMENTS[name]
+            found[name] = _run(client, experiment, sets, embedders.of(experiment), folder)
+    if options.json:
+        print_json(found)
+    return 0
+
+
+def choose(names: Iterable[str]) -> list[str]:
+    """Those of these names or patterns; ``all`` is all. Raises UnknownExperiment."""
+    chosen: dict[str, None] = {}
+    for name in names:
+        pattern = "*" if name == ALL else name
+        found = [each for each in TITLES if fnmatchcase(each, pattern)]
+        if not found:
+            raise UnknownExperiment(name, TITLES)
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
+
+
+class Embedders:
+    """Made when they are first needed; the vectors are kept for the next time."""
+
+    def __init__(self, client: Client, options: Namespace) -> None:
+        self._client, self._first = client, options.embedder
+        self._others: Sequence[str] | None = options.other_embedder
+        self._cache = options.out / VECTORS
+        self._made: dict[str, Embeddings] = {}
+
+    def of(self, experiment: Experiment) -> list[Embedder]:
+        """The one that is measured, and those that it is compared with."""
+        others = experiment.others if self._others is None else self._others
+        compared = others if experiment.others else ()
+        return [self._embedder(name) for name in dict.fromkeys((self._first, *compared))]
+
+    def _embedder(self, name: str) -> Embeddings:
+        if name not in self._made:
+            self._made[name] = Embeddings(self._client, name, self._cache)
+        return self._made[name]
+
+
+def _run(
+    client: Client,
+    experiment: Experiment,
+    sets: Mapping[str, StimulusSet],
+    embedders: Sequence[Embedder],
+    folder: Path,
+) -> Any:
+    path = folder / f"{experiment.name}.json"
+    wanted = {
+        "data": {name: sets[name].sha256 for name in experiment.data},
+        "embedders": [dict(each.spec) for each in embedders],
+    }
+    if path.exists():
+        earlier = json.loads(path.read_bytes())
+        if {key: earlier.get(key) for key in wanted} == wanted:
+            print(f"{experiment.name}: {path} is there already.", file=sys.stderr)
+            return earlier
+    print(f"{experiment.name}: {experiment.title} …", file=sys.stderr, flush=True)
+    value = experiment.run(client, sets, embedders).to_json()
+    _write(client, path, value)
+    return value
+
+
+def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
+    """A study that keeps what it has asked by itself, state by state."""
+    print(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr, flush=True)
+    with Progress(EDITS) as progress:
+        material = gather(client, options.data, options.embedder, options.out / VECTORS)
+        states = folder / f"{EDITS}.states.jsonl"
+        value = study.run(client, material, Protocol(), states, progress.say)
+    _write(client, folder / f"{EDITS}.json", value)
+    return value
+
+
+def _write(client: Client, path: Path, value: Mapping[str, Any]) -> None:
+    """The result, and beside it what it was made with."""
+    record.write_json(path.with_suffix(".record.json"), record.start(client.server_info()))
+    record.write_json(path, value)

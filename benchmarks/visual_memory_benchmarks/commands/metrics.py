@@ -1,0 +1,72 @@
+"""``metrics``: what tables of trials say of people and models."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from visual_memory_benchmarks.bootstrap import Resampling
+from visual_memory_benchmarks.dataset_summary import Json
+from visual_memory_benchmarks.output import interval, print_json, print_table
+from visual_memory_benchmarks.summary import summarise
+
+PEOPLE = "people"
+
+
+def metrics(options: Namespace) -> int:
+    """All tables below the folders, compared."""
+    resampling = Resampling(options.resamples, options.seed)
+    found = summarise(*options.folders, resampling=resampling).to_json()
+    if options.json:
+        print_json(found)
+    else:
+        print_summary(found)
+    return 0
+
+
+def print_summary(found: Json) -> None:
+    """Who answers how much like people: over all datasets, and in each."""
+    bias = found["shape_bias"] or {"humans": None}
+    rows = [] if found["humans"] is None else [_row(PEOPLE, found["humans"], bias["humans"])]
+    rows += [
+        _row(name, each, each["shape_bias"] and {"bias": each["shape_bias"]})
+        for name, each in found["models"].items()
+    ]
+    columns = ("accuracy", "observed consistency", "error consistency")
+    print_table(("who", "sets", *columns, "shape bias"), rows)
+    print()
+    print_table(
+        ("set", "who", *columns),
+        [
+            (name, who, *_measures(part, "accuracy"))
+            for name, each in found["datasets"].items()
+            for who, part in _parts(each)
+        ],
+    )
+    if board := found["leaderboard"]:
+        print()
+        print_table(
+            ("most like people", "mean rank"),
+            [(each["model"], each["mean_rank"]) for each in board["human_likeness"]],
+        )
+    print("\nIntervals of 95 % from drawing the pictures again; consistency is with people.")
+
+
+def _row(who: str, part: Json, bias: Json | None) -> tuple[object, ...]:
+    shape = interval(bias["bias"]) if bias else ""
+    return (who, _sets(part["datasets"]), *_measures(part, "ood_accuracy"), shape)
+
+
+def _sets(datasets: int | list[str]) -> int:
+    return datasets if isinstance(datasets, int) else len(datasets)
+
+
+def _measures(part: Json, accuracy: str) -> tuple[str, str, str]:
+    first, second, third = (
+        interval(part[name]) for name in (accuracy, "observed_consistency", "error_consistency")
+    )
+    return first, second, third
+
+
+def _parts(dataset: Json) -> list[tuple[str, Json]]:
+    people = [(PEOPLE, dataset["humans"])] if dataset["humans"] else []
+    return [*people, *dataset["models"].items()]

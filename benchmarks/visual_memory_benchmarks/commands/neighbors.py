@@ -1,0 +1,87 @@
+"""``neighbors``: neighbour-information files of a served memory, written and compared."""
+
+from __future__ import annotations
+
+import csv
+from argparse import Namespace
+from collections.abc import Iterable
+from pathlib import Path
+
+from visual_memory import Client, InvalidArgument
+from visual_memory_benchmarks import neighbor_files, stimuli
+from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.neighbor_comparison import compare
+from visual_memory_benchmarks.neighbor_files import FileName, NeighborInfo
+from visual_memory_benchmarks.output import print_json, print_table
+from visual_memory_benchmarks.progress import Progress
+
+BATCH = 64
+HEADER = ["label", "class"]
+
+
+def export(client: Client, options: Namespace) -> int:
+    """The entries nearest to each picture of a folder per class, as one file."""
+    memory = client.memory(options.memory)
+    info = memory.info()
+    found = stimuli.load(options.folder.name, options.folder)
+    labels = {*info.labels, *found.categories}
+    classes = read_classes(options.classes) if options.classes else number(labels)
+    model = info.embedder.name if info.embedder else f"vectors-{info.dimension}"
+    name = FileName(options.memory, options.memory_split, found.name, options.query_split, model)
+    queries: list[NeighborInfo] = []
+    with Progress("pictures") as progress:
+        for start in range(0, len(found.stimuli), BATCH):
+            progress(start, len(found.stimuli))
+            batch = found.stimuli[start : start + BATCH]
+            files = [each.file for each in batch]
+            try:
+                queries += neighbor_files.export(
+                    memory,
+                    files,
+                    [each.category for each in batch],
+                    classes,
+                    featurizer=model,
+                    images=[found.read(each) for each in batch],
+                    k=options.k,
+                )
+            except InvalidArgument as error:
+                raise stimuli.unreadable(error, files) from None
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / str(name)
+    neighbor_files.write(path, queries)
+    print(path)
+    return 0
+
+
+def compare_files(options: Namespace) -> int:
+    """How far two files agree. Raises BadFile where they have no query in common."""
+    found = compare(neighbor_files.read(options.first), neighbor_files.read(options.second))
+    if found is None:
+        problem = f"it has no query in common with {options.second}"
+        raise BadFile(options.first, problem, "compare files of the same pictures")
+    value = found.to_json()
+    if options.json:
+        print_json(value)
+        return 0
+    overlap = value.pop("overlap")
+    rows = [(name.replace("_", " "), each) for name, each in value.items()]
+    rows += [(f"overlap of the {depth} nearest", each) for depth, each in overlap.items()]
+    print_table(("what", "value"), [(name, "–" if x is None else f"{x:.6g}") for name, x in rows])
+    return 0
+
+
+def number(labels: Iterable[str]) -> dict[str, int]:
+    """Labels in alphabetical order, from 0."""
+    return {label: at for at, label in enumerate(sorted(labels))}
+
+
+def read_classes(path: Path) -> dict[str, int]:
+    """Label to class number from a CSV file with the columns label,class. Raises BadFile."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        if header != HEADER:
+            raise BadFile(path, f"the header is {','.join(header)!r}", "write label,class")
+        return {label: int(value) for label, value in filter(None, rows)}
+    except (OSError, ValueError) as error:
+        raise BadFile(path, f"cannot be read ({error})", "write lines LABEL,NUMBER") from None

@@ -1,0 +1,70 @@
+"""``list`` and ``run``: benchmarks asked of a memory."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Any
+
+from visual_memory import Client
+from visual_memory_benchmarks.benchmarks import BENCHMARKS, choose
+from visual_memory_benchmarks.output import interval, print_json, print_table
+from visual_memory_benchmarks.progress import Progress
+from visual_memory_benchmarks.run import Settings, run
+
+
+def list_benchmarks(options: Namespace) -> int:
+    """Every benchmark with what it is."""
+    if options.json:
+        print_json({name: benchmark.about for name, benchmark in BENCHMARKS.items()})
+    else:
+        print_table(("name", "what"), [(each.name, each.about) for each in BENCHMARKS.values()])
+    return 0
+
+
+def run_benchmarks(client: Client, options: Namespace) -> int:
+    """Ask one benchmark after the other; what was answered before is not asked again."""
+    chosen = choose(options.name)
+    settings = Settings(
+        k=options.k,
+        voting=options.voting,
+        limit=options.limit,
+        seed=options.seed,
+        maker=options.maker,
+        mapping=options.mapping,
+        batch=options.batch,
+    )
+    found: dict[str, Any] = {}
+    for benchmark in chosen:
+        with Progress(f"questions of {benchmark.name}") as progress:
+            files = run(
+                client,
+                options.memory,
+                benchmark,
+                data=options.data,
+                out=options.out,
+                settings=settings,
+                progress=progress,
+            )
+        found[benchmark.name] = json.loads(files.results.read_bytes())
+    if options.json:
+        print_json(found)
+    else:
+        print_results(found)
+        print(f"\nTrials, records and results lie in {options.out}.")
+    return 0
+
+
+def print_results(found: dict[str, Any]) -> None:
+    """A row a benchmark, and a row a condition where there are several."""
+    rows = []
+    for name, each in found.items():
+        bias = each["shape_bias"]
+        shape = interval(bias["bias"]) if bias else ""
+        rows.append((name, "", each["trials_used"], interval(each["accuracy"]), shape))
+        if len(each["by_condition"]) > 1:
+            rows += [
+                (name, condition, part["trials"], interval(part["accuracy"]), "")
+                for condition, part in each["by_condition"].items()
+            ]
+    print_table(("benchmark", "condition", "pictures", "accuracy", "shape bias"), rows)

@@ -1,0 +1,71 @@
+"""Whether decision makers err on the same pictures, beyond what their accuracies explain.
+
+Geirhos, Meding and Wichmann (2020).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+ACCURACY_DIFFERENCE, OBSERVED, EXPECTED, ERROR = range(4)
+MEASURES = (
+    "accuracy_difference",
+    "observed_consistency",
+    "expected_consistency",
+    "error_consistency",
+)
+"""The rows of every array of measures; the accuracy difference is squared, as published."""
+
+
+def compare(
+    correct: NDArray[np.bool_], first: ArrayLike, second: ArrayLike, weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The measures of pairs of decision makers on the pictures of one condition: (4, pairs, r).
+
+    ``correct`` is (m, n), ``first`` and ``second`` are rows of it, ``weights`` (r, n) say how often
+    each picture counts. Error consistency is nan where chance alone leaves nothing to agree on:
+    where both are always right, or both always wrong. Toolboxes give 1 there.
+    """
+    first, second = np.asarray(first, np.intp), np.asarray(second, np.intp)
+    counts = weights.sum(axis=1)
+    hits = correct @ weights.T
+    agreed = (correct[first] == correct[second]) @ weights.T
+    with np.errstate(invalid="ignore"):  # rows that weigh nothing
+        right = hits / counts
+        observed = agreed / counts
+    a, b = right[first], right[second]
+    expected = a * b + (1 - a) * (1 - b)
+    total = hits[first] + hits[second]
+    defined = (total > 0) & (total < 2 * counts)
+    error = np.full_like(observed, np.nan)
+    np.divide(observed - expected, 1 - expected, out=error, where=defined)
+    return np.stack([(a - b) ** 2, observed, expected, error])
+
+
+def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Of what is defined; nan where nothing is."""
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=axis)
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    means: NDArray[np.float64] = np.full(total.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
+
+
+def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The mean of measures over conditions, pair by pair: (4, pairs, r).
+
+    Consistency is never computed over conditions pooled: their difficulty would pass for agreement.
+    """
+    return mean(np.stack(conditions), axis=0)
+
+
+def undefined(measures: NDArray[np.float64]) -> int:
+    """How many pairs have no error consistency."""
+    return int(np.isnan(measures[ERROR, :, 0]).sum())
+
+
+def identical(measures: NDArray[np.float64]) -> int:
+    """How many pairs are right and wrong on exactly the same pictures."""
+    return int((measures[OBSERVED, :, 0] == 1).sum())

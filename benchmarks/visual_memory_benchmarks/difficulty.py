@@ -1,0 +1,30 @@
+"""Pictures that all get right, that none gets right, and the rest (Meding et al., 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difficulty:
+    """Masks over n pictures; ``rest`` is where decision makers can differ at all."""
+
+    trivial: NDArray[np.bool_]
+    impossible: NDArray[np.bool_]
+
+    @property
+    def rest(self) -> NDArray[np.bool_]:
+        return ~(self.trivial | self.impossible)
+
+    def to_json(self) -> dict[str, int]:
+        masks = {"trivial": self.trivial, "impossible": self.impossible, "rest": self.rest}
+        return {name: int(mask.sum()) for name, mask in masks.items()}
+
+
+def difficulty(correct: NDArray[np.bool_]) -> Difficulty:
+    """Across the decision makers of ``correct`` (m, n)."""
+    right = correct.sum(axis=0)
+    return Difficulty(right == len(correct), right == 0)

@@ -1,0 +1,20 @@
+"""Pictures made harder to see, in ways whose effect on people or networks is published."""
+
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Distortion, Materials
+from visual_memory_benchmarks.distortions.errors import CannotDistort
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture, framed
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS, distort
+
+__all__ = [
+    "DISTORTIONS",
+    "Bank",
+    "CannotDistort",
+    "Distortion",
+    "Materials",
+    "Picture",
+    "distort",
+    "framed",
+    "mean_amplitudes",
+]

@@ -1,0 +1,71 @@
+"""Small pictures that cover or replace parts of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visual_memory_benchmarks.distortions.errors import CannotDistort
+from visual_memory_benchmarks.distortions.picture import Picture
+
+SIDES = (4, 6, 8, 16, 28)
+_AT_ONCE = 1 << 22  # distances
+
+
+class Bank:
+    """Square thumbnails of pictures that are not in the memory which is tested.
+
+    The published ones were of 100,000 photographs and more: a result with another bank does not
+    stand beside published rows.
+    """
+
+    def __init__(self, pictures: Iterable[Picture]) -> None:
+        thumbnails = [[_thumbnail(picture, side) for side in SIDES] for picture in pictures]
+        if not thumbnails:
+            raise CannotDistort("A bank needs at least one picture.")
+        self._tiles = {
+            side: np.stack(of)
+            for side, of in zip(SIDES, zip(*thumbnails, strict=True), strict=True)
+        }
+        self._colours = {
+            side: tiles.mean((1, 2), np.float32) for side, tiles in self._tiles.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self._tiles[SIDES[0]])
+
+    def tiles(self, side: int) -> NDArray[np.uint8]:
+        """All of them, n × side × side × 3."""
+        return self._tiles[side]
+
+    def nearest(self, side: int, colours: NDArray[np.float32]) -> NDArray[np.intp]:
+        """For each colour (m × 3) the number of the tile of nearest mean, the first of equals.
+
+        Every tile is compared, so the time is in proportion to the bank.
+        """
+        means = self._colours[side]
+        step = max(1, _AT_ONCE // len(means))
+        parts = [
+            np.argmin(_distances(colours[start : start + step], means), axis=1)
+            for start in range(0, len(colours), step)
+        ]
+        return np.concatenate(parts)
+
+
+def _distances(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared, between all of two lists of colours."""
+    red, green, blue = (np.subtract.outer(some[:, at], others[:, at]) ** 2 for at in range(3))
+    distances: NDArray[np.float32] = red + green + blue
+    return distances
+
+
+def _thumbnail(picture: Picture, side: int) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    square = min(height, width)
+    left, top = (width - square) / 2, (height - square) / 2
+    box = (left, top, left + square, top + square)
+    image = Image.fromarray(picture).resize((side, side), Image.Resampling.BOX, box=box)
+    return np.asarray(image)

@@ -1,0 +1,108 @@
+"""The Geirhos set, whose effect on people was measured (Geirhos et al. 2018, 2021), on grey planes.
+
+Planes are not clipped here, so that what a formula promises (a mean, a spectrum) can be seen:
+``picture.shown`` clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_benchmarks.distortions import filters
+from visual_memory_benchmarks.distortions.errors import CannotDistort
+from visual_memory_benchmarks.distortions.picture import Floats, Picture, grey
+
+MEAN_GREY = np.float32(0.4423)  # of the published stimuli
+NOISE_CONTRAST = 0.3
+
+
+def contrast(plane: Floats, factor: float) -> Floats:
+    """Contrast scaled around mid-grey."""
+    return np.float32((1 - factor) / 2) + np.float32(factor) * plane
+
+
+def uniform_noise(plane: Floats, width: float, rng: np.random.Generator) -> Floats:
+    """At 30 % contrast, noise from [−width, width) added. Width 0 is therefore not the picture."""
+    noise = (2 * rng.random(plane.shape, np.float32) - 1) * np.float32(width)
+    return contrast(plane, NOISE_CONTRAST) + noise
+
+
+def salt_and_pepper(plane: Floats, share: float, rng: np.random.Generator) -> Floats:
+    """At 30 % contrast, this share of the pixels made black or white, half each."""
+    drawn = rng.random(plane.shape, np.float32)
+    pepper, salt = drawn < share / 2, drawn >= 1 - share / 2
+    return contrast(plane, NOISE_CONTRAST) + salt - pepper
+
+
+def low_pass(plane: Floats, sigma: float) -> Floats:
+    """Gaussian filter; beyond the border lies the stimuli's mean grey. Sigma 0 is the plane."""
+    if sigma == 0:
+        return plane
+    return filters.gaussian(plane - MEAN_GREY, sigma, "constant") + MEAN_GREY
+
+
+def high_pass(plane: Floats, sigma: float) -> Floats:
+    """What the filter takes away, around the stimuli's mean grey. Sigma infinite is the plane."""
+    if np.isinf(sigma):
+        return plane
+    rest = plane - low_pass(plane, sigma)
+    return rest + np.float32(MEAN_GREY - rest.mean(dtype=np.float64))
+
+
+def phase_scrambling(
+    plane: Floats,
+    degrees: float,
+    rng: np.random.Generator,
+    mode: Literal["hermitian", "published"] = "hermitian",
+) -> Floats:
+    """Each phase shifted by up to ``degrees``, amplitudes kept.
+
+    ``published`` is what the released code does: it subtracts the shifts of the second half in the
+    order in which it added those of the first, so the result is not real; its imaginary part is
+    dropped, and contrast with it. Whether people saw such stimuli is not known: name the mode
+    beside a comparison with them.
+    """
+    spectrum = np.fft.fftshift(np.fft.fft2(plane, norm=filters.NORM))
+    # Without the first row and column of even sides, frequencies are symmetric about the mean.
+    block = spectrum[1 - plane.shape[0] % 2 :, 1 - plane.shape[1] % 2 :]
+    half = block.size // 2
+    shifts = np.deg2rad(degrees) * (2 * rng.random(half) - 1)
+    mirrored = shifts[::-1] if mode == "hermitian" else shifts
+    phases = np.concatenate([shifts, [0.0], -mirrored]).reshape(block.shape)
+    block *= np.exp(1j * phases).astype(np.complex64)
+    return np.fft.ifft2(np.fft.ifftshift(spectrum), norm=filters.NORM).real
+
+
+def mean_amplitudes(pictures: Iterable[Picture]) -> NDArray[np.float64]:
+    """The mean of |FFT|, not of its square, over pictures of one size."""
+    total, count = np.zeros(()), 0
+    for picture in pictures:
+        amplitudes = np.abs(np.fft.fft2(grey(picture), norm=filters.NORM))
+        if count and amplitudes.shape != total.shape:
+            sizes = " and ".join(f"{h} × {w}" for h, w in (total.shape, amplitudes.shape))
+            raise CannotDistort(
+                f"Amplitudes have a mean over pictures of one size, not of {sizes}."
+            )
+        total, count = total + amplitudes, count + 1
+    if not count:
+        raise CannotDistort("The mean of the amplitudes of no pictures does not exist: give some.")
+    mean: NDArray[np.float64] = total / count * np.sqrt(total.size)
+    return mean
+
+
+def power_equalisation(plane: Floats, amplitudes: NDArray[np.float64]) -> Floats:
+    """The plane's phases with these amplitudes, such as ``mean_amplitudes`` gives."""
+    if amplitudes.shape != plane.shape:
+        sizes = " and ".join(f"{h} × {w}" for h, w in (amplitudes.shape, plane.shape))
+        raise CannotDistort(f"Amplitudes and picture have to be of one size, not of {sizes}.")
+    phases = np.exp(1j * np.angle(np.fft.fft2(plane.astype(np.float64))))
+    return np.fft.ifft2(amplitudes * phases).real.astype(np.float32)
+
+
+def rotation(plane: Floats, degrees: int) -> Floats:
+    """Counter-clockwise by quarters of a turn."""
+    return np.rot90(plane, degrees // 90)

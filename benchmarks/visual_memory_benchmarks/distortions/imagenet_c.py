@@ -1,0 +1,210 @@
+"""ImageNet-C (Hendrycks and Dietterich 2019): fifteen corruptions and four for validation.
+
+They take images in [0, 1] and do not clip: ``picture.shown`` does. Snow, frost, fog and spatter
+are in ``weather``.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visual_memory_benchmarks.distortions import filters
+from visual_memory_benchmarks.distortions.picture import Floats, Picture
+
+
+def gaussian_noise(image: Floats, deviation: float, rng: np.random.Generator) -> Floats:
+    return image + np.float32(deviation) * filters.normals(rng, image.shape)
+
+
+def speckle_noise(image: Floats, deviation: float, rng: np.random.Generator) -> Floats:
+    """Noise in proportion to the light."""
+    return image + image * np.float32(deviation) * filters.normals(rng, image.shape)
+
+
+def shot_noise(image: Floats, photons: float, rng: np.random.Generator) -> Floats:
+    """Light counted in photons, as many as ``photons`` where it is white."""
+    return (rng.poisson(image * photons) / photons).astype(np.float32)
+
+
+def impulse_noise(image: Floats, share: float, rng: np.random.Generator) -> Floats:
+    """This share of all values, of each channel by itself, made 0 or 1."""
+    drawn = rng.random(image.shape, np.float32)
+    return np.where(drawn < share, (drawn < share / 2).astype(np.float32), image)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk's radius, and the sigma that softens its edge."""
+
+    radius: int
+    softness: float
+
+
+def defocus_blur(image: Floats, disk: Disk) -> Floats:
+    """Each point becomes a disk."""
+    reach = disk.radius + 2
+    places = np.arange(-reach, reach + 1)
+    inside = np.add.outer(places**2, places**2) <= disk.radius**2
+    kernel = filters.gaussian((inside / inside.sum()).astype(np.float32), disk.softness, "constant")
+    return filters.convolve(image, kernel, "reflect")
+
+
+@dataclass(frozen=True, slots=True)
+class Glass:
+    """The sigma of the blur, the longest shift in pixels, and how often pixels are shifted."""
+
+    sigma: float
+    shift: int
+    times: int
+
+
+def glass_blur(image: Floats, glass: Glass, rng: np.random.Generator) -> Floats:
+    """Blurred, pixels shifted, blurred again.
+
+    As published a pixel takes the value of another, −shift to shift − 1 away in both directions,
+    which does not get its value; from the last pixel to the first, so values can travel far.
+    """
+    blurred = filters.gaussian(image, glass.sigma, "edge")
+    return filters.gaussian(shifted(blurred, glass.shift, glass.times, rng), glass.sigma, "edge")
+
+
+def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> Floats:
+    """The shifting of ``glass_blur``."""
+    height, width = image.shape[:2]
+    rows = np.arange(shift + 1, height - shift + 1)[:, np.newaxis]
+    columns = np.arange(shift + 1, width - shift + 1)
+    pixels = rows * width + columns
+    values = image.reshape(height * width, 3)
+    for _ in range(times):
+        down, across = rng.integers(-shift, shift, (2, *pixels.shape))
+        source = np.arange(height * width)
+        source[pixels] += down * width + across
+        moved = np.zeros(height * width, bool)
+        moved[pixels] = True
+        values = values[_followed(source, moved)]
+    return values.reshape(image.shape)
+
+
+def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where each value comes from in the end, if later pixels take theirs before earlier ones do.
+
+    All paths at once, each doubled until it ends at a pixel that had not moved yet.
+    """
+    goes_on = moved[source] & (source > np.arange(len(source)))
+    while goes_on.any():
+        source, goes_on = (
+            np.where(goes_on, source[source], source),
+            goes_on & goes_on[source],
+        )
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Half the length of a streak, and the sigma with which it fades."""
+
+    radius: int
+    sigma: float
+
+
+def motion_blur(image: Floats, motion: Motion, rng: np.random.Generator) -> Floats:
+    """Each point becomes a streak, within 45° of the horizontal."""
+    kernel = filters.motion_kernel(motion.radius, motion.sigma, rng.uniform(-45, 45))
+    return filters.convolve(image, kernel, "edge")
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """From 1 to below ``end`` in steps."""
+
+    end: float
+    step: float
+
+    def factors(self) -> list[float]:
+        count = math.ceil((self.end - 1) / self.step - 1e-6)
+        return [1 + self.step * at for at in range(count)]
+
+
+def zoom_blur(image: Floats, zoom: Zoom) -> Floats:
+    """The mean of the image and of its centre at each zoom."""
+    levels = Image.fromarray(np.rint(image * 255).astype(np.uint8))
+    factors = zoom.factors()
+    total = np.zeros(image.shape, np.float32)
+    for factor in factors:
+        total += np.asarray(filters.zoomed(levels, factor))
+    mean: Floats = (image + total / np.float32(255)) / np.float32(len(factors) + 1)
+    return mean
+
+
+def brightness(image: Floats, more: float) -> Floats:
+    """Hue and saturation kept, value (the largest channel) raised."""
+    value = image.max(axis=2, keepdims=True)
+    raised = np.minimum(value + np.float32(more), 1)
+    scaled: Floats = np.where(value > 0, image * (raised / np.maximum(value, 1e-6)), raised)
+    return scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation:
+    """Saturation · ``factor`` + ``more``."""
+
+    factor: float
+    more: float
+
+
+def saturate(image: Floats, saturation: Saturation) -> Floats:
+    """Hue and value kept, saturation changed. What has no hue is red, as HSV has it."""
+    value = image.max(axis=2, keepdims=True)
+    spread = value - image.min(axis=2, keepdims=True)
+    before = spread / np.maximum(value, 1e-6)
+    after = np.clip(before * saturation.factor + saturation.more, 0, 1).astype(np.float32)
+    red = np.array([0, 1, 1], np.float32)
+    distances = np.where(spread > 0, (value - image) / np.maximum(spread, 1e-6), red)
+    saturated: Floats = value * (1 - after * distances)
+    return saturated
+
+
+def contrast(image: Floats, factor: float) -> Floats:
+    """Contrast scaled around the mean of each channel."""
+    means = image.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
+    scaled: Floats = (image - means) * np.float32(factor) + means
+    return scaled
+
+
+def elastic_transform(image: Floats, strength: float, rng: np.random.Generator) -> Floats:
+    """Pixels moved by noise of up to 0.5 % of the side, blurred by 1 %, times ``strength``."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    noise = (2 * rng.random((2, height, width), np.float32) - 1) * np.float32(0.005 * side)
+    down, across = (
+        np.float32(strength) * filters.gaussian(axis, 0.01 * side, "symmetric", truncate=3)
+        for axis in noise
+    )
+    rows, columns = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
+    return filters.sample(image, rows[:, np.newaxis] + down, columns + across)
+
+
+def pixelate(picture: Picture, scale: float) -> Picture:
+    """Made smaller by means over boxes, and larger again by repetition."""
+    image = Image.fromarray(picture)
+    small = (int(image.width * scale), int(image.height * scale))
+    pixels = image.resize(small, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)
+    return np.array(pixels)
+
+
+def jpeg_compression(picture: Picture, quality: int) -> Picture:
+    """As Pillow's JPEG shows it."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return np.array(image)
+
+
+def gaussian_blur(image: Floats, sigma: float) -> Floats:
+    return filters.gaussian(image, sigma, "edge")

@@ -1,0 +1,175 @@
+"""LAION-C (Li et al. 2025): six distortions that no network has met in its training.
+
+What is published was stored as JPEG of quality 100; pictures here stay as they are made.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.picture import Picture, grey
+
+STICKER_SIDE = 16
+CELL_SIDE = 14
+BEND = 40  # pixels to the left that black bends a line
+GLITCH_SEED = 1
+_AT_ONCE = 2048  # strokes: few enough for the processor's cache
+SIZES = (6, 15)  # of geometric shapes
+
+
+def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
+    """Each square replaced by the tile of nearest mean colour; all borders cut squares evenly."""
+    height, width = picture.shape[:2]
+    margins = [(extra // 2, extra - extra // 2) for extra in (-height % side, -width % side)]
+    padded = np.pad(picture, [*margins, (0, 0)], mode="edge")
+    rows, columns = padded.shape[0] // side, padded.shape[1] // side
+    cells = padded.reshape(rows, side, columns, side, 3).mean((1, 3), np.float32)
+    tiles = bank.tiles(side)[bank.nearest(side, cells.reshape(-1, 3))]
+    whole = tiles.reshape(rows, columns, side, side, 3).swapaxes(1, 2).reshape(padded.shape)
+    (top, _), (left, _) = margins
+    return np.ascontiguousarray(whole[top : top + height, left : left + width])
+
+
+def glitched(picture: Picture, amount: int) -> Picture:
+    """Bands rolled sideways, one channel rolled down, every second row black.
+
+    As published all pictures of one size are glitched alike: by Python's generator, from fixed
+    seeds.
+    """
+    height, width = picture.shape[:2]
+    furthest = amount**2 * width // 100
+    result = picture.copy()
+    for iteration in range(2 * amount):
+        drawn = random.Random(GLITCH_SEED + iteration)
+        offset = drawn.randint(-furthest, furthest)
+        top, tall = drawn.randint(0, height), drawn.randint(1, height // 4)
+        result[top : top + tall] = np.roll(picture[top : top + tall], offset, axis=1)
+    drawn = random.Random(GLITCH_SEED)
+    across, down = (drawn.randint(-2 * amount, 2 * amount) for _ in range(2))
+    channel = drawn.randint(0, 2)
+    rolled = np.roll(picture[..., channel], down, axis=0)
+    rolled[0] = np.roll(rolled[0], across)
+    result[..., channel] = rolled
+    result[::2] = 0
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """How many columns are drawn, and how many pixels one stroke goes down."""
+
+    columns: int
+    step: int
+
+
+def vertical_lines(picture: Picture, lines: Lines) -> Picture:
+    """On black, each column as a line in the picture's colours, bent left where it is dark."""
+    height, width = picture.shape[:2]
+    lefts = np.arange(lines.columns) * width // lines.columns
+    thick = max(1, width // lines.columns)
+    across = [picture[:, np.minimum(lefts + at, width - 1)] for at in range(thick)]
+    starts = np.arange(0, height, lines.step)
+    tall = np.diff(np.append(starts, height))[:, np.newaxis, np.newaxis]
+    sums = np.add.reduceat(np.sum(across, axis=0, dtype=np.float32), starts, axis=0)
+    colours = (sums / (len(across) * tall)).astype(np.uint8)  # rows × columns × 3
+    bends = np.rint(lefts - BEND * (1 - grey(colours))).astype(np.intp)
+    ends = np.stack([np.broadcast_to(starts[:, np.newaxis], bends.shape), bends], axis=-1)
+    first = np.stack([np.zeros_like(lefts), lefts], axis=-1)[np.newaxis]
+    begins = np.concatenate([first, ends[:-1]])
+    canvas = np.zeros_like(picture)
+    # Column by column from the left: where strokes cross, the later one is seen.
+    strokes = [each.swapaxes(0, 1).reshape(-1, each.shape[-1]) for each in (begins, ends, colours)]
+    for start in range(0, len(strokes[0]), _AT_ONCE):
+        _stroke(canvas, *(each[start : start + _AT_ONCE] for each in strokes))
+    return canvas
+
+
+def _stroke(
+    canvas: Picture, begins: NDArray[np.intp], ends: NDArray[np.intp], colours: NDArray[np.uint8]
+) -> None:
+    """Draw lines of one pixel's width from points to points (row, column), in order."""
+    ways = ends - begins
+    steps = np.abs(ways).max(axis=1)
+    firsts = np.cumsum(steps + 1) - (steps + 1)
+    line = np.repeat(np.arange(len(steps)), steps + 1)
+    parts = (np.arange(len(line)) - firsts[line]) / np.maximum(steps, 1)[line]
+    rows, columns = (
+        begins[line, axis] + np.rint(parts * ways[line, axis]).astype(np.intp) for axis in (0, 1)
+    )
+    inside = (columns >= 0) & (columns < canvas.shape[1])
+    canvas[rows[inside], columns[inside]] = colours[line[inside]]
+
+
+def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> Picture:
+    """Triangles, squares, stars and circles of any place, size and colour, over one another."""
+    height, width = picture.shape[:2]
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    drawn = zip(
+        rng.integers(0, 4, count).tolist(),
+        rng.integers(0, (width, height), (count, 2)).tolist(),
+        rng.integers(SIZES[0], SIZES[1] + 1, count).tolist(),
+        rng.integers(0, 256, (count, 3)).tolist(),
+        rng.integers(0, 360, count).tolist(),
+        strict=True,
+    )
+    for kind, (x, y), size, colour, degrees in drawn:
+        left, top = x - size // 2, y - size // 2
+        right, bottom = left + size - 1, top + size - 1  # Pillow draws them, too
+        match kind:
+            case 0:
+                corners = [((left + right) / 2, top), (right, bottom), (left, bottom)]
+                draw.polygon(corners, fill=tuple(colour))
+            case 1:
+                draw.rectangle((left, top, right, bottom), fill=tuple(colour))
+            case 2:
+                corners = [(x + a, y + b) for a, b in _star(size / 1.2, degrees)]
+                draw.polygon(corners, fill=tuple(colour))
+            case _:
+                draw.ellipse((left, top, right, bottom), fill=tuple(colour))
+    return np.array(image)
+
+
+def _star(radius: float, degrees: float) -> list[tuple[float, float]]:
+    """Five points and the five corners between them, at half the radius."""
+    radii = np.where(np.arange(10) % 2, radius / 2, radius)
+    angles = np.deg2rad(degrees + 36 * np.arange(10))
+    return list(zip(radii * np.sin(angles), -radii * np.cos(angles), strict=True))
+
+
+def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank) -> Picture:
+    """Pictures of 16 × 16 from the bank, each wherever it fits, over one another."""
+    height, width = picture.shape[:2]
+    side = np.arange(STICKER_SIDE)
+    chosen = rng.integers(0, len(bank), count)
+    tops = rng.integers(0, height - STICKER_SIDE + 1, count)
+    lefts = rng.integers(0, width - STICKER_SIDE + 1, count)
+    result = picture.copy()
+    rows = tops[:, np.newaxis, np.newaxis] + side[:, np.newaxis]
+    columns = lefts[:, np.newaxis, np.newaxis] + side
+    result[rows, columns] = bank.tiles(STICKER_SIDE)[chosen]
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Between how many levels of 255 a cell is made lighter or darker."""
+
+    least: int
+    most: int
+
+
+def luminance_checkerboard(picture: Picture, shift: Shift, rng: np.random.Generator) -> Picture:
+    """Cells of 14 × 14, in turns lighter and darker, each by an amount of its own."""
+    height, width = picture.shape[:2]
+    rows, columns = -(-height // CELL_SIDE), -(-width // CELL_SIDE)
+    signs = 1 - 2 * (np.add.outer(np.arange(rows), np.arange(columns)) % 2)
+    cells = signs * rng.uniform(shift.least, shift.most, (rows, columns))
+    whole = np.kron(cells, np.ones((CELL_SIDE, CELL_SIDE)))[:height, :width, np.newaxis]
+    return np.clip(picture + whole, 0, 255).astype(np.uint8)

@@ -1,0 +1,55 @@
+"""Pictures: h × w × 3 of uint8 as distortions take and give them, inside of them floats in [0, 1].
+
+The papers define the distortions on floats and store what comes out as uint8, and so do we.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Picture: TypeAlias = NDArray[np.uint8]  # h × w × 3
+Floats: TypeAlias = NDArray[np.floating[Any]]  # of 32 bits: h × w of grey, or h × w × 3
+
+SIDE, SHORTER_SIDE, SIDE_MIN = 224, 256, 32
+RED, GREEN, BLUE = np.array([0.2125, 0.7154, 0.0721], np.float32)  # their shares in luminance
+_SLACK = np.float32(2**-10)  # of a level: what rounding alone keeps below one still reaches it
+
+
+def unit(picture: Picture) -> Floats:
+    """Its values in [0, 1]."""
+    return picture / np.float32(255)
+
+
+def grey(picture: Picture) -> Floats:
+    """Its luminance in [0, 1], h × w."""
+    return luminance(unit(picture))
+
+
+def luminance(image: Floats) -> Floats:
+    """The same of h × w × 3 floats."""
+    plane: Floats = RED * image[..., 0] + GREEN * image[..., 1] + BLUE * image[..., 2]
+    return plane
+
+
+def shown(image: Floats) -> Picture:
+    """Floats as a picture, grey on all three channels.
+
+    Clipped to [0, 1], and truncated to uint8 as published, not rounded.
+    """
+    levels = (np.clip(image, 0, 1) * np.float32(255) + _SLACK).astype(np.uint8)
+    return levels if levels.ndim == 3 else np.repeat(levels[..., np.newaxis], 3, axis=2)
+
+
+def framed(picture: Picture) -> Picture:
+    """The 224 × 224 at the centre once the shorter side is 256, as people and networks saw it."""
+    height, width = picture.shape[:2]
+    scale = SHORTER_SIDE / min(height, width)
+    image = Image.fromarray(picture).resize(
+        (round(width * scale), round(height * scale)), Image.Resampling.BICUBIC
+    )
+    left, top = (image.width - SIDE) // 2, (image.height - SIDE) // 2
+    return np.array(image.crop((left, top, left + SIDE, top + SIDE)))

@@ -1,0 +1,147 @@
+"""Snow, frost, fog and spatter: what ImageNet-C lays over a picture, drawn from noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from visual_memory_benchmarks.distortions import filters, frost
+from visual_memory_benchmarks.distortions.fractal import plasma
+from visual_memory_benchmarks.distortions.picture import Floats, luminance
+
+WATER = np.array([175, 238, 238], np.float32) / 255
+MUD = np.array([63, 42, 20], np.float32) / 255
+FURTHEST = 20  # pixels from the outline of a drop over which its light changes
+_BOX = np.full((3, 3), 1 / 9, np.float32)
+_EMBOSS = np.array([[2, 1, 0], [1, 1, -1], [0, -1, -2]], np.float32)
+
+
+def _noise(image: Floats, mean: float, deviation: float, rng: np.random.Generator) -> Floats:
+    return np.float32(mean) + np.float32(deviation) * filters.normals(rng, image.shape[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Snow:
+    """Noise enlarged, cut off below a threshold and blurred; how much of the picture is kept."""
+
+    mean: float
+    deviation: float
+    zoom: float
+    threshold: float
+    radius: int
+    sigma: float
+    kept: float
+
+
+def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
+    """The picture whitened, under flakes that fall within 45° of straight down."""
+    noise = _noise(image, weather.mean, weather.deviation, rng)
+    flakes = np.asarray(filters.zoomed(Image.fromarray(noise), weather.zoom))
+    flakes = np.clip(np.where(flakes < weather.threshold, 0, flakes), 0, 1)
+    kernel = filters.motion_kernel(weather.radius, weather.sigma, rng.uniform(-135, -45))
+    flakes = np.clip(filters.convolve(flakes, kernel, "edge"), 0, 1)
+    white = np.maximum(image, luminance(image)[..., np.newaxis] * 1.5 + 0.5)
+    kept = np.float32(weather.kept)
+    whitened: Floats = kept * image + (1 - kept) * white
+    whitened += (flakes + np.rot90(flakes, 2))[..., np.newaxis]
+    return whitened
+
+
+@dataclass(frozen=True, slots=True)
+class Frost:
+    """The weights of the picture and of the crystals."""
+
+    picture: float
+    crystals: float
+
+
+def frosted(image: Floats, weather: Frost, rng: np.random.Generator) -> Floats:
+    """Behind a frozen window. The crystals are grown: published rows had photographs of frost."""
+    crystals = frost.crystals(image.shape[0], image.shape[1], rng)
+    return np.float32(weather.picture) * image + np.float32(weather.crystals) * crystals
+
+
+@dataclass(frozen=True, slots=True)
+class Fog:
+    """How much of it, and how smooth."""
+
+    strength: float
+    decay: float
+
+
+def fog(image: Floats, weather: Fog, rng: np.random.Generator) -> Floats:
+    """Plasma added, and the result made as dark as the picture was."""
+    mist = plasma(image.shape[0], image.shape[1], weather.decay, rng)[..., np.newaxis]
+    strength, brightest = np.float32(weather.strength), image.max()
+    foggy: Floats = (image + strength * mist) * (brightest / (brightest + strength))
+    return foggy
+
+
+@dataclass(frozen=True, slots=True)
+class Spatter:
+    """Drops are blurred noise above a threshold; ``strength`` is of their light, or mud's blur."""
+
+    mean: float
+    deviation: float
+    sigma: float
+    threshold: float
+    strength: float
+    mud: bool
+
+
+def spatter(image: Floats, weather: Spatter, rng: np.random.Generator) -> Floats:
+    """Drops of water or of mud on the lens."""
+    noise = _noise(image, weather.mean, weather.deviation, rng)
+    liquid = filters.gaussian(noise, weather.sigma, "edge")
+    liquid[liquid < weather.threshold] = 0
+    if not weather.mud:
+        return image + _drops(liquid, weather.strength)[..., np.newaxis] * WATER
+    drops = filters.gaussian((liquid > 0).astype(np.float32), weather.strength, "edge")
+    drops[drops < 0.8] = 0
+    return image * (1 - drops[..., np.newaxis]) + drops[..., np.newaxis] * MUD
+
+
+def _drops(liquid: Floats, strength: float) -> Floats:
+    """Light in drops: brighter the further from their outline, embossed as if lit from the side."""
+    wet = liquid > 0
+    depth = np.minimum(distance(wet & ~_eroded(wet), FURTHEST), FURTHEST)
+    levels = (filters.convolve(depth, _BOX, "reflect") + 1e-3).astype(np.uint8)
+    relief = np.clip(filters.convolve(_equalised(levels), _EMBOSS, "reflect"), 0, 255)
+    light = liquid * filters.convolve(relief, _BOX, "reflect")
+    return light * np.float32(strength / max(light.max(), 1e-6))
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels whose four neighbours are in the mask, too."""
+    padded = np.pad(mask, 1, mode="edge")
+    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def distance(mask: NDArray[np.bool_], furthest: int) -> Floats:
+    """How far each pixel is from the mask: exact up to ``furthest``, more beyond."""
+    height, width = mask.shape
+    far = 2 * furthest
+    down = np.where(mask, 0, far).astype(np.float32)
+    for row in range(1, height):
+        np.minimum(down[row], down[row - 1] + 1, out=down[row])
+    for row in range(height - 2, -1, -1):
+        np.minimum(down[row], down[row + 1] + 1, out=down[row])
+    squares = np.pad(down**2, [(0, 0), (furthest, furthest)], constant_values=far**2)
+    nearest = np.full(mask.shape, far**2, np.float32)
+    for across in range(-furthest, furthest + 1):
+        left = furthest + across
+        np.minimum(nearest, squares[:, left : left + width] + across**2, out=nearest)
+    distances: Floats = np.sqrt(nearest)
+    return distances
+
+
+def _equalised(levels: NDArray[np.uint8]) -> Floats:
+    """Levels 0 to 255 spread so that each is as frequent as the next."""
+    below = np.cumsum(np.bincount(levels.ravel(), minlength=256))
+    least = below[below > 0][0]
+    spread = (below - least) / max(levels.size - least, 1) * 255
+    table: Floats = np.rint(spread).astype(np.float32)
+    return table[levels]

@@ -1,0 +1,1 @@
+"""Edits against perception: what changing a memory does to how it sees."""

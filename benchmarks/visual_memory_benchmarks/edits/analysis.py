@@ -1,0 +1,203 @@
+"""What the recorded states say: each edit against its control, by every outcome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from visual_memory_benchmarks.bootstrap import COVERAGE, estimate
+from visual_memory_benchmarks.edits.edit import Edit
+from visual_memory_benchmarks.edits.material import NATURAL, SEEN_BY_PEOPLE
+from visual_memory_benchmarks.edits.outcome import OUTCOMES, Outcome, Sitting, Weights, sitting
+from visual_memory_benchmarks.edits.protocol import Protocol
+from visual_memory_benchmarks.edits.records import States
+from visual_memory_benchmarks.edits.resampling import (
+    Draws,
+    Population,
+    holm,
+    p_value,
+    population,
+    seed_weights,
+)
+from visual_memory_benchmarks.edits.split import Split
+from visual_memory_benchmarks.edits.states import State
+from visual_memory_benchmarks.panel import Panel
+
+Json: TypeAlias = dict[str, Any]
+
+ALPHA, DECIMALS = 0.05, 12
+DRAWS_AT_ONCE = 2000  # of all items and states, which need room
+SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dealt:
+    """A seed's split, what its tests are drawn from, and where edits and controls are in states."""
+
+    split: Split
+    populations: Mapping[str, Population]
+    states: tuple[State, ...]
+    edited: tuple[int, ...]
+    controls: tuple[int, ...]
+
+    def weights(self, draws: slice) -> Weights:
+        """How often each test counts in some of the draws."""
+        return {
+            name: self.populations[name].weights(tests.items, draws)
+            for name, tests in self.split.tests.items()
+        }
+
+
+def analyse(
+    people: Mapping[str, Panel], splits: Sequence[Split], states: States, protocol: Protocol
+) -> Json:
+    """The states, the memory before any edit, and the contrasts, by k and outcome.
+
+    Of each contrast: the means over seeds of edit and control, their difference with its interval
+    and its p-value, of which all of one k are a family. Outcomes that are not tested are told for
+    the first k alone.
+    """
+    draws = seed_weights(len(splits), protocol.resamples, SEEDS)
+    dealt = _dealt(splits, states, protocol)
+    before: list[Json] = []
+    contrasts: list[Json] = []
+    for k in protocol.ks:
+        sittings = [sitting(each.split, each.states, k, people) for each in dealt]
+        rows: list[Json] = []
+        for name, outcome in OUTCOMES.items():
+            if outcome.tested or k == protocol.ks[0]:
+                about = {"k": k, "outcome": name}
+                level, found = _contrasts(outcome, dealt, sittings, draws, protocol.edits)
+                before.append(about | level)
+                rows += [about | row for row in found]
+        contrasts += _adjusted(rows)
+    return {
+        "statistics": _statistics(splits, contrasts, protocol),
+        "edits": [_edit_json(edit, splits, states, protocol) for edit in protocol.edits],
+        "outcomes": {
+            name: {"what": outcome.what, "tested": outcome.tested}
+            for name, outcome in OUTCOMES.items()
+        },
+        "before": before,
+        "contrasts": contrasts,
+        "states": [_state_json(state) for each in dealt for state in each.states],
+    }
+
+
+def _dealt(splits: Sequence[Split], states: States, protocol: Protocol) -> list[Dealt]:
+    """Items are drawn for all seeds alike."""
+    shapes = _population(splits, SEEN_BY_PEOPLE, protocol.resamples, SHAPES)
+    photographs = _population(splits, (NATURAL,), protocol.resamples, PHOTOGRAPHS)
+    populations = {NATURAL: photographs, **dict.fromkeys(SEEN_BY_PEOPLE, shapes)}
+    dealt = []
+    for split in splits:
+        order = protocol.all(split.seed, states)
+        controls = [protocol.control(edit, split.seed, states) for edit in protocol.edits]
+        dealt.append(
+            Dealt(
+                split,
+                populations,
+                states=tuple(states[split.seed, edit] for edit in order),
+                edited=tuple(map(order.index, protocol.edits)),
+                controls=tuple(map(order.index, controls)),
+            )
+        )
+    return dealt
+
+
+def _population(
+    splits: Sequence[Split], names: Sequence[str], resamples: int, seed: int
+) -> Population:
+    tests = [split.tests[name].items for split in splits for name in names]
+    return population(np.concatenate(tests), resamples, seed)
+
+
+def _contrasts(
+    outcome: Outcome,
+    dealt: Sequence[Dealt],
+    sittings: Sequence[Sitting],
+    draws: Draws,
+    edits: Sequence[Edit],
+) -> tuple[Json, list[Json]]:
+    """The level before any edit, and each edit against its control."""
+    level = np.zeros(len(draws))
+    drawn = np.zeros((len(edits), len(draws)))
+    edited = np.empty((len(dealt), len(edits)))
+    controls = np.empty_like(edited)
+    for start in range(0, len(draws), DRAWS_AT_ONCE):
+        rows = slice(start, start + DRAWS_AT_ONCE)
+        for at, (each, seen) in enumerate(zip(dealt, sittings, strict=True)):
+            values = outcome.measure(seen, each.weights(rows))
+            of_edits, of_controls = values[list(each.edited)], values[list(each.controls)]
+            level[rows] += draws[rows, at] * values[0]
+            drawn[:, rows] += draws[rows, at] * (of_edits - of_controls)
+            if start == 0:
+                edited[at], controls[at] = of_edits[:, 0], of_controls[:, 0]
+    drawn = np.round(drawn, DECIMALS)  # seeds that cancel out leave an error, on no side of 0
+    found = [
+        {
+            "kind": edit.kind,
+            "dose": edit.dose,
+            "edited": _number(edited[:, at].mean()),
+            "control": _number(controls[:, at].mean()),
+            "difference": estimate(drawn[at]).to_json(),
+            "by_seed": [_number(each) for each in edited[:, at] - controls[:, at]],
+            "p": p_value(drawn[at]) if outcome.tested else None,
+        }
+        for at, edit in enumerate(edits)
+    ]
+    return estimate(np.round(level, DECIMALS)).to_json(), found
+
+
+def _adjusted(rows: Sequence[Json]) -> list[Json]:
+    """With p-values for the size of the family, which is all of ``rows`` that have any."""
+    family = [row for row in rows if row["p"] is not None]
+    adjusted = dict(zip(map(id, family), holm([row["p"] for row in family]), strict=True))
+    return [row | {"p_holm": adjusted.get(id(row))} for row in rows]
+
+
+def _statistics(splits: Sequence[Split], contrasts: Sequence[Json], protocol: Protocol) -> Json:
+    """How many tests there are of each set is a mean over the seeds."""
+    tested = Counter(str(row["k"]) for row in contrasts if row["p"] is not None)
+    return {
+        "seeds": len(splits),
+        "resamples": protocol.resamples,
+        "coverage": COVERAGE,
+        "alpha": ALPHA,
+        "families": {str(k): tested[str(k)] for k in protocol.ks},
+        "tests": {
+            name: mean(len(split.tests[name]) for split in splits) for name in splits[0].tests
+        },
+    }
+
+
+def _edit_json(edit: Edit, splits: Sequence[Split], states: States, protocol: Protocol) -> Json:
+    kind = protocol.kinds[edit.kind]
+    return {
+        "kind": edit.kind,
+        "dose": edit.dose,
+        "what": kind.what,
+        "unit": kind.unit,
+        "control": kind.control,
+        "sizes": [states[split.seed, edit].size for split in splits],
+    }
+
+
+def _state_json(state: State) -> Json:
+    return {
+        "seed": state.seed,
+        "kind": state.edit.kind,
+        "dose": state.edit.dose,
+        "size": state.size,
+        "voting": state.voting,
+        "digest": state.digest,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,189 @@
+"""The pictures of the study as vectors, the items that they are made of, and people's answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import visual_memory
+from visual_memory_benchmarks import distortions, stimuli
+from visual_memory_benchmarks.datasets import DATASETS
+from visual_memory_benchmarks.embeddings import BATCH, Embeddings
+from visual_memory_benchmarks.errors import MissingData
+from visual_memory_benchmarks.panel import Panel, panels
+from visual_memory_benchmarks.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.trial_files import find, read
+from visual_memory_benchmarks.trials import Texts, is_person
+
+Rows: TypeAlias = NDArray[np.intp] | NDArray[np.bool_]
+
+NATURAL, CUE_CONFLICT, EDGE, SILHOUETTE = "natural", "cue-conflict", "edge", "silhouette"
+SEEN_BY_PEOPLE = (CUE_CONFLICT, EDGE, SILHOUETTE)
+FOLDERS = MappingProxyType(
+    {
+        NATURAL: "natural16",
+        CUE_CONFLICT: "cue_conflict",
+        EDGE: "edges",
+        SILHOUETTE: "filled_silhouettes",
+    }
+)
+RESPONSES = "human_responses/human"
+LEVELS = MappingProxyType({"low-pass": "5", "phase-scrambling": "90"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """Some pictures, a row each.
+
+    ``items`` names what is drawn again in resampling, the shape item, or the picture itself where
+    it is a photograph. ``textures`` and ``texture_categories`` are empty but for cue-conflict ones.
+    """
+
+    ids: Texts
+    categories: Texts
+    items: Texts
+    textures: Texts
+    texture_categories: Texts
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def images(self) -> Texts:
+        """The names by which tables of trials know them."""
+        return np.array([id.rsplit("/", 1)[-1] for id in self.ids.tolist()], np.str_)
+
+    @property
+    def conflicting(self) -> NDArray[np.bool_]:
+        """Which cue-conflict pictures have shape and texture of two categories."""
+        conflicting: NDArray[np.bool_] = self.texture_categories != self.categories
+        return conflicting
+
+    def at(self, rows: Rows) -> Pictures:
+        """Some of them, in the order of ``rows``."""
+        return Pictures(*(getattr(self, field.name)[rows] for field in fields(Pictures)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """All that the study draws from.
+
+    ``sets`` has the pictures of ``NATURAL`` and ``SEEN_BY_PEOPLE``; ``copies`` those of the natural
+    ones by distortion, row by row; ``people`` the answers to the others. ``sources`` says where all
+    this is from, for the record.
+    """
+
+    sets: Mapping[str, Pictures]
+    copies: Mapping[str, Pictures]
+    people: Mapping[str, Panel]
+    sources: Mapping[str, Any]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Alphabetical."""
+        return tuple(np.unique(self.sets[NATURAL].categories).tolist())
+
+    @property
+    def sha256(self) -> str:
+        """Of every picture's id, label, items and vector."""
+        found = hashlib.sha256()
+        for pictures in (*self.sets.values(), *self.copies.values()):
+            for name in (each.name for each in fields(Pictures)):
+                column = getattr(pictures, name)
+                found.update(f"{name} {column.shape} {column.dtype.str}\n".encode())
+                found.update(column.tobytes())
+        return found.hexdigest()
+
+
+def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Path) -> Material:
+    """The published sets and tables below ``folder``, embedded once. Raises MissingData."""
+    embeddings = Embeddings(client, embedder, cache)
+    sets = {name: stimuli.load(name, folder / path) for name, path in FOLDERS.items()}
+    shapes = {each.attributes["shape_source"] for each in sets[CUE_CONFLICT].stimuli}
+    for name in (EDGE, SILHOUETTE):
+        if unknown := sorted({_item(each) for each in sets[name].stimuli} - shapes):
+            raise MissingData(name, f"{unknown[0]} is no shape item of the cue-conflict pictures")
+    natural = sets[NATURAL]
+    answers = people(folder / RESPONSES)
+    return Material(
+        sets={name: pictures(each, _embedded(each, embeddings)) for name, each in sets.items()},
+        copies={
+            name: pictures(natural, _distorted(natural, name, embeddings), suffix=f"+{name}")
+            for name in LEVELS
+        },
+        people=answers,
+        sources={
+            "embedder": embeddings.spec,
+            "sets": {FOLDERS[name]: each.sha256 for name, each in sets.items()},
+            "distortions": dict(LEVELS),
+            "people": {name: _sha256(panel) for name, panel in answers.items()},
+        },
+    )
+
+
+def people(folder: Path) -> dict[str, Panel]:
+    """What people answered to each set. Raises BadTrials, NoTrials."""
+    found = find([folder])
+    answers = {}
+    for name in SEEN_BY_PEOPLE:
+        if name not in found:
+            raise MissingData(name, f"there is no table of people's answers in {folder / name}")
+        [panel] = panels(read(found[name], DATASETS[name]))
+        answers[name] = panel.of([maker for maker in panel.makers if is_person(maker)])
+    return answers
+
+
+def _sha256(panel: Panel) -> str:
+    columns = (np.array(panel.makers), panel.images, panel.shown, panel.responses)
+    return hashlib.sha256(b"".join(column.tobytes() for column in columns)).hexdigest()
+
+
+def _item(stimulus: Stimulus) -> str:
+    name = stimulus.file.rsplit("/", 1)[-1].partition(".")[0]
+    return stimulus.attributes.get("shape_source", name)
+
+
+def pictures(chosen: StimulusSet, vectors: NDArray[np.float32], suffix: str = "") -> Pictures:
+    """Rows of a set in its order; the ids are FOLDER/FILE."""
+    rows = chosen.stimuli
+
+    def column(values: Sequence[str]) -> Texts:
+        return np.array(values, np.str_)
+
+    return Pictures(
+        ids=column([f"{chosen.folder.name}/{each.file}{suffix}" for each in rows]),
+        categories=column([each.category for each in rows]),
+        items=column([each.file if chosen.name == NATURAL else _item(each) for each in rows]),
+        textures=column([each.attributes.get("texture_source", "") for each in rows]),
+        texture_categories=column([each.attributes.get("texture_category", "") for each in rows]),
+        vectors=vectors,
+    )
+
+
+def _embedded(chosen: StimulusSet, embeddings: Embeddings) -> NDArray[np.float32]:
+    return embeddings.of([chosen.path(each) for each in chosen.stimuli])
+
+
+def _distorted(chosen: StimulusSet, name: str, embeddings: Embeddings) -> NDArray[np.float32]:
+    """A batch at a time, for the pixels need much more room than the vectors."""
+    rows = chosen.stimuli
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    return np.concatenate(
+        [embeddings.of([_distort(chosen, each, name) for each in batch]) for batch in batches]
+    )
+
+
+def _distort(chosen: StimulusSet, stimulus: Stimulus, name: str) -> NDArray[np.uint8]:
+    with Image.open(chosen.path(stimulus)) as image:
+        picture = np.array(image.convert("RGB"))
+    level = LEVELS[name]
+    return distortions.distort(picture, name, level, seed=0, picture_id=stimulus.file)

@@ -1,0 +1,173 @@
+"""What is measured of the states of one seed, before the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_benchmarks import consistency, shape_bias
+from visual_memory_benchmarks.edits.material import (
+    CUE_CONFLICT,
+    EDGE,
+    NATURAL,
+    SEEN_BY_PEOPLE,
+    SILHOUETTE,
+)
+from visual_memory_benchmarks.edits.split import Split
+from visual_memory_benchmarks.edits.states import State
+from visual_memory_benchmarks.errors import UnmatchedImages
+from visual_memory_benchmarks.panel import Panel
+
+Weights: TypeAlias = Mapping[str, NDArray[np.float64]]
+Values: TypeAlias = NDArray[np.float64]  # (states, r)
+
+STATES_AT_ONCE = 8  # each with all people, which needs room
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sitting:
+    """The answers by set, of states to its tests, and of people to the same pictures.
+
+    The first state is the memory before any edit.
+    """
+
+    states: Mapping[str, Panel]
+    people: Mapping[str, Panel]
+
+
+def sitting(split: Split, states: Sequence[State], k: int, people: Mapping[str, Panel]) -> Sitting:
+    """From what was recorded. Raises UnmatchedImages for a test that people did not see."""
+    numbers = {category: number for number, category in enumerate(split.categories)}
+    panels = {
+        name: Panel(
+            dataset=name,
+            condition="all",
+            categories=split.categories,
+            makers=tuple(state.edit.name for state in states),
+            images=tests.images,
+            shown=np.array([numbers[each] for each in tests.categories.tolist()], np.int64),
+            responses=np.array([state.answers[k][name] for state in states], np.int64),
+        )
+        for name, tests in split.tests.items()
+    }
+    same = {name: _same(people[name], panels[name]) for name in SEEN_BY_PEOPLE}
+    return Sitting(panels, same)
+
+
+def _same(people: Panel, panel: Panel) -> Panel:
+    """People before the pictures of a panel."""
+    found = people.at(np.isin(people.images, panel.images))
+    if missing := sorted(set(panel.images.tolist()) - set(found.images.tolist())):
+        raise UnmatchedImages(
+            people.dataset, "all", "people", missing=missing, remedy="leave these pictures out"
+        )
+    return found
+
+
+def votes(sitting: Sitting, weights: Weights) -> shape_bias.Votes:
+    """Of each state, over conflicting pictures."""
+    panel = sitting.states[CUE_CONFLICT]
+    found = shape_bias.conflict(panel)
+    chosen = np.isin(panel.images, found.panel.images)
+    return shape_bias.votes(found, weights[CUE_CONFLICT][:, chosen])
+
+
+def bias(sitting: Sitting, weights: Weights) -> Values:
+    """Shape among shape and texture."""
+    return votes(sitting, weights).bias
+
+
+def share(sitting: Sitting, weights: Weights, *, cue: str) -> Values:
+    """Shape, or texture, among all answers: a bias can change by either of the two."""
+    found = votes(sitting, weights)
+    with np.errstate(invalid="ignore"):  # draws without any of the pictures
+        shares: Values = getattr(found, cue) / found.trials
+    return shares
+
+
+def accuracy(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
+    """The share of right answers."""
+    each = weights[dataset]
+    with np.errstate(invalid="ignore"):  # draws without any of the pictures
+        shares: Values = (sitting.states[dataset].correct @ each.T) / each.sum(axis=1)
+    return shares
+
+
+def likeness(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
+    """Error consistency with people, the mean over them."""
+    people, states = sitting.people[dataset].correct, sitting.states[dataset].correct
+    found = []
+    for start in range(0, len(states), STATES_AT_ONCE):
+        some = states[start : start + STATES_AT_ONCE]
+        state, person = np.indices((len(some), len(people))).reshape(2, -1)
+        correct = np.concatenate([some, people])
+        pairs = consistency.compare(correct, state, len(some) + person, weights[dataset])
+        values = pairs[consistency.ERROR].reshape(len(some), len(people), -1)
+        found.append(consistency.mean(values, axis=1))
+    return np.concatenate(found)
+
+
+def steadiness(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
+    """Error consistency with the memory before any edit."""
+    correct = sitting.states[dataset].correct
+    rows = np.arange(len(correct))
+    found = consistency.compare(correct, rows, np.zeros_like(rows), weights[dataset])
+    values: Values = found[consistency.ERROR]
+    return values
+
+
+def _over_sets(measure: Callable[..., Values]) -> Callable[[Sitting, Weights], Values]:
+    """The mean over the sets that people saw, as the benchmark averages."""
+
+    def mean(sitting: Sitting, weights: Weights) -> Values:
+        found = [measure(sitting, weights, dataset=name) for name in SEEN_BY_PEOPLE]
+        return consistency.mean(np.stack(found), axis=0)
+
+    return mean
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One measure; those that are not ``tested`` describe, and no claim is made from them."""
+
+    what: str
+    measure: Callable[[Sitting, Weights], Values]
+    tested: bool = False
+
+
+OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
+    {
+        "shape_bias": Outcome("shape bias, cue-conflict", bias, tested=True),
+        "natural_accuracy": Outcome(
+            "accuracy on photographs", partial(accuracy, dataset=NATURAL), tested=True
+        ),
+        "likeness": Outcome(
+            "error consistency with people, mean of three sets", _over_sets(likeness), tested=True
+        ),
+        "steadiness": Outcome(
+            "error consistency with the memory before, mean of three sets",
+            _over_sets(steadiness),
+            tested=True,
+        ),
+    }
+    | {
+        f"{cue}_share": Outcome(f"answers that follow {cue}, cue-conflict", partial(share, cue=cue))
+        for cue in ("shape", "texture")
+    }
+    | {
+        f"likeness_{name}": Outcome(
+            f"error consistency with people, {name}", partial(likeness, dataset=name)
+        )
+        for name in (CUE_CONFLICT, EDGE, SILHOUETTE)
+    }
+    | {
+        f"accuracy_{name}": Outcome(f"accuracy, {name}", partial(accuracy, dataset=name))
+        for name in (EDGE, SILHOUETTE)
+    }
+)

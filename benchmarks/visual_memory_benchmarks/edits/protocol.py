@@ -1,0 +1,48 @@
+"""How a study of edits is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, NOTHING, Edit, Kind
+from visual_memory_benchmarks.edits.records import States
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The first of ``ks`` is the study; the others check how much it depends on k.
+
+    No p-value is below 2 / (1 + resamples), and there are some 150 of them to adjust for.
+    """
+
+    seeds: int = 10
+    ks: tuple[int, ...] = (10, 50)
+    resamples: int = 20_000
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
+
+    @property
+    def edits(self) -> list[Edit]:
+        """Without controls."""
+        return [Edit(name, dose) for name, kind in self.kinds.items() for dose in kind.doses]
+
+    @property
+    def first(self) -> list[Edit]:
+        """Every edit and control that is known before any is made."""
+        added = [kind.doses for kind in self.kinds.values() if kind.control == ADDITION]
+        doses = sorted({dose for each in added for dose in each})
+        return [NOTHING, *self.edits, *(Edit(ADDITION, dose) for dose in doses)]
+
+    @property
+    def dose_max(self) -> int:
+        """How many pictures of one category are ever added."""
+        return max((int(edit.dose) for edit in self.first if edit.kind == ADDITION), default=0)
+
+    def control(self, edit: Edit, seed: int, states: States) -> Edit:
+        """Of an edit that was made."""
+        return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
+
+    def all(self, seed: int, states: States) -> list[Edit]:
+        """The first, and the random removals that are of the size of an edit."""
+        found = {self.control(edit, seed, states) for edit in self.edits}
+        return [*self.first, *sorted(found - set(self.first))]

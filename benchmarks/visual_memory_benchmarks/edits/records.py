@@ -1,0 +1,83 @@
+"""The states that a study has asked already, as JSON lines that outlive it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from visual_memory_benchmarks.edits.edit import Edit
+from visual_memory_benchmarks.edits.states import State
+from visual_memory_benchmarks.errors import BadFile, OtherRun
+
+States: TypeAlias = Mapping[tuple[int, Edit], State]  # by seed and edit
+
+
+class Records:
+    """The file: a line that says how the study is made, then a line for each finished state.
+
+    A line that a kill left unfinished is dropped. Raises OtherRun where the study is another,
+    BadFile where this is no such file.
+    """
+
+    def __init__(self, path: Path, study: Mapping[str, Any]) -> None:
+        self._path = path
+        self.states: dict[tuple[int, Edit], State] = {}
+        wanted = json.loads(json.dumps(study))
+        lines = list(self._whole_lines())
+        if not lines:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append({"study": wanted})
+            return
+        try:
+            found = lines[0]["study"]
+            states = [_to_state(line) for line in lines[1:]]
+        except (KeyError, TypeError) as error:
+            raise BadFile(path, f"is no record of states ({error})", "remove it") from None
+        if differing := [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]:
+            raise OtherRun(path, [f"other {key}" for key in differing])
+        self.states = {(state.seed, state.edit): state for state in states}
+
+    def add(self, state: State) -> None:
+        """Keep a state."""
+        self._append(_from_state(state))
+        self.states[state.seed, state.edit] = state
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+    def _whole_lines(self) -> Iterator[Any]:
+        data = self._path.read_bytes() if self._path.exists() else b""
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self._path.open("r+b") as file:
+                file.truncate(len(whole))
+        try:
+            yield from map(json.loads, whole.splitlines())
+        except ValueError as error:
+            raise BadFile(self._path, f"is no JSON lines ({error})", "remove it") from None
+
+
+def _from_state(state: State) -> dict[str, Any]:
+    return {
+        "seed": state.seed,
+        "kind": state.edit.kind,
+        "dose": state.edit.dose,
+        "size": state.size,
+        "voting": state.voting,
+        "digest": state.digest,
+        "answers": state.answers,
+    }
+
+
+def _to_state(line: Mapping[str, Any]) -> State:
+    return State(
+        seed=line["seed"],
+        edit=Edit(line["kind"], line["dose"]),
+        size=line["size"],
+        voting=line["voting"],
+        digest=line["digest"],
+        answers={int(k): answers for k, answers in line["answers"].items()},
+    )

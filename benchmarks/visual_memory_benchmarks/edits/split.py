@@ -1,0 +1,146 @@
+"""Who is in the memory, who may be added and who is asked about, so that none is on two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_benchmarks.edits.edit import ADDITION
+from visual_memory_benchmarks.edits.material import (
+    CUE_CONFLICT,
+    EDGE,
+    NATURAL,
+    SEEN_BY_PEOPLE,
+    SILHOUETTE,
+    Material,
+    Pictures,
+)
+from visual_memory_benchmarks.errors import CannotSplit
+from visual_memory_benchmarks.trials import Texts
+
+TEST_SHARE, POOL_SHARE = 0.2, 0.3
+SHAPES_ADDED, TEXTURES_ADDED = 1 / 2, 1 / 3
+DRAWS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The material as one seed deals it.
+
+    ``memory`` is the memory before any edit. ``tests`` are what every state of it is asked about.
+    ``additions`` has what may be added by kind, the first of every category, then the second, and
+    so on: n for each category are the first n times the number of categories. ``probes`` are
+    conflicting pictures that say which entries are like textures. ``removal`` and ``halved`` are
+    orders, of the memory's rows and of the categories.
+    """
+
+    seed: int
+    categories: tuple[str, ...]
+    memory: Pictures
+    tests: Mapping[str, Pictures]
+    additions: Mapping[str, Pictures]
+    probes: Pictures
+    removal: NDArray[np.intp]
+    halved: tuple[str, ...]
+
+
+def split(material: Material, seed: int, dose_max: int) -> Split:
+    """``dose_max``: how many of a category may have to be added.
+
+    Photographs are dealt to memory, additions and tests within each category. Of the shape items
+    of each category one half is for additions, of the textures a third; cue-conflict pictures with
+    one of each kind are for neither. Raises CannotSplit.
+    """
+    rng = np.random.default_rng(seed)
+    sets = material.sets
+    natural, conflict = sets[NATURAL], sets[CUE_CONFLICT]
+    memory, pool, test = _dealt(natural.categories, rng)
+    for _ in range(DRAWS_MAX):
+        shapes = _some(conflict.items, conflict.categories, SHAPES_ADDED, rng)
+        textures = _some(conflict.textures, conflict.texture_categories, TEXTURES_ADDED, rng)
+        added = np.isin(conflict.items, shapes) & np.isin(conflict.textures, textures)
+        probes = _ranked(conflict.at(added & conflict.conflicting), rng)
+        if _fewest(probes, material.categories) >= dose_max:
+            break
+    additions = {
+        ADDITION: _ranked(natural.at(pool), rng),
+        CUE_CONFLICT: probes,
+        **_drawings(sets, shapes, rng),
+    }
+    rows = {id: row for row, id in enumerate(natural.ids.tolist())}
+    order = np.array([rows[id] for id in additions[ADDITION].ids.tolist()], np.intp)
+    additions |= {name: copies.at(order) for name, copies in material.copies.items()}
+    for kind, chosen in additions.items():
+        if (fewest := _fewest(chosen, material.categories)) < dose_max:
+            raise CannotSplit(kind, fewest, dose_max)
+    tests = {name: sets[name].at(~np.isin(sets[name].items, shapes)) for name in SEEN_BY_PEOPLE}
+    tests[CUE_CONFLICT] = tests[CUE_CONFLICT].at(~np.isin(tests[CUE_CONFLICT].textures, textures))
+    return Split(
+        seed=seed,
+        categories=material.categories,
+        memory=natural.at(memory),
+        tests={NATURAL: natural.at(test), **{name: _by_image(tests[name]) for name in tests}},
+        additions=additions,
+        probes=probes,
+        removal=rng.permutation(len(memory)),
+        halved=tuple(rng.permutation(material.categories).tolist()),
+    )
+
+
+def _dealt(categories: Texts, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """Rows for memory, additions and tests."""
+    parts: list[list[NDArray[np.intp]]] = [[], [], []]
+    for rows in _by_category(categories, rng):
+        test, pool = round(TEST_SHARE * len(rows)), round(POOL_SHARE * len(rows))
+        dealt = np.split(rows, [len(rows) - test - pool, len(rows) - test])
+        for part, each in zip(parts, dealt, strict=True):
+            part.append(each)
+    return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def _some(
+    items: Texts, categories: Texts, share: float, rng: np.random.Generator
+) -> NDArray[np.str_]:
+    """This share of the items of each category, rounded down, but at least one."""
+    names, first = np.unique(items, return_index=True)
+    chosen = [
+        names[rows[: max(1, int(share * len(rows)))]]
+        for rows in _by_category(categories[first], rng)
+    ]
+    return np.concatenate(chosen)
+
+
+def _by_category(categories: Texts, rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
+    for category in np.unique(categories):
+        yield rng.permutation(np.flatnonzero(categories == category))
+
+
+def _drawings(
+    sets: Mapping[str, Pictures], shapes: Texts, rng: np.random.Generator
+) -> dict[str, Pictures]:
+    """Silhouettes and edge drawings of the same shape items, in the same order."""
+    edges, silhouettes = sets[EDGE], sets[SILHOUETTE]
+    chosen = _ranked(edges.at(np.isin(edges.items, shapes)), rng)
+    rows = {item: row for row, item in enumerate(silhouettes.items.tolist())}
+    same = np.array([rows[item] for item in chosen.items.tolist() if item in rows], np.intp)
+    return {"edges": chosen, "silhouettes": silhouettes.at(same)}
+
+
+def _ranked(pictures: Pictures, rng: np.random.Generator) -> Pictures:
+    """At random within each category, and then the first of all categories before the second."""
+    ranks = np.empty(len(pictures), np.intp)
+    for rows in _by_category(pictures.categories, rng):
+        ranks[rows] = np.arange(len(rows))
+    return pictures.at(np.lexsort((pictures.categories, ranks)))
+
+
+def _by_image(pictures: Pictures) -> Pictures:
+    """As panels have them."""
+    return pictures.at(np.argsort(pictures.images))
+
+
+def _fewest(pictures: Pictures, categories: tuple[str, ...]) -> int:
+    return min(int((pictures.categories == category).sum()) for category in categories)

@@ -1,0 +1,209 @@
+"""States of a memory: each an edited copy of it, asked the same pictures, and dropped again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+import visual_memory
+from visual_memory_benchmarks.edits.edit import ADDITION, NOTHING, REMOVAL, Edit
+from visual_memory_benchmarks.edits.split import Split
+from visual_memory_benchmarks.errors import MemoryChanged
+
+Answers: TypeAlias = dict[str, list[int]]
+Apply: TypeAlias = Callable[[visual_memory.Memory, Edit, Split], int]
+
+VOTING = "rank"
+SOFT = "soft-pruning"
+TEXTURE_K, MISLEADING_K, HARD_K, VALUE_K = 10, 10, 100, 5
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one edit made of the memory of one seed.
+
+    ``size`` is how many entries the edit concerned, ``voting`` how many vote after it, ``digest``
+    that of the memory then. ``answers`` are category numbers by k, then by set, to its tests in
+    their order.
+    """
+
+    seed: int
+    edit: Edit
+    size: int
+    voting: int
+    digest: str
+    answers: Mapping[int, Answers]
+
+
+def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_memory.Memory:
+    """The memory before any edit, made anew."""
+    forget(client, name)
+    memory = client.create_memory(name, dimension=split.memory.vectors.shape[1])
+    memory.insert(
+        vectors=split.memory.vectors,
+        labels=split.memory.categories.tolist(),
+        ids=split.memory.ids.tolist(),
+    )
+    return memory
+
+
+def forget(client: visual_memory.Client, name: str) -> None:
+    """Drop a memory, if it is there."""
+    with suppress(visual_memory.NotFound):
+        client.delete_memory(name)
+
+
+def edited(name: str) -> str:
+    """The name of the copy of a memory that is edited."""
+    return f"{name}-edited"
+
+
+def visit(
+    client: visual_memory.Client,
+    memory: visual_memory.Memory,
+    edit: Edit,
+    split: Split,
+    ks: Sequence[int],
+) -> State:
+    """Edit a copy of the memory, which is left as it is, and ask it. Raises MemoryChanged."""
+    name = edited(memory.name)
+    forget(client, name)
+    copy = client.copy(memory.name, name)
+    size = APPLY[edit.kind](copy, edit, split)
+    before = copy.info()
+    answers = {k: _ask(copy, edit, split, k) for k in ks}
+    after = copy.info()
+    forget(client, name)
+    if after.digest != before.digest:
+        progress = f"the state {edit.name} of seed {split.seed} is not kept, those before it are"
+        raise MemoryChanged(name, before.digest, after.digest, progress)
+    voting = before.count - before.pruned_count
+    return State(split.seed, edit, size, voting, before.digest, answers)
+
+
+def _ask(memory: visual_memory.Memory, edit: Edit, split: Split, k: int) -> Answers:
+    soft = edit.kind == SOFT
+    decisions = memory.classify(
+        vectors=np.concatenate([tests.vectors for tests in split.tests.values()]),
+        k=k,
+        voting=VOTING,
+        neighbors=0,
+        reliability="soft" if soft else "none",
+        reliability_k=int(edit.dose) if soft else MISLEADING_K,  # without soft votes no matter
+    )
+    numbers = {category: number for number, category in enumerate(split.categories)}
+    given = iter([numbers[decision.label] for decision in decisions])
+    return {name: [next(given) for _ in range(len(t))] for name, t in split.tests.items()}
+
+
+def _add(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    count = int(edit.dose) * len(split.categories)
+    added = split.additions[edit.kind].at(np.arange(count))
+    memory.insert(vectors=added.vectors, labels=added.categories.tolist(), ids=added.ids.tolist())
+    return count
+
+
+def _delete(memory: visual_memory.Memory, ids: Sequence[str]) -> int:
+    return memory.delete(ids) if ids else 0
+
+
+def _remove_at_random(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    return _delete(memory, split.memory.ids[split.removal[: int(edit.dose)]].tolist())
+
+
+def _remove_half(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    """Of the first categories; which half is at random."""
+    shuffled = split.memory.at(split.removal)
+    ids: list[str] = []
+    for category in split.halved[: int(edit.dose)]:
+        members = shuffled.ids[shuffled.categories == category].tolist()
+        ids += members[: len(members) // 2]
+    return _delete(memory, ids)
+
+
+def _remove_highest(
+    memory: visual_memory.Memory, edit: Edit, split: Split, counts: Mapping[str, int]
+) -> int:
+    """A fraction of the entries, by descending count; among equal ones by chance."""
+    ids = split.memory.ids[split.removal].tolist()
+    ids.sort(key=lambda id: -counts.get(id, 0))
+    return _delete(memory, ids[: round(edit.dose * len(ids))])
+
+
+def _remove_texture_like(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    found = memory.search(vectors=split.probes.vectors, k=TEXTURE_K)
+    counts = Counter(
+        neighbor.id
+        for neighbors, texture in zip(found, split.probes.texture_categories, strict=True)
+        for neighbor in neighbors
+        if neighbor.label == texture
+    )
+    return _remove_highest(memory, edit, split, counts)
+
+
+def _remove_misleading(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    return _remove_highest(memory, edit, split, memory.misleading_counts(k=MISLEADING_K))
+
+
+def _soften(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    """Nothing is stored, and weights that are all alike would be no edit.
+
+    So its size is by how much the effective number of votes is smaller (Kish, 1965).
+    """
+    counts = memory.misleading_counts(k=int(edit.dose)).values()
+    reliabilities = [1.75 / (1 + count) if count else 1.0 for count in counts]
+    effective = sum(reliabilities) ** 2 / sum(each**2 for each in reliabilities)
+    return round(len(reliabilities) - effective)
+
+
+def _prune_hard(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    return len(memory.prune(method="hard", k=HARD_K, threshold=int(edit.dose), apply=True).ids)
+
+
+def _prune_by_value(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+    return len(memory.prune(method="value", fraction=edit.dose, value_k=VALUE_K, apply=True).ids)
+
+
+def _prune_by_prototype(keep: str) -> Apply:
+    """As many prototypes as there are categories, found without labels."""
+
+    def prune(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
+        result = memory.prune(
+            method="prototype",
+            fraction=edit.dose,
+            clusters=len(split.categories),
+            keep=keep,
+            seed=split.seed,
+            apply=True,
+        )
+        return len(result.ids)
+
+    return prune
+
+
+APPLY: Mapping[str, Apply] = MappingProxyType(
+    {
+        NOTHING.kind: lambda memory, edit, split: 0,
+        ADDITION: _add,
+        REMOVAL: _remove_at_random,
+        "silhouettes": _add,
+        "edges": _add,
+        "cue-conflict": _add,
+        "low-pass": _add,
+        "phase-scrambling": _add,
+        "hard-pruning": _prune_hard,
+        SOFT: _soften,
+        "value-pruning": _prune_by_value,
+        "prototype-keep-hard": _prune_by_prototype("hard"),
+        "prototype-keep-easy": _prune_by_prototype("easy"),
+        "texture-like": _remove_texture_like,
+        "misleading": _remove_misleading,
+        "halving": _remove_half,
+    }
+)

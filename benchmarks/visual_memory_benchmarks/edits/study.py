@@ -1,0 +1,82 @@
+"""The whole study: every edit of every seed asked once, and each held against its control."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import visual_memory
+from visual_memory_benchmarks.edits.analysis import analyse
+from visual_memory_benchmarks.edits.edit import Edit
+from visual_memory_benchmarks.edits.material import Material
+from visual_memory_benchmarks.edits.protocol import Protocol
+from visual_memory_benchmarks.edits.records import Records, States
+from visual_memory_benchmarks.edits.split import Split, split
+from visual_memory_benchmarks.edits.states import VOTING, edited, forget, remembered, visit
+
+Progress: TypeAlias = Callable[[str], None]
+
+
+def run(
+    client: visual_memory.Client,
+    material: Material,
+    protocol: Protocol,
+    path: Path,
+    progress: Progress = lambda text: None,
+) -> dict[str, Any]:
+    """The result. States recorded in ``path`` are not asked again; memories are dropped at the end.
+
+    More seeds, kinds, doses or resamples go on with the same records, other material does not.
+    Raises CannotSplit, OtherRun, MemoryChanged, UnmatchedImages.
+    """
+    splits = [split(material, seed, protocol.dose_max) for seed in range(protocol.seeds)]
+    study = {
+        "material_sha256": material.sha256,
+        "sources": dict(material.sources),
+        "server_version": client.server_info().version,
+        "ks": list(protocol.ks),
+        "voting": VOTING,
+        "dose_max": protocol.dose_max,
+    }
+    records = Records(path, study)
+    for dealt in splits:
+        collect(client, dealt, protocol, records, progress)
+    progress("statistics")
+    versions = {
+        "visual_memory": visual_memory.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    result = analyse(material.people, splits, records.states, protocol)
+    return {"study": study | {"versions": versions}} | result
+
+
+def collect(
+    client: visual_memory.Client,
+    dealt: Split,
+    protocol: Protocol,
+    records: Records,
+    progress: Progress,
+) -> None:
+    """Visit those states of one seed that are not recorded."""
+    name = f"edits-{dealt.seed}"
+    memory = None
+    try:
+        for edit in _planned(protocol, dealt.seed, records.states):
+            if (dealt.seed, edit) not in records.states:
+                progress(f"seed {dealt.seed + 1} of {protocol.seeds}: {edit.name}")
+                memory = memory or remembered(client, name, dealt)
+                records.add(visit(client, memory, edit, dealt, protocol.ks))
+    finally:
+        forget(client, edited(name))
+        forget(client, name)
+
+
+def _planned(protocol: Protocol, seed: int, states: States) -> Iterator[Edit]:
+    """What is of an edit's size comes after it."""
+    yield from protocol.first
+    yield from protocol.all(seed, states)[len(protocol.first) :]

@@ -1,0 +1,197 @@
+"""What a benchmark refuses, each a sentence with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+SHOWN_MAX = 10
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names, comma-separated, and how many more there are."""
+    names = list(names)
+    shown = ", ".join(names[:SHOWN_MAX])
+    return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
+
+
+class BenchmarkRefusal(Exception):
+    """The root of every refusal of this package; its message is a sentence to act on."""
+
+
+class BadTrials(BenchmarkRefusal):
+    """One row of a table of trials, or its header, cannot be used; ``place`` says which."""
+
+    def __init__(self, place: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{place}: {problem}; {remedy}.")
+        self.place, self.problem = place, problem
+
+
+class BadFile(BenchmarkRefusal):
+    """A file that is not what it should be."""
+
+    def __init__(self, path: Path, problem: str, remedy: str) -> None:
+        super().__init__(f"{path}: {problem}; {remedy}.")
+        self.path, self.problem = path, problem
+
+
+class UnknownDataset(BenchmarkRefusal):
+    """No dataset has this name."""
+
+    def __init__(self, name: str, choices: Iterable[str]) -> None:
+        super().__init__(f"No dataset is named {name!r}; choose one of {', '.join(choices)}.")
+        self.name = name
+
+
+class NoTrials(BenchmarkRefusal):
+    """A folder without a single table of a known dataset."""
+
+    def __init__(self, folders: Sequence[Path], choices: Iterable[str]) -> None:
+        super().__init__(
+            f"No table of trials (*.csv, *.csv.gz) lies in {', '.join(map(str, folders))}: a table "
+            f"belongs into a folder that is named as its dataset is, one of {', '.join(choices)}."
+        )
+
+
+class UnmatchedImages(BenchmarkRefusal):
+    """Decision makers that did not answer the same pictures are not compared picture by picture."""
+
+    def __init__(
+        self, dataset: str, condition: str, maker: str, *, missing: Sequence[str], remedy: str
+    ) -> None:
+        super().__init__(
+            f"{dataset}, condition {condition}: {maker} has no answer to {listed(missing)}, which "
+            f"others answered; {remedy}."
+        )
+        self.dataset, self.condition, self.maker = dataset, condition, maker
+        self.missing = tuple(missing)
+
+
+class MissingConditions(BenchmarkRefusal):
+    """A decision maker without trials in conditions that count."""
+
+    def __init__(self, dataset: str, maker: str, conditions: Sequence[str]) -> None:
+        super().__init__(
+            f"{dataset}: {maker} has no trials in the condition {listed(conditions)}, which the "
+            "benchmark averages over; finish the run, or leave its table out."
+        )
+        self.dataset, self.maker, self.conditions = dataset, maker, tuple(conditions)
+
+
+class UnmappedLabels(BenchmarkRefusal):
+    """Labels of a memory that stand for none of the benchmark's categories."""
+
+    def __init__(self, labels: Sequence[str], categories: Sequence[str]) -> None:
+        super().__init__(
+            f"These labels are none of the categories: {listed(labels)}. Give a CSV file with the "
+            f"columns label,category that maps each to one of {', '.join(categories)}."
+        )
+        self.labels = tuple(labels)
+
+
+class UnnumberedLabels(BenchmarkRefusal):
+    """Labels that a neighbour-information file, which has numbers for classes, cannot name."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__(f"These labels have no class number: {listed(labels)}; give them one.")
+        self.labels = tuple(labels)
+
+
+class MissingExtra(BenchmarkRefusal):
+    """A library that the base install leaves out."""
+
+    def __init__(self, module: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the Python package {module}, which is not installed: "
+            f"pip install 'visual-memory[{extra}]'"
+        )
+        self.module, self.extra = module, extra
+
+
+class MissingData(BenchmarkRefusal):
+    """A set of pictures that is not there, or not whole; ``remedy`` says what brings it."""
+
+    def __init__(self, name: str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"The set {name} cannot be used: {problem}.{remedy and f' {remedy}'}")
+        self.name, self.problem = name, problem
+
+
+class BadPicture(BenchmarkRefusal):
+    """A picture that cannot be read or decoded; nobody was asked about it."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"The picture {name} {problem}.")
+        self.name = name
+
+
+class CannotEmbed(BenchmarkRefusal):
+    """What would embed pictures is not there, or something else has its name."""
+
+
+class CannotSplit(BenchmarkRefusal):
+    """A study of edits that needs more pictures than there are."""
+
+    def __init__(self, kind: str, fewest: int, needed: int) -> None:
+        super().__init__(
+            f"Of one category only {fewest} pictures can be added as {kind}, where the largest "
+            f"dose needs {needed}: give more pictures, or smaller doses."
+        )
+        self.kind, self.fewest, self.needed = kind, fewest, needed
+
+
+class UnknownBenchmark(BenchmarkRefusal):
+    """No benchmark has this name, nor does a pattern match one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"No benchmark is called {name}; visual-memory-bench list shows all.")
+        self.name = name
+
+
+class OtherRun(BenchmarkRefusal):
+    """A run would be written over one with other conditions."""
+
+    def __init__(self, path: Path, differences: Sequence[str]) -> None:
+        super().__init__(
+            f"{path} is of another run ({'; '.join(differences)}): choose another --out or "
+            "--maker, or remove what lies there."
+        )
+        self.path, self.differences = path, tuple(differences)
+
+
+class MemoryChanged(BenchmarkRefusal):
+    """A memory was edited while it was asked, or since."""
+
+    def __init__(self, memory: str, before: str, after: str, progress: str) -> None:
+        super().__init__(
+            f"The memory {memory} was edited during the run (its digest was {before[:12]}… and is "
+            f"{after[:12]}…), and the run stops: {progress}. Begin anew with another --out, or "
+            "undo the edit and repeat the command."
+        )
+        self.memory, self.before, self.after = memory, before, after
+
+
+class RunStopped(BenchmarkRefusal):
+    """The server could not be asked any more; what was answered is kept."""
+
+
+class NotRemembered(BenchmarkRefusal):
+    """A benchmark of a memory's own pictures meets one that it does not hold."""
+
+    def __init__(self, memory: str, files: Sequence[str], folder: Path) -> None:
+        super().__init__(
+            f"The memory {memory} does not hold these pictures of {folder}, which it is to find "
+            f"among its others: {listed(files)}. Insert the folder, or give the one it was made of."
+        )
+        self.files = tuple(files)
+
+
+class BadDownload(BenchmarkRefusal):
+    """A set could not be fetched, or is not what was published."""
+
+
+class UnknownExperiment(BenchmarkRefusal):
+    """No experiment has this name, nor does a pattern match one."""
+
+    def __init__(self, name: str, choices: Iterable[str]) -> None:
+        super().__init__(f"No experiment is called {name}; choose all, or of {', '.join(choices)}.")
+        self.name = name

@@ -1,0 +1,97 @@
+"""Whether confidences are the shares of right decisions, and label sets hold the right label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.intervals import over_seeds
+from visual_memory_benchmarks.experiments.laboratory import Laboratory
+from visual_memory_benchmarks.experiments.result import Tables
+
+BINS = 15
+CONFORMALS = (("lac", True), ("lac", False), ("aps", False), ("randomized_aps", True))
+"""How a set is chosen, and whether it may be empty."""
+
+
+@experiment(
+    "Calibration error before and after, coverage and size of label sets",
+    papers=(8,),
+    data=("natural16",),
+    intervals=intervals.SEEDS,
+    comparison=(
+        "Nothing published stands beside it. Coverage is promised on average over splits, for "
+        "sets that may be empty; those that may not hold the right label more often."
+    ),
+)
+def calibration(
+    laboratory: Laboratory,
+    *,
+    coverages: Sequence[float] = (0.8, 0.9),
+    k: int = 50,
+    seeds: int = 20,
+) -> Tables:
+    """Half of the pictures are the memory, a quarter calibrates, a quarter is asked about."""
+    gallery = laboratory.gallery("natural16")
+    errors = np.empty((2, seeds))
+    covered, sizes = np.empty((2, len(CONFORMALS), len(coverages), seeds))
+    for seed in range(seeds):
+        known, held, asked = gallery.parts((0.5, 0.25, 0.25), np.random.default_rng(seed))
+        memory = laboratory.memory(f"seed {seed}", known)
+        memory.calibrate(k=k, vectors=held.vectors, labels=held.labels.tolist())
+        decisions = questions.ask(memory, asked, k=k, calibrated=True)
+        right = questions.labels(decisions) == asked.labels
+        errors[0, seed] = calibration_error([each.confidence for each in decisions], right)
+        errors[1, seed] = calibration_error(
+            [each.calibrated_confidence or 0.0 for each in decisions], right
+        )
+        for row, (conformal, allow_empty) in enumerate(CONFORMALS):
+            for column, coverage in enumerate(coverages):
+                sets = [
+                    each.label_set or []
+                    for each in questions.ask(
+                        memory,
+                        asked,
+                        k=k,
+                        coverage=coverage,
+                        conformal=conformal,
+                        allow_empty=allow_empty,
+                    )
+                ]
+                held_in = [label in each for label, each in zip(asked.labels, sets, strict=True)]
+                covered[row, column, seed] = np.mean(held_in)
+                sizes[row, column, seed] = np.mean([len(each) for each in sets])
+    before, after = errors
+    return {
+        "errors": [
+            {
+                "bins": BINS,
+                "before": over_seeds(before),
+                "after": over_seeds(after),
+                "change": over_seeds(after - before),
+            }
+        ],
+        "coverage": [
+            {
+                "conformal": conformal,
+                "allow_empty": allow_empty,
+                "wanted": coverage,
+                "covered": over_seeds(covered[row, column]),
+                "set_size": over_seeds(sizes[row, column]),
+            }
+            for row, (conformal, allow_empty) in enumerate(CONFORMALS)
+            for column, coverage in enumerate(coverages)
+        ],
+    }
+
+
+def calibration_error(confidences: ArrayLike, right: ArrayLike) -> float:
+    """How far confidence is from accuracy, on average over equal bins (0, 1/15], …, (14/15, 1]."""
+    confidences, right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    bins = np.clip(np.ceil(confidences * BINS), 1, BINS)
+    gaps = [abs((right - confidences)[bins == each].sum()) for each in np.unique(bins)]
+    return float(sum(gaps) / len(right))

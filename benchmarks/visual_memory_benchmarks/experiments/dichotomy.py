@@ -1,0 +1,93 @@
+"""Which pictures every configuration gets right, which none, and how far the rest is agreed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from visual_memory_benchmarks import consistency
+from visual_memory_benchmarks.bootstrap import estimate
+from visual_memory_benchmarks.difficulty import difficulty
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.gallery import Mask, parts
+from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
+from visual_memory_benchmarks.experiments.laboratory import Laboratory
+from visual_memory_benchmarks.experiments.result import Row, Tables
+
+NATURAL = "natural16"
+DRAWN = ("cue_conflict", "edges", "filled_silhouettes")
+
+
+@experiment(
+    "Dichotomous difficulty: trivial, impossible and other pictures over configurations",
+    papers=(23,),
+    data=(NATURAL, *DRAWN),
+    intervals=intervals.PICTURES,
+    comparison=(
+        "Published for ImageNet and networks of many kinds: 46.0 % trivial, 11.5 % impossible, "
+        "42.5 % rest. Configurations of one memory are more alike than those. Leaving out what "
+        "all agree on lowers error consistency by itself."
+    ),
+    others=("efficientnet-lite1", "efficientnet-lite2"),
+)
+def dichotomy(
+    laboratory: Laboratory,
+    *,
+    votings: Sequence[tuple[str, int]] = (
+        ("rank", 1),
+        *((rule, k) for rule in ("plurality", "distance", "softmax", "rank") for k in (10, 50)),
+    ),
+    seed: int = 0,
+) -> Tables:
+    """Each embedder under each voting is a decision maker.
+
+    Each half of natural16 is the memory that the other half is asked of; the other sets are asked
+    of the first half's memory.
+    """
+    correct: dict[str, list[Mask]] = {name: [] for name in (NATURAL, *DRAWN)}
+    for at, embedder in enumerate(laboratory.embedders):
+        known = laboratory.gallery(NATURAL, at)
+        queries = {name: laboratory.gallery(name, at) for name in DRAWN}
+        folds = parts(known.labels, (0.5, 0.5), np.random.default_rng(seed))
+        memories = [
+            laboratory.memory(f"{embedder.spec['name']}, half {number}", known.at(fold))
+            for number, fold in enumerate(folds)
+        ]
+        for voting, k in votings:
+            right = np.empty(len(known), bool)
+            for memory, asked in zip(memories, folds[::-1], strict=True):
+                right[asked] = questions.right(memory, known.at(asked), k=k, voting=voting)
+            correct[NATURAL].append(right)
+            for name, asked_about in queries.items():
+                correct[name].append(questions.right(memories[0], asked_about, k=k, voting=voting))
+    return {
+        "difficulty": [
+            {"set": name, "configurations": len(rows), **shares(np.stack(rows))}
+            for name, rows in correct.items()
+        ]
+    }
+
+
+def shares(correct: Mask) -> Row:
+    """Shares of pictures; the mean error consistency of all pairs, over all and over the rest."""
+    found = difficulty(correct)
+    weights = intervals.weights(correct.shape[1])
+    return {
+        "pictures": correct.shape[1],
+        "trivial": over_pictures(found.trivial),
+        "impossible": over_pictures(found.impossible),
+        "rest": over_pictures(found.rest),
+        "error_consistency": estimate(_consistency(correct, weights)),
+        "error_consistency_of_rest": estimate(_consistency(correct, weights * found.rest)),
+    }
+
+
+def _consistency(correct: Mask, weights: Values) -> Values:
+    """Over draws."""
+    pairs = list(combinations(range(len(correct)), 2))
+    first, second = np.array(pairs, np.intp).reshape(-1, 2).T
+    measures = consistency.compare(correct, first, second, weights)
+    return consistency.mean(measures[consistency.ERROR], axis=0)

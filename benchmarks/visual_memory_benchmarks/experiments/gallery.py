@@ -1,0 +1,69 @@
+"""Labelled pictures as vectors, to be remembered or asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Texts: TypeAlias = NDArray[np.str_]
+Vectors: TypeAlias = NDArray[np.float32]
+Numbers: TypeAlias = NDArray[np.intp]
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gallery:
+    """n pictures: ids and labels (n,), vectors (n, d)."""
+
+    ids: Texts
+    labels: Texts
+    vectors: Vectors
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def at(self, chosen: Numbers | Mask) -> Gallery:
+        """Some of them, by their numbers or a mask."""
+        return Gallery(self.ids[chosen], self.labels[chosen], self.vectors[chosen])
+
+    def labelled(self, labels: Texts) -> Gallery:
+        """The same pictures under other labels."""
+        return replace(self, labels=labels)
+
+    def parts(self, shares: Sequence[float], rng: np.random.Generator) -> list[Gallery]:
+        """Parts without a common picture, each with about its share of every label, at random."""
+        return [self.at(numbers) for numbers in parts(self.labels, shares, rng)]
+
+
+def joined(galleries: Sequence[Gallery]) -> Gallery:
+    """All pictures of several, one gallery after the other."""
+    return Gallery(
+        np.concatenate([each.ids for each in galleries]),
+        np.concatenate([each.labels for each in galleries]),
+        np.concatenate([each.vectors for each in galleries]),
+    )
+
+
+def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> list[Numbers]:
+    """Numbers of what falls into each part, ascending; every group is cut by the same shares."""
+    found: list[list[Numbers]] = [[] for _ in shares]
+    ends = np.cumsum(shares)
+    for group in np.unique(groups):
+        members = rng.permutation(np.flatnonzero(groups == group))
+        cuts = np.round(ends * len(members)).astype(int)
+        for part, chosen in zip(found, np.split(members, cuts), strict=False):
+            part.append(chosen)
+    return [np.sort(np.concatenate(part)) for part in found]
+
+
+def one_by_one(groups: Texts, rng: np.random.Generator) -> Numbers:
+    """At random, where each comes among its group, from 0: a dose is all below a number."""
+    places = np.empty(len(groups), np.intp)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        places[members] = rng.permutation(len(members))
+    return places

@@ -1,0 +1,110 @@
+"""Whether distances tell pictures of classes that the memory does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from visual_memory import Neighbors
+from visual_memory_benchmarks.bootstrap import estimate
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.gallery import Gallery, Mask
+from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
+from visual_memory_benchmarks.experiments.laboratory import Laboratory
+from visual_memory_benchmarks.experiments.result import Row, Tables
+
+KEPT = 0.95
+SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
+    {
+        "mean": lambda distances: distances.mean(axis=1),
+        "median": lambda distances: np.median(distances, axis=1),
+    }
+)
+"""The higher, the less known; of distances (n, neighbors), ascending."""
+
+
+@experiment(
+    "Open set: distances of 20 unknown classes",
+    papers=(8,),
+    data=("natural16", "caltech20"),
+    intervals=f"{intervals.PICTURES}; known and unknown ones are drawn apart",
+    comparison=(
+        "The paper plots mean and median of 100 distances without values; nothing here stands "
+        "beside it, and 100 is more than any label has entries here. Known pictures ask all others "
+        "of the memory, which holds photographs of the same sources: new ones would lie farther."
+    ),
+)
+def open_set(
+    laboratory: Laboratory, *, neighbors: Sequence[int] = (1, 10, 100), k: int = 50
+) -> Tables:
+    """The memory holds natural16, whose pictures are known; those of caltech20 are not."""
+    known, unknown = laboratory.gallery("natural16"), laboratory.gallery("caltech20")
+    memory = laboratory.memory("natural16", known)
+    most = max(neighbors)
+    found = memory.search(vectors=known.vectors, k=most + 1)
+    near = np.stack([_others(each, id)[:most] for each, id in zip(found, known.ids, strict=True)])
+    far = np.stack([each.distances for each in memory.search(vectors=unknown.vectors, k=most)])
+    calibration = memory.calibrate(k=k)
+    rejected_known = [
+        each.rejected for each in questions.ask_others(memory, known, k=k, calibrated=True)
+    ]
+    rejected = np.array(
+        [each.rejected for each in questions.ask(memory, unknown, k=k, calibrated=True)]
+    )
+    return {
+        "scores": [
+            {
+                "score": name,
+                "neighbors": count,
+                **separation(of(near[:, :count]), of(far[:, :count])),
+            }
+            for count in neighbors
+            for name, of in SCORES.items()
+        ],
+        "classes": [
+            {
+                "unknown": label,
+                "pictures": int(members.sum()),
+                **separation(near[:, 0], far[members, 0]),
+            }
+            for label, members in _classes(unknown)
+        ],
+        "service": [
+            {
+                "rejection_distance": calibration.rejection_distance,
+                "rejected_of_known": over_pictures(rejected_known),
+                "rejected_of_unknown": over_pictures(rejected),
+            }
+        ],
+    }
+
+
+def _classes(gallery: Gallery) -> list[tuple[str, Mask]]:
+    """Each label with its pictures."""
+    return [(label, gallery.labels == label) for label in np.unique(gallery.labels).tolist()]
+
+
+def _others(neighbors: Neighbors, id: str) -> Values:
+    """Distances to all but the picture itself, by its id."""
+    return neighbors.distances[[each != id for each in neighbors.ids]]
+
+
+def separation(known: Values, unknown: Values) -> Row:
+    """AUROC, and which share of the unknown is nearer than 95 % of the known."""
+    nearer = (known[:, None] < unknown) + (known[:, None] == unknown) / 2
+    counts, others = intervals.weights(len(known)), intervals.weights(len(unknown), 1)
+    auroc = ((counts @ nearer) * others).sum(axis=1) / (len(known) * len(unknown))
+    limits = _limits(known, counts)
+    below = ((unknown <= limits[:, None]) * others).sum(axis=1) / len(unknown)
+    return {"auroc": estimate(auroc), "fpr95": estimate(below), "limit": float(limits[0])}
+
+
+def _limits(known: Values, weights: Values) -> Values:
+    """For each row of weights, the smallest score that keeps 95 % of the known."""
+    order = np.argsort(known)
+    kept = weights[:, order].cumsum(axis=1) >= np.ceil(KEPT * len(known))
+    limits: Values = known[order][kept.argmax(axis=1)]
+    return limits

@@ -1,0 +1,100 @@
+"""What a larger memory is worth, and which law its error follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.gallery import Gallery
+from visual_memory_benchmarks.experiments.intervals import Values, over_seeds
+from visual_memory_benchmarks.experiments.laboratory import Laboratory, remember
+from visual_memory_benchmarks.experiments.result import Row, Tables
+
+
+def _log(sizes: Values) -> Values:
+    """error = 10^b · N^a."""
+    return np.log10(sizes)
+
+
+def _log_log(sizes: Values) -> Values:
+    """error = 10^b · (log₁₀ N)^a, as published."""
+    return np.log10(np.log10(sizes))
+
+
+LAWS: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
+    {"10^b (log10 N)^a": _log_log, "10^b N^a": _log}
+)
+
+
+@experiment(
+    "Error over the size of the memory, and two laws fitted to it",
+    papers=(8, 4),
+    data=("natural16",),
+    intervals=intervals.SEEDS,
+    comparison=(
+        "Published sizes begin at 1,000 entries of 1,000 classes, here all end before: neither "
+        "errors nor exponents may be compared, only that the error falls as the memory grows."
+    ),
+)
+def scaling(
+    laboratory: Laboratory,
+    *,
+    sizes: Sequence[int] = (20, 40, 80, 160, 320, 600),
+    ks: Sequence[int] = (1, 10, 50),
+    seeds: int = 10,
+) -> Tables:
+    """A memory grows at random; the quarter of the pictures that it never holds is asked about."""
+    gallery = laboratory.gallery("natural16")
+    errors = np.empty((seeds, len(sizes), len(ks)))
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        pool, asked = gallery.parts((0.75, 0.25), rng)
+        pool = pool.at(rng.permutation(len(pool)))
+        memory = laboratory.memory(f"seed {seed}, 0 entries", _between(pool, 0, 0))
+        for row, (before, size) in enumerate(zip((0, *sizes), sizes, strict=False)):
+            remember(memory, _between(pool, before, size))
+            laboratory.note(f"seed {seed}, {size} entries", memory)
+            for column, k in enumerate(ks):
+                right = questions.right(memory, asked, k=k)
+                errors[seed, row, column] = 100 * (1 - right.mean())
+    return {
+        "sizes": [
+            {"size": size, "k": k, "error_percent": over_seeds(errors[:, row, column])}
+            for column, k in enumerate(ks)
+            for row, size in enumerate(sizes)
+        ],
+        "fits": [
+            fit(law, k, np.array(sizes, np.float64), errors[:, :, column])
+            for column, k in enumerate(ks)
+            for law in LAWS
+        ],
+    }
+
+
+def _between(pool: Gallery, before: int, size: int) -> Gallery:
+    return pool.at(np.arange(before, min(size, len(pool))))
+
+
+def fit(law: str, k: int, sizes: Values, errors: Values) -> Row:
+    """A line through the logarithms of mean errors (s, sizes); errors of 0 have none."""
+
+    def line(drawn: Values) -> tuple[float, float, float]:
+        means = drawn.mean(axis=0)
+        told = means > 0
+        if told.sum() < 2:
+            return np.nan, np.nan, np.nan
+        x, y = LAWS[law](sizes[told]), np.log10(means[told])
+        a, b = np.polyfit(x, y, 1)
+        return float(a), float(b), float(np.sqrt(np.mean((a * x + b - y) ** 2)))
+
+    return {
+        "law": law,
+        "k": k,
+        "a": over_seeds(errors, lambda drawn: line(drawn)[0]),
+        "b": over_seeds(errors, lambda drawn: line(drawn)[1]),
+        "residual_log10": over_seeds(errors, lambda drawn: line(drawn)[2]),
+    }

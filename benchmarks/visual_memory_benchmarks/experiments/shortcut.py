@@ -1,0 +1,137 @@
+"""Whether a memory learns a stamp instead of the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from visual_memory import Memory
+from visual_memory_benchmarks.distortions import Picture
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.gallery import Gallery, Mask, Numbers, Texts, parts
+from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
+from visual_memory_benchmarks.experiments.laboratory import Laboratory
+from visual_memory_benchmarks.experiments.result import Row, Tables
+
+MARGIN = 24  # from the corner: embedders cut some of the border off
+SQUARES = 4
+COLOURS = np.array([[255, 0, 255], [0, 255, 0]], np.uint8)
+MEASURES = ("consistent", "absent", "conflicting", "called_stamped", "called_unstamped")
+CLEAN, HALF, SHORTCUT = "no stamp", "on half of each label", "on one label"
+
+
+@experiment(
+    "A stamp on one label of the memory: consistent, absent or conflicting when asked",
+    papers=(28,),
+    data=("natural16",),
+    intervals=intervals.PICTURES,
+    comparison=(
+        "Nothing published stands beside it: the paper asks for tests that break the shortcut, and "
+        "these do. All pictures are cut to the 224 × 224 at the centre, stamped or not."
+    ),
+)
+def shortcut(
+    laboratory: Laboratory, *, sides: Sequence[int] = (32, 64, 96), k: int = 10, seed: int = 0
+) -> Tables:
+    """Each half of the pictures is the memory that the other half is asked of.
+
+    In one kind of memory all entries of one label, each label in turn, bear the stamp. A picture
+    is asked about with the stamp where its own label bears it (consistent), without it (absent),
+    and with it where another label does (conflicting), which may be called the stamped label then:
+    more than without a stamp, where entries that bear one may only lie nearer to everything.
+    """
+    gallery, pictures = laboratory.gallery("natural16"), laboratory.pictures("natural16")
+    embed = laboratory.embedders[0].of
+    clean = replace(gallery, vectors=embed(pictures))
+    rng = np.random.default_rng(seed)
+    first, second = parts(clean.labels, (0.5, 0.5), rng)
+    half = np.isin(np.arange(len(clean)), parts(clean.labels, (0.5, 0.5), rng)[0])
+    rows: list[Row] = []
+    for side in sides:
+        marked = replace(clean, vectors=embed([stamped(each, side) for each in pictures]))
+        folds = Fold(clean, marked, first, second), Fold(clean, marked, second, first)
+        found = _measured(laboratory, f"{side} pixels", folds, half, k)
+        for kind, scores in found.items():
+            changes = scores - found[CLEAN]
+            rows.append(
+                {
+                    "side": side,
+                    "stamp": kind,
+                    **{name: over_pictures(scores[at]) for at, name in enumerate(MEASURES)},
+                    **{
+                        f"{name}_change": over_pictures(changes[at])
+                        for at, name in enumerate(MEASURES)
+                    },
+                }
+            )
+    return {"stamps": rows}
+
+
+def stamped(picture: Picture, side: int) -> Picture:
+    """The picture with a chequered square near its lower right corner."""
+    height, width = picture.shape[:2]
+    squares = np.arange(side) * SQUARES // side
+    covered = picture.copy()
+    bottom, right = height - MARGIN, width - MARGIN
+    covered[bottom - side : bottom, right - side : right] = COLOURS[
+        (squares[:, None] + squares) % len(COLOURS)
+    ]
+    return covered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """The pictures without and with a stamp, which of them are known, and which asked about."""
+
+    clean: Gallery
+    marked: Gallery
+    known: Numbers
+    asked: Numbers
+
+    def entries(self, bears: Mask) -> Gallery:
+        """What is known, some of it with the stamp."""
+        vectors = np.where(bears[:, None], self.marked.vectors, self.clean.vectors)
+        return replace(self.clean, vectors=vectors).at(self.known)
+
+    def answers(self, memory: Memory, k: int) -> tuple[Texts, Texts]:
+        """To what is asked about, without and with the stamp."""
+        plain, bearing = (
+            questions.labels(questions.ask(memory, each.at(self.asked), k=k))
+            for each in (self.clean, self.marked)
+        )
+        return plain, bearing
+
+
+def _measured(
+    laboratory: Laboratory, state: str, folds: Sequence[Fold], half: Mask, k: int
+) -> dict[str, Values]:
+    """The measures (5, n) of each kind of memory, each picture asked of the half without it."""
+    labels = folds[0].clean.labels
+    names = np.unique(labels).tolist()
+    others = len(names) - 1
+    found = {kind: np.zeros((len(MEASURES), len(labels))) for kind in (CLEAN, HALF, SHORTCUT)}
+    for number, fold in enumerate(folds):
+        asked, truth = fold.asked, labels[fold.asked]
+        for kind, bears in ((CLEAN, np.zeros_like(half)), (HALF, half)):
+            memory = laboratory.memory(f"{state}, fold {number}, {kind}", fold.entries(bears))
+            plain, bearing = fold.answers(memory, k)
+            right = bearing == truth
+            # Any other label could have been the stamped one.
+            found[kind][:3, asked] = right, plain == truth, right
+            found[kind][3:, asked] = ~right / others, (plain != truth) / others
+        scores = found[SHORTCUT]
+        for name in names:
+            memory = laboratory.memory(
+                f"{state}, fold {number}, {name}", fold.entries(labels == name)
+            )
+            plain, bearing = fold.answers(memory, k)
+            own, other = asked[truth == name], asked[truth != name]
+            scores[0, own] = bearing[truth == name] == name
+            scores[1, own] = plain[truth == name] == name
+            scores[2, other] += (bearing == truth)[truth != name] / others
+            scores[3, other] += (bearing == name)[truth != name] / others
+            scores[4, other] += (plain == name)[truth != name] / others
+    return found

@@ -1,0 +1,67 @@
+"""Whether a class that was unlearned leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.gallery import Gallery, joined
+from visual_memory_benchmarks.experiments.intervals import over_pictures
+from visual_memory_benchmarks.experiments.laboratory import Laboratory
+from visual_memory_benchmarks.experiments.result import Row, Tables
+
+MEMORY, ASKED = "natural16", ("edges", "filled_silhouettes")
+CALLED = 3  # the commonest labels
+
+
+@experiment(
+    "Unlearning a class: the same digest and decisions as if it had never been learnt",
+    papers=(8,),
+    data=(MEMORY, *ASKED),
+    intervals=intervals.PICTURES,
+    comparison=(
+        "The paper deletes exactly, as does this; it has no certificate. Networks that unlearn "
+        "approximately are compared by forgetting scores, which are without meaning here."
+    ),
+)
+def unlearning(
+    laboratory: Laboratory, *, labels: Sequence[str] | None = None, k: int = 50
+) -> Tables:
+    """A memory of all unlearns a label; one that never held it is made beside it, and both asked.
+
+    Decisions are compared with all their neighbours, distances and weights. Without ``labels``,
+    each label in turn.
+    """
+    gallery = laboratory.gallery(MEMORY)
+    queries = joined([gallery, *map(laboratory.gallery, ASKED)])
+    chosen = np.unique(gallery.labels).tolist() if labels is None else list(labels)
+    return {"classes": [_unlearnt(laboratory, gallery, queries, label, k) for label in chosen]}
+
+
+def _unlearnt(
+    laboratory: Laboratory, gallery: Gallery, queries: Gallery, label: str, k: int
+) -> Row:
+    member = gallery.labels == label
+    never = laboratory.memory(f"never held {label}", gallery.at(~member))
+    memory = laboratory.memory("all", gallery)
+    ids = gallery.ids[member].tolist()
+    certificate = memory.unlearn(ids=ids)
+    verified = laboratory.client.verify(certificate, memory=memory.name)
+    digest = laboratory.note(f"unlearnt {label}", memory)
+    after, before = (questions.ask(each, queries, k=k, neighbors=None) for each in (memory, never))
+    called = questions.labels(questions.ask(memory, gallery.at(member), k=k))
+    return {
+        "label": label,
+        "entries": len(ids),
+        "same_digest": digest == laboratory.states[f"never held {label}"],
+        "decisions": len(queries),
+        "other_decisions": sum(one != other for one, other in zip(after, before, strict=True)),
+        "certified": verified.trusted is True and verified.count == len(ids),
+        "named_by_certificate": all(map(verified.holds, ids)),
+        "still_called": over_pictures(called == label),
+        "called": dict(Counter(called.tolist()).most_common(CALLED)),
+    }

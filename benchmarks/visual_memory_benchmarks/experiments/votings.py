@@ -1,0 +1,132 @@
+"""How many neighbours should vote, by which rule, and what a neighbour's word is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from visual_memory import Neighbors
+from visual_memory_benchmarks.bootstrap import estimate
+from visual_memory_benchmarks.experiments import intervals, questions
+from visual_memory_benchmarks.experiments.experiment import experiment
+from visual_memory_benchmarks.experiments.gallery import Gallery, joined
+from visual_memory_benchmarks.experiments.intervals import Values, over_pictures, over_seeds
+from visual_memory_benchmarks.experiments.laboratory import Laboratory
+from visual_memory_benchmarks.experiments.result import Row, Tables
+
+RULES = ("plurality", "distance", "softmax", "rank")
+KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+
+
+@experiment(
+    "Four voting rules over k, k chosen on other pictures, and accuracy by neighbour rank",
+    papers=(8,),
+    data=("natural16",),
+    intervals=f"{intervals.SEEDS}. In leave_one_out, ranks and reliability: {intervals.PICTURES}",
+    comparison=(
+        "The published curves are of ImageNet with 1.28 million entries: their course may be "
+        "compared (plurality, distance and softmax rise, then fall with k; rank stays flat), their "
+        "values may not. Here k soon exceeds the entries of a label, so the fall is steeper."
+    ),
+)
+def votings(
+    laboratory: Laboratory,
+    *,
+    ks: Sequence[int] = KS,
+    fixed_ks: Sequence[int] = (10, 50, 100),
+    seeds: int = 10,
+    left_out_ks: Sequence[int] = (1, 10, 50),
+) -> Tables:
+    """Half of the pictures are the memory, a quarter chooses k, a quarter is asked about."""
+    gallery = laboratory.gallery("natural16")
+    held = np.empty((seeds, len(RULES), len(ks)))
+    asked = np.empty_like(held)
+    for seed in range(seeds):
+        known, *both = gallery.parts((0.5, 0.25, 0.25), np.random.default_rng(seed))
+        memory = laboratory.memory(f"seed {seed}", known)
+        queries = joined(both)
+        for at, rule in enumerate(RULES):
+            for column, k in enumerate(ks):
+                right = questions.right(memory, queries, k=k, voting=rule)
+                held[seed, at, column] = right[: len(both[0])].mean()
+                asked[seed, at, column] = right[len(both[0]) :].mean()
+    return {
+        "curves": [
+            {"voting": rule, "k": k, "accuracy": over_seeds(asked[:, at, column])}
+            for at, rule in enumerate(RULES)
+            for column, k in enumerate(ks)
+        ],
+        "chosen": [
+            _chosen(rule, ks, fixed_ks, held[:, at], asked[:, at]) for at, rule in enumerate(RULES)
+        ],
+        **_whole(laboratory, gallery, left_out_ks),
+    }
+
+
+def _chosen(
+    rule: str, ks: Sequence[int], fixed_ks: Sequence[int], held: Values, asked: Values
+) -> Row:
+    """What k chosen on other pictures gives (s, ks), beside fixed ks and the best in hindsight."""
+    best = held.argmax(axis=1)  # the smallest of equals
+    chosen = np.take_along_axis(asked, best[:, None], axis=1)[:, 0]
+    hindsight = asked.max(axis=1)
+    return {
+        "voting": rule,
+        "chosen_ks": [ks[at] for at in best],
+        "accuracy": over_seeds(chosen),
+        "hindsight": over_seeds(hindsight),
+        "optimism": over_seeds(hindsight - chosen),
+        "last_minus_chosen": over_seeds(asked[:, -1] - chosen),
+        **{f"accuracy_at_{k}": over_seeds(asked[:, ks.index(k)]) for k in fixed_ks if k in ks},
+    }
+
+
+def _whole(laboratory: Laboratory, gallery: Gallery, ks: Sequence[int]) -> Tables:
+    """Every picture asks all others."""
+    memory = laboratory.memory("all", gallery)
+    left_out = [
+        {
+            "voting": "rank",
+            "k": k,
+            "accuracy": over_pictures(questions.right_by_others(memory, gallery, k=k)),
+        }
+        for k in ks
+    ]
+    # Beyond the smallest label's other entries nobody could be right.
+    ranks = int(np.unique(gallery.labels, return_counts=True)[1].min()) - 1
+    correct = _by_rank(memory.search(vectors=gallery.vectors, k=ranks + 1), gallery, ranks)
+    rows = [
+        {"rank": rank, "accuracy": over_pictures(column)}
+        for rank, column in enumerate(correct.T, start=1)
+    ]
+    return {"leave_one_out": left_out, "ranks": rows, "reliability": reliability(correct)}
+
+
+def _by_rank(found: Sequence[Neighbors], gallery: Gallery, ranks: int) -> Values:
+    """Whether each picture's neighbours, itself left out by its id, share its label (n, ranks)."""
+    rows = []
+    for neighbors, id, label in zip(found, gallery.ids, gallery.labels, strict=True):
+        others = [each.label == label for each in neighbors if each.id != id]
+        rows.append(others[:ranks])
+    return np.array(rows, np.float64)
+
+
+def reliability(correct: Values) -> list[Row]:
+    """Accuracy by rank j as a · ln j + b."""
+    logs = np.log(np.arange(1, correct.shape[1] + 1))
+    if len(logs) < 2:
+        return []
+    drawn = intervals.weights(len(correct)) @ correct / len(correct)
+    slopes, levels = np.polyfit(logs, drawn.T, 1)
+    rest = drawn[0] - (slopes[0] * logs + levels[0])
+    spread = float(((drawn[0] - drawn[0].mean()) ** 2).sum())
+    return [
+        {
+            "law": "a ln j + b",
+            "ranks": len(logs),
+            "a": estimate(slopes),
+            "b": estimate(levels),
+            "explained": 1 - float((rest**2).sum()) / spread if spread else None,
+        }
+    ]

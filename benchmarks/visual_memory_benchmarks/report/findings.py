@@ -1,0 +1,120 @@
+"""All that the page is made from: the results of a folder, and the tables of people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_benchmarks.confusion import confusion
+from visual_memory_benchmarks.datasets import DATASETS
+from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.panel import Panel, panels
+from visual_memory_benchmarks.summary import summarise
+from visual_memory_benchmarks.trial_files import find, read
+from visual_memory_benchmarks.trials import is_person
+
+Json: TypeAlias = dict[str, Any]
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+RUNS = "runs"
+"""Not an experiment: the trials of memories in folders named as their sets are."""
+EXPERIMENTS = "experiments"
+RECORD = ".record.json"
+PEOPLE, NETWORKS = "human", "model"
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """``results`` are experiments by name; ``records`` what each memory's trials were made with.
+
+    They lie in ``folder`` as ``visual-memory-bench`` leaves them in its --out.
+    """
+
+    folder: Path
+    people: Path
+    results: Mapping[str, Json]
+    records: Sequence[Json]
+
+    @classmethod
+    def read(cls, folder: Path, people: Path) -> Findings:
+        """Of a folder of results, and one with tables of people and networks. Raises BadFile."""
+        written = sorted((folder / EXPERIMENTS).glob("*.json"))
+        results = {path.stem: _json(path) for path in written if not path.name.endswith(RECORD)}
+        records = [
+            _json(path) for name in DATASETS for path in sorted((folder / name).glob(f"*{RECORD}"))
+        ]
+        return cls(folder, people, results, records)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a result; ``runs`` are trials of memories."""
+        return bool(self.records) if name == RUNS else name in self.results
+
+    def tables(self, name: str) -> Mapping[str, Rows]:
+        """Of an experiment."""
+        tables: Mapping[str, Rows] = self.results[name]["tables"]
+        return tables
+
+    def parameter(self, name: str, parameter: str) -> Any:
+        """Of an experiment."""
+        return self.results[name]["parameters"][parameter]
+
+    @cached_property
+    def summary(self) -> Json:
+        """People, published networks and memories before the same pictures."""
+        folders = [self.people / PEOPLE, self.people / NETWORKS]
+        if self.records:
+            folders += [path for name in DATASETS if (path := self.folder / name).is_dir()]
+        return summarise(*folders).to_json()
+
+    @cached_property
+    def memories(self) -> list[str]:
+        """The decision makers that are memories, in order of their names."""
+        return sorted({record["maker"] for record in self.records}, key=_natural)
+
+    def sample(self, name: str) -> str:
+        """Of how many pictures an experiment deals out how often."""
+        (first, *_) = self.results[name]["data"]
+        return f"{self.parameter(name, 'seeds')} seeds of {self.size(first)}"
+
+    def size(self, name: str) -> str:
+        """Of a set of pictures, as far as a result tells it."""
+        told = self.tables("embedders")["accuracy"] if self.has("embedders") else ()
+        counts = {row["set"]: f"{row['pictures']:,} pictures" for row in told}
+        return counts.get(name, "all pictures")
+
+    def of_people(self, dataset: str) -> Json:
+        """What people did with one set."""
+        found: Json = self.summary["datasets"][dataset]["humans"]
+        return found
+
+    def confusions(self, dataset: str) -> Mapping[str, NDArray[np.int64]]:
+        """Of people, pooled, by condition: (categories, categories and na)."""
+        paths = find([self.people / PEOPLE])[dataset]
+        return {each.condition: _pooled(each) for each in panels(read(paths, DATASETS[dataset]))}
+
+
+def _pooled(panel: Panel) -> NDArray[np.int64]:
+    people = [maker for maker in panel.makers if is_person(maker)]
+    counts: NDArray[np.int64] = confusion(panel.of(people)).sum(axis=0)
+    return counts
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """So that k = 10 comes after k = 1 and before k = 50."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or 0)
+
+
+def _json(path: Path) -> Json:
+    try:
+        found: Json = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadFile(path, f"it is no JSON ({error})", "run what makes it again") from None
+    return found

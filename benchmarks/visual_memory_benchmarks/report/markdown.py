@@ -1,0 +1,75 @@
+"""Numbers, tables and paragraphs as a page has them."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+Estimate: TypeAlias = Mapping[str, float | None]
+
+WIDTH = 128
+UNDEFINED = "–"
+CODE = re.compile(r"`[^`]+`")
+STUCK = "\0"  # a space for a while, at which no line breaks
+
+
+def number(value: float | None, digits: int = 3, sign: str = "") -> str:
+    """With a true minus."""
+    if value is None:
+        return UNDEFINED
+    nearest = round(value, digits) + 0.0  # which makes 0 of −0
+    return f"{nearest:{sign}.{digits}f}".replace("-", "−")
+
+
+def interval(estimate: Estimate | None, digits: int = 3, sign: str = "") -> str:
+    """``0.215 [0.192, 0.239]``."""
+    if estimate is None or estimate["value"] is None:
+        return UNDEFINED
+    value, low, high = (number(estimate[key], digits, sign) for key in ("value", "low", "high"))
+    return value if UNDEFINED in (low, high) else f"{value} [{low}, {high}]"
+
+
+def change(estimate: Estimate | None, digits: int = 3) -> str:
+    """An interval of a difference."""
+    return interval(estimate, digits, "+")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Of cells that are text or whole numbers."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def folded(summary: str, content: str) -> str:
+    """What a reader may open."""
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def paragraph(text: str) -> str:
+    """In lines of a page's width; code is not broken."""
+    return _filled(text)
+
+
+def bullets(texts: Iterable[str]) -> str:
+    """A list."""
+    return "\n".join(_filled(text, "- ", "  ") for text in texts)
+
+
+def _filled(text: str, first: str = "", rest: str = "") -> str:
+    kept = CODE.sub(lambda found: found[0].replace(" ", STUCK), text)
+    lines = textwrap.fill(
+        kept,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines.replace(STUCK, " ")
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -1,0 +1,57 @@
+"""Plots as files in every theme, and as what a page says to show the right one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from visual_memory_benchmarks.errors import MissingExtra
+from visual_memory_benchmarks.report.theme import DARK, LIGHT, THEMES, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 160
+COLOURS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A plot; ``alt`` says in words what it shows, ``size`` is in inches, ``draw`` fills it."""
+
+    name: str
+    alt: str
+    size: tuple[float, float]
+    draw: Callable[[Figure, Theme], None]
+
+    def save(self, folder: Path) -> None:
+        """A PNG for each theme. Raises MissingExtra."""
+        for theme in THEMES:
+            image = self._drawn(theme).quantize(COLOURS, dither=Image.Dither.NONE)
+            image.save(folder / f"{self.name}-{theme.name}.png", optimize=True)
+
+    def to_markdown(self, folder: str) -> str:
+        """The element that shows the one of the reader's theme."""
+        path = f"{folder}/{self.name}"
+        dark = f'<source media="(prefers-color-scheme: dark)" srcset="{path}-{DARK.name}.png">'
+        light = f'<img alt="{self.alt}" src="{path}-{LIGHT.name}.png">'
+        return f"<picture>\n  {dark}\n  {light}\n</picture>"
+
+    def _drawn(self, theme: Theme) -> Image.Image:
+        try:
+            from matplotlib import style
+            from matplotlib.figure import Figure
+        except ModuleNotFoundError:
+            raise MissingExtra("matplotlib", extra="bench", purpose="Drawing results") from None
+        with style.context(theme.settings, after_reset=True):
+            figure = Figure(figsize=self.size, layout="constrained")
+            self.draw(figure, theme)
+            data = io.BytesIO()
+            figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
+        with Image.open(data) as image:
+            return image.convert("RGB")

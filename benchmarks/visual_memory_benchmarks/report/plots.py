@@ -1,0 +1,73 @@
+"""What several plots are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visual_memory_benchmarks.report.markdown import Estimate
+from visual_memory_benchmarks.report.theme import Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def error_bars(
+    axes: Axes,
+    places: Sequence[float],
+    estimates: Sequence[Estimate | None],
+    look: Mapping[str, Any],
+    *,
+    label: str,
+    horizontal: bool = False,
+    scale: float = 1,
+) -> None:
+    """Values with their intervals at places; what is undefined is left out."""
+    shown = [
+        (place, each)
+        for place, each in zip(places, estimates, strict=True)
+        if each is not None and each["value"] is not None
+    ]
+    values = np.array([_float(each["value"]) for _, each in shown])
+    ends = np.array([[_end(each, "low"), _end(each, "high")] for _, each in shown]).reshape(-1, 2)
+    reach = np.maximum(0, np.stack([values - ends[:, 0], ends[:, 1] - values])) * scale
+    at = [place for place, _ in shown]
+    if horizontal:
+        axes.errorbar(values * scale, at, xerr=reach, label=label, elinewidth=1, **look)
+    else:
+        axes.errorbar(at, values * scale, yerr=reach, label=label, elinewidth=1, **look)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
+    """One for all plots of a figure, by what the given one shows."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+
+
+def unchanged(axes: Axes, theme: Theme, *, horizontal: bool = False) -> None:
+    """A line where nothing changes."""
+    (axes.axvline if horizontal else axes.axhline)(0, color=theme.faint, linewidth=1)
+
+
+def logarithmic(axes: Axes, ticks: Sequence[float], *, axis: str = "x") -> None:
+    """An axis with the given ticks, and no others."""
+    found = axes.xaxis if axis == "x" else axes.yaxis
+    (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
+    found.set_minor_locator(_nowhere())
+    found.set_ticks(list(ticks), [f"{each:g}" for each in ticks])
+
+
+def _nowhere() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
+
+
+def _float(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _end(estimate: Estimate, key: str) -> float:
+    return _float(estimate["value"] if estimate[key] is None else estimate[key])

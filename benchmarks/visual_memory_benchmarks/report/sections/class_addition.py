@@ -1,0 +1,87 @@
+"""What new classes cost the old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from visual_memory_benchmarks.report.findings import Findings
+from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.report.picture import Picture
+from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
+from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.theme import Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = "class_addition"
+
+
+def write(findings: Findings) -> Sequence[Block]:
+    rows = findings.tables(NAME)["doses"]
+    last = [row for row in rows if row["exemplars"] == max(each["exemplars"] for each in rows)]
+    return [
+        paragraph(
+            "Twenty classes of Caltech-101 are added to half of natural16 by a few exemplars each, "
+            "nothing is trained, and both the new and the old are asked about."
+        ),
+        Picture(
+            "class-addition",
+            "Accuracy on new classes over exemplars of each, and the change of old ones. "
+            + " ".join(
+                f"k = {row['k']}, {row['exemplars']} exemplars: new "
+                f"{row['new_accuracy']['value']:.3f}, old {row['old_change']['value']:+.3f}."
+                for row in last
+            ),
+            (9, 3.9),
+            lambda figure, theme: draw(figure, theme, findings),
+        ),
+        table(
+            (
+                "k",
+                "exemplars a class",
+                "new classes",
+                "old classes",
+                "change of old",
+                "old called new",
+            ),
+            [
+                (
+                    row["k"],
+                    row["exemplars"],
+                    interval(row["new_accuracy"]),
+                    interval(row["old_accuracy"]),
+                    change(row["old_change"]),
+                    interval(row["old_called_new"], 4),
+                )
+                for row in rows
+            ],
+        ),
+    ]
+
+
+def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+    rows = findings.tables(NAME)["doses"]
+    ks = sorted({row["k"] for row in rows})
+    exemplars = sorted({row["exemplars"] for row in rows})
+    left, right = figure.subplots(1, 2)
+    unchanged(right, theme)
+    for k, look in zip(ks, theme.series(len(ks)), strict=True):
+        found = [row for row in rows if row["k"] == k]
+        places = [exemplars.index(row["exemplars"]) for row in found]
+        for axes, key in ((left, "new_accuracy"), (right, "old_change")):
+            error_bars(axes, places, [row[key] for row in found], look.plotted, label=f"k = {k}")
+    for axes in (left, right):
+        axes.set_xticks(range(len(exemplars)), [str(each) for each in exemplars])
+        axes.set_xlabel("exemplars of each new class")
+    left.set_ylabel("accuracy on new classes, 95 %")
+    right.set_ylabel("change of accuracy on old classes, 95 %")
+    left.set_title("new classes")
+    right.set_title(f"old classes, {findings.sample(NAME)}")
+    legend_below(figure, left, len(ks))
+
+
+CLASS_ADDITION = Section(
+    "Adding classes", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write
+)

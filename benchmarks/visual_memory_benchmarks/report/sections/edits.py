@@ -1,0 +1,189 @@
+"""What editing a memory does to how it sees."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from visual_memory_benchmarks.edits.table import to_markdown
+from visual_memory_benchmarks.report.findings import Findings
+from visual_memory_benchmarks.report.markdown import bullets, folded, listed, paragraph, table
+from visual_memory_benchmarks.report.picture import Picture
+from visual_memory_benchmarks.report.plots import error_bars, unchanged
+from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.theme import Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = "edits"
+SHAPE_BIAS, NATURAL, LIKENESS, STEADINESS = (
+    "shape_bias",
+    "natural_accuracy",
+    "likeness",
+    "steadiness",
+)
+
+Contrast: TypeAlias = Mapping[str, Any]
+
+
+def write(findings: Findings) -> Sequence[Block]:
+    result = findings.results[NAME]
+    k, *others = result["study"]["ks"]
+    statistics = result["statistics"]
+    alpha, family = statistics["alpha"], statistics["families"][str(k)]
+    return [
+        paragraph(
+            f"From one natural memory, {len({edit['kind'] for edit in result['edits']})} kinds of "
+            "edits in several doses, each against a random edit of equal size, "
+            f"{statistics['seeds']} seeds; no picture, shape item or texture item on both sides. "
+            "Each cell is edit minus control, with the interval over seeds and items "
+            f"({statistics['resamples']:,} draws); bold where p < {alpha:g} after Holm's "
+            f"correction for the {family} comparisons of one k. On average "
+            f"{_tests(statistics['tests'])} are asked about. k = {k}."
+        ),
+        bullets(sentences(result)),
+        Picture(
+            "edits",
+            "Differences from the control for every edit and dose, by outcome. " + _alt(result, k),
+            (10, 0.19 * len(result["edits"]) + 1.6),
+            lambda figure, theme: draw(figure, theme, result),
+        ),
+        to_markdown(result, k).rstrip("\n"),
+        *(folded(f"The same with k = {k}", to_markdown(result, k)) for k in others),
+        folded("What each edit does", _kinds(result)),
+    ]
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """What was learnt, and what was not, by the numbers alone."""
+    k = result["study"]["ks"][0]
+    family = result["statistics"]["families"][str(k)]
+    found = told(result, k)
+    return [
+        f"**Learnt:** {len(found)} of {family} comparisons differ from a random edit of equal size "
+        f"beyond chance. Shape bias {_moved(found, SHAPE_BIAS)}; error consistency with the memory "
+        f"before the edit {_moved(found, STEADINESS)}.",
+        f"**At what price:** accuracy on photographs {_moved(found, NATURAL)}; error consistency "
+        f"with people {_moved(found, LIKENESS)}.",
+        f"**Not learnt:** {_nothing(result, found)}; that an interval holds 0 does not say that "
+        "the edit does nothing, and all of it is of one embedder, one small memory, and the "
+        "pictures named here.",
+    ]
+
+
+def told(result: Mapping[str, Any], k: int) -> list[Contrast]:
+    """The contrasts that stand after the correction."""
+    alpha = result["statistics"]["alpha"]
+    return [
+        row
+        for row in result["contrasts"]
+        if row["k"] == k and row["p_holm"] is not None and row["p_holm"] < alpha
+    ]
+
+
+def _moved(found: Sequence[Contrast], outcome: str) -> str:
+    """Of each kind its largest difference that stands, up and down."""
+    rows = [row for row in found if row["outcome"] == outcome]
+    if not rows:
+        return "does not differ under any of the edits"
+    parts = []
+    for verb, sign in (("rises", 1), ("falls", -1)):
+        largest: dict[str, Contrast] = {}
+        for row in rows:
+            size = sign * row["difference"]["value"]
+            before = largest.get(row["kind"])
+            if size > 0 and (before is None or size > sign * before["difference"]["value"]):
+                largest[row["kind"]] = row
+        if largest:
+            told = [_by(row) for row in sorted(largest.values(), key=lambda row: -abs(_size(row)))]
+            parts.append(f"{verb} with {listed(told)}")
+    return ", and ".join(parts)
+
+
+def _by(row: Contrast) -> str:
+    value = f"{_size(row):+.3f}".replace("-", "−")
+    return f"{row['kind']} ({value} at {row['dose']:g})"
+
+
+def _size(row: Contrast) -> float:
+    value: float = row["difference"]["value"]
+    return value
+
+
+def _nothing(result: Mapping[str, Any], found: Sequence[Contrast]) -> str:
+    kinds = dict.fromkeys(edit["kind"] for edit in result["edits"])
+    still = [kind for kind in kinds if kind not in {row["kind"] for row in found}]
+    if not still:
+        return "every kind of edit moves something at some dose, but no dose was ruled out"
+    return f"whether {listed(still)} do{'es' * (len(still) == 1)} anything beyond a random edit"
+
+
+def draw(figure: Figure, theme: Theme, result: Mapping[str, Any]) -> None:
+    k = result["study"]["ks"][0]
+    edits = [(edit["kind"], edit["dose"]) for edit in result["edits"]]
+    outcomes = {name: each for name, each in result["outcomes"].items() if each["tested"]}
+    alpha = result["statistics"]["alpha"]
+    standing = {(row["kind"], row["dose"], row["outcome"]) for row in told(result, k)}
+    plain, stands = theme.series(2)
+    all_axes = figure.subplots(1, len(outcomes), sharey=True)
+    for axes, (name, outcome) in zip(all_axes, outcomes.items(), strict=True):
+        unchanged(axes, theme, horizontal=True)
+        rows = [row for row in result["contrasts"] if row["k"] == k and row["outcome"] == name]
+        for look, label, chosen in (
+            (plain, f"p ≥ {alpha:g}", False),
+            (stands, f"p < {alpha:g}", True),
+        ):
+            found = [
+                row for row in rows if ((row["kind"], row["dose"], name) in standing) is chosen
+            ]
+            places = [-edits.index((row["kind"], row["dose"])) for row in found]
+            differences = [row["difference"] for row in found]
+            error_bars(axes, places, differences, look.dotted, label=label, horizontal=True)
+        axes.set_title(textwrap.fill(outcome["what"], 28), fontsize=8.5)
+        axes.margins(y=0.02)
+        axes.locator_params(axis="x", nbins=4)
+        axes.set_xlabel("edit − control, 95 %")
+        axes.set_yticks(
+            [-at for at in range(len(edits))], [f"{kind} {dose:g}" for kind, dose in edits]
+        )
+    figure.legend(
+        *all_axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2,
+        title=f"{result['statistics']['seeds']} seeds, k = {k}; p after Holm's correction",
+    )
+
+
+def _alt(result: Mapping[str, Any], k: int) -> str:
+    found = told(result, k)
+    return (
+        "Beyond chance: "
+        + (
+            "; ".join(f"{row['outcome'].replace('_', ' ')} by {_by(row)}" for row in found)
+            or "none"
+        )
+        + "."
+    )
+
+
+def _tests(tests: Mapping[str, float]) -> str:
+    return listed([f"{count:.0f} {name} pictures" for name, count in tests.items()])
+
+
+def _kinds(result: Mapping[str, Any]) -> str:
+    rows = {
+        edit["kind"]: (edit["kind"], edit["what"], edit["unit"], edit["control"])
+        for edit in result["edits"]
+    }
+    return table(("edit", "what", "dose in", "control"), list(rows.values()))
+
+
+EDITS = Section(
+    "Edits against perception",
+    (14, 27, 31),
+    (NAME,),
+    f"visual-memory-bench experiment {NAME}",
+    write,
+)

@@ -1,0 +1,71 @@
+"""Memories by several embedders beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from visual_memory_benchmarks.report.findings import Findings, Rows
+from visual_memory_benchmarks.report.markdown import interval, paragraph, table
+from visual_memory_benchmarks.report.section import Block, Section
+
+NAME = "embedders"
+
+
+def write(findings: Findings) -> Sequence[Block]:
+    tables = findings.tables(NAME)
+    names = list(dict.fromkeys(row["embedder"] for row in tables["accuracy"]))
+    pairs = next(iter(_together(tables["consistency"]).values()))
+    return [
+        paragraph(
+            "One memory of natural16 by each embedder. κ between two of them says whether they err "
+            "on the same pictures; what people reach with each other stands in the first section. "
+            "The first table is of cue-conflict pictures, the second of accuracy."
+        ),
+        table(
+            ("k", "embedder", "shape", "texture", "conflict pictures", "shape bias"),
+            [
+                (
+                    row["k"],
+                    row["embedder"],
+                    row["shape"],
+                    row["texture"],
+                    f"{row['pictures']:,}",
+                    interval(row["shape_bias"], 4),
+                )
+                for row in tables["shape_bias"]
+            ],
+        ),
+        table(
+            ("set", "n", "k", *names),
+            [
+                (
+                    name,
+                    f"{found[0]['pictures']:,}",
+                    k,
+                    *(interval(row["accuracy"]) for row in found),
+                )
+                for (name, k), found in _together(tables["accuracy"]).items()
+            ],
+        ),
+        table(
+            ("set", "k", *(f"κ, {row['first']} × {row['second']}" for row in pairs)),
+            [
+                (name, k, *(interval(row["error_consistency"]) for row in found))
+                for (name, k), found in _together(tables["consistency"]).items()
+            ],
+        ),
+    ]
+
+
+def _together(rows: Rows) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+    """By set and k."""
+    found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["set"], row["k"]), []).append(row)
+    return found
+
+
+EMBEDDERS = Section(
+    "Embedder by embedder", (26, 27, 31), (NAME,), f"visual-memory-bench experiment {NAME}", write
+)

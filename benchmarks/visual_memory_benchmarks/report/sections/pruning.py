@@ -1,0 +1,98 @@
+"""Which entries a memory can do without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from visual_memory_benchmarks.report.findings import Findings
+from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.report.picture import Picture
+from visual_memory_benchmarks.report.plots import error_bars, legend_below
+from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.theme import Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = "pruning"
+ASIDE = 0.6  # between methods, in %, so that no interval hides another
+
+
+def write(findings: Findings) -> Sequence[Block]:
+    rows = findings.tables(NAME)["prunes"]
+    [unpruned] = findings.tables(NAME)["unpruned"]
+    told = sorted(rows, key=lambda row: -(row["gain_over_random"]["value"] or 0))
+    return [
+        paragraph(
+            "Every way to prune that the service has, each against a random prune of as many "
+            f"entries. With all entries {interval(unpruned['all'])} are right; with votes weighed "
+            f"by reliability (soft pruning) {interval(unpruned['soft'])}, a change of "
+            f"{change(unpruned['soft_gain'])}."
+        ),
+        Picture(
+            "pruning",
+            "Accuracy over the share of entries kept, for every way to prune. Furthest above "
+            + " and ".join(
+                f"random: {row['method']} with {row['kept']['value']:.0%} kept, "
+                f"{row['gain_over_random']['value']:+.3f}"
+                for row in told[:1]
+            )
+            + "; furthest below: "
+            + "".join(
+                f"{row['method']} with {row['kept']['value']:.0%} kept, "
+                f"{row['gain_over_random']['value']:+.3f}."
+                for row in told[-1:]
+            ),
+            (9, 4.6),
+            lambda figure, theme: draw(figure, theme, findings),
+        ),
+        table(
+            (
+                "prune",
+                "amount",
+                "kept",
+                "labels left",
+                "accuracy",
+                "random, as many",
+                "gain over random",
+            ),
+            [
+                (
+                    row["method"],
+                    f"v ≥ {row['threshold']}" if "threshold" in row else f"{row['fraction']:.0%}",
+                    interval(row["kept"], 2),
+                    interval(row["labels_left"], 1),
+                    interval(row["accuracy"]),
+                    interval(row["random_accuracy"]),
+                    change(row["gain_over_random"]),
+                )
+                for row in rows
+            ],
+        ),
+    ]
+
+
+def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+    rows = findings.tables(NAME)["prunes"]
+    [unpruned] = findings.tables(NAME)["unpruned"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    axes = figure.subplots()
+    looks = theme.series(len(methods))
+    for at, (method, look) in enumerate(zip(methods, looks, strict=True)):
+        found = sorted(
+            (row for row in rows if row["method"] == method), key=lambda row: row["kept"]["value"]
+        )
+        aside = ASIDE * (at - (len(methods) - 1) / 2)
+        kept = [100 * row["kept"]["value"] + aside for row in found]
+        error_bars(axes, kept, [row["accuracy"] for row in found], look.plotted, label=method)
+    axes.axhline(
+        unpruned["all"]["value"], color=theme.ink, linewidth=1, linestyle=":", label="all entries"
+    )
+    axes.set_xlabel("entries kept, % (methods side by side)")
+    axes.set_ylabel("accuracy, 95 %")
+    axes.set_title(f"k = {findings.parameter(NAME, 'k')}, {findings.sample(NAME)}")
+    legend_below(figure, axes, 4)
+
+
+PRUNING = Section("Pruning", (4, 8), (NAME,), f"visual-memory-bench experiment {NAME}", write)

@@ -1,0 +1,44 @@
+"""The seed papers that the benchmarks answer, by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from visual_memory_benchmarks.report.section import Section
+
+IMPLEMENTED = MappingProxyType(
+    {
+        4: "Beyond neural scaling laws: beating power law scaling via data pruning (2022)",
+        7: "The developmental trajectory of object recognition robustness (2022)",
+        8: "Towards flexible perception with visual memory (2024)",
+        10: "How aligned are different alignment metrics? (2024)",
+        14: "Can we talk models into seeing the world differently? (2024)",
+        15: "Partial success in closing the gap between human and machine vision (2021)",
+        18: "LAION-C (2025)",
+        23: "Trivial or impossible: dichotomous data difficulty (2021)",
+        25: "Exemplary natural images explain CNN activations better (2020)",
+        26: "On the surprising similarities between supervised and self-supervised models (2020)",
+        27: "Beyond accuracy: error consistency (2020)",
+        28: "Shortcut learning in deep neural networks (2020)",
+        29: "Benchmarking robustness in object detection (2019)",
+        30: "Comparison-based framework for psychophysics (2019)",
+        31: "ImageNet-trained CNNs are biased towards texture (2018)",
+        32: "Generalisation in humans and deep neural networks (2018)",
+        33: "Comparing DNNs against humans: when the signal gets weaker (2017)",
+    }
+)
+"""What a feature or benchmark comes from."""
+
+ELSEWHERE = MappingProxyType(
+    {
+        25: "no experiment with people; `explain` gives the supporting and opposing entries of a "
+        "decision with their pictures: [mend.md](mend.md)"
+    }
+)
+
+
+def answers(sections: Sequence[Section], seed: int) -> list[str]:
+    """Where the page, or another, answers a paper."""
+    found = [f"[{each.title}](#{each.anchor})" for each in sections if seed in each.papers]
+    return [*found, *([ELSEWHERE[seed]] if seed in ELSEWHERE else [])]

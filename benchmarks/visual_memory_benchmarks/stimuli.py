@@ -1,0 +1,154 @@
+"""Sets of pictures with the category that each shows, and where they lie."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from visual_memory import InvalidArgument
+from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
+
+MANIFEST = "manifest.csv"
+POSITION = re.compile(r"images\[(\d+)\]")
+CATEGORY_COLUMNS = ("category", "shape_category")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class Stimulus:
+    """A picture; ``file`` is its path inside the set, ``attributes`` are what else is known."""
+
+    file: str
+    category: str
+    sha256: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StimulusSet:
+    """Pictures of one folder; ``sha256`` is that of the manifest, or of names and hashes."""
+
+    name: str
+    folder: Path
+    stimuli: tuple[Stimulus, ...]
+    sha256: str
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """In alphabetical order."""
+        return tuple(sorted({each.category for each in self.stimuli}))
+
+    def path(self, stimulus: Stimulus) -> Path:
+        """Where it lies."""
+        return self.folder / stimulus.file
+
+    def read(self, stimulus: Stimulus) -> bytes:
+        """Its bytes. Raises BadPicture where they are not those of ``sha256``."""
+        path = self.path(stimulus)
+        data = _read(path)
+        if hashlib.sha256(data).hexdigest() != stimulus.sha256:
+            raise BadPicture(str(path), "is not the picture that it was; fetch the set again")
+        return data
+
+    def where(self, predicate: Callable[[Stimulus], bool]) -> StimulusSet:
+        """Some of the pictures, in their order; the same set where it is all."""
+        chosen = tuple(filter(predicate, self.stimuli))
+        if len(chosen) == len(self.stimuli):
+            return self
+        return StimulusSet(self.name, self.folder, chosen, fingerprint(chosen))
+
+
+def fingerprint(stimuli: Iterable[Stimulus]) -> str:
+    """SHA-256 of the sorted lines ``HASH  FILE``."""
+    lines = sorted(f"{each.sha256}  {each.file}\n" for each in stimuli)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def load(name: str, folder: Path) -> StimulusSet:
+    """The set that a folder's manifest.csv lists, else its pictures in a folder per category.
+
+    Raises MissingData, BadFile.
+    """
+    if not folder.is_dir():
+        raise MissingData(name, f"there is no folder {folder}")
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        return _listed(name, folder, manifest.read_bytes())
+    stimuli = tuple(
+        Stimulus(file, category, hashed(folder / file), MappingProxyType({}))
+        for file, category in labelled(name, folder)
+    )
+    return StimulusSet(name, folder, stimuli, fingerprint(stimuli))
+
+
+def _listed(name: str, folder: Path, data: bytes) -> StimulusSet:
+    path = folder / MANIFEST
+    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    columns = rows.fieldnames or ()
+    category = next((each for each in CATEGORY_COLUMNS if each in columns), None)
+    if category is None or not {"file", "sha256"} <= set(columns):
+        wanted = f"file, sha256 and {' or '.join(CATEGORY_COLUMNS)}"
+        raise BadFile(path, f"it lacks some of the columns {wanted}", "write or fetch it again")
+    stimuli = []
+    for row in rows:
+        if None in row or None in row.values():
+            raise BadFile(path, f"line {rows.line_num} is not complete", "write or fetch it again")
+        others = {key: row[key] for key in columns if key not in ("file", "sha256", category)}
+        stimulus = Stimulus(row["file"], row[category], row["sha256"], MappingProxyType(others))
+        if not (folder / stimulus.file).is_file():
+            raise MissingData(name, f"{MANIFEST} lists {stimulus.file}, which is not in {folder}")
+        stimuli.append(stimulus)
+    if not stimuli:
+        raise MissingData(name, f"{path} lists no picture")
+    return StimulusSet(name, folder, tuple(stimuli), hashlib.sha256(data).hexdigest())
+
+
+def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
+    """Path inside a folder per category, and category, of each picture, sorted.
+
+    Raises MissingData.
+    """
+    found = sorted(path.relative_to(folder).as_posix() for path in pictures(folder))
+    if loose := [file for file in found if "/" not in file]:
+        raise MissingData(
+            name, f"{loose[0]} lies directly in {folder}, where a folder for each category belongs"
+        )
+    if not found:
+        raise MissingData(name, f"there are no pictures in {folder}")
+    return [(file, file.partition("/")[0]) for file in found]
+
+
+def pictures(folder: Path) -> Iterator[Path]:
+    """Every picture below a folder; hidden ones are left out."""
+    for root, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [each for each in folders if not each.startswith(".")]
+        for file in files:
+            if not file.startswith(".") and file.lower().endswith(SUFFIXES):
+                yield Path(root) / file
+
+
+def hashed(path: Path) -> str:
+    """SHA-256 of a file. Raises BadPicture."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadPicture(str(path), f"cannot be read ({error.strerror})") from None
+
+
+def unreadable(error: InvalidArgument, names: Sequence[str]) -> BadPicture:
+    """The refusal by name of a picture that a server refused by number; else raises ``error``."""
+    for path, wish in error.field_violations:
+        if found := POSITION.match(path):
+            return BadPicture(names[int(found[1])], wish.rstrip("."))
+    raise error

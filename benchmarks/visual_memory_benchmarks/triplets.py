@@ -1,0 +1,75 @@
+"""Whether distances between pictures say what people say: is o more like y or like z?
+
+Haghiri et al. (2019).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory_benchmarks.errors import BadFile
+
+HEADER = ["o", "y", "z", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Triplet:
+    """Is ``o`` closer to ``y`` or to ``z``? ``answer`` is ``y`` or ``z``."""
+
+    o: str
+    y: str
+    z: str
+    answer: str
+
+
+def read(path: Path) -> list[Triplet]:
+    """From a CSV file with the columns o,y,z,answer. Raises BadFile."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        if next(rows, []) != HEADER:
+            raise BadFile(path, "the header is another", f"write {','.join(HEADER)}")
+        triplets = []
+        for row in filter(None, rows):
+            if len(row) != len(HEADER) or row[3] not in ("y", "z") or len(set(row[:3])) < 3:
+                raise BadFile(
+                    path,
+                    f"line {rows.line_num} is {','.join(row)!r}",
+                    "write three different pictures and the answer y or z",
+                )
+            triplets.append(Triplet(*row))
+    if not triplets:
+        raise BadFile(path, "it has no triplets", "write one a line")
+    return triplets
+
+
+def closer(
+    triplets: Sequence[Triplet], rows: Mapping[str, int], vectors: ArrayLike
+) -> NDArray[np.int64]:
+    """What unit vectors answer to each triplet: −1 for y, 1 for z, 0 where both are as far.
+
+    ``rows`` says which row of ``vectors`` (m, d) is which picture; a KeyError names a lacking one.
+    """
+    table = np.asarray(vectors, np.float64)
+    o, y, z = (table[[rows[getattr(each, name)] for each in triplets]] for name in ("o", "y", "z"))
+    nearer: NDArray[np.float64] = (o * z).sum(axis=1) - (o * y).sum(axis=1)
+    return np.sign(nearer).astype(np.int64)
+
+
+def answers(triplets: Sequence[Triplet]) -> NDArray[np.int64]:
+    """What people answered: −1 for y, 1 for z."""
+    return np.array([-1 if each.answer == "y" else 1 for each in triplets], np.int64)
+
+
+def accuracy(found: NDArray[np.int64], given: NDArray[np.int64]) -> float:
+    """The share of triplets answered alike; a tie counts one half.
+
+    Between two embedders ``given`` is what the other one answers: their ordinal consistency.
+    """
+    tied = (found == 0) | (given == 0)
+    return float(np.where(tied, 0.5, found == given).mean())

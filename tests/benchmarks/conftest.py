@@ -1,0 +1,77 @@
+"""A small memory of real photographs, and pictures to ask it about."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import visual_memory
+from visual_memory_benchmarks.categories import CATEGORIES
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+SETS = {"natural16": 2, "cue_conflict": 3, "caltech20": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A memory of the pictures of ``data``/natural16, by their paths."""
+
+    client: visual_memory.Client
+    memory: visual_memory.Memory
+    data: Path
+
+
+def remember(client: visual_memory.Client, folder: Path) -> visual_memory.Memory:
+    """A new memory of a folder per class."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+    memory = client.create_memory(f"m{uuid.uuid4().hex[:8]}")
+    memory.insert(
+        images=[folder / file for file in files],
+        labels=[file.partition("/")[0] for file in files],
+        ids=files,
+    )
+    return memory
+
+
+@pytest.fixture(scope="session")
+def pictures(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few pictures of each category of some sets, without manifests."""
+    folder = tmp_path_factory.mktemp("sets")
+    for name, count in SETS.items():
+        source = shared / "data" / name
+        for category in sorted(path.name for path in source.iterdir() if path.is_dir()):
+            for path in sorted((source / category).iterdir())[:count]:
+                target = folder / name / category / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+    assert {path.name for path in (folder / "natural16").iterdir()} == set(CATEGORIES)
+    return folder
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[visual_memory.Client]:
+    with visual_memory.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def original(server: Server, pictures: Path) -> str:
+    """A memory to be copied."""
+    with visual_memory.connect(server.address) as client:
+        return remember(client, pictures / "natural16").name
+
+
+@pytest.fixture
+def small(client: visual_memory.Client, original: str, pictures: Path, tmp_path: Path) -> Small:
+    """For a test to edit: the memory and the data are its own."""
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    return Small(client, client.copy(original, f"m{uuid.uuid4().hex[:8]}"), data)

@@ -1,0 +1,17 @@
+"""Pictures that tests make up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visual_memory_benchmarks.distortions import Picture
+
+SIDE = 224
+
+
+def walked(seed: int, height: int = SIDE, width: int = SIDE) -> Picture:
+    """Random walks in both directions: neighbours are alike, as they are in photographs."""
+    steps = np.random.default_rng(seed).normal(0, 8, (2, height, width, 3))
+    levels = 128 + steps[0].cumsum(0) + steps[1].cumsum(1)
+    picture: Picture = np.clip(levels, 0, 255).astype(np.uint8)
+    return picture

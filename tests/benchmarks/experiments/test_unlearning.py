@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from tests.benchmarks.experiments.conftest import KNOWN, Run
+
+
+def test_a_class_that_was_unlearnt_was_never_there(run: Run) -> None:
+    result = run("unlearning", labels=("bird",), k=5)
+    (row,) = result.tables["classes"]
+    assert row["entries"] == 12
+    assert row["same_digest"]
+    assert row["decisions"] == 48 + 2 * 16
+    assert row["other_decisions"] == 0
+    assert row["certified"]
+    assert row["named_by_certificate"]
+    assert row["still_called"].value == 0
+    assert set(row["called"]) <= set(KNOWN) - {"bird"}
+    assert result.states["never held bird"] == result.states["unlearnt bird"]
+
+
+def test_without_labels_each_is_unlearnt_in_turn(run: Run) -> None:
+    rows = run("unlearning", labels=None, k=1).tables["classes"]
+    assert [row["label"] for row in rows] == list(KNOWN)

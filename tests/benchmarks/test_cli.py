@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.benchmarks.conftest import Small
+
+from visual_memory_benchmarks.benchmarks import BENCHMARKS
+from visual_memory_benchmarks.experiments import EXPERIMENTS
+
+
+def bench(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "visual_memory_benchmarks", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more},
+        text=True,
+    )
+
+
+def address(small: Small) -> str:
+    return repr(small.client).split()[-1].rstrip(">")
+
+
+def test_a_run_is_listed_asked_and_compared_with_people(
+    small: Small, shared: Path, tmp_path: Path
+) -> None:
+    listed = bench("list", "--json")
+    ran = bench(
+        *("run", "edge", "silhouette", "--memory", small.memory.name),
+        *("--data", shared / "data", "--out", tmp_path, "-k", 1),
+        VISUAL_MEMORY_SERVER=address(small),
+    )
+    people = shared / "data" / "human_responses" / "human"
+    compared = bench("metrics", tmp_path, people / "edge", "--json", "--resamples", 20)
+    table = bench("metrics", tmp_path, people / "edge", "--resamples", 20)
+
+    maker = f"{small.memory.name}-rank-k1"
+    assert set(json.loads(listed.stdout)) == set(BENCHMARKS)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines()[1].split()[:2] == ["edge", "160"]
+    model = json.loads(compared.stdout)["models"][maker]
+    assert model["datasets_with_people"] == ["edge"]
+    assert model["error_consistency"]["value"] is not None
+    assert maker in table.stdout
+    assert "people" in table.stdout
+
+
+def test_neighbors_are_exported_and_compared(small: Small, tmp_path: Path) -> None:
+    arguments = ("--memory", small.memory.name, "--server", address(small), "--out", tmp_path)
+
+    first = bench("neighbors", "export", small.data / "natural16", *arguments, "-k", 5)
+    classes = tmp_path / "classes.csv"
+    classes.write_text(f"label,class\n{'cat,1'}\n")
+    refused = bench(
+        *("neighbors", "export", small.data / "natural16", *arguments, "--classes", classes)
+    )
+    path = first.stdout.strip()
+    compared = bench("neighbors", "compare", path, path, "--json")
+    table = bench("neighbors", "compare", path, path)
+
+    assert Path(path).name == (
+        f"memory-{small.memory.name}_msplit-all_query-natural16_qsplit-all_"
+        "efficientnet-lite0_full_neighbor_info.json"
+    )
+    assert json.loads(compared.stdout)["queries"] == 32
+    assert json.loads(compared.stdout)["same_order"] == 1.0
+    assert "overlap of the 1 nearest" in table.stdout
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "have no class number: airplane" in refused.stderr
+
+
+def test_an_experiment_is_done_once(small: Small, tmp_path: Path) -> None:
+    arguments = ("experiment", "triplets", "--data", small.data, "--out", tmp_path)
+    where = ("--server", address(small), "--other-embedder")
+
+    listed = json.loads(bench("experiments", "--json").stdout)
+    first = bench(*arguments, "--json", *where)
+    second = bench(*arguments, "--json", *where)
+
+    assert set(listed) == {*EXPERIMENTS, "edits"}
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert "is there already" in second.stderr
+    found = json.loads((tmp_path / "experiments/triplets.json").read_bytes())
+    assert found == json.loads(first.stdout)["triplets"]
+    record = json.loads((tmp_path / "experiments/triplets.record.json").read_bytes())
+    assert record["server_version"] == small.client.server_info().version
+
+
+def test_sets_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "edge").mkdir()
+
+    rows = json.loads(bench("data", "list", "--data", tmp_path, "--json").stdout)
+    table = bench("data", "list", VISUAL_MEMORY_BENCH_DATA=str(tmp_path)).stdout
+
+    assert [row["name"] for row in rows if row["there"]] == ["edge"]
+    assert table.splitlines()[1].split()[:2] == ["edge", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "none", "--memory", "m"], "No benchmark is called none"),
+        (["run", "edge", "--memory", "m", "--timeout", "1", "--server", "127.0.0.1:9"], "127.0.0"),
+        (["metrics", "none"], "No table of trials"),
+        (["neighbors", "compare", "a.json", "b.json"], "cannot be read"),
+        (["data", "get", "none"], "nothing is known of it"),
+        (["data", "get", "imagenet-sketch"], "ImageNet-Sketch"),
+        (["experiment", "none"], "No experiment is called none"),
+    ],
+)
+def test_a_refusal_is_one_sentence_and_exits_with_1(arguments: list[str], sentence: str) -> None:
+    refused = bench(*arguments)
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert sentence in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "edge"],
+        ["run", "edge", "--memory", "m", "-k", "0"],
+        ["run", "edge", "--memory", "m", "--voting", "loudest"],
+        ["metrics"],
+        ["nothing"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
+    assert bench(*arguments).returncode == 2

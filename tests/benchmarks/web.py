@@ -1,0 +1,66 @@
+"""A web server on this machine that can be told to break off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Web(ThreadingHTTPServer):
+    """Serves ``files`` by path; ``cut`` ends the next answer after so many bytes."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.tags: dict[str, str] = {}
+        self.cut: int | None = None
+        self.asked: list[str] = []
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Web
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.asked.append(wanted)
+        if self.path not in self.server.files:
+            self.send_error(404)
+            return
+        data = self.server.files[self.path]
+        tag = self.server.tags.get(self.path, "")
+        start = 0
+        if wanted and self.headers.get("If-Range") == tag:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        if wanted and start == len(data):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(data)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(data) - start))
+        if tag:
+            self.send_header("ETag", tag)
+        self.end_headers()
+        end, self.server.cut = self.server.cut, None
+        self.wfile.write(data[start:] if end is None else data[start : start + end])
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving() -> Iterator[Web]:
+    with Web() as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield web
+        web.shutdown()
+        thread.join()

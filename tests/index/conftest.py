@@ -27,15 +27,17 @@ class SmallDisk:
 
     def make_room(self, count: int) -> None:
         """Take so many bytes of what filled it away."""
+        left = self._ballast.stat().st_size - count
+        assert left >= 0, "what fills the disk is something else by now"
         with self._ballast.open("r+b") as file:
-            file.truncate(max(0, self._ballast.stat().st_size - count))
+            file.truncate(left)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting a small tmpfs is not permitted here")
     try:

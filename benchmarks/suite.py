@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from served import served
+from served import end_with_parent, served
 
 import visual_memory
 from visual_memory_benchmarks.datasets import DATASETS
@@ -73,8 +73,10 @@ def call(module: str, *arguments: str) -> None:
     """Run a command; its refusal ends all."""
     print(f"$ python -m {module} {' '.join(arguments)}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", module, *arguments]
-    if code := subprocess.run(command, env={**os.environ, "OMP_WAIT_POLICY": "passive"}).returncode:
-        sys.exit(code)
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    ended = subprocess.run(command, env=environment, preexec_fn=end_with_parent)
+    if ended.returncode:
+        sys.exit(ended.returncode)
 
 
 def peak(pid: int) -> int:

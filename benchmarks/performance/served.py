@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+COMMON = ("--listen", "127.0.0.1:0", "--log-level", "warning")
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +43,32 @@ def served(data: Path, *flags: str) -> Iterator[Served]:
 
 @contextmanager
 def started(*command: str) -> Iterator[Served]:
-    """Run a command that serves, on a free port, until the block ends."""
+    """Run a command that serves, on a free port, until the block ends or this process is killed.
+
+    Raises RuntimeError where it serves nothing.
+    """
     began = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", "visual_memory_service", *command, "--listen", "127.0.0.1:0"],
+        [sys.executable, "-m", "visual_memory_service", *command, *COMMON],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        preexec_fn=end_with_parent,
     ) as process:
         assert process.stdout is not None
         try:
-            address = process.stdout.readline().rsplit(maxsplit=1)[-1]
-            yield Served(address, process.pid, time.perf_counter() - began)
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"visual-memory {' '.join(command)} ended before it served")
+            yield Served(line.split()[-1], process.pid, time.perf_counter() - began)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+
+
+def end_with_parent() -> None:
+    """As ``preexec_fn``: the new process is told to end when the one that starts it is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

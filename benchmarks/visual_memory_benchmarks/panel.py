@@ -81,7 +81,7 @@ def _panel(trials: Trials, condition: str) -> Panel:
             condition,
             str(makers[row]),
             missing=images[~answered[row]].tolist(),
-            remedy="finish the run, or restrict all to the pictures that they share",
+            remedy="finish the run, or keep one of fewer pictures (--limit) in a folder of its own",
         )
     responses = np.empty(answered.shape, np.int64)
     responses[maker, image] = _numbers(trials.responses, trials.dataset.categories)

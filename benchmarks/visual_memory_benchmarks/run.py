@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from visual_memory_benchmarks.errors import (
     BadFile,
     BadTrials,
     MemoryChanged,
-    MissingExtra,
     RunStopped,
 )
 from visual_memory_benchmarks.record import Record
@@ -78,6 +76,7 @@ def run(
     ``progress`` is told how many of how many questions are answered. Raises BenchmarkRefusal and
     visual_memory.Error; whatever was answered by then is kept, and the same call goes on.
     """
+    trial_files.pyarrow_library()  # rather missed before the first question than after the last
     found = client.memory(memory)
     info = found.info()
     remembered = Remembered.of(found)
@@ -220,7 +219,7 @@ def check_names(task: Task) -> None:
 def finish(
     files: RunFiles, task: Task, answers: Sequence[Answer], begun: Record, settings: Settings
 ) -> None:
-    """Write the results, and the trials as Parquet where that is installed."""
+    """Write the results, and the trials as Parquet."""
     trials = trial_files.read([files.trials], task.dataset)
     value: Json = {
         "benchmark": begun.benchmark,
@@ -230,5 +229,4 @@ def finish(
         **results(trials, answers, Resampling(seed=settings.seed)),
     }
     record.write_json(files.results, value)
-    with suppress(MissingExtra):
-        trial_files.write_parquet(files.parquet, trials)
+    trial_files.write_parquet(files.parquet, trials)

@@ -41,14 +41,21 @@ class Circumstances:
     seed: int
 
 
+def place(name: str, data: Path) -> Path | None:
+    """The folder of a set: as published or, where there is none, as texture-vs-shape has it."""
+    names = (name, *BY_SHAPE.get(name, ())[:1])
+    return next((data / each for each in names if (data / each).is_dir()), None)
+
+
 def people(dataset: Dataset, at: Circumstances) -> Task:
     """One of the 17, as published or as texture-vs-shape has it."""
-    other, code = BY_SHAPE.get(dataset.name, ("", ""))
-    if (at.data / dataset.name).is_dir():
-        return _published(dataset, at.data / dataset.name, at)
-    if not other or not (at.data / other).is_dir():
+    folder = place(dataset.name, at.data)
+    if folder is None:
         raise _missing(dataset.name, at.data)
-    found = layouts.some(stimuli.load(other, at.data / other), at.limit, at.seed)
+    if folder.name == dataset.name:
+        return _published(dataset, folder, at)
+    other, code = BY_SHAPE[dataset.name]
+    found = layouts.some(stimuli.load(other, folder), at.limit, at.seed)
     names = [
         table_name(number, code, ALL, each.category, PurePosixPath(each.file).name)
         for number, each in enumerate(found.stimuli, start=1)

@@ -111,7 +111,7 @@ def _csv(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
 
 
 def _parquet(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
-    arrow = _pyarrow()
+    arrow = pyarrow_library()
     try:
         table = arrow.parquet.read_table(path)
     except (OSError, arrow.ArrowException) as error:
@@ -202,7 +202,7 @@ def _text(trials: Trials) -> str:
 
 def write_parquet(path: Path, trials: Trials) -> None:
     """All trials in one file with the columns of the CSV, typed. Raises MissingExtra."""
-    arrow = _pyarrow()
+    arrow = pyarrow_library()
     table = arrow.table(
         {
             header: arrow.array(getattr(trials, name).tolist(), ARROW.get(name, "string"))
@@ -220,7 +220,8 @@ def _replace(path: Path, data: bytes) -> None:
     os.replace(partial, path)
 
 
-def _pyarrow() -> Any:
+def pyarrow_library() -> Any:
+    """What reads and writes Parquet. Raises MissingExtra."""
     try:
         import pyarrow
         import pyarrow.parquet

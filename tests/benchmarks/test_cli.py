@@ -95,11 +95,12 @@ def test_an_experiment_is_done_once(small: Small, tmp_path: Path) -> None:
 
 def test_sets_are_listed(tmp_path: Path) -> None:
     (tmp_path / "edge").mkdir()
+    (tmp_path / "filled_silhouettes").mkdir()
 
     rows = json.loads(bench("data", "list", "--data", tmp_path, "--json").stdout)
     table = bench("data", "list", VISUAL_MEMORY_BENCH_DATA=str(tmp_path)).stdout
 
-    assert [row["name"] for row in rows if row["there"]] == ["edge"]
+    assert [row["name"] for row in rows if row["there"]] == ["edge", "silhouette"]
     assert table.splitlines()[1].split()[:2] == ["edge", "yes"]
 
 

@@ -24,6 +24,7 @@ from visual_memory_benchmarks.errors import (
     BadTrials,
     CannotEmbed,
     MemoryChanged,
+    MissingExtra,
     NotRemembered,
     OtherRun,
     RunStopped,
@@ -319,6 +320,17 @@ def test_a_picture_that_the_memory_does_not_hold_is_none_of_its_own(
 
     with pytest.raises(NotRemembered, match=r"dog/other\.png"):
         asked(small, "natural", tmp_path)
+
+
+def test_without_the_library_of_parquet_nothing_is_asked(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(MissingExtra, match=r"pip install 'visual-memory\[parquet\]'"):
+        asked(small, "edge", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_are_embedded_once_for_all_runs(small: Small, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from visual_memory_benchmarks import data
 from visual_memory_benchmarks.output import print_json, print_table
 from visual_memory_benchmarks.progress import Progress
 from visual_memory_benchmarks.sources import SOURCES
+from visual_memory_benchmarks.tasks import place
 
 
 def list_sets(options: Namespace) -> int:
@@ -16,7 +17,7 @@ def list_sets(options: Namespace) -> int:
     rows = [
         {
             "name": name,
-            "there": (options.data / name).is_dir(),
+            "there": place(name, options.data) is not None,
             "fetched": source.fetched,
             "terms": source.terms,
             "layout": source.layout,

@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 WORK ?= benchmark-runs
 RESULTS := benchmarks/results
 
-.PHONY: install demo test check fix bench hygiene peers report report-page durability pictures stubs clean
+.PHONY: install demo test check fix bench hygiene peers report report-page durability pictures stubs promises clean
 
 install: $(INSTALLED)
 
@@ -77,6 +77,10 @@ pictures: $(INSTALLED)
 
 stubs: $(INSTALLED)
 	$(BIN)/python protos/generate.py
+
+# At a release: what its protos promise, for tests/test_protos.py to hold all later ones to.
+promises: $(INSTALLED)
+	$(BIN)/python protos/promises.py
 
 clean:
 	rm -rf $(VENV) $(PEERS) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

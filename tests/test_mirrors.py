@@ -1,0 +1,39 @@
+"""Whoever changes a module finds its tests by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = {
+    "embedders/visual_memory_embedders": "tests/embedders",
+    "index/visual_memory_index": "tests/index",
+    "protos/visual_memory": "tests/client",
+    "service/visual_memory_service": "tests/service",
+}
+LEFT_OUT = ("__init__", "__main__", "_pb2", "_pb2_grpc")
+SHARE = 0.8
+
+
+def mirrored(module: Path, folder: Path) -> bool:
+    """By a test file named after it, or after the package inside a package that it belongs to."""
+    name = module.stem.lstrip("_")
+    own = (folder / f"test_{name}.py").is_file() or any(folder.glob(f"test_{name}_*.py"))
+    return own or folder.with_name(f"test_{folder.name}.py").is_file()
+
+
+def test_four_modules_of_five_have_a_test_file_of_their_name() -> None:
+    modules = {
+        module: ROOT / tests / module.parent.relative_to(ROOT / package)
+        for package, tests in TESTS.items()
+        for module in (ROOT / package).rglob("*.py")
+        if not module.stem.endswith(LEFT_OUT)
+    }
+
+    without = sorted(
+        str(module.relative_to(ROOT))
+        for module, folder in modules.items()
+        if not mirrored(module, folder)
+    )
+
+    assert len(without) <= (1 - SHARE) * len(modules), without

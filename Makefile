@@ -4,25 +4,31 @@ VENV := .venv
 PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+EXTRAS := cpu,parquet,lite,demo,bench,dev
+TESTS ?=
 IMAGES ?=
 DATA ?= ../shared/data
 WORK ?= benchmark-runs
 RESULTS := benchmarks/results
 
-.PHONY: install demo test check fix bench hygiene peers report report-page durability pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors newest bench hygiene peers report report-page durability pictures stubs promises clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,parquet,lite,demo,bench,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $(INSTALLED)
+
+# From now on each commit is checked first; git commit --no-verify goes past it.
+hooks: $(INSTALLED)
+	git config core.hooksPath .githooks
 
 demo: $(INSTALLED)
 	$(BIN)/visual-memory demo $(if $(IMAGES),--images '$(IMAGES)')
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TESTS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -33,6 +39,20 @@ check: $(INSTALLED)
 fix: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The tests with the oldest versions that pyproject.toml allows, under the oldest Python, and with the newest there are.
+# In part: make floors TESTS=tests/index
+floors:
+	$(PYTHON) -m venv --clear .venv-floors
+	$(PYTHON) .ci/floors.py > .venv-floors/constraints.txt
+	PIP_CONSTRAINT=.venv-floors/constraints.txt .venv-floors/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	.venv-floors/bin/python -m pytest -q $(TESTS)
+
+newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[$(EXTRAS)]'
+	.venv-newest/bin/python -m pip list
+	.venv-newest/bin/python -m pytest -q $(TESTS)
 
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
@@ -83,4 +103,4 @@ promises: $(INSTALLED)
 	$(BIN)/python protos/promises.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) .venv-floors .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

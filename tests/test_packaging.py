@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,6 +12,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+import visual_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
@@ -22,12 +26,13 @@ PACKAGES = (
 SERVER_ONLY = ("PIL", "faiss", "onnx", "onnxruntime", "sqlite3", "structlog", "torch")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def build(root: Path, folder: Path) -> Path:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     built = subprocess.run(
-        [*command, "--outdir", str(folder), str(ROOT)],
+        [*command, "--outdir", str(folder), str(root)],
         capture_output=True,
         check=False,
         cwd=folder,
@@ -36,6 +41,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +96,42 @@ def test_the_licence_and_the_command_are_in_the_wheel(wheel: Path, names: list[s
 
 
 def test_the_base_install_is_the_client_alone() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = " ".join(project["dependencies"])
+    names = " ".join(PROJECT["dependencies"])
 
     assert [name for name in ("faiss", "onnx", "torch", "structlog") if name in names] == []
+
+
+def test_every_dependency_has_one_floor() -> None:
+    """It is what ``make floors`` installs."""
+    extras = PROJECT["optional-dependencies"].values()
+    wanted = {each for group in (PROJECT["dependencies"], *extras) for each in group}
+    floors = [re.match(r"[\w-]+(?=[=>]=\d)", each) for each in wanted]
+
+    assert [each for each in wanted if not re.match(r"[\w-]+[=>]=\d", each)] == []
+    assert len({floor[0] for floor in floors if floor}) == len(wanted)
+
+
+def test_another_folder_at_another_time_gives_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    root, folder = tmp_path / "root", tmp_path / "wheel"
+    folder.mkdir()
+    roots = {path.parent.name for name in PACKAGES for path in ROOT.glob(f"*/{name}")}
+    for name in roots:
+        shutil.copytree(ROOT / name, root / name, copy_function=shutil.copyfile)
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copyfile(ROOT / name, root / name)
+
+    again = build(root, folder)
+
+    assert (again.name, again.read_bytes()) == (wheel.name, wheel.read_bytes())
+
+
+def test_the_changelog_the_client_and_the_wheel_name_the_release_of_pyproject(wheel: Path) -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+), (?:not released yet|\d{4}-\d\d-\d\d)$", changelog, re.MULTILINE)
+
+    assert newest
+    assert newest[1] == visual_memory.__version__ == PROJECT["version"]
+    assert wheel.name.startswith(f"visual_memory-{PROJECT['version']}-")
 
 
 def test_importing_the_client_from_the_wheel_loads_nothing_of_the_server(

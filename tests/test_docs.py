@@ -47,6 +47,7 @@ SOURCES = sorted(
 RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md", "docs/unlearn.md")
 DOCUMENTS = (
     *RUN,
+    "docs/release.md",
     "docs/results.md",
     "docs/threat-model.md",
     "ARCHITECTURE.md",
@@ -276,6 +277,18 @@ def templates(path: Path) -> Iterator[str]:
             for part in parts
         ]
         yield from "".join(texts).split("\n")
+
+
+# CONTRIBUTING.md
+
+
+def test_every_test_that_holds_a_promise_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", read("CONTRIBUTING.md"))
+
+    gone = [(path, test) for path, test in named if f"def {test}(" not in read(path)]
+
+    assert len(named) >= 50
+    assert gone == []
 
 
 # ARCHITECTURE.md

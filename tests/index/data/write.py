@@ -1,0 +1,58 @@
+"""Write the memory of the newest schema into this folder, for later releases to open.
+
+Run at a release, and when a step is added to ``MEMORY_STEPS``. A file that a release wrote is never
+written again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from visual_memory_index import Entry, Memory, Request
+from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index.store import new_identity
+
+FILE = Path(__file__).with_name(f"memory-schema-{len(MEMORY_STEPS)}.sqlite")
+VECTORS = np.array([[1, 0, 0, 0], [0, 0, 0.6, 0.8], [0, 0, 0, 1]], np.float32)
+ENTRIES = (
+    Entry(
+        "a",
+        "crow",
+        metadata={"source": "web"},
+        content_sha256=bytes(range(32)),
+        image=b"image of a",
+        thumbnail=b"small a",
+    ),
+    Entry("b", "Häher"),
+    Entry("c", "crow"),
+)
+
+
+def changed(ids: list[str]) -> str:
+    return json.dumps({"ids": ids})
+
+
+def write(path: Path) -> None:
+    """Three entries, one of them pruned and one relabelled, an answer and lists kept; few bytes."""
+    identity = new_identity("birds", 4, '{"name": "fake"}', store_images=True)
+    with closing(Memory.create(path, identity)) as memory:
+        memory.insert(ENTRIES, VECTORS, request=Request("first", b"fingerprint"))
+        prune = memory.begin("prune").operation.name
+        memory.prune(["b"], operation=prune, result=changed)
+        memory.relabel({"c": "owl"}, result=changed)
+        memory.misleading_counts(1)
+    with closing(sqlite3.connect(path)) as db:
+        for line in ("journal_mode = DELETE", "page_size = 512"):
+            db.execute(f"PRAGMA {line}")
+        db.execute("VACUUM")
+
+
+if __name__ == "__main__":
+    FILE.unlink(missing_ok=True)
+    write(FILE)
+    print(FILE.name)

@@ -16,6 +16,7 @@ from visual_memory_service.errors import BadField, Overloaded, TooLarge
 from visual_memory_service.status import REFUSALS, answer
 
 OURS = "/visual_memory.v1."
+CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
 log = structlog.get_logger()
 
 Begin = Callable[[Any], "Call"]
@@ -139,7 +140,7 @@ class Call:
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
         elif isinstance(error, grpc.aio.AbortError):
             event.info("refused")
-        elif isinstance(error, asyncio.CancelledError):
+        elif isinstance(error, CANCELLED):
             event.info("cancelled")
         elif isinstance(error, Exception):
             event.error("failed", exc_info=error)

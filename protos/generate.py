@@ -1,24 +1,50 @@
-"""Write the Python stubs beside every .proto below this folder."""
+"""Write what is derived below this folder: the stubs of every .proto, and the blocking client."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 PROTOS = Path(__file__).resolve().parent
+BINARIES = Path(sys.executable).parent
+ASYNCIO, BLOCKING = "visual_memory/aio.py", "visual_memory/client.py"
+TO_BLOCK = (
+    (
+        r'^""".*"""$',
+        '"""The blocking client: a connection, the memories behind it, and their calls.\n\n'
+        'Written by generate.py from aio.py, where it is to be changed.\n"""',
+    ),
+    (r"calls under way are cancelled", "calls in other threads are cancelled"),
+    (r"\bawait asyncio\.to_thread\(\s*([\w.]+),\s*", r"\1("),
+    (r"\basyncio\.sleep\b", "time.sleep"),
+    (r"\bimport asyncio\b", "import time"),
+    (r"\b_aio_transport\b", "_transport"),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\b__a(enter|exit)__\b", r"__\1__"),
+    (r"\b(async|await) ", ""),
+    (r"\bfor (\w+) in (\w+):\s+yield \1\b", r"yield from \2"),
+)
 
 
 def generate(out: Path) -> None:
-    """Write messages, services and their types below ``out``."""
-    binaries = Path(sys.executable).parent
+    """Write all of it below ``out``."""
+    write_stubs(out)
+    target = out / BLOCKING
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(blocking((PROTOS / ASYNCIO).read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def write_stubs(out: Path) -> None:
+    """Messages, services and their types."""
     subprocess.run(
         [
             sys.executable,
             "-m",
             "grpc_tools.protoc",
-            f"--plugin=protoc-gen-mypy={binaries / 'protoc-gen-mypy'}",
-            f"--plugin=protoc-gen-mypy_grpc={binaries / 'protoc-gen-mypy_grpc'}",
+            f"--plugin=protoc-gen-mypy={BINARIES / 'protoc-gen-mypy'}",
+            f"--plugin=protoc-gen-mypy_grpc={BINARIES / 'protoc-gen-mypy_grpc'}",
             f"-I{PROTOS}",
             f"--python_out={out}",
             f"--grpc_python_out={out}",
@@ -29,6 +55,22 @@ def generate(out: Path) -> None:
         check=True,
         cwd=PROTOS,
     )
+
+
+def blocking(source: str) -> str:
+    """The client for asyncio as one that blocks."""
+    for pattern, replacement in TO_BLOCK:
+        source = re.sub(pattern, replacement, source, flags=re.MULTILINE)
+    for step in (("check", "--fix", "--quiet"), ("format",)):
+        source = subprocess.run(
+            [BINARIES / "ruff", *step, "--stdin-filename", PROTOS / BLOCKING, "-"],
+            check=True,
+            cwd=PROTOS,
+            input=source,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+    return source
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The stubs are what the protos say."""
+"""The stubs are what the protos say, and the blocking client is what the one for asyncio says."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 PROTOS = Path(__file__).resolve().parents[1] / "protos"
 WRITE = "import sys, pathlib, generate; generate.generate(pathlib.Path(sys.argv[1]))"
@@ -15,10 +17,24 @@ def stubs(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
 
 
-def test_the_stubs_are_what_a_fresh_run_writes(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-B", "-c", WRITE, tmp_path], check=True, cwd=PROTOS)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a fresh run writes."""
+    folder = tmp_path_factory.mktemp("written")
+    subprocess.run([sys.executable, "-B", "-c", WRITE, folder], check=True, cwd=PROTOS)
+    return folder
 
-    assert stubs(tmp_path) == stubs(PROTOS)
+
+def test_the_stubs_are_what_a_fresh_run_writes(written: Path) -> None:
+    assert stubs(written) == stubs(PROTOS)
+
+
+def test_the_blocking_client_is_what_a_fresh_run_writes(written: Path) -> None:
+    client = "visual_memory/client.py"
+
+    assert (written / client).read_text(encoding="utf-8") == (PROTOS / client).read_text(
+        encoding="utf-8"
+    )
 
 
 def test_every_proto_has_its_four_stubs() -> None:

@@ -24,6 +24,7 @@ PACKAGES = (
     "visual_memory_service",
 )
 SERVER_ONLY = ("PIL", "faiss", "onnx", "onnxruntime", "sqlite3", "structlog", "torch")
+NOT_AT_ONCE = (*SERVER_ONLY, "visual_memory._terminal")
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -134,14 +135,14 @@ def test_the_changelog_the_client_and_the_wheel_name_the_release_of_pyproject(wh
     assert wheel.name.startswith(f"visual_memory-{PROJECT['version']}-")
 
 
-def test_importing_the_client_from_the_wheel_loads_nothing_of_the_server(
+def test_importing_the_client_from_the_wheel_loads_nothing_of_server_and_commands(
     wheel: Path, tmp_path: Path
 ) -> None:
     with ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     script = (
         "import sys, visual_memory; print(visual_memory.__file__); "
-        f"print([name for name in {SERVER_ONLY!r} if name in sys.modules])"
+        f"print([name for name in {NOT_AT_ONCE!r} if name in sys.modules])"
     )
 
     printed = subprocess.run(

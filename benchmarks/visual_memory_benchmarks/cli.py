@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from argparse import ArgumentParser, ArgumentTypeError, _SubParsersAction
+from collections.abc import Sequence
 from pathlib import Path
 
-import visual_memory
-from visual_memory import Client
+from visual_memory._terminal.arguments import (
+    VOTINGS,
+    Command,
+    add,
+    add_json,
+    ask_server,
+    natural,
+    program,
+)
 from visual_memory_benchmarks.bootstrap import RESAMPLES
 from visual_memory_benchmarks.commands import experiments, metrics, neighbors, report, runs, sets
 from visual_memory_benchmarks.run import BATCH
 
-SERVER = "127.0.0.1:50051"
 DATA = Path("~/.local/share/visual-memory-bench")
-VOTINGS = ("plurality", "distance", "softmax", "rank")
-
-Command = Callable[[Client, Namespace], int]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say; the exit code. Raises BenchmarkRefusal, visual_memory.Error."""
+    """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
     options = build_parser().parse_args(arguments)
     code: int = options.run(options)
     return code
@@ -30,13 +32,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def build_parser() -> ArgumentParser:
     """Every command with its options."""
-    parser = ArgumentParser(
-        prog="visual-memory-bench",
-        description="Measure whether a memory sees as people do.",
-        epilog="Exit codes: 0 done, 1 refused (a sentence on standard error says why), "
-        "2 wrong usage.",
-    )
-    parser.add_argument("--version", action="version", version=version("visual-memory"))
+    parser = program("visual-memory-bench", "Measure whether a memory sees as people do.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_runs(commands)
     add_metrics(commands)
@@ -47,35 +43,12 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
-def add(commands: _SubParsersAction[ArgumentParser], name: str, help: str) -> ArgumentParser:
-    """A command; its help is also its description."""
-    return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
-
-
 def add_asking(
     commands: _SubParsersAction[ArgumentParser], name: str, command: Command, help: str
 ) -> ArgumentParser:
     """A command that asks a server."""
     parser = add(commands, name, help)
-    parser.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
-        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
-    )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=60.0,
-        help="for one message with its retries; default: 60",
-    )
-
-    def ask(options: Namespace) -> int:
-        with visual_memory.connect(options.server, timeout=options.timeout) as client:
-            return command(client, options)
-
-    parser.set_defaults(run=ask)
+    ask_server(parser, command)
     return parser
 
 
@@ -99,11 +72,6 @@ def add_out(parser: ArgumentParser) -> None:
         default=Path("benchmark-runs"),
         help="where trials, records and results go; default: benchmark-runs",
     )
-
-
-def add_json(parser: ArgumentParser) -> None:
-    """For programs."""
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
 
 
 def add_runs(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -273,22 +241,6 @@ def add_report(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="where results.md and its pictures go; default: docs",
     )
     parser.set_defaults(run=report.report)
-
-
-def seconds(text: str) -> float:
-    """A positive number of seconds."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
-    return value
-
-
-def natural(text: str) -> int:
-    """A number from 0."""
-    value = int(text)
-    if value < 0:
-        raise ArgumentTypeError(f"must not be negative, but is {text}")
-    return value
 
 
 def positive(text: str) -> int:

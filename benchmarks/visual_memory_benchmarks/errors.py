@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-SHOWN_MAX = 10
+from visual_memory._terminal.refused import Refused, listed
 
 
-def listed(names: Iterable[str]) -> str:
-    """The first names, comma-separated, and how many more there are."""
-    names = list(names)
-    shown = ", ".join(names[:SHOWN_MAX])
-    return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
-
-
-class BenchmarkRefusal(Exception):
+class BenchmarkRefusal(Refused):
     """The root of every refusal of this package; its message is a sentence to act on."""
 
 
@@ -95,17 +88,6 @@ class UnnumberedLabels(BenchmarkRefusal):
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__(f"These labels have no class number: {listed(labels)}; give them one.")
         self.labels = tuple(labels)
-
-
-class MissingExtra(BenchmarkRefusal):
-    """A library that the base install leaves out."""
-
-    def __init__(self, module: str, *, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the Python package {module}, which is not installed: "
-            f"pip install 'visual-memory[{extra}]'"
-        )
-        self.module, self.extra = module, extra
 
 
 class MissingData(BenchmarkRefusal):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from visual_memory._terminal.refused import listed
 from visual_memory_benchmarks import stimuli, trial_files
 from visual_memory_benchmarks.datasets import ALL, Dataset
-from visual_memory_benchmarks.errors import BadPicture, MissingData, listed
+from visual_memory_benchmarks.errors import BadPicture, MissingData
 from visual_memory_benchmarks.stimuli import Stimulus, StimulusSet
 from visual_memory_benchmarks.trials import image_id
 

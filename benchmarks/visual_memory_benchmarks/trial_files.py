@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from visual_memory._terminal.refused import MissingExtra
 from visual_memory_benchmarks.datasets import ALL, DATASETS, Dataset
-from visual_memory_benchmarks.errors import BadFile, BadTrials, MissingExtra, NoTrials
+from visual_memory_benchmarks.errors import BadFile, BadTrials, NoTrials
 from visual_memory_benchmarks.trials import COLUMNS, Trials, check, is_person
 
 HEADER = (

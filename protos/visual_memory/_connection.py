@@ -29,6 +29,12 @@ class Endpoint:
     metadata: tuple[tuple[str, str], ...]
     timeout: float
 
+    def channel(self, api: Any) -> Any:
+        """A channel of ``grpc`` or ``grpc.aio``; it connects with the first call."""
+        if self.credentials is None:
+            return api.insecure_channel(self.target, options=self.options)
+        return api.secure_channel(self.target, self.credentials, options=self.options)
+
     def patience(self, call: Call[Any] | None = None) -> Patience:
         """The time that one message has, with its retries."""
         if call is None:

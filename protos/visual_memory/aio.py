@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
-import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visual_memory import _audit, _calls, _erasure, _hygiene, _insight, _queries
+from visual_memory._aio_transport import Transport
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
 from visual_memory._hygiene import PruneHow
 from visual_memory._images import Images, SomeImages
-from visual_memory._import import Import, Progress, cut_short
+from visual_memory._import import Import, Progress
 from visual_memory._insertion import Insertion
 from visual_memory._queries import Queries
 from visual_memory.audit import Log, gone
-from visual_memory.client import Client as BlockingClient
-from visual_memory.errors import NotFound, from_rpc
+from visual_memory.errors import NotFound
 from visual_memory.types import (
     Assessment,
     AuditEvent,
@@ -49,15 +46,12 @@ from visual_memory.types import (
     Taxonomy,
     UnlearnResult,
 )
-from visual_memory.v1 import service_pb2 as pb
-from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 if TYPE_CHECKING:
     from visual_memory._keys import PublicKey
     from visual_memory.certificate import Certificate, Source, Verification
 
 T = TypeVar("T")
-ASKED_AT_ONCE = 2
 PAUSE_SECONDS = 0.02
 
 
@@ -82,13 +76,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        if endpoint.credentials is None:
-            self._channel = grpc.aio.insecure_channel(endpoint.target, options=endpoint.options)
-        else:
-            self._channel = grpc.aio.secure_channel(
-                endpoint.target, endpoint.credentials, options=endpoint.options
-            )
-        self._stub = VisualMemoryStub(self._channel)
+        self._transport = Transport(endpoint)
         self._known_server: ServerInfo | None = None
 
     async def __aenter__(self) -> Self:
@@ -107,11 +95,11 @@ class Client:
 
     async def close(self) -> None:
         """End the connection; calls under way are cancelled."""
-        await self._channel.close()
+        await self._transport.close()
 
     async def server_info(self) -> ServerInfo:
         """The server's release, limits and embedders."""
-        return await self._do(_calls.server_info())
+        return await self._transport.do(_calls.server_info())
 
     async def create_memory(
         self,
@@ -128,7 +116,9 @@ class Client:
         pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
         where an older server made it without pictures.
         """
-        await self._do(_calls.create_memory(name, embedder, dimension, store_images, request_id))
+        await self._transport.do(
+            _calls.create_memory(name, embedder, dimension, store_images, request_id)
+        )
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -141,7 +131,7 @@ class Client:
 
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
-        await self._do(_calls.delete_memory(name, request_id))
+        await self._transport.do(_calls.delete_memory(name, request_id))
 
     async def backup(
         self,
@@ -156,10 +146,7 @@ class Client:
         The file is there whole or not at all. ``progress`` is called with the bytes that came, and
         about how many there will be. Raises NotFound, AlreadyExists.
         """
-        return await self._in_thread(
-            lambda client, told: client.backup(name, path, overwrite=overwrite, progress=told),
-            progress,
-        )
+        return await self._transport.backup(name, path, overwrite, progress)
 
     async def restore(
         self,
@@ -174,19 +161,16 @@ class Client:
         ``progress`` is called with the bytes sent and all bytes; then the server does its part.
         Raises AlreadyExists, and InvalidArgument for what is no whole backup.
         """
-        return await self._in_thread(
-            lambda client, told: client.restore(path, name, request_id=request_id, progress=told),
-            progress,
-        )
+        return await self._transport.restore(path, name, request_id, progress)
 
     async def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
         """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
-        await self._do(_calls.copy_memory(name, new_name, request_id))
+        await self._transport.do(_calls.copy_memory(name, new_name, request_id))
         return self.memory(new_name)
 
     async def operation(self, name: str) -> Operation:
         """An operation as it stands. Raises NotFound."""
-        return await self._do(_hygiene.get_operation(name))
+        return await self._transport.do(_hygiene.get_operation(name))
 
     def operations(self, memory: str) -> AsyncIterator[Operation]:
         """The operations of a memory, the newest first, fetched page by page."""
@@ -198,7 +182,7 @@ class Client:
         Raises FailedPrecondition where it has to wait, as for a full disk; it goes on by itself.
         """
         while True:
-            found = await self._do(_hygiene.wait_operation(operation))
+            found = await self._transport.do(_hygiene.wait_operation(operation))
             if _hygiene.has_ended(found):
                 return found
             if progress is not None:
@@ -207,7 +191,7 @@ class Client:
 
     async def certificate(self, operation: str) -> Certificate:
         """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
-        return await self._do(_erasure.get_certificate(operation))
+        return await self._transport.do(_erasure.get_certificate(operation))
 
     async def verify(
         self,
@@ -234,61 +218,15 @@ class Client:
 
     async def cancel(self, operation: str) -> Operation:
         """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
-        return await self._do(_hygiene.cancel_operation(operation))
-
-    async def _in_thread(
-        self, call: Callable[[BlockingClient, Progress], T], progress: Progress | None
-    ) -> T:
-        """A transfer of a file, which blocks, over a connection of its own.
-
-        With a write under way grpc.aio would lose the reason of a refusal.
-        """
-        loop = asyncio.get_running_loop()
-
-        def told(done: int, total: int) -> None:
-            if progress is not None:
-                loop.call_soon_threadsafe(progress, done, total)
-
-        with BlockingClient(self._endpoint) as blocking:  # closed, it ends what goes on in it
-            return await asyncio.to_thread(call, blocking, told)
-
-    async def _do(self, call: Call[T]) -> T:
-        patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
-        while True:
-            try:
-                return call.read(
-                    await method(
-                        call.request,
-                        timeout=patience.remaining(),
-                        metadata=self._endpoint.metadata,
-                    )
-                )
-            except grpc.RpcError as error:
-                pause = patience.pause(error)
-            await asyncio.sleep(pause)
+        return await self._transport.do(_hygiene.cancel_operation(operation))
 
     async def _ask(self, queries: Queries[T]) -> list[T]:
-        """The answers in order, with the next message on its way while one is worked on."""
-        answers: list[T] = []
-        flying: deque[asyncio.Task[list[T]]] = deque()
-        calls = queries.calls(await self._limits())
-        try:
-            while (call := await asyncio.to_thread(next, calls, None)) is not None:
-                flying.append(asyncio.create_task(self._do(call)))
-                if len(flying) == ASKED_AT_ONCE:
-                    answers += await flying.popleft()
-            while flying:
-                answers += await flying.popleft()
-        finally:
-            for task in flying:
-                task.cancel()
-            await asyncio.gather(*flying, return_exceptions=True)
-        return answers
+        return await self._transport.ask(queries.calls(await self._limits()))
 
     async def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> AsyncIterator[T]:
         token = ""
         while True:
-            items, token = await self._do(page(token))
+            items, token = await self._transport.do(page(token))
             for item in items:
                 yield item
             if not token:
@@ -298,7 +236,7 @@ class Client:
         """All of the log of a memory, checked, and where it stands."""
         log, token = Log(info), ""
         while True:
-            page = await self._do(_audit.audit_page(info.name, token))
+            page = await self._transport.do(_audit.audit_page(info.name, token))
             log.add(page.events)
             token = page.token
             if not token:
@@ -311,29 +249,8 @@ class Client:
         return self._known_server
 
     async def _limits(self) -> Limits:
-        return (await self._server()).limits
-
-    async def _values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None
-    ) -> dict[str, float]:
-        patience, values = self._endpoint.patience(), dict[str, float]()
-        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
-        try:
-            while True:
-                patience.renew(0)
-                async with asyncio.timeout(patience.remaining()):
-                    answer: Any = await stream.read()
-                if answer is grpc.aio.EOF:
-                    return values
-                if progress is not None and answer.total_count:
-                    progress(answer.done_count, answer.total_count)
-                values |= {each.id: each.value for each in answer.values}
-        except TimeoutError:
-            patience.give_up()
-        except grpc.RpcError as error:
-            raise from_rpc(error, self._endpoint.target) from None
-        finally:
-            stream.cancel()
+        server = await self._server()
+        return server.limits
 
     async def _insert(
         self, insertion: Insertion, *, atomic: bool, progress: Progress | None
@@ -341,71 +258,21 @@ class Client:
         limits = await self._limits()
         call = await asyncio.to_thread(insertion.whole, limits, atomic=atomic)
         if call is not None:
-            ids = await self._do(call)
+            ids = await self._transport.do(call)
             if progress is not None:
                 progress(len(ids), len(ids))
             return InsertResult(ids, insertion.request_id)
         importing = Import(insertion, limits, progress, self._endpoint.patience())
         with importing.accounted():
-            await self._import(importing)
+            await self._transport.store(importing)
         return importing.result()
-
-    async def _import(self, importing: Import) -> None:
-        """Open stream after stream until everything is stored."""
-        while True:
-            try:
-                await self._stream(importing)
-                return
-            except TimeoutError:
-                if importing.finished:
-                    return
-                importing.patience.give_up()
-            except grpc.RpcError as error:
-                if importing.finished:
-                    return
-                pause = importing.patience.pause(error)
-            await asyncio.sleep(pause)
-
-    async def _stream(self, importing: Import) -> None:
-        """Send a batch when the one before is stored, and read the files of the next meanwhile.
-
-        With a write under way grpc.aio would lose the reason of a refusal.
-        """
-        stream = self._stub.ImportEntries(metadata=self._endpoint.metadata)
-        ready: pb.ImportEntriesRequest | None = None
-        try:
-            await self._write(stream, importing.begin(), importing)
-            while (answer := await self._read(stream, importing)) is not None:
-                importing.note(answer)
-                if importing.finished:
-                    await stream.done_writing()
-                elif importing.going_on:
-                    ready = ready or await asyncio.to_thread(importing.next)
-                    await self._write(stream, ready, importing)
-                    ready = await asyncio.to_thread(importing.next)
-        finally:
-            stream.cancel()
-        if not importing.finished:
-            raise cut_short()
-
-    async def _write(
-        self, stream: Any, request: pb.ImportEntriesRequest | None, importing: Import
-    ) -> None:
-        async with asyncio.timeout(importing.patience.remaining()):
-            with suppress(asyncio.InvalidStateError):  # it has ended; reading says why
-                await stream.write(request)
-
-    async def _read(self, stream: Any, importing: Import) -> pb.ImportEntriesResponse | None:
-        async with asyncio.timeout(importing.patience.remaining()):
-            answer = await stream.read()
-        return None if answer is grpc.aio.EOF else answer
 
 
 class Memory:
     """One memory of a server, by name."""
 
     def __init__(self, client: Client, name: str) -> None:
-        self._client = client
+        self._client, self._transport = client, client._transport
         self.name = name
 
     def __repr__(self) -> str:
@@ -413,7 +280,7 @@ class Memory:
 
     async def info(self) -> MemoryInfo:
         """Counts, labels, embedder and size. Raises NotFound."""
-        return await self._client._do(_calls.memory_info(self.name))
+        return await self._transport.do(_calls.memory_info(self.name))
 
     async def insert(
         self,
@@ -454,7 +321,7 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
-        return await self._client._do(
+        return await self._transport.do(
             _calls.delete_entries(self.name, ids, allow_missing, request_id)
         )
 
@@ -462,7 +329,7 @@ class Memory:
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
-        return await self._client._do(_calls.purge_entries(self.name, filter, apply, request_id))
+        return await self._transport.do(_calls.purge_entries(self.name, filter, apply, request_id))
 
     async def get(
         self,
@@ -480,7 +347,7 @@ class Memory:
             include_image=include_image,
             include_thumbnail=include_thumbnail,
         )
-        return await self._client._do(call)
+        return await self._transport.do(call)
 
     def entries(
         self,
@@ -510,7 +377,7 @@ class Memory:
         request_id: str | None = None,
     ) -> Entry:
         """Give an entry another label, other metadata or both. Raises NotFound."""
-        return await self._client._do(
+        return await self._transport.do(
             _calls.update_entry(self.name, id, label, metadata, request_id)
         )
 
@@ -570,10 +437,16 @@ class Memory:
             reranker=reranker,
             rerank_seconds=rerank_seconds,
         )
-        if queries.may_be_too_many and (await self._client._server()).rerankers:
-            info = await self.info()
-            queries = queries.in_small_messages() if info.reranker else queries
+        if queries.may_be_too_many and await self._has_reranker():
+            queries = queries.in_small_messages()
         return await self._client._ask(queries)
+
+    async def _has_reranker(self) -> bool:
+        server = await self._client._server()
+        if not server.rerankers:
+            return False
+        info = await self.info()
+        return bool(info.reranker)
 
     async def search(
         self,
@@ -605,20 +478,26 @@ class Memory:
         The first time takes long: ``progress`` is told how many of how many entries are looked at.
         """
         while True:
-            finding, counts, token = await self._client._do(
+            finding, counts, token = await self._transport.do(
                 _hygiene.misleading_counts(self.name, k, "")
             )
             if finding is None:
                 break
             _hygiene.check_done(await self._client.wait(finding.name, progress=progress))
         while token:
-            _, more, token = await self._client._do(_hygiene.misleading_counts(self.name, k, token))
+            _, more, token = await self._transport.do(
+                _hygiene.misleading_counts(self.name, k, token)
+            )
             counts += more
         return dict(counts)
 
     @overload
     async def prune(
-        self, *, wait: Literal[True] = True, **how: Unpack[PruneHow]
+        self,
+        *,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+        **how: Unpack[PruneHow],
     ) -> PruneResult: ...
     @overload
     async def prune(
@@ -642,7 +521,7 @@ class Memory:
         stored, and ``undo`` brings their votes back. With ``wait=False`` the operation is returned
         at once. Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
         """
-        operation = await self._client._do(_hygiene.prune(self.name, **how))
+        operation = await self._transport.do(_hygiene.prune(self.name, **how))
         if not wait:
             return operation
         return _hygiene.pruned(await self._client.wait(operation.name, progress=progress))
@@ -669,7 +548,7 @@ class Memory:
             vectors=vectors,
             labels=labels,
         )
-        return await self._client._values(request, progress)
+        return await self._transport.values(request, progress)
 
     async def explain(
         self,
@@ -708,7 +587,7 @@ class Memory:
             search_seconds=search_seconds,
             include_thumbnails=include_thumbnails,
         )
-        return await self._client._do(call)
+        return await self._transport.do(call)
 
     async def assess(
         self,
@@ -724,7 +603,7 @@ class Memory:
         Labels of fewer than ``thin`` entries are not judged. Raises FailedPrecondition.
         """
         call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
-        operation = await self._client._do(call)
+        operation = await self._transport.do(call)
         return _insight.assessed(await self._client.wait(operation.name, progress=progress))
 
     async def calibrate(
@@ -754,12 +633,12 @@ class Memory:
             labels=labels,
             request_id=request_id,
         )
-        operation = await self._client._do(call)
+        operation = await self._transport.do(call)
         return _insight.calibrated(await self._client.wait(operation.name, progress=progress))
 
     async def taxonomy(self) -> Taxonomy:
         """The tree over the labels."""
-        return await self._client._do(_insight.get_taxonomy(self.name))
+        return await self._transport.do(_insight.get_taxonomy(self.name))
 
     async def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
@@ -768,7 +647,7 @@ class Memory:
 
         Raises InvalidArgument for a cycle.
         """
-        return await self._client._do(_insight.set_taxonomy(self.name, parents, request_id))
+        return await self._transport.do(_insight.set_taxonomy(self.name, parents, request_id))
 
     async def set_reranker(
         self, reranker: str | None, *, request_id: str | None = None
@@ -778,7 +657,7 @@ class Memory:
         Raises NotFound where the server has no such one, FailedPrecondition where the memory does
         not store images.
         """
-        return await self._client._do(_insight.set_reranker(self.name, reranker, request_id))
+        return await self._transport.do(_insight.set_reranker(self.name, reranker, request_id))
 
     async def relabel(
         self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None
@@ -787,7 +666,7 @@ class Memory:
 
         Raises NotFound for unknown ids.
         """
-        return await self._client._do(_hygiene.relabel(self.name, labels, apply, request_id))
+        return await self._transport.do(_hygiene.relabel(self.name, labels, apply, request_id))
 
     @overload
     async def unlearn(
@@ -838,13 +717,13 @@ class Memory:
             allow_missing=allow_missing,
             request_id=request_id,
         )
-        operation = await self._client._do(call)
+        operation = await self._transport.do(call)
         if dry_run:
             return _erasure.would_unlearn(operation)
         if not wait:
             return operation
         ended = await self._client.wait(operation.name, progress=progress)
-        return await self._client._do(_erasure.certificate_of(ended))
+        return await self._transport.do(_erasure.certificate_of(ended))
 
     def audit_events(self) -> AsyncIterator[AuditEvent]:
         """What was done to the memory, the oldest first, fetched page by page; not verified."""
@@ -867,7 +746,7 @@ class Memory:
         such as with the reason CORRUPT_STORE, where they do not fit: the memory is refused from
         then on.
         """
-        operation = await self._client._do(_audit.check(self.name, request_id))
+        operation = await self._transport.do(_audit.check(self.name, request_id))
         return _audit.checked(await self._client.wait(operation.name, progress=progress))
 
     async def undo(self, operation: str, *, request_id: str | None = None) -> int:
@@ -875,7 +754,7 @@ class Memory:
 
         Raises NotFound, FailedPrecondition where it was undone before.
         """
-        return await self._client._do(_hygiene.undo(self.name, operation, request_id))
+        return await self._transport.do(_hygiene.undo(self.name, operation, request_id))
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""

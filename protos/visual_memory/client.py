@@ -1,33 +1,32 @@
-"""The blocking client: a connection, the memories behind it, and their calls."""
+"""The blocking client: a connection, the memories behind it, and their calls.
+
+Written by generate.py from aio.py, where it is to be changed.
+"""
 
 from __future__ import annotations
 
 import os
-import queue
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 
-import grpc
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _audit, _backups, _calls, _erasure, _hygiene, _insight, _queries
+from visual_memory import _audit, _calls, _erasure, _hygiene, _insight, _queries
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint, endpoint
 from visual_memory._fields import Metadata
-from visual_memory._files import whole_file
 from visual_memory._hygiene import PruneHow
 from visual_memory._images import Images, SomeImages
-from visual_memory._import import Import, Progress, cut_short
+from visual_memory._import import Import, Progress
 from visual_memory._insertion import Insertion
-from visual_memory._patience import Patience, next_within
 from visual_memory._queries import Queries
+from visual_memory._transport import Transport
 from visual_memory.audit import Log, gone
-from visual_memory.errors import NotFound, from_rpc
+from visual_memory.errors import NotFound
 from visual_memory.types import (
     Assessment,
     AuditEvent,
@@ -50,17 +49,13 @@ from visual_memory.types import (
     Taxonomy,
     UnlearnResult,
 )
-from visual_memory.v1 import service_pb2 as pb
-from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 if TYPE_CHECKING:
     from visual_memory._keys import PublicKey
     from visual_memory.certificate import Certificate, Source, Verification
 
 T = TypeVar("T")
-ASKED_AT_ONCE = 2
 PAUSE_SECONDS = 0.02
-IN_FLIGHT_MAX = 4
 
 
 def connect(
@@ -84,13 +79,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        if endpoint.credentials is None:
-            self._channel = grpc.insecure_channel(endpoint.target, options=endpoint.options)
-        else:
-            self._channel = grpc.secure_channel(
-                endpoint.target, endpoint.credentials, options=endpoint.options
-            )
-        self._stub = VisualMemoryStub(self._channel)
+        self._transport = Transport(endpoint)
         self._known_server: ServerInfo | None = None
 
     def __enter__(self) -> Self:
@@ -109,11 +98,11 @@ class Client:
 
     def close(self) -> None:
         """End the connection; calls in other threads are cancelled."""
-        self._channel.close()
+        self._transport.close()
 
     def server_info(self) -> ServerInfo:
         """The server's release, limits and embedders."""
-        return self._do(_calls.server_info())
+        return self._transport.do(_calls.server_info())
 
     def create_memory(
         self,
@@ -130,7 +119,9 @@ class Client:
         pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
         where an older server made it without pictures.
         """
-        self._do(_calls.create_memory(name, embedder, dimension, store_images, request_id))
+        self._transport.do(
+            _calls.create_memory(name, embedder, dimension, store_images, request_id)
+        )
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -139,11 +130,11 @@ class Client:
 
     def memories(self) -> list[MemoryInfo]:
         """All memories, by name."""
-        return list(self._pages(_calls.list_memories))
+        return [memory for memory in self._pages(_calls.list_memories)]
 
     def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
-        self._do(_calls.delete_memory(name, request_id))
+        self._transport.do(_calls.delete_memory(name, request_id))
 
     def backup(
         self,
@@ -158,14 +149,7 @@ class Client:
         The file is there whole or not at all. ``progress`` is called with the bytes that came, and
         about how many there will be. Raises NotFound, AlreadyExists.
         """
-        with whole_file(path, overwrite=overwrite) as file:
-            size = self.memory(name).info().disk_bytes
-
-            def told(done: int) -> None:
-                if progress is not None:
-                    progress(done, max(done, size))
-
-            return _backups.receive(self._stub, self._endpoint, name, file, told)
+        return self._transport.backup(name, path, overwrite, progress)
 
     def restore(
         self,
@@ -180,17 +164,16 @@ class Client:
         ``progress`` is called with the bytes sent and all bytes; then the server does its part.
         Raises AlreadyExists, and InvalidArgument for what is no whole backup.
         """
-        told = progress or (lambda done, total: None)
-        return _backups.send(self._stub, self._endpoint, path, name, request_id, told)
+        return self._transport.restore(path, name, request_id, progress)
 
     def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
         """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
-        self._do(_calls.copy_memory(name, new_name, request_id))
+        self._transport.do(_calls.copy_memory(name, new_name, request_id))
         return self.memory(new_name)
 
     def operation(self, name: str) -> Operation:
         """An operation as it stands. Raises NotFound."""
-        return self._do(_hygiene.get_operation(name))
+        return self._transport.do(_hygiene.get_operation(name))
 
     def operations(self, memory: str) -> Iterator[Operation]:
         """The operations of a memory, the newest first, fetched page by page."""
@@ -202,7 +185,7 @@ class Client:
         Raises FailedPrecondition where it has to wait, as for a full disk; it goes on by itself.
         """
         while True:
-            found = self._do(_hygiene.wait_operation(operation))
+            found = self._transport.do(_hygiene.wait_operation(operation))
             if _hygiene.has_ended(found):
                 return found
             if progress is not None:
@@ -211,7 +194,7 @@ class Client:
 
     def certificate(self, operation: str) -> Certificate:
         """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
-        return self._do(_erasure.get_certificate(operation))
+        return self._transport.do(_erasure.get_certificate(operation))
 
     def verify(
         self,
@@ -238,53 +221,15 @@ class Client:
 
     def cancel(self, operation: str) -> Operation:
         """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
-        return self._do(_hygiene.cancel_operation(operation))
-
-    def _do(self, call: Call[T]) -> T:
-        patience = self._endpoint.patience(call)
-        return self._finish(call, patience, partial(self._send, call))
-
-    def _send(self, call: Call[Any], timeout: float) -> Any:
-        method = getattr(self._stub, call.method)
-        return method(call.sent(), timeout=timeout, metadata=self._endpoint.metadata)
-
-    def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
-        """Read the answer of the first attempt, or of one of its retries."""
-        while True:
-            try:
-                return call.read(attempt(patience.remaining()))
-            except grpc.RpcError as error:
-                pause = patience.pause(error)
-            time.sleep(pause)
-            attempt = partial(self._send, call)
+        return self._transport.do(_hygiene.cancel_operation(operation))
 
     def _ask(self, queries: Queries[T]) -> list[T]:
-        """The answers in order, with the next message on its way while one is worked on."""
-        answers: list[T] = []
-        flying: deque[tuple[Call[list[T]], Patience, Any]] = deque()
-        try:
-            for call in queries.calls(self._limits()):
-                patience = self._endpoint.patience(call)
-                future = getattr(self._stub, call.method).future(
-                    call.sent(), timeout=patience.remaining(), metadata=self._endpoint.metadata
-                )
-                flying.append((call, patience, future))
-                if len(flying) == ASKED_AT_ONCE:
-                    answers += self._land(*flying.popleft())
-            while flying:
-                answers += self._land(*flying.popleft())
-        finally:
-            for _, _, future in flying:
-                future.cancel()
-        return answers
-
-    def _land(self, call: Call[list[T]], patience: Patience, future: Any) -> list[T]:
-        return self._finish(call, patience, lambda _: future.result())
+        return self._transport.ask(queries.calls(self._limits()))
 
     def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
         token = ""
         while True:
-            items, token = self._do(page(token))
+            items, token = self._transport.do(page(token))
             yield from items
             if not token:
                 return
@@ -293,7 +238,7 @@ class Client:
         """All of the log of a memory, checked, and where it stands."""
         log, token = Log(info), ""
         while True:
-            page = self._do(_audit.audit_page(info.name, token))
+            page = self._transport.do(_audit.audit_page(info.name, token))
             log.add(page.events)
             token = page.token
             if not token:
@@ -306,24 +251,8 @@ class Client:
         return self._known_server
 
     def _limits(self) -> Limits:
-        return self._server().limits
-
-    def _values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None
-    ) -> dict[str, float]:
-        patience, values = self._endpoint.patience(), dict[str, float]()
-        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
-        try:
-            while (answer := next_within(patience.remaining(), stream)) is not None:
-                patience.renew(0)
-                if progress is not None and answer.total_count:
-                    progress(answer.done_count, answer.total_count)
-                values |= {each.id: each.value for each in answer.values}
-        except grpc.RpcError as error:
-            raise from_rpc(error, self._endpoint.target) from None
-        finally:
-            stream.cancel()
-        return values
+        server = self._server()
+        return server.limits
 
     def _insert(
         self, insertion: Insertion, *, atomic: bool, progress: Progress | None
@@ -331,55 +260,21 @@ class Client:
         limits = self._limits()
         call = insertion.whole(limits, atomic=atomic)
         if call is not None:
-            ids = self._do(call)
+            ids = self._transport.do(call)
             if progress is not None:
                 progress(len(ids), len(ids))
             return InsertResult(ids, insertion.request_id)
         importing = Import(insertion, limits, progress, self._endpoint.patience())
         with importing.accounted():
-            self._import(importing)
+            self._transport.store(importing)
         return importing.result()
-
-    def _import(self, importing: Import) -> None:
-        """Open stream after stream until everything is stored."""
-        while True:
-            try:
-                self._stream(importing)
-                return
-            except grpc.RpcError as error:
-                if importing.finished:
-                    return
-                pause = importing.patience.pause(error)
-            time.sleep(pause)
-
-    def _stream(self, importing: Import) -> None:
-        requests: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
-        requests.put(importing.begin())
-        stream = self._stub.ImportEntries(
-            iter(requests.get, None), metadata=self._endpoint.metadata
-        )
-        try:
-            while (answer := next_within(importing.patience.remaining(), stream)) is not None:
-                importing.note(answer)
-                while importing.going_on and importing.in_flight < IN_FLIGHT_MAX:
-                    request = importing.next()
-                    if request is None:
-                        break
-                    requests.put(request)
-                if importing.finished:
-                    requests.put(None)
-        finally:
-            requests.put(None)
-            stream.cancel()
-        if not importing.finished:
-            raise cut_short()
 
 
 class Memory:
     """One memory of a server, by name."""
 
     def __init__(self, client: Client, name: str) -> None:
-        self._client = client
+        self._client, self._transport = client, client._transport
         self.name = name
 
     def __repr__(self) -> str:
@@ -387,7 +282,7 @@ class Memory:
 
     def info(self) -> MemoryInfo:
         """Counts, labels, embedder and size. Raises NotFound."""
-        return self._client._do(_calls.memory_info(self.name))
+        return self._transport.do(_calls.memory_info(self.name))
 
     def insert(
         self,
@@ -427,13 +322,13 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
-        return self._client._do(_calls.delete_entries(self.name, ids, allow_missing, request_id))
+        return self._transport.do(_calls.delete_entries(self.name, ids, allow_missing, request_id))
 
     def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
-        return self._client._do(_calls.purge_entries(self.name, filter, apply, request_id))
+        return self._transport.do(_calls.purge_entries(self.name, filter, apply, request_id))
 
     def get(
         self,
@@ -451,7 +346,7 @@ class Memory:
             include_image=include_image,
             include_thumbnail=include_thumbnail,
         )
-        return self._client._do(call)
+        return self._transport.do(call)
 
     def entries(
         self,
@@ -481,7 +376,7 @@ class Memory:
         request_id: str | None = None,
     ) -> Entry:
         """Give an entry another label, other metadata or both. Raises NotFound."""
-        return self._client._do(_calls.update_entry(self.name, id, label, metadata, request_id))
+        return self._transport.do(_calls.update_entry(self.name, id, label, metadata, request_id))
 
     def classify(
         self,
@@ -538,9 +433,16 @@ class Memory:
             reranker=reranker,
             rerank_seconds=rerank_seconds,
         )
-        if queries.may_be_too_many and self._client._server().rerankers and self.info().reranker:
+        if queries.may_be_too_many and self._has_reranker():
             queries = queries.in_small_messages()
         return self._client._ask(queries)
+
+    def _has_reranker(self) -> bool:
+        server = self._client._server()
+        if not server.rerankers:
+            return False
+        info = self.info()
+        return bool(info.reranker)
 
     def search(
         self,
@@ -571,13 +473,14 @@ class Memory:
         The first time takes long: ``progress`` is told how many of how many entries are looked at.
         """
         while True:
-            page = self._client._do(_hygiene.misleading_counts(self.name, k, ""))
-            finding, counts, token = page
+            finding, counts, token = self._transport.do(
+                _hygiene.misleading_counts(self.name, k, "")
+            )
             if finding is None:
                 break
             _hygiene.check_done(self._client.wait(finding.name, progress=progress))
         while token:
-            _, more, token = self._client._do(_hygiene.misleading_counts(self.name, k, token))
+            _, more, token = self._transport.do(_hygiene.misleading_counts(self.name, k, token))
             counts += more
         return dict(counts)
 
@@ -611,7 +514,7 @@ class Memory:
         stored, and ``undo`` brings their votes back. With ``wait=False`` the operation is returned
         at once. Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
         """
-        operation = self._client._do(_hygiene.prune(self.name, **how))
+        operation = self._transport.do(_hygiene.prune(self.name, **how))
         if not wait:
             return operation
         return _hygiene.pruned(self._client.wait(operation.name, progress=progress))
@@ -631,9 +534,14 @@ class Memory:
         ``progress`` is told how many of how many queries are asked. Raises InvalidArgument.
         """
         request = _insight.value_entries(
-            self.name, self._client._limits(), k=k, images=images, vectors=vectors, labels=labels
+            self.name,
+            self._client._limits(),
+            k=k,
+            images=images,
+            vectors=vectors,
+            labels=labels,
         )
-        return self._client._values(request, progress)
+        return self._transport.values(request, progress)
 
     def explain(
         self,
@@ -672,7 +580,7 @@ class Memory:
             search_seconds=search_seconds,
             include_thumbnails=include_thumbnails,
         )
-        return self._client._do(call)
+        return self._transport.do(call)
 
     def assess(
         self,
@@ -688,7 +596,7 @@ class Memory:
         Labels of fewer than ``thin`` entries are not judged. Raises FailedPrecondition.
         """
         call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
-        operation = self._client._do(call)
+        operation = self._transport.do(call)
         return _insight.assessed(self._client.wait(operation.name, progress=progress))
 
     def calibrate(
@@ -718,12 +626,12 @@ class Memory:
             labels=labels,
             request_id=request_id,
         )
-        operation = self._client._do(call)
+        operation = self._transport.do(call)
         return _insight.calibrated(self._client.wait(operation.name, progress=progress))
 
     def taxonomy(self) -> Taxonomy:
         """The tree over the labels."""
-        return self._client._do(_insight.get_taxonomy(self.name))
+        return self._transport.do(_insight.get_taxonomy(self.name))
 
     def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
@@ -732,7 +640,7 @@ class Memory:
 
         Raises InvalidArgument for a cycle.
         """
-        return self._client._do(_insight.set_taxonomy(self.name, parents, request_id))
+        return self._transport.do(_insight.set_taxonomy(self.name, parents, request_id))
 
     def set_reranker(self, reranker: str | None, *, request_id: str | None = None) -> MemoryInfo:
         """Name the re-ranker of this memory, or None for none.
@@ -740,7 +648,7 @@ class Memory:
         Raises NotFound where the server has no such one, FailedPrecondition where the memory does
         not store images.
         """
-        return self._client._do(_insight.set_reranker(self.name, reranker, request_id))
+        return self._transport.do(_insight.set_reranker(self.name, reranker, request_id))
 
     def relabel(
         self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None
@@ -749,7 +657,7 @@ class Memory:
 
         Raises NotFound for unknown ids.
         """
-        return self._client._do(_hygiene.relabel(self.name, labels, apply, request_id))
+        return self._transport.do(_hygiene.relabel(self.name, labels, apply, request_id))
 
     @overload
     def unlearn(
@@ -800,13 +708,13 @@ class Memory:
             allow_missing=allow_missing,
             request_id=request_id,
         )
-        operation = self._client._do(call)
+        operation = self._transport.do(call)
         if dry_run:
             return _erasure.would_unlearn(operation)
         if not wait:
             return operation
         ended = self._client.wait(operation.name, progress=progress)
-        return self._client._do(_erasure.certificate_of(ended))
+        return self._transport.do(_erasure.certificate_of(ended))
 
     def audit_events(self) -> Iterator[AuditEvent]:
         """What was done to the memory, the oldest first, fetched page by page; not verified."""
@@ -829,7 +737,7 @@ class Memory:
         such as with the reason CORRUPT_STORE, where they do not fit: the memory is refused from
         then on.
         """
-        operation = self._client._do(_audit.check(self.name, request_id))
+        operation = self._transport.do(_audit.check(self.name, request_id))
         return _audit.checked(self._client.wait(operation.name, progress=progress))
 
     def undo(self, operation: str, *, request_id: str | None = None) -> int:
@@ -837,8 +745,9 @@ class Memory:
 
         Raises NotFound, FailedPrecondition where it was undone before.
         """
-        return self._client._do(_hygiene.undo(self.name, operation, request_id))
+        return self._transport.do(_hygiene.undo(self.name, operation, request_id))
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""
-        return np.concatenate(self._client._ask(_queries.embed(self.name, images)))
+        queries = _queries.embed(self.name, images)
+        return np.concatenate(self._client._ask(queries))

@@ -6,16 +6,23 @@ import os
 from argparse import (
     ArgumentParser,
     ArgumentTypeError,
-    Namespace,
     RawDescriptionHelpFormatter,
     _SubParsersAction,
 )
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 
-import visual_memory
-from visual_memory import Client
+from visual_memory._terminal.arguments import (
+    SERVER,
+    VOTINGS,
+    Command,
+    add,
+    add_json,
+    ask_server,
+    natural,
+    program,
+    seconds,
+)
 from visual_memory_service.commands import (
     audit,
     backup,
@@ -36,11 +43,7 @@ from visual_memory_service.commands import (
 from visual_memory_service.completion import SHELLS, complete
 from visual_memory_service.demo import demo
 
-SERVER = "127.0.0.1:50051"
-VOTINGS = ("plurality", "distance", "softmax", "rank")
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
-
-Command = Callable[[Client, Namespace], int]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,13 +55,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def build_parser() -> ArgumentParser:
     """Every command with its options."""
-    parser = ArgumentParser(
-        prog="visual-memory",
-        description="Classify images by remembering others.",
-        epilog="Exit codes: 0 done, 1 refused (a sentence on standard error says why), "
-        "2 wrong usage.",
-    )
-    parser.add_argument("--version", action="version", version=version("visual-memory"))
+    parser = program("visual-memory", "Classify images by remembering others.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     add_serve(commands)
     add_memories(commands)
@@ -76,14 +73,6 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
-def add(commands: _SubParsersAction[ArgumentParser], name: str, help: str) -> ArgumentParser:
-    """A command; its help is also its description."""
-    description = f"{help[0].upper()}{help[1:]}."
-    return commands.add_parser(
-        name, help=help, description=description, formatter_class=RawDescriptionHelpFormatter
-    )
-
-
 def add_asking(
     commands: _SubParsersAction[ArgumentParser],
     name: str,
@@ -96,26 +85,8 @@ def add_asking(
     parser = add(commands, name, help)
     if memory:
         parser.add_argument("name", metavar="NAME", help="the memory")
-    parser.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
-        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
-    )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=60.0,
-        help="for one message with its retries; default: 60",
-    )
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
-
-    def ask(options: Namespace) -> int:
-        with visual_memory.connect(options.server, timeout=options.timeout) as client:
-            return command(client, options)
-
-    parser.set_defaults(run=ask)
+    ask_server(parser, command)
+    add_json(parser)
     return parser
 
 
@@ -170,6 +141,7 @@ def add_insert_and_export(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser = add_asking(
         commands, "insert", insert.insert, "remember a folder per class, or a Parquet file"
     )
+    parser.formatter_class = RawDescriptionHelpFormatter
     parser.description = (
         "Remember a folder per class (the label is the folder's name, the id the path inside\n"
         "FOLDER), or a Parquet file with the columns id, label and vector or image, and perhaps\n"
@@ -294,7 +266,7 @@ def add_reranking(parser: ArgumentParser) -> None:
 def add_entries(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser = add_asking(commands, "entries", entries.entries, "list the entries of a memory")
     parser.add_argument("--filter", metavar="F", help=FILTER)
-    parser.add_argument("--limit", metavar="N", type=count, help="stop after so many")
+    parser.add_argument("--limit", metavar="N", type=natural, help="stop after so many")
     parser = add_asking(
         commands, "update", entries.update, "change the label or the metadata of an entry"
     )
@@ -446,7 +418,7 @@ def add_audit(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--limit",
         metavar="N",
-        type=count,
+        type=natural,
         help=f"show the last N events; default: {audit.SHOWN}, with --json all",
     )
     parser.add_argument(
@@ -532,7 +504,7 @@ def add_verify(commands: _SubParsersAction[ArgumentParser]) -> None:
         default=[],
         help="ids that it must be about",
     )
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
+    add_json(parser)
     parser.set_defaults(run=verify.verify)
 
 
@@ -562,7 +534,7 @@ def add_reranker(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument(
         "--vector-cache-mib",
         metavar="N",
-        type=count,
+        type=natural,
         default=256,
         help="RAM for the vectors of candidates, which come again; 0 keeps none; default: 256",
     )
@@ -627,22 +599,6 @@ def add_completion(commands: _SubParsersAction[ArgumentParser], whole: ArgumentP
     parser = add(commands, "completion", "print a completion script for a shell")
     parser.add_argument("shell", choices=SHELLS)
     parser.set_defaults(run=lambda options: complete(options, whole))
-
-
-def seconds(text: str) -> float:
-    """A positive number of seconds."""
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
-    return value
-
-
-def count(text: str) -> int:
-    """A number from 0."""
-    value = int(text)
-    if value < 0:
-        raise ArgumentTypeError(f"must not be negative, but is {text}")
-    return value
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -24,7 +25,9 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it is unt
             await context.abort(grpc.StatusCode.NOT_FOUND, f'Nothing is named "{request.service}".')
         return State(status=self._state(request.service))
 
-    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+    async def Watch(
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> AsyncIterator[Any]:
         name, told = request.service, None
         while True:
             async with self._changed:
@@ -33,7 +36,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it is unt
                 if self._state(name) == told:
                     return
                 told = self._state(name)
-            await context.write(State(status=told))
+            yield State(status=told)
 
     async def set(self, name: str, state: Any) -> None:
         """Tell what watches ``name``."""

@@ -1,12 +1,11 @@
-"""What happens around every call: its size is checked, its refusal answered, its end logged."""
+"""What happens around every call: its messages are read, its refusal answered, its end logged."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Self
 
 import grpc
 import structlog
@@ -17,136 +16,133 @@ from visual_memory_service.errors import BadField, Overloaded, TooLarge
 from visual_memory_service.status import REFUSALS, answer
 
 OURS = "/visual_memory.v1."
+CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
 log = structlog.get_logger()
 
-Parse = Callable[[bytes], Any]
-Hold = Callable[[int], None]
+Begin = Callable[[Any], "Call"]
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Reads messages itself, so that one that is too large gets a sentence of ours.
+    """Has every call of every service, health and reflection too, pass through a ``Call``."""
 
-    Those that are worked on, of a stream the latest, may have ``pending_bytes_max`` together; one
-    alone may be larger.
+    def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
+        self._intake = Intake(message_bytes_max, pending_bytes_max)
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], details: Any
+    ) -> Any:
+        handler = await continuation(details)
+        if handler is None:
+            return None
+
+        def begin(context: Any) -> Call:
+            return Call(details.method, context, handler.request_deserializer, self._intake)
+
+        requests = "stream" if handler.request_streaming else "unary"
+        responses = "stream" if handler.response_streaming else "unary"
+        kind = f"{requests}_{responses}"
+        around = answers_of if handler.response_streaming else answer_of
+        return getattr(grpc, f"{kind}_rpc_method_handler")(
+            around(begin, getattr(handler, kind)),
+            response_serializer=handler.response_serializer,
+        )
+
+
+def answer_of(begin: Begin, behaviour: Any) -> Any:
+    """A call with one answer."""
+
+    async def answered(sent: Any, context: Any) -> Any:
+        async with begin(context) as call:
+            return await behaviour(call.read(sent), context)
+
+    return answered
+
+
+def answers_of(begin: Begin, behaviour: Any) -> Any:
+    """A call with a stream of answers."""
+
+    async def answered(sent: Any, context: Any) -> Any:
+        async with begin(context) as call:
+            async for response in behaviour(call.read(sent), context):
+                yield response
+
+    return answered
+
+
+class Intake:
+    """How much is read: of one message, and of all together that are worked on.
+
+    Of a stream that is the latest; one alone may be larger than ``pending_bytes_max``.
     """
 
     def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
         self._message_bytes_max, self._pending_bytes_max = message_bytes_max, pending_bytes_max
         self._pending_bytes = 0
 
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Any]], details: Any
-    ) -> Any:
-        handler = await continuation(details)
-        if handler is None or not details.method.startswith(OURS):
-            return handler
-        method, parse = details.method.rsplit("/", 1)[1], handler.request_deserializer
-        if handler.request_streaming and not handler.response_streaming:
-            return grpc.stream_unary_rpc_method_handler(
-                self._guard_requests(method, parse, handler.stream_unary),
-                response_serializer=handler.response_serializer,
-            )
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                self._guard_stream(method, parse, handler.stream_stream),
-                response_serializer=handler.response_serializer,
-            )
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._guard_answers(method, parse, handler.unary_stream),
-                response_serializer=handler.response_serializer,
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            self._guard_unary(method, parse, handler.unary_unary),
-            response_serializer=handler.response_serializer,
-        )
+    def exchange(self, held: int, size: int) -> int:
+        """What a call holds once its next message took the place of the last. Raises Overloaded."""
+        others = self._pending_bytes - held
+        if others and others + size > self._pending_bytes_max:
+            raise Overloaded(self._pending_bytes_max)
+        self._pending_bytes = others + size
+        return size
 
-    def _guard_unary(self, method: str, parse: Parse, behaviour: Any) -> Any:
-        async def call(data: bytes, context: Any) -> Any:
-            async with Ended(method, context):
-                with self._pending() as hold:
-                    return await behaviour(self._read(parse, data, hold), context)
+    def check(self, size: int) -> None:
+        """Raises TooLarge."""
+        if size > self._message_bytes_max:
+            raise TooLarge(size, self._message_bytes_max)
 
-        return call
+    def release(self, held: int) -> None:
+        """A call is over."""
+        self._pending_bytes -= held
 
-    def _guard_requests(self, method: str, parse: Parse, behaviour: Any) -> Any:
-        async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
-            async with Ended(method, context):
-                with self._pending() as hold:
-                    requests = (self._read(parse, data, hold) async for data in messages)
-                    return await behaviour(requests, context)
 
-        return call
+class Call:
+    """One call of any kind, from before its first message is read until it has ended.
 
-    def _guard_answers(self, method: str, parse: Parse, behaviour: Any) -> Any:
-        async def call(data: bytes, context: Any) -> Any:
-            async with Ended(method, context):
-                with self._pending() as hold:
-                    async for response in behaviour(self._read(parse, data, hold), context):
-                        yield response
+    It reads messages itself, so that one of ours that is too large gets a sentence of ours.
+    """
 
-        return call
+    def __init__(
+        self, method: str, context: Any, parse: Callable[[bytes], Any], intake: Intake
+    ) -> None:
+        self._method, self._context, self._parse = method, context, parse
+        self._intake, self._held = intake, 0
 
-    def _guard_stream(self, method: str, parse: Parse, behaviour: Any) -> Any:
-        async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
-            async with Ended(method, context):
-                with self._pending() as hold:
-                    requests = (self._read(parse, data, hold) async for data in messages)
-                    async for response in behaviour(requests, context):
-                        yield response
+    async def __aenter__(self) -> Self:
+        self._began = time.perf_counter()
+        return self
 
-        return call
+    def read(self, sent: bytes | AsyncIterator[bytes]) -> Any:
+        """Its message, or its messages as they come."""
+        if isinstance(sent, bytes):
+            return self._message(sent)
+        return (self._message(data) async for data in sent)
 
-    @contextmanager
-    def _pending(self) -> Iterator[Hold]:
-        """Counts the messages of one call, each in the place of the one before.
-
-        ``Hold`` raises Overloaded.
-        """
-        held = 0
-
-        def hold(size: int) -> None:
-            nonlocal held
-            others = self._pending_bytes - held
-            if others and others + size > self._pending_bytes_max:
-                raise Overloaded(self._pending_bytes_max)
-            self._pending_bytes, held = others + size, size
-
+    def _message(self, data: bytes) -> Any:
+        if self._method.startswith(OURS):  # the health of a server is told under any load
+            self._held = self._intake.exchange(self._held, len(data))
+            self._intake.check(len(data))
         try:
-            yield hold
-        finally:
-            self._pending_bytes -= held
-
-    def _read(self, parse: Parse, data: bytes, hold: Hold) -> Any:
-        hold(len(data))
-        if len(data) > self._message_bytes_max:
-            raise TooLarge(len(data), self._message_bytes_max)
-        try:
-            return parse(data)
+            return self._parse(data)
         except DecodeError:
             raise BadField("The message", "is not one of this call's protobuf type") from None
 
-
-class Ended:
-    """Answers what a call raised, and logs how it ended."""
-
-    def __init__(self, method: str, context: Any) -> None:
-        self._method, self._context = method, context
-
-    async def __aenter__(self) -> None:
-        self._began = time.perf_counter()
-
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._intake.release(self._held)
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
-        event = log.bind(method=self._method, milliseconds=milliseconds)
+        method = self._method.rpartition("/")[2]
+        event = log.bind(method=method, milliseconds=milliseconds)
         if error is None:
             event.debug("answered")
         elif isinstance(error, REFUSALS):
             event.info("refused", reason=type(error).__name__)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
-        elif isinstance(error, asyncio.CancelledError):
+        elif isinstance(error, grpc.aio.AbortError):
+            event.info("refused")
+        elif isinstance(error, CANCELLED):
             event.info("cancelled")
-        elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError):
+        elif isinstance(error, Exception):
             event.error("failed", exc_info=error)
             await self._context.abort(
                 grpc.StatusCode.INTERNAL, "The service failed on its own side; its log says why."

@@ -15,6 +15,7 @@ from tests.benchmarks.conftest import Small, remember
 from tests.conftest import to_picture
 
 import visual_memory
+from visual_memory._terminal.refused import MissingExtra
 from visual_memory_benchmarks import trial_files
 from visual_memory_benchmarks.benchmarks import BENCHMARKS
 from visual_memory_benchmarks.datasets import DATASETS
@@ -24,7 +25,6 @@ from visual_memory_benchmarks.errors import (
     BadTrials,
     CannotEmbed,
     MemoryChanged,
-    MissingExtra,
     NotRemembered,
     OtherRun,
     RunStopped,

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.benchmarks.made import HEADER, row, to_trials
 
+from visual_memory._terminal.refused import MissingExtra
 from visual_memory_benchmarks.bootstrap import Resampling
 from visual_memory_benchmarks.categories import CATEGORIES
 from visual_memory_benchmarks.datasets import DATASETS
-from visual_memory_benchmarks.errors import BadFile, BadTrials, MissingExtra, NoTrials
+from visual_memory_benchmarks.errors import BadFile, BadTrials, NoTrials
 from visual_memory_benchmarks.summary import summarise
 from visual_memory_benchmarks.trial_files import file_name, find, read, write, write_parquet
 from visual_memory_benchmarks.trials import COLUMNS, Trials

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,18 +18,17 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from tests.service.conftest import Done, Run, answer
 
 import visual_memory
-from visual_memory_service.__main__ import main
 from visual_memory_service.cli import build_parser
 from visual_memory_service.completion import commands_of
 
 PYTHON = [sys.executable, "-W", "error"]
 COMMAND = [*PYTHON, "-m", "visual_memory_service"]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def call(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def call(*arguments: object, **options: Any) -> Done:
     command = [*options.pop("command", COMMAND), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=50, **options)
 
@@ -53,27 +52,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def run(
-    server: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """A command as if it were a process of its own, which ``command`` makes it."""
+def run(command: Run, server: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A command as if it were a process of its own, which a ``command`` line makes it."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", server)
-    monkeypatch.chdir(tmp_path)
+    here = command
 
-    def here(
-        *arguments: object, command: list[str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        if command:
-            return call(*arguments, command=command)
-        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments)])
-        code = main()
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess([], code, said.out, said.err)
+    def run(*arguments: object, command: list[str] | None = None) -> Done:
+        return call(*arguments, command=command) if command else here(*arguments)
 
-    return here
+    return run
 
 
 def create(server: str, **content: Any) -> str:
@@ -130,13 +117,7 @@ def vectors(path: Path, count: int = 3, **more: Any) -> Path:
     return path
 
 
-def answer(result: subprocess.CompletedProcess[str]) -> Any:
-    assert result.stderr == ""
-    assert result.returncode == 0
-    return json.loads(result.stdout)
-
-
-def refused(result: subprocess.CompletedProcess[str]) -> str:
+def refused(result: Done) -> str:
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert result.returncode == 1

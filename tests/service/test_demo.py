@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from visual_memory import Decision, Neighbors
+from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.pictures import Picture
-from visual_memory_service.commands.refused import Refused
 from visual_memory_service.demo import caltech
 from visual_memory_service.demo.story import Answers, Outcome, check, escaped
 

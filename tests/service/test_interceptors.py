@@ -1,26 +1,76 @@
-"""Messages that cannot be read are refused in our own words."""
+"""Every call passes one point, where messages that cannot be read are refused in our own words."""
 
 from __future__ import annotations
 
+import json
+import queue
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.conftest import refusal, to_batch
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory, Start
+    from tests.conftest import RemoteMemory, Server, Start
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 SERVICE = "/visual_memory.v1.VisualMemory"
+
+
+def every_method(server: Server) -> list[MethodDescriptor]:
+    """The methods of all services that the server says it has."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    (answer,) = stub.ServerReflectionInfo(iter([request]))
+    pool = descriptor_pool.Default()
+    services = [pool.FindServiceByName(it.name) for it in answer.list_services_response.service]
+    return [method for service in services for method in service.methods]
+
+
+def ask(server: Server, method: MethodDescriptor) -> None:
+    """Send an empty message, and go after the first answer, whatever that is."""
+    requests = "stream" if method.client_streaming else "unary"
+    responses = "stream" if method.server_streaming else "unary"
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    call = getattr(server.channel, f"{requests}_{responses}")(path)
+    with suppress(grpc.RpcError):
+        answer = call(iter([b""]) if method.client_streaming else b"")
+        if method.server_streaming:
+            next(answer, None)
+            answer.cancel()
+
+
+def test_every_call_of_every_service_passes_one_point(start: Start) -> None:
+    server = start(None, "--log-level", "debug")
+    methods = every_method(server)
+
+    for method in methods:
+        ask(server, method)
+
+    assert server.end() == 0
+    events = [json.loads(line) for line in server.last_log.splitlines()]
+    asked = Counter(method.name for method in methods) + Counter({"ServerReflectionInfo": 1})
+    assert Counter(event["method"] for event in events if "milliseconds" in event) == asked
+    assert {method.containing_service.name for method in methods} == {
+        "VisualMemory",
+        "Health",
+        "ServerReflection",
+    }
+    assert len({(method.client_streaming, method.server_streaming) for method in methods}) == 4
 
 
 def large(pets: RemoteMemory) -> pb.InsertEntriesRequest:
@@ -167,3 +217,22 @@ def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path
     assert broken(b"\xff\xff") == "BAD_FIELD"
     assert broken(unknown.SerializeToString()) == "UNKNOWN_MEMORY"
     server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+
+
+def test_health_is_told_under_any_load(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("pending_bytes_max = 1\n")
+    server = start(None, "--config", str(config))
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+    steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r")))
+    importing = server.stub.ImportEntries(iter(steps.get, None))
+    next(importing)
+
+    overloaded = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets")).reason
+    health = health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
+
+    steps.put(None)
+    list(importing)
+    assert overloaded == "OVERLOADED"
+    assert health.status == health_pb2.HealthCheckResponse.SERVING

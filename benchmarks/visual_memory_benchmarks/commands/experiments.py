@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import record, stimuli
 from visual_memory_benchmarks.edits import study
 from visual_memory_benchmarks.edits.material import gather
@@ -18,8 +20,6 @@ from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.embeddings import Embeddings
 from visual_memory_benchmarks.errors import UnknownExperiment
 from visual_memory_benchmarks.experiments import EXPERIMENTS, Embedder, Experiment
-from visual_memory_benchmarks.output import print_json, print_table
-from visual_memory_benchmarks.progress import Progress
 from visual_memory_benchmarks.run import VECTORS
 from visual_memory_benchmarks.stimuli import StimulusSet
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from visual_memory._terminal.output import print_json, print_table
 from visual_memory_benchmarks.bootstrap import Resampling
+from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.dataset_summary import Json
-from visual_memory_benchmarks.output import interval, print_json, print_table
 from visual_memory_benchmarks.summary import summarise
 
 PEOPLE = "people"

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visual_memory import Client, InvalidArgument
+from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import neighbor_files, stimuli
 from visual_memory_benchmarks.errors import BadFile
 from visual_memory_benchmarks.neighbor_comparison import compare
 from visual_memory_benchmarks.neighbor_files import FileName, NeighborInfo
-from visual_memory_benchmarks.output import print_json, print_table
-from visual_memory_benchmarks.progress import Progress
 
 BATCH = 64
 HEADER = ["label", "class"]
@@ -31,7 +31,7 @@ def export(client: Client, options: Namespace) -> int:
     queries: list[NeighborInfo] = []
     with Progress("pictures") as progress:
         for start in range(0, len(found.stimuli), BATCH):
-            progress(start, len(found.stimuli))
+            progress.reach(start, len(found.stimuli))
             batch = found.stimuli[start : start + BATCH]
             files = [each.file for each in batch]
             try:

@@ -7,9 +7,10 @@ from argparse import Namespace
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks.benchmarks import BENCHMARKS, choose
-from visual_memory_benchmarks.output import interval, print_json, print_table
-from visual_memory_benchmarks.progress import Progress
+from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.run import Settings, run
 
 
@@ -44,7 +45,7 @@ def run_benchmarks(client: Client, options: Namespace) -> int:
                 data=options.data,
                 out=options.out,
                 settings=settings,
-                progress=progress,
+                progress=progress.reach,
             )
         found[benchmark.name] = json.loads(files.results.read_bytes())
     if options.json:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import data
-from visual_memory_benchmarks.output import print_json, print_table
-from visual_memory_benchmarks.progress import Progress
 from visual_memory_benchmarks.sources import SOURCES
 from visual_memory_benchmarks.tasks import place
 
@@ -49,7 +49,7 @@ def get(options: Namespace) -> int:
     """Fetch, verify and unpack."""
     source = data.source(options.name)
     with Progress("bytes") as progress:
-        notes = data.get(source, options.data, lambda _, done, total: progress(done, total))
+        notes = data.get(source, options.data, lambda _, done, total: progress.reach(done, total))
     for note in notes:
         print(note, file=sys.stderr)
     print(f"{options.data / source.name} ({source.terms})")

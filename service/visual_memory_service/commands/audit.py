@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from visual_memory import AuditEvent, Client
-from visual_memory_service.commands.output import plural, print_json, print_json_array, print_table
+from visual_memory._terminal.output import plural, print_json, print_json_array, print_table
 
 SHOWN = 20
 

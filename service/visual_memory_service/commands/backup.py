@@ -6,10 +6,10 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from visual_memory import Client
+from visual_memory._terminal.output import MEBIBYTE, plural, print_json, size
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.memories import as_json
-from visual_memory_service.commands.output import MEBIBYTE, plural, print_json, size
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused
 
 
 def backup(client: Client, options: Namespace) -> int:
@@ -17,7 +17,7 @@ def backup(client: Client, options: Namespace) -> int:
     path = options.file
     if path.exists() and not options.force:
         raise Refused(f"{path} exists already; use --force to overwrite it.")
-    with Progress(0, "MiB received") as progress:
+    with Progress("MiB received") as progress:
         count = client.backup(
             options.name, path, overwrite=options.force, progress=in_mebibytes(progress)
         )
@@ -30,7 +30,7 @@ def backup(client: Client, options: Namespace) -> int:
 
 def restore(client: Client, options: Namespace) -> int:
     """Make a backup a memory, without the entries that were unlearned since."""
-    with Progress(0, "MiB sent") as progress:
+    with Progress("MiB sent") as progress:
         restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
     if options.json:
         print_json({**as_json(restored.info), "left_out": restored.left_out})

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visual_memory import Client
-from visual_memory_service.commands.output import plural, print_json, printable
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused, missing_extra
-from visual_memory_service.commands.serve import SERVER_MODULES
+from visual_memory._terminal.output import plural, print_json, printable
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.serve import server_libraries
 
 if TYPE_CHECKING:
     from visual_memory_index import Catalog
@@ -32,7 +32,7 @@ class Found:
 
 def check(client: Client, options: Namespace) -> int:
     """Have the server check one memory. Raises Error where it is damaged."""
-    with Progress(0, "entries and events") as progress:
+    with Progress("entries and events") as progress:
         result = client.memory(options.name).check(progress=progress.reach)
     found = Found(options.name, result.entry_count, result.event_count, result.digest)
     if options.json:
@@ -61,13 +61,8 @@ def check_folder(options: Namespace) -> int:
 
 def in_folder(folder: Path) -> Iterator[Found]:
     """What each memory of a folder comes to. Raises Refused."""
-    try:
+    with server_libraries("Checking a folder"):
         from visual_memory_index import Catalog, MemoryRefusal
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in SERVER_MODULES:
-            raise
-        raise missing_extra(module, "cpu", "Checking a folder") from None
     if not (folder / "catalog.sqlite").is_file():
         raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")
     try:
@@ -84,7 +79,7 @@ def in_folder(folder: Path) -> Iterator[Found]:
 
 def opened(catalog: Catalog, name: str) -> Found:
     """What one memory comes to. Raises MemoryRefusal."""
-    with closing(catalog.open(name)) as memory, Progress(0, f"entries and events of {name}") as at:
+    with closing(catalog.open(name)) as memory, Progress(f"entries and events of {name}") as at:
         checked = memory.check(at.reach)
     return Found(name, checked.entry_count, checked.event_count, checked.digest)
 

@@ -8,14 +8,14 @@ from itertools import islice
 from typing import Any
 
 from visual_memory import Client
-from visual_memory.types import Entry
-from visual_memory_service.commands.output import (
+from visual_memory._terminal.output import (
     plural,
     print_json,
     print_json_array,
     print_table,
 )
-from visual_memory_service.commands.refused import listed
+from visual_memory._terminal.refused import listed
+from visual_memory.types import Entry
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # whose columns are made equally wide

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.output import percent, plural, print_json, print_table
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import listed
 from visual_memory.types import Decision
-from visual_memory_service.commands.output import percent, plural, print_json, print_table
 from visual_memory_service.commands.pictures import labelled
-from visual_memory_service.commands.progress import Progress
 from visual_memory_service.commands.questions import ask, noted
 from visual_memory_service.commands.questions import report as report_problems
-from visual_memory_service.commands.refused import listed
 
 CONFUSIONS_SHOWN = 10
 SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
@@ -73,7 +73,7 @@ def evaluate(client: Client, options: Namespace) -> int:
             reranker=options.reranker,
         )
 
-    with Progress(len(pictures), "pictures") as progress:
+    with Progress("pictures", len(pictures)) as progress:
         decisions = noted(ask(decide, [picture.path for picture in pictures]), problems)
         for picture, (_, decision) in zip(pictures, decisions, strict=True):
             answers[picture.label, decision.label] += 1

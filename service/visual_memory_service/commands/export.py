@@ -6,11 +6,11 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 
 from visual_memory import Client
+from visual_memory._terminal.output import plural, print_json, size
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import Entry
 from visual_memory_service.commands import parquet
-from visual_memory_service.commands.output import plural, print_json, size
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused
 
 
 def export(client: Client, options: Namespace) -> int:
@@ -21,7 +21,7 @@ def export(client: Client, options: Namespace) -> int:
     parquet.pyarrow()
     memory = client.memory(options.name)
     info = memory.info()
-    with Progress(info.count, "entries") as progress:
+    with Progress("entries", info.count) as progress:
         entries = memory.entries(include_vectors=True, include_images=info.store_images)
         count = parquet.write(path, info, counted(entries, progress))
     if options.json:

@@ -10,17 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from visual_memory import Client, Operation, PruneResult
+from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused, listed
 from visual_memory_service.commands.ids_file import read_ids, read_text
-from visual_memory_service.commands.output import plural, print_json, print_table
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused, listed
 
 LABELS_SHOWN = 10
 
 
 def prune(client: Client, options: Namespace) -> int:
     """Take the votes of entries that mislead; without ``--apply`` only show whose."""
-    with Progress(0, "entries looked at") as progress:
+    with Progress("entries looked at") as progress:
         result = client.memory(options.name).prune(
             method="ids" if options.ids_file else options.method,
             ids=read_ids(options.ids_file) if options.ids_file else None,

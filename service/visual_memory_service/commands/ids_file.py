@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from visual_memory_service.commands.refused import Refused
+from visual_memory._terminal.refused import Refused
 
 IDS_MAX = 1_000_000
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from visual_memory import Client, InvalidArgument, Memory, PruneResult
+from visual_memory._terminal.output import plural, print_json
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
-from visual_memory_service.commands.output import plural, print_json
 from visual_memory_service.commands.pictures import faults
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused, listed
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
 BATCH_ITEMS = 1024
@@ -88,7 +88,7 @@ def insert(client: Client, options: Namespace) -> int:
         settle(plan, memory)
     refuse(plan, options)
     todo = plan.new.union(plan.changed) - plan.bad.keys()
-    with Progress(len(todo), f"{source.noun}s") as progress:
+    with Progress(f"{source.noun}s", len(todo)) as progress:
         items = (
             replace(item, metadata=plan.kept.get(item.id, item.metadata))
             for item in source.items()
@@ -115,7 +115,7 @@ def stored(memory: Memory) -> Stored:
 def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
     """Which items are new, stored already, stored otherwise, or not to be decoded."""
     plan, seen = Plan(), set[str]()
-    with Progress(source.count, f"{source.noun}s checked") as progress:
+    with Progress(f"{source.noun}s checked", source.count) as progress:
         for batch in batches(source.items(), batch_bytes(limits)):
             unsure = []
             for item in batch:
@@ -224,7 +224,7 @@ def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
     """Take the votes of the entries that did not vote where the source is from."""
     if not ids:
         return None
-    with Progress(0, "entries looked at") as progress:
+    with Progress("entries looked at") as progress:
         return memory.prune(method="ids", ids=ids, apply=True, progress=progress.reach)
 
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.output import plural, print_json, print_table, printable, size
 from visual_memory.types import MemoryInfo
-from visual_memory_service.commands.output import plural, print_json, print_table, printable, size
 
 LABELS_SHOWN = 20
 

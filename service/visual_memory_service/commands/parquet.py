@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory._terminal.refused import MissingExtra, Refused
 from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
-from visual_memory_service.commands.refused import Refused, missing_extra
 
 ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
 EMBEDDER = b"visual_memory.embedder"
@@ -213,5 +213,5 @@ def pyarrow() -> Any:
         import pyarrow.compute
         import pyarrow.parquet
     except ModuleNotFoundError:
-        raise missing_extra("pyarrow", "parquet", "Parquet") from None
+        raise MissingExtra("pyarrow", extra="parquet", purpose="Parquet") from None
     return pyarrow

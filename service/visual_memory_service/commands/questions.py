@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from visual_memory import Client, InvalidArgument
+from visual_memory._terminal.output import plural, print_json_array, print_table, printable
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision, Neighbor
 from visual_memory_service.commands import pictures
-from visual_memory_service.commands.output import plural, print_json_array, print_table, printable
-from visual_memory_service.commands.refused import Refused
 
 BATCH = 64
 IMAGE = re.compile(r"images\[(\d+)\]")

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from visual_memory_service.commands.refused import Refused, missing_extra
-from visual_memory_service.commands.serve import SERVER_MODULES, log_to_standard_error
+from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.serve import log_to_standard_error, server_libraries
 from visual_memory_service.config import MEBIBYTE, BadSetting
 
 CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
@@ -60,14 +60,10 @@ def refusing() -> Iterator[None]:
     from visual_memory_embedders import EmbeddingRefusal
 
     try:
-        yield
+        with server_libraries("A re-ranker"):
+            yield
     except (BadSetting, EmbeddingRefusal) as error:
         raise Refused(str(error)) from None
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in SERVER_MODULES:
-            raise
-        raise missing_extra(module, "cpu", "A re-ranker") from None
 
 
 def at_least_one(name: str, value: int) -> None:

@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from visual_memory_service.commands.refused import Refused, missing_extra
+from visual_memory._terminal.refused import MissingExtra, Refused
 from visual_memory_service.config import BadSetting, to_settings
 
 TUNABLES = "GLIBC_TUNABLES"
@@ -30,15 +31,10 @@ def serve(options: Namespace) -> int:
         raise Refused(str(error)) from None
     # SQLite reads it when it is loaded; what it writes anew stays in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
-    try:
+    with server_libraries("The server"):
         from visual_memory_embedders import EmbeddingRefusal
         from visual_memory_index import MemoryRefusal
         from visual_memory_service import server
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in SERVER_MODULES:
-            raise
-        raise missing_extra(module, "cpu", "The server") from None
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)
@@ -48,6 +44,18 @@ def serve(options: Namespace) -> int:
         problem = error.strerror or error
         raise Refused(f"{settings.data} cannot be the data folder: {problem}.") from None
     return 0
+
+
+@contextmanager
+def server_libraries(purpose: str) -> Iterator[None]:
+    """Raises MissingExtra where what is imported needs more than the base install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in SERVER_MODULES:
+            raise
+        raise MissingExtra(module, extra="cpu", purpose=purpose) from None
 
 
 def wipe_what_is_freed() -> None:

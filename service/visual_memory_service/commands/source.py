@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import MemoryInfo
 from visual_memory_service.commands import parquet, pictures
-from visual_memory_service.commands.refused import Refused
 
 Content = bytes | NDArray[np.float32]
 UNIT_TOLERANCE = 1e-6  # the server keeps the bits of a row whose norm is so near to 1

@@ -8,9 +8,9 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Assessment, Client, LabelAssessment
-from visual_memory_service.commands.output import plural, print_json, print_table
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused
+from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
     SUSPECTS_SHOWN,
@@ -27,7 +27,7 @@ def suspects(client: Client, options: Namespace) -> int:
     if page and page.exists() and not options.force:
         raise Refused(f"{page} exists already; use --force to overwrite it.")
     memory = client.memory(options.name)
-    with Progress(0, "entries judged") as progress:
+    with Progress("entries judged") as progress:
         found = memory.assess(
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
@@ -48,7 +48,7 @@ def suspects(client: Client, options: Namespace) -> int:
 
 def calibrate(client: Client, options: Namespace) -> int:
     """Calibrate a memory for one k and voting."""
-    with Progress(0, "entries judged") as progress:
+    with Progress("entries judged") as progress:
         found = client.memory(options.name).calibrate(
             k=options.k, voting=options.voting, progress=progress.reach
         )

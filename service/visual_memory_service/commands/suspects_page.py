@@ -25,9 +25,9 @@ from visual_memory import (
     NotFound,
     Suspect,
 )
-from visual_memory_service.commands.output import plural, printable
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused
+from visual_memory._terminal.output import plural, printable
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 
 MARK = re.compile(r"<!--([A-Z]+)-->")
 INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -83,7 +83,7 @@ def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[
             return None
 
     found = dict[str, Entry]()
-    with Progress(len(wanted), what) as progress, ThreadPoolExecutor(FETCHED_AT_ONCE) as threads:
+    with Progress(what, len(wanted)) as progress, ThreadPoolExecutor(FETCHED_AT_ONCE) as threads:
         for entry in threads.map(get, wanted):
             if entry is not None:
                 found[entry.id] = entry

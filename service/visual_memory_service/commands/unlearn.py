@@ -8,10 +8,10 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from visual_memory import Client, Memory
+from visual_memory._terminal.output import plural, print_json
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.ids_file import read_ids
-from visual_memory_service.commands.output import plural, print_json
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
@@ -73,7 +73,7 @@ def unlearn(client: Client, options: Namespace) -> int:
 
 def erased(memory: Memory, ids: list[str]) -> Certificate:
     """Erase them. The same ids again have the same certificate, unless some came again since."""
-    with Progress(0, "steps of erasing") as progress:
+    with Progress("steps of erasing") as progress:
         certificate = memory.unlearn(
             ids, allow_missing=True, request_id=named(memory, ids), progress=progress.reach
         )

@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
-from visual_memory_service.commands.output import (
+from visual_memory._terminal.output import (
     plural,
     print_json,
     print_table,
     printable,
 )
-from visual_memory_service.commands.refused import Refused, listed
+from visual_memory._terminal.refused import Refused, listed
 
 if TYPE_CHECKING:
     from visual_memory import Verification

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from visual_memory_service.commands.output import MEBIBYTE
-from visual_memory_service.commands.progress import Progress
+from visual_memory._terminal.output import MEBIBYTE
+from visual_memory._terminal.progress import Progress
 
 ADDRESS = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
 MD5 = "3138e1922a9193bfa496528edbbc45d0"  # as torchvision has it
@@ -65,7 +65,7 @@ def download(archive: Path, address: str, md5: str) -> None:
     give_up = time.monotonic() + DOWNLOAD_SECONDS
     with urlopen(address, timeout=ANSWER_SECONDS) as answer, open(archive, "wb") as file:
         length = int(answer.headers.get("Content-Length") or 0)
-        with Progress(length // MEBIBYTE, "MiB of Caltech-101") as progress:
+        with Progress("MiB of Caltech-101", length // MEBIBYTE) as progress:
             while block := answer.read(MEBIBYTE):
                 found.update(block)
                 file.write(block)

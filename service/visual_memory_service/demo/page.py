@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
+from visual_memory._terminal.output import percent, plural
 from visual_memory.types import Decision, Neighbor
-from visual_memory_service.commands.output import percent, plural
 from visual_memory_service.commands.pictures import Picture
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from visual_memory._terminal.output import plural
+from visual_memory._terminal.refused import MissingExtra, Refused
 from visual_memory.types import Limits
-from visual_memory_service.commands.output import plural
 from visual_memory_service.commands.pictures import Picture, faults, labelled, read
-from visual_memory_service.commands.refused import Refused, missing_extra
 from visual_memory_service.demo import caltech
 
 SEED = 0
@@ -100,7 +100,7 @@ def draw_digits(folder: Path) -> None:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError:
-        raise missing_extra("scikit-learn", "demo", "The demo with digits") from None
+        raise MissingExtra("scikit-learn", extra="demo", purpose="The demo with digits") from None
     digits = load_digits()
     counts = defaultdict[int, int](int)
     for pixels, digit in zip(digits.images, digits.target.tolist(), strict=True):

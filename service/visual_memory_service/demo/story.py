@@ -17,11 +17,11 @@ from typing import NoReturn
 
 import visual_memory
 from visual_memory import Memory
+from visual_memory._terminal.output import percent, plural
+from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision
-from visual_memory_service.commands.output import percent, plural
 from visual_memory_service.commands.pictures import Picture
-from visual_memory_service.commands.progress import Progress
-from visual_memory_service.commands.refused import Refused
 from visual_memory_service.demo.page import write_page
 from visual_memory_service.demo.pictures import Collection, collect
 from visual_memory_service.demo.server import running_server
@@ -144,7 +144,7 @@ def tell(story: Story, collection: Collection, memory: Memory) -> Outcome:
 
 def insert(memory: Memory, pictures: Sequence[Picture]) -> float:
     """Remember pictures; the seconds it took."""
-    with Progress(len(pictures), "pictures") as progress:
+    with Progress("pictures", len(pictures)) as progress:
         memory.insert(
             images=[picture.path for picture in pictures],
             labels=[picture.label for picture in pictures],

@@ -4,44 +4,27 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.service.conftest import Run, text
 
 import visual_memory
-from visual_memory_service.__main__ import main
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Start
 
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command as if it were a process of its own."""
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", "audit", *arguments])
-        code = main()
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
-
-    return run
-
-
-def said(done: Done) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+def run(command: Run) -> Run:
+    """``audit``, as if it were a process of its own."""
+    return partial(command, "audit")
 
 
 def test_people_see_the_events_the_newest_last(run: Run, pets: RemoteMemory) -> None:
-    lines = said(run(pets.name, "--server", pets.server.address)).splitlines()
+    lines = text(run(pets.name, "--server", pets.server.address)).splitlines()
 
     assert " ".join(lines[0].split()) == "event time (UTC) principal call entries digest after"
     assert [line.split()[0] for line in lines[1:]] == ["0", "1"]
@@ -55,8 +38,8 @@ def test_of_many_events_the_last_are_shown(run: Run, pets: RemoteMemory) -> None
     for number in range(23):
         pets.insert([[1, 0, 0, 0]], [f"more {number}"])
 
-    shown = said(run(pets.name, "--server", pets.server.address)).splitlines()
-    fewer = said(run(pets.name, "--limit", "2", "--server", pets.server.address)).splitlines()
+    shown = text(run(pets.name, "--server", pets.server.address)).splitlines()
+    fewer = text(run(pets.name, "--limit", "2", "--server", pets.server.address)).splitlines()
 
     assert [line.split()[0] for line in shown[1:-1]] == [str(number) for number in range(5, 25)]
     assert shown[-1] == f"The last 20 events of 25 of {pets.name}; --json shows all."
@@ -64,9 +47,9 @@ def test_of_many_events_the_last_are_shown(run: Run, pets: RemoteMemory) -> None
 
 
 def test_programs_get_all_events_with_what_is_hashed(run: Run, pets: RemoteMemory) -> None:
-    events = json.loads(said(run(pets.name, "--json", "--server", pets.server.address)))
+    events = json.loads(text(run(pets.name, "--json", "--server", pets.server.address)))
     last = json.loads(
-        said(run(pets.name, "--json", "--limit", "1", "--server", pets.server.address))
+        text(run(pets.name, "--json", "--limit", "1", "--server", pets.server.address))
     )
 
     assert [event["call"] for event in events] == ["CreateMemory", "InsertEntries"]
@@ -77,8 +60,8 @@ def test_programs_get_all_events_with_what_is_hashed(run: Run, pets: RemoteMemor
 def test_verifying_says_that_it_is_whole(run: Run, pets: RemoteMemory) -> None:
     address = pets.server.address
 
-    printed = said(run(pets.name, "--verify", "--server", address))
-    answer = json.loads(said(run(pets.name, "--verify", "--json", "--server", address)))
+    printed = text(run(pets.name, "--verify", "--server", address))
+    answer = json.loads(text(run(pets.name, "--verify", "--json", "--server", address)))
 
     assert printed.startswith(
         f"The audit log of {pets.name} is whole: 2 events lead to the memory as it is.\n"

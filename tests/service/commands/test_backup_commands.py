@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
-from visual_memory_service.__main__ import main
+from tests.service.conftest import Run, answer, text
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory, Server
+    from tests.conftest import RemoteMemory
 
     from visual_memory import Client
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(
-    server: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """A command as if it were a process of its own."""
-    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments)])
-        code = main()
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
-
-    return run
-
-
-def text(done: Done) -> str:
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout
-
-
-def answer(done: Done) -> Any:
-    return json.loads(text(done))
 
 
 def test_a_backup_is_written_restored_and_copied(

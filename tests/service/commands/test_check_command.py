@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.service.conftest import Run
 
 from visual_memory_index import Catalog, Entry
-from visual_memory_service.__main__ import main
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory
 
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command as if it were a process of its own."""
+def run(command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``check``, as if it were a process of its own; no server is there."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", "127.0.0.1:1")
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", "check", *map(str, arguments)])
-        code = main()
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
-
-    return run
+    return partial(command, "check")
 
 
 @pytest.fixture
@@ -152,10 +140,5 @@ def test_a_memory_of_a_server_is_checked_by_it(run: Run, pets: RemoteMemory) -> 
 
 
 @pytest.mark.parametrize("arguments", [(), ("pets", "--data", "x")])
-def test_either_a_memory_or_a_folder_is_named(
-    run: Run, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        run(*arguments)
-
-    assert caught.value.code == 2
+def test_either_a_memory_or_a_folder_is_named(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).returncode == 2

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,37 +10,22 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from tests.conftest import to_picture
-
-from visual_memory_service.__main__ import main
+from tests.service.conftest import Run, answer
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory, Server
+    from tests.conftest import RemoteMemory
 
     from visual_memory import Client, Memory
 
-Run = Callable[..., Any]
+Ask = Callable[..., Any]
 
 COUNT, DIMENSION = 30, 5
 
 
 @pytest.fixture
-def run(
-    server: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """A command as if it were a process of its own; its JSON."""
-    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Any:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments), "--json"])
-        code, said = main(), capsys.readouterr()
-        assert (code, said.err) == (0, "")
-        return json.loads(said.out)
-
-    return run
+def run(run: Run) -> Ask:
+    """A command that asks the server; its JSON."""
+    return lambda *arguments: answer(run(*arguments, "--json"))
 
 
 @pytest.fixture
@@ -70,7 +52,7 @@ def memory_of(client: Client, name: str, **options: Any) -> Memory:
 
 @pytest.mark.parametrize("store_images", [False, True])
 def test_an_export_that_is_inserted_has_the_same_digest(
-    store_images: bool, run: Run, client: Client, names: tuple[str, str]
+    store_images: bool, run: Ask, client: Client, names: tuple[str, str]
 ) -> None:
     options: dict[str, Any] = {"dimension": DIMENSION, "store_images": store_images}
     before = memory_of(client, names[0], **options).info()
@@ -87,7 +69,7 @@ def test_an_export_that_is_inserted_has_the_same_digest(
 
 
 def test_pictures_that_were_embedded_come_back_with_the_same_digest(
-    run: Run, client: Client, names: tuple[str, str]
+    run: Ask, client: Client, names: tuple[str, str]
 ) -> None:
     options: dict[str, Any] = {"embedder": "efficientnet-lite0", "store_images": True}
     memory = client.create_memory(names[0], **options)
@@ -102,7 +84,7 @@ def test_pictures_that_were_embedded_come_back_with_the_same_digest(
 
 
 def test_what_was_stored_before_its_vote_was_taken_is_made_up_for(
-    run: Run, client: Client, names: tuple[str, str]
+    run: Ask, client: Client, names: tuple[str, str]
 ) -> None:
     """As after an insertion that was interrupted."""
     memory = memory_of(client, names[0], dimension=DIMENSION)
@@ -118,7 +100,7 @@ def test_what_was_stored_before_its_vote_was_taken_is_made_up_for(
 
 
 def test_what_replaces_a_pruned_entry_is_pruned_again(
-    run: Run, client: Client, names: tuple[str, str]
+    run: Ask, client: Client, names: tuple[str, str]
 ) -> None:
     memory = memory_of(client, names[0], dimension=DIMENSION)
     run("export", names[0], "out.parquet")
@@ -132,28 +114,23 @@ def test_what_replaces_a_pruned_entry_is_pruned_again(
 
 
 def test_people_are_told_what_was_pruned_and_how_to_undo_it(
-    run: Run,
-    client: Client,
-    names: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Ask, command: Run, client: Client, names: tuple[str, str]
 ) -> None:
     memory_of(client, names[0], dimension=DIMENSION)
     client.create_memory(names[1], dimension=DIMENSION)
     run("export", names[0], "out.parquet")
-    monkeypatch.setattr(sys, "argv", ["visual-memory", "insert", names[1], "out.parquet"])
 
-    main()
+    done = command("insert", names[1], "out.parquet")
 
     (prune,) = client.operations(names[1])
     assert (
         f"2 entries pruned, as in out.parquet; visual-memory undo {names[1]} {prune.name}   takes "
-        "it back." in capsys.readouterr().out
+        "it back." in done.stdout
     )
 
 
 def test_a_file_without_the_column_takes_no_votes(
-    run: Run, client: Client, names: tuple[str, str]
+    run: Ask, client: Client, names: tuple[str, str]
 ) -> None:
     memory_of(client, names[0], dimension=DIMENSION)
     client.create_memory(names[1], dimension=DIMENSION)

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.conftest import RemoteMemory, to_picture
+from tests.service.conftest import Run, answer, refused, text
 
 from visual_memory import Client, Memory
-from visual_memory_service.__main__ import main
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
+    pass
 
 COUNT = 120
 CENTRES = np.random.default_rng(0).normal(size=(3, 8))
@@ -32,29 +25,6 @@ IDS = [f"{number:04}" for number in range(COUNT)]
 TRUTH = dict(zip(IDS, ("abc"[label] for label in LABELS), strict=True))
 WRONG = {id: "bca"["abc".index(TRUTH[id])] for id in IDS[::12]}
 NAMES = {**TRUTH, **WRONG}
-
-
-@pytest.fixture
-def run(
-    server: Server,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """A command as if it were a process of its own."""
-    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments)])
-        try:
-            code = main()
-        except SystemExit as exit:
-            code = int(exit.code or 0)
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
-
-    return run
 
 
 @pytest.fixture
@@ -68,25 +38,6 @@ def crowd(client: Client, empty: RemoteMemory) -> Memory:
 def table(crowd: Memory) -> dict[str, tuple[str, str]]:
     """Of every entry its label and what pruned it: what a refused command leaves alone."""
     return {entry.id: (entry.label, entry.pruned_by) for entry in crowd.entries()}
-
-
-def answer(done: Done) -> Any:
-    return json.loads(text(done))
-
-
-def text(done: Done) -> str:
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout
-
-
-def refused(done: Done) -> str:
-    """The one sentence of a command that did nothing."""
-    assert done.returncode == 1, done.stdout
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("\n") == 1
-    return done.stderr
 
 
 def lines(path: Path, *rows: str) -> Path:

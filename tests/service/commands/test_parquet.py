@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.parquet import File
-from visual_memory_service.commands.refused import Refused
 
 
 def write(path: Path, **columns: Any) -> Path:

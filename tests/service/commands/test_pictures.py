@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import Limits
 from visual_memory_service.commands.pictures import faults, labelled, named
-from visual_memory_service.commands.refused import Refused
 
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 

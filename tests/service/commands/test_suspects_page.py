@@ -16,8 +16,8 @@ import pytest
 from tests.conftest import to_picture
 
 from visual_memory import Client, Memory
+from visual_memory._terminal.refused import Refused
 from visual_memory_service.cli import run
-from visual_memory_service.commands.refused import Refused
 from visual_memory_service.commands.suspects_page import write_page
 
 if TYPE_CHECKING:

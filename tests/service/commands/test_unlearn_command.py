@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.conftest import Server
+from tests.service.conftest import Done, Run
 
 import visual_memory
 from visual_memory import Certificate, Memory
-from visual_memory_service.__main__ import main
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +40,13 @@ def insert(people: Memory, numbers: range) -> None:
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path,
-    server: Server,
-    people: Memory,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """The command as if it were a process of its own, with the ids that are given."""
-    monkeypatch.chdir(tmp_path)
-    command = ["visual-memory", "unlearn", people.name, "--server", server.address]
-    files = ["--ids-file", "ids.txt", "--certificate", "out.json"]
+def run(command: Run, server: Server, people: Memory) -> Run:
+    """``unlearn``, as if it were a process of its own, with the ids that are given."""
+    where = ("--server", server.address, "--ids-file", "ids.txt", "--certificate", "out.json")
 
     def run(ids: bytes, *arguments: str) -> Done:
         Path("ids.txt").write_bytes(ids)
-        monkeypatch.setattr(sys, "argv", [*command, *files, *arguments])
-        code = main()
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
+        return command("unlearn", people.name, *where, *arguments)
 
     return run
 

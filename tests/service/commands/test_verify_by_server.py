@@ -5,28 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.conftest import Server
+from tests.service.conftest import Done, Run
 
 import visual_memory
 from visual_memory import Certificate, Error, aio
 from visual_memory.certificate import Statement, commitment, sign
-from visual_memory_service.__main__ import main
 from visual_memory_service.keys import SigningKeys
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
 
 
 class Erased(NamedTuple):
@@ -61,21 +55,12 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path,
-    erased: Erased,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    """The command as if it were a process of its own, on a certificate."""
-    monkeypatch.chdir(tmp_path)
+def run(command: Run) -> Run:
+    """``verify``, as if it were a process of its own, on a certificate."""
 
     def run(certificate: Certificate, *arguments: str) -> Done:
         certificate.save("out.json", overwrite=True)
-        monkeypatch.setattr(sys, "argv", ["visual-memory", "verify", "out.json", *arguments])
-        code = main()
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
+        return command("verify", "out.json", *arguments)
 
     return run
 

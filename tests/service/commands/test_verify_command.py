@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.service.conftest import Run, refused, text
 
 from visual_memory.certificate import Searched, Statement, commitment, sign
-from visual_memory_service.__main__ import main
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()
@@ -50,34 +45,15 @@ STATEMENT = Statement(
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command as if it were a process of its own, beside ``out.json``; no server is there."""
+def run(command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``verify``, as if it were a process of its own, beside ``out.json``; no server is there."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", "127.0.0.1:1")
-    monkeypatch.chdir(tmp_path)
     sign(STATEMENT, KEY).save("out.json")
-
-    def run(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", "verify", *arguments])
-        code = main()
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
-
-    return run
-
-
-def said(done: Done) -> str:
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def refused(done: Done) -> str:
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+    return partial(command, "verify")
 
 
 def test_without_a_key_it_names_the_signer_and_promises_no_more(run: Run) -> None:
-    lines = said(run("out.json")).splitlines()
+    lines = text(run("out.json")).splitlines()
 
     assert lines[:3] == [
         "The certificate is whole. Erased at 2026-01-31 12:00:05 UTC: 2 entries of pets.",
@@ -91,14 +67,14 @@ def test_with_the_key_it_says_so(run: Run, tmp_path: Path) -> None:
         KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
 
-    lines = said(run("out.json", "--public-key", "key.pem", "--memory", "pets")).splitlines()
+    lines = text(run("out.json", "--public-key", "key.pem", "--memory", "pets")).splitlines()
 
     assert lines[1] == f"It is signed by the key {FINGERPRINT}, which is one that you gave."
     assert "Anybody can sign" not in "".join(lines)
 
 
 def test_people_are_told_what_was_searched_and_what_is_not_covered(run: Run) -> None:
-    printed = said(run("out.json"))
+    printed = text(run("out.json"))
 
     for part in (
         f"digest before  {'1b' * 32}\n",
@@ -113,11 +89,11 @@ def test_people_are_told_what_was_searched_and_what_is_not_covered(run: Run) -> 
 
 
 def test_what_a_certificate_says_cannot_move_the_cursor(run: Run) -> None:
-    assert "- Red ?[31m? letters.\n" in said(run("out.json"))
+    assert "- Red ?[31m? letters.\n" in text(run("out.json"))
 
 
 def test_programs_get_all_but_the_commitments(run: Run) -> None:
-    answer = json.loads(said(run("out.json", "--public-key", PUBLIC.hex(), "--json")))
+    answer = json.loads(text(run("out.json", "--public-key", PUBLIC.hex(), "--json")))
 
     assert answer == {
         "memory": "pets",
@@ -148,7 +124,7 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
 
 
 def test_ids_that_were_erased_are_found(run: Run) -> None:
-    assert said(run("out.json", "--id", "cat/1.jpg", "cat/0.jpg")).endswith(
+    assert text(run("out.json", "--id", "cat/1.jpg", "cat/0.jpg")).endswith(
         "\nid         erased\ncat/1.jpg  yes\ncat/0.jpg  yes\n"
     )
 
@@ -166,7 +142,7 @@ def test_an_id_that_was_not_erased_exits_1(run: Run, flag: list[str]) -> None:
 
 
 def test_one_of_several_keys_will_do(run: Run) -> None:
-    assert said(run("out.json", "--public-key", OTHERS, "--public-key", PUBLIC.hex()))
+    assert text(run("out.json", "--public-key", OTHERS, "--public-key", PUBLIC.hex()))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ import json
 
 import pytest
 
-from visual_memory_service.commands.output import plural, print_json_array, print_table, printable
+from visual_memory._terminal.output import (
+    plural,
+    print_json,
+    print_json_array,
+    print_table,
+    printable,
+)
 
 
 def test_a_table_is_as_wide_as_its_cells_with_numbers_to_the_right(
@@ -21,6 +27,24 @@ def test_a_table_without_rows_has_its_headers(capsys: pytest.CaptureFixture[str]
     print_table(("label", "n"), [])
 
     assert capsys.readouterr().out == "label  n\n"
+
+
+def test_a_table_has_four_decimals_and_no_trailing_blanks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(("name", "value"), [("a\x1b", 0.5), ("bcdef", 10.0)])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "name     value",
+        "a?      0.5000",
+        "bcdef  10.0000",
+    ]
+
+
+def test_json_keeps_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"ä": 1})
+
+    assert capsys.readouterr().out == '{\n  "ä": 1\n}\n'
 
 
 def test_a_label_cannot_move_the_cursor() -> None:

@@ -1,0 +1,16 @@
+"""A measured value as a table shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Estimate = Mapping[str, float | None]
+
+
+def interval(estimate: Estimate | None) -> str:
+    """``.2150 [.1921, .2388]``, or a dash where it is undefined."""
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:.4f}"
+    return f"{estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]"

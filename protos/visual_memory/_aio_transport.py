@@ -1,0 +1,183 @@
+"""What the client for asyncio does on a connection: calls with their retries, streams and files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import Any, TypeVar
+
+import grpc
+
+from visual_memory._calls import Call
+from visual_memory._connection import Endpoint
+from visual_memory._import import Import, Progress, cut_short
+from visual_memory._transport import ASKED_AT_ONCE
+from visual_memory._transport import Transport as Blocking
+from visual_memory.errors import from_rpc
+from visual_memory.types import RestoreResult
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+T = TypeVar("T")
+
+
+class Transport:
+    """An open connection; ``_transport.Transport`` has the same methods, which block."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._channel = endpoint.channel(grpc.aio)
+        self._stub = VisualMemoryStub(self._channel)
+
+    async def close(self) -> None:
+        """Calls under way are cancelled."""
+        await self._channel.close()
+
+    async def do(self, call: Call[T]) -> T:
+        """One message, repeated where that may help."""
+        patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
+        while True:
+            try:
+                return call.read(
+                    await method(
+                        call.request,
+                        timeout=patience.remaining(),
+                        metadata=self._endpoint.metadata,
+                    )
+                )
+            except grpc.RpcError as error:
+                pause = patience.pause(error)
+            await asyncio.sleep(pause)
+
+    async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
+        """The answers in order, with the next message on its way while one is worked on."""
+        answers: list[T] = []
+        flying: deque[asyncio.Task[list[T]]] = deque()
+        try:
+            while (call := await asyncio.to_thread(next, calls, None)) is not None:
+                flying.append(asyncio.create_task(self.do(call)))
+                if len(flying) == ASKED_AT_ONCE:
+                    answers += await flying.popleft()
+            while flying:
+                answers += await flying.popleft()
+        finally:
+            for task in flying:
+                task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
+        return answers
+
+    async def values(
+        self, request: pb.ValueEntriesRequest, progress: Progress | None
+    ) -> dict[str, float]:
+        """What comes in a stream of values by id."""
+        patience, values = self._endpoint.patience(), dict[str, float]()
+        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
+        try:
+            while True:
+                patience.renew(0)
+                async with asyncio.timeout(patience.remaining()):
+                    answer: Any = await stream.read()
+                if answer is grpc.aio.EOF:
+                    return values
+                if progress is not None and answer.total_count:
+                    progress(answer.done_count, answer.total_count)
+                values |= {each.id: each.value for each in answer.values}
+        except TimeoutError:
+            patience.give_up()
+        except grpc.RpcError as error:
+            raise from_rpc(error, self._endpoint.target) from None
+        finally:
+            stream.cancel()
+
+    async def backup(
+        self,
+        memory: str,
+        path: str | os.PathLike[str],
+        overwrite: bool,
+        progress: Progress | None,
+    ) -> int:
+        """Receive a file; how many bytes it has."""
+        return await self._in_thread(
+            lambda blocking, told: blocking.backup(memory, path, overwrite, told), progress
+        )
+
+    async def restore(
+        self,
+        path: str | os.PathLike[str],
+        memory: str,
+        request_id: str | None,
+        progress: Progress | None,
+    ) -> RestoreResult:
+        """Send a file."""
+        return await self._in_thread(
+            lambda blocking, told: blocking.restore(path, memory, request_id, told), progress
+        )
+
+    async def _in_thread(
+        self, call: Callable[[Blocking, Progress], T], progress: Progress | None
+    ) -> T:
+        """A transfer of a file, which blocks, over a connection of its own.
+
+        With a write under way grpc.aio would lose the reason of a refusal.
+        """
+        loop = asyncio.get_running_loop()
+
+        def told(done: int, total: int) -> None:
+            if progress is not None:
+                loop.call_soon_threadsafe(progress, done, total)
+
+        with closing(Blocking(self._endpoint)) as blocking:  # closed, it ends what goes on in it
+            return await asyncio.to_thread(call, blocking, told)
+
+    async def store(self, importing: Import) -> None:
+        """Open stream after stream until everything is stored."""
+        while True:
+            try:
+                await self._stream(importing)
+                return
+            except TimeoutError:
+                if importing.finished:
+                    return
+                importing.patience.give_up()
+            except grpc.RpcError as error:
+                if importing.finished:
+                    return
+                pause = importing.patience.pause(error)
+            await asyncio.sleep(pause)
+
+    async def _stream(self, importing: Import) -> None:
+        """Send a batch when the one before is stored, and read the files of the next meanwhile.
+
+        With a write under way grpc.aio would lose the reason of a refusal.
+        """
+        stream = self._stub.ImportEntries(metadata=self._endpoint.metadata)
+        ready: pb.ImportEntriesRequest | None = None
+        try:
+            await self._write(stream, importing.begin(), importing)
+            while (answer := await self._read(stream, importing)) is not None:
+                importing.note(answer)
+                if importing.finished:
+                    await stream.done_writing()
+                elif importing.going_on:
+                    ready = ready or await asyncio.to_thread(importing.next)
+                    await self._write(stream, ready, importing)
+                    ready = await asyncio.to_thread(importing.next)
+        finally:
+            stream.cancel()
+        if not importing.finished:
+            raise cut_short()
+
+    async def _write(
+        self, stream: Any, request: pb.ImportEntriesRequest | None, importing: Import
+    ) -> None:
+        async with asyncio.timeout(importing.patience.remaining()):
+            with suppress(asyncio.InvalidStateError):  # it has ended; reading says why
+                await stream.write(request)
+
+    async def _read(self, stream: Any, importing: Import) -> pb.ImportEntriesResponse | None:
+        async with asyncio.timeout(importing.patience.remaining()):
+            answer = await stream.read()
+        return None if answer is grpc.aio.EOF else answer

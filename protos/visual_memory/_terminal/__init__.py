@@ -1,0 +1,1 @@
+"""What every command that is a client needs: its options, its words, and how it ends."""

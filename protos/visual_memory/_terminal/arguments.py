@@ -1,0 +1,76 @@
+"""The words and options that commands have in common."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
+from collections.abc import Callable
+from importlib.metadata import version
+
+from visual_memory.client import Client, connect
+
+SERVER = "127.0.0.1:50051"
+VOTINGS = ("plurality", "distance", "softmax", "rank")
+
+Command = Callable[[Client, Namespace], int]
+
+
+def program(name: str, description: str) -> ArgumentParser:
+    """The parser of a whole program."""
+    parser = ArgumentParser(
+        prog=name,
+        description=description,
+        epilog="Exit codes: 0 done, 1 refused (a sentence on standard error says why), "
+        "2 wrong usage.",
+    )
+    parser.add_argument("--version", action="version", version=version("visual-memory"))
+    return parser
+
+
+def add(commands: _SubParsersAction[ArgumentParser], name: str, help: str) -> ArgumentParser:
+    """A command; its help is also its description."""
+    return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+
+
+def ask_server(parser: ArgumentParser, command: Command) -> None:
+    """Make it a command that asks a server."""
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
+        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="for one message with its retries; default: 60",
+    )
+
+    def ask(options: Namespace) -> int:
+        with connect(options.server, timeout=options.timeout) as client:
+            return command(client, options)
+
+    parser.set_defaults(run=ask)
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """For programs."""
+    parser.add_argument("--json", action="store_true", help="answer with JSON")
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
+    return value
+
+
+def natural(text: str) -> int:
+    """A number from 0."""
+    value = int(text)
+    if value < 0:
+        raise ArgumentTypeError(f"must not be negative, but is {text}")
+    return value

@@ -1,0 +1,31 @@
+"""What a command refuses by itself, before or beside the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from visual_memory._terminal.output import printable
+
+SHOWN_MAX = 10
+
+
+class Refused(Exception):
+    """A command that cannot be carried out; the message is the sentence for the person."""
+
+
+class MissingExtra(Refused):
+    """A library that the base install leaves out."""
+
+    def __init__(self, module: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the Python package {module}, which is not installed: "
+            f"pip install 'visual-memory[{extra}]'"
+        )
+        self.module, self.extra = module, extra
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names, comma-separated, and how many more there are."""
+    names = [printable(name) for name in names]
+    shown = ", ".join(names[:SHOWN_MAX])
+    return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"

@@ -1,0 +1,144 @@
+"""The gRPC server of one service, with health and reflection, from its first call until drained."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from visual_memory_service.config import BadSetting
+from visual_memory_service.health import Health
+from visual_memory_service.interceptors import Guard
+
+log = structlog.get_logger()
+
+Add = Callable[[Any, asyncio.Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is taken on at a time, and how long what is under way may go on at the end."""
+
+    calls_max: int
+    message_bytes_max: int
+    pending_bytes_max: int
+    drain_seconds: float
+
+
+def told_to_stop() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT from now on."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+class Listener:
+    """Answers calls at one address, and can be made anew meanwhile.
+
+    ``add`` gives a server the ``service``, which is told by the event when its connections are
+    about to end.
+    """
+
+    def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
+        self._address, self._bounds = listen, bounds
+        self._service, self._add, self._states = service, add, states
+        self._guard = Guard(bounds.message_bytes_max, bounds.pending_bytes_max)
+
+    async def start(self) -> str:
+        """Answer from now on, and print ``listening on HOST:PORT``; the address.
+
+        Raises BadSetting.
+        """
+        check_free(self._address)
+        self._address = await self._begin()
+        for name in ("", self._service):
+            await self._states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        print(f"listening on {self._address}", flush=True)
+        return self._address
+
+    async def renew(self) -> None:
+        """Close all connections, with what their buffers hold; new ones are taken meanwhile.
+
+        Calls under way may end first, as when the server drains.
+        """
+        former, leaving = self._server, self._leaving
+        await self._begin()
+        leaving.set()
+        await former.stop(self._bounds.drain_seconds)
+
+    async def drain(self) -> None:
+        """Take no more calls, and end once those under way have, or their time is up."""
+        log.info("draining", seconds=self._bounds.drain_seconds)
+        await self._states.drain()
+        self._leaving.set()
+        await self._server.stop(self._bounds.drain_seconds)
+
+    async def _begin(self) -> str:
+        self._leaving = asyncio.Event()
+        self._server = self._build()
+        self._add(self._server, self._leaving)
+        address = bind(self._server, self._address)
+        await self._server.start()
+        return address
+
+    def _build(self) -> Any:
+        server = grpc.aio.server(
+            interceptors=[self._guard],
+            maximum_concurrent_rpcs=self._bounds.calls_max,
+            options=[
+                # Twice the limit reaches the interceptor, whose sentence says how to split.
+                ("grpc.max_receive_message_length", 2 * self._bounds.message_bytes_max),
+                ("grpc.max_send_message_length", -1),
+                # A server that is made anew takes over while the old one ends.
+                ("grpc.so_reuseport", 1),
+            ],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._states, server)
+        names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+
+def check_free(listen: str) -> None:
+    """Raises BadSetting where another program uses the port, which gRPC would share with it."""
+    host, port = parsed(listen)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host.strip("[]"), port))
+        except OSError:
+            raise BadSetting(taken(listen)) from None
+
+
+def bind(server: Any, listen: str) -> str:
+    """The address that is served; port 0 becomes a free one. Raises BadSetting."""
+    host, _ = parsed(listen)
+    try:
+        bound = server.add_insecure_port(listen)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise BadSetting(taken(listen))
+    return f"{host}:{bound}"
+
+
+def taken(listen: str) -> str:
+    """What to say of an address that cannot be had."""
+    return f"{listen} cannot be listened on; is another program using that port?"
+
+
+def parsed(listen: str) -> tuple[str, int]:
+    """Host and port. Raises BadSetting."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')
+    return host, int(port)

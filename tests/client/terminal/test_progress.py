@@ -1,0 +1,39 @@
+"""The line that says how far long work has come."""
+
+from __future__ import annotations
+
+import pytest
+
+from visual_memory._terminal.progress import Progress
+
+
+def test_the_line_has_what_is_done_the_rate_and_the_time_left() -> None:
+    progress = Progress("pictures", 828)
+
+    progress.add(500)
+    progress.add(12)
+
+    assert progress.line().startswith("512/828 pictures, ")
+    assert progress.line().endswith("/s, 0 s left")
+
+
+def test_short_work_says_nothing_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress("pictures", 2) as progress:
+        progress.add(2)
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_long_work_says_what_is_done_at_what_rate_and_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress("questions", every=0.0) as progress:
+        progress.reach(500, 1000)
+        progress.reach(750, 1000)
+
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "500/1,000 questions"
+    assert second.startswith("750/1,000 questions, ")
+    assert second.endswith(" s left")

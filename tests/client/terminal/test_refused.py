@@ -1,0 +1,14 @@
+"""Sentences of commands name a few of many, and nothing that moves the cursor."""
+
+from __future__ import annotations
+
+from visual_memory._terminal.refused import listed
+
+
+def test_few_names_are_listed_and_many_are_counted() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(at) for at in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+
+
+def test_a_name_cannot_move_the_cursor() -> None:
+    assert listed(["a\x1b[2J"]) == "a?[2J"

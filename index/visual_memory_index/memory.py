@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import audit
+from visual_memory_index import digest as digests
 from visual_memory_index.change import Added, Change, Pruned, Relabelled, Removed
 from visual_memory_index.check import Checked, Listed, check, check_end, has_vectors
+from visual_memory_index.clock import now
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.counting import Counting, Counts
-from visual_memory_index.database import now
+from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Searched, erase, search, unexplained
 from visual_memory_index.errors import (
@@ -38,6 +40,7 @@ from visual_memory_index.pruning import Progress, untold
 from visual_memory_index.ram import Found, RamCopy, Silent
 from visual_memory_index.replica import Replica
 from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.store import (
     AuditPage,
     Identity,
@@ -45,7 +48,6 @@ from visual_memory_index.store import (
     Page,
     Store,
     Transaction,
-    elements_of,
 )
 from visual_memory_index.traces import Traces
 from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
@@ -91,9 +93,9 @@ class Begun(NamedTuple):
 class Memory:
     """Writes reach the disk first and the readers next; a reader sees all of a batch or none."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.path = store.path
+    def __init__(self, store: Store, file: Database) -> None:
+        self._store, self._file = store, file
+        self.path = file.path
         store.complete()
         self.identity = store.identity()
         with store.contents() as contents:
@@ -112,9 +114,9 @@ class Memory:
     @classmethod
     def open(cls, path: Path) -> Memory:
         """Read the file at ``path``. Raises CorruptStore, NewerStore."""
-        store = Store(path)
+        store = SqliteStore(path)
         try:
-            return cls(store)
+            return cls(store, store.database)
         except BaseException:
             store.close()
             raise
@@ -122,7 +124,8 @@ class Memory:
     @classmethod
     def create(cls, path: Path, identity: Identity) -> Memory:
         """A new memory in a new file. Raises DiskFull."""
-        return cls(Store.create(path, identity))
+        store = SqliteStore.create(path, identity)
+        return cls(store, store.database)
 
     def close(self, *, keep: bool = True) -> None:
         """Wait for the writer and the readers, then let go of the file.
@@ -190,7 +193,7 @@ class Memory:
         """
         self.check_dimension(vectors)
         ids = [entry.id or self._ids.make() for entry in entries]
-        elements = elements_of(ids, entries, vectors)
+        elements = digests.elements(ids, entries, vectors)
         call = "InsertEntries" if request is None or request.start == WHOLE else "ImportEntries"
 
         def write(transaction: Transaction) -> tuple[list[str], Added | None]:
@@ -525,7 +528,7 @@ class Memory:
         Without traces the file is written anew in any case. None where a reader holds the log: then
         it has to be tried again. Raises DiskFull.
         """
-        files = (*self._store.descriptors(), *beside)
+        files = (*self._file.descriptors(), *beside)
         if traces is not None:
             if not self._cut_log():
                 return None
@@ -534,7 +537,7 @@ class Memory:
                 return searched
         with self._writer.turn:
             self._check_open()
-            self._store.rewrite()
+            self._file.rewrite()
         if not self._cut_log():
             return None
         return self._look_for(files, traces or Traces(()))
@@ -542,7 +545,7 @@ class Memory:
     def _cut_log(self) -> bool:
         with self._long_reads.writing(), self._writer.turn, self._lock.writing():
             self._check_open()
-            return self._store.truncate_log()
+            return self._file.truncate_log()
 
     def _look_for(self, files: Iterable[int], traces: Traces) -> Searched:
         searched = search(files, traces)

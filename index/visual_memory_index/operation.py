@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from visual_memory_index.database import now
+from visual_memory_index.clock import now
 from visual_memory_index.errors import UnknownOperation
 
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]

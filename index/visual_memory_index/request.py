@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from visual_memory_index.database import now
+from visual_memory_index.clock import now
 from visual_memory_index.errors import RequestErased, RequestReused, WrongOffset
 
 HOUR = 3600 * 1_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from visual_memory_index import DiskFull, Memory, UnknownOperation
 from visual_memory_index import operation as operations
-from visual_memory_index.database import now
+from visual_memory_index.clock import now
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.store import new_identity
 

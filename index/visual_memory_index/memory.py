@@ -50,7 +50,7 @@ from visual_memory_index.store import (
     Transaction,
 )
 from visual_memory_index.traces import Traces
-from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
+from visual_memory_index.vectors import Rows
 from visual_memory_index.writer import Committed, Writer
 
 UNLEARNED_MAX = 1_000_000
@@ -723,7 +723,7 @@ class Memory:
     def _admitted(self, query: Query) -> tuple[int, Rows | None]:
         """The rows that a query's filter leaves, None for all, and the revision it was read at."""
         left_out = self._ram.rows_of_ids(query.exclude_ids)
-        if query.filter is None and query.k + len(left_out) + SLACK <= SCANNED_MAX:
+        if query.filter is None and query.k + len(left_out) <= self._ram.vectors.scanned_max:
             return self._ram.revision, None
         if query.filter is None:
             revision, rows = self._ram.revision, np.arange(len(self._ram))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from visual_memory_index import request as requests
 from visual_memory_index import secret, tombstones
+from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
 from visual_memory_index.check import check_end
 from visual_memory_index.database import Database

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index import audit, erasing
 from visual_memory_index import digest as digests
-from visual_memory_index import operation as operations
-from visual_memory_index import request as requests
+from visual_memory_index import sqlite_operations as operations
+from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.errors import CorruptStore

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index import digest as digests
 from visual_memory_index import erasing
-from visual_memory_index import operation as operations
-from visual_memory_index import request as requests
+from visual_memory_index import sqlite_operations as operations
+from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.audit import LOCAL, Event
 from visual_memory_index.clock import now
 from visual_memory_index.entry import Entry

@@ -61,6 +61,7 @@ from visual_memory_index.errors import (
     WrongOffset,
 )
 from visual_memory_index.explanation import Flip, smallest_flip
+from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
 from visual_memory_index.files import write_private
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
@@ -85,7 +86,6 @@ from visual_memory_index.store import AuditPage, Page
 from visual_memory_index.taxonomy import Node, Taxonomy, at_depth, deepest, grow
 from visual_memory_index.traces import Traces
 from visual_memory_index.valuation import Valuation
-from visual_memory_index.vectors import be_patient, clear_scratch, tune
 from visual_memory_index.voting import VOTINGS, Decision, Voting, decide, winners
 
 __all__ = [

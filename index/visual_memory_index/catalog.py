@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from visual_memory_index import request as requests
 from visual_memory_index import secret, tombstones
+from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
 from visual_memory_index.check import check_end
 from visual_memory_index.database import Database
@@ -32,7 +32,8 @@ from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.replica import Replica, check_tables
 from visual_memory_index.request import Request
-from visual_memory_index.store import Identity, Store, Transaction, new_identity
+from visual_memory_index.sqlite_store import SqliteStore
+from visual_memory_index.store import Identity, Transaction, new_identity
 
 SECRET = Path("keys") / "tombstones.key"
 
@@ -316,7 +317,7 @@ class Catalog:
         Raises CorruptStore, NewerStore, BadAuditLog.
         """
         check_tables(path)
-        with closing(Store(path)) as store:
+        with closing(SqliteStore(path)) as store:
             store.complete()
             identity, backup = store.identity(), store.settings().get(NAME_SETTING, "")
             with store.contents() as contents:

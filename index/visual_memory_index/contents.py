@@ -1,23 +1,13 @@
-"""What the file of a memory holds at one moment, read in pieces to be compared."""
+"""What a store holds at one moment, to be compared with what was written to it."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from visual_memory_index.audit import Head
 from visual_memory_index.digest import State
-from visual_memory_index.errors import CorruptStore
-
-ROWS_AT_ONCE = 1024
-BYTES_AT_ONCE = 8 << 20
-STEPS_AT_ONCE = 1000  # of SQLite: pages where it walks through them, so 16 MB
-ENTRIES = (
-    "SELECT key, id, label, metadata, vector, pruned_by IS NULL, content_sha256, image "
-    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) ORDER BY key"
-)
 
 
 class StoredEntry(NamedTuple):
@@ -38,75 +28,38 @@ class StoredEntry(NamedTuple):
         return len(self.vector) + len(self.image or b"")
 
 
-class Contents:
-    """Reads in one transaction, so that others may write meanwhile.
+class Contents(Protocol):
+    """Everything at one moment, read in pieces while others may write."""
 
-    ``state`` and ``head`` are where the digest and the audit log stand.
-    """
+    @property
+    def path(self) -> Path:
+        """Where it is kept, to be named where it is damaged."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path, state: State, head: Head) -> None:
-        self._db = db
-        self.path, self.state, self.head = path, state, head
+    @property
+    def state(self) -> State:
+        """Where the digest stands."""
+
+    @property
+    def head(self) -> Head:
+        """Where the audit log stands."""
 
     def count(self) -> int:
         """How many entries there are."""
-        count: int = self._db.execute("SELECT count(*) FROM entries").fetchone()[0]
-        return count
 
     def ids(self) -> Iterator[str]:
         """The ids of all entries, in no order."""
-        for (id,) in self._db.execute("SELECT id FROM entries"):
-            yield id
 
     def entries(self) -> Iterator[list[StoredEntry]]:
         """All entries by key, as many at a time as are quickly hashed."""
-        part: list[StoredEntry] = []
-        left = BYTES_AT_ONCE
-        for row in self._db.execute(ENTRIES):
-            entry = StoredEntry(*row)
-            part.append(entry)
-            left -= entry.size
-            if left < 0 or len(part) == ROWS_AT_ONCE:
-                yield part
-                part, left = [], BYTES_AT_ONCE
-        if part:
-            yield part
 
     def events(self) -> Iterator[tuple[int, str]]:
         """The events of the audit log by number, each with its text."""
-        return iter(self._db.execute("SELECT number, event FROM audit ORDER BY number"))
 
     def last_event(self) -> tuple[int, str] | None:
         """The one with the highest number."""
-        rows = self._db.execute("SELECT number, event FROM audit ORDER BY number DESC LIMIT 1")
-        last: tuple[int, str] | None = rows.fetchone()
-        return last
 
     def check_file(self, told: Callable[[], None]) -> None:
-        """Have SQLite look through the file; ``told`` is called all the time, and may raise.
+        """Have what keeps it look through itself; ``told`` is called all the time, and may raise.
 
         Raises CorruptStore.
         """
-        stopped: list[BaseException] = []
-
-        def is_stopped() -> bool:
-            try:
-                told()
-            except BaseException as error:
-                stopped.append(error)
-            return bool(stopped)
-
-        self._db.set_progress_handler(is_stopped, STEPS_AT_ONCE)
-        try:
-            fault: str = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            orphan = self._db.execute("PRAGMA foreign_key_check").fetchone()
-        except sqlite3.OperationalError:
-            if stopped:
-                raise stopped[0] from None
-            raise
-        finally:
-            self._db.set_progress_handler(None, 0)
-        if fault != "ok":
-            raise CorruptStore(str(self.path), fault)
-        if orphan:
-            raise CorruptStore(str(self.path), f"{orphan[0]} has a row that belongs to nothing")

@@ -17,7 +17,7 @@ from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.pruning import Progress, misleading_counts
 from visual_memory_index.ram import RamCopy
-from visual_memory_index.store import DERIVED_BYTES_MAX, Store
+from visual_memory_index.store import Store
 
 PRODUCTS_AT_ONCE = 2e9  # of a scan under the readers' lock: some tens of milliseconds
 SELECTION_PRODUCTS = 1e4  # that take as long as keeping one more neighbour in a scan, by hand
@@ -217,7 +217,7 @@ class Counting:
 
     def _keep(self, k: int, found: Dated) -> None:
         """Write lists to the store, unless they are there, or too large for it."""
-        if found.lists.nbytes > DERIVED_BYTES_MAX:
+        if found.lists.nbytes > self._store.derived_bytes_max:
             return
         known = found.lists.known()
         with suppress(DiskFull, CorruptStore):  # what is not kept is found again

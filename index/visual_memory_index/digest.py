@@ -16,6 +16,8 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from visual_memory_index.entry import Entry
+
 LANES = 1024
 ELEMENT = b"visual-memory entry 1"
 SHOWN = b"visual-memory digest 1"
@@ -43,6 +45,25 @@ def element(
         hasher.update(part)
     hasher.update(b"\1" if votes else b"\0")
     return hasher.digest(length=2 * LANES)
+
+
+def elements(
+    ids: Sequence[str], entries: Sequence[Entry], vectors: NDArray[np.float32]
+) -> list[bytes]:
+    """``entries`` that vote with ``vectors`` (b, d) under ``ids``, each as an ``element``."""
+    data = np.ascontiguousarray(vectors, "<f4").tobytes()
+    width = 4 * vectors.shape[1]
+    return [
+        element(
+            id,
+            entry.label,
+            entry.metadata_json,
+            data[at * width : (at + 1) * width],
+            entry.content_sha256 if entry.image else b"",
+            True,
+        )
+        for at, (id, entry) in enumerate(zip(ids, entries, strict=True))
+    ]
 
 
 def to_bytes(state: State) -> bytes:

@@ -36,16 +36,6 @@ def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> ND
     return np.clip(distances, 0.0, 2.0, out=distances)
 
 
-def score_error(dimension: int) -> float:
-    """How far a float32 inner product of two unit vectors can be from the exact one, in any order.
-
-    d·u / (1 − d·u) with u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical Algorithms,
-    eq. 3.5), times the norms, which are at most 1 + 1e-6.
-    """
-    rounding = dimension * 2.0**-24
-    return rounding / (1.0 - rounding) * (1.0 + UNIT_TOLERANCE) ** 2 + 1e-12
-
-
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """``rows`` (n, d) at unit length; a row whose norm is within 1e-6 of 1 keeps its bits.
 

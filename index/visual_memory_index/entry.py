@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BITS = 80
+ENTRY_BYTES, UTF8_BYTES = 200, 4  # beside its texts, with all lengths; of a character at most
+METADATA_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
 class Parts(Flag):
@@ -44,6 +47,24 @@ class Entry:
     pruned_by: str = ""
     image: bytes = b""
     thumbnail: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it has with the parts that were read."""
+        row = 0 if self.vector is None else self.vector.nbytes
+        texts = [self.id, self.label, *self.metadata.keys(), *self.metadata.values()]
+        return (
+            ENTRY_BYTES
+            + sum(map(len, texts)) * UTF8_BYTES
+            + row
+            + len(self.image)
+            + len(self.thumbnail)
+        )
+
+    @property
+    def metadata_json(self) -> str:
+        """Its metadata as they are stored, and hashed for the digest."""
+        return METADATA_JSON.encode(dict(self.metadata)) if self.metadata else "{}"
 
 
 class IdMaker:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from visual_memory_index.operation import UNLEARN
-from visual_memory_index.request import ERASED
+from visual_memory_index.sqlite_requests import ERASED
 
 GONE = "Its result named entries that were unlearned, and is gone."
 

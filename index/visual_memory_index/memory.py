@@ -14,14 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import audit
+from visual_memory_index import audit, erasure
+from visual_memory_index import digest as digests
 from visual_memory_index.change import Added, Change, Pruned, Relabelled, Removed
 from visual_memory_index.check import Checked, Listed, check, check_end, has_vectors
+from visual_memory_index.clock import now
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.counting import Counting, Counts
-from visual_memory_index.database import now
+from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
-from visual_memory_index.erasure import Facts, Searched, erase, search, unexplained
+from visual_memory_index.erasure import Facts, Searched
 from visual_memory_index.errors import (
     DiskFull,
     MemoryClosed,
@@ -35,9 +37,11 @@ from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.operation import UNLEARN, Operation, State
 from visual_memory_index.pruning import Progress, untold
-from visual_memory_index.ram import Found, RamCopy, Silent
+from visual_memory_index.ram import RamCopy, Silent
 from visual_memory_index.replica import Replica
 from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.search import search
+from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.store import (
     AuditPage,
     Identity,
@@ -45,10 +49,8 @@ from visual_memory_index.store import (
     Page,
     Store,
     Transaction,
-    elements_of,
 )
 from visual_memory_index.traces import Traces
-from visual_memory_index.vectors import SCANNED_MAX, SLACK, Rows
 from visual_memory_index.writer import Committed, Writer
 
 UNLEARNED_MAX = 1_000_000
@@ -91,9 +93,9 @@ class Begun(NamedTuple):
 class Memory:
     """Writes reach the disk first and the readers next; a reader sees all of a batch or none."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.path = store.path
+    def __init__(self, store: Store, file: Database) -> None:
+        self._store, self._file = store, file
+        self.path = file.path
         store.complete()
         self.identity = store.identity()
         with store.contents() as contents:
@@ -112,9 +114,9 @@ class Memory:
     @classmethod
     def open(cls, path: Path) -> Memory:
         """Read the file at ``path``. Raises CorruptStore, NewerStore."""
-        store = Store(path)
+        store = SqliteStore(path)
         try:
-            return cls(store)
+            return cls(store, store.database)
         except BaseException:
             store.close()
             raise
@@ -122,7 +124,8 @@ class Memory:
     @classmethod
     def create(cls, path: Path, identity: Identity) -> Memory:
         """A new memory in a new file. Raises DiskFull."""
-        return cls(Store.create(path, identity))
+        store = SqliteStore.create(path, identity)
+        return cls(store, store.database)
 
     def close(self, *, keep: bool = True) -> None:
         """Wait for the writer and the readers, then let go of the file.
@@ -190,7 +193,7 @@ class Memory:
         """
         self.check_dimension(vectors)
         ids = [entry.id or self._ids.make() for entry in entries]
-        elements = elements_of(ids, entries, vectors)
+        elements = digests.elements(ids, entries, vectors)
         call = "InsertEntries" if request is None or request.start == WHOLE else "ImportEntries"
 
         def write(transaction: Transaction) -> tuple[list[str], Added | None]:
@@ -510,7 +513,7 @@ class Memory:
         def write(transaction: Transaction) -> tuple[Traces | None, Removed | None]:
             if transaction.operation(operation).result is not None:
                 return None, None
-            return erase(transaction, operation, settings, draft)
+            return erasure.erase(transaction, operation, settings, draft)
 
         traces = self._writer.do(write)
         with self._lock.writing():
@@ -525,7 +528,7 @@ class Memory:
         Without traces the file is written anew in any case. None where a reader holds the log: then
         it has to be tried again. Raises DiskFull.
         """
-        files = (*self._store.descriptors(), *beside)
+        files = (*self._file.descriptors(), *beside)
         if traces is not None:
             if not self._cut_log():
                 return None
@@ -534,7 +537,7 @@ class Memory:
                 return searched
         with self._writer.turn:
             self._check_open()
-            self._store.rewrite()
+            self._file.rewrite()
         if not self._cut_log():
             return None
         return self._look_for(files, traces or Traces(()))
@@ -542,17 +545,17 @@ class Memory:
     def _cut_log(self) -> bool:
         with self._long_reads.writing(), self._writer.turn, self._lock.writing():
             self._check_open()
-            return self._store.truncate_log()
+            return self._file.truncate_log()
 
     def _look_for(self, files: Iterable[int], traces: Traces) -> Searched:
-        searched = search(files, traces)
+        searched = erasure.search(files, traces)
         return replace(searched, found=self.unexplained(searched.found, traces))
 
     def unexplained(self, found: frozenset[bytes], traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that no entry which is there explains."""
         with self._long_reads.reading():
             self._check_open()
-            return unexplained(found, traces, self._store)
+            return erasure.unexplained(found, traces, self._store)
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
@@ -710,49 +713,12 @@ class Memory:
         while found is None:
             if counts_k is None:
                 with self._lock.reading():
-                    found = self._search(queries, self._ram_to_read())
+                    found = search(queries, self._ram_to_read(), self._store)
             else:
                 counts, found = self._counting.get(
-                    counts_k, untold, lambda ram: self._search(queries, ram)
+                    counts_k, untold, lambda ram: search(queries, ram, self._store)
                 )
         return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
-
-    def _admitted(self, query: Query) -> tuple[int, Rows | None]:
-        """The rows that a query's filter leaves, None for all, and the revision it was read at."""
-        left_out = self._ram.rows_of_ids(query.exclude_ids)
-        if query.filter is None and query.k + len(left_out) + SLACK <= SCANNED_MAX:
-            return self._ram.revision, None
-        if query.filter is None:
-            revision, rows = self._ram.revision, np.arange(len(self._ram))
-        else:
-            revision, keys = self._store.keys(query.filter)
-            rows = self._ram.rows_of_keys(keys)
-        return revision, np.setdiff1d(rows, left_out, assume_unique=True)
-
-    def _search(self, queries: Sequence[Query], ram: RamCopy) -> list[Found] | None:
-        """What each finds; None where a filter was read with a commit that is not yet published."""
-        admitted = [self._admitted(query) for query in queries]
-        if any(revision != ram.revision for revision, _ in admitted):
-            return None
-        left = [rows for _, rows in admitted]
-        everyone = [query for query, rows in zip(queries, left, strict=True) if rows is None]
-        together = iter(
-            ram.vectors.candidates(
-                np.concatenate([query.vectors for query in everyone]),
-                [query.k for query in everyone for _ in query.vectors],
-                [ram.rows_of_ids(query.exclude_ids) for query in everyone for _ in query.vectors],
-            )
-            if everyone
-            else ()
-        )
-        answers = []
-        for query, rows in zip(queries, left, strict=True):
-            if rows is None:
-                candidates = [next(together) for _ in query.vectors]
-            else:
-                candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
-            answers.append(ram.find(query.vectors, query.k, candidates))
-        return answers
 
     def _new_operation(self, transaction: Transaction, kind: str) -> str:
         name = f"{self.identity.name}/{self._ids.make()}"

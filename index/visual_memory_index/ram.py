@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from visual_memory_index.distances import exact_distances
 from visual_memory_index.neighbors import Neighbors
 from visual_memory_index.ranking import rank_all
+from visual_memory_index.scanned_index import ScannedIndex
 from visual_memory_index.vectors import Rows, VectorIndex
 
 FIRST_CAPACITY = 1024
@@ -41,7 +42,7 @@ class RamCopy:
     """
 
     def __init__(self, dimension: int, *, patient: bool = False) -> None:
-        self.vectors = VectorIndex(dimension, patient=patient)
+        self.vectors: VectorIndex = ScannedIndex(dimension, patient=patient)
         self.revision = 0
         self.label_counts: Counter[str] = Counter()
         self.pruned: dict[str, Silent] = {}

@@ -20,13 +20,16 @@ import numpy as np
 from visual_memory_index import digest as digests
 from visual_memory_index.backup import NAME_SETTING
 from visual_memory_index.check import state_of
-from visual_memory_index.contents import Contents, StoredEntry
+from visual_memory_index.contents import StoredEntry
 from visual_memory_index.database import PAGE_BYTES, translated
 from visual_memory_index.distances import bad_rows
 from visual_memory_index.errors import CorruptStore, DiskFull
 from visual_memory_index.files import new_file
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
-from visual_memory_index.store import Identity, Transaction, read_standing
+from visual_memory_index.sqlite_contents import SqliteContents
+from visual_memory_index.sqlite_entries import read_standing
+from visual_memory_index.sqlite_transaction import SqliteTransaction
+from visual_memory_index.store import Identity, Transaction
 
 EVENTS_AT_ONCE = 4096
 TABLES = ("memory", "operations", "settings", "audit", "entries", "vectors", "images", "relabels")
@@ -114,7 +117,7 @@ class Replica:
             with closing(connect(self._target)) as db:
                 do_not_sync(db, "main")
                 db.execute("BEGIN")
-                transaction = Transaction(db, self._target, identity.kind)
+                transaction = SqliteTransaction(db, self._target, identity.kind)
                 if left.ids:
                     forget(transaction, left, settings)
                 finish(transaction)
@@ -138,7 +141,7 @@ class Replica:
         self._insert("memory", "TRUE", name=name)
         self._insert("operations", "state != 'running'", name=name)
         self._insert("settings", "name != :ours", ours=NAME_SETTING)
-        contents = Contents(db, self._source, *read_standing(db))
+        contents = SqliteContents(db, self._source, *read_standing(db))
         state = kept = digests.empty()
         for entries in contents.entries():
             self._check()
@@ -231,7 +234,7 @@ def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) ->
         raise CorruptStore(str(path), "a vector is not finite")
 
 
-def forget(transaction: Transaction, left: LeftOut, settings: Iterable[str]) -> None:
+def forget(transaction: SqliteTransaction, left: LeftOut, settings: Iterable[str]) -> None:
     """Drop what else names the entries that were left out."""
     transaction.state = left.state
     transaction.note_erasing("", left.ids)

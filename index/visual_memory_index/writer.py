@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +123,7 @@ class Writer:
                 job.answer, change = job.write(transaction)
                 if change is not None:
                     job.committed.append(Committed(change, transaction.next_revision()))
-        except sqlite3.Error:
-            raise
         except BaseException as error:
+            if transaction.lost:
+                raise
             job.error = error

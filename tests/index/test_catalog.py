@@ -270,8 +270,8 @@ def test_a_damaged_catalog_is_named_and_the_folder_is_free_again(
 def test_a_newer_memory_is_refused_and_the_others_open(catalog: Catalog) -> None:
     create(catalog, "birds")
     create(catalog, "fish")
-    with closing(catalog.open("birds")) as memory, memory._store.transaction() as transaction:
-        transaction._db.execute("PRAGMA user_version = 99")
+    with closing(catalog.open("birds")) as memory, memory._file.transaction() as db:
+        db.execute("PRAGMA user_version = 99")
 
     with pytest.raises(NewerStore, match="schema 99"):
         catalog.open("birds")

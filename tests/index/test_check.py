@@ -22,7 +22,7 @@ from visual_memory_index import (
     MemoryClosed,
     unit_rows,
 )
-from visual_memory_index import contents as reading
+from visual_memory_index import sqlite_contents as reading
 from visual_memory_index.check import Checked, Listed, has_vectors
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.database import PAGE_BYTES
@@ -303,7 +303,7 @@ def test_one_that_is_stopped_ends_at_once_and_holds_nothing_of_the_file(
         memory.check(stop)
 
     assert calls == after
-    assert memory._store.truncate_log()
+    assert memory._file.truncate_log()
 
 
 def test_one_that_runs_when_the_memory_is_closed_ends(memory: Memory) -> None:

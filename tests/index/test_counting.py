@@ -364,7 +364,7 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
 
 def test_undoing_a_prune_that_failed_on_a_full_disk_says_that_it_failed(memory: Memory) -> None:
     name = memory.begin("prune").operation.name
-    writer = memory._store._database._writer
+    writer = memory._file._writer
     writer.execute("PRAGMA max_page_count = 1")
     memory.end(name, "failed", problem="x" * 100_000)
 

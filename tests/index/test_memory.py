@@ -34,8 +34,8 @@ from visual_memory_index import (
 from visual_memory_index.change import Removed
 from visual_memory_index.database import PAGE_BYTES
 from visual_memory_index.entry import Parts
+from visual_memory_index.faiss_scan import SCANNED_MAX
 from visual_memory_index.store import new_identity
-from visual_memory_index.vectors import SCANNED_MAX
 from visual_memory_index.writer import Committed
 
 if TYPE_CHECKING:

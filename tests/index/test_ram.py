@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from visual_memory_index import unit_rows
 from visual_memory_index.distances import exact_distances
 from visual_memory_index.ram import RamCopy
+from visual_memory_index.scanned_index import ScannedIndex
 
 QUERY = np.array([[1, 0]], np.float32)
 
@@ -77,6 +78,7 @@ def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None
     assert found(copy) == ["a", "b", "c"]
     assert copy.keys(["a", "b", "c"]) == [5, 2, 4]
     assert copy.label_counts == {"cat": 2, "dog": 1}
+    assert isinstance(copy.vectors, ScannedIndex)
     assert not copy.vectors._blocks[0][3:5].any()
 
 

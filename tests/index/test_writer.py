@@ -49,9 +49,9 @@ def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[obj
 def commits(memory: Memory, writes: Sequence[Callable[[], object]]) -> tuple[list[object], int]:
     """What the writes came to, and in how many transactions."""
     statements: list[str] = []
-    memory._store._database._writer.set_trace_callback(statements.append)
+    memory._file._writer.set_trace_callback(statements.append)
     came = together(memory, writes)
-    memory._store._database._writer.set_trace_callback(None)
+    memory._file._writer.set_trace_callback(None)
     return came, statements.count("COMMIT")
 
 
@@ -120,8 +120,8 @@ def reopened(memory: Memory) -> Path:
 
 def test_where_the_disk_fails_each_is_tried_alone(memory: Memory) -> None:
     insert(memory, ["a"])
-    pages = memory._store._database._writer.execute("PRAGMA page_count").fetchone()[0]
-    memory._store._database._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+    pages = memory._file._writer.execute("PRAGMA page_count").fetchone()[0]
+    memory._file._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
     many = [f"many {number}" for number in range(2000)]
 
     came = together(

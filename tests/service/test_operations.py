@@ -80,7 +80,7 @@ def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory)
 def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     memory: Memory, operations: Operations
 ) -> None:
-    memory._store._database._writer.execute("PRAGMA max_page_count = 1")
+    memory._file._writer.execute("PRAGMA max_page_count = 1")
 
     started = operations.start(memory, "x", lambda job: "0" * 1_000_000)
     operations.stop()

@@ -12,16 +12,12 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import CorruptStore, Entry, unit_rows
+from visual_memory_index.digest import elements
 from visual_memory_index.entry import Parts
 from visual_memory_index.filter import Filter, parse
-from visual_memory_index.store import (
-    ROWS_AT_ONCE,
-    Identity,
-    Store,
-    Transaction,
-    elements_of,
-    new_identity,
-)
+from visual_memory_index.sqlite_entries import ROWS_AT_ONCE
+from visual_memory_index.sqlite_store import SqliteStore
+from visual_memory_index.store import Identity, Transaction, new_identity
 
 IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000)
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
@@ -33,8 +29,8 @@ ENTRIES = [
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "birds.sqlite", IDENTITY)) as opened:
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore.create(tmp_path / "birds.sqlite", IDENTITY)) as opened:
         with opened.transaction() as transaction:
             insert(transaction, range(5, 7), ENTRIES[:2], VECTORS[:2], 10)
             insert(transaction, range(7, 8), ENTRIES[2:], VECTORS[2:], 12)
@@ -55,15 +51,14 @@ def insert(
     created_at: int,
 ) -> None:
     names = [entry.id for entry in entries]
-    elements = elements_of(names, entries, vectors)
-    transaction.insert(keys, names, entries, vectors, created_at, elements)
+    transaction.insert(keys, names, entries, vectors, created_at, elements(names, entries, vectors))
 
 
 def ids(entries: list[Entry]) -> list[str]:
     return [entry.id for entry in entries]
 
 
-def test_a_memory_keeps_its_identity(store: Store) -> None:
+def test_a_memory_keeps_its_identity(store: SqliteStore) -> None:
     assert store.identity() == IDENTITY
 
 
@@ -73,7 +68,7 @@ def test_a_new_identity_is_made_now() -> None:
     assert 1_700_000_000_000_000 < first.created_at <= second.created_at
 
 
-def test_an_entry_comes_back_bit_for_bit(store: Store) -> None:
+def test_an_entry_comes_back_bit_for_bit(store: SqliteStore) -> None:
     for written, vector in zip(ENTRIES, VECTORS, strict=True):
         read = store.entry(written.id, Parts.VECTOR)
 
@@ -88,7 +83,7 @@ def test_an_entry_comes_back_bit_for_bit(store: Store) -> None:
         assert (read.metadata, read.content_sha256) == (written.metadata, written.content_sha256)
 
 
-def test_a_vector_is_read_where_it_is_asked_for(store: Store) -> None:
+def test_a_vector_is_read_where_it_is_asked_for(store: SqliteStore) -> None:
     entry = store.entry("a")
 
     assert entry is not None
@@ -96,7 +91,7 @@ def test_a_vector_is_read_where_it_is_asked_for(store: Store) -> None:
     assert store.entry("nobody", Parts.VECTOR) is None
 
 
-def test_entries_come_in_pages_by_id(store: Store) -> None:
+def test_entries_come_in_pages_by_id(store: SqliteStore) -> None:
     first = store.entries(filter=None, after="", limit=2).entries
     second = store.entries(filter=None, after="b", limit=2, parts=Parts.VECTOR).entries
 
@@ -115,7 +110,7 @@ def test_entries_come_in_pages_by_id(store: Store) -> None:
     ],
 )
 def test_a_filter_holds_for_entries_ids_and_keys(
-    text: str, admitted: list[str], store: Store
+    text: str, admitted: list[str], store: SqliteStore
 ) -> None:
     filter = parsed(text)
     key_of = {"b": 5, "a": 6, "ü": 7}
@@ -129,7 +124,7 @@ def test_a_filter_holds_for_entries_ids_and_keys(
     assert keys.tolist() == [key_of[id] for id in sorted(admitted, key=lambda id: key_of[id])]
 
 
-def test_deleting_an_entry_deletes_its_vector(store: Store) -> None:
+def test_deleting_an_entry_deletes_its_vector(store: SqliteStore) -> None:
     with store.transaction() as transaction:
         transaction.delete([5, 77])
 
@@ -137,7 +132,7 @@ def test_deleting_an_entry_deletes_its_vector(store: Store) -> None:
         assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (7,)]
 
 
-def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:
+def test_an_update_sets_label_and_metadata_alone(store: SqliteStore) -> None:
     with store.transaction() as transaction:
         transaction.update(5, Entry("x", "owl", None, {"k": "v"}, 99, b"other"))
 
@@ -148,7 +143,7 @@ def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:
     assert (entry.content_sha256, entry.vector.tobytes()) == (b"\x00\x01", VECTORS[0].tobytes())
 
 
-def test_a_transaction_sees_its_own_writes_and_others_do_not(store: Store) -> None:
+def test_a_transaction_sees_its_own_writes_and_others_do_not(store: SqliteStore) -> None:
     with store.transaction() as transaction:
         transaction.delete([5])
 
@@ -157,7 +152,7 @@ def test_a_transaction_sees_its_own_writes_and_others_do_not(store: Store) -> No
         assert store.ids(parsed('label = "crow"')) == ["b", "ü"]
 
 
-def test_every_change_has_a_revision_of_its_own(store: Store) -> None:
+def test_every_change_has_a_revision_of_its_own(store: SqliteStore) -> None:
     before, _ = store.keys(parsed("id:a"))
     with store.transaction() as transaction:
         revision = transaction.next_revision()
@@ -169,7 +164,7 @@ def test_every_change_has_a_revision_of_its_own(store: Store) -> None:
 @pytest.mark.parametrize("m", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
 def test_all_rows_are_read_in_order_some_at_a_time(m: int, tmp_path: Path) -> None:
     vectors = np.arange(m, dtype=np.float32)[:, np.newaxis]
-    with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
+    with closing(SqliteStore.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
         with store.transaction() as transaction:
             entries = [Entry(f"{number}", "x") for number in range(m)]
             insert(transaction, range(m), entries, vectors, 0)
@@ -182,7 +177,7 @@ def test_all_rows_are_read_in_order_some_at_a_time(m: int, tmp_path: Path) -> No
     assert np.array_equal(np.concatenate([part.vectors for part in parts]), vectors)
 
 
-def test_a_vector_of_another_length_is_damage(store: Store) -> None:
+def test_a_vector_of_another_length_is_damage(store: SqliteStore) -> None:
     with closing(sqlite3.connect(store.path)) as db, db:
         db.execute("UPDATE vectors SET vector = x'00000000' WHERE key = 6")
 
@@ -192,7 +187,7 @@ def test_a_vector_of_another_length_is_damage(store: Store) -> None:
 
 def test_a_file_without_a_memory_is_damage(tmp_path: Path) -> None:
     with (
-        closing(Store(tmp_path / "empty.sqlite")) as store,
+        closing(SqliteStore(tmp_path / "empty.sqlite")) as store,
         pytest.raises(CorruptStore, match="it holds no memory"),
     ):
         store.identity()
@@ -203,13 +198,13 @@ def test_a_store_that_cannot_be_made_lets_go_of_its_file(tmp_path: Path) -> None
     unstorable = Identity("x", None, None, 0)  # type: ignore[arg-type]
 
     with pytest.raises(sqlite3.IntegrityError):
-        Store.create(path, unstorable)
+        SqliteStore.create(path, unstorable)
 
     assert [file.name for file in tmp_path.iterdir()] == ["x.sqlite"]
 
 
 def test_a_page_holds_no_more_bytes_than_asked_but_always_an_entry(tmp_path: Path) -> None:
-    with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
+    with closing(SqliteStore.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
         entries = [Entry(id, "x", image=bytes(1000), thumbnail=b"small") for id in "abcd"]
         with store.transaction() as transaction:
             keys = transaction.next_keys(4)
@@ -236,7 +231,7 @@ def test_a_page_holds_no_more_bytes_than_asked_but_always_an_entry(tmp_path: Pat
 
 
 def test_pictures_are_found_by_id_and_missing_ones_left_out(tmp_path: Path) -> None:
-    with closing(Store.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
+    with closing(SqliteStore.create(tmp_path / "x.sqlite", new_identity("x", 1, None))) as store:
         entries = [Entry("a", "x", image=b"large", thumbnail=b"small"), Entry("b", "x")]
         with store.transaction() as transaction:
             keys = transaction.next_keys(2)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from visual_memory_index import DiskFull, Memory, UnknownOperation
-from visual_memory_index import operation as operations
-from visual_memory_index.database import now
+from visual_memory_index import CUT_SHORT, DiskFull, Memory, UnknownOperation
+from visual_memory_index import sqlite_operations as operations
+from visual_memory_index.clock import now
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.store import new_identity
 
@@ -53,7 +53,7 @@ def test_those_that_ran_were_cut_short_the_others_stay(db: sqlite3.Connection) -
     operations.fail_unfinished(db)
 
     states = [(each.state, each.problem) for each in operations.page(db, before="", limit=9)]
-    assert states == [("failed", operations.CUT_SHORT), ("cancelled", None)]
+    assert states == [("failed", CUT_SHORT), ("cancelled", None)]
 
 
 def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from visual_memory_index import Request, RequestReused, WrongOffset
 from visual_memory_index.migrations import CATALOG_STEPS, migrate
-from visual_memory_index.request import (
+from visual_memory_index.request import StoredBatch
+from visual_memory_index.sqlite_requests import (
     REMEMBERED,
-    StoredBatch,
     check_start,
     keep,
     recall,

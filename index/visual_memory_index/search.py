@@ -1,0 +1,53 @@
+"""The nearest entries of queries that are searched together, filters and all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from visual_memory_index.neighbors import Query
+from visual_memory_index.ram import Found, RamCopy
+from visual_memory_index.store import Store
+from visual_memory_index.vectors import Rows
+
+
+def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:
+    """What each finds; None where a filter was read with a commit that is not yet published."""
+    admitted = [admit(query, ram, store) for query in queries]
+    if any(revision != ram.revision for revision, _ in admitted):
+        return None
+    left = [rows for _, rows in admitted]
+    everyone = [query for query, rows in zip(queries, left, strict=True) if rows is None]
+    together = iter(
+        ram.vectors.candidates(
+            np.concatenate([query.vectors for query in everyone]),
+            [query.k for query in everyone for _ in query.vectors],
+            [ram.rows_of_ids(query.exclude_ids) for query in everyone for _ in query.vectors],
+        )
+        if everyone
+        else ()
+    )
+    answers = []
+    for query, rows in zip(queries, left, strict=True):
+        if rows is None:
+            candidates = [next(together) for _ in query.vectors]
+        else:
+            candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
+        answers.append(ram.find(query.vectors, query.k, candidates))
+    return answers
+
+
+def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
+    """The revision that a query's filter was read at, and the rows it leaves; None for all of them,
+    where they are searched with those of other queries.
+    """
+    left_out = ram.rows_of_ids(query.exclude_ids)
+    if query.filter is None and query.k + len(left_out) <= ram.vectors.scanned_max:
+        return ram.revision, None
+    if query.filter is None:
+        revision, rows = ram.revision, np.arange(len(ram))
+    else:
+        revision, keys = store.keys(query.filter)
+        rows = ram.rows_of_keys(keys)
+    return revision, np.setdiff1d(rows, left_out, assume_unique=True)

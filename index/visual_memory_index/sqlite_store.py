@@ -1,0 +1,282 @@
+"""The truth of one memory in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import audit, erasing
+from visual_memory_index import digest as digests
+from visual_memory_index import sqlite_operations as operations
+from visual_memory_index import sqlite_requests as requests
+from visual_memory_index.database import Database
+from visual_memory_index.entry import Entry, Parts
+from visual_memory_index.errors import CorruptStore
+from visual_memory_index.filter import Filter
+from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index.operation import Operation
+from visual_memory_index.request import Request, StoredBatch
+from visual_memory_index.sqlite_contents import SqliteContents
+from visual_memory_index.sqlite_entries import (
+    ROWS,
+    ROWS_AT_ONCE,
+    read_entries,
+    read_ids,
+    read_standing,
+    state_of,
+    stored_rows,
+    where,
+)
+from visual_memory_index.sqlite_transaction import SqliteTransaction
+from visual_memory_index.store import AuditPage, Identity, Page, StoredRows
+from visual_memory_index.traces import Traces
+
+BETWEEN = bytes(64)
+# Whether a text, or a piece of a vector or picture, is that of an entry that is there.
+LIVE = (
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE instr(CAST(id AS BLOB), ?1) "
+    "OR instr(CAST(label AS BLOB), ?1) OR instr(CAST(metadata AS BLOB), ?1)) "
+    "OR EXISTS (SELECT 1 FROM vectors WHERE instr(vector, ?1)) "
+    "OR EXISTS (SELECT 1 FROM images WHERE instr(image, ?1) OR instr(thumbnail, ?1))"
+)
+PARTS = (
+    "SELECT CAST(id AS BLOB), CAST(label AS BLOB), CAST(metadata AS BLOB), vector, "
+    "ifnull(image, x''), ifnull(thumbnail, x'') "
+    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
+)
+
+
+class SqliteStore:
+    """A ``Store`` in the file at ``path``. Opening raises CorruptStore, NewerStore.
+
+    Its ``database`` is for what is done to the file as such: it is copied, cut and searched.
+    """
+
+    derived_bytes_max = 900_000_000  # SQLite takes a billion
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = Database(path, MEMORY_STEPS)
+        self.bytes_on_disk = self.database.bytes_on_disk
+        self.close = self.database.close
+
+    @classmethod
+    def create(cls, path: Path, identity: Identity) -> SqliteStore:
+        """A new file holding no entry."""
+        store = cls(path)
+        try:
+            with store.database.transaction() as db:
+                db.execute(
+                    "INSERT INTO memory "
+                    "(name, dimension, embedder, created_at, store_images, uid, digest, revision, "
+                    "next_key) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 1)",
+                    (*astuple(identity), digests.to_bytes(digests.empty())),
+                )
+                transaction = SqliteTransaction(db, path, identity.kind)
+                transaction.log("CreateMemory", 0)
+                transaction.finish()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @cached_property
+    def _kind(self) -> str:
+        return self.identity().kind
+
+    def identity(self) -> Identity:
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT name, dimension, embedder, created_at, store_images, uid FROM memory"
+            ).fetchone()
+        if row is None:
+            raise CorruptStore(str(self.path), "it holds no memory")
+        name, dimension, embedder, created_at, store_images, uid = row
+        return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
+
+    def complete(self) -> None:
+        """Find what a file of an older release lacks: its uid and its digest."""
+        with self.database.reading() as db:
+            lacking = db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone()
+        if lacking is None:
+            return
+        kind = self._kind
+        with self.database.transaction() as db:
+            keys = [key for (key,) in db.execute("SELECT key FROM entries")]
+            db.execute(
+                "UPDATE memory SET uid = ?, digest = ?",
+                (secrets.token_hex(16), digests.to_bytes(state_of(db, keys))),
+            )
+            transaction = SqliteTransaction(db, self.path, kind)
+            transaction.log("MigrateMemory", len(keys))
+            transaction.finish()
+
+    def digest(self) -> str:
+        with self.database.reading() as db:
+            state, _ = read_standing(db)
+        return digests.shown(state, self._kind)
+
+    def audit_events(self, first: int, limit: int) -> AuditPage:
+        with self.database.reading() as db:
+            state, head = read_standing(db)
+            rows = db.execute(
+                "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
+                (first, min(first + limit, head.size)),
+            )
+            events = [audit.read(text) for (text,) in rows]
+        return AuditPage(events, head, digests.shown(state, self._kind))
+
+    @contextmanager
+    def contents(self) -> Iterator[SqliteContents]:
+        with self.database.reading() as db:
+            yield SqliteContents(db, self.path, *read_standing(db))
+
+    def unfinished(self) -> list[Operation]:
+        with self.database.reading() as db:
+            return operations.unfinished(db)
+
+    def erasing(self, operation: str) -> list[str]:
+        with self.database.reading() as db:
+            return erasing.noted(db, operation)
+
+    def found_in(self, traces: Traces) -> frozenset[bytes]:
+        found: set[bytes] = set()
+        with self.database.apart() as db:
+            rows = db.execute(PARTS)
+            while part := rows.fetchmany(ROWS_AT_ONCE):
+                found |= traces.found_in(BETWEEN.join(each for row in part for each in row))
+        return frozenset(found)
+
+    def holds(self, data: bytes) -> bool:
+        with self.database.apart() as db:
+            return bool(db.execute(LIVE, (data,)).fetchone()[0])
+
+    def fail_unfinished(self) -> None:
+        with self.database.transaction() as db:
+            operations.fail_unfinished(db)
+
+    def operation(self, name: str) -> Operation:
+        with self.database.reading() as db:
+            return operations.get(db, name)
+
+    def operations(self, *, before: str, limit: int) -> list[Operation]:
+        with self.database.reading() as db:
+            return operations.page(db, before=before, limit=limit)
+
+    def settings(self) -> dict[str, str]:
+        with self.database.reading() as db:
+            return dict(db.execute("SELECT name, value FROM settings").fetchall())
+
+    def derived(self, name: str) -> bytes | None:
+        with self.database.reading() as db:
+            row = db.execute("SELECT value FROM derived WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def derived_sizes(self, prefix: str) -> dict[str, int]:
+        with self.database.reading() as db:
+            rows = db.execute(
+                "SELECT name, length(value) FROM derived WHERE name GLOB ? || '*' "
+                "ORDER BY rowid DESC",
+                (prefix,),
+            )
+            return dict(rows.fetchall())
+
+    def keep_derived(self, name: str, value: bytes) -> None:
+        if len(value) > self.derived_bytes_max:
+            return
+        with self.database.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (name, value))
+
+    def drop_derived(self, names: Iterable[str]) -> None:
+        with self.database.transaction() as db:
+            db.executemany("DELETE FROM derived WHERE name = ?", [(name,) for name in names])
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteTransaction]:
+        """All or nothing, and on disk when it ends. One thread at a time."""
+        with self.database.transaction() as db:
+            transaction = SqliteTransaction(db, self.path, self._kind)
+            yield transaction
+            transaction.finish()
+
+    def rows(self, dimension: int) -> Iterator[StoredRows]:
+        with self.database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                yield stored_rows(rows, dimension, revision, self.path)
+            yield stored_rows([], dimension, revision, self.path)
+
+    def pruned(self) -> list[tuple[int, str, str]]:
+        with self.database.reading() as db:
+            return db.execute(
+                "SELECT key, id, label FROM entries WHERE pruned_by IS NOT NULL"
+            ).fetchall()
+
+    def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
+        condition, parameters = where(filter)
+        with self.database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
+        return revision, np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows))
+
+    def ids(self, filter: Filter) -> list[str]:
+        with self.database.reading() as db:
+            return read_ids(db, filter)
+
+    def entries(
+        self,
+        *,
+        filter: Filter | None = None,
+        after: str = "",
+        limit: int,
+        bytes_max: int = sys.maxsize,
+        parts: Parts = Parts.NONE,
+    ) -> Page:
+        condition, parameters = where(filter)
+        page: list[Entry] = []
+        with self.database.reading() as db:
+            for entry in read_entries(
+                db,
+                f"id > ? AND ({condition}) ORDER BY id",
+                [after, *parameters],
+                limit=limit + 1,
+                parts=parts,
+            ):
+                bytes_max -= entry.size
+                if page and (bytes_max < 0 or len(page) == limit):
+                    return Page(page, more=True)
+                page.append(entry)
+        return Page(page, more=False)
+
+    def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
+        with self.database.reading() as db:
+            return next(read_entries(db, "id = ?", [id], limit=1, parts=parts), None)
+
+    def images(self, ids: Sequence[str], column: Literal["image", "thumbnail"]) -> dict[str, bytes]:
+        with self.database.reading() as db:
+            rows = db.execute(
+                f"SELECT id, {column} FROM entries JOIN images USING (key) "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(ids)),),
+            )
+            return dict(rows.fetchall())
+
+    def recall(self, request: Request | None) -> list[str] | None:
+        with self.database.reading() as db:
+            answer: list[str] | None = requests.recall(db, request)
+        return answer
+
+    def stored_batches(self, request_id: str) -> list[StoredBatch]:
+        with self.database.reading() as db:
+            return requests.stored_batches(db, request_id)

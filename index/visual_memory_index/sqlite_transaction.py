@@ -1,0 +1,324 @@
+"""The writes of one transaction on a memory's file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import digest as digests
+from visual_memory_index import erasing
+from visual_memory_index import sqlite_operations as operations
+from visual_memory_index import sqlite_requests as requests
+from visual_memory_index.audit import LOCAL, Event
+from visual_memory_index.clock import now
+from visual_memory_index.entry import Entry
+from visual_memory_index.errors import EntriesExist
+from visual_memory_index.filter import Filter
+from visual_memory_index.operation import Operation, State
+from visual_memory_index.request import Request
+from visual_memory_index.sqlite_entries import (
+    ROWS,
+    read_entries,
+    read_ids,
+    read_standing,
+    state_of,
+    stored_rows,
+)
+from visual_memory_index.store import Known, Left, StoredRows
+
+ERASED_AT_ONCE = 256
+LEFT = (
+    "SELECT label, metadata, content_sha256, vector, coalesce(image, x''), "
+    "coalesce(thumbnail, x'') "
+    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
+    "WHERE key IN (SELECT value FROM json_each(?))"
+)
+
+
+class SqliteTransaction:
+    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of its digest."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
+        self._db, self._path, self._kind = db, path, kind
+        self.state, self.head = read_standing(db)
+        self.lost = False
+        self._size = self.head.size
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        stood = self.state, self.head
+        try:
+            self._db.execute("SAVEPOINT inside")
+            try:
+                yield
+            except sqlite3.Error:
+                raise
+            except BaseException:
+                self.state, self.head = stood
+                self._db.execute("ROLLBACK TO inside")
+                self._db.execute("RELEASE inside")
+                raise
+            self._db.execute("RELEASE inside")
+        except sqlite3.Error:
+            self.lost = True
+            raise
+
+    def finish(self) -> None:
+        """Write where the digest and the audit log stand."""
+        if self.head.size != self._size:
+            self._db.execute(
+                "UPDATE memory SET digest = ?, audit_size = ?, audit_peaks = ?, audit_last = ?",
+                (digests.to_bytes(self.state), *astuple(self.head)),
+            )
+
+    def log(self, call: str, count: int) -> Event:
+        event = Event(self.head.size, now(), LOCAL, call, count, self.digest(), self.head.last)
+        text = event.to_json()
+        self._db.execute("INSERT INTO audit VALUES (?, ?)", (event.number, text))
+        self.head = self.head.follow(text)
+        return event
+
+    def digest(self) -> str:
+        return digests.shown(self.state, self._kind)
+
+    def count(self) -> int:
+        count: int = self._db.execute("SELECT count(*) FROM entries").fetchone()[0]
+        return count
+
+    def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
+        ids = list(dict.fromkeys(ids))
+        rows = self._db.execute(
+            "SELECT id, key, label, pruned_by IS NULL FROM entries "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        )
+        found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
+        return {id: found[id] for id in ids if id in found}
+
+    def recall(self, request: Request | None) -> list[str] | None:
+        answer: list[str] | None = requests.recall(self._db, request)
+        return answer
+
+    def keep(self, request: Request | None, ids: Sequence[str]) -> None:
+        requests.keep(self._db, request, ids)
+
+    def recall_entry(self, request: Request | None) -> Entry | None:
+        answer = requests.recall(self._db, request)
+        if answer is None:
+            return None
+        return Entry(**{**answer, "content_sha256": bytes.fromhex(answer["content_sha256"])})
+
+    def keep_entry(self, request: Request | None, entry: Entry) -> None:
+        answer = {
+            "id": entry.id,
+            "label": entry.label,
+            "metadata": dict(entry.metadata),
+            "created_at": entry.created_at,
+            "content_sha256": entry.content_sha256.hex(),
+            "pruned_by": entry.pruned_by,
+        }
+        requests.keep(self._db, request, answer)
+
+    def check_start(self, request: Request | None) -> None:
+        requests.check_start(self._db, request)
+
+    def next_revision(self) -> int:
+        statement = "UPDATE memory SET revision = revision + 1 RETURNING revision"
+        revision: int = self._db.execute(statement).fetchone()[0]
+        return revision
+
+    def next_keys(self, count: int) -> range:
+        statement = "UPDATE memory SET next_key = next_key + ? RETURNING next_key"
+        end: int = self._db.execute(statement, (count,)).fetchone()[0]
+        return range(end - count, end)
+
+    def insert(
+        self,
+        keys: range,
+        ids: Sequence[str],
+        entries: Sequence[Entry],
+        vectors: NDArray[np.float32],
+        created_at: int,
+        elements: Sequence[bytes],
+    ) -> None:
+        inserted = self._db.executemany(
+            "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+            [
+                (key, id, entry.label, entry.metadata_json, created_at, entry.content_sha256)
+                for key, id, entry in zip(keys, ids, entries, strict=True)
+            ],
+        )
+        if inserted.rowcount < len(ids):
+            known = self.look_up(ids).items()
+            raise EntriesExist([id for id, each in known if each.key < keys.start])
+        self.state = digests.moved(self.state, came=elements)
+        # In one step, during which other threads of Python go on.
+        self._db.execute(
+            "INSERT INTO vectors SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
+            "FROM entries WHERE key >= ?2",
+            (np.ascontiguousarray(vectors, "<f4").data, keys.start, 4 * vectors.shape[1]),
+        )
+        self._db.executemany(
+            "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",
+            [
+                (key, entry.thumbnail, entry.image)
+                for key, entry in zip(keys, entries, strict=True)
+                if entry.image
+            ],
+        )
+
+    def delete(self, keys: Sequence[int]) -> None:
+        """``secure_delete`` overwrites them."""
+        with self._changing(keys):
+            self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+
+    def update(self, key: int, entry: Entry) -> None:
+        with self._changing([key]):
+            self._db.execute(
+                "UPDATE entries SET relabelled_by = iif(label = ?1, relabelled_by, NULL), "
+                "label = ?1, metadata = ?2 WHERE key = ?3",
+                (entry.label, entry.metadata_json, key),
+            )
+
+    def begin(self, name: str, kind: str) -> None:
+        operations.begin(self._db, name, kind)
+
+    def end(
+        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
+    ) -> None:
+        operations.end(self._db, name, state, result=result, problem=problem)
+        erasing.drop(self._db, name)
+
+    def operation(self, name: str) -> Operation:
+        return operations.get(self._db, name)
+
+    def draft(self, name: str, result: str) -> None:
+        operations.draft(self._db, name, result)
+
+    def note_erasing(self, operation: str, ids: Iterable[str]) -> None:
+        erasing.note(self._db, operation, ids)
+
+    def erasing(self, operation: str) -> list[str]:
+        return erasing.noted(self._db, operation)
+
+    def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
+        left = Left()
+        for start in range(0, len(keys), ERASED_AT_ONCE):
+            part = json.dumps(list(keys[start : start + ERASED_AT_ONCE]))
+            rows = self._db.execute(LEFT, (part,))
+            for label, metadata, content_sha256, vector, image, thumbnail in rows:
+                left.labels.add(label)
+                limit_bytes -= len(vector) + len(image) + len(thumbnail)
+                if limit_bytes < 0:
+                    continue
+                for key, value in json.loads(metadata).items():
+                    left.texts.update((key, value))
+                pictures = [each for each in (image, thumbnail) if each]
+                left.contents.append((content_sha256, vector, pictures))
+        return left
+
+    def twins(self, hashes: Iterable[bytes]) -> set[bytes]:
+        rows = self._db.execute(
+            "SELECT DISTINCT content_sha256 FROM entries "
+            "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
+            (json.dumps([each.hex().upper() for each in hashes if each]),),
+        )
+        return {content_sha256 for (content_sha256,) in rows}
+
+    def others(self, keys: Sequence[int], limit: int) -> list[bytes]:
+        rows = self._db.execute(
+            "SELECT thumbnail, image FROM images "
+            "WHERE key NOT IN (SELECT value FROM json_each(?)) LIMIT ?",
+            (json.dumps(list(keys)), limit),
+        )
+        return [each for row in rows for each in row]
+
+    def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
+        labels = set(labels)
+        rows = self._db.execute(
+            "SELECT DISTINCT label FROM entries WHERE label IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(labels)),),
+        )
+        gone = sorted(labels.difference(label for (label,) in rows))
+        erasing.scrub(self._db, operation, gone, settings)
+        return gone
+
+    def backups(self) -> list[int]:
+        rows = self._db.execute(
+            "SELECT json_extract(event, '$.time') FROM audit "
+            "WHERE json_extract(event, '$.call') = 'BackupMemory'"
+        )
+        return [time for (time,) in rows]
+
+    def keep_setting(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def mark_undone(self, name: str) -> None:
+        operations.mark_undone(self._db, name)
+
+    def prune(self, keys: Sequence[int], operation: str) -> None:
+        with self._changing(keys):
+            self._db.executemany(
+                "UPDATE entries SET pruned_by = ? WHERE key = ?",
+                [(operation, key) for key in keys],
+            )
+
+    def unprune(self, operation: str, dimension: int) -> StoredRows:
+        rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
+        with self._changing([row[0] for row in rows]):
+            self._db.execute(
+                "UPDATE entries SET pruned_by = NULL WHERE pruned_by = ?", (operation,)
+            )
+        return stored_rows(rows, dimension, self.next_revision(), self._path)
+
+    def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
+        pairs = list(labels)
+        self._db.executemany(
+            "INSERT INTO relabels SELECT ?, key, label, relabelled_by FROM entries WHERE key = ?",
+            [(operation, key) for key, _ in pairs],
+        )
+        with self._changing([key for key, _ in pairs]):
+            self._db.executemany(
+                "UPDATE entries SET label = ?, relabelled_by = ? WHERE key = ?",
+                [(label, operation, key) for key, label in pairs],
+            )
+
+    def unrelabel(self, operation: str) -> dict[str, str]:
+        keys = self._db.execute("SELECT key FROM relabels WHERE operation = ?", (operation,))
+        with self._changing([key for (key,) in keys]):
+            rows = self._db.execute(
+                "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
+                "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
+                "AND entries.relabelled_by = ?1 RETURNING entries.id, entries.label",
+                (operation,),
+            )
+            restored = dict(rows.fetchall())
+        undone = self._db.execute(
+            "SELECT DISTINCT relabelled_by FROM entries JOIN operations ON name = relabelled_by "
+            "WHERE undone_at IS NOT NULL AND name != ?",
+            (operation,),
+        ).fetchall()
+        for (earlier,) in undone:
+            restored |= self.unrelabel(earlier)
+        return restored
+
+    def entry(self, id: str) -> Entry | None:
+        return next(read_entries(self._db, "id = ?", [id], limit=1), None)
+
+    def ids(self, filter: Filter) -> list[str]:
+        return read_ids(self._db, filter)
+
+    @contextmanager
+    def _changing(self, keys: Sequence[int]) -> Iterator[None]:
+        """Move the digest on by what happens inside to the entries of these keys."""
+        before = state_of(self._db, keys)
+        yield
+        self.state = self.state - before + state_of(self._db, keys)

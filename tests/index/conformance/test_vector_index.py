@@ -1,0 +1,197 @@
+"""Whatever finds neighbours: the nearest are always among its candidates, and rows keep their bits.
+
+Written against ``vectors.VectorIndex`` alone; the oracle is every exact distance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.index.conformance.implementations import INDEXES, NewIndex
+from tests.index.crowds import crowds
+
+from visual_memory_index import unit_rows
+from visual_memory_index.distances import exact_distances
+from visual_memory_index.vectors import Rows, VectorIndex
+
+each_index = pytest.mark.parametrize("new_index", INDEXES.values(), ids=INDEXES.keys())
+
+
+def filled(index: VectorIndex, vectors: NDArray[np.float32]) -> VectorIndex:
+    index.append(vectors, 0)
+    index.publish(len(vectors))
+    return index
+
+
+def misses(query: NDArray[np.float32], index: VectorIndex, k: int, rows: Rows, found: Rows) -> bool:
+    """Whether a row of ``rows`` as near as the k-th nearest is not ``found``."""
+    distances = exact_distances(query, index.gather(rows))
+    furthest = np.sort(distances)[min(k, len(rows)) - 1] if len(rows) else 0
+    return not set(rows[distances <= furthest]) <= set(found)
+
+
+@each_index
+@settings(max_examples=100, deadline=None)
+@given(crowds(), st.integers(1, 70), st.data())
+def test_the_nearest_are_always_among_the_candidates(
+    new_index: NewIndex, vectors: NDArray[np.float32], k: int, data: st.DataObject
+) -> None:
+    index = filled(new_index(vectors.shape[1]), vectors)
+    queries = np.concatenate([vectors[:3], -vectors[:1]])
+    some = st.sets(st.integers(0, len(vectors) - 1), max_size=len(vectors))
+    excluded = np.array(sorted(data.draw(some)), dtype=np.intp)
+    others = np.setdiff1d(np.arange(len(vectors)), excluded)
+
+    found = index.candidates(queries, [k] * len(queries), [excluded] * len(queries))
+    among = index.candidates_among(queries, k, others)
+
+    for query, rows, same_rows in zip(queries, found, among, strict=True):
+        assert not set(rows) & set(excluded)
+        assert not misses(query, index, k, others, rows)
+        assert set(same_rows) <= set(others)
+        assert not misses(query, index, k, others, same_rows)
+
+
+@each_index
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1, 50, 900, 1024, 1500, 4000]))
+def test_a_scan_of_many_rows_finds_the_nearest_for_every_k(
+    new_index: NewIndex, seed: int, k: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((20, 16))
+    rows = centres[rng.integers(20, size=3000)] + 10 ** rng.uniform(-8, 0) * rng.standard_normal(16)
+    index = filled(new_index(16), unit_rows(rows.astype(np.float32)))
+    queries = unit_rows(rng.standard_normal((3, 16)).astype(np.float32))
+
+    found = index.candidates(queries, [k, 1, k], [np.arange(0), np.arange(7), np.arange(100)])
+
+    for number, (wanted, start) in enumerate([(k, 0), (1, 7), (k, 100)]):
+        assert not misses(queries[number], index, wanted, np.arange(start, 3000), found[number])
+
+
+@each_index
+def test_rows_of_a_little_more_than_unit_length_are_not_nearer(new_index: NewIndex) -> None:
+    vectors = np.array([[1.0], [1 + 9e-7], [-1.0], [-1 - 9e-7]] * 10, np.float32)
+
+    nearest, others = filled(new_index(1), vectors).candidates(
+        np.array([[1], [1]], np.float32), [1, 21], [np.arange(0)] * 2
+    )
+
+    assert set(nearest) == {row for row in range(40) if row % 4 < 2}
+    assert len(others) == 40
+
+
+@each_index
+def test_an_empty_index_has_no_candidates(new_index: NewIndex) -> None:
+    found = new_index(2).candidates(np.ones((2, 2), np.float32), [1, 1], [np.arange(0)] * 2)
+
+    assert [rows.tolist() for rows in found] == [[], []]
+
+
+@each_index
+def test_rows_are_found_once_they_are_published(new_index: NewIndex) -> None:
+    index = filled(new_index(3), np.eye(3, dtype=np.float32))
+    index.append(np.eye(3, dtype=np.float32), 3)
+
+    before = index.candidates(np.eye(3, dtype=np.float32)[:1], [9], [np.arange(0)])[0].tolist()
+    index.publish(6)
+    after = index.candidates(np.eye(3, dtype=np.float32)[:1], [9], [np.arange(0)])[0].tolist()
+
+    assert (before, after) == ([0, 1, 2], [0, 1, 2, 3, 4, 5])
+
+
+@each_index
+@given(st.integers(1, 30), st.data())
+def test_rows_stay_dense_and_the_last_one_moves_into_a_hole(
+    new_index: NewIndex, m: int, data: st.DataObject
+) -> None:
+    vectors = np.arange(1, 1 + 2 * m, dtype=np.float32).reshape(m, 2)
+    index, model = filled(new_index(2), vectors), vectors.tolist()
+
+    for _ in range(data.draw(st.integers(1, m))):
+        row = data.draw(st.integers(0, len(model) - 1))
+        index.swap_remove(row)
+        model[row] = model[-1]
+        model.pop()
+
+        assert index.count == len(model)
+        assert index.gather(np.arange(len(model))).tolist() == model
+        assert [row for block in index.blocks() for row in block.tolist()] == model
+
+
+@each_index
+def test_rows_are_gathered_in_whatever_order_and_as_often_as_asked(new_index: NewIndex) -> None:
+    index = filled(new_index(2), np.arange(60, dtype=np.float32).reshape(30, 2))
+
+    gathered = index.gather(np.array([29, 0, 8, 8]))
+
+    assert gathered.dtype == np.float32
+    assert gathered.tolist() == [[58, 59], [0, 1], [16, 17], [16, 17]]
+
+
+@each_index
+def test_an_index_that_was_emptied_takes_rows_again(new_index: NewIndex) -> None:
+    index = filled(new_index(2), np.ones((20, 2), np.float32))
+    for _ in range(20):
+        index.swap_remove(0)
+
+    filled(index, np.eye(2, dtype=np.float32))
+
+    assert index.gather(np.arange(2)).tolist() == [[1, 0], [0, 1]]
+
+
+@each_index
+@settings(max_examples=50, deadline=None)
+@given(crowds(), st.data())
+def test_the_nearest_others_are_settled_or_among_the_candidates_of_a_doubt(
+    new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject
+) -> None:
+    vectors = np.concatenate([vectors, vectors[:1]])
+    m = len(vectors)
+    index, k = filled(new_index(vectors.shape[1]), vectors), data.draw(st.integers(1, m - 1))
+    rows = np.array(data.draw(st.lists(st.integers(0, m - 1), min_size=1, unique=True)))
+
+    lists, _, settled, doubts = index.others(rows, k)
+    doubted = {number: among for numbers, among in doubts for number in numbers}
+
+    assert lists.shape == (len(rows), k)
+    assert sorted(doubted) == np.flatnonzero(~settled).tolist()
+    for number, row in enumerate(rows):
+        others = np.delete(np.arange(m), row)
+        found = lists[number] if settled[number] else doubted[number]
+        assert not misses(vectors[row], index, k, others, found)
+        assert not settled[number] or row not in found
+
+
+@each_index
+@settings(max_examples=50, deadline=None)
+@given(crowds(), st.data())
+def test_a_row_is_reached_by_what_belongs_among_its_nearest_whatever_came_and_went(
+    new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject
+) -> None:
+    vectors = np.concatenate([vectors, vectors[:1]])
+    m = len(vectors)
+    index, k = filled(new_index(vectors.shape[1]), vectors), data.draw(st.integers(1, m - 1))
+    floors = index.others(np.arange(m), k).floors
+    kth = [
+        np.sort(exact_distances(row, np.delete(vectors, at, axis=0)))[k - 1]
+        for at, row in enumerate(vectors)
+    ]
+    came = vectors[data.draw(st.lists(st.integers(0, m - 1), min_size=1, max_size=3))]
+    index.append(came, m)
+    index.publish(m + len(came))
+    gone = data.draw(st.integers(0, m - 1))
+    index.swap_remove(gone)
+    index.swap_remove(gone)
+
+    left = index.gather(np.arange(index.count))
+    before = [np.flatnonzero((vectors == row).all(axis=1))[0] for row in left]
+    reached = index.reached(came, floors[before])
+
+    for row, at, is_reached in zip(left, before, reached, strict=True):
+        belongs = exact_distances(row, came).min() <= kth[at]
+        assert is_reached or not belongs

@@ -1,0 +1,42 @@
+"""Every thread scans a part by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from tests.index.conformance.implementations import SmallBlocks
+
+from visual_memory_index import tune, unit_rows
+
+
+@pytest.fixture(autouse=True)
+def _tuned() -> Iterator[None]:
+    tune(2)
+    yield
+    tune(2)
+
+
+def test_parts_are_scanned_by_as_many_threads_as_told_each_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = unit_rows(np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32))
+    index, seen, knn = SmallBlocks(4), [], faiss.knn
+    index.append(vectors, 0)
+    index.publish(100)
+
+    def recorded(*arguments: Any) -> Any:
+        seen.append((threading.get_ident(), faiss.omp_get_max_threads()))
+        return knn(*arguments)
+
+    monkeypatch.setattr(faiss, "knn", recorded)
+    tune(3)
+    index.candidates(vectors[:1], [1], [np.arange(0)])
+
+    assert len(seen) == 13
+    assert len({thread for thread, _ in seen}) <= 3
+    assert {threads for _, threads in seen} == {1}

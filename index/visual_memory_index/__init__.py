@@ -26,7 +26,7 @@ from visual_memory_index.conformal import (
 from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry, Parts
-from visual_memory_index.erasure import Facts, Searched
+from visual_memory_index.erasure import Facts, Searched, unexplained
 from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
@@ -194,6 +194,7 @@ __all__ = [
     "thin_labels",
     "threshold",
     "tune",
+    "unexplained",
     "unit_rows",
     "winners",
     "write_private",

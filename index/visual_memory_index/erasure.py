@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from visual_memory_index.change import Removed
-from visual_memory_index.store import Store, Transaction
-from visual_memory_index.traces import Traces, masked
+from visual_memory_index.store import Transaction
+from visual_memory_index.traces import FRAGMENT_BYTES, Traces
 
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
 OTHERS = 32  # pictures that stay, with whose headers those of the erased are compared
-COMPARED_MAX = 256  # parts of traces that are looked for in all entries one by one
 READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
 
 
@@ -102,10 +101,13 @@ def search(files: Iterable[int], traces: Traces) -> Searched:
     return Searched(size, frozenset(found))
 
 
-def unexplained(found: frozenset[bytes], traces: Traces, store: Store) -> frozenset[bytes]:
-    """The pieces that are not in an entry that is there, such as the same picture twice."""
-    if not found:
-        return found
-    pieces = found - store.found_in(traces)
-    parts = sorted(pieces)[:COMPARED_MAX]  # of a piece, where what was searched ended in it
-    return pieces - {part for part in parts if store.holds(masked(part))}
+def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
+    """The pieces that are not in one that entries have, such as those of the same picture twice.
+
+    Where what was searched ended in a piece, a part of it was found.
+    """
+    left = found - there
+    together = bytes(FRAGMENT_BYTES).join(there)  # to see quickly which are in none
+    return frozenset(
+        piece for piece in left if piece not in together or not any(piece in each for each in there)
+    )

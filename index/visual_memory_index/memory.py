@@ -549,13 +549,15 @@ class Memory:
 
     def _look_for(self, files: Iterable[int], traces: Traces) -> Searched:
         searched = erasure.search(files, traces)
-        return replace(searched, found=self.unexplained(searched.found, traces))
+        if not searched.found:
+            return searched
+        return replace(searched, found=erasure.unexplained(searched.found, self.pieces_of(traces)))
 
-    def unexplained(self, found: frozenset[bytes], traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that no entry which is there explains."""
+    def pieces_of(self, traces: Traces) -> frozenset[bytes]:
+        """The pieces of ``traces`` that entries which are there have in them, masked."""
         with self._long_reads.reading():
             self._check_open()
-            return erasure.unexplained(found, traces, self._store)
+            return self._store.found_in(traces)
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""

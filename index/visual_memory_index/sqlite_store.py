@@ -42,13 +42,6 @@ from visual_memory_index.store import AuditPage, Identity, Page, StoredRows
 from visual_memory_index.traces import Traces
 
 BETWEEN = bytes(64)
-# Whether a text, or a piece of a vector or picture, is that of an entry that is there.
-LIVE = (
-    "SELECT EXISTS (SELECT 1 FROM entries WHERE instr(CAST(id AS BLOB), ?1) "
-    "OR instr(CAST(label AS BLOB), ?1) OR instr(CAST(metadata AS BLOB), ?1)) "
-    "OR EXISTS (SELECT 1 FROM vectors WHERE instr(vector, ?1)) "
-    "OR EXISTS (SELECT 1 FROM images WHERE instr(image, ?1) OR instr(thumbnail, ?1))"
-)
 PARTS = (
     "SELECT CAST(id AS BLOB), CAST(label AS BLOB), CAST(metadata AS BLOB), vector, "
     "ifnull(image, x''), ifnull(thumbnail, x'') "
@@ -156,10 +149,6 @@ class SqliteStore:
             while part := rows.fetchmany(ROWS_AT_ONCE):
                 found |= traces.found_in(BETWEEN.join(each for row in part for each in row))
         return frozenset(found)
-
-    def holds(self, data: bytes) -> bool:
-        with self.database.apart() as db:
-            return bool(db.execute(LIVE, (data,)).fetchone()[0])
 
     def fail_unfinished(self) -> None:
         with self.database.transaction() as db:

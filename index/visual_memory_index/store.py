@@ -341,9 +341,6 @@ class Store(Protocol):
     def found_in(self, traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that entries have in them, masked."""
 
-    def holds(self, data: bytes) -> bool:
-        """Whether some entry has these bytes in it: in a text, its vector or its picture."""
-
     def settings(self) -> dict[str, str]:
         """What belongs to the memory beside its entries, by name."""
 

@@ -25,6 +25,7 @@ from visual_memory_index import (
     Searched,
     Traces,
     clear_scratch,
+    unexplained,
 )
 from visual_memory_service import process_memory
 from visual_memory_service.calibration import SETTING as CALIBRATION
@@ -275,11 +276,13 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe(tried)
         searched = process_memory.search(traces)
-        left = memory.memory.unexplained(searched.found, traces)
-        for name in memories.serving():
-            if left and name != job.memory_name:
-                with suppress(MemoryRefusal):  # dropped meanwhile
-                    left = memories.get(name).memory.unexplained(left, traces)
+        left, there = searched.found, frozenset[bytes]()
+        for name in (job.memory_name, *memories.serving()):
+            if not left:
+                break
+            with suppress(MemoryRefusal):  # dropped meanwhile
+                there |= memories.get(name).memory.pieces_of(traces)
+                left = unexplained(left, there)
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))

@@ -42,19 +42,15 @@ def folder_in_ram() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None)
 
 
-class Server:
-    """``visual-memory serve`` on a free port, with a channel to it and the generated stub."""
+class Process:
+    """A command of ``visual-memory`` that serves, in a process of its own, on a free port."""
 
-    def __init__(self, data: Path, *flags: str) -> None:
-        self.data = data
-        self.start(*flags)
-
-    def start(self, *flags: str) -> None:
-        """Serve the folder, from now on."""
-        serve = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(self.data)]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in ``end``
+    def begin(self, *command: object, **environment: str) -> None:
+        """Serve from now on, with a channel to it; without an ``address`` it could not start."""
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in ``wait``
         self.process = subprocess.Popen(
-            [*serve, "--listen", "127.0.0.1:0", *flags],
+            [sys.executable, "-m", "visual_memory_service", *map(str, command)],
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
@@ -62,10 +58,6 @@ class Server:
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().removeprefix("listening on ").strip()
         self.channel = grpc.insecure_channel(self.address, options=OPTIONS)
-        self.stub = service_pb2_grpc.VisualMemoryStub(self.channel)
-        if not self.address:
-            self.wait()
-            pytest.fail(f"The server did not start: {self.last_log}")
 
     def log(self) -> str:
         """What it has logged."""
@@ -86,6 +78,22 @@ class Server:
         self.last_log = self.log()
         self._log.close()
         return code
+
+
+class Server(Process):
+    """``visual-memory serve`` with the generated stub."""
+
+    def __init__(self, data: Path, *flags: str) -> None:
+        self.data = data
+        self.start(*flags)
+
+    def start(self, *flags: str) -> None:
+        """Serve the folder, from now on."""
+        self.begin("serve", "--data", self.data, "--listen", "127.0.0.1:0", *flags)
+        self.stub = service_pb2_grpc.VisualMemoryStub(self.channel)
+        if not self.address:
+            self.wait()
+            pytest.fail(f"The server did not start: {self.last_log}")
 
     def restart(self, *flags: str, number: int = signal.SIGTERM) -> None:
         """End it by a signal, and serve the same folder again."""

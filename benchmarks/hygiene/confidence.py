@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from served import folder, served
+from served import own_client
 
-import visual_memory
 from visual_memory import Client, Decision
+from visual_memory_benchmarks.experiments.questions import ask_others
 
 EMBEDDER = "efficientnet-lite0"
 SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -87,10 +87,8 @@ def rejection(client: Client, vectors: Vectors, labels: Sequence[str], unknown: 
     ids = [f"{number:05}" for number in range(len(vectors))]
     made.insert(vectors=vectors, labels=labels, ids=ids)
     made.calibrate()
-    near = [
-        made.search(vectors=vectors[[at]], k=100, exclude_ids=[ids[at]])[0].distances
-        for at in range(len(vectors))
-    ]
+    others = ask_others(made, ids, vectors=vectors, k=100, neighbors=100)
+    near = [each.neighbors.distances for each in others]
     far = [each.distances for each in made.search(vectors=unknown, k=100)]
     for name, score in (("nearest", lambda d: d[0]), ("mean", np.mean), ("median", np.median)):
         known, other = (np.array([score(each) for each in side]) for side in (near, far))
@@ -122,11 +120,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--splits", type=int, default=50)
     options = parser.parse_args()
-    with (
-        folder() as work,
-        served(work / "data") as server,
-        visual_memory.connect(server.address) as client,
-    ):
+    with own_client() as client:
         embedding = client.create_memory("embedding", embedder=EMBEDDER)
         files, names = pictures(options.data / "natural16")
         others, _ = pictures(options.data / "caltech20")

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from confidence import EMBEDDER, Vectors, pictures
-from served import folder, served
+from served import own_client
 
-import visual_memory
 from visual_memory import Memory
 
 VOTINGS = ("rank", "plurality", "distance", "softmax")
@@ -50,11 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
-    with (
-        folder() as work,
-        served(work / "data") as server,
-        visual_memory.connect(server.address) as client,
-    ):
+    with own_client() as client:
         files, labels = pictures(options.data / "natural16")
         memory = client.create_memory("natural16", embedder=EMBEDDER)
         vectors = memory.embed(files)

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from confidence import EMBEDDER, Vectors, pictures
 from numpy.typing import NDArray
-from served import folder, served
+from served import own_client
 
-import visual_memory
 from visual_memory import Client, Memory
 
 NOISE = (0.05, 0.1, 0.2, 0.4)
@@ -78,11 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
-    with (
-        folder() as work,
-        served(work / "data") as server,
-        visual_memory.connect(server.address) as client,
-    ):
+    with own_client() as client:
         embedding = client.create_memory("embedding", embedder=EMBEDDER)
         for name in ("natural16", "caltech20"):
             files, labels = pictures(options.data / name)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from confidence import EMBEDDER, pictures
@@ -16,21 +17,10 @@ from served import folder, served, started
 
 import visual_memory
 from visual_memory import Decision, Memory
+from visual_memory_benchmarks.experiments.questions import ask_others
 
 KS = (10, 50)
 SECONDS = 2.0
-
-
-def leave_one_out(
-    memory: Memory, files: Sequence[Path], ids: Sequence[str], k: int, reranker: str
-) -> list[Decision]:
-    """What all other entries make of each picture."""
-    return [
-        memory.classify(
-            images=[file], k=k, exclude_ids=[id], neighbors=0, reranker=reranker, rerank_seconds=60
-        )[0]
-        for file, id in zip(files, ids, strict=True)
-    ]
 
 
 def right(decisions: Sequence[Decision], labels: Sequence[str]) -> NDArray[np.bool_]:
@@ -44,9 +34,10 @@ def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[
     ids = [f"{number:05}" for number in range(len(files))]
     memory.insert(images=files, labels=labels, ids=ids)
     for k in KS:
-        before = right(leave_one_out(memory, files, ids, k, "none"), labels)
+        how: dict[str, Any] = {"images": files, "k": k, "rerank_seconds": 60}
+        before = right(ask_others(memory, ids, reranker="none", **how), labels)
         began = time.perf_counter()
-        decisions = leave_one_out(memory, files, ids, k, "crops")
+        decisions = ask_others(memory, ids, reranker="crops", **how)
         seconds = (time.perf_counter() - began) / len(files)
         assert all(each.reranking and each.reranking.applied for each in decisions)
         gained = right(decisions, labels).astype(float) - before

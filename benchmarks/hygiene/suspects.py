@@ -11,10 +11,10 @@ import numpy as np
 from confidence import EMBEDDER, Vectors, pictures
 from noise import NOISE
 from numpy.typing import NDArray
-from served import folder, served
+from served import own_client
 
-import visual_memory
 from visual_memory import Client, Memory
+from visual_memory_benchmarks.experiments.questions import ask_others
 
 try:
     from cleanlab.classification import CleanLearning
@@ -72,10 +72,8 @@ class Judges:
         self.names, self.codes = np.unique(labels, return_inverse=True)
         self.ids = [f"{number:05}" for number in range(len(vectors))]
         memory.insert(vectors=vectors, labels=labels, ids=self.ids)
-        near = [
-            memory.classify(vectors=vectors[[at]], k=K, exclude_ids=[id])[0].neighbors
-            for at, id in enumerate(self.ids)
-        ]
+        others = ask_others(memory, self.ids, vectors=vectors, k=K, neighbors=K)
+        near = [each.neighbors for each in others]
         self.near = np.array([each.ids for each in near]).astype(int)
         self.weights = np.array([each.weights for each in near])
 
@@ -171,11 +169,7 @@ def main() -> None:
     )
     write("pictures", "labels flipped", "share", *COLUMNS, "lead in F1")
     write(*["---"] * (len(COLUMNS) + 4))
-    with (
-        folder() as work,
-        served(work / "data") as server,
-        visual_memory.connect(server.address) as client,
-    ):
+    with own_client() as client:
         embedding = client.create_memory("embedding", embedder=EMBEDDER)
         for name in ("natural16", "caltech20"):
             files, labels = pictures(options.data / name)

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import visual_memory
+from visual_memory import Client
+
 COMMON = ("--listen", "127.0.0.1:0", "--log-level", "warning")
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
@@ -69,6 +72,17 @@ def started(*command: str) -> Iterator[Served]:
 def end_with_parent() -> None:
     """As ``preexec_fn``: the new process is told to end when the one that starts it is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def own_client() -> Iterator[Client]:
+    """A client of a server with nothing in it, which goes away as well."""
+    with (
+        folder() as work,
+        served(work / "data") as server,
+        visual_memory.connect(server.address) as client,
+    ):
+        yield client
 
 
 @contextmanager

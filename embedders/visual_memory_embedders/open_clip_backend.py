@@ -9,7 +9,7 @@ from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.images import ImageLimits
 from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
-from visual_memory_embedders.torch_network import network_of, weights_sha256
+from visual_memory_embedders.torch_network import network_of, preprocessing_of, weights_sha256
 
 
 def build(network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
@@ -45,14 +45,5 @@ def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
         wish = "its images must be cut from the centre as a square or squashed"
         raise UnsupportedNetwork(name, f"{wish}, and open_clip says {config}")
-    fields = {
-        "resize": (height, width) if mode == "squash" else height,
-        "crop": (height, width),
-        "interpolation": config["interpolation"],
-        "mean": config["mean"],
-        "std": config["std"],
-    }
-    try:
-        return Preprocessing.from_fields(fields)
-    except ValueError as problem:
-        raise UnsupportedNetwork(name, str(problem)) from None
+    resize = (height, width) if mode == "squash" else height
+    return preprocessing_of(name, config, (height, width), resize)

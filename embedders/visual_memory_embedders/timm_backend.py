@@ -12,7 +12,7 @@ from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.images import ImageLimits
 from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
-from visual_memory_embedders.torch_network import network_of, weights_sha256
+from visual_memory_embedders.torch_network import network_of, preprocessing_of, weights_sha256
 
 
 def build(network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
@@ -56,14 +56,5 @@ def _preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
         wish = "it must take RGB, cut from the centre as a square or squashed"
         raise UnsupportedNetwork(name, f"{wish}, and timm says {dict(config)}")
     scaled = tuple(math.floor(side / config["crop_pct"]) for side in (height, width))
-    fields = {
-        "resize": scaled if mode == "squash" else scaled[0],
-        "crop": (height, width),
-        "interpolation": config["interpolation"],
-        "mean": config["mean"],
-        "std": config["std"],
-    }
-    try:
-        return Preprocessing.from_fields(fields)
-    except ValueError as problem:
-        raise UnsupportedNetwork(name, str(problem)) from None
+    resize = scaled if mode == "squash" else scaled[0]
+    return preprocessing_of(name, config, (height, width), resize)

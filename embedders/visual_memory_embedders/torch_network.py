@@ -1,14 +1,16 @@
-"""What timm's and open_clip's networks have in common: PyTorch on one thread, and a hash."""
+"""What timm's and open_clip's networks share: PyTorch on one thread, preprocessing, a hash."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from visual_memory_embedders.errors import UnsupportedNetwork
 from visual_memory_embedders.pipeline import Network
+from visual_memory_embedders.spec import Preprocessing
 
 
 def network_of(encode: Callable[[Any], Any]) -> Network:
@@ -24,6 +26,17 @@ def network_of(encode: Callable[[Any], Any]) -> Network:
         return vectors
 
     return run
+
+
+def preprocessing_of(
+    name: str, config: Mapping[str, Any], crop: tuple[int, int], resize: int | tuple[int, int]
+) -> Preprocessing:
+    """What is the same in the ``config`` of both, checked. Raises UnsupportedNetwork."""
+    same = {field: config[field] for field in ("interpolation", "mean", "std")}
+    try:
+        return Preprocessing.from_fields({"resize": resize, "crop": crop, **same})
+    except ValueError as problem:
+        raise UnsupportedNetwork(name, str(problem)) from None
 
 
 def weights_sha256(network: Any) -> str:

@@ -1,8 +1,9 @@
-"""Trials that tests make up."""
+"""Trials and folders that tests make up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -49,3 +50,12 @@ def row(
 ) -> str:
     """A line of a table."""
     return ",".join([maker, session, number, seconds, response, category, condition, image])
+
+
+def to_folder(folder: Path, *files: str) -> Path:
+    """A folder with these files, each of which holds its own path."""
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.encode())
+    return folder

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.benchmarks.made import to_folder
 
 from visual_memory_benchmarks import layouts
 from visual_memory_benchmarks.datasets import DATASETS
@@ -10,28 +11,20 @@ from visual_memory_benchmarks.errors import BadPicture, MissingData
 from visual_memory_benchmarks.layouts import Placed
 
 
-def made(folder: Path, *files: str) -> Path:
-    for file in files:
-        path = folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.encode())
-    return folder
-
-
 def test_corruption_severity_and_class_are_levels_of_folders(tmp_path: Path) -> None:
-    folder = made(tmp_path, "fog/3/n01440764/a.png", "fog/3/n01440764/b.png")
+    folder = to_folder(tmp_path, "fog/3/n01440764/a.png", "fog/3/n01440764/b.png")
 
     assert layouts.by_condition("imagenet-c", folder) == [
         Placed("fog/3/n01440764/a.png", "n01440764", "fog-3"),
         Placed("fog/3/n01440764/b.png", "n01440764", "fog-3"),
     ]
     with pytest.raises(MissingData, match=r"cat/a\.png lies in .* CONDITION/CATEGORY"):
-        layouts.by_condition("laion-c", made(tmp_path / "flat", "cat/a.png"))
+        layouts.by_condition("laion-c", to_folder(tmp_path / "flat", "cat/a.png"))
 
 
 def test_published_names_tell_condition_and_category(tmp_path: Path) -> None:
     name = "0002_nse_dnn_0.90_knife_10_n03041632_82878.png"
-    folder = made(tmp_path, f"dnn/session-1/{name}")
+    folder = to_folder(tmp_path, f"dnn/session-1/{name}")
 
     assert layouts.published(DATASETS["uniform-noise"], folder) == [
         Placed(f"dnn/session-1/{name}", "knife", "0.9")
@@ -39,7 +32,7 @@ def test_published_names_tell_condition_and_category(tmp_path: Path) -> None:
 
 
 def test_sets_without_conditions_may_lie_by_category(tmp_path: Path) -> None:
-    folder = made(tmp_path, "dnn/dog/dog-4581-sketch-16.png")
+    folder = to_folder(tmp_path, "dnn/dog/dog-4581-sketch-16.png")
 
     assert layouts.published(DATASETS["sketch"], folder) == [
         Placed("dnn/dog/dog-4581-sketch-16.png", "dog")
@@ -57,7 +50,7 @@ def test_sets_without_conditions_may_lie_by_category(tmp_path: Path) -> None:
 )
 def test_a_name_that_does_not_tell_is_refused(file: str, tmp_path: Path) -> None:
     with pytest.raises(BadPicture, match="tells no condition and category"):
-        layouts.published(DATASETS["uniform-noise"], made(tmp_path, file))
+        layouts.published(DATASETS["uniform-noise"], to_folder(tmp_path, file))
 
 
 def test_a_sample_is_of_each_condition_and_category_and_follows_from_the_seed() -> None:

@@ -4,21 +4,14 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from tests.benchmarks.made import to_folder
 
 from visual_memory_benchmarks import stimuli
 from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
 
 
-def made(folder: Path, *files: str) -> Path:
-    for file in files:
-        path = folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.encode())
-    return folder
-
-
 def test_a_folder_for_each_category_is_a_set_in_the_order_of_paths(tmp_path: Path) -> None:
-    folder = made(tmp_path, "dog/b.png", "cat/deep/a.JPG", "cat/notes.txt", "cat/.hidden.png")
+    folder = to_folder(tmp_path, "dog/b.png", "cat/deep/a.JPG", "cat/notes.txt", "cat/.hidden.png")
 
     found = stimuli.load("pets", folder)
 
@@ -32,8 +25,8 @@ def test_a_folder_for_each_category_is_a_set_in_the_order_of_paths(tmp_path: Pat
 
 
 def test_the_fingerprint_of_a_set_knows_its_files_by_name_and_content(tmp_path: Path) -> None:
-    one = stimuli.load("pets", made(tmp_path / "one", "cat/a.png", "dog/b.png"))
-    same = stimuli.load("pets", made(tmp_path / "same", "dog/b.png", "cat/a.png"))
+    one = stimuli.load("pets", to_folder(tmp_path / "one", "cat/a.png", "dog/b.png"))
+    same = stimuli.load("pets", to_folder(tmp_path / "same", "dog/b.png", "cat/a.png"))
     (tmp_path / "same/cat/a.png").write_bytes(b"other")
     other = stimuli.load("pets", tmp_path / "same")
 
@@ -44,7 +37,7 @@ def test_the_fingerprint_of_a_set_knows_its_files_by_name_and_content(tmp_path: 
 
 
 def test_a_manifest_says_what_is_in_the_set_and_more_about_it(tmp_path: Path) -> None:
-    made(tmp_path, "a.png", "not-listed.png")
+    to_folder(tmp_path, "a.png", "not-listed.png")
     manifest = "file,sha256,shape_category,texture_category\na.png,0f,cat,dog\n"
     (tmp_path / "manifest.csv").write_text(manifest, encoding="utf-8")
 
@@ -66,7 +59,7 @@ def test_a_manifest_says_what_is_in_the_set_and_more_about_it(tmp_path: Path) ->
     ],
 )
 def test_a_bad_manifest_is_refused(manifest: str, sentence: str, tmp_path: Path) -> None:
-    made(tmp_path, "a.png")
+    to_folder(tmp_path, "a.png")
     (tmp_path / "manifest.csv").write_text(manifest, encoding="utf-8")
 
     with pytest.raises((BadFile, MissingData), match=sentence):
@@ -82,11 +75,11 @@ def test_a_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_picture_outside_of_any_category_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match=r"loose\.png lies directly in"):
-        stimuli.load("pets", made(tmp_path, "loose.png", "cat/a.png"))
+        stimuli.load("pets", to_folder(tmp_path, "loose.png", "cat/a.png"))
 
 
 def test_a_picture_that_changed_since_is_not_read(tmp_path: Path) -> None:
-    found = stimuli.load("pets", made(tmp_path, "cat/a.png", "cat/b.png"))
+    found = stimuli.load("pets", to_folder(tmp_path, "cat/a.png", "cat/b.png"))
     (tmp_path / "cat/b.png").write_bytes(b"changed")
 
     assert found.read(found.stimuli[0]) == b"cat/a.png"

@@ -85,7 +85,7 @@ def analyse(
         },
         "before": before,
         "contrasts": contrasts,
-        "states": [_state_json(state) for each in dealt for state in each.states],
+        "states": [state.to_json() for each in dealt for state in each.states],
     }
 
 
@@ -185,17 +185,6 @@ def _edit_json(edit: Edit, splits: Sequence[Split], states: States, protocol: Pr
         "unit": kind.unit,
         "control": kind.control,
         "sizes": [states[split.seed, edit].size for split in splits],
-    }
-
-
-def _state_json(state: State) -> Json:
-    return {
-        "seed": state.seed,
-        "kind": state.edit.kind,
-        "dose": state.edit.dose,
-        "size": state.size,
-        "voting": state.voting,
-        "digest": state.digest,
     }
 
 

@@ -41,7 +41,7 @@ class Records:
 
     def add(self, state: State) -> None:
         """Keep a state."""
-        self._append(_from_state(state))
+        self._append({**state.to_json(), "answers": state.answers})
         self.states[state.seed, state.edit] = state
 
     def _append(self, line: Mapping[str, Any]) -> None:
@@ -58,18 +58,6 @@ class Records:
             yield from map(json.loads, whole.splitlines())
         except ValueError as error:
             raise BadFile(self._path, f"is no JSON lines ({error})", "remove it") from None
-
-
-def _from_state(state: State) -> dict[str, Any]:
-    return {
-        "seed": state.seed,
-        "kind": state.edit.kind,
-        "dose": state.edit.dose,
-        "size": state.size,
-        "voting": state.voting,
-        "digest": state.digest,
-        "answers": state.answers,
-    }
 
 
 def _to_state(line: Mapping[str, Any]) -> State:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -39,6 +39,17 @@ class State:
     voting: int
     digest: str
     answers: Mapping[int, Answers]
+
+    def to_json(self) -> dict[str, Any]:
+        """All but its answers."""
+        return {
+            "seed": self.seed,
+            "kind": self.edit.kind,
+            "dose": self.edit.dose,
+            "size": self.size,
+            "voting": self.voting,
+            "digest": self.digest,
+        }
 
 
 def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_memory.Memory:

@@ -44,7 +44,8 @@ def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tab
         memory = laboratory.memory(name, known)
         queries = {each: laboratory.gallery(each, at) for each in ASKED}
         for k in ks:
-            found = {MEMORY: questions.ask_others(memory, known, k=k)}
+            ids = known.ids.tolist()
+            found = {MEMORY: questions.ask_others(memory, ids, vectors=known.vectors, k=k)}
             found |= {each: questions.ask(memory, asked, k=k) for each, asked in queries.items()}
             for each, decisions in found.items():
                 answers.setdefault((each, k), []).append(questions.labels(decisions))

@@ -48,9 +48,10 @@ def open_set(
     near = np.stack([_others(each, id)[:most] for each, id in zip(found, known.ids, strict=True)])
     far = np.stack([each.distances for each in memory.search(vectors=unknown.vectors, k=most)])
     calibration = memory.calibrate(k=k)
-    rejected_known = [
-        each.rejected for each in questions.ask_others(memory, known, k=k, calibrated=True)
-    ]
+    by_others = questions.ask_others(
+        memory, known.ids.tolist(), vectors=known.vectors, k=k, calibrated=True
+    )
+    rejected_known = [each.rejected for each in by_others]
     rejected = np.array(
         [each.rejected for each in questions.ask(memory, unknown, k=k, calibrated=True)]
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory import Decision, FailedPrecondition, Memory
 from visual_memory_benchmarks.experiments.gallery import Gallery, Mask, Texts
@@ -16,11 +18,19 @@ def ask(memory: Memory, gallery: Gallery, **how: Any) -> list[Decision]:
     return memory.classify(vectors=gallery.vectors, **{"neighbors": 0, **how})
 
 
-def ask_others(memory: Memory, gallery: Gallery, **how: Any) -> list[Decision]:
-    """The same of pictures that the memory holds, each decided by all others."""
+def ask_others(
+    memory: Memory,
+    ids: Iterable[str],
+    *,
+    images: Sequence[Path] | None = None,
+    vectors: NDArray[np.float32] | None = None,
+    **how: Any,
+) -> list[Decision]:
+    """The same of entries, by their images or vectors: each decided by all others."""
+    kind, queries = ("images", images or ()) if vectors is None else ("vectors", vectors)
     return [
-        memory.classify(vectors=vector[None], exclude_ids=[id], **{"neighbors": 0, **how})[0]
-        for vector, id in zip(gallery.vectors, gallery.ids.tolist(), strict=True)
+        memory.classify(exclude_ids=[id], **{kind: [query], "neighbors": 0, **how})[0]
+        for id, query in zip(ids, queries, strict=True)
     ]
 
 
@@ -37,7 +47,8 @@ def right(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
 
 def right_by_others(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
     """Which pictures of the memory get their label from all others (n,)."""
-    found: Mask = labels(ask_others(memory, gallery, **how)) == gallery.labels
+    others = ask_others(memory, gallery.ids.tolist(), vectors=gallery.vectors, **how)
+    found: Mask = labels(others) == gallery.labels
     return found
 
 

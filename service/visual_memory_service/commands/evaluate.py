@@ -14,7 +14,7 @@ from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import listed
 from visual_memory.types import Decision
 from visual_memory_service.commands.pictures import labelled
-from visual_memory_service.commands.questions import ask, noted
+from visual_memory_service.commands.questions import ask, noted, vote
 from visual_memory_service.commands.questions import report as report_problems
 
 CONFUSIONS_SHOWN = 10
@@ -62,16 +62,7 @@ def evaluate(client: Client, options: Namespace) -> int:
     answers, remembered, problems = Counter[tuple[str, str]](), 0, Counter[str]()
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
-        return memory.classify(
-            images=images,
-            k=options.k,
-            voting=options.voting,
-            reliability=options.reliability,
-            reliability_k=options.reliability_k,
-            filter=options.filter,
-            neighbors=None if reranked else 1,
-            reranker=options.reranker,
-        )
+        return memory.classify(images=images, neighbors=None if reranked else 1, **vote(options))
 
     with Progress("pictures", len(pictures)) as progress:
         decisions = noted(ask(decide, [picture.path for picture in pictures]), problems)

@@ -33,16 +33,11 @@ def classify(client: Client, options: Namespace) -> int:
     def decide(images: Sequence[bytes]) -> list[Decision]:
         return memory.classify(
             images=images,
-            k=options.k,
-            voting=options.voting,
-            reliability=options.reliability,
-            reliability_k=options.reliability_k,
             calibrated=options.calibrated,
             coverage=options.coverage,
             min_confidence=options.min_confidence,
-            filter=options.filter,
             neighbors=shown,
-            reranker=options.reranker,
+            **vote(options),
         )
 
     problems = Counter[str]()
@@ -60,6 +55,12 @@ def classify(client: Client, options: Namespace) -> int:
     print_table(("picture", "label", "confidence", *added, "nearest"), rows)
     report(problems)
     return 0
+
+
+def vote(options: Namespace) -> dict[str, Any]:
+    """Who votes, and how, as ``Memory.classify`` is told."""
+    names = ("k", "voting", "filter", "reliability", "reliability_k", "reranker")
+    return {name: getattr(options, name) for name in names}
 
 
 def noted(

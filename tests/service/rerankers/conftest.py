@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeAlias
 
-import grpc
 import pytest
-from tests.conftest import OPTIONS, SECONDS
+from tests.conftest import Process
 
 from visual_memory.v1 import reranker_pb2_grpc
 
@@ -94,55 +89,24 @@ def speaker() -> Iterator[ChatSpeaker]:
         thread.join()
 
 
-class Process:
-    """``visual-memory reranker`` on a free port, with a channel to it and the generated stub."""
+class Reranker(Process):
+    """``visual-memory reranker`` with the generated stub."""
 
-    def __init__(self, arguments: Sequence[object], environment: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "visual_memory_service", "reranker", *map(str, arguments)]
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in ``end``
-        self.process = subprocess.Popen(
-            [*command, "--listen", "127.0.0.1:0"],
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().removeprefix("listening on ").strip()
-        self.channel = grpc.insecure_channel(self.address, options=OPTIONS)
+    def __init__(self, *arguments: object, **environment: str) -> None:
+        self.begin("reranker", *arguments, "--listen", "127.0.0.1:0", **environment)
         self.stub = reranker_pb2_grpc.RerankerStub(self.channel)
 
-    def log(self) -> str:
-        """What it has logged."""
-        self._log.seek(0)
-        return self._log.read()
 
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; the exit code."""
-        self.process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> int:
-        """The exit code, once it has ended."""
-        code = self.process.wait(SECONDS)
-        self.channel.close()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.last_log = self.log()
-        self._log.close()
-        return code
-
-
-Start: TypeAlias = Callable[..., Process]
+Start: TypeAlias = Callable[..., Reranker]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Starts re-rankers, each with arguments of its own; ends those that are left."""
-    started: list[Process] = []
+    started: list[Reranker] = []
 
-    def start(*arguments: object, **environment: str) -> Process:
-        started.append(Process(arguments, environment))
+    def start(*arguments: object, **environment: str) -> Reranker:
+        started.append(Reranker(*arguments, **environment))
         return started[-1]
 
     yield start

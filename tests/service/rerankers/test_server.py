@@ -24,7 +24,7 @@ from visual_memory_service.rerankers.candidate import Candidate
 from visual_memory_service.rerankers.server import CALLS_AT_ONCE
 
 if TYPE_CHECKING:
-    from tests.service.rerankers.conftest import Process, Start
+    from tests.service.rerankers.conftest import Reranker, Start
 
 SERVICE = "visual_memory.v1.Reranker"
 KEY = "sk-very-secret"
@@ -36,7 +36,7 @@ def question(picture: bytes | None = None) -> pb.RerankRequest:
 
 
 @pytest.fixture
-def chat(start: Start, speaker: ChatSpeaker) -> Process:
+def chat(start: Start, speaker: ChatSpeaker) -> Reranker:
     """A re-ranker that asks the speaker."""
     arguments = ["chat", "--url", speaker.url, "--model", "m", "--log-level", "debug"]
     return start(*arguments, VISUAL_MEMORY_CHAT_KEY=KEY)
@@ -65,7 +65,7 @@ def held(speaker: ChatSpeaker) -> Iterator[Held]:
 
 
 def test_candidates_come_back_in_the_order_of_the_model(
-    chat: Process, speaker: ChatSpeaker
+    chat: Reranker, speaker: ChatSpeaker
 ) -> None:
     speaker.answer = says("[2, 3, 1]")
 
@@ -75,7 +75,7 @@ def test_candidates_come_back_in_the_order_of_the_model(
     assert speaker.sent.get_nowait().headers["Authorization"] == f"Bearer {KEY}"
 
 
-def test_a_field_at_fault_is_named(chat: Process) -> None:
+def test_a_field_at_fault_is_named(chat: Reranker) -> None:
     damaged = question()
     damaged.candidates[1].picture = b"no picture"
 
@@ -89,7 +89,7 @@ def test_a_field_at_fault_is_named(chat: Process) -> None:
     assert nothing.field_violations[0][0] == "picture"
 
 
-def test_a_chat_server_that_fails_is_unavailable(chat: Process, speaker: ChatSpeaker) -> None:
+def test_a_chat_server_that_fails_is_unavailable(chat: Reranker, speaker: ChatSpeaker) -> None:
     speaker.answer = gives(f"key {KEY} is bad".encode(), 500)
 
     error = refusal(chat.stub.Rerank, question())
@@ -112,7 +112,7 @@ def test_a_chat_server_that_is_not_there_is_unavailable(start: Start) -> None:
     assert error.message == f"The chat server at {host} cannot be reached: Connection refused."
 
 
-def test_an_answer_that_is_no_order_is_internal(chat: Process, speaker: ChatSpeaker) -> None:
+def test_an_answer_that_is_no_order_is_internal(chat: Reranker, speaker: ChatSpeaker) -> None:
     speaker.answer = says("I like cats.")
 
     error = refusal(chat.stub.Rerank, question())
@@ -135,7 +135,7 @@ def test_its_own_timeout_ends_the_wait(start: Start, speaker: ChatSpeaker, held:
 
 
 def test_the_deadline_of_the_call_ends_the_wait(
-    chat: Process, speaker: ChatSpeaker, held: Held
+    chat: Reranker, speaker: ChatSpeaker, held: Held
 ) -> None:
     hung_up = threading.Event()
 
@@ -153,7 +153,7 @@ def test_the_deadline_of_the_call_ends_the_wait(
 
 
 def test_a_call_whose_deadline_passes_while_it_waits_for_its_turn_is_not_worked_on(
-    chat: Process, speaker: ChatSpeaker, held: Held
+    chat: Reranker, speaker: ChatSpeaker, held: Held
 ) -> None:
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         calls = [pool.submit(chat.stub.Rerank, question()) for _ in range(CALLS_AT_ONCE)]
@@ -175,7 +175,7 @@ def test_a_call_whose_deadline_passes_while_it_waits_for_its_turn_is_not_worked_
 # The process
 
 
-def test_it_is_healthy_and_knows_its_protos(chat: Process) -> None:
+def test_it_is_healthy_and_knows_its_protos(chat: Reranker) -> None:
     health = health_pb2_grpc.HealthStub(chat.channel)
     states = [
         health.Check(health_pb2.HealthCheckRequest(service=name)).status for name in ("", SERVICE)
@@ -194,7 +194,7 @@ def test_it_is_healthy_and_knows_its_protos(chat: Process) -> None:
 
 
 def test_sigterm_lets_calls_under_way_be_answered(
-    chat: Process, speaker: ChatSpeaker, held: Held
+    chat: Reranker, speaker: ChatSpeaker, held: Held
 ) -> None:
     call = chat.stub.Rerank.future(question())
     speaker.sent.get(timeout=30)
@@ -209,7 +209,7 @@ def test_sigterm_lets_calls_under_way_be_answered(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_idle_one_ends_at_once(chat: Process, number: int) -> None:
+def test_an_idle_one_ends_at_once(chat: Reranker, number: int) -> None:
     began = time.monotonic()
 
     assert chat.end(number) == 0
@@ -218,7 +218,7 @@ def test_an_idle_one_ends_at_once(chat: Process, number: int) -> None:
 
 
 def test_logs_are_one_json_object_a_line_and_hold_no_content(
-    chat: Process, speaker: ChatSpeaker
+    chat: Reranker, speaker: ChatSpeaker
 ) -> None:
     chat.stub.Rerank(question())
     speaker.answer = gives(KEY.encode(), 401)

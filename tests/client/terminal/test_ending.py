@@ -1,0 +1,39 @@
+"""A command ends with its own code, or with 1 and one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from visual_memory._terminal.ending import carry_out
+from visual_memory._terminal.refused import MissingExtra
+from visual_memory.errors import NotFound
+
+
+def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["program", "a", "b"])
+
+    assert carry_out(len) == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (NotFound("There is no memory."), "There is no memory.\n"),
+        (
+            MissingExtra("pyarrow", extra="parquet", purpose="Parquet"),
+            "Parquet needs the Python package pyarrow, which is not installed: "
+            "pip install 'visual-memory[parquet]'\n",
+        ),
+    ],
+)
+def test_a_refusal_is_a_sentence_on_standard_error(
+    refusal: Exception, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: Sequence[str]) -> int:
+        raise refusal
+
+    assert carry_out(run) == 1
+    assert capsys.readouterr() == ("", sentence)

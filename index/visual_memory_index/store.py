@@ -100,7 +100,8 @@ class Transaction(Protocol):
     """The writes that can be done inside one transaction; each is seen by those after it.
 
     An entry has an id, which is its own for as long as it is stored, and a key, which stands for
-    one vector forever. Every write of entries moves the digest, in whatever order they come.
+    one vector forever. What changes entries moves the digest, and is logged by whoever does it
+    before the end: the digest is kept with the log.
     """
 
     @property
@@ -158,7 +159,7 @@ class Transaction(Protocol):
         """Set label and metadata of one entry, and nothing else of it."""
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
-        """Take the votes of these entries."""
+        """Take the votes of these entries, for an operation that was begun."""
 
     def unprune(self, operation: str, dimension: int) -> StoredRows:
         """Give back the votes that an operation took; whose they are, by key. Raises CorruptStore.
@@ -167,7 +168,7 @@ class Transaction(Protocol):
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        """Set the label of these keys, keeping what they were."""
+        """Set the label of these keys for an operation that was begun, keeping what they were."""
 
     def unrelabel(self, operation: str) -> dict[str, str]:
         """Give back the labels that nothing has set since: they by id.
@@ -252,8 +253,8 @@ class Store(Protocol):
     """Reads, and transactions for the one writer. Raises CorruptStore, DiskFull from anywhere.
 
     A read sees one state that was committed, whoever writes meanwhile, and may be done by many
-    threads. Ids are ordered as their UTF-8 bytes are. A memory begins with the event
-    CreateMemory, no entry, and revision 0.
+    threads. Ids are not empty, and ordered as their UTF-8 bytes are. A memory begins with no entry,
+    at revision 0, and with the event CreateMemory.
     """
 
     @property

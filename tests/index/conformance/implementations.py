@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from visual_memory_index.scanned_index import ScannedIndex
+from visual_memory_index.sqlite_store import SqliteStore
+from visual_memory_index.store import Identity, Store
 from visual_memory_index.vectors import VectorIndex
 
 NewIndex: TypeAlias = Callable[[int], VectorIndex]
@@ -23,3 +26,29 @@ class SmallBlocks(ScannedIndex):
 INDEXES: Mapping[str, NewIndex] = MappingProxyType(
     {"scanned": ScannedIndex, "scanned in small blocks": SmallBlocks}
 )
+
+
+class Place(Protocol):
+    """Where one store can be made, and opened again after it was closed."""
+
+    def create(self, identity: Identity) -> Store:
+        """A store that holds no entry."""
+
+    def open(self) -> Store:
+        """The store that was made here."""
+
+
+class SqlitePlace:
+    """A file in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "m.sqlite"
+
+    def create(self, identity: Identity) -> Store:
+        return SqliteStore.create(self._path, identity)
+
+    def open(self) -> Store:
+        return SqliteStore(self._path)
+
+
+PLACES: Mapping[str, Callable[[Path], Place]] = MappingProxyType({"sqlite": SqlitePlace})

@@ -15,25 +15,29 @@ LEFT_OUT = ("__init__", "__main__", "_pb2", "_pb2_grpc")
 SHARE = 0.8
 
 
-def mirrored(module: Path, folder: Path) -> bool:
-    """By a test file named after it, or after the package inside a package that it belongs to."""
-    name = module.stem.lstrip("_")
+def mirrored(path: Path, tests: Path) -> bool:
+    """By a test file named after the module, or after the package inside a package that has it.
+
+    Names of tests leave the underscore of what is private out.
+    """
+    *packages, name = (part.lstrip("_") for part in path.with_suffix("").parts)
+    folder = tests.joinpath(*packages)
     own = (folder / f"test_{name}.py").is_file() or any(folder.glob(f"test_{name}_*.py"))
     return own or folder.with_name(f"test_{folder.name}.py").is_file()
 
 
 def test_four_modules_of_five_have_a_test_file_of_their_name() -> None:
-    modules = {
-        module: ROOT / tests / module.parent.relative_to(ROOT / package)
+    modules = [
+        (package, tests, module.relative_to(ROOT / package))
         for package, tests in TESTS.items()
         for module in (ROOT / package).rglob("*.py")
         if not module.stem.endswith(LEFT_OUT)
-    }
+    ]
 
     without = sorted(
-        str(module.relative_to(ROOT))
-        for module, folder in modules.items()
-        if not mirrored(module, folder)
+        f"{package}/{module}"
+        for package, tests, module in modules
+        if not mirrored(module, ROOT / tests)
     )
 
-    assert len(without) <= (1 - SHARE) * len(modules), without
+    assert len(without) <= (1 - SHARE) * len(modules), "\n".join(without)

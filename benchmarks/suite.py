@@ -53,10 +53,18 @@ def main() -> None:
 
 
 def fill(address: str, pictures: Path) -> None:
-    """A memory for each embedder; what is there is left as it is."""
+    """A memory for each embedder; what is there is left as it is.
+
+    Other memories are those of experiments that were killed.
+    """
+    with visual_memory.connect(address) as client:
+        for info in client.memories():
+            if info.name not in EMBEDDERS:
+                client.delete_memory(info.name)
+        for name in EMBEDDERS:
+            with suppress(visual_memory.AlreadyExists):
+                client.create_memory(name, embedder=f"efficientnet-{name}")
     for name in EMBEDDERS:
-        with visual_memory.connect(address) as client, suppress(visual_memory.AlreadyExists):
-            client.create_memory(name, embedder=f"efficientnet-{name}")
         call("visual_memory_service", "insert", name, str(pictures), "--server", address)
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import grpc
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -33,6 +34,8 @@ OPTIONS = [
 SECONDS = 60
 
 RAM = Path("/dev/shm")
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 Start: TypeAlias = "Callable[..., Server]"
 Picture: TypeAlias = Callable[..., bytes]
 

@@ -21,7 +21,6 @@ def panel(rights: list[bool], *others: list[bool]) -> Panel:
     return made
 
 
-@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 3))
 def test_weights_count_draws_with_replacement_after_the_pictures_themselves(
     rights: list[bool], seed: int
@@ -44,7 +43,7 @@ def test_the_same_pictures_are_drawn_alike_and_others_are_not() -> None:
     assert not (one == Resampling(5, seed=1).weights(panel(rights))).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=25))
 def test_draws_are_what_a_loop_over_drawn_pictures_computes(
     rights: list[tuple[bool, bool]],

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -38,7 +38,6 @@ def naive(one: list[bool], other: list[bool]) -> list[float | None]:
     return [(p - q) ** 2, observed / n, expected, error]
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.bool_, st.tuples(st.integers(2, 5), st.integers(1, 40))))
 def test_all_measures_are_what_a_loop_over_pictures_counts(correct: np.ndarray) -> None:
     pairs = list(combinations(range(len(correct)), 2))
@@ -54,7 +53,6 @@ def test_all_measures_are_what_a_loop_over_pictures_counts(correct: np.ndarray) 
         )
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.bool_, st.tuples(st.just(2), st.integers(1, 30))))
 def test_measures_do_not_depend_on_who_comes_first(correct: np.ndarray) -> None:
     weights = ones(correct.shape[1])
@@ -64,7 +62,6 @@ def test_measures_do_not_depend_on_who_comes_first(correct: np.ndarray) -> None:
     )
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.bool_, st.integers(1, 30)))
 def test_whoever_errs_on_the_same_pictures_is_fully_consistent(rights: np.ndarray) -> None:
     found = compare(np.stack([rights, rights]), [0], [1], ones(len(rights)))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -16,7 +16,6 @@ def test_pictures_are_trivial_impossible_or_neither() -> None:
     assert found.to_json() == {"trivial": 1, "impossible": 1, "rest": 2}
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.bool_, st.tuples(st.integers(1, 5), st.integers(1, 20))))
 def test_it_is_the_number_of_right_answers_that_decides(correct: np.ndarray) -> None:
     found = difficulty(correct)

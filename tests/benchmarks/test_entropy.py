@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.benchmarks.made import to_trials
 
@@ -35,7 +35,6 @@ def test_a_person_without_any_answer_has_none() -> None:
     assert entropy(["na", "na"]) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([*CATEGORIES, "na"]), min_size=1, max_size=50))
 def test_it_is_the_sum_over_the_shares_of_the_categories(answers: list[str]) -> None:
     counts = Counter(answers)

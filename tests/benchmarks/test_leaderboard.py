@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -23,7 +23,6 @@ def test_equals_share_the_mean_of_their_ranks() -> None:
     assert ranks([[0.5], [0.9], [0.5], [0.1]])[:, 0].tolist() == [2.5, 1, 2.5, 4]
 
 
-@settings(deadline=None)
 @given(TABLES)
 def test_ranks_are_those_of_a_sorted_list(scores: np.ndarray) -> None:
     found = ranks(scores)
@@ -69,7 +68,6 @@ def test_equal_models_have_no_z_mean() -> None:
     assert np.isnan(aggregate(np.array([[0.1, 0.3]] * 3)).z_mean).all()
 
 
-@settings(deadline=None)
 @given(TABLES)
 def test_correlations_are_pearsons(scores: np.ndarray) -> None:
     found = correlations(scores)

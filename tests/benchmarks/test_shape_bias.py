@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.benchmarks.made import to_trials
 
@@ -75,7 +75,6 @@ def test_a_name_without_a_texture_is_refused() -> None:
         conflict(panel({"a": ["cat"]}, [("cat", "lamp")]))
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.benchmarks.made import HEADER, row, to_trials
 
@@ -245,7 +245,6 @@ def test_a_published_table_is_written_as_it_was(shared: Path, tmp_path: Path) ->
 CELLS = st.tuples(st.sampled_from([*CATEGORIES, "na"]), st.floats(0, 9) | st.just(math.nan))
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(CATEGORIES), min_size=1, max_size=6), st.data())
 def test_any_trials_survive_csv_and_parquet(
     tmp_path_factory: pytest.TempPathFactory, shown: list[str], data: st.DataObject

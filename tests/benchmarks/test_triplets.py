@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.errors import BadFile
@@ -50,7 +50,6 @@ def test_vectors_answer_with_the_closer_picture() -> None:
 PICTURES = st.lists(st.floats(0, 6), min_size=3, max_size=6, unique=True)
 
 
-@settings(deadline=None)
 @given(PICTURES, st.data())
 def test_accuracy_is_what_a_loop_over_triplets_counts(
     angles: list[float], data: st.DataObject

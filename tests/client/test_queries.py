@@ -63,7 +63,8 @@ def test_a_reranker_gets_few_pictures_a_message(
 
     pets.classify(images=[b"x"] * 20, reranker=asked)
 
-    assert [len(request.images.data) for request in service.requests["Classify"]] == sizes
+    came = [len(request.images.data) for request in service.requests["Classify"]]
+    assert sorted(came, reverse=True) == sizes  # two are on their way at once
 
 
 def test_a_memory_is_looked_at_only_where_a_reranker_may_get_too_much(

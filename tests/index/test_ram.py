@@ -127,7 +127,7 @@ def test_columns_grow_with_the_entries(m: int) -> None:
     assert copy.label_counts == {"cat": m}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["cat", "dog", ""]))))
 def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
     copy, model = RamCopy(2), dict[str, tuple[int, str]]()

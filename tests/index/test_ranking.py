@@ -49,7 +49,7 @@ def crowds(draw: st.DrawFn) -> tuple[NDArray[np.float32], list[int]]:
     return units, sorted(draw(st.lists(st.integers(0, m), max_size=3)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(crowds())
 def test_the_order_is_that_of_sorting_by_exact_distance_and_id(
     crowd: tuple[NDArray[np.float32], list[int]],

@@ -19,7 +19,7 @@ def filled(index: ScannedIndex, vectors: NDArray[np.float32]) -> ScannedIndex:
     return index
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(crowds(), st.booleans())
 def test_every_row_is_reached_that_a_vector_scores_the_floor_of(
     vectors: NDArray[np.float32], small: bool

@@ -175,6 +175,6 @@ def answers(memory: Memory) -> list[object]:
 
 def test_a_digest_stands_for_the_entries_and_the_entries_for_the_decisions() -> None:
     run_state_machine_as_test(
-        DigestMachine, settings=settings(max_examples=300, stateful_step_count=20, deadline=None)
+        DigestMachine, settings=settings(max_examples=300, stateful_step_count=20)
     )
     assert len(STATES) == len(DIGESTS) > 300

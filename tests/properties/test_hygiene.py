@@ -204,7 +204,7 @@ class HygieneMachine(RuleBasedStateMachine):
 
 def test_counts_and_undo_are_exact_whatever_happened() -> None:
     run_state_machine_as_test(
-        HygieneMachine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+        HygieneMachine, settings=settings(max_examples=60, stateful_step_count=40)
     )
 
 
@@ -243,7 +243,7 @@ def state(memory: Memory) -> tuple[object, ...]:
     return (stored, answers, memory.info().label_counts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(before=edits, pruned=some_ids, after=edits)
 def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
     before: list[Edit], pruned: list[str], after: list[Edit]

@@ -102,8 +102,9 @@ def test_without_the_network_it_says_so_and_shows_digits(
 ) -> None:
     said, complaints = run(tmp_path, environment)
 
-    assert complaints.startswith("Caltech-101 cannot be had from https://data.caltech.edu/")
-    assert complaints.count("\n") == 1
+    first, *others = complaints.splitlines()
+    assert first.startswith("Caltech-101 cannot be had from https://data.caltech.edu/")
+    assert all(" pictures" in line for line in others), "progress, where the machine is slow"
     assert "handwritten digits: 10 classes" in said
     assert_nothing_is_left(tmp_path, said)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.distortions import Bank, CannotDistort
@@ -19,7 +19,6 @@ def test_thumbnails_are_of_the_square_in_the_middle() -> None:
         assert (bank.tiles(side) == 200).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=12), st.data())
 def test_the_nearest_tile_is_the_one_of_least_distance(
     colours: list[tuple[int, int, int]], data: st.DataObject

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.distortions import DISTORTIONS, CannotDistort
@@ -25,7 +25,6 @@ def test_fifteen_corruptions_count() -> None:
     assert len(family) == 19
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(shares, min_size=5, max_size=5), min_size=15, max_size=15), shares)
 def test_mpc_is_the_mean_over_severities_and_corruptions(
     accuracies: list[list[float]], clean: float

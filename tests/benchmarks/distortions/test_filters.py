@@ -21,7 +21,7 @@ def by_definition(plane: Floats, kernel: Floats, border: filters.Border) -> Floa
     return summed
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(BORDERS), st.floats(0.3, 5), st.integers(0, 9))
 def test_a_gaussian_is_the_convolution_with_its_kernel(
     border: filters.Border, sigma: float, seed: int
@@ -60,7 +60,7 @@ def test_each_channel_is_filtered_by_itself(rng: np.random.Generator) -> None:
         )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(BORDERS), st.integers(0, 4), st.integers(0, 4), st.integers(0, 99))
 def test_the_fourier_transform_convolves_as_the_formula_does(
     border: filters.Border, down: int, across: int, seed: int
@@ -73,7 +73,6 @@ def test_the_fourier_transform_convolves_as_the_formula_does(
     )
 
 
-@settings(deadline=None)
 @given(st.integers(1, 20), st.floats(1, 20), st.floats(-180, 180))
 def test_a_streak_goes_one_way_from_the_centre_and_fades(
     radius: int, sigma: float, degrees: float

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.distortions import CannotDistort, Picture, geirhos
@@ -29,7 +29,6 @@ def one_over_f(seed: int, side: int = SIDE) -> Floats:
     return plane
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_contrast_shrinks_around_mid_grey(factor: float, value: float) -> None:
     seen = geirhos.contrast(np.array([[value, 0.5]], np.float32), factor)

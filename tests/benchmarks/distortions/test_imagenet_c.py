@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -153,7 +153,6 @@ def by_hsv(image: Floats, factor: float, more: float, brighter: float) -> Floats
 greys = st.floats(0, 1, width=32).map(lambda value: np.full((4, 5, 3), value, np.float32))
 
 
-@settings(deadline=None)
 @given(st.one_of(images, greys), st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]))
 def test_brightness_raises_the_value_of_hsv(image: Floats, more: float) -> None:
     image[image < 1e-3] = 0  # of what is nearly black no float tells the hue
@@ -162,7 +161,6 @@ def test_brightness_raises_the_value_of_hsv(image: Floats, more: float) -> None:
     )
 
 
-@settings(deadline=None)
 @given(
     st.one_of(images, greys),
     st.sampled_from([(0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)]),
@@ -178,7 +176,6 @@ def test_saturate_changes_the_saturation_of_hsv(
     )
 
 
-@settings(deadline=None)
 @given(images, st.sampled_from([0.4, 0.3, 0.2, 0.1, 0.05]))
 def test_contrast_shrinks_around_the_mean_of_each_channel(image: Floats, factor: float) -> None:
     seen = imagenet_c.contrast(image, factor)

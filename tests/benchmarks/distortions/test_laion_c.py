@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.distortions import Bank, Picture, laion_c
@@ -109,7 +109,6 @@ def test_lines_through_white_are_straight(lines: Lines) -> None:
     assert (np.delete(seen, columns, axis=1) == 0).all()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 255))
 def test_darker_cells_bend_a_line_further_to_the_left(level: int) -> None:
     seen = laion_c.vertical_lines(np.full((SIDE, SIDE, 3), level, np.uint8), Lines(4, 8))
@@ -151,7 +150,6 @@ def test_more_shapes_leave_less_of_the_picture(clean: Picture) -> None:
     assert left[-1] < 0.3
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([(16, 16), (32, 50), (224, 224)]))
 def test_one_sticker_lies_wholly_inside(bank: Bank, seed: int, size: tuple[int, int]) -> None:
     blank = np.zeros((*size, 3), np.uint8)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.distortions.opponent import (
@@ -48,14 +48,12 @@ def test_grey_has_no_colour_and_stays_as_it_is() -> None:
 colours = st.tuples(*[st.floats(0, 1, width=32)] * 3)
 
 
-@settings(deadline=None)
 @given(colours)
 def test_twice_is_the_colour_itself(colour: tuple[float, float, float]) -> None:
     light = np.array([colour], np.float32)
     np.testing.assert_allclose(opponents(opponents(light)), light, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(colours)
 def test_luminance_stays_and_the_colours_change_sides(colour: tuple[float, float, float]) -> None:
     light = np.array([colour], np.float32)
@@ -63,7 +61,6 @@ def test_luminance_stays_and_the_colours_change_sides(colour: tuple[float, float
     np.testing.assert_allclose(components(opponents(light)), expected, atol=1e-4)
 
 
-@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_a_picture_twice_is_the_picture_where_nothing_was_clipped(
     colour: tuple[int, int, int],

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,13 +20,11 @@ def test_grey_of_grey_is_the_same_at_every_level() -> None:
     np.testing.assert_array_equal(shown(grey(greys)), greys)
 
 
-@settings(deadline=None)
 @given(arrays(np.uint8, (3, 5, 3)))
 def test_what_no_one_distorted_is_shown_as_it_was(picture: Picture) -> None:
     np.testing.assert_array_equal(shown(unit(picture)), picture)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1, width=32))
 def test_levels_are_truncated_and_not_rounded(value: float) -> None:
     level = int(shown(np.array([[value]], np.float32))[0, 0, 0])
@@ -45,7 +43,6 @@ def test_a_plane_is_shown_on_all_three_channels() -> None:
     assert (picture == picture[..., :1]).all()
 
 
-@settings(deadline=None)
 @given(st.integers(32, 400), st.integers(32, 400))
 def test_a_frame_is_the_middle_of_any_picture(height: int, width: int) -> None:
     picture = np.full((height, width, 3), 9, np.uint8)

@@ -91,7 +91,7 @@ def test_mud_covers_what_is_behind_it(level: str, rng: np.random.Generator) -> N
     assert (seen[covered] < 0.4).all()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(arrays(np.bool_, (12, 15)), st.integers(1, 8))
 def test_distances_are_those_to_the_nearest_pixel(mask: NDArray[np.bool_], furthest: int) -> None:
     found = weather.distance(mask, furthest)

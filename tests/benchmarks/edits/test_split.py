@@ -38,7 +38,7 @@ def drawn(dealt: Split) -> list[Pictures]:
     return [dealt.additions[kind] for kind in ("silhouettes", "edges", CUE_CONFLICT)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(splits())
 def test_no_picture_is_on_two_sides(dealt: Split) -> None:
     memory, tests = set(dealt.memory.ids), set(dealt.tests[NATURAL].ids)
@@ -51,7 +51,7 @@ def test_no_picture_is_on_two_sides(dealt: Split) -> None:
     assert not memory & tests
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(splits())
 def test_no_shape_or_texture_item_is_on_two_sides(dealt: Split) -> None:
     added = {item for pictures in drawn(dealt) for item in pictures.items}
@@ -62,7 +62,7 @@ def test_no_shape_or_texture_item_is_on_two_sides(dealt: Split) -> None:
     assert not textures & set(dealt.tests[CUE_CONFLICT].textures)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(splits())
 def test_no_photograph_is_on_two_sides_as_a_distorted_copy(dealt: Split) -> None:
     copied = {id.removesuffix("+low-pass") for id in dealt.additions["low-pass"].ids}
@@ -71,7 +71,7 @@ def test_no_photograph_is_on_two_sides_as_a_distorted_copy(dealt: Split) -> None
     assert not copied & (set(dealt.memory.ids) | set(dealt.tests[NATURAL].ids))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(splits(), st.integers(1, DOSE_MAX))
 def test_a_dose_is_as_many_pictures_of_every_category(dealt: Split, dose: int) -> None:
     for pictures in dealt.additions.values():
@@ -79,7 +79,7 @@ def test_a_dose_is_as_many_pictures_of_every_category(dealt: Split, dose: int) -
         assert Counter(chosen.tolist()) == dict.fromkeys(CATEGORIES, dose)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(splits())
 def test_every_entry_and_every_category_has_its_turn(dealt: Split) -> None:
     assert sorted(dealt.removal) == list(range(len(dealt.memory)))

@@ -321,5 +321,5 @@ def test_a_store_holds_what_a_dict_would(new_place: Callable[[Path], Place]) -> 
 
         run_state_machine_as_test(
             Machine,
-            settings=settings(max_examples=30, stateful_step_count=20, deadline=None),
+            settings=settings(max_examples=30, stateful_step_count=20),
         )

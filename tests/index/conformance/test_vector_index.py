@@ -34,7 +34,7 @@ def misses(query: NDArray[np.float32], index: VectorIndex, k: int, rows: Rows, f
 
 
 @each_index
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(crowds(), st.integers(1, 70), st.data())
 def test_the_nearest_are_always_among_the_candidates(
     new_index: NewIndex, vectors: NDArray[np.float32], k: int, data: st.DataObject
@@ -56,7 +56,7 @@ def test_the_nearest_are_always_among_the_candidates(
 
 
 @each_index
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32), st.sampled_from([1, 50, 900, 1024, 1500, 4000]))
 def test_a_scan_of_many_rows_finds_the_nearest_for_every_k(
     new_index: NewIndex, seed: int, k: int
@@ -145,7 +145,7 @@ def test_an_index_that_was_emptied_takes_rows_again(new_index: NewIndex) -> None
 
 
 @each_index
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(crowds(), st.data())
 def test_the_nearest_others_are_settled_or_among_the_candidates_of_a_doubt(
     new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject
@@ -168,7 +168,7 @@ def test_the_nearest_others_are_settled_or_among_the_candidates_of_a_doubt(
 
 
 @each_index
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(crowds(), st.data())
 def test_a_row_is_reached_by_what_belongs_among_its_nearest_whatever_came_and_went(
     new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject

@@ -1,11 +1,129 @@
+"""Erasing says what it was and what to look for, and looking finds every trace."""
+
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import unexplained
+from visual_memory_index import Entry, Facts, Memory, Traces, unexplained, unit_rows
+from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search
+from visual_memory_index.store import new_identity
+from visual_memory_index.traces import masked
 
+RNG = np.random.default_rng(5)
+VECTORS = unit_rows(RNG.standard_normal((4, 64)).astype(np.float32))
+PICTURE, THUMBNAIL = RNG.bytes(4000), RNG.bytes(900)
+TEXT = b"a text that was erased"
 PIECES = st.frozensets(st.binary(min_size=1, max_size=4))
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    """``first`` and ``twin`` have the same content, and nobody else the label of ``last``."""
+    entries = [
+        Entry("id of the first", "a common label", None, {"note": "said of the first"}, 0, b"same"),
+        Entry("id of the twin", "a common label", None, {}, 0, b"same"),
+        Entry(
+            "id of the last",
+            "a label of its own",
+            None,
+            {"a key of the last": "x"},
+            0,
+            b"other",
+            image=PICTURE,
+            thumbnail=THUMBNAIL,
+        ),
+        Entry("id that stays", "a common label", None, {}, 0, b"stays"),
+    ]
+    vectors = VECTORS[[0, 0, 1, 2]]
+    identity = new_identity("m", 64, None, store_images=True)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as opened:
+        opened.insert(entries, vectors)
+        yield opened
+
+
+def erased(memory: Memory, *ids: str) -> tuple[Traces, Facts]:
+    told: list[Facts] = []
+
+    def draft(facts: Facts) -> str:
+        told.append(facts)
+        return "{}"
+
+    name = memory.begin_unlearning(ids, allow_missing=False).operation.name
+    traces = memory.unlearn(name, settings=(), draft=draft)
+    assert traces is not None
+    return traces, told[0]
+
+
+def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:
+    before = memory.info().digest
+
+    _, facts = erased(memory, "id of the last", "id of the first")
+
+    page = memory.audit_events(limit=10)
+    event = page.events[-1]
+    assert sorted(facts.ids) == ["id of the first", "id of the last"]
+    assert (facts.digest_before, facts.digest_after) == (before, memory.info().digest)
+    assert (event.call, event.count, event.time) == ("UnlearnEntries", 2, facts.time)
+    assert (facts.audit_index, facts.audit_event) == (event.number, page.head.last)
+    assert facts.audit_root == page.head.root()
+
+
+def test_all_that_entries_were_made_of_is_looked_for(memory: Memory) -> None:
+    traces, _ = erased(memory, "id of the last")
+
+    texts = [b"id of the last", b"a label of its own", b"a key of the last"]
+    contents = [VECTORS[1].tobytes()[32:64], PICTURE[2000:2032], THUMBNAIL[500:532]]
+    assert all(traces.found_in(each) for each in (*texts, *contents))
+    assert traces.count == 6
+
+
+def test_what_others_have_too_is_no_trace(memory: Memory) -> None:
+    traces, _ = erased(memory, "id of the first")
+
+    assert traces.found_in(b"id of the first")
+    assert traces.found_in(b"said of the first")
+    assert not traces.found_in(b"a common label")
+    assert not traces.found_in(VECTORS[0].tobytes())
+    assert traces.count == 2
+
+
+def test_of_a_label_that_nobody_is_left_with_and_of_twins_erased_together_all_is_looked_for(
+    memory: Memory,
+) -> None:
+    traces, _ = erased(memory, "id of the first", "id of the twin", "id that stays")
+
+    assert traces.found_in(b"a common label")
+    assert traces.found_in(VECTORS[0].tobytes()[:32])
+
+
+@pytest.mark.parametrize("at", [0, READ_AT_ONCE - 5, READ_AT_ONCE, 2 * READ_AT_ONCE - OVERLAP - 9])
+def test_a_trace_is_found_wherever_it_lies_in_a_file(at: int, tmp_path: Path) -> None:
+    traces = Traces([TEXT.decode()])
+    with (tmp_path / "empty").open("w+b") as empty, (tmp_path / "file").open("w+b") as file:
+        os.pwrite(file.fileno(), TEXT, at)
+
+        searched = search([empty.fileno(), file.fileno()], traces)
+
+    assert (searched.size, searched.found) == (at + len(TEXT), frozenset({masked(TEXT)}))
+
+
+def test_the_end_of_one_file_and_the_start_of_the_next_are_no_trace(tmp_path: Path) -> None:
+    traces = Traces([TEXT.decode()])
+    with (tmp_path / "a").open("w+b") as first, (tmp_path / "b").open("w+b") as second:
+        os.pwrite(first.fileno(), TEXT[:9], 0)
+        os.pwrite(second.fileno(), TEXT[9:], 0)
+
+        searched = search([first.fileno(), second.fileno()], traces)
+
+    assert (searched.size, searched.found) == (len(TEXT), frozenset())
 
 
 @given(found=PIECES, there=PIECES)

@@ -1,0 +1,102 @@
+"""What named erased entries elsewhere in a file is gone, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from visual_memory_index import Request, RequestErased
+from visual_memory_index import sqlite_operations as operations
+from visual_memory_index.erasing import GONE, drop, note, noted, scrub
+from visual_memory_index.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.operation import UNLEARN
+from visual_memory_index.sqlite_requests import keep, recall
+
+ERASING, OTHER = "pets/1", "pets/2"
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, MEMORY_STEPS, Path("pets"))
+        for name in (ERASING, OTHER):
+            operations.begin(connection, name, UNLEARN)
+        note(connection, ERASING, ["b", "a", "b"])
+        note(connection, OTHER, ["c"])
+        yield connection
+
+
+def test_what_is_to_be_erased_is_noted_once_for_each_operation(db: sqlite3.Connection) -> None:
+    assert (noted(db, ERASING), noted(db, OTHER), noted(db, "none")) == (["a", "b"], ["c"], [])
+
+
+def test_what_is_noted_can_be_dropped_by_operation(db: sqlite3.Connection) -> None:
+    drop(db, ERASING)
+
+    assert (noted(db, ERASING), noted(db, OTHER)) == ([], ["c"])
+
+
+def test_scrubbing_drops_the_noted_ids_too(db: sqlite3.Connection) -> None:
+    scrub(db, ERASING, [], [])
+
+    assert (noted(db, ERASING), noted(db, OTHER)) == ([], ["c"])
+
+
+def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) -> None:
+    keep(db, Request("wrote it", b"content of a"), ["x", "a"])
+    keep(db, Request("wrote others", b"content"), ["x", "c", "A", "ab"])
+
+    scrub(db, ERASING, [], [])
+
+    assert recall(db, Request("wrote others", b"content")) == ["x", "c", "A", "ab"]
+    with pytest.raises(RequestErased):
+        recall(db, Request("wrote it", b"content of a"))
+    assert db.execute("SELECT count(*) FROM requests WHERE fingerprint = x''").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("result", "gone"),
+    [
+        ({"ids": ["x", "a"]}, True),
+        ({"b": 1}, True),
+        ({"deep": [{"label": "owl"}]}, True),
+        ({"labels": {"owl": 3}}, True),
+        ({"ids": ["x", "c"], "labels": {"owls": 3, "cat": 1}}, False),
+        ({"count": 2}, False),
+    ],
+)
+def test_a_result_that_names_them_or_their_labels_is_gone(
+    result: object, gone: bool, db: sqlite3.Connection
+) -> None:
+    operations.begin(db, "pets/3", "prune")
+    operations.end(db, "pets/3", "done", result=json.dumps(result))
+
+    scrub(db, ERASING, ["owl", "eagle"], [])
+
+    left = operations.get(db, "pets/3")
+    assert (left.result, left.problem) == ((None, GONE) if gone else (json.dumps(result), None))
+
+
+def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> None:
+    operations.begin(db, "pets/3", "prune")
+    operations.draft(db, OTHER, json.dumps({"a": "b"}))
+
+    scrub(db, ERASING, ["a"], [])
+
+    assert operations.get(db, OTHER).result == json.dumps({"a": "b"})
+    assert operations.get(db, "pets/3").problem is None
+
+
+def test_what_was_derived_goes_and_of_the_settings_those_named(db: sqlite3.Connection) -> None:
+    db.execute("INSERT INTO derived VALUES ('lists', x'00'), ('keys', x'01')")
+    db.execute("INSERT INTO settings VALUES ('calibration', '1'), ('taxonomy', '2'), ('c', '3')")
+
+    scrub(db, ERASING, [], ["calibration", "c"])
+
+    assert db.execute("SELECT count(*) FROM derived").fetchone() == (0,)
+    assert db.execute("SELECT name FROM settings").fetchall() == [("taxonomy",)]

@@ -2,16 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+MUTANTS := .venv-mutants
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := cpu,parquet,lite,demo,bench,dev
 TESTS ?=
+GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data
 WORK ?= benchmark-runs
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors newest bench hygiene peers report report-page durability pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors newest mutants bench hygiene peers report report-page durability pictures stubs promises clean
 
 install: $(INSTALLED)
 
@@ -53,6 +55,15 @@ newest:
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[$(EXTRAS)]'
 	.venv-newest/bin/python -m pip list
 	.venv-newest/bin/python -m pytest -q $(TESTS)
+
+# Mutation testing, in part: make mutants GROUPS=certificate
+mutants: $(MUTANTS)/.installed
+	$(MUTANTS)/bin/python .ci/mutants.py --work '$(WORK)/mutants' $(GROUPS)
+
+$(MUTANTS)/.installed: pyproject.toml
+	test -x $(MUTANTS)/bin/python || $(PYTHON) -m venv $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' 'mutmut>=3.8'
+	touch $@
 
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
@@ -103,4 +114,4 @@ promises: $(INSTALLED)
 	$(BIN)/python protos/promises.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) .venv-floors .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(MUTANTS) .venv-floors .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,148 @@
+"""Mutation testing: how many small changes of the code that matters most do tests notice?
+
+It works in a folder of its own, since mutmut wants packages at the top, and prints the score of
+each module and the changes that no test noticed. mutmut leaves out decorated functions and what
+stands outside of functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOTS = ("index", "protos", "embedders", "service", "benchmarks")
+SETTINGS = """
+[tool.pytest.ini_options]
+addopts = ["--import-mode=importlib", "--strict-markers"]
+[tool.mutmut]
+source_paths = [{packages}]
+only_mutate = [{modules}]
+pytest_add_cli_args = ["-p", "no:randomly"]
+pytest_add_cli_args_test_selection = [{tests}]
+"""
+NOTICED = ("killed", "timeout")
+
+
+class Group(NamedTuple):
+    """Modules of one package, and the tests that are to notice."""
+
+    package: str
+    modules: Sequence[str]
+    tests: Sequence[str]
+
+
+METRICS = [
+    "accuracy",
+    "bias_summary",
+    "bootstrap",
+    "confusion",
+    "consistency",
+    "dataset_summary",
+    "developmental",
+    "difficulty",
+    "entropy",
+    "leaderboard",
+    "panel",
+    "shape_bias",
+    "summary",
+    "triplets",
+]
+GROUPS = {
+    "index": Group(
+        "visual_memory_index",
+        [
+            "digest",
+            "erasing",
+            "erasure",
+            "explanation",
+            "filter",
+            "pruning",
+            "ranking",
+            "reranking",
+            "traces",
+            "valuation",
+            "voting",
+        ],
+        ("tests/index", "tests/golden"),
+    ),
+    "certificate": Group("visual_memory", ["certificate"], ["tests/client/test_certificate.py"]),
+    "metrics": Group(
+        "visual_memory_benchmarks",
+        METRICS,
+        [
+            *(f"tests/benchmarks/test_{name}.py" for name in METRICS),
+            "tests/benchmarks/test_golden_human_alignment.py",
+        ],
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="a folder; what is in it goes")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
+    options = parser.parse_args()
+    for name in options.groups or GROUPS:
+        folder = options.work / name
+        prepare(folder, GROUPS[name])
+        print_scores(run(folder))
+
+
+def prepare(folder: Path, group: Group) -> None:
+    """Copy packages and tests."""
+    shutil.rmtree(folder, ignore_errors=True)
+    packages = [path.parent for root in ROOTS for path in (ROOT / root).glob("*/py.typed")]
+    for package in packages:
+        shutil.copytree(package, folder / package.name)
+    shutil.copytree(ROOT / "tests", folder / "tests")
+    (folder / "shared").symlink_to(ROOT.parent / "shared")
+    settings = SETTINGS.format(
+        packages=quoted(each.name for each in packages),
+        modules=quoted(f"{group.package}/{each}.py" for each in group.modules),
+        tests=quoted(group.tests),
+    )
+    (folder / "pyproject.toml").write_text(settings, encoding="utf-8")
+
+
+def quoted(texts: Iterable[str]) -> str:
+    """As the items of a TOML list."""
+    return ", ".join(f'"{each}"' for each in texts)
+
+
+def run(folder: Path) -> dict[str, str]:
+    """What became of each change, by its name. Ends the program where mutmut did not run."""
+    mutmut = [sys.executable, "-m", "mutmut"]
+    log = folder / "mutmut.log"
+    with log.open("w") as output:
+        command = [*mutmut, "run", "--max-children", str(os.cpu_count())]
+        if subprocess.run(command, cwd=folder, stdout=output, stderr=output).returncode:
+            sys.exit(f"mutmut failed: see {log}")
+    command = [*mutmut, "results", "--all", "true"]
+    told = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    pairs = (line.strip().rpartition(": ") for line in told.splitlines() if ": " in line)
+    return {name: became for name, _, became in pairs}
+
+
+def print_scores(found: dict[str, str]) -> None:
+    """A line a module, then what nobody noticed."""
+    modules: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, became in found.items():
+        modules[name.rpartition(".")[0]][became] += 1
+    for module, counts in sorted(modules.items()):
+        noticed = sum(counts[each] for each in NOTICED)
+        print(f"{noticed / counts.total():6.1%} of {counts.total():5,} {module} {dict(counts)}")
+    for name, became in sorted(found.items()):
+        if became not in NOTICED:
+            print(f"    {became}: {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -32,6 +32,39 @@ ENTRIES: tuple[tuple[str, str, dict[str, str], int], ...] = (
 )
 A, B, C = (Comparison("id", "=", id) for id in "abc")
 
+SENTENCES = {
+    f"a filter has at most {TEXT_MAX} characters.",
+    "NUL and lone surrogates are not allowed.",
+    "this parenthesis closes nothing.",
+    f"parentheses nest at most {NESTING_MAX} deep.",
+    "this parenthesis is never closed.",
+    'a comparison such as label = "cat" is missing here.',
+    "AND is written in capitals.",
+    *(
+        f'no field "{name}"; there are id, label, create_time, pruned_by and metadata.KEY.'
+        for name in ("cat", "color", "Label", "has")
+    ),
+    "metadata goes on as metadata.KEY or metadata:KEY.",
+    'a key with dots is quoted: metadata."a.b".',
+    'a metadata key is missing here; an odd one is quoted: "a*b".',
+    r'< takes no wildcard; an asterisk itself is written "\*".',
+    "create_time is compared by = != < <= > >=.",
+    *(
+        f'"{text}" is not a time such as 2026-01-31T12:00:00Z, at most microseconds.'
+        for text in (
+            "2026-01-31",
+            "2026-01-31T12:00:00",
+            "2026-02-30T12:00:00Z",
+            "2026-01-31T12:00:00.1234567Z",
+            "2026-*",
+        )
+    ),
+    "an operator is missing here: = != < <= > >= or :.",
+    "a value is missing here; one with odd characters is quoted.",
+    "this quote is never closed.",
+    r"a backslash stands only before \ and * and quotes.",
+}
+
 
 @pytest.fixture
 def db() -> Iterator[sqlite3.Connection]:
@@ -197,6 +230,21 @@ def test_a_wrong_filter_is_refused_where_it_is_wrong(
 
     assert refused.value.position == position
     assert problem in refused.value.problem
+    assert refused.value.problem in SENTENCES
+
+
+@pytest.mark.parametrize("before", [1, 2 * NESTING_MAX])
+def test_parentheses_that_were_closed_count_no_more(before: int) -> None:
+    deep = "(" * NESTING_MAX + "id = a" + ")" * NESTING_MAX
+    closed = " ".join(["((id = a) (id = b))"] * before)
+
+    assert isinstance(parse(f"{closed} {deep}"), And)
+    with pytest.raises(BadFilter, match="parentheses nest at most"):
+        parse(f"{closed} ({deep})")
+
+
+def test_a_filter_may_have_as_many_characters_as_are_allowed() -> None:
+    assert parse("id = a".ljust(TEXT_MAX)) == parse("id = a")
 
 
 @pytest.mark.parametrize(

@@ -331,30 +331,52 @@ def test_a_class_whose_rows_cancel_out_is_measured_from_its_first_id() -> None:
 
 
 REFUSED: dict[str, Callable[[], object]] = {
-    "threshold": lambda: pruning.prune_misleading(ints([1]), ints([1]), threshold=0),
-    "count": lambda: pruning.prune_worthless(np.zeros(2), names(2), count=3),
-    "values": lambda: pruning.prune_worthless(np.array([0, math.nan]), names(2), count=1),
-    "fraction": lambda: pruning.portion(1.01, 5),
-    "seed": lambda: pruning.prune_random(names(2), count=1, seed=-1),
-    "kept": lambda: pruning.prune_by_difficulty(
+    "threshold must be at least 1, not 0.": lambda: pruning.prune_misleading(
+        ints([1]), ints([1]), threshold=0
+    ),
+    "count must be from 0 to 2, the number of entries, not 3.": lambda: pruning.prune_worthless(
+        np.zeros(2), names(2), count=3
+    ),
+    "values must be numbers, not nan.": lambda: pruning.prune_worthless(
+        np.array([0, math.nan]), names(2), count=1
+    ),
+    "fraction must be from 0 to 1, not 1.01.": lambda: pruning.portion(1.01, 5),
+    "seed must be from 0 to 2⁶⁴ − 1, not -1.": lambda: pruning.prune_random(
+        names(2), count=1, seed=-1
+    ),
+    f"seed must be from 0 to 2⁶⁴ − 1, not {2**64}.": lambda: pruning.prune_random(
+        names(2), count=1, seed=2**64
+    ),
+    "kept must be from 0 to 2, the number of entries, not -1.": lambda: pruning.prune_by_difficulty(
         np.zeros(2), names(2), ints([0, 0]), kept=-1, keep="hard"
     ),
-    "keep": lambda: pruning.prune_by_difficulty(
+    "keep must be easy or hard, not 'soft'.": lambda: pruning.prune_by_difficulty(
         np.zeros(2), names(2), ints([0, 0]), kept=1, keep="soft"
     ),
-    "balance": lambda: pruning.prune_by_difficulty(
+    "balance must be from 0 to 1, not 1.5.": lambda: pruning.prune_by_difficulty(
         np.zeros(2), names(2), ints([0, 0]), kept=1, keep="hard", balance=1.5
     ),
-    "clusters": lambda: pruning.prototypes(random_units(2), names(2), clusters=0, seed=0),
+    "clusters must be at least 1, not 0.": lambda: pruning.prototypes(
+        random_units(2), names(2), clusters=0, seed=0
+    ),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_parameter_outside_its_range_is_refused_by_name(name: str) -> None:
-    with pytest.raises(BadParameter, match=f"{name} must be ") as refused:
-        REFUSED[name]()
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_a_parameter_outside_its_range_is_refused_by_name(sentence: str) -> None:
+    with pytest.raises(BadParameter) as refused:
+        REFUSED[sentence]()
 
-    assert refused.value.name == name
+    assert str(refused.value) == sentence
+    assert refused.value.name == sentence.split()[0]
+
+
+def test_without_a_word_no_label_is_promised_a_share() -> None:
+    difficulties, labels = np.arange(6.0), ints([0, 0, 0, 1, 1, 1])
+
+    gone = pruning.prune_by_difficulty(difficulties, names(6), labels, kept=3, keep="hard")
+
+    assert gone.tolist() == [0, 1, 2]
 
 
 def test_no_entries_can_be_pruned_of_none() -> None:

@@ -51,6 +51,35 @@ def test_a_picture_is_found_behind_its_header(start: int) -> None:
     assert traces.found_in(PICTURE[start : start + FRAGMENT_BYTES])
 
 
+def test_the_shortest_that_can_be_told_from_chance_are_looked_for() -> None:
+    text, vector = TEXT[:12], VECTOR[:FRAGMENT_BYTES]
+
+    traces = Traces([text, TEXT[:11]], [vector, VECTOR[: FRAGMENT_BYTES - 1]])
+
+    assert traces.count == 2
+    assert traces.found_in(text.encode() + bytes(8) + vector) == {
+        masked(text.encode()),
+        masked(vector),
+    }
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_what_a_picture_that_stays_has_too_is_not_looked_for(at: int) -> None:
+    stays = bytes(at) + PICTURE[:3000] + bytes(5)
+
+    traces = Traces((), (), [PICTURE], [b"short", stays])
+
+    assert not traces.found_in(PICTURE[1000:2900])
+    assert traces.found_in(PICTURE[3100 : 3100 + FRAGMENT_BYTES])
+
+
+def test_what_follows_a_stretch_that_could_be_there_by_chance_is_looked_for() -> None:
+    traces = Traces((), [bytes(96) + VECTOR])
+
+    assert traces.found_in(VECTOR[40 : 40 + FRAGMENT_BYTES])
+    assert not traces.found_in(bytes(200))
+
+
 def test_headers_short_texts_and_what_repeats_are_not_looked_for() -> None:
     traces = Traces(["short"], [bytes(256), b"ab" * 128], [PICTURE])
 

@@ -1,4 +1,4 @@
-"""How the labels of the nearest entries become one label: four rules in one table."""
+"""How the labels of the nearest entries become one label: the rules, in one table."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from visual_memory_index import VOTINGS
 from visual_memory_index.explanation import Flip, smallest_flip
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "golden_voting.json"
+RULES = ["plurality", "distance", "softmax", "rank"]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_there_are_cases(cases: list[Any]) -> None:
     assert len(cases) == 6
 
 
-@pytest.mark.parametrize("rule", sorted(VOTINGS))
+@pytest.mark.parametrize("rule", RULES)
 def test_the_smallest_flip_is_that_of_all_subsets(rule: str, cases: list[Any]) -> None:
     for case in cases:
         labels = np.array([str(label) for label in case["labels"]], object)

@@ -34,8 +34,8 @@ def neighbors(case: Any, k: int) -> Neighbors:
     return Neighbors(ids, labels, np.array([case["distances"][:k]], float))
 
 
-def test_the_four_rules_are_there() -> None:
-    assert sorted(VOTINGS) == sorted(RULES)
+def test_the_rules_of_the_paper_are_there() -> None:
+    assert VOTINGS.keys() >= set(RULES)
 
 
 def test_there_are_cases(cases: list[Any]) -> None:

@@ -160,7 +160,7 @@ def renamed(operation: str, memory: str) -> str:
 
 
 def answers(memory: Memory) -> list[object]:
-    """Neighbours, decisions of all four rules, and counts."""
+    """Neighbours, decisions of all rules, and counts."""
     if not memory.count:
         return []
     counts = memory.misleading_counts(3)

@@ -12,6 +12,7 @@ from tests.conftest import refusal, to_vectors
 import visual_memory
 from visual_memory.v1 import decision_pb2
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import VOTINGS
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory
@@ -134,9 +135,7 @@ def test_only_those_that_the_filter_admits_answer(
         ("", [1 / 2, 1 / 3]),
     ],
 )
-def test_the_four_votings_weigh_as_they_say(
-    pets: RemoteMemory, voting: str, weights: list[float]
-) -> None:
+def test_a_voting_weighs_as_it_says(pets: RemoteMemory, voting: str, weights: list[float]) -> None:
     decision = ask(pets, vectors=to_vectors([1, 0, 0, 0]), k=2, voting=voting)
 
     assert [near.weight for near in decision.neighbors] == pytest.approx(weights, rel=1e-12)
@@ -175,7 +174,7 @@ def test_what_cannot_be_asked_is_refused_by_name(
 @pytest.mark.parametrize(
     ("given", "field", "says"),
     [
-        ({"voting": "loudest"}, "voting", "plurality, distance, softmax, rank, but is 'loudest'"),
+        ({"voting": "loudest"}, "voting", f"{', '.join(VOTINGS)}, but is 'loudest'"),
         ({"voting": "Rank"}, "voting", "'Rank'"),
         ({"neighbors": -1}, "neighbors", "-1"),
     ],

@@ -21,6 +21,7 @@ from PIL import Image
 from tests.service.conftest import Done, Run, answer
 
 import visual_memory
+from visual_memory_index import VOTINGS
 from visual_memory_service.cli import build_parser
 from visual_memory_service.completion import commands_of
 
@@ -228,6 +229,13 @@ def test_wrong_usage_exits_2(line: str, capsys: pytest.CaptureFixture[str]) -> N
 
     assert exit.value.code == 2
     assert capsys.readouterr().err.startswith("usage: ")
+
+
+@pytest.mark.parametrize("voting", VOTINGS)
+def test_every_voting_can_be_asked_for(voting: str) -> None:
+    options = build_parser().parse_args(["classify", "pets", "a.jpg", "--voting", voting])
+
+    assert options.voting == voting
 
 
 def test_a_folder_per_class_is_remembered_by_its_paths(run: Run, pets: str, folder: Path) -> None:

@@ -84,7 +84,7 @@ def contents(memory: Memory) -> list[Any]:
     return [(entry, np.asarray(entry.vector).tolist()) for entry in entries]
 
 
-@pytest.mark.parametrize("voting", sorted(VOTINGS))
+@pytest.mark.parametrize("voting", ["plurality", "distance", "softmax", "rank"])
 def test_flips_are_those_of_all_subsets(
     client: Client, empty: RemoteMemory, golden: list[Any], voting: str
 ) -> None:

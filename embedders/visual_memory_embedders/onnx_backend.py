@@ -28,9 +28,8 @@ from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
 
-def build(path: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
+def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
     """The network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
-    name = f"onnx:{path}"
     try:
         graph = Path(path).read_bytes()
     except OSError as problem:

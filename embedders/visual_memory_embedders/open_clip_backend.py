@@ -12,9 +12,8 @@ from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 from visual_memory_embedders.torch_network import network_of, preprocessing_of, weights_sha256
 
 
-def build(network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
+def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
     """``network`` is NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
-    name = f"open-clip:{network}"
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)

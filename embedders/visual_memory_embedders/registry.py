@@ -50,7 +50,7 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
         raise UnknownEmbedder(name, CHOICES)
     _, module, extra = BACKENDS[prefix]
     backend = _import(name, module, extra)
-    return cast(Embedder, backend.build(argument, workers=workers, limits=limits))
+    return cast(Embedder, backend.build(name, argument, workers=workers, limits=limits))
 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:

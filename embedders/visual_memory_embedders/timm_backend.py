@@ -15,9 +15,8 @@ from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 from visual_memory_embedders.torch_network import network_of, preprocessing_of, weights_sha256
 
 
-def build(network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
+def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
     """``network`` is NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
-    name = f"timm:{network}"
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
         raise MissingWeights(name, f"there is no file {file}", f"put the weights at {file}")

@@ -47,6 +47,7 @@ SOURCES = sorted(
 RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md", "docs/unlearn.md")
 DOCUMENTS = (
     *RUN,
+    "docs/extending.md",
     "docs/release.md",
     "docs/results.md",
     "docs/threat-model.md",
@@ -60,6 +61,7 @@ BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re
 LINK = re.compile(r"\[[^\]]+\]\(([^)]+)\)")
 OPERATION = re.compile(r"\b[a-z0-9-]+/[0-9a-z]{26}\b")
 MEASURED = re.compile(r"\b(\d+)\.\d{4}\b")
+FILE = re.compile(r"`([\w.…-]+/[\w./…-]*)`")
 REFERENCE = re.compile(r"`(\w+)\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)`")
 MODULES = {path.stem for path in SOURCES}
 FILES: tuple[FileDescriptor, ...] = (
@@ -310,10 +312,11 @@ def test_the_architecture_gives_a_reason_for_every_dependency() -> None:
     assert [name for name in sorted(names) if not re.search(rf"[| ]{name}[, ]", table)] == []
 
 
-def test_what_the_architecture_refers_to_is_there() -> None:
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/extending.md"])
+def test_what_a_document_refers_to_is_there(document: str) -> None:
     gone = [
         f"{module}.{name}"
-        for module, name in REFERENCE.findall(read("ARCHITECTURE.md"))
+        for module, name in REFERENCE.findall(read(document))
         if module in MODULES and name not in ("py", "sqlite")
         if not defined(module, name.split(".")[-1])
     ]
@@ -325,6 +328,22 @@ def defined(module: str, name: str) -> bool:
     pattern = re.compile(rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b", re.MULTILINE)
     files = [path for path in SOURCES if path.stem == module]
     return any(pattern.search(path.read_text(encoding="utf-8")) for path in files)
+
+
+# docs/extending.md
+
+
+def test_every_file_to_be_changed_is_there() -> None:
+    """``…`` is the package of a folder, and NAME is the reader's."""
+    packages = dict(package.split("/") for package in PACKAGES)
+    named = [
+        path.replace("…", packages[path.split("/")[0]]) if "…" in path else path
+        for path in FILE.findall(read("docs/extending.md"))
+        if "NAME" not in path
+    ]
+
+    assert len(named) >= 50
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 # Examples run

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Action, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
 
+from visual_memory._terminal.arguments import Commands, add
+
 SHELLS = ("bash", "zsh", "fish")
 
 BASH = """\
@@ -41,6 +43,12 @@ _visual_memory() {{
     esac
 }}
 compdef _visual_memory visual-memory"""
+
+
+def add_to(commands: Commands, whole: ArgumentParser) -> None:
+    parser = add(commands, "completion", "print a completion script for a shell")
+    parser.add_argument("shell", choices=SHELLS)
+    parser.set_defaults(run=lambda options: complete(options, whole))
 
 
 def complete(options: Namespace, parser: ArgumentParser) -> int:
@@ -124,7 +132,7 @@ def helps_of(parser: ArgumentParser) -> dict[str, str]:
     return {each.dest: each.help or "" for each in subparsers(parser)._choices_actions}
 
 
-def subparsers(parser: ArgumentParser) -> _SubParsersAction[ArgumentParser]:
+def subparsers(parser: ArgumentParser) -> Commands:
     """Where the commands hang."""
     return next(each for each in parser._actions if isinstance(each, _SubParsersAction))
 

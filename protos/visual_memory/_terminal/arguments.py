@@ -6,6 +6,7 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import TypeAlias
 
 from visual_memory.client import Client, connect
 
@@ -13,6 +14,7 @@ SERVER = "127.0.0.1:50051"
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 
 Command = Callable[[Client, Namespace], int]
+Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 
 
 def program(name: str, description: str) -> ArgumentParser:
@@ -27,7 +29,7 @@ def program(name: str, description: str) -> ArgumentParser:
     return parser
 
 
-def add(commands: _SubParsersAction[ArgumentParser], name: str, help: str) -> ArgumentParser:
+def add(commands: Commands, name: str, help: str) -> ArgumentParser:
     """A command; its help is also its description."""
     return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
 

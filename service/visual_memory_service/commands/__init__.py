@@ -1,1 +1,1 @@
-"""The commands of ``visual-memory``: what each does once its options are read."""
+"""The commands of ``visual-memory``: what each may be told, and what it does."""

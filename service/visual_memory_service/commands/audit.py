@@ -9,9 +9,26 @@ from dataclasses import asdict
 from typing import Any
 
 from visual_memory import AuditEvent, Client
+from visual_memory._terminal.arguments import Commands, natural
 from visual_memory._terminal.output import plural, print_json, print_json_array, print_table
+from visual_memory_service.commands.arguments import add_asking
 
 SHOWN = 20
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "audit", audit, "list what was done to a memory")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=natural,
+        help=f"show the last N events; default: {SHOWN}, with --json all",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="say instead whether no event was changed, left out or put in",
+    )
 
 
 def audit(client: Client, options: Namespace) -> int:

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import MEBIBYTE, plural, print_json, size
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.memories import as_json
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(
+        commands, "backup", backup, "write all of a memory to a file, while it serves"
+    )
+    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    parser = add_asking(
+        commands,
+        "restore",
+        restore,
+        "make a backup a memory, without what was unlearned since",
+        memory=False,
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
+    parser.add_argument("name", metavar="NAME", help="the memory to be")
+    parser = add_asking(commands, "copy", copy, "make a memory that holds what another does now")
+    parser.add_argument("new", metavar="NEW", help="the memory to be")
 
 
 def backup(client: Client, options: Namespace) -> int:

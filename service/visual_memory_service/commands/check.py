@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, printable
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.serve import server_libraries
 
 if TYPE_CHECKING:
@@ -28,6 +30,25 @@ class Found:
     event_count: int = 0
     digest: str = ""
     problem: str | None = None
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(
+        commands,
+        "check",
+        check,
+        "compare entries, vectors, digest and audit log with each other",
+        memory=False,
+    )
+    asked = parser.get_default("run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("name", metavar="NAME", nargs="?", help="a memory of the server")
+    what.add_argument(
+        "--data", metavar="DIR", type=Path, help="all memories of a folder that no server uses"
+    )
+    parser.set_defaults(
+        run=lambda options: check_folder(options) if options.data else asked(options)
+    )
 
 
 def check(client: Client, options: Namespace) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands, natural
 from visual_memory._terminal.output import (
     plural,
     print_json,
@@ -16,9 +17,34 @@ from visual_memory._terminal.output import (
 )
 from visual_memory._terminal.refused import listed
 from visual_memory.types import Entry
+from visual_memory_service.commands.arguments import FILTER, add_asking
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # whose columns are made equally wide
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "entries", entries, "list the entries of a memory")
+    parser.add_argument("--filter", metavar="F", help=FILTER)
+    parser.add_argument("--limit", metavar="N", type=natural, help="stop after so many")
+    parser = add_asking(commands, "update", update, "change the label or the metadata of an entry")
+    parser.add_argument("--id", metavar="ID", required=True)
+    parser.add_argument("--label", metavar="LABEL")
+    parser.add_argument(
+        "--metadata",
+        metavar="KEY=VALUE",
+        type=pair,
+        action="append",
+        help="repeatable; together they replace what the entry had",
+    )
+    parser = add_asking(commands, "delete", delete, "forget entries by id, all or none")
+    parser.add_argument("--id", metavar="ID", nargs="+", action="extend", required=True)
+    parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
+    parser = add_asking(commands, "purge", purge, "forget the entries that a filter admits")
+    parser.add_argument("--filter", metavar="F", required=True, help=FILTER)
+    parser.add_argument(
+        "--apply", action="store_true", help="do it; without it only shows what would be deleted"
+    )
 
 
 def entries(client: Client, options: Namespace) -> int:
@@ -99,3 +125,11 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "content_sha256": entry.content_sha256,
         "pruned_by": entry.pruned_by,
     }
+
+
+def pair(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ArgumentTypeError(f"must be KEY=VALUE, but is {text!r}")
+    return key, value

@@ -6,16 +6,19 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import percent, plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import listed
 from visual_memory.types import Decision
+from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.commands.classify import add_vote, ask, noted, vote
+from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.commands.pictures import labelled
-from visual_memory_service.commands.questions import ask, noted, vote
-from visual_memory_service.commands.questions import report as report_problems
 
 CONFUSIONS_SHOWN = 10
 SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
@@ -51,6 +54,12 @@ class Evaluation:
         """Label, decided label and count of what was wrong, the most common first."""
         wrong = [(*pair, count) for pair, count in self.answers.items() if pair[0] != pair[1]]
         return sorted(wrong, key=lambda each: (-each[2], each))
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "evaluate", evaluate, "measure accuracy on a labelled folder")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
+    add_vote(parser)
 
 
 def evaluate(client: Client, options: Namespace) -> int:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, size
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Entry
 from visual_memory_service.commands import parquet
+from visual_memory_service.commands.arguments import add_asking
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
+    parser.add_argument("file", metavar="FILE.parquet", type=Path)
+    parser.add_argument("--force", action="store_true", help="overwrite the file")
 
 
 def export(client: Client, options: Namespace) -> int:

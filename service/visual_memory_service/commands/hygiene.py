@@ -1,21 +1,94 @@
-"""``prune``, ``relabel``, ``undo`` and ``operations``: what misleads, and taking that back."""
+"""``prune`` and ``relabel``: what misleads no longer votes, or gets another label."""
 
 from __future__ import annotations
 
 import csv
 import io
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from visual_memory import Client, Operation, PruneResult
+from visual_memory import Client, PruneResult
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, listed
+from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.ids_file import read_ids, read_text
 
 LABELS_SHOWN = 10
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(
+        commands, "prune", prune, "take the votes of entries that mislead, until undone"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--method",
+        choices=("hard", "prototype", "value", "random"),
+        default="hard",
+        help="default: hard",
+    )
+    how.add_argument(
+        "--ids-file", metavar="FILE", type=Path, help="prune these ids, one a line, instead"
+    )
+    parser.add_argument(
+        "--k",
+        metavar="K",
+        type=int,
+        default=100,
+        help="hard: among how many nearest neighbours entries mislead; default: 100",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="N",
+        type=int,
+        default=128,
+        help="hard: how often from which on; default: 128",
+    )
+    parser.add_argument(
+        "--minus-correct",
+        action="store_true",
+        help="hard: count how often an entry helps against how often it misleads",
+    )
+    parser.add_argument(
+        "--fraction",
+        metavar="F",
+        type=float,
+        help="prototype, value, random: how much is pruned, 0 to 1",
+    )
+    parser.add_argument(
+        "--value-k",
+        metavar="K",
+        type=int,
+        default=5,
+        help="value: the neighbours whose right labels count; default: 5",
+    )
+    parser.add_argument(
+        "--clusters",
+        metavar="N",
+        type=int,
+        default=0,
+        help="prototype: how many prototypes, found without labels; default: a mean for each label",
+    )
+    parser.add_argument(
+        "--keep", choices=("hard", "easy"), default="hard", help="prototype: default: hard"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="prototype, random")
+    add_apply(parser)
+    parser = add_asking(
+        commands, "relabel", relabel, "set the labels that a file gives, until undone"
+    )
+    parser.add_argument(
+        "--from",
+        dest="from_file",
+        metavar="FILE.csv",
+        type=Path,
+        required=True,
+        help="with the columns id and label; rows without a label are left out",
+    )
+    add_apply(parser)
 
 
 def prune(client: Client, options: Namespace) -> int:
@@ -102,57 +175,3 @@ def read_labels(file: Path) -> dict[str, str]:
     if not labels:
         raise Refused(f"{file} gives no entry a label.")
     return labels
-
-
-def undo(client: Client, options: Namespace) -> int:
-    """Take back a prune or a relabel."""
-    restored = client.memory(options.name).undo(options.operation)
-    if options.json:
-        print_json({"memory": options.name, "restored": restored})
-    else:
-        print(f"{plural(restored, 'entry')} restored in {options.name}.")
-    return 0
-
-
-def operations(client: Client, options: Namespace) -> int:
-    """List the operations of one memory or all, or wait for one, or stop it."""
-    if options.action:
-        if options.operation is None:
-            raise Refused(f"operations {options.action} needs the name of an operation.")
-        act: dict[str, Callable[[str], Operation]] = {"wait": client.wait, "cancel": client.cancel}
-        acted_on = act[options.action](options.operation)
-        print_operations([acted_on], options)
-        return int(options.action == "wait" and acted_on.state != "done")
-    names = [options.memory] if options.memory else [each.name for each in client.memories()]
-    print_operations([each for name in names for each in client.operations(name)], options)
-    return 0
-
-
-def print_operations(found: list[Operation], options: Namespace) -> None:
-    """Operations, for people or programs."""
-    if options.json:
-        print_json([as_json(operation) for operation in found])
-        return
-    headers = ("operation", "kind", "state", "begun", "undone")
-    print_table(headers, [as_row(operation) for operation in found])
-
-
-def as_json(operation: Operation) -> dict[str, object]:
-    """An operation as JSON."""
-    fields = asdict(operation)
-    for name in ("create_time", "end_time", "undo_time"):
-        time = getattr(operation, name)
-        fields[name] = time.isoformat() if time else None
-    return fields
-
-
-def as_row(operation: Operation) -> tuple[str, ...]:
-    """An operation as a row of a table."""
-    times = [
-        time.strftime("%Y-%m-%d %H:%M:%S") if time else ""
-        for time in (operation.create_time, operation.undo_time)
-    ]
-    state = operation.state
-    if state == "running" and operation.total:
-        state = f"running, {operation.done / operation.total:.0%}"
-    return (operation.name, operation.kind, state, *times)

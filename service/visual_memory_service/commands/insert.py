@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
-from argparse import Namespace
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from visual_memory import Client, InvalidArgument, Memory, PruneResult
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
+from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.pictures import faults
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
@@ -72,6 +75,28 @@ class Plan:
     def to_prune(self) -> list[str]:
         """Those that vote once all is stored, but must not."""
         return sorted(self.pruned - (self.silent - self.changed) - self.bad.keys())
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(
+        commands, "insert", insert, "remember a folder per class, or a Parquet file"
+    )
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.description = (
+        "Remember a folder per class (the label is the folder's name, the id the path inside\n"
+        "FOLDER), or a Parquet file with the columns id, label and vector or image, and perhaps\n"
+        "metadata. What is stored with the same content is skipped, so that the same command\n"
+        "goes on after an interruption; an id stored with other content is refused."
+    )
+    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", type=Path)
+    parser.add_argument(
+        "--replace", action="store_true", help="replace what is stored with other content"
+    )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out pictures that do not decode, and exit 1; without it nothing is stored",
+    )
 
 
 def insert(client: Client, options: Namespace) -> int:

@@ -7,10 +7,29 @@ from dataclasses import asdict
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, print_table, printable, size
 from visual_memory.types import MemoryInfo
+from visual_memory_service.commands.arguments import add_asking
 
 LABELS_SHOWN = 20
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "create", create, "make a memory")
+    content = parser.add_mutually_exclusive_group()
+    content.add_argument("--embedder", metavar="NAME", help="default: efficientnet-lite0")
+    content.add_argument(
+        "--dimension", metavar="N", type=int, help="for a memory that takes vectors only"
+    )
+    parser.add_argument(
+        "--store-images",
+        action="store_true",
+        help="keep the pictures as they are sent, with thumbnails",
+    )
+    add_asking(commands, "list", list_memories, "list all memories", memory=False)
+    add_asking(commands, "show", show, "show one memory with its labels")
+    add_asking(commands, "drop", drop, "forget a memory with all its entries, at once")
 
 
 def create(client: Client, options: Namespace) -> int:

@@ -9,11 +9,77 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from visual_memory._terminal.arguments import Commands, add, natural, seconds
 from visual_memory._terminal.refused import Refused
-from visual_memory_service.commands.serve import log_to_standard_error, server_libraries
+from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error, server_libraries
 from visual_memory_service.config import MEBIBYTE, BadSetting
 
 CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "reranker", "serve a re-ranker, which a server of memories may ask")
+    kinds = parser.add_subparsers(metavar="KIND", required=True)
+    parser = add(kinds, "crops", "order candidates by a finer embedder, from closer by")
+    parser.add_argument(
+        "--embedder",
+        metavar="NAME",
+        default="efficientnet-lite2",
+        help="default: efficientnet-lite2, of the extra lite",
+    )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="that compute; default: one for each core",
+    )
+    parser.add_argument(
+        "--graph-cache",
+        metavar="DIR",
+        type=Path,
+        help="where the network is kept as a graph; default: the user's cache folder",
+    )
+    parser.add_argument(
+        "--vector-cache-mib",
+        metavar="N",
+        type=natural,
+        default=256,
+        help="RAM for the vectors of candidates, which come again; 0 keeps none; default: 256",
+    )
+    parser.set_defaults(run=crops)
+    parser = add(kinds, "chat", "ask a server with the chat-completions API and image input")
+    parser.add_argument(
+        "--url",
+        metavar="BASE",
+        required=True,
+        help="what comes before /chat/completions, such as http://127.0.0.1:8080/v1; "
+        "its key, if it wants one, is taken from $VISUAL_MEMORY_CHAT_KEY",
+    )
+    parser.add_argument("--model", metavar="NAME", required=True, help="as the server names it")
+    parser.add_argument(
+        "--candidates",
+        metavar="N",
+        type=int,
+        default=10,
+        help="how many of the nearest it looks at; the others keep their places; default: 10",
+    )
+    parser.add_argument(
+        "--chat-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=30.0,
+        help="for one answer of it, or less where the call has less left; default: 30",
+    )
+    parser.set_defaults(run=chat)
+    for each in kinds.choices.values():
+        each.add_argument(
+            "--listen",
+            metavar="HOST:PORT",
+            default="127.0.0.1:50061",
+            help="default: 127.0.0.1:50061; port 0 is any free one",
+        )
+        each.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
 
 
 def crops(options: Namespace) -> int:

@@ -8,7 +8,9 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from visual_memory._terminal.arguments import SERVER, Commands, add
 from visual_memory._terminal.refused import MissingExtra, Refused
 from visual_memory_service.config import BadSetting, to_settings
 
@@ -17,6 +19,34 @@ WIPING = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SERVER_MODULES = ("faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntime", "structlog")
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "serve", "serve the memories of a folder")
+    parser.add_argument("--data", metavar="DIR", help="where the memories are; made if missing")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
+    )
+    parser.add_argument(
+        "--config", metavar="FILE.toml", type=Path, help="settings; flags go before them"
+    )
+    parser.add_argument(
+        "--allow-embedder",
+        metavar="PATTERN",
+        action="append",
+        help="embedders beside the built-in ones that may be built, such as 'timm:*'; repeatable",
+    )
+    parser.add_argument(
+        "--reranker",
+        metavar="NAME=HOST:PORT",
+        action="append",
+        help="a re-ranker that decisions may ask, see the command reranker; repeatable",
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=int, help="that compute; default: one for each core"
+    )
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
+    parser.set_defaults(run=serve)
 
 
 def serve(options: Namespace) -> int:

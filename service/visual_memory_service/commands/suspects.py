@@ -6,11 +6,14 @@ import csv
 import sys
 from argparse import Namespace
 from dataclasses import asdict
+from pathlib import Path
 
 from visual_memory import Assessment, Client, LabelAssessment
+from visual_memory._terminal.arguments import VOTINGS, Commands
 from visual_memory._terminal.output import plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
     SUSPECTS_SHOWN,
@@ -19,6 +22,42 @@ from visual_memory_service.commands.suspects_page import (
 
 SHOWN = 20
 CALLED_SHOWN = 3
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "suspects", suspects, "find entries whose labels look wrong")
+    parser.add_argument(
+        "--k", metavar="K", type=int, default=50, help="neighbours that judge; default: 50"
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.add_argument(
+        "--thin",
+        metavar="N",
+        type=int,
+        default=5,
+        help="labels of fewer entries are not judged; default: 5",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--csv", action="store_true", help="write the suspects as CSV, for relabel --from"
+    )
+    form.add_argument(
+        "--page",
+        metavar="FILE.html",
+        type=Path,
+        help="write a page to look through them, with pictures where the memory keeps them",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the page")
+    parser = add_asking(
+        commands,
+        "calibrate",
+        calibrate,
+        "fit confidences, label sets and rejection to the entries as they are",
+    )
+    parser.add_argument(
+        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
 
 
 def suspects(client: Client, options: Namespace) -> int:

@@ -5,18 +5,53 @@ from __future__ import annotations
 import hashlib
 import json
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visual_memory import Client, Memory
+from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.ids_file import read_ids
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
 
 SHOWN = 10
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "unlearn", unlearn, "erase entries for good, with a certificate")
+    parser.add_argument(
+        "--ids-file", metavar="FILE", type=Path, required=True, help="the ids, one a line"
+    )
+    parser.add_argument(
+        "--certificate",
+        metavar="OUT.json",
+        type=Path,
+        required=True,
+        help="where the certificate goes; the same ids again get the same one",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the certificate")
+    add_apply(parser)
+    parser = add_asking(
+        commands,
+        "keys",
+        keys,
+        "list the public keys that certificates are checked with",
+        memory=False,
+    )
+    asked = parser.get_default("run")
+    parser.add_argument(
+        "--rotate",
+        dest="data",
+        metavar="DIR",
+        type=Path,
+        help="have a data folder that no server uses sign with a new key instead",
+    )
+    parser.set_defaults(run=lambda options: rotate(options) if options.data else asked(options))
 
 
 def unlearn(client: Client, options: Namespace) -> int:

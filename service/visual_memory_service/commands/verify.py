@@ -5,9 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
+from visual_memory._terminal.arguments import Commands, add, add_json
 from visual_memory._terminal.output import (
     plural,
     print_json,
@@ -18,6 +20,34 @@ from visual_memory._terminal.refused import Refused, listed
 
 if TYPE_CHECKING:
     from visual_memory import Verification
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "verify", "check a certificate of erasure, without a server or with one")
+    parser.add_argument("file", metavar="OUT.json", type=Path, help="the certificate")
+    parser.add_argument(
+        "--public-key",
+        metavar="FILE",
+        action="append",
+        help="the key that it must be signed by, a file with PEM or hex, or the hex itself; "
+        "repeatable: any of them will do",
+    )
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        help="a key of this server must have signed it, and its audit log must hold the erasure",
+    )
+    parser.add_argument("--memory", metavar="NAME", help="the memory that it must be of")
+    parser.add_argument(
+        "--id",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="ids that it must be about",
+    )
+    add_json(parser)
+    parser.set_defaults(run=verify)
 
 
 def verify(options: Namespace) -> int:

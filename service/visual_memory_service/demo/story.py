@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import visual_memory
 from visual_memory import Memory
+from visual_memory._terminal.arguments import Commands, add
 from visual_memory._terminal.output import percent, plural
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
@@ -75,6 +76,26 @@ class Story:
         """Print a line, and keep it."""
         self.lines.append((title, text))
         print(f"{title:<10}{text}", flush=True)
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(
+        commands, "demo", "show learning and forgetting on pictures, with a server of its own"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="your pictures, a folder per class; default: Caltech-101, or digits without a network",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("demo-output"),
+        help="where demo.html goes; default: demo-output",
+    )
+    parser.set_defaults(run=demo)
 
 
 def demo(options: Namespace) -> int:

@@ -1,10 +1,10 @@
-"""``classify`` and ``search``: pictures are shown to a memory, a few at a time."""
+"""``classify``: pictures are shown to a memory, a few at a time."""
 
 from __future__ import annotations
 
 import re
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -12,15 +12,74 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from visual_memory import Client, InvalidArgument
+from visual_memory._terminal.arguments import VOTINGS, Commands
 from visual_memory._terminal.output import plural, print_json_array, print_table, printable
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision, Neighbor
 from visual_memory_service.commands import pictures
+from visual_memory_service.commands.arguments import FILTER, add_asking
 
 BATCH = 64
 IMAGE = re.compile(r"images\[(\d+)\]")
 
 Answer = TypeVar("Answer")
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "classify", classify, "say what pictures show")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
+    add_vote(parser)
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="say how often such decisions are right, and whether the picture is like none here",
+    )
+    parser.add_argument(
+        "--coverage",
+        metavar="C",
+        type=float,
+        help="add the labels that hold the right one in this share of all cases, such as 0.9",
+    )
+    parser.add_argument(
+        "--min-confidence",
+        metavar="C",
+        type=float,
+        help="add the deepest node of the taxonomy that has this share of the votes",
+    )
+    parser.add_argument(
+        "--neighbors",
+        metavar="N",
+        type=int,
+        help="how many neighbours to show of each; default: 1, with --json all",
+    )
+
+
+def add_vote(parser: ArgumentParser) -> None:
+    """Who votes, and how."""
+    parser.add_argument(
+        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.add_argument("--filter", metavar="F", help=f"who may vote, {FILTER}")
+    parser.add_argument(
+        "--reliability",
+        choices=("none", "soft"),
+        default="none",
+        help="soft: the votes of entries that mislead count less; default: none",
+    )
+    parser.add_argument(
+        "--reliability-k",
+        metavar="K",
+        type=int,
+        default=10,
+        help="among how many nearest neighbours they mislead; default: 10",
+    )
+    parser.add_argument(
+        "--reranker",
+        metavar="NAME",
+        help="of this server, which says who of the neighbours counts how much; none: nobody; "
+        "default: the memory's",
+    )
 
 
 def classify(client: Client, options: Namespace) -> int:
@@ -89,30 +148,6 @@ def more(decision: Decision, options: Namespace) -> Iterator[str]:
         yield ", ".join(decision.label_set or ())
     if options.min_confidence:
         yield decision.node.name if decision.node else ""
-
-
-def search(client: Client, options: Namespace) -> int:
-    """The nearest entries of each picture."""
-    memory = client.memory(options.name)
-    answers = ask(
-        lambda images: memory.search(images=images, k=options.k, filter=options.filter),
-        pictures.named(options.images),
-    )
-    if options.json:
-        print_json_array(
-            {"picture": str(path), "neighbors": [near_json(each) for each in neighbors]}
-            for path, neighbors in answers
-        )
-        return 0
-    print_table(
-        ("picture", "rank", "id", "label", "distance"),
-        [
-            (path, rank, each.id, each.label, each.distance)
-            for path, neighbors in answers
-            for rank, each in enumerate(neighbors, start=1)
-        ],
-    )
-    return 0
 
 
 def ask(

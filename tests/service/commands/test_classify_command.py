@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from visual_memory_service.commands.questions import report
+from visual_memory_service.commands.classify import report
 
 
 def test_a_reranker_does_not_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:

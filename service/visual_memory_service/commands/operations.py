@@ -1,0 +1,82 @@
+"""``undo`` and ``operations``: work that is taken back, waited for, or stopped."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import asdict
+
+from visual_memory import Client, Operation
+from visual_memory._terminal.arguments import Commands
+from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.arguments import add_asking
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "undo", undo, "take back a prune or a relabel")
+    parser.add_argument("operation", metavar="OPERATION")
+    parser = add_asking(
+        commands,
+        "operations",
+        operations,
+        "list long or undoable work, wait for it, or stop it",
+        memory=False,
+    )
+    parser.add_argument("action", metavar="ACTION", choices=("wait", "cancel"), nargs="?")
+    parser.add_argument("operation", metavar="ID", nargs="?")
+    parser.add_argument("--memory", metavar="NAME", help="list those of one memory")
+
+
+def undo(client: Client, options: Namespace) -> int:
+    """Take back a prune or a relabel."""
+    restored = client.memory(options.name).undo(options.operation)
+    if options.json:
+        print_json({"memory": options.name, "restored": restored})
+    else:
+        print(f"{plural(restored, 'entry')} restored in {options.name}.")
+    return 0
+
+
+def operations(client: Client, options: Namespace) -> int:
+    """List the operations of one memory or all, or wait for one, or stop it."""
+    if options.action:
+        if options.operation is None:
+            raise Refused(f"operations {options.action} needs the name of an operation.")
+        act: dict[str, Callable[[str], Operation]] = {"wait": client.wait, "cancel": client.cancel}
+        acted_on = act[options.action](options.operation)
+        print_operations([acted_on], options)
+        return int(options.action == "wait" and acted_on.state != "done")
+    names = [options.memory] if options.memory else [each.name for each in client.memories()]
+    print_operations([each for name in names for each in client.operations(name)], options)
+    return 0
+
+
+def print_operations(found: list[Operation], options: Namespace) -> None:
+    """Operations, for people or programs."""
+    if options.json:
+        print_json([as_json(operation) for operation in found])
+        return
+    headers = ("operation", "kind", "state", "begun", "undone")
+    print_table(headers, [as_row(operation) for operation in found])
+
+
+def as_json(operation: Operation) -> dict[str, object]:
+    """An operation as JSON."""
+    fields = asdict(operation)
+    for name in ("create_time", "end_time", "undo_time"):
+        time = getattr(operation, name)
+        fields[name] = time.isoformat() if time else None
+    return fields
+
+
+def as_row(operation: Operation) -> tuple[str, ...]:
+    """An operation as a row of a table."""
+    times = [
+        time.strftime("%Y-%m-%d %H:%M:%S") if time else ""
+        for time in (operation.create_time, operation.undo_time)
+    ]
+    state = operation.state
+    if state == "running" and operation.total:
+        state = f"running, {operation.done / operation.total:.0%}"
+    return (operation.name, operation.kind, state, *times)

@@ -1,1 +1,1 @@
-"""What the command ``visual-memory-bench`` does, a module for each kind of work."""
+"""What the command ``visual-memory-bench`` may be told and does, a module for each kind of work."""

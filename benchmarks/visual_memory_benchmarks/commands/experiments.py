@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
 from visual_memory._terminal.output import print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import record, stimuli
+from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
 from visual_memory_benchmarks.edits import study
 from visual_memory_benchmarks.edits.material import gather
 from visual_memory_benchmarks.edits.protocol import Protocol
@@ -29,6 +31,32 @@ EDITS = "edits"
 TITLES = {name: each.title for name, each in EXPERIMENTS.items()} | {
     EDITS: "Edits against perception: what every kind of edit changes, against random ones"
 }
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "experiments", "list all experiments on memories")
+    add_json(parser)
+    parser.set_defaults(run=list_experiments)
+    parser = add(
+        commands, "experiment", "make memories, edit and ask them; what is found is not asked again"
+    )
+    ask_server(parser, run_experiments)
+    parser.add_argument("name", metavar="NAME", nargs="+", help="an experiment, a pattern, or all")
+    add_folder_of_data(parser)
+    add_out(parser)
+    parser.add_argument(
+        "--embedder",
+        metavar="NAME",
+        default="efficientnet-lite0",
+        help="default: efficientnet-lite0",
+    )
+    parser.add_argument(
+        "--other-embedder",
+        metavar="NAME",
+        nargs="*",
+        help="to compare with, where that is asked; default: what the experiment names",
+    )
+    add_json(parser)
 
 
 def list_experiments(options: Namespace) -> int:

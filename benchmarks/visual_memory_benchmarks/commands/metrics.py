@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
+from visual_memory._terminal.arguments import Commands, add, add_json, natural
 from visual_memory._terminal.output import print_json, print_table
-from visual_memory_benchmarks.bootstrap import Resampling
+from visual_memory_benchmarks.bootstrap import RESAMPLES, Resampling
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.dataset_summary import Json
 from visual_memory_benchmarks.summary import summarise
 
 PEOPLE = "people"
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "metrics", "compare the trials of people and models")
+    parser.add_argument(
+        "folders",
+        metavar="FOLDER",
+        nargs="+",
+        type=Path,
+        help="with tables of trials in folders named as the sets are",
+    )
+    parser.add_argument(
+        "--resamples",
+        metavar="N",
+        type=natural,
+        default=RESAMPLES,
+        help=f"draws of pictures behind the intervals; default: {RESAMPLES}",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=natural, default=0, help="of the draws; default: 0"
+    )
+    add_json(parser)
+    parser.set_defaults(run=metrics)
 
 
 def metrics(options: Namespace) -> int:

@@ -8,15 +8,50 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visual_memory import Client, InvalidArgument
+from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
 from visual_memory._terminal.output import print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import neighbor_files, stimuli
+from visual_memory_benchmarks.commands.arguments import positive
 from visual_memory_benchmarks.errors import BadFile
 from visual_memory_benchmarks.neighbor_comparison import compare
 from visual_memory_benchmarks.neighbor_files import FileName, NeighborInfo
 
 BATCH = 64
 HEADER = ["label", "class"]
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "neighbors", "write and compare neighbour-information files")
+    kinds = parser.add_subparsers(metavar="ACTION", required=True)
+    parser = add(kinds, "export", "write the nearest entries of each picture of a folder")
+    ask_server(parser, export)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
+    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path(), help="default: this folder"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="FILE.csv",
+        type=Path,
+        help="with the columns label,class; default: labels are numbered by the alphabet",
+    )
+    parser.add_argument("--memory-split", metavar="NAME", default="all", help="default: all")
+    parser.add_argument("--query-split", metavar="NAME", default="all", help="default: all")
+    parser.add_argument(
+        "-k",
+        "--k",
+        metavar="K",
+        type=positive,
+        default=100,
+        help="neighbours; default: 100; take 101 where the pictures are entries themselves",
+    )
+    parser = add(kinds, "compare", "say how far two files agree")
+    parser.add_argument("first", metavar="FIRST.json", type=Path)
+    parser.add_argument("second", metavar="SECOND.json", type=Path)
+    add_json(parser)
+    parser.set_defaults(run=compare_files)
 
 
 def export(client: Client, options: Namespace) -> int:

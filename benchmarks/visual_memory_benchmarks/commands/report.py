@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
+from visual_memory._terminal.arguments import Commands, add
+from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
 from visual_memory_benchmarks.report import write
 
 PEOPLE = "human_responses"
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "report", "write one page of all results, with plots")
+    add_folder_of_data(parser)
+    add_out(parser)
+    parser.add_argument(
+        "--page",
+        metavar="DIR",
+        type=Path,
+        default=Path("docs"),
+        help="where results.md and its pictures go; default: docs",
+    )
+    parser.set_defaults(run=report)
 
 
 def report(options: Namespace) -> int:

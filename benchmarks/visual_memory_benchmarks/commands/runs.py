@@ -4,14 +4,74 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
+from visual_memory._terminal.arguments import VOTINGS, Commands, add, add_json, ask_server, natural
 from visual_memory._terminal.output import print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks.benchmarks import BENCHMARKS, choose
+from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out, positive
 from visual_memory_benchmarks.commands.estimate import interval
-from visual_memory_benchmarks.run import Settings, run
+from visual_memory_benchmarks.run import BATCH, Settings, run
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "list", "list all benchmarks")
+    add_json(parser)
+    parser.set_defaults(run=list_benchmarks)
+    parser = add(
+        commands,
+        "run",
+        "ask a memory the questions of benchmarks; the same command goes on after an interruption",
+    )
+    ask_server(parser, run_benchmarks)
+    parser.add_argument(
+        "name", metavar="NAME", nargs="+", help="a benchmark, or a pattern such as 'distortion:*'"
+    )
+    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked")
+    add_folder_of_data(parser)
+    add_out(parser)
+    parser.add_argument(
+        "--mapping",
+        metavar="FILE.csv",
+        type=Path,
+        help="with the columns label,category: what labels of the memory stand for; na: nothing",
+    )
+    parser.add_argument(
+        "-k",
+        "--k",
+        metavar="K",
+        type=positive,
+        default=50,
+        help="neighbours that vote; default: 50",
+    )
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=positive,
+        help="at most so many pictures of each condition and category, chosen by the seed",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=natural,
+        default=0,
+        help="of chosen pictures, distortions and intervals; default: 0",
+    )
+    parser.add_argument(
+        "--maker", metavar="NAME", help="of the memory in tables; default: MEMORY-VOTING-kK"
+    )
+    parser.add_argument(
+        "--batch",
+        metavar="N",
+        type=positive,
+        default=BATCH,
+        help=f"pictures a message, which changes no answer; default: {BATCH}",
+    )
+    add_json(parser)
 
 
 def list_benchmarks(options: Namespace) -> int:

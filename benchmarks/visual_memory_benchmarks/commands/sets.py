@@ -5,11 +5,26 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+from visual_memory._terminal.arguments import Commands, add, add_json
 from visual_memory._terminal.output import print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import data
+from visual_memory_benchmarks.commands.arguments import add_folder_of_data
 from visual_memory_benchmarks.sources import SOURCES
 from visual_memory_benchmarks.tasks import place
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(commands, "data", "list and fetch sets of pictures")
+    kinds = parser.add_subparsers(metavar="ACTION", required=True)
+    parser = add(kinds, "list", "list the sets, and whether they are there")
+    add_folder_of_data(parser)
+    add_json(parser)
+    parser.set_defaults(run=list_sets)
+    parser = add(kinds, "get", "fetch a set, verify and unpack it; goes on after an interruption")
+    parser.add_argument("name", metavar="NAME", help="of data list")
+    add_folder_of_data(parser)
+    parser.set_defaults(run=get)
 
 
 def list_sets(options: Namespace) -> int:

@@ -1,0 +1,39 @@
+"""The options that commands of ``visual-memory-bench`` have in common."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
+
+DATA = Path("~/.local/share/visual-memory-bench")
+
+
+def add_folder_of_data(parser: ArgumentParser) -> None:
+    """Where the sets of pictures are."""
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=Path(os.environ.get("VISUAL_MEMORY_BENCH_DATA") or DATA.expanduser()),
+        help=f"where the sets are; default: $VISUAL_MEMORY_BENCH_DATA, else {DATA}",
+    )
+
+
+def add_out(parser: ArgumentParser) -> None:
+    """Where what is found goes."""
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path("benchmark-runs"),
+        help="where trials, records and results go; default: benchmark-runs",
+    )
+
+
+def positive(text: str) -> int:
+    """A number from 1."""
+    value = int(text)
+    if value < 1:
+        raise ArgumentTypeError(f"must be at least 1, but is {text}")
+    return value

@@ -1,6 +1,6 @@
 """The vectors of one memory, and which of them could be nearest to a query.
 
-``ScannedIndex`` is the one there is. Whatever passes ``tests/index/conformance`` can take its place.
+``ScannedIndex`` is the one there is. What passes ``tests/index/conformance`` can take its place.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class TooManyIds(MemoryRefusal):
 
 
 class UnknownEntries(MemoryRefusal):
-    """Some ids are not stored; nothing was changed."""
+    """Some ids are not stored, or do not vote where they must; nothing was changed."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(f"No entry has these ids, and nothing was changed: {listed(ids)}.")
@@ -208,7 +208,7 @@ class LostSecret(MemoryRefusal):
 
 
 class DiskFull(MemoryRefusal):
-    """The disk took no more; the write was undone."""
+    """A file could not be written, mostly for a full disk; the write was undone."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(

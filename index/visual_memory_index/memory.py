@@ -491,7 +491,7 @@ class Memory:
         return self._writer.do(write)
 
     def unfinished(self) -> list[Operation]:
-        """Erasures that were cut short and have to go on."""
+        """Operations that run; of a memory just opened, the erasures that were cut short."""
         with self._lock.reading():
             self._check_open()
             return self._store.unfinished()

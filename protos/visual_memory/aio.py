@@ -64,7 +64,8 @@ def connect(
 ) -> Client:
     """A client of the server at ``target``, HOST:PORT; the connection is made with the first call.
 
-    ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection.
+    ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection, and
+    ``api_key`` goes with each call as a bearer token: both are for a proxy in front of the server.
     ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
     again for at most 5 s. Every call may raise ``Error`` and its kinds.
     """

@@ -145,7 +145,7 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
     """The result of a prune, or None where it was applied with its result, in one transaction.
 
     It is chosen among the entries as they were at one moment, so others may be written all the
-    time; what was deleted, replaced or relabelled since keeps its vote, unless ids were given.
+    time; what was deleted, replaced, pruned or relabelled since is left out, unless ids were given.
     """
     snapshot = memory.snapshot()
     if not len(snapshot):

@@ -100,7 +100,8 @@ class Intake:
 class Call:
     """One call of any kind, from before its first message is read until it has ended.
 
-    It reads messages itself, so that one of ours that is too large gets a sentence of ours.
+    It reads messages itself, so that one of ours that is too large gets a sentence of ours. What
+    is refused in ``read`` or later is answered and logged; ``__aenter__`` is too early for that.
     """
 
     def __init__(

@@ -491,10 +491,10 @@ class Memory:
         return self._writer.do(write)
 
     def unfinished(self) -> list[Operation]:
-        """Operations that run; of a memory just opened, the erasures that were cut short."""
+        """Erasures that are not done, the oldest first: perhaps they were cut short."""
         with self._lock.reading():
             self._check_open()
-            return self._store.unfinished()
+            return [each for each in self._store.unfinished() if each.kind == UNLEARN]
 
     def erasing(self, operation: str) -> list[str]:
         """The ids that an operation has still to erase, ascending."""

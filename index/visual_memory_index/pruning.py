@@ -17,8 +17,6 @@ from visual_memory_index.errors import BadParameter
 from visual_memory_index.ranking import score_doubt
 
 RELIABILITY_NUMERATOR = 1.75  # Geirhos et al., 2024, soft pruning
-HARD_THRESHOLD = 128  # Geirhos et al., 2024, for 100 neighbours
-BALANCE = 0.5  # Sorscher et al., 2022, for ImageNet
 ITERATIONS_MAX = 20
 SCORES_AT_ONCE = 4096
 PAIRS_AT_ONCE = 1024

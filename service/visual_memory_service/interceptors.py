@@ -122,8 +122,8 @@ class Call:
 
     def _message(self, data: bytes) -> Any:
         if self._method.startswith(OURS):  # the health of a server is told under any load
-            self._held = self._intake.exchange(self._held, len(data))
             self._intake.check(len(data))
+            self._held = self._intake.exchange(self._held, len(data))
         try:
             return self._parse(data)
         except DecodeError:

@@ -555,6 +555,13 @@ def test_filters_agree_with_the_labels_while_they_change(memory: Memory) -> None
     in_threads(relabel, read("red"), read("blue"))
 
 
+def test_of_what_runs_only_erasures_are_unfinished(memory: Memory) -> None:
+    memory.begin("prune")
+    erasing = memory.begin_unlearning(["nobody"], allow_missing=True).operation
+
+    assert memory.unfinished() == [erasing]
+
+
 def test_a_memory_is_closed_when_nobody_reads_any_more(memory: Memory) -> None:
     insert(memory, [f"{number}" for number in range(600)])
     started = threading.Barrier(4)

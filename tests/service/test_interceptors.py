@@ -219,9 +219,11 @@ def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path
     server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
 
 
-def test_health_is_told_under_any_load(start: Start, tmp_path: Path) -> None:
+def test_health_and_what_can_never_be_read_are_told_under_any_load(
+    start: Start, tmp_path: Path
+) -> None:
     config = tmp_path / "server.toml"
-    config.write_text("pending_bytes_max = 1\n")
+    config.write_text(f"pending_bytes_max = 1\nmessage_bytes_max = {2**20}\n")
     server = start(None, "--config", str(config))
     server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
     steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -230,9 +232,10 @@ def test_health_is_told_under_any_load(start: Start, tmp_path: Path) -> None:
     next(importing)
 
     overloaded = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets")).reason
+    too_large = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="x" * (2**20 + 1))).reason
     health = health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
 
     steps.put(None)
     list(importing)
-    assert overloaded == "OVERLOADED"
+    assert (overloaded, too_large) == ("OVERLOADED", "TOO_LARGE")
     assert health.status == health_pb2.HealthCheckResponse.SERVING

@@ -31,8 +31,8 @@ from visual_memory_service.hygiene import (
 
 COUNTS_K = 100
 COUNTS_PAGE = 10_000
-THRESHOLD = 128
-BALANCE = 0.5
+THRESHOLD = 128  # Geirhos et al., 2024, for 100 neighbours
+BALANCE = 0.5  # Sorscher et al., 2022, for ImageNet
 CLUSTERS_MAX = 10_000
 TIMEOUT_MAX = 86_400
 VALUE_K = 5

@@ -39,6 +39,8 @@ class Crops:
         """
         views = [picture, *(encoded(crop, "BMP") for crop in crops(look(picture, "picture")))]
         seen = [at for at, candidate in enumerate(candidates) if candidate.picture]
+        if not seen:
+            return [candidate.id for candidate in candidates]
         likeness = self.embedder.embed(views) @ self._vectors(candidates, seen).T
         best = dict(zip(seen, likeness.max(axis=0).tolist(), strict=True))
         return trade_places(candidates, sorted(seen, key=lambda at: -best[at]))

@@ -92,6 +92,10 @@ def test_candidates_that_are_alike_keep_their_order() -> None:
     assert ids == ["id1", "id3", "id5", "id0", "id2", "id4"]
 
 
+def test_where_no_candidate_has_a_picture_the_order_stays() -> None:
+    assert rerank(Colours(), plain(RED), b"", b"") == ["id0", "id1"]
+
+
 def test_a_candidate_that_comes_again_is_embedded_once() -> None:
     embedder = Colours()
     cropping = Crops(embedder, VectorCache(1 << 20))

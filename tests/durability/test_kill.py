@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,8 @@ from tests.conftest import Server
 from tests.durability.contents import of_server
 from tests.durability.ledger import essence, judge
 from tests.durability.workload import SHARED, Writer, create_shared
+
+from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -63,16 +63,17 @@ def live_and_die(server: Server, rounds: int, chance: random.Random) -> None:
 def test_an_entry_that_a_kill_lost_is_seen(start: Start) -> None:
     server = start()
     create_shared(server.stub)
-    writers = [Writer("w", random.Random(random.random()))]
-    write_until_killed(server, writers, SECONDS_MAX)
-    (path,) = (server.data / "memories").glob(f"{SHARED}.*.sqlite")
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("DELETE FROM entries WHERE key = (SELECT max(key) FROM entries)")
+    writer = Writer("w", random.Random(random.random()))
+    write_until_killed(server, [writer], SECONDS_MAX)
     server.start()
+    writer.connect(server.address)
+    writer.make_up()
+    lost = server.stub.ListEntries(pb.ListEntriesRequest(memory=SHARED, page_size=1)).entries
+    server.stub.DeleteEntries(pb.DeleteEntriesRequest(memory=SHARED, ids=[lost[0].id]))
 
-    problems = judge(of_server(server.stub), [writer.ledger for writer in writers])
+    problems = judge(of_server(server.stub), [writer.ledger])
 
+    writer.close()
     assert any("is lost" in problem for problem in problems)
 
 

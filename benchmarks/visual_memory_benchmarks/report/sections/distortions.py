@@ -390,7 +390,7 @@ def write_corruptions(findings: Findings) -> Sequence[Block]:
 def draw_corruptions(
     figure: Figure, theme: Theme, rows: Sequence[Mapping[str, Any]], findings: Findings
 ) -> None:
-    names = sorted({row["distortion"] for row in rows}, key=lambda name: _mean(rows, name))
+    names = sorted({row["distortion"] for row in rows}, key=lambda name: (_mean(rows, name), name))
     looks = theme.series(2)
     axes = figure.subplots()
     n = pictures(findings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FRAGMENT_BYTES = 32  # of a vector or picture: so much of it is a trace
@@ -16,7 +17,8 @@ PROBE_BYTES = 8
 PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
 STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
 PROBES_MAX = 400_000
-SHARED_MAX = 4  # so many texts, vectors or pictures may have a probe alike
+SHARED_MAX = 4  # so many vectors or pictures may have a probe alike
+COMPARED_BYTES_MAX = 256  # of a text: its probe is there
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 MASK = 0xA5  # what is looked for is kept masked, or it would be found where it is kept
@@ -34,8 +36,9 @@ class Traces:
     """Texts, vectors and pictures to look for, as far as they can be told from chance.
 
     Where there are very many, fragments are looked for at some places only, and a whole one is
-    still found. What several pictures have, or one of ``others`` that stay, is a header, and no
-    trace.
+    still found. What several vectors or pictures have, or one of ``others`` that stay, is a header,
+    and no trace. A text is one whatever it begins with: its probe is where it differs most from the
+    other texts.
     """
 
     def __init__(
@@ -47,11 +50,10 @@ class Traces:
     ) -> None:
         self._traces: list[Trace] = []
         self._probes: dict[int, list[tuple[int, int]]] = {}
-        for text in dict.fromkeys(texts):
-            data = text.encode()
-            if len(data) >= TEXT_BYTES_MIN:
-                places = range(len(data) - PROBE_BYTES + 1)
-                self._note(data, [max(places, key=lambda at: distinct(data, at))], fragments=False)
+        encoded = [text.encode() for text in dict.fromkeys(texts)]
+        long = [each for each in encoded if len(each) >= TEXT_BYTES_MIN]
+        for data, place in zip(long, rarest(long), strict=True):
+            self._note(data, [place], fragments=False)
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
         wanted = sum(len(data) // STEP for data, _ in contents)
@@ -69,7 +71,7 @@ class Traces:
     @property
     def count(self) -> int:
         """How many are looked for."""
-        return len(self._traces)
+        return len({number for owners in self._probes.values() for number, _ in owners})
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
         """The pieces of them that ``data`` holds, masked: texts, and fragments or more."""
@@ -104,14 +106,17 @@ class Traces:
             self._traces.append(Trace(masked(data), fragments))
 
     def _drop_headers(self, others: Iterable[bytes]) -> None:
-        """Look no more for what is in more than one picture."""
+        """Look no more for what is in more than one vector or picture; texts stay."""
         shared = {probe for probe, owners in self._probes.items() if len(owners) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
                 count = (len(other) - offset) // PROBE_BYTES
                 shared.update(np.frombuffer(other, "<u8", count, offset).tolist())
         for probe in shared & self._probes.keys():
-            del self._probes[probe]
+            owners = self._probes.pop(probe)
+            texts = [each for each in owners if not self._traces[each[0]].fragments]
+            if texts:
+                self._probes[probe] = texts
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Which of ``words`` are probes."""
@@ -141,6 +146,24 @@ def held(data: memoryview, at: int, trace: Trace, place: int) -> bytes:
     last = start + int(after[0]) if len(after) else end
     least = FRAGMENT_BYTES if trace.fragments else len(trace.masked)
     return trace.masked[first:last] if last - first >= least else b""
+
+
+def rarest(texts: Sequence[bytes]) -> list[int]:
+    """Where the bytes of each are that fewest of them have, and that could least be by chance."""
+    if not texts:
+        return []
+    compared = [text[:COMPARED_BYTES_MAX] for text in texts]
+    joined = np.frombuffer(b"".join(compared), np.uint8)
+    windows = np.ascontiguousarray(sliding_window_view(joined, PROBE_BYTES))
+    _, which, counts = np.unique(windows.view("<u8"), return_inverse=True, return_counts=True)
+    different = 1 + np.count_nonzero(np.diff(np.sort(windows, axis=1), axis=1), axis=1)
+    badness = counts[which.ravel()] * (PROBE_BYTES + 1) - different
+    badness[different < PROBE_DISTINCT_MIN] = np.iinfo(badness.dtype).max
+    ends = np.cumsum([len(each) for each in compared])
+    return [
+        int(np.argmin(badness[end - len(each) : end - PROBE_BYTES + 1]))
+        for each, end in zip(compared, ends.tolist(), strict=True)
+    ]
 
 
 def distinct(data: bytes, at: int) -> int:

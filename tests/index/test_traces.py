@@ -95,6 +95,35 @@ def test_texts_with_one_ending_are_told_apart() -> None:
     }
 
 
+@given(
+    st.sampled_from(["person-", "", "{id: ", "a"]),
+    st.lists(st.text("0123456789abcdef", min_size=12, max_size=40), min_size=1, unique=True),
+    st.sampled_from(["", "@example.com", "zz"]),
+)
+def test_each_of_texts_that_begin_and_end_alike_is_found(
+    start: str, middles: list[str], end: str
+) -> None:
+    texts = [start + middle + end for middle in middles]
+    traces = Traces(texts, [VECTOR], [PICTURE], ["".join(texts).encode()])
+
+    for text in texts:
+        if any(len(set(text[at : at + 8])) >= 4 for at in range(len(text) - 7)):
+            assert masked(text.encode()) in traces.found_in(text.encode())
+
+
+def test_hundreds_of_ids_that_begin_with_eight_different_letters_are_all_found() -> None:
+    ids = [f"person-{number:024x}" for number in range(0, 1 << 60, 1 << 51)]
+    traces = Traces(ids)
+
+    assert traces.count == len(ids) == 512
+    assert len(traces.found_in("".join(ids).encode())) == 512
+
+
+def test_what_is_not_looked_for_any_more_is_not_counted() -> None:
+    assert Traces((), (), [PICTURE], [PICTURE]).count == 0
+    assert Traces((), [VECTOR], [PICTURE], [PICTURE]).count == 1
+
+
 def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
     traces = Traces([TEXT], [VECTOR])
     (piece,) = traces.found_in(TEXT.encode())

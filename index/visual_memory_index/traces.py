@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FRAGMENT_BYTES = 32  # of a vector or picture: so much of it is a trace
@@ -18,18 +16,10 @@ PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
 STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
 PROBES_MAX = 400_000
 SHARED_MAX = 4  # so many vectors or pictures may have a probe alike
-COMPARED_BYTES_MAX = 256  # of a text: its probe is there
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 MASK = 0xA5  # what is looked for is kept masked, or it would be found where it is kept
 SEARCHED_AT_ONCE = 1 << 18  # with what is computed of it, it stays near the processor
-
-
-class Trace(NamedTuple):
-    """One text, or one vector or picture of which any fragment counts, masked."""
-
-    masked: bytes
-    fragments: bool
 
 
 class Traces:
@@ -37,8 +27,7 @@ class Traces:
 
     Where there are very many, fragments are looked for at some places only, and a whole one is
     still found. What several vectors or pictures have, or one of ``others`` that stay, is a header,
-    and no trace. A text is one whatever it begins with: its probe is where it differs most from the
-    other texts.
+    and no trace. Texts may begin and end alike.
     """
 
     def __init__(
@@ -48,75 +37,82 @@ class Traces:
         pictures: Iterable[bytes] = (),
         others: Iterable[bytes] = (),
     ) -> None:
-        self._traces: list[Trace] = []
-        self._probes: dict[int, list[tuple[int, int]]] = {}
-        encoded = [text.encode() for text in dict.fromkeys(texts)]
-        long = [each for each in encoded if len(each) >= TEXT_BYTES_MIN]
-        for data, place in zip(long, rarest(long), strict=True):
-            self._note(data, [place], fragments=False)
+        self._texts: set[bytes] = set()
+        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
+        self._contents: list[bytes] = []
+        self._probes: dict[int, list[tuple[int, int]]] = {}  # in which content, how far in
+        for text in texts:
+            self._note_text(text.encode())
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
         wanted = sum(len(data) // STEP for data, _ in contents)
         step = STEP * max(1, -(-wanted // PROBES_MAX))
         for data, start in contents:
             if len(data) >= FRAGMENT_BYTES:
-                self._note(data, range(start, len(data) - PROBE_BYTES + 1, step), fragments=True)
+                self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
         self._drop_headers(others)
-        bits = min(max(len(self._probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
+        probes = self._probes.keys() | self._text_probes.keys()
+        bits = min(max(len(probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
         self._shift = np.uint64(64 - bits)
-        self._values = np.array(sorted(self._probes), dtype=np.uint64)
+        self._values = np.array(sorted(probes), dtype=np.uint64)
         self._table = np.zeros(1 << bits, dtype=bool)
         self._table[self._hashed(self._values)] = True
 
     @property
     def count(self) -> int:
         """How many are looked for."""
-        return len({number for owners in self._probes.values() for number, _ in owners})
+        contents = {number for owners in self._probes.values() for number, _ in owners}
+        return len(self._texts) + len(contents)
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
         """The pieces of them that ``data`` holds, masked: texts, and fragments or more."""
-        return {piece for piece, _ in self.pieces(data)}
+        return set(self._pieces(memoryview(data)))
 
-    def pieces(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[bytes, int]]:
-        """The pieces of them that ``data`` holds, masked, and where each is."""
-        whole = memoryview(data)
+    def _pieces(self, whole: memoryview) -> Iterator[bytes]:
         for start in range(0, len(whole), SEARCHED_AT_ONCE):
             part = whole[start : start + SEARCHED_AT_ONCE + PROBE_BYTES]
             for offset in range(min(PROBE_BYTES, len(part))):
                 words = np.frombuffer(part, "<u8", (len(part) - offset) // PROBE_BYTES, offset)
                 for near in self._near(words).tolist():
-                    at = start + offset + near * PROBE_BYTES
-                    for number, place in self._probes[int(words[near])]:
-                        piece = held(whole, at, self._traces[number], place)
+                    at, probe = start + offset + near * PROBE_BYTES, int(words[near])
+                    for place, length in self._text_probes.get(probe, ()):
+                        text = masked(whole[max(0, at - place) : at - place + length])
+                        if text in self._texts:
+                            yield text
+                    for number, place in self._probes.get(probe, ()):
+                        piece = held(whole, at, self._contents[number], place)
                         if piece:
-                            yield piece, at
+                            yield piece
 
-    def _note(self, data: bytes, places: Iterable[int], *, fragments: bool) -> None:
-        number, kept = len(self._traces), False
+    def _note_text(self, data: bytes) -> None:
+        if len(data) < TEXT_BYTES_MIN:
+            return
+        # Of the places that are as good the last: texts differ more often where they end.
+        place = max(range(len(data) - PROBE_BYTES, -1, -1), key=lambda at: distinct(data, at))
+        if distinct(data, place) >= PROBE_DISTINCT_MIN:
+            self._texts.add(masked(data))
+            self._text_probes.setdefault(probe_at(data, place), set()).add((place, len(data)))
+
+    def _note(self, data: bytes, places: Iterable[int]) -> None:
+        number, kept = len(self._contents), False
         for place in places:
-            if distinct(data, place) < PROBE_DISTINCT_MIN:
-                continue
             around = min(place, len(data) - FRAGMENT_BYTES)
-            if fragments and len(set(data[around : around + FRAGMENT_BYTES])) < DISTINCT_MIN:
-                continue
-            probe = int.from_bytes(data[place : place + PROBE_BYTES], "little")
-            self._probes.setdefault(probe, []).append((number, place))
-            kept = True
+            fragment = data[around : around + FRAGMENT_BYTES]
+            if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(fragment)) >= DISTINCT_MIN:
+                self._probes.setdefault(probe_at(data, place), []).append((number, place))
+                kept = True
         if kept:
-            self._traces.append(Trace(masked(data), fragments))
+            self._contents.append(masked(data))
 
     def _drop_headers(self, others: Iterable[bytes]) -> None:
-        """Look no more for what is in more than one vector or picture; texts stay."""
+        """Look no more for what is in more than one vector or picture."""
         shared = {probe for probe, owners in self._probes.items() if len(owners) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
                 count = (len(other) - offset) // PROBE_BYTES
                 shared.update(np.frombuffer(other, "<u8", count, offset).tolist())
         for probe in shared & self._probes.keys():
-            owners = self._probes.pop(probe)
-            texts = [each for each in owners if not self._traces[each[0]].fragments]
-            if texts:
-                self._probes[probe] = texts
+            del self._probes[probe]
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Which of ``words`` are probes."""
@@ -134,36 +130,21 @@ class Traces:
         return places
 
 
-def held(data: memoryview, at: int, trace: Trace, place: int) -> bytes:
-    """What ``data`` holds of a trace where a probe of it matched, masked; empty for too little."""
-    start, end = max(0, place - at), min(len(trace.masked), place + len(data) - at)
-    if trace.fragments:
-        start, end = max(start, place - STEP), min(end, place + FRAGMENT_BYTES)
+def held(data: memoryview, at: int, content: bytes, place: int) -> bytes:
+    """What ``data`` holds of a masked content around a probe, masked; empty for no fragment."""
+    start = max(0, place - at, place - STEP)
+    end = min(len(content), place + len(data) - at, place + FRAGMENT_BYTES)
     here = np.frombuffer(data[at + start - place : at + end - place], np.uint8) ^ np.uint8(MASK)
-    differing = np.flatnonzero(here != np.frombuffer(trace.masked, np.uint8)[start:end])
+    differing = np.flatnonzero(here != np.frombuffer(content, np.uint8)[start:end])
     before, after = differing[differing < place - start], differing[differing >= place - start]
     first = start + int(before[-1]) + 1 if len(before) else start
     last = start + int(after[0]) if len(after) else end
-    least = FRAGMENT_BYTES if trace.fragments else len(trace.masked)
-    return trace.masked[first:last] if last - first >= least else b""
+    return content[first:last] if last - first >= FRAGMENT_BYTES else b""
 
 
-def rarest(texts: Sequence[bytes]) -> list[int]:
-    """Where the bytes of each are that fewest of them have, and that could least be by chance."""
-    if not texts:
-        return []
-    compared = [text[:COMPARED_BYTES_MAX] for text in texts]
-    joined = np.frombuffer(b"".join(compared), np.uint8)
-    windows = np.ascontiguousarray(sliding_window_view(joined, PROBE_BYTES))
-    _, which, counts = np.unique(windows.view("<u8"), return_inverse=True, return_counts=True)
-    different = 1 + np.count_nonzero(np.diff(np.sort(windows, axis=1), axis=1), axis=1)
-    badness = counts[which.ravel()] * (PROBE_BYTES + 1) - different
-    badness[different < PROBE_DISTINCT_MIN] = np.iinfo(badness.dtype).max
-    ends = np.cumsum([len(each) for each in compared])
-    return [
-        int(np.argmin(badness[end - len(each) : end - PROBE_BYTES + 1]))
-        for each, end in zip(compared, ends.tolist(), strict=True)
-    ]
+def probe_at(data: bytes, place: int) -> int:
+    """The bytes from there that make a candidate."""
+    return int.from_bytes(data[place : place + PROBE_BYTES], "little")
 
 
 def distinct(data: bytes, at: int) -> int:

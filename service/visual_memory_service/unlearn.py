@@ -272,9 +272,9 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
 
     What other memories hold is there, such as a copy of this one.
     """
-    for tried in range(1, TRIES_MAX + 1):
+    for _ in range(TRIES_MAX):
         clear_scratch(memory.memory.identity.dimension)
-        process_memory.wipe(tried)
+        process_memory.wipe()
         searched = process_memory.search(traces)
         left, there = searched.found, frozenset[bytes]()
         for name in (job.memory_name, *memories.serving()):

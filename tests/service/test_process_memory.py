@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import mmap
+import subprocess
 import sys
 
 import numpy as np
@@ -55,3 +56,21 @@ def test_a_piece_of_a_vector_that_lies_across_pages_is_found() -> None:
 
     assert len(masked) == 1
     assert masked <= search(traces).found
+
+
+def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves() -> None:
+    script = (
+        "from visual_memory_index import Traces\n"
+        "from visual_memory_service.commands.serve import wipe_what_is_freed\n"
+        "from visual_memory_service.process_memory import search\n"
+        "wipe_what_is_freed()\n"
+        "texts = [f'person-{number:024}' for number in range(2000)]\n"
+        "traces = Traces(texts)\n"
+        "held = len(search(traces).found)\n"
+        "del texts\n"
+        "print(traces.count, held, len(search(traces).found))\n"
+    )
+
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert run.stdout == "2000 2000 0\n"

@@ -91,11 +91,13 @@ def server_libraries(purpose: str) -> Iterator[None]:
 def wipe_what_is_freed() -> None:
     """Have the C library overwrite memory when it is freed, so that what is erased does not stay.
 
-    glibc reads that when a process starts, so this one starts anew; others do without.
+    Python then takes all of its memory from there, where it would else keep pools. Both are read
+    when a process starts, so this one starts anew; others than glibc do without.
     """
     given = os.environ.get(TUNABLES, "")
     if sys.platform == "linux" and WIPING not in given:
-        environment = {**os.environ, TUNABLES: ":".join(filter(None, (given, WIPING)))}
+        tunables = ":".join(filter(None, (given, WIPING)))
+        environment = {**os.environ, TUNABLES: tunables, "PYTHONMALLOC": "malloc"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 

@@ -44,10 +44,6 @@ IMAGENET = MappingProxyType(
 
 CATEGORIES = tuple(IMAGENET)
 
-CATEGORY_OF = MappingProxyType(
-    {index: name for name, indices in IMAGENET.items() for index in indices}
-)
-
 
 def decide(shares: ArrayLike) -> NDArray[np.str_]:
     """The category of each row of non-negative shares (n, 1000): the largest mean over its members.

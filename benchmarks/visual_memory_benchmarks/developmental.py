@@ -253,16 +253,6 @@ def _problem(header: list[str], row: list[str], named: dict[str, str]) -> str | 
     return None
 
 
-def accuracy_by_level(trials: ChildTrials) -> dict[str, Level]:
-    """Pooled over subjects; levels in order of their numbers."""
-    correct = trials.responses == trials.categories
-    at = {level: trials.levels == level for level in np.unique(trials.levels).tolist()}
-    return {
-        level: Level(float(correct[at[level]].mean()), int(at[level].sum()))
-        for level in sorted(at, key=float)
-    }
-
-
 def shape_bias(trials: ChildTrials) -> ShapeBias:
     """Of the conflicting pictures alone."""
     chosen = trials.levels == CONFLICT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -69,10 +69,6 @@ class Trials:
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Trials:
         """The chosen rows, in their order."""
         return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
-
-    def restricted(self, images: Collection[str]) -> Trials:
-        """Those of certain pictures, named by image id."""
-        return self.where(np.isin(self.images, list(images)))
 
 
 COLUMNS = tuple(field.name for field in fields(Trials) if field.name != "dataset")

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.coverage import exact, rank_at
+from visual_memory_index.coverage import rank_at
 
 UNVOTED = 1.0  # what a label without a vote scores, by every rule
 ROUNDING = 1e-12  # equal shares may differ in their last bits where they were summed otherwise
@@ -80,12 +80,6 @@ def q_hat(calibration: Sequence[float], coverage: float) -> float:
     """
     rank = rank_at(coverage, len(calibration) + 1)
     return calibration[rank - 1] if rank <= len(calibration) else math.inf
-
-
-def items_needed(coverage: float) -> int:
-    """With how many calibration scores ``q_hat`` is finite. Raises BadCoverage."""
-    share = exact(coverage)
-    return math.ceil(share / (1 - share))
 
 
 def prediction_set(

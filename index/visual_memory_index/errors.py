@@ -67,10 +67,21 @@ class TooManyIds(MemoryRefusal):
 
 
 class UnknownEntries(MemoryRefusal):
-    """Some ids are not stored, or do not vote where they must; nothing was changed."""
+    """Some ids are not stored; nothing was changed."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(f"No entry has these ids, and nothing was changed: {listed(ids)}.")
+        self.ids = tuple(ids)
+
+
+class NotVoting(MemoryRefusal):
+    """Some ids do not vote where they must; nothing was changed."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__(
+            "No entry that votes here has these ids (they may be pruned or filtered out), and "
+            f"nothing was changed: {listed(ids)}."
+        )
         self.ids = tuple(ids)
 
 
@@ -213,7 +224,7 @@ class DiskFull(MemoryRefusal):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
             f"{path} could not be written ({problem}), and nothing was stored; "
-            "make room on the disk and try again."
+            "make room on the disk, or let the server write there, and try again."
         )
         self.path, self.problem = path, problem
 

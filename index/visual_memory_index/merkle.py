@@ -64,32 +64,3 @@ def frontier_of(leaves: Iterable[bytes]) -> Frontier:
     for leaf in leaves:
         frontier.append(leaf)
     return frontier
-
-
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """What shows that leaf ``index`` is in the tree over ``leaves``: its siblings, from below."""
-    if len(leaves) == 1:
-        return []
-    split = 1 << (len(leaves) - 1).bit_length() - 1
-    left, right = leaves[:split], leaves[split:]
-    if index < split:
-        return [*inclusion_proof(left, index), frontier_of(right).root()]
-    return [*inclusion_proof(right, index - split), frontier_of(left).root()]
-
-
-def root_from_proof(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
-    """The root that a proof leads to, or None where it cannot be one (RFC 9162, 2.1.3.2)."""
-    if not 0 <= index < size:
-        return None
-    at, last, root = index, size - 1, leaf
-    for sibling in proof:
-        if last == 0:
-            return None
-        if at & 1 or at == last:
-            root = node_hash(sibling, root)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            root = node_hash(root, sibling)
-        at, last = at >> 1, last >> 1
-    return root if last == 0 else None

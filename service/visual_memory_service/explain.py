@@ -13,7 +13,7 @@ from visual_memory_index import (
     EmptyMemory,
     Memory,
     Neighbors,
-    UnknownEntries,
+    NotVoting,
     Voting,
     decide,
     exact_distances,
@@ -69,7 +69,7 @@ def explain(
 ) -> Explanation:
     """Explain the decision about one unit ``query`` (1, d).
 
-    Raises EmptyMemory, UnknownEntries for entries of ``what_if`` that do not vote.
+    Raises EmptyMemory, NotVoting for entries of ``what_if`` that do not vote.
     """
     ranking = without(memory.ranking(query), exclude_ids)
     if not ranking.ids.shape[1]:
@@ -97,11 +97,11 @@ def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
 
 
 def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
-    """Raises UnknownEntries."""
+    """Raises NotVoting."""
     there = set(ranking.ids[0])
     unknown = [id for id in (*what_if.remove, *what_if.relabel) if id not in there]
     if unknown:
-        raise UnknownEntries(unknown)
+        raise NotVoting(unknown)
 
 
 def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:

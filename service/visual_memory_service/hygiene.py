@@ -14,10 +14,10 @@ from visual_memory_index import (
     VOTINGS,
     EmptyMemory,
     Memory,
+    NotVoting,
     Operation,
     RamCopy,
     Request,
-    UnknownEntries,
     class_difficulties,
     portion,
     prototype_difficulties,
@@ -121,7 +121,7 @@ class RelabelResult:
 
 
 def prune(prune: Prune, memory: OpenMemory, operations: Operations) -> Operation:
-    """Start a prune, or a look at what it would do. Raises UnknownEntries, RequestReused."""
+    """Start a prune, or a look at what it would do. Raises NotVoting, RequestReused."""
     if (again := answered(prune.request, memory.memory)) is not None:
         return again
     if isinstance(prune.method, Ids):
@@ -210,10 +210,10 @@ def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[
 
 
 def check_votes(ids: Sequence[str], memory: Memory | RamCopy) -> None:
-    """Raises UnknownEntries."""
+    """Raises NotVoting."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
-        raise UnknownEntries(unknown)
+        raise NotVoting(unknown)
 
 
 def labels_of(snapshot: RamCopy, ids: Sequence[str]) -> dict[str, int]:

@@ -7,8 +7,6 @@ import pytest
 from visual_memory_benchmarks.developmental import (
     LEVELS,
     SHAPE_BIAS,
-    Level,
-    accuracy_by_level,
     read,
     shape_bias,
 )
@@ -51,19 +49,6 @@ def test_without_conflicting_pictures_there_is_no_bias(tmp_path: Path) -> None:
     found = shape_bias(read(table(tmp_path, line("s1", "cat", "cat", "0", "cat1.png"))))
 
     assert (found.trials, found.pooled, found.mean_over_subjects) == (0, None, None)
-
-
-def test_accuracy_is_by_the_level_in_the_name_in_order_of_strength(tmp_path: Path) -> None:
-    path = table(
-        tmp_path,
-        line("s1", "cat", "cat", "16", "cat1.png"),
-        line("s2", "na", "cat", "16", "cat2.png"),
-        line("s2", "dog", "dog", "4", "dog2.png"),
-    )
-
-    found = accuracy_by_level(read(path))
-
-    assert list(found.items()) == [("4", Level(1.0, 1)), ("16", Level(0.5, 2))]
 
 
 @pytest.mark.parametrize(

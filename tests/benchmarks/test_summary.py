@@ -114,7 +114,7 @@ def test_restricted_to_some_pictures_people_are_comparable_with_a_run_over_those
     folder = shared / "data" / "human_responses" / "human" / "edge"
     people = read(sorted(folder.iterdir()), DATASETS["edge"])
     some = np.unique(people.images)[:40].tolist()
-    people = people.restricted(some)
+    people = people.where(np.isin(people.images, some))
     [first] = {str(people.makers[0])}
     run = people.where(people.makers == first)
     write(tmp_path, people)

@@ -41,15 +41,6 @@ def test_people_and_models_come_apart_in_alphabetical_order() -> None:
     assert makers(to_trials(answers, ["cat"])) == (["subject-01", "subject-02"], ["a", "b"])
 
 
-def test_trials_are_restricted_to_pictures_by_their_ids() -> None:
-    trials = to_trials({"a": ["cat", "dog"], "b": ["cat", "cat"]}, ["cat", "dog"])
-
-    some = trials.restricted(["dog1.png"])
-
-    assert some.makers.tolist() == ["a", "b"]
-    assert some.responses.tolist() == ["dog", "cat"]
-
-
 def test_joined_trials_follow_each_other() -> None:
     one, other = (to_trials({name: ["cat"]}, ["cat"]) for name in ("a", "b"))
 

@@ -17,7 +17,6 @@ from visual_memory_index.conformal import (
     aps,
     calibration_scores,
     draw_for,
-    items_needed,
     lac,
     prediction_set,
     q_hat,
@@ -104,22 +103,16 @@ def test_q_hat_is_the_least_score_that_enough_are_not_above(
 
 @given(HUNDREDTHS)
 def test_from_as_many_items_as_are_needed_q_hat_is_finite(hundredths: int) -> None:
-    needed = items_needed(hundredths / 100)
+    needed = -(-hundredths // (100 - hundredths))
 
     assert q_hat([0.5] * needed, hundredths / 100) == 0.5
     assert q_hat([0.5] * (needed - 1), hundredths / 100) == math.inf
-
-
-def test_a_coverage_of_nine_tenths_needs_nine_items() -> None:
-    assert items_needed(0.9) == 9
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0])
 def test_a_coverage_that_cannot_be_promised_is_refused(coverage: float) -> None:
     with pytest.raises(BadCoverage):
         q_hat([0.5], coverage)
-    with pytest.raises(BadCoverage):
-        items_needed(coverage)
 
 
 @pytest.mark.parametrize("rule", sorted(SCORES))

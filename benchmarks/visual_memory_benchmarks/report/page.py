@@ -15,7 +15,7 @@ from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph,
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.section import Section
 from visual_memory_benchmarks.report.sections import SECTIONS
-from visual_memory_benchmarks.report.seeds import IMPLEMENTED, answers
+from visual_memory_benchmarks.report.seeds import SEEDS, answers
 
 PAGE = "results.md"
 PICTURES = "pictures/results"
@@ -89,7 +89,7 @@ def _blocks(findings: Findings, link: str) -> Iterator[str | Picture]:
     yield "## Seed papers and where they are answered"
     yield table(
         ("seed", "paper", "where"),
-        [(seed, title, ", ".join(answers(SECTIONS, seed))) for seed, title in IMPLEMENTED.items()],
+        [(seed, title, ", ".join(answers(SECTIONS, seed))) for seed, title in SEEDS.items()],
     )
     for section in SECTIONS:
         yield f"## {section.title}"

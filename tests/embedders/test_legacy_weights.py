@@ -60,7 +60,9 @@ def test_tensors_are_views_with_their_strides() -> None:
     assert weights["t"].tolist() == [[1, 4], [2, 5]]
 
 
-@pytest.mark.parametrize("forbidden", [os.system, eval, np.save, Path], ids=lambda named: named.__name__)
+@pytest.mark.parametrize(
+    "forbidden", [os.system, eval, np.save, Path], ids=lambda named: named.__name__
+)
 def test_a_file_that_names_anything_else_is_refused(forbidden: object) -> None:
     class Malicious:
         def __reduce__(self) -> tuple[Any, tuple[str]]:

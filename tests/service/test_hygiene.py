@@ -26,7 +26,7 @@ from visual_memory import (
     PruneResult,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Entry, NotVoting, Operation, unit_rows
+from visual_memory_index import Entry, Operation, UnknownEntries, unit_rows
 from visual_memory_index import Memory as StoredMemory
 from visual_memory_index.store import new_identity
 from visual_memory_service import hygiene
@@ -197,7 +197,7 @@ def test_ids_that_are_deleted_before_they_are_pruned_keep_the_others_from_it(
 
     job = Told(stored, delete)
 
-    with pytest.raises(NotVoting, match=WRONG[0]):
+    with pytest.raises(UnknownEntries, match=WRONG[0]):
         job.prune(Ids(WRONG))
 
     assert stored.count == 199
@@ -347,7 +347,7 @@ def test_a_wrong_prune_is_refused(crowd: Memory, how: Any, sentence: str) -> Non
 
 
 def test_ids_that_do_not_vote_are_refused(crowd: Memory) -> None:
-    with pytest.raises(NotFound, match="nobody"):
+    with pytest.raises(NotFound, match="No entry that votes here .*: nobody"):
         crowd.prune(method="ids", ids=["nobody", IDS[0]], apply=True)
     with pytest.raises(NotFound, match="nobody"):
         crowd.relabel({"nobody": "x"}, apply=True)

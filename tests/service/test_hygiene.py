@@ -347,7 +347,7 @@ def test_a_wrong_prune_is_refused(crowd: Memory, how: Any, sentence: str) -> Non
 
 
 def test_ids_that_do_not_vote_are_refused(crowd: Memory) -> None:
-    with pytest.raises(NotFound, match="No entry that votes here .*: nobody"):
+    with pytest.raises(NotFound, match=r"No entry that votes here .*: nobody"):
         crowd.prune(method="ids", ids=["nobody", IDS[0]], apply=True)
     with pytest.raises(NotFound, match="nobody"):
         crowd.relabel({"nobody": "x"}, apply=True)

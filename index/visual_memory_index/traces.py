@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Set
 
 import numpy as np
 from numpy.typing import NDArray
 
 FRAGMENT_BYTES = 32  # of a vector or picture: so much of it is a trace
 TEXT_BYTES_MIN = 12  # a shorter text could be there by chance
+TEXT_PIECE = 256  # characters; longer texts are looked for in pieces, for files break them up
+TEXT_STRETCHES, TEXTS_COMPARED = 4, 50_000  # places for a probe; so many texts say which is rare
 DISTINCT_MIN = 12  # different bytes that a fragment must have, so that it is not there by chance
 HEAD_SHARE = 4  # this part of a picture is left out: headers are alike
 PROBE_BYTES = 8
 PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
 STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
+BESIDE = STEP // 2  # so much of a fragment is before its probe, or behind it
 PROBES_MAX = 400_000
 SHARED_MAX = 4  # so many vectors or pictures may have a probe alike
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
@@ -27,7 +33,7 @@ class Traces:
 
     Where there are very many, fragments are looked for at some places only, and a whole one is
     still found. What several vectors or pictures have, or one of ``others`` that stay, is a header,
-    and no trace. Texts may begin and end alike.
+    and no trace. Texts may begin and end alike, and are found as JSON and Python write them, too.
     """
 
     def __init__(
@@ -37,12 +43,11 @@ class Traces:
         pictures: Iterable[bytes] = (),
         others: Iterable[bytes] = (),
     ) -> None:
-        self._texts: set[bytes] = set()
+        self._texts: dict[bytes, bytes] = {}  # as they may be written, and as UTF-8
         self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
         self._contents: list[bytes] = []
         self._probes: dict[int, list[tuple[int, int]]] = {}  # in which content, how far in
-        for text in texts:
-            self._note_text(text.encode())
+        self._text_count = self._note_texts(set(texts))
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
         wanted = sum(len(data) // STEP for data, _ in contents)
@@ -50,19 +55,15 @@ class Traces:
         for data, start in contents:
             if len(data) >= FRAGMENT_BYTES:
                 self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
+        self._index(self._probes.keys())
         self._drop_headers(others)
-        probes = self._probes.keys() | self._text_probes.keys()
-        bits = min(max(len(probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
-        self._shift = np.uint64(64 - bits)
-        self._values = np.array(sorted(probes), dtype=np.uint64)
-        self._table = np.zeros(1 << bits, dtype=bool)
-        self._table[self._hashed(self._values)] = True
+        self._index(self._probes.keys() | self._text_probes.keys())
 
     @property
     def count(self) -> int:
         """How many are looked for."""
         contents = {number for owners in self._probes.values() for number, _ in owners}
-        return len(self._texts) + len(contents)
+        return self._text_count + len(contents)
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
         """The pieces of them that ``data`` holds, masked: texts, and fragments or more."""
@@ -78,20 +79,35 @@ class Traces:
                     for place, length in self._text_probes.get(probe, ()):
                         text = masked(whole[max(0, at - place) : at - place + length])
                         if text in self._texts:
-                            yield text
+                            yield self._texts[text]
                     for number, place in self._probes.get(probe, ()):
                         piece = held(whole, at, self._contents[number], place)
                         if piece:
                             yield piece
 
-    def _note_text(self, data: bytes) -> None:
-        if len(data) < TEXT_BYTES_MIN:
-            return
-        # Of the places that are as good the last: texts differ more often where they end.
-        place = max(range(len(data) - PROBE_BYTES, -1, -1), key=lambda at: distinct(data, at))
-        if distinct(data, place) >= PROBE_DISTINCT_MIN:
-            self._texts.add(masked(data))
-            self._text_probes.setdefault(probe_at(data, place), set()).add((place, len(data)))
+    def _note_texts(self, texts: Iterable[str]) -> int:
+        """How many of them are looked for."""
+        forms: dict[bytes, list[int]] = {}  # with places for a probe
+        count = 0
+        for text in texts:
+            looked_for = False
+            if len(text.encode()) < TEXT_BYTES_MIN:
+                continue
+            for piece in pieces_of(text):
+                whole = piece.encode()
+                if places := places_in(whole):
+                    looked_for = True
+                    for form in written(piece):
+                        if found := places if form == whole else places_in(form):
+                            forms[form] = found
+                            self._texts[masked(form)] = masked(whole)
+            count += looked_for
+        compared = list(forms)[:: max(1, -(-len(forms) // TEXTS_COMPARED))]
+        often = Counter(probe_at(form, at) for form in compared for at in forms[form])
+        for form, places in forms.items():
+            place = min(places, key=lambda at: often[probe_at(form, at)])
+            self._text_probes.setdefault(probe_at(form, place), set()).add((place, len(form)))
+        return count
 
     def _note(self, data: bytes, places: Iterable[int]) -> None:
         number, kept = len(self._contents), False
@@ -110,9 +126,17 @@ class Traces:
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
                 count = (len(other) - offset) // PROBE_BYTES
-                shared.update(np.frombuffer(other, "<u8", count, offset).tolist())
+                words = np.frombuffer(other, "<u8", count, offset)
+                shared.update(words[self._near(words)].tolist())
         for probe in shared & self._probes.keys():
             del self._probes[probe]
+
+    def _index(self, probes: Set[int]) -> None:
+        bits = min(max(len(probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
+        self._shift = np.uint64(64 - bits)
+        self._values = np.array(sorted(probes), dtype=np.uint64)
+        self._table = np.zeros(1 << bits, dtype=bool)
+        self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Which of ``words`` are probes."""
@@ -132,6 +156,11 @@ class Traces:
 
 def held(data: memoryview, at: int, content: bytes, place: int) -> bytes:
     """What ``data`` holds of a masked content around a probe, masked; empty for no fragment."""
+    if not (
+        alike(data, at - BESIDE, content, place - BESIDE)
+        or alike(data, at + PROBE_BYTES, content, place + PROBE_BYTES)
+    ):
+        return b""
     start = max(0, place - at, place - STEP)
     end = min(len(content), place + len(data) - at, place + FRAGMENT_BYTES)
     here = np.frombuffer(data[at + start - place : at + end - place], np.uint8) ^ np.uint8(MASK)
@@ -140,6 +169,46 @@ def held(data: memoryview, at: int, content: bytes, place: int) -> bytes:
     first = start + int(before[-1]) + 1 if len(before) else start
     last = start + int(after[0]) if len(after) else end
     return content[first:last] if last - first >= FRAGMENT_BYTES else b""
+
+
+def alike(data: memoryview, at: int, content: bytes, place: int) -> bool:
+    """Whether all bytes beside a probe are there and the same: of few probes, and seen quickly."""
+    here, there = data[max(0, at) : at + BESIDE], content[max(0, place) : place + BESIDE]
+    return len(here) == len(there) == BESIDE and masked(here) == there
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text, or what a long one consists of."""
+    count = max(1, len(text) // TEXT_PIECE)
+    bounds = [len(text) * number // count for number in range(count + 1)]
+    return [text[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def written(text: str) -> set[bytes]:
+    """As what bytes it may be somewhere: of UTF-8, of JSON, of strings of Python."""
+    if text.isascii() and text.isprintable() and not {'"', "\\"} & set(text):
+        return {text.encode()}
+    escaped = [json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (False, True)]
+    top = max(text)
+    coding = "latin-1" if top < "\u0100" else "utf-16-le" if top < "\U00010000" else "utf-32-le"
+    return {text.encode(), text.encode(coding), *(each.encode() for each in escaped)}
+
+
+def places_in(data: bytes) -> list[int]:
+    """The best place of each stretch for a probe, if good enough, the last first."""
+    last = len(data) - PROBE_BYTES
+    places = []
+    for number in range(TEXT_STRETCHES, 0, -1):
+        most = PROBE_DISTINCT_MIN - 1
+        start, end = ((last + 1) * each // TEXT_STRETCHES for each in (number - 1, number))
+        for at in range(end - 1, start - 1, -1):
+            if (here := distinct(data, at)) > most:
+                place, most = at, here
+                if most == PROBE_BYTES:
+                    break
+        if most >= PROBE_DISTINCT_MIN:
+            places.append(place)
+    return places
 
 
 def probe_at(data: bytes, place: int) -> int:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.traces import FRAGMENT_BYTES, SEARCHED_AT_ONCE, Traces, masked
+from visual_memory_index.entry import METADATA_JSON
+from visual_memory_index.traces import FRAGMENT_BYTES, SEARCHED_AT_ONCE, TEXT_PIECE, Traces, masked
 
 RNG = np.random.default_rng(3)
 VECTOR = RNG.standard_normal(64).astype("<f4").tobytes()
@@ -119,6 +125,60 @@ def test_hundreds_of_ids_that_begin_with_eight_different_letters_are_all_found()
     assert len(traces.found_in("".join(ids).encode())) == 512
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "J\u00fcrgen M\u00fcller-L\u00fcdenscheid",
+        "\u041f\u0440\u0438\u0432\u0435\u0442 \u0434\u0440\u0443\u0433",
+        "\u5c71\u7530\u592a\u90ce-\u6771\u4eac\u90fd",
+        "\U0001f642 smile of a friend",
+        'called "the dear one"',
+        "one line\nand another",
+        "C:\\people\\somebody",
+    ],
+    ids=ascii,
+)
+def test_a_text_is_found_as_json_and_python_write_it(text: str) -> None:
+    traces = Traces([text])
+
+    held = ctypes.string_at(id(text), sys.getsizeof(text))
+    for form in (
+        text.encode(),
+        held,
+        json.dumps(text).encode(),
+        METADATA_JSON.encode(text).encode(),
+    ):
+        assert traces.found_in(form) == {masked(text.encode())}
+    assert traces.count == 1
+
+
+def test_a_long_text_is_found_though_its_file_breaks_it_up() -> None:
+    text = RNG.bytes(4000).hex()
+    traces = Traces([text])
+    data = text[:3000].encode() + bytes(4) + text[3000:].encode()
+
+    assert traces.count == 1
+    assert len(traces.found_in(data)) == len(text) // TEXT_PIECE - 1
+
+
+def test_texts_with_one_ending_are_looked_for_where_they_differ() -> None:
+    texts = [f"{RNG.bytes(8).hex()}{'-' * number} by somebody" for number in range(200)]
+    traces = Traces(texts)
+
+    assert max(map(len, traces._text_probes.values())) < 20
+    assert len(traces.found_in("".join(texts).encode())) == 200
+
+
+def test_pictures_that_stay_take_no_room() -> None:
+    others = [RNG.bytes(500_000) for _ in range(8)]
+    tracemalloc.start()
+
+    Traces((), (), [PICTURE], others)
+
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+
+
 def test_what_is_not_looked_for_any_more_is_not_counted() -> None:
     assert Traces((), (), [PICTURE], [PICTURE]).count == 0
     assert Traces((), [VECTOR], [PICTURE], [PICTURE]).count == 1
@@ -129,7 +189,9 @@ def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
     (piece,) = traces.found_in(TEXT.encode())
 
     assert masked(piece) == TEXT.encode()
-    assert not traces.found_in(b"".join([*traces._texts, *traces._contents]))
+    assert not traces.found_in(
+        b"".join([*traces._texts, *traces._texts.values(), *traces._contents])
+    )
     assert masked(masked(b"abc")) == b"abc"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from visual_memory_index.change import Removed
 from visual_memory_index.store import Transaction
-from visual_memory_index.traces import FRAGMENT_BYTES, Traces
+from visual_memory_index.traces import Traces
 
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
 OTHERS = 32  # pictures that stay, with whose headers those of the erased are compared
@@ -107,7 +107,15 @@ def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[b
     Where what was searched ended in a piece, a part of it was found.
     """
     left = found - there
-    together = bytes(FRAGMENT_BYTES).join(there)  # to see quickly which are in none
-    return frozenset(
-        piece for piece in left if piece not in together or not any(piece in each for each in there)
-    )
+    lengths: dict[bytes, set[int]] = {}  # of those that begin so, with the larger part of them
+    for piece in left:
+        lengths.setdefault(piece[: 1 << len(piece).bit_length() - 1], set()).add(len(piece))
+    sizes = {len(start) for start in lengths}
+    inside = {
+        each[at : at + length]
+        for each in there
+        for size in sizes
+        for at in range(len(each) - size + 1)
+        for length in lengths.get(each[at : at + size], ())
+    }
+    return left - inside

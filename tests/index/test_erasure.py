@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -139,3 +140,14 @@ def test_two_pieces_beside_each_other_explain_nothing() -> None:
     there = frozenset({b"a" + bytes(3), bytes(3) + b"b"})
 
     assert unexplained(frozenset({bytes(32)}), there) == {bytes(32)}
+
+
+def test_thousands_of_pieces_are_told_from_others_at_once() -> None:
+    there = frozenset(RNG.bytes(56) for _ in range(20_000))
+    found = {each[9:45] for each in there} | {RNG.bytes(40) for _ in range(20_000)}
+    began = time.perf_counter()
+
+    left = unexplained(frozenset(found), there)
+
+    assert len(left) == 20_000
+    assert time.perf_counter() - began < 10

@@ -57,8 +57,9 @@ def search(traces: Traces) -> Searched:
                 room = memoryview(buffer)[kept : kept + min(READ_AT_ONCE, end - at)]
                 try:
                     read = memory.readinto(room)
-                except OSError:  # given back to the system meanwhile
-                    break
+                except OSError:  # given back to the system meanwhile; what follows may be there
+                    kept, at = 0, at + mmap.PAGESIZE
+                    continue
                 if not read:
                     break
                 found |= traces.found_in(memoryview(buffer)[: kept + read])

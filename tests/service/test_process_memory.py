@@ -5,13 +5,17 @@ from __future__ import annotations
 import ctypes
 import io
 import mmap
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from visual_memory_index import Traces
+from visual_memory_service import process_memory
+from visual_memory_service.commands.serve import TUNABLES, WIPING
 from visual_memory_service.process_memory import PAGES, search, used
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -58,7 +62,35 @@ def test_a_piece_of_a_vector_that_lies_across_pages_is_found() -> None:
     assert masked <= search(traces).found
 
 
-def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves() -> None:
+def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = ctypes.CDLL(None)
+    system.mmap.restype = ctypes.c_void_p
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    start = system.mmap(None, ctypes.c_size_t(64 * PAGE), mmap.PROT_READ | mmap.PROT_WRITE, private)
+    ctypes.memset(start, 1, 64 * PAGE)
+    vector = np.random.default_rng(2).standard_normal(64, np.float32).tobytes()
+    ctypes.memmove(start + 60 * PAGE, vector, len(vector))
+    traces = Traces((), vectors=[vector])
+
+    def given_back(*_: object) -> Iterator[tuple[int, int]]:
+        assert system.munmap(ctypes.c_void_p(start + 40 * PAGE), ctypes.c_size_t(PAGE)) == 0
+        yield start, start + 64 * PAGE
+
+    monkeypatch.setattr(process_memory, "regions", given_back)
+    searched = search(traces)
+    for first, count in ((0, 40), (41, 23)):
+        system.munmap(ctypes.c_void_p(start + first * PAGE), ctypes.c_size_t(count * PAGE))
+
+    assert searched.found
+    assert searched.size == 63 * PAGE
+
+
+@pytest.mark.parametrize("environment", [{}, {TUNABLES: WIPING}], ids=["bare", "set"])
+def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
+    environment: dict[str, str],
+) -> None:
     script = (
         "from visual_memory_index import Traces\n"
         "from visual_memory_service.commands.serve import wipe_what_is_freed\n"
@@ -71,6 +103,12 @@ def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves() -
         "print(traces.count, held, len(search(traces).found))\n"
     )
 
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     assert run.stdout == "2000 2000 0\n"

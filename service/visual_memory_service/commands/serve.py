@@ -14,7 +14,7 @@ from visual_memory._terminal.arguments import SERVER, Commands, add
 from visual_memory._terminal.refused import MissingExtra, Refused
 from visual_memory_service.config import BadSetting, to_settings
 
-TUNABLES = "GLIBC_TUNABLES"
+TUNABLES, ALLOCATOR = "GLIBC_TUNABLES", "PYTHONMALLOC"
 WIPING = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -95,9 +95,10 @@ def wipe_what_is_freed() -> None:
     when a process starts, so this one starts anew; others than glibc do without.
     """
     given = os.environ.get(TUNABLES, "")
-    if sys.platform == "linux" and WIPING not in given:
+    wiping = WIPING in given and os.environ.get(ALLOCATOR) == "malloc"
+    if sys.platform == "linux" and not wiping:
         tunables = ":".join(filter(None, (given, WIPING)))
-        environment = {**os.environ, TUNABLES: tunables, "PYTHONMALLOC": "malloc"}
+        environment = {**os.environ, TUNABLES: tunables, ALLOCATOR: "malloc"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 

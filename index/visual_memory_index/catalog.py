@@ -34,6 +34,7 @@ from visual_memory_index.replica import Replica, check_tables
 from visual_memory_index.request import Request
 from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.store import Identity, Transaction, new_identity
+from visual_memory_index.traces import Traces
 
 SECRET = Path("keys") / "tombstones.key"
 
@@ -54,6 +55,14 @@ class Rebuilt:
     identity: Identity
     left_out: int
     since: int
+
+
+TEXTS = (
+    "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL",
+    "SELECT CAST(file AS BLOB) FROM memories",
+    "SELECT CAST(file AS BLOB) FROM dropped",
+    "SELECT CAST(request_id AS BLOB) FROM requests",
+)
 
 
 class Catalog:
@@ -92,6 +101,15 @@ class Catalog:
     def descriptors(self) -> list[int]:
         """The files of the list of memories, opened to be read."""
         return self._database.descriptors()
+
+    def found_in(self, traces: Traces) -> frozenset[bytes]:
+        """The pieces of ``traces`` that are in names, ids of requests and the schema, masked."""
+        found: set[bytes] = set()
+        with self._database.apart() as db:
+            for select in TEXTS:
+                for (text,) in db.execute(select):
+                    found |= traces.found_in(text)
+        return frozenset(found)
 
     def names(self) -> list[str]:
         """The memories that exist, sorted."""

@@ -522,9 +522,15 @@ class Memory:
         self._read_settings()
         return traces
 
-    def erase_file(self, traces: Traces | None, beside: Sequence[int] = ()) -> Searched | None:
+    def erase_file(
+        self,
+        traces: Traces | None,
+        beside: Sequence[int] = (),
+        there: frozenset[bytes] = frozenset(),
+    ) -> Searched | None:
         """Leave nothing of erased entries in the file; look for ``traces`` there and ``beside`` it.
 
+        There may be the pieces ``there``, and what this memory holds beside what was erased.
         Without traces the file is written anew in any case. None where a reader holds the log: then
         it has to be tried again. Raises DiskFull.
         """
@@ -532,7 +538,7 @@ class Memory:
         if traces is not None:
             if not self._cut_log():
                 return None
-            searched = self._look_for(files, traces)
+            searched = self._look_for(files, traces, there)
             if not searched.found:
                 return searched
         with self._writer.turn:
@@ -540,21 +546,23 @@ class Memory:
             self._file.rewrite()
         if not self._cut_log():
             return None
-        return self._look_for(files, traces or Traces(()))
+        return self._look_for(files, traces or Traces(()), there)
 
     def _cut_log(self) -> bool:
         with self._long_reads.writing(), self._writer.turn, self._lock.writing():
             self._check_open()
             return self._file.truncate_log()
 
-    def _look_for(self, files: Iterable[int], traces: Traces) -> Searched:
+    def _look_for(self, files: Iterable[int], traces: Traces, there: frozenset[bytes]) -> Searched:
         searched = erasure.search(files, traces)
         if not searched.found:
             return searched
-        return replace(searched, found=erasure.unexplained(searched.found, self.pieces_of(traces)))
+        return replace(
+            searched, found=erasure.unexplained(searched.found, there | self.pieces_of(traces))
+        )
 
     def pieces_of(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that entries which are there have in them, masked."""
+        """The pieces of ``traces`` that are in entries which stay, settings and names, masked."""
         with self._long_reads.reading():
             self._check_open()
             return self._store.found_in(traces)

@@ -48,6 +48,18 @@ PARTS = (
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
 )
 
+# What stands in the file beside entries, is no entry's that was erased, and may be called alike.
+BESIDE = (
+    "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(embedder, '') AS BLOB) FROM memory",
+    "SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM settings",
+    "SELECT CAST(label AS BLOB) FROM relabels",
+    "SELECT DISTINCT CAST(kind AS BLOB) FROM operations",
+    "SELECT DISTINCT CAST(json_extract(event, '$.call') AS BLOB) FROM audit",
+    "SELECT CAST(id AS BLOB) FROM erasing",
+    "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
+)
+
 
 class SqliteStore:
     """A ``Store`` in the file at ``path``. Opening raises CorruptStore, NewerStore.
@@ -145,9 +157,10 @@ class SqliteStore:
     def found_in(self, traces: Traces) -> frozenset[bytes]:
         found: set[bytes] = set()
         with self.database.apart() as db:
-            rows = db.execute(PARTS)
-            while part := rows.fetchmany(ROWS_AT_ONCE):
-                found |= traces.found_in(BETWEEN.join(each for row in part for each in row))
+            for select in (PARTS, *BESIDE):
+                rows = db.execute(select)
+                while part := rows.fetchmany(ROWS_AT_ONCE):
+                    found |= traces.found_in(BETWEEN.join(each for row in part for each in row))
         return frozenset(found)
 
     def fail_unfinished(self) -> None:

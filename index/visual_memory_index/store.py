@@ -340,7 +340,7 @@ class Store(Protocol):
         """The ids that an operation has still to erase, ascending."""
 
     def found_in(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that entries have in them, masked."""
+        """The pieces of ``traces`` that are in entries, settings and names, masked."""
 
     def settings(self) -> dict[str, str]:
         """What belongs to the memory beside its entries, by name."""

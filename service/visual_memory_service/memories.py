@@ -38,6 +38,7 @@ from visual_memory_index import (
     Outdated,
     Rebuilt,
     Request,
+    Traces,
     UnknownMemory,
     UnknownOperation,
     tune,
@@ -169,6 +170,10 @@ class Memories:
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read."""
         return self._catalog.descriptors()
+
+    def catalog_pieces(self, traces: Traces | None) -> frozenset[bytes]:
+        """The pieces of ``traces`` that the list of memories has in it, such as names."""
+        return frozenset() if traces is None else self._catalog.found_in(traces)
 
     def create(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import Entry, Facts, Memory, Traces, unexplained, unit_rows
+from visual_memory_index import Entry, Facts, Memory, Request, Traces, unexplained, unit_rows
 from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search
 from visual_memory_index.store import new_identity
 from visual_memory_index.traces import masked
@@ -151,3 +151,53 @@ def test_thousands_of_pieces_are_told_from_others_at_once() -> None:
 
     assert len(left) == 20_000
     assert time.perf_counter() - began < 10
+
+
+def has_taxonomy(memory: Memory) -> None:
+    memory.keep_setting("taxonomy", '[["a label of its own", "thing"]]')
+
+
+def had_its_label(memory: Memory) -> None:
+    memory.relabel({"id that stays": "a label of its own"}, result=lambda ids: "{}")
+    memory.relabel({"id that stays": "another label"}, result=lambda ids: "{}")
+
+
+def was_updated(memory: Memory) -> None:
+    for number, key in enumerate(("a key of the last", "another key")):
+        request = Request(f"request {number}", bytes([number]))
+        memory.update("id that stays", label=None, metadata={key: "x"}, request=request)
+
+
+def is_asked_again(memory: Memory) -> None:
+    memory.begin_unlearning(["id of the last"], allow_missing=False)
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [has_taxonomy, had_its_label, was_updated, is_asked_again],
+    ids=lambda each: each.__name__,
+)
+def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
+    memory: Memory, happened: Callable[[Memory], None]
+) -> None:
+    happened(memory)
+    traces, _ = erased(memory, "id of the last")
+
+    searched = memory.erase_file(traces)
+
+    assert searched is not None
+    assert not searched.found
+
+
+def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
+    metadata = {"content_sha256": "the name of a memory", "UnlearnEntries": "x"}
+    entry = Entry("the id of an entry", "a label", None, metadata, 0, b"")
+    identity = new_identity("the name of a memory", 64, None, store_images=False)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
+        memory.insert([entry], VECTORS[:1])
+        traces, _ = erased(memory, "the id of an entry")
+
+        searched = memory.erase_file(traces)
+
+    assert searched is not None
+    assert not searched.found

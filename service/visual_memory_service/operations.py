@@ -195,11 +195,14 @@ class Operations:
     def stop(
         self, memory_name: str | None = None, *, reason: str = CUT_SHORT, but: str = ""
     ) -> None:
-        """Stop the operations of one memory, or all, ``but`` one, and wait until they have."""
+        """Stop the operations of one memory, or all, and wait until they have.
+
+        Those of the kind ``but`` go on, or wait for their turn.
+        """
         jobs = [
             job
             for job in list(self._jobs.values())
-            if memory_name in (None, job.memory_name) and job.name != but
+            if memory_name in (None, job.memory_name) and job.operation.kind != but
         ]
         for job in jobs:
             job.stopped = reason

@@ -17,6 +17,7 @@ import structlog
 from visual_memory.certificate import Searched as Place
 from visual_memory.certificate import Statement, commitment, sign
 from visual_memory_index import (
+    UNLEARN,
     Facts,
     Memory,
     MemoryRefusal,
@@ -61,6 +62,9 @@ NOT_COVERED = (
     "What the file system and the drive keep of blocks that were given back or moved, and what the "
     "operating system keeps in its own memory and swap space.",
     "What was learned from the entries outside of this memory.",
+    "What belongs to no entry and has their texts in it: names of memories, settings such as a "
+    "taxonomy, labels that an undo brings back, answers to and ids of requests of two days, and "
+    "ids that another erasure has still to erase.",
     "Texts of fewer than 12 bytes, and pieces of vectors and pictures of fewer than 32, which "
     "could be there by chance, were not looked for.",
 )
@@ -127,7 +131,7 @@ class UnlearningWork:
 
     def _start(self, operation: Operation, memory: OpenMemory) -> None:
         def work(job: Job) -> str:
-            self._operations.stop(job.memory_name, reason=STOPPED, but=job.name)
+            self._operations.stop(job.memory_name, reason=STOPPED, but=UNLEARN)
             with self._memories.checks.paused():
                 return unlearn(job, memory, self._memories, self.keys, self._renew)
 
@@ -257,7 +261,11 @@ def erase_files(
 ) -> Searched:
     """Until nothing is found in the files."""
     for tried, pause in enumerate(pauses()):
-        searched = job.insist(lambda: memory.memory.erase_file(traces, memories.catalog_files()))
+        searched = job.insist(
+            lambda: memory.memory.erase_file(
+                traces, memories.catalog_files(), memories.catalog_pieces(traces)
+            )
+        )
         if searched is not None and not searched.found:
             job.problem = ""
             return searched
@@ -276,7 +284,8 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe()
         searched = process_memory.search(traces)
-        left, there = searched.found, frozenset[bytes]()
+        there = memories.catalog_pieces(traces)
+        left = unexplained(searched.found, there)
         for name in (job.memory_name, *memories.serving()):
             if not left:
                 break

@@ -286,6 +286,29 @@ def test_others_go_on_meanwhile(client: Client, album: Memory, server: Server) -
     assert client.operation(operation.name).state == "done"
 
 
+def test_of_erasures_that_are_asked_for_at_once_each_is_done(client: Client, album: Memory) -> None:
+    ids = person_ids(40)
+    insert_people(album, ids)
+
+    asked = (ids[:20], ids[20:], ids[:20], ids)
+    begun = [album.unlearn(each, allow_missing=True, wait=False) for each in asked]
+
+    assert {client.wait(each.name).state for each in begun} == {"done"}
+    assert album.info().count == 90
+
+
+def test_an_erasure_ends_where_memories_and_settings_are_called_alike(client: Client) -> None:
+    client.create_memory("another-memory", dimension=32)
+    memory = client.create_memory("one-of-memories", dimension=32)
+    labels = ["labrador retriever", "golden retriever", "another-memory", "one-of-memories"]
+    memory.insert(vectors=rows(4), labels=labels, ids=["a", "b", "c", "the id of d"])
+    memory.set_taxonomy({label: "things" for label in labels})
+
+    begun = memory.unlearn(["b", "c", "the id of d"], wait=False)
+
+    assert client.wait(begun.name).state == "done"
+
+
 def test_a_certificate_needs_an_unlearning_that_is_done(client: Client, album: Memory) -> None:
     operation = album.prune(method="ids", ids=["stays 001"], apply=True).operation
 

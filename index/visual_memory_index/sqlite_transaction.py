@@ -211,18 +211,20 @@ class SqliteTransaction:
 
     def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
         left = Left()
+        texts_bytes = limit_bytes
         for start in range(0, len(keys), ERASED_AT_ONCE):
             part = json.dumps(list(keys[start : start + ERASED_AT_ONCE]))
             rows = self._db.execute(LEFT, (part,))
             for label, metadata, content_sha256, vector, image, thumbnail in rows:
                 left.labels.add(label)
+                texts_bytes -= len(metadata)
+                if texts_bytes >= 0:
+                    for key, value in json.loads(metadata).items():
+                        left.texts.update((key, value))
                 limit_bytes -= len(vector) + len(image) + len(thumbnail)
-                if limit_bytes < 0:
-                    continue
-                for key, value in json.loads(metadata).items():
-                    left.texts.update((key, value))
-                pictures = [each for each in (image, thumbnail) if each]
-                left.contents.append((content_sha256, vector, pictures))
+                if limit_bytes >= 0:
+                    pictures = [each for each in (image, thumbnail) if each]
+                    left.contents.append((content_sha256, vector, pictures))
         return left
 
     def twins(self, hashes: Iterable[bytes]) -> set[bytes]:

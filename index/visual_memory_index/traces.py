@@ -97,10 +97,11 @@ class Traces:
                 whole = piece.encode()
                 if places := places_in(whole):
                     looked_for = True
+                    kept = masked(whole)
                     for form in written(piece):
                         if found := places if form == whole else places_in(form):
                             forms[form] = found
-                            self._texts[masked(form)] = masked(whole)
+                            self._texts[kept if form == whole else masked(form)] = kept
             count += looked_for
         compared = list(forms)[:: max(1, -(-len(forms) // TEXTS_COMPARED))]
         often = Counter(probe_at(form, at) for form in compared for at in forms[form])

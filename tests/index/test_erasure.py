@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import Entry, Facts, Memory, Request, Traces, unexplained, unit_rows
+from visual_memory_index import (
+    Entry,
+    Facts,
+    Memory,
+    Request,
+    Traces,
+    erasure,
+    unexplained,
+    unit_rows,
+)
 from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search
 from visual_memory_index.store import new_identity
 from visual_memory_index.traces import masked
@@ -125,6 +134,17 @@ def test_the_end_of_one_file_and_the_start_of_the_next_are_no_trace(tmp_path: Pa
         searched = search([first.fileno(), second.fileno()], traces)
 
     assert (searched.size, searched.found) == (len(TEXT), frozenset())
+
+
+def test_texts_of_entries_with_too_much_to_look_for_are_looked_for(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "LEFT_BYTES_MAX", len(PICTURE))
+
+    traces, _ = erased(memory, "id of the last")
+
+    assert traces.found_in(b"a key of the last")
+    assert not traces.found_in(PICTURE)
 
 
 @given(found=PIECES, there=PIECES)

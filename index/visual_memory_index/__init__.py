@@ -1,5 +1,6 @@
 """A durable memory of labelled vectors, and the votes of those nearest to a query."""
 
+from visual_memory_index import prune_methods
 from visual_memory_index.assessment import (
     Conflict,
     LabelAccuracy,
@@ -69,15 +70,6 @@ from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.open_set import kth, threshold
 from visual_memory_index.operation import CUT_SHORT, UNLEARN, Operation
-from visual_memory_index.pruning import (
-    class_difficulties,
-    portion,
-    prototype_difficulties,
-    prune_by_difficulty,
-    prune_misleading,
-    prune_random,
-    prune_worthless,
-)
 from visual_memory_index.ram import RamCopy
 from visual_memory_index.recalibration import Recalibration, fit
 from visual_memory_index.recalibration import check as check_calibratable
@@ -167,7 +159,6 @@ __all__ = [
     "calibration_error",
     "calibration_scores",
     "check_calibratable",
-    "class_difficulties",
     "clear_scratch",
     "conflicts",
     "confusion",
@@ -181,14 +172,9 @@ __all__ = [
     "kth",
     "label_accuracies",
     "parse",
-    "portion",
     "prediction_set",
     "predictions",
-    "prototype_difficulties",
-    "prune_by_difficulty",
-    "prune_misleading",
-    "prune_random",
-    "prune_worthless",
+    "prune_methods",
     "q_hat",
     "sealed",
     "smallest_flip",

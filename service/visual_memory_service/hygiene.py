@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory_index import (
     VOTINGS,
@@ -18,13 +19,7 @@ from visual_memory_index import (
     Operation,
     RamCopy,
     Request,
-    class_difficulties,
-    portion,
-    prototype_difficulties,
-    prune_by_difficulty,
-    prune_misleading,
-    prune_random,
-    prune_worthless,
+    prune_methods,
     winners,
 )
 from visual_memory_service import asking, values
@@ -35,59 +30,10 @@ JUDGED_K, JUDGED_VOTING = 50, "rank"
 
 
 @dataclass(frozen=True, slots=True)
-class Hard:
-    """Those that mislead ``threshold`` times or more among the ``k`` nearest of the others."""
-
-    k: int
-    threshold: int
-    minus_correct: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Random:
-    """A share of all, the same for the same entries and seed."""
-
-    fraction: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """These."""
-
-    ids: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Prototype:
-    """The easiest or hardest by the distance to the nearest of ``clusters`` prototypes.
-
-    Without clusters the prototypes are the means of the labels.
-    """
-
-    fraction: float
-    clusters: int
-    keep: str
-    balance: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """The entries of the lowest value to the others, by ``k`` neighbours."""
-
-    fraction: float
-    k: int
-
-
-Method = Hard | Random | Prototype | Value | Ids
-
-
-@dataclass(frozen=True, slots=True)
 class Prune:
     """How to choose the entries that lose their vote, and whether to take it."""
 
-    method: Method
+    method: prune_methods.Method
     apply: bool
     request: Request | None
 
@@ -124,7 +70,7 @@ def prune(prune: Prune, memory: OpenMemory, operations: Operations) -> Operation
     """Start a prune, or a look at what it would do. Raises NotVoting, RequestReused."""
     if (again := answered(prune.request, memory.memory)) is not None:
         return again
-    if isinstance(prune.method, Ids):
+    if isinstance(prune.method, prune_methods.Ids):
         check_votes(prune.method.ids, memory.memory)
     kind = "prune" if prune.apply else "dry-run"
     return operations.start(
@@ -163,53 +109,32 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
         ids,
         operation=job.name,
         result=result,
-        snapshot=None if isinstance(prune.method, Ids) else snapshot,
+        snapshot=None if isinstance(prune.method, prune_methods.Ids) else snapshot,
         check=job.check,
     )
     return None
 
 
-def chosen(method: Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[str]:
-    """The ids that a method takes, in byte order. Raises BadParameter."""
+def chosen(method: prune_methods.Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[str]:
+    """The ids that a method takes, in byte order. Raises BadParameter, NotVoting, Cancelled."""
     ids, labels = snapshot.columns()
-    match method:
-        case Ids():
-            check_votes(method.ids, snapshot)
-            return sorted(set(method.ids))
-        case Random():
-            rows = prune_random(ids, count=portion(method.fraction, len(ids)), seed=method.seed)
-        case Value():
-            worth = values.leave_one_out(snapshot, method.k, job)
-            count = portion(method.fraction, len(ids))
-            rows = prune_worthless(worth.values, ids, count=count)
-        case Prototype():
-            vectors = snapshot.vectors.gather(np.arange(len(ids)))
-            _, codes = np.unique(labels, return_inverse=True)
-            difficulties = (
-                prototype_difficulties(
-                    vectors, ids, clusters=method.clusters, seed=method.seed, told=job.told
-                )
-                if method.clusters
-                else class_difficulties(vectors, ids, codes)
-            )
-            rows = prune_by_difficulty(
-                difficulties,
-                ids,
-                codes,
-                kept=len(ids) - portion(method.fraction, len(ids)),
-                keep=method.keep,
-                balance=method.balance,
-            )
-        case Hard():
-            counts = memory.misleading_counts(method.k, job.told, snapshot=snapshot)
-            ids = counts.ids
-            rows = prune_misleading(
-                counts.v, counts.c, threshold=method.threshold, net=method.minus_correct
-            )
-    return sorted(ids[rows].tolist())
+
+    def counts(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        found = memory.misleading_counts(k, job.told, snapshot=snapshot)
+        return found.v, found.c
+
+    voters = prune_methods.Voters(
+        ids,
+        labels,
+        vectors=lambda: snapshot.vectors.gather(np.arange(len(ids))),
+        counts=counts,
+        values=lambda k: values.leave_one_out(snapshot, k, job).values,
+        told=job.told,
+    )
+    return sorted(ids[method.rows(voters)].tolist())
 
 
-def check_votes(ids: Sequence[str], memory: Memory | RamCopy) -> None:
+def check_votes(ids: Sequence[str], memory: Memory) -> None:
     """Raises NotVoting."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:

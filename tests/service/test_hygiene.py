@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -28,9 +28,12 @@ from visual_memory import (
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Entry, Operation, UnknownEntries, unit_rows
 from visual_memory_index import Memory as StoredMemory
+from visual_memory_index.prune_methods import Hard, Ids, Method, Prototype, Random, Value
 from visual_memory_index.store import new_identity
 from visual_memory_service import hygiene
-from visual_memory_service.hygiene import Hard, Ids, Prototype, Prune, Random, Value
+from visual_memory_service.convert.hygiene import to_prune
+from visual_memory_service.errors import BadField
+from visual_memory_service.hygiene import Prune
 from visual_memory_service.operations import Cancelled, Job
 
 if TYPE_CHECKING:
@@ -125,7 +128,7 @@ class Told(Job):
         self.times += 1
         self._act(self.times)
 
-    def prune(self, method: hygiene.Method) -> Operation:
+    def prune(self, method: Method) -> Operation:
         """Carry it out; how it ended."""
         hygiene.carry_out(Prune(method, True, None), self.memory, self)
         return self.memory.operation(self.name)
@@ -151,7 +154,7 @@ RULES = [
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
-    stored: StoredMemory, rule: hygiene.Method
+    stored: StoredMemory, rule: Method
 ) -> None:
     would = json.loads(hygiene.carry_out(Prune(rule, False, None), stored, to_job(stored)) or "")
 
@@ -168,7 +171,7 @@ def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
-    stored: StoredMemory, rule: hygiene.Method
+    stored: StoredMemory, rule: Method
 ) -> None:
     would = json.loads(hygiene.carry_out(Prune(rule, False, None), stored, to_job(stored)) or "")
     deleted, replaced, relabelled, *left = would["ids"]
@@ -204,7 +207,7 @@ def test_ids_that_are_deleted_before_they_are_pruned_keep_the_others_from_it(
 
 
 @pytest.mark.parametrize("rule", [RULES[2], RULES[4]], ids=lambda rule: type(rule).__name__)
-def test_choosing_can_be_stopped(stored: StoredMemory, rule: hygiene.Method) -> None:
+def test_choosing_can_be_stopped(stored: StoredMemory, rule: Method) -> None:
     job = to_job(stored)
     job.cancelled.set()
 
@@ -344,6 +347,15 @@ def test_soft_votes_of_entries_that_never_mislead_count_fully(crowd: Memory) -> 
 def test_a_wrong_prune_is_refused(crowd: Memory, how: Any, sentence: str) -> None:
     with pytest.raises(InvalidArgument, match=sentence):
         crowd.prune(**how)
+
+
+def test_every_method_of_the_index_is_one_of_the_call_and_named_where_none_is_given() -> None:
+    names = [kind.__name__.lower() for kind in get_args(Method)]
+    fields = pb.PruneEntriesRequest.DESCRIPTOR.oneofs_by_name["method"].fields
+
+    assert {field.name for field in fields} == set(names)
+    with pytest.raises(BadField, match=f"must be given: {names[0]}, {names[1]}, "):
+        to_prune(pb.PruneEntriesRequest())
 
 
 def test_ids_that_do_not_vote_are_refused(crowd: Memory) -> None:

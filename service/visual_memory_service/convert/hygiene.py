@@ -12,22 +12,12 @@ import numpy as np
 
 from visual_memory.v1 import memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Counts, Operation
+from visual_memory_index import Counts, Operation, prune_methods
 from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token, to_token
 from visual_memory_service.convert.requests import check_labels, to_counts_k, to_request, to_text
 from visual_memory_service.errors import BadField
-from visual_memory_service.hygiene import (
-    Hard,
-    Ids,
-    Method,
-    Prototype,
-    Prune,
-    Random,
-    Relabel,
-    RelabelResult,
-    Value,
-)
+from visual_memory_service.hygiene import Prune, Relabel, RelabelResult
 
 COUNTS_K = 100
 COUNTS_PAGE = 10_000
@@ -63,7 +53,7 @@ def to_prune(request: pb.PruneEntriesRequest) -> Prune:
     return Prune(to_method(request), request.apply, to_request(request, request.request_id))
 
 
-def to_method(request: pb.PruneEntriesRequest) -> Method:
+def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
     """How to choose entries. Raises BadField."""
     match request.WhichOneof("method"):
         case "hard":
@@ -72,9 +62,9 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
             if threshold < 1:
                 raise BadField("hard.threshold", f"must be at least 1, but is {threshold}")
             k = to_counts_k(hard.k if hard.HasField("k") else COUNTS_K, "hard.k")
-            return Hard(k, threshold, hard.minus_correct)
+            return prune_methods.Hard(k, threshold, hard.minus_correct)
         case "random":
-            return Random(
+            return prune_methods.Random(
                 to_fraction(request.random.fraction, "random.fraction"),
                 to_seed(request.random.seed, "random.seed"),
             )
@@ -92,7 +82,7 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
             balance = prototype.balance if prototype.HasField("balance") else BALANCE
             if not 0 <= balance <= 1:
                 raise BadField("prototype.balance", f"must be 0 to 1, but is {balance}")
-            return Prototype(
+            return prune_methods.Prototype(
                 to_fraction(prototype.fraction, "prototype.fraction"),
                 prototype.clusters,
                 prototype.keep or "hard",
@@ -102,13 +92,13 @@ def to_method(request: pb.PruneEntriesRequest) -> Method:
         case "value":
             value = request.value
             k = to_counts_k(value.k if value.HasField("k") else VALUE_K, "value.k")
-            return Value(to_fraction(value.fraction, "value.fraction"), k)
+            return prune_methods.Value(to_fraction(value.fraction, "value.fraction"), k)
         case "ids":
             if not request.ids.ids:
                 raise BadField("ids.ids", "must not be empty")
             for number, id in enumerate(request.ids.ids):
                 to_text(id, "ids.ids[{}]", number)
-            return Ids(list(request.ids.ids))
+            return prune_methods.Ids(list(request.ids.ids))
         case _:
             raise BadField("method", "must be given: hard, random, prototype, value or ids")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from visual_memory.errors import refuse
 
@@ -56,6 +57,12 @@ def seeded(seed: int) -> int:
     if not 0 <= number <= INT64_MAX:
         refuse("seed", f"must be 0 to {INT64_MAX}, but is {number}")
     return number
+
+
+def choices(request: type[Message], oneof: str) -> str:
+    """What a request may hold in a oneof, as a sentence lists it."""
+    *others, last = [field.name for field in request.DESCRIPTOR.oneofs_by_name[oneof].fields]
+    return f"{', '.join(others)} or {last}"
 
 
 def strings(values: Iterable[str], path: str) -> list[str]:

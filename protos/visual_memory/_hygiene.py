@@ -8,7 +8,7 @@ from typing import TypedDict
 from google.protobuf.duration_pb2 import Duration
 
 from visual_memory._calls import Call
-from visual_memory._fields import check_labels, named, seeded, strings, whole
+from visual_memory._fields import check_labels, choices, named, seeded, strings, whole
 from visual_memory._wire import to_operation
 from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import Operation, PruneResult, RelabelResult
@@ -34,7 +34,11 @@ def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
 
 
 class PruneHow(TypedDict, total=False):
-    """How to prune: the method with what it needs, and whether to do it."""
+    """How to prune: a method with what it needs, and whether to do it.
+
+    ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) takes those that mislead often,
+    ``"prototype"``, ``"value"`` and ``"random"`` a ``fraction``, ``"ids"`` those of ``ids``.
+    """
 
     method: str
     k: int
@@ -92,9 +96,8 @@ def prune(
                 refuse("ids", "must be given with the method ids")
             request.ids.ids.extend(strings(ids, "ids"))
         case _:
-            refuse(
-                "method", f"must be hard, random, prototype, value or ids, but is {method!r:.80}"
-            )
+            names = choices(pb.PruneEntriesRequest, "method")
+            refuse("method", f"must be {names}, but is {method!r:.80}")
     return Call("PruneEntries", request, to_operation)
 
 

@@ -510,11 +510,9 @@ class Memory:
     ) -> PruneResult | Operation:
         """Take the votes of entries that mislead; without ``apply`` only show whose that would be.
 
-        ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) takes those that mislead often,
-        ``"prototype"``, ``"value"`` and ``"random"`` a ``fraction``, ``"ids"`` those of ``ids``.
-        Entries stay stored, and ``undo`` brings their votes back. With ``wait=False`` the operation
-        is returned at once. Raises InvalidArgument, NotFound for ids that do not vote,
-        FailedPrecondition.
+        ``how`` is a method with what it needs, as ``PruneHow`` lists them. Entries stay stored, and
+        ``undo`` brings their votes back. With ``wait=False`` the operation is returned at once.
+        Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
         """
         operation = self._transport.do(_hygiene.prune(self.name, **how))
         if not wait:

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from visual_memory import InvalidArgument
-from visual_memory._fields import check_metadata, check_text, mappings, named, strings, whole
+from visual_memory._fields import (
+    check_metadata,
+    check_text,
+    choices,
+    mappings,
+    named,
+    strings,
+    whole,
+)
+from visual_memory.v1 import service_pb2 as pb
 
 
 def violation(caught: pytest.ExceptionInfo[InvalidArgument]) -> str:
@@ -77,3 +86,7 @@ def test_wrong_metadata_are_refused(metadata: Any, path: str, sentence: str) -> 
         check_metadata(metadata, "entry")
 
     assert violation(caught) == path
+
+
+def test_a_sentence_lists_what_a_oneof_may_hold() -> None:
+    assert choices(pb.ClassifyRequest, "queries") == "images or vectors"

@@ -1054,9 +1054,9 @@ class PruneEntriesRequest(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     HARD_FIELD_NUMBER: _builtins.int
     RANDOM_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
     PROTOTYPE_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
     APPLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
@@ -1068,20 +1068,20 @@ class PruneEntriesRequest(_message.Message):
     @_builtins.property
     def random(self) -> Global___RandomPrune: ...
     @_builtins.property
-    def ids(self) -> Global___IdsPrune: ...
-    @_builtins.property
     def prototype(self) -> Global___PrototypePrune: ...
     @_builtins.property
     def value(self) -> Global___ValuePrune: ...
+    @_builtins.property
+    def ids(self) -> Global___IdsPrune: ...
     def __init__(
         self,
         *,
         memory: _builtins.str = ...,
         hard: Global___HardPrune | None = ...,
         random: Global___RandomPrune | None = ...,
-        ids: Global___IdsPrune | None = ...,
         prototype: Global___PrototypePrune | None = ...,
         value: Global___ValuePrune | None = ...,
+        ids: Global___IdsPrune | None = ...,
         apply: _builtins.bool = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
@@ -1089,7 +1089,7 @@ class PruneEntriesRequest(_message.Message):
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "hard", b"hard", "ids", b"ids", "memory", b"memory", "method", b"method", "prototype", b"prototype", "random", b"random", "request_id", b"request_id", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["hard", "random", "ids", "prototype", "value"]  # noqa: Y015
+    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["hard", "random", "prototype", "value", "ids"]  # noqa: Y015
     _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_memory._fields import choices
 from visual_memory.v1 import memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Counts, Operation, prune_methods
@@ -100,7 +101,7 @@ def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
                 to_text(id, "ids.ids[{}]", number)
             return prune_methods.Ids(list(request.ids.ids))
         case _:
-            raise BadField("method", "must be given: hard, random, prototype, value or ids")
+            raise BadField("method", f"must be given: {choices(pb.PruneEntriesRequest, 'method')}")
 
 
 def to_seed(seed: int, path: str) -> int:

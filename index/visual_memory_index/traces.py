@@ -21,7 +21,7 @@ PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
 STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
 BESIDE = STEP // 2  # so much of a fragment is before its probe, or behind it
 PROBES_MAX = 400_000
-SHARED_MAX = 4  # so many vectors or pictures may have a probe alike
+SHARED_MAX = 4  # in so many different surroundings a probe may be
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 MASK = 0xA5  # what is looked for is kept masked, or it would be found where it is kept
@@ -32,8 +32,8 @@ class Traces:
     """Texts, vectors and pictures to look for, as far as they can be told from chance.
 
     Where there are very many, fragments are looked for at some places only, and a whole one is
-    still found. What several vectors or pictures have, or one of ``others`` that stay, is a header,
-    and no trace. Texts may begin and end alike, and are found as JSON and Python write them, too.
+    still found. What one of ``others`` that stay has too is no trace, nor are numbers that are in
+    many places. Texts may begin and end alike, and are found as JSON and Python write them, too.
     """
 
     def __init__(
@@ -45,25 +45,22 @@ class Traces:
     ) -> None:
         self._texts: dict[bytes, bytes] = {}  # as they may be written, and as UTF-8
         self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
-        self._contents: list[bytes] = []
-        self._probes: dict[int, list[tuple[int, int]]] = {}  # in which content, how far in
-        self._text_count = self._note_texts(set(texts))
+        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # with what is around, how far in
+        text_count = self._note_texts(set(texts))
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
         wanted = sum(len(data) // STEP for data, _ in contents)
         step = STEP * max(1, -(-wanted // PROBES_MAX))
-        for data, start in contents:
-            if len(data) >= FRAGMENT_BYTES:
-                self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
+        noted = [
+            self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
+            for data, start in contents
+            if len(data) >= FRAGMENT_BYTES
+        ]
         self._index(self._probes.keys())
-        self._drop_headers(others)
+        self._drop_shared(others)
         self._index(self._probes.keys() | self._text_probes.keys())
-
-    @property
-    def count(self) -> int:
+        self.count = text_count + sum(not self._probes.keys().isdisjoint(each) for each in noted)
         """How many are looked for."""
-        contents = {number for owners in self._probes.values() for number, _ in owners}
-        return self._text_count + len(contents)
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
         """The pieces of them that ``data`` holds, masked: texts, and fragments or more."""
@@ -80,8 +77,8 @@ class Traces:
                         text = masked(whole[max(0, at - place) : at - place + length])
                         if text in self._texts:
                             yield self._texts[text]
-                    for number, place in self._probes.get(probe, ()):
-                        piece = held(whole, at, self._contents[number], place)
+                    for around, place in self._probes.get(probe, ()):
+                        piece = held(whole, at, around, place)
                         if piece:
                             yield piece
 
@@ -110,20 +107,25 @@ class Traces:
             self._text_probes.setdefault(probe_at(form, place), set()).add((place, len(form)))
         return count
 
-    def _note(self, data: bytes, places: Iterable[int]) -> None:
-        number, kept = len(self._contents), False
+    def _note(self, data: bytes, places: Iterable[int]) -> list[int]:
+        """The probes of one vector or picture."""
+        whole, probes = masked(data), []
         for place in places:
-            around = min(place, len(data) - FRAGMENT_BYTES)
-            fragment = data[around : around + FRAGMENT_BYTES]
+            near = min(place, len(data) - FRAGMENT_BYTES)
+            fragment = data[near : near + FRAGMENT_BYTES]
             if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(fragment)) >= DISTINCT_MIN:
-                self._probes.setdefault(probe_at(data, place), []).append((number, place))
-                kept = True
-        if kept:
-            self._contents.append(masked(data))
+                start = max(0, place - STEP)
+                around = (whole[start : place + FRAGMENT_BYTES], place - start)
+                probe = probe_at(data, place)
+                known = self._probes.setdefault(probe, [])
+                if len(known) <= SHARED_MAX and around not in known:
+                    known.append(around)
+                probes.append(probe)
+        return probes
 
-    def _drop_headers(self, others: Iterable[bytes]) -> None:
-        """Look no more for what is in more than one vector or picture."""
-        shared = {probe for probe, owners in self._probes.items() if len(owners) > SHARED_MAX}
+    def _drop_shared(self, others: Iterable[bytes]) -> None:
+        """Look no more for what many have, each otherwise, or one of ``others``."""
+        shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
                 count = (len(other) - offset) // PROBE_BYTES
@@ -155,26 +157,25 @@ class Traces:
         return places
 
 
-def held(data: memoryview, at: int, content: bytes, place: int) -> bytes:
-    """What ``data`` holds of a masked content around a probe, masked; empty for no fragment."""
+def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
+    """What ``data`` holds of what is around a probe, both masked; empty for no fragment."""
     if not (
-        alike(data, at - BESIDE, content, place - BESIDE)
-        or alike(data, at + PROBE_BYTES, content, place + PROBE_BYTES)
+        alike(data, at - BESIDE, around, place - BESIDE)
+        or alike(data, at + PROBE_BYTES, around, place + PROBE_BYTES)
     ):
         return b""
-    start = max(0, place - at, place - STEP)
-    end = min(len(content), place + len(data) - at, place + FRAGMENT_BYTES)
+    start, end = max(0, place - at), min(len(around), place + len(data) - at)
     here = np.frombuffer(data[at + start - place : at + end - place], np.uint8) ^ np.uint8(MASK)
-    differing = np.flatnonzero(here != np.frombuffer(content, np.uint8)[start:end])
+    differing = np.flatnonzero(here != np.frombuffer(around, np.uint8)[start:end])
     before, after = differing[differing < place - start], differing[differing >= place - start]
     first = start + int(before[-1]) + 1 if len(before) else start
     last = start + int(after[0]) if len(after) else end
-    return content[first:last] if last - first >= FRAGMENT_BYTES else b""
+    return around[first:last] if last - first >= FRAGMENT_BYTES else b""
 
 
-def alike(data: memoryview, at: int, content: bytes, place: int) -> bool:
+def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
     """Whether all bytes beside a probe are there and the same: of few probes, and seen quickly."""
-    here, there = data[max(0, at) : at + BESIDE], content[max(0, place) : place + BESIDE]
+    here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
 

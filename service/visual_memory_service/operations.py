@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
@@ -125,6 +126,7 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queued: dict[str, Future[None]] = {}
+        self._kept_off: dict[str, tuple[str, str]] = {}  # of a memory, why, and but which kind
         self._closed = False
 
     def start(
@@ -152,6 +154,10 @@ class Operations:
             if job.name in self._jobs:
                 return
             if not self._closed:
+                reason, but = self._kept_off.get(job.memory_name, ("", operation.kind))
+                if operation.kind != but:
+                    job.stopped = reason
+                    job.cancelled.set()
                 self._jobs[job.name] = job
                 self._queued[job.name] = threads.submit(self._run, job, work)
                 return
@@ -208,6 +214,21 @@ class Operations:
             job.stopped = reason
             self._cancel(job)
         wait([job.ended for job in jobs])
+
+    @contextmanager
+    def kept_off(self, memory_name: str, *, reason: str, but: str) -> Iterator[None]:
+        """Stop the operations of a memory, those that begin meanwhile too, ``but`` those of a kind.
+
+        One user of a memory at a time.
+        """
+        with self._lock:
+            self._kept_off[memory_name] = reason, but
+        try:
+            self.stop(memory_name, reason=reason, but=but)
+            yield
+        finally:
+            with self._lock:
+                del self._kept_off[memory_name]
 
     def close(self) -> None:
         """Begin no more, stop all of them, and the threads."""

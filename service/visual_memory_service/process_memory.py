@@ -13,6 +13,7 @@ import mmap
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,27 @@ def search(traces: Traces) -> Searched:
                 buffer[:kept] = buffer[filled - kept : filled]
     buffer[:] = bytes(len(buffer))
     return Searched(size, frozenset(found))
+
+
+def words(traces: Traces) -> frozenset[bytes]:
+    """The pieces of ``traces`` that the program has in it, masked: its modules and libraries."""
+    found: set[bytes] = set()
+    for path in program():
+        with suppress(OSError):  # such as one that an upgrade replaced
+            found |= traces.found_in(path.read_bytes())
+    return frozenset(found)
+
+
+def program() -> set[Path]:
+    """The files that this process runs; what it only reads or writes is none."""
+    mapped = (
+        line.split(maxsplit=5)[-1]
+        for line in MAPS.read_text().splitlines()
+        if (match := REGION.match(line)) is not None and "x" in match[3]
+    )
+    modules = list(sys.modules.values())
+    loaded = (getattr(each, name, None) for each in modules for name in ("__file__", "__cached__"))
+    return {Path(each) for each in (*mapped, *loaded) if each and Path(each).is_file()}
 
 
 def regions(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:

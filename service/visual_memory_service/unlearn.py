@@ -6,9 +6,10 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -63,10 +64,11 @@ NOT_COVERED = (
     "operating system keeps in its own memory and swap space.",
     "What was learned from the entries outside of this memory.",
     "What belongs to no entry and has their texts in it: names of memories, settings such as a "
-    "taxonomy, labels that an undo brings back, answers to and ids of requests of two days, and "
-    "ids that another erasure has still to erase.",
+    "taxonomy, labels that an undo brings back, answers to and ids of requests of two days, ids "
+    "that another erasure has still to erase, and words of the program itself.",
     "Texts of fewer than 12 bytes, and pieces of vectors and pictures of fewer than 32, which "
-    "could be there by chance, were not looked for.",
+    "could be there by chance, were not looked for; of very many vectors and pictures, some pieces "
+    "of each were.",
 )
 
 
@@ -130,10 +132,13 @@ class UnlearningWork:
                 self._start(operation, memory)
 
     def _start(self, operation: Operation, memory: OpenMemory) -> None:
+        others = partial(
+            self._operations.kept_off, memory.memory.identity.name, reason=STOPPED, but=UNLEARN
+        )
+
         def work(job: Job) -> str:
-            self._operations.stop(job.memory_name, reason=STOPPED, but=UNLEARN)
             with self._memories.checks.paused():
-                return unlearn(job, memory, self._memories, self.keys, self._renew)
+                return unlearn(job, memory, self._memories, others, self.keys, self._renew)
 
         self._operations.go_on(memory.memory, operation, work)
 
@@ -155,9 +160,16 @@ def certificate_of(memory: Memory, operation: str) -> str:
 
 
 def unlearn(
-    job: Job, memory: OpenMemory, memories: Memories, keys: SigningKeys, renew: Callable[[], None]
+    job: Job,
+    memory: OpenMemory,
+    memories: Memories,
+    none_of_others: Callable[[], AbstractContextManager[None]],
+    keys: SigningKeys,
+    renew: Callable[[], None],
 ) -> str:
     """Erase what the operation is to erase, as often as it takes; its result as JSON.
+
+    ``none_of_others`` keeps other operations off meanwhile, whose results could name it.
 
     Raises Cancelled where the server stops: then it goes on at the next start.
     """
@@ -167,11 +179,12 @@ def unlearn(
     if ids:
         job.insist(lambda: memories.bury(identity.uid, ids))
     asked = len(ids)
-    traces = job.insist(
-        lambda: memory.memory.unlearn(
-            job.name, settings=(CALIBRATION,), draft=lambda facts: draft(facts, asked)
+    with none_of_others():
+        traces = job.insist(
+            lambda: memory.memory.unlearn(
+                job.name, settings=(CALIBRATION,), draft=lambda facts: draft(facts, asked)
+            )
         )
-    )
     memory.read.clear()
     told(job, "deleted", began)
     left = 0
@@ -278,8 +291,9 @@ def erase_files(
 def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) -> Searched:
     """Until nothing is found in the memory of this process, or it was tried often enough.
 
-    What other memories hold is there, such as a copy of this one.
+    What other memories hold is there, such as a copy of this one, and words of the program.
     """
+    words: frozenset[bytes] | None = None
     for _ in range(TRIES_MAX):
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe()
@@ -292,6 +306,9 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
             with suppress(MemoryRefusal):  # dropped meanwhile
                 there |= memories.get(name).memory.pieces_of(traces)
                 left = unexplained(left, there)
+        if left:
+            words = process_memory.words(traces) if words is None else words
+            left = unexplained(left, words)
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))

@@ -179,6 +179,15 @@ def test_pictures_that_stay_take_no_room() -> None:
     tracemalloc.stop()
 
 
+@given(st.integers(1000, len(PICTURE) - FRAGMENT_BYTES), st.integers(1, 12))
+def test_one_picture_under_many_headers_is_looked_for(start: int, count: int) -> None:
+    pictures = [number.to_bytes(8, "big") * 8 + PICTURE for number in range(count)]
+    traces = Traces((), (), pictures)
+
+    assert traces.count == count
+    assert traces.found_in(PICTURE[start : start + FRAGMENT_BYTES])
+
+
 def test_what_is_not_looked_for_any_more_is_not_counted() -> None:
     assert Traces((), (), [PICTURE], [PICTURE]).count == 0
     assert Traces((), [VECTOR], [PICTURE], [PICTURE]).count == 1
@@ -189,9 +198,8 @@ def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
     (piece,) = traces.found_in(TEXT.encode())
 
     assert masked(piece) == TEXT.encode()
-    assert not traces.found_in(
-        b"".join([*traces._texts, *traces._texts.values(), *traces._contents])
-    )
+    around = [each for known in traces._probes.values() for each, _ in known]
+    assert not traces.found_in(b"".join([*traces._texts, *traces._texts.values(), *around]))
     assert masked(masked(b"abc")) == b"abc"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,30 @@ def test_work_that_waits_for_a_thread_can_be_stopped(
     event.set()
     operations.stop("m")
     assert {memory.operation(each.name).state for each in running} <= {"done", "failed"}
+
+
+def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(
+    memory: Memory, operations: Operations
+) -> None:
+    worked: list[str] = []
+
+    def note(job: Job) -> None:
+        worked.append(job.operation.kind)
+
+    before = operations.start(memory, "x", until(threading.Event()))
+    with operations.kept_off("m", reason="because", but="y"):
+        meanwhile = operations.start(memory, "x", note)
+        other = operations.start(memory, "y", note)
+        wait([job.ended for each in (meanwhile, other) if (job := operations.job(each.name))])
+    after = operations.start(memory, "x", note)
+    operations.stop("m")
+
+    ended = [memory.operation(each.name) for each in (before, meanwhile)]
+    assert {(each.state, each.problem) for each in ended} == {("failed", "because")}
+    assert memory.operation(other.name).state == "done"
+    assert memory.operation(after.name).problem in (None, CUT_SHORT)
+    assert worked[0] == "y"
+    assert worked.count("x") == (memory.operation(after.name).state == "done")
 
 
 def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory) -> None:

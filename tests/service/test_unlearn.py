@@ -309,6 +309,17 @@ def test_an_erasure_ends_where_memories_and_settings_are_called_alike(client: Cl
     assert client.wait(begun.name).state == "done"
 
 
+@LINUX
+def test_words_of_the_program_itself_are_no_traces(client: Client, album: Memory) -> None:
+    word = {"content_type": "image/svg+xml"}
+    album.insert(vectors=rows(1), labels=["cat"], ids=["an id of its own"], metadata=[word])
+
+    certificate = album.unlearn(["an id of its own"])
+
+    assert len(certificate.searched) == 2
+    assert any("words of the program" in each for each in certificate.not_covered)
+
+
 def test_a_certificate_needs_an_unlearning_that_is_done(client: Client, album: Memory) -> None:
     operation = album.prune(method="ids", ids=["stays 001"], apply=True).operation
 

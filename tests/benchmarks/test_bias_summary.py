@@ -26,6 +26,7 @@ def test_people_are_pooled_averaged_and_split_and_models_stand_alone() -> None:
     humans = found["humans"]
     assert (found["images"], found["conflict_images"]) == (4, 3)
     assert (humans["shape"], humans["texture"], humans["trials"]) == (2, 2, 6)
+    assert (humans["shape_share"], humans["texture_share"]) == (2 / 6, 2 / 6)
     assert humans["bias"]["value"] == 0.5
     assert humans["mean_over_subjects"]["value"] == pytest.approx((2 / 3 + 0) / 2)
     assert humans["mean_over_categories"]["value"] == pytest.approx((1 / 3 + 1) / 2)
@@ -34,3 +35,6 @@ def test_people_are_pooled_averaged_and_split_and_models_stand_alone() -> None:
     assert humans["by_subject"]["subject-02"]["bias"]["value"] == 0
     assert found["models"]["lite0"]["bias"]["value"] is None
     assert found["models"]["lite0"]["shape_share"] == 0
+    assert found["models"]["lite0"]["texture_share"] == 0
+    assert humans["by_category"]["oven"]["shape_share"] is None
+    assert humans["by_category"]["oven"]["texture_share"] is None

@@ -85,3 +85,18 @@ def test_the_mean_correlation_leaves_out_the_diagonal_and_what_is_undefined() ->
     matrix = np.array([[1, 0.2, np.nan], [0.2, 1, 0.4], [np.nan, 0.4, 1]])
 
     assert mean_correlation(matrix) == pytest.approx(0.3)
+
+
+def test_correlations_of_what_goes_together_are_never_beyond_one() -> None:
+    rng = np.random.default_rng(0)
+    tables = [np.stack([x, 3 * x + 0.1, -2 * x], axis=1) for x in rng.random((300, 5))]
+
+    found = np.stack([correlations(scores) for scores in tables])
+
+    assert found.max() == 1
+    assert found.min() == -1
+
+
+def test_without_any_variation_there_is_no_mean_correlation() -> None:
+    assert np.isnan(mean_correlation(correlations(np.ones((3, 2)))))
+    assert np.isnan(correlations(np.array([[0.1, 1.0], [0.1, 2.0], [0.1, 4.0]]))[0, 1])

@@ -93,6 +93,23 @@ def test_the_three_aggregates_stand_side_by_side(everyone: Any) -> None:
     assert np.diag(found["correlations"]) == pytest.approx(np.ones(5))
 
 
+def test_the_leaderboard_and_the_aggregates_are_of_the_values_that_stand_beside_them(
+    everyone: Any,
+) -> None:
+    models: dict[str, Any] = {name: values(row) for name, row in everyone["models"].items()}
+    for row in everyone["leaderboard"]["human_likeness"]:
+        of_model = models[row["model"]]
+        shown = {key: value for key, value in row.items() if key in of_model}
+        assert len(shown) >= 3
+        assert shown == {key: of_model[key] for key in shown}
+    found = everyone["aggregation"]
+    signs = {name.lstrip("-"): -1 if name.startswith("-") else 1 for name in found["metrics"]}
+    assert "shape_bias" in signs
+    for name, mean in found["mean"].items():
+        own = [sign * models[name][metric] for metric, sign in signs.items()]
+        assert mean == pytest.approx(np.mean(own))
+
+
 def test_intervals_hold_their_values(everyone: Any) -> None:
     for row in [everyone["humans"], *everyone["models"].values()]:
         for name in ("ood_accuracy", "observed_consistency", "error_consistency"):

@@ -54,22 +54,46 @@ def test_without_conflicting_pictures_there_is_no_bias(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
-        (line("s1", "lamp", "cat", "0", "cat1.png"), "line 2: the response 'lamp' is unknown"),
-        (line("s1", "cat", "lamp", "0", "cat1.png"), "line 2: the category 'lamp' is unknown"),
-        ("s1,1,0.9,cat,cat,cat1.png,5,1,0", "line 2: the image name 'cat1.png' has no fourth"),
-        ("s1,1,0.9", "line 2: 3 fields where the header has 9"),
+        (line("s1", "lamp", "cat", "0", "cat1.png"), "the response 'lamp' is unknown"),
+        (line("s1", "cat", "lamp", "0", "cat1.png"), "the category 'lamp' is unknown"),
+        (
+            "s1,1,0.9,cat,cat,0001_cc_cat1.png,5,1,0",
+            "the image name '0001_cc_cat1.png' has no fourth part, which is the level",
+        ),
+        ("s1,1,0.9", "3 fields where the header has 9"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_refused(tmp_path: Path, bad: str, sentence: str) -> None:
-    with pytest.raises(BadTrials, match=sentence):
-        read(table(tmp_path, bad))
+    path = table(tmp_path, bad)
+
+    with pytest.raises(BadTrials) as refusal:
+        read(path)
+
+    assert str(refusal.value) == f"{path}, line 2: {sentence}; correct or remove it."
 
 
-def test_another_header_or_no_trials_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="the header is another"):
-        read(table(tmp_path, header="subj,trial"))
-    with pytest.raises(BadFile, match="it has no trials"):
-        read(table(tmp_path))
+def test_the_fourth_part_of_a_name_is_the_level(tmp_path: Path) -> None:
+    path = table(tmp_path, "s1,1,0.9,cat,cat,0001_cc_s1_16,5,1,0", header=f"\ufeff{HEADER}")
+
+    assert read(path).levels.tolist() == ["16"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", f"the header is another; write {HEADER}."),
+        ("subj,trial\n", f"the header is another; write {HEADER}."),
+        (f"{HEADER}\n", "it has no trials; fetch it again."),
+    ],
+)
+def test_another_header_or_no_trials_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+
+    with pytest.raises(BadFile) as refusal:
+        read(path)
+
+    assert str(refusal.value) == f"{path}: {sentence}"
 
 
 def test_children_prefer_shape_as_adults_do_and_networks_do_not() -> None:

@@ -16,26 +16,35 @@ VECTORS = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0.8, -0.6]])
 
 def test_triplets_are_read(tmp_path: Path) -> None:
     path = tmp_path / "triplets.csv"
-    path.write_text("o,y,z,answer\na,b,c,y\n\na,c,b,z\n")
+    path.write_text("\ufeffo,y,z,answer\na,b,ç,y\n\na,ç,b,z\n", encoding="utf-8")
 
-    assert read(path) == [Triplet("a", "b", "c", "y"), Triplet("a", "c", "b", "z")]
+    assert read(path) == [Triplet("a", "b", "ç", "y"), Triplet("a", "ç", "b", "z")]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "write o,y,z,answer"),
-        ("o,y,z,answer\n", "it has no triplets"),
-        ("o,y,z,answer\na,b,c,b\n", "line 2 is 'a,b,c,b'"),
-        ("o,y,z,answer\na,b,c,y\na,a,c,y\n", "line 3"),
+        ("", "the header is another; write o,y,z,answer."),
+        ("o,y,z\n", "the header is another; write o,y,z,answer."),
+        ("o,y,z,answer\n", "it has no triplets; write one a line."),
+        (
+            "o,y,z,answer\na,b,c,b\n",
+            "line 2 is 'a,b,c,b'; write three different pictures and the answer y or z.",
+        ),
+        (
+            "o,y,z,answer\na,b,c,y\na,a,c,y\n",
+            "line 3 is 'a,a,c,y'; write three different pictures and the answer y or z.",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_by_line(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "triplets.csv"
     path.write_text(text)
 
-    with pytest.raises(BadFile, match=sentence):
+    with pytest.raises(BadFile) as refusal:
         read(path)
+
+    assert str(refusal.value) == f"{path}: {sentence}"
 
 
 def test_vectors_answer_with_the_closer_picture() -> None:

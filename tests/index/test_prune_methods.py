@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import get_args
 
 import numpy as np
@@ -31,10 +32,13 @@ TAKEN = {
     Hard(3, 6, minus_correct=False): ["06", "13"],
     Hard(3, 5, minus_correct=True): ["06", "12", "13"],
     Random(0.1, seed=0): ["03", "09"],
+    Random(0.1, seed=1): ["15", "18"],
     Prototype(0.1, clusters=0, keep="easy", balance=0.0, seed=0): ["02", "14"],
+    Prototype(0.1, clusters=0, keep="easy", balance=1.0, seed=0): ["02", "15"],
     Prototype(0.1, clusters=3, keep="hard", balance=0.0, seed=0): ["01", "07"],
     Value(0.1, k=3): ["00", "05"],
     Ids(("13", "02", "13")): ["02", "13"],
+    Ids(()): [],
 }
 
 
@@ -62,6 +66,16 @@ def test_a_method_takes_the_same_entries_whatever_the_order_of_rows(method: Meth
 
 def test_every_method_is_tried() -> None:
     assert {type(method) for method in TAKEN} == set(get_args(Method))
+
+
+def test_whoever_finds_prototypes_says_how_far_it_is_and_can_be_stopped() -> None:
+    def stop(done: int, total: int) -> None:
+        raise InterruptedError(f"{done} of {total}")
+
+    asked = dataclasses.replace(voters(np.arange(20)), told=stop)
+
+    with pytest.raises(InterruptedError, match="20 of 420"):
+        Prototype(0.1, clusters=3, keep="hard", balance=0.0, seed=0).rows(asked)
 
 
 def test_ids_that_do_not_vote_are_named() -> None:

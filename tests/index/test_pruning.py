@@ -58,6 +58,17 @@ def test_an_entry_misleads_where_a_loop_says_so(case: tuple[Any, Any]) -> None:
     assert v.sum() + c.sum() == neighbors.size
 
 
+def test_entries_that_are_more_than_are_counted_at_once_are_counted_all() -> None:
+    m, w = 3000, 3
+    neighbors = (np.arange(m)[:, np.newaxis] + np.arange(1, w + 1)) % m
+
+    v, c = pruning.misleading_counts(neighbors, np.arange(m) % 3)
+
+    assert v.dtype == c.dtype == np.int64
+    assert v.tolist() == [2] * m
+    assert c.tolist() == [1] * m
+
+
 def test_reliability_jumps_down_after_0() -> None:
     weights = pruning.reliability(ints([0, 1, 2, 3, 5, 10, 100]))
 
@@ -206,6 +217,15 @@ def test_of_prototypes_at_distance_0_the_first_is_nearest_though_another_is_long
     assert (nearest.tolist(), distances.tolist()) == ([1], [0.0])
 
 
+def test_no_prototype_is_further_than_an_opposite_one_however_long_both_are() -> None:
+    row = np.array([[1 + 9e-7, 0]], np.float32)
+
+    nearest, distances = pruning.nearest_prototypes(row, -row)
+
+    assert nearest.dtype == np.intp
+    assert (nearest.tolist(), distances.tolist()) == ([0], [2.0])
+
+
 def test_many_rows_are_scored_in_parts() -> None:
     vectors, prototypes = random_units(pruning.SCORES_AT_ONCE + 5, 3), random_units(4, 3, seed=1)
 
@@ -236,6 +256,26 @@ def test_k_means_ends_where_every_prototype_is_the_mean_of_those_nearest_to_it()
         assert mean / np.linalg.norm(mean) == pytest.approx(center, abs=1e-6)
 
 
+def test_k_means_ends_once_no_row_changes_its_prototype() -> None:
+    told = list[tuple[int, int]]()
+
+    pruning.prototypes(
+        random_units(2), names(2), clusters=2, seed=0, told=lambda *counts: told.append(counts)
+    )
+
+    assert told == [(2, 42), (4, 42)]
+
+
+def test_a_prototype_of_very_many_rows_is_their_mean_to_the_last_digits() -> None:
+    vectors = unit_rows(1 + 0.1 * random_units(50_000, 3))
+
+    (center,) = pruning.prototypes(vectors, names(50_000), clusters=1, seed=0)
+
+    mean = vectors.mean(axis=0, dtype=float)
+    assert center.dtype == np.float32
+    assert center == pytest.approx(mean / np.linalg.norm(mean), abs=1e-7)
+
+
 def test_k_means_tells_how_far_it_is_several_times_a_round_and_can_be_stopped() -> None:
     m = pruning.SCORES_AT_ONCE + 5
     vectors, told = random_units(m, 3), list[tuple[int, int]]()
@@ -257,12 +297,14 @@ def test_k_means_tells_how_far_it_is_several_times_a_round_and_can_be_stopped() 
         pruning.prototypes(vectors, names(m), clusters=4, seed=0, told=stop)
 
 
-def test_equal_rows_make_one_prototype() -> None:
-    vectors = np.repeat(random_units(2), 5, axis=0)
+@pytest.mark.parametrize("count", [1, 5])
+def test_equal_rows_make_one_prototype_which_is_as_they_are(count: int) -> None:
+    rows = random_units(2) * np.float32(1 + 5e-7)
+    vectors = np.repeat(rows, count, axis=0)
 
-    centers = pruning.prototypes(vectors, names(10), clusters=7, seed=0)
+    centers = pruning.prototypes(vectors, names(2 * count), clusters=7, seed=0)
 
-    assert len(centers) == 2
+    assert sorted(centers.tolist()) == sorted(rows.tolist())
 
 
 Difficulties = Callable[[NDArray[np.float32], NDArray[np.object_], NDArray[np.int64]], Any]
@@ -381,13 +423,13 @@ def test_without_a_word_no_label_is_promised_a_share() -> None:
 
 def test_no_entries_can_be_pruned_of_none() -> None:
     none = np.empty(0, object)
-
-    assert pruning.prune_random(none, count=0, seed=0).tolist() == []
-    assert pruning.prune_worthless(np.empty(0), none, count=0).tolist() == []
     difficulties = pruning.prototype_difficulties(
         np.empty((0, 3), np.float32), none, clusters=2, seed=0
     )
-    assert (
-        pruning.prune_by_difficulty(difficulties, none, ints([]), kept=0, keep="easy").tolist()
-        == []
-    )
+
+    for rows in (
+        pruning.prune_random(none, count=0, seed=0),
+        pruning.prune_worthless(np.empty(0), none, count=0),
+        pruning.prune_by_difficulty(difficulties, none, ints([]), kept=0, keep="easy"),
+    ):
+        assert none[rows].tolist() == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_index import VOTINGS, Decision, Neighbors, decide
-from visual_memory_index.voting import tally
+from visual_memory_index.voting import tally, winners
 
 
 def neighbors(labels: list[str], distances: list[float]) -> Neighbors:
@@ -92,6 +92,61 @@ def test_every_weight_is_positive_also_at_the_largest_distance(rule: str) -> Non
     assert weights.dtype == np.float64
     assert (weights > 0).all()
     assert (np.diff(weights) <= 0).all()
+
+
+@pytest.mark.parametrize("rule", sorted(VOTINGS))
+def test_the_distances_of_one_query_weigh_alone_what_they_weigh_among_others(rule: str) -> None:
+    distances = np.array([[0.1, 0.2, 0.4], [0.3, 0.3, 1.5]])
+
+    weights = VOTINGS[rule](distances)
+
+    assert weights.tolist() == [VOTINGS[rule](row).tolist() for row in distances]
+
+
+def test_a_neighbor_that_misleads_others_votes_with_its_reliability() -> None:
+    plain = neighbors(["cat", "dog", "dog"], [0.0, 0.5, 1.0])
+    v = np.array([[6, 0, 1]])
+
+    (decision,) = decide(
+        Neighbors(plain.ids, plain.labels, plain.distances, v), VOTINGS["distance"]
+    )
+
+    assert decision.weights.tolist() == [0.25, math.exp(-0.5), 0.875 * math.exp(-1)]
+    assert decision.scores == {"dog": math.exp(-0.5) + 0.875 * math.exp(-1), "cat": 0.25}
+
+
+def test_a_weight_of_0_is_no_vote_wherever_it_stands() -> None:
+    decision = vote(["owl", "cat", "dog", "cat"], [0.0, 1.0, 1.0, 0.0])
+
+    assert list(decision.scores.items()) == [("cat", 1.0), ("dog", 1.0)]
+    assert decision.confidence == 0.5
+
+
+@given(
+    st.integers(1, 8).flatmap(
+        lambda k: st.lists(
+            st.lists(
+                st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 1.5])),
+                min_size=k,
+                max_size=k,
+            ),
+            min_size=1,
+            max_size=6,
+        )
+    )
+)
+def test_the_winners_of_many_are_those_of_each_with_their_confidences(
+    rows: list[list[tuple[int, float]]],
+) -> None:
+    codes = np.array([[code for code, _ in row] for row in rows], np.int32)
+    weights = np.array([[weight for _, weight in row] for row in rows])
+
+    winning, shares = winners(codes, weights, 4)
+
+    each = [vote(list(map(str, row)), list(own)) for row, own in zip(codes, weights, strict=True)]
+    assert winning.dtype == np.int32
+    assert winning.tolist() == [int(decision.label) for decision in each]
+    assert shares.tolist() == [decision.confidence for decision in each]
 
 
 def test_every_query_gets_a_decision_with_its_own_neighbors() -> None:

@@ -25,6 +25,7 @@ addopts = ["--import-mode=importlib", "--strict-markers"]
 [tool.mutmut]
 source_paths = [{packages}]
 only_mutate = [{modules}]
+timeout_multiplier = 4.0
 pytest_add_cli_args = ["-p", "no:randomly"]
 pytest_add_cli_args_test_selection = [{tests}]
 """
@@ -64,6 +65,7 @@ GROUPS = {
             "erasure",
             "explanation",
             "filter",
+            "prune_methods",
             "pruning",
             "ranking",
             "reranking",

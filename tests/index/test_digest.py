@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,12 @@ def test_entries_that_differ_anywhere_are_other_elements(
     assert digest.shown(digest.total([first]), "8") != digest.shown(digest.total([second]), "8")
 
 
+def test_whether_an_entry_votes_is_seen() -> None:
+    votes, pruned = (digest.element("a", "b", "{}", b"", b"", each) for each in (True, False))
+
+    assert votes != pruned
+
+
 def test_what_moves_from_one_field_to_the_next_is_seen() -> None:
     assert digest.element("ab", "c", "{}", b"", b"", True) != digest.element(
         "a", "bc", "{}", b"", b"", True
@@ -65,14 +72,22 @@ def test_the_kind_of_the_memory_is_in_what_is_shown() -> None:
 def test_a_state_is_kept_and_read_again() -> None:
     state = digest.total([digest.element("a", "b", "{}", b"1234", b"", True)])
 
-    assert (digest.from_bytes(digest.to_bytes(state)) == state).all()
+    read = digest.from_bytes(digest.to_bytes(state))
+
+    assert (read == state).all()
+    assert read.dtype == np.uint16
     assert len(digest.to_bytes(state)) == 2048
     assert state.dtype == np.uint16
 
 
-def test_digests_stay_what_they_are_from_release_to_release() -> None:
-    element = digest.element("a", "cat", '{"k": "v"}', bytes(8), bytes(32), True)
+@pytest.mark.parametrize(
+    ("votes", "shown"),
+    [
+        (True, "f361ede026d1eceb6f00b23c11372da3cbaacaf249f716e69a4aed444da9adf3"),
+        (False, "e2b7d07270d3a56869763183b1f55a68f141d29bd307e40fe40ec8f4f93da0ce"),
+    ],
+)
+def test_digests_stay_what_they_are_from_release_to_release(votes: bool, shown: str) -> None:
+    element = digest.element("a", "cat", '{"k": "v"}', bytes(8), bytes(32), votes)
 
-    assert digest.shown(digest.total([element]), "2") == (
-        "f361ede026d1eceb6f00b23c11372da3cbaacaf249f716e69a4aed444da9adf3"
-    )
+    assert digest.shown(digest.total([element]), "2") == shown

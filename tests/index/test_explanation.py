@@ -165,6 +165,29 @@ def test_without_time_the_nearest_of_the_winner_flip_it_and_nothing_is_proven(
     assert winner_without(flip.ranks[:-1], labels, distances, 50, rule) == before
 
 
+def test_without_time_one_entry_is_enough_where_it_is() -> None:
+    labels = np.array([*"abab"], object)
+
+    flip = smallest_flip(labels, np.zeros(4), 1, VOTINGS["plurality"], seconds=0.0, clock=ticking())
+
+    assert flip == Flip((0,), "b", False)
+
+
+def test_sets_are_looked_for_only_where_a_rival_could_win_without_as_many() -> None:
+    labels = np.array(["a"] * 60 + [*"bcdefghi"] * 2 + ["b"] * 60, object)
+    asked = list[int]()
+
+    def voting(distances: Distances) -> Distances:
+        asked.append(distances.size)
+        return VOTINGS["plurality"](distances)
+
+    flip = smallest_flip(labels, np.zeros(len(labels)), 50, voting, seconds=SECONDS)
+
+    assert flip is not None
+    assert flip.proven_minimal
+    assert len(asked) < 2 * len(flip.ranks)
+
+
 def test_a_proof_is_one_until_the_very_last_look_at_the_clock() -> None:
     labels, distances = crowd(1, 4000, 16, 0.6)
     clock = ticking()

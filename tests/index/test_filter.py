@@ -22,7 +22,9 @@ from visual_memory_index.filter import (
     to_sql,
 )
 
-TABLE = "CREATE TABLE entries (id TEXT, label TEXT, metadata TEXT, created_at INTEGER) STRICT"
+TABLE = """CREATE TABLE entries
+    (id TEXT, label TEXT, metadata TEXT, created_at INTEGER, pruned_by TEXT) STRICT"""
+PRUNED = {"a": "pets/1", "d": "pets/2"}
 ENTRIES: tuple[tuple[str, str, dict[str, str], int], ...] = (
     ("a", "cat", {"source": "web", "odd key": "1"}, 0),
     ("b", "Cat", {"source": "camera", 'quo"te': "2", "$.a[0]": "3"}, 1_500_000),
@@ -70,8 +72,11 @@ SENTENCES = {
 def db() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(TABLE)
-        rows = [(id, label, json.dumps(pairs), time) for id, label, pairs, time in ENTRIES]
-        connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", rows)
+        rows = [
+            (id, label, json.dumps(pairs), time, PRUNED.get(id))
+            for id, label, pairs, time in ENTRIES
+        ]
+        connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", rows)
         yield connection
 
 
@@ -136,6 +141,11 @@ def admitted(db: sqlite3.Connection, text: str) -> str:
         ("create_time = 2026-01-31T12:00:00z", "c"),
         ("create_time != 1970-01-01T00:00:00.000002Z", "abcd"),
         ("create_time > 0001-01-01T00:00:00+23:59", "abcdä"),
+        ("pruned_by:*", "ad"),
+        ("NOT pruned_by:*", "bcä"),
+        ("pruned_by != pets/1", "d"),
+        ("-pruned_by = pets/1", "bcdä"),
+        ("NOT (pruned_by > pets/1 id:*)", "abcä"),
         ('label = cat AND metadata.source = "web" AND NOT id = "a"', ""),
         ("label:at AND id = a OR id = b", "ab"),
         ("(label:at AND id = a) OR id = d", "ad"),
@@ -163,6 +173,11 @@ def test_a_filter_admits(db: sqlite3.Connection, text: str, ids: str) -> None:
         ("metadata.k = 1*2", Comparison("metadata", "=", Pattern(("1", "2")), "k")),
         ("metadata.k = -30", Comparison("metadata", "=", "-30", "k")),
         ("metadata:k", Comparison("metadata", "=", Pattern(("", "")), "k")),
+        ('metadata."a*b" = c', Comparison("metadata", "=", "c", "a*b")),
+        (
+            "create_time = 9999-12-31T23:59:59.999999Z",
+            Comparison("create_time", "=", 253_402_300_799_999_999),
+        ),
         (r'label = "\"\'\\\*"', Comparison("label", "=", "\"'\\*")),
         ("id = x:y.z", Comparison("id", "=", "x:y.z")),
     ],

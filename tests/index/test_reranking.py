@@ -38,6 +38,8 @@ def test_the_weights_of_the_rule_go_to_the_new_order(order: list[str], voting: s
     for id, weight in zip(order, weights, strict=True):
         totals[label_of[id]] += weight
     assert decision.ids.tolist() == order
+    distance_of = dict(zip("abcd", DISTANCES[0], strict=True))
+    assert decision.distances.tolist() == [distance_of[id] for id in order]
     assert decision.scores == totals
     assert totals[decision.label] == max(totals.values())
 
@@ -54,6 +56,18 @@ def test_given_weights_are_the_votes_and_0_is_none(weights: list[float]) -> None
     assert decision.scores == {label: total for label, total in totals.items() if total}
     assert decision.weights.tolist() == sorted(weights, reverse=True)
     assert [ranking[id] for id in decision.ids] == decision.weights.tolist()
+
+
+def test_of_equal_given_weights_the_nearer_go_first_however_many_there_are() -> None:
+    m = 200
+    ids = np.array([[f"{number:03}" for number in range(m)]], object)
+    many = Neighbors(ids, np.full((1, m), "x", object), np.linspace(0, 1, m)[np.newaxis])
+    ranking = {id: 1 + number % 2 for number, id in enumerate(ids[0])}
+
+    decision = decide_reranked(many, 0, VOTINGS["rank"], ranking)
+
+    assert decision.ids.tolist() == [*ids[0, 1::2], *ids[0, ::2]]
+    assert decision.weights.dtype == np.float64
 
 
 def test_the_smallest_weights_are_votes_when_they_are_softened() -> None:

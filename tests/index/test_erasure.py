@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from visual_memory_index import (
     Facts,
     Memory,
     Request,
+    RequestErased,
     Traces,
     erasure,
     unexplained,
@@ -85,6 +87,56 @@ def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:
     assert facts.audit_root == page.head.root()
 
 
+def test_the_facts_name_the_backups_that_were_made_before(memory: Memory, tmp_path: Path) -> None:
+    times = list[int]()
+    with memory.copying(
+        tmp_path / "copy.sqlite",
+        lambda: None,
+        lambda transaction: times.append(transaction.log("BackupMemory", 4).time),
+    ):
+        pass
+
+    _, facts = erased(memory, "id of the last")
+
+    assert facts.backups == times != []
+
+
+def test_what_is_drafted_of_the_facts_is_kept_and_nothing_is_left_to_be_erased(
+    memory: Memory,
+) -> None:
+    name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
+    noted = memory.erasing(name)
+    memory.unlearn(name, settings=(), draft=lambda facts: json.dumps({"ids": list(facts.ids)}))
+
+    again = memory.unlearn(name, settings=(), draft=lambda facts: "{}")
+
+    assert (noted, memory.erasing(name)) == (["id of the last"], [])
+    assert memory.operation(name).result == '{"ids": ["id of the last"]}'
+    assert again is None
+
+
+def test_a_write_of_what_was_erased_is_not_answered_as_before(memory: Memory) -> None:
+    request = Request("a request", b"what it asked")
+    entry = Entry("id of the next", "a common label", None, {}, 0, b"next")
+    assert memory.insert([entry], VECTORS[3:], request=request) == ["id of the next"]
+
+    erased(memory, "id of the next")
+
+    with pytest.raises(RequestErased):
+        memory.insert([entry], VECTORS[3:], request=request)
+
+
+def test_what_a_picture_that_stays_has_too_is_no_trace(memory: Memory) -> None:
+    alike = PICTURE[:3000] + bytes(1000)
+    entry = Entry("id of the next", "a common label", None, {}, 0, b"next", image=alike)
+    memory.insert([entry], VECTORS[3:])
+
+    traces, _ = erased(memory, "id of the last")
+
+    assert not traces.found_in(PICTURE[1000:2900])
+    assert traces.found_in(PICTURE[3100:3200])
+
+
 def test_all_that_entries_were_made_of_is_looked_for(memory: Memory) -> None:
     traces, _ = erased(memory, "id of the last")
 
@@ -113,7 +165,21 @@ def test_of_a_label_that_nobody_is_left_with_and_of_twins_erased_together_all_is
     assert traces.found_in(VECTORS[0].tobytes()[:32])
 
 
-@pytest.mark.parametrize("at", [0, READ_AT_ONCE - 5, READ_AT_ONCE, 2 * READ_AT_ONCE - OVERLAP - 9])
+FIRST_READ = READ_AT_ONCE + OVERLAP
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        0,
+        READ_AT_ONCE - 5,
+        READ_AT_ONCE,
+        FIRST_READ - len(TEXT),
+        FIRST_READ - 5,
+        FIRST_READ,
+        FIRST_READ + READ_AT_ONCE - 9,
+    ],
+)
 def test_a_trace_is_found_wherever_it_lies_in_a_file(at: int, tmp_path: Path) -> None:
     traces = Traces([TEXT.decode()])
     with (tmp_path / "empty").open("w+b") as empty, (tmp_path / "file").open("w+b") as file:
@@ -122,6 +188,22 @@ def test_a_trace_is_found_wherever_it_lies_in_a_file(at: int, tmp_path: Path) ->
         searched = search([empty.fileno(), file.fileno()], traces)
 
     assert (searched.size, searched.found) == (at + len(TEXT), frozenset({masked(TEXT)}))
+
+
+def test_what_is_found_in_one_file_is_told_though_nothing_or_more_is_in_the_next(
+    tmp_path: Path,
+) -> None:
+    traces = Traces(["a text in the first", "a text in the second"])
+    contents = [b"a text in the first", b"a text in the second", bytes(9)]
+    for name, content in zip("abc", contents, strict=True):
+        (tmp_path / name).write_bytes(content)
+    with ExitStack() as stack:
+        files = [stack.enter_context((tmp_path / name).open("rb")).fileno() for name in "abc"]
+
+        searched = search(files, traces)
+
+    assert searched.size == sum(map(len, contents))
+    assert searched.found == {masked(content) for content in contents[:2]}
 
 
 def test_the_end_of_one_file_and_the_start_of_the_next_are_no_trace(tmp_path: Path) -> None:

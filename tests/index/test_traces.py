@@ -57,6 +57,24 @@ def test_a_picture_is_found_behind_its_header(start: int) -> None:
     assert traces.found_in(PICTURE[start : start + FRAGMENT_BYTES])
 
 
+@pytest.mark.parametrize("length", range(len(PICTURE) - 32, len(PICTURE)))
+def test_the_end_of_a_picture_is_found_whatever_its_length(length: int) -> None:
+    traces = Traces((), (), [PICTURE[:length]])
+
+    assert traces.found_in(PICTURE[length - FRAGMENT_BYTES : length])
+
+
+@given(st.integers(0, len(VECTOR) - 1))
+def test_the_pieces_found_are_in_what_was_searched_and_in_what_was_erased(changed: int) -> None:
+    data = bytearray(VECTOR)
+    data[changed] ^= 1
+
+    pieces = [masked(piece) for piece in Traces((), [VECTOR]).found_in(data)]
+
+    assert pieces
+    assert all(piece in data and piece in VECTOR for piece in pieces)
+
+
 def test_the_shortest_that_can_be_told_from_chance_are_looked_for() -> None:
     text, vector = TEXT[:12], VECTOR[:FRAGMENT_BYTES]
 

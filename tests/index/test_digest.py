@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import digest
+from visual_memory_index import Entry, digest
 
 TEXTS = st.text(max_size=4)
 FIELDS = st.tuples(
@@ -63,6 +63,22 @@ def test_what_moves_from_one_field_to_the_next_is_seen() -> None:
     assert digest.element("ab", "c", "{}", b"", b"", True) != digest.element(
         "a", "bc", "{}", b"", b"", True
     )
+
+
+def test_entries_of_many_rows_are_the_elements_of_each_that_votes() -> None:
+    entries = [
+        Entry("", "cat", None, {"b": "2", "a": "1"}, 0, bytes(32), image=b"a picture"),
+        Entry("", "dog", None, {}, 0, bytes(32)),
+    ]
+    vectors = np.arange(12, dtype=np.float32).reshape(2, 6)
+
+    found = digest.elements(["x", "y"], entries, vectors[:, ::2])
+
+    rows = [np.array(row, "<f4").tobytes() for row in ([0, 2, 4], [6, 8, 10])]
+    assert found == [
+        digest.element("x", "cat", '{"a": "1", "b": "2"}', rows[0], bytes(32), True),
+        digest.element("y", "dog", "{}", rows[1], b"", True),
+    ]
 
 
 def test_the_kind_of_the_memory_is_in_what_is_shown() -> None:

@@ -115,6 +115,15 @@ def test_an_entry_of_a_third_label_is_removed_if_its_place_is_all_a_rival_needs(
     assert flip == Flip((0,), "c", True)
 
 
+def test_a_rival_that_wins_by_less_than_a_place_is_worth_is_found() -> None:
+    labels, distances = np.array([*"abbbaaaaaaaa"], object), np.zeros(12)
+
+    flip = smallest_flip(labels, distances, 11, VOTINGS["rank"], seconds=SECONDS)
+
+    # 1/2 + 1/3 + 1/4 exceeds 1/5 + … + 1/12 by about 1/16
+    assert flip == Flip((0,), "b", True) == exhaustive(labels, distances, 11, "rank")
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("pattern", ["ab", "aab", "abcd", "aabbb"])
 def test_hundreds_of_equal_distances_are_no_obstacle(rule: str, pattern: str) -> None:

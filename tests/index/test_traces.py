@@ -111,6 +111,17 @@ def test_headers_short_texts_and_what_repeats_are_not_looked_for() -> None:
     assert not traces.found_in(PICTURE[:500])
 
 
+@pytest.mark.parametrize(("different", "count"), [(11, 0), (12, 1)])
+def test_what_repeats_is_looked_for_from_twelve_different_bytes_on(
+    different: int, count: int
+) -> None:
+    vector = bytes(range(different)) * 24
+    traces = Traces((), [vector])
+
+    assert traces.count == count
+    assert bool(traces.found_in(vector)) == bool(count)
+
+
 def test_texts_with_one_ending_are_told_apart() -> None:
     traces = Traces([f"{number:04}-the same ending" for number in range(50)])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
 
-GONE = "Its result named entries that were unlearned, and is gone."
+GONE = "What it answered named entries that were unlearned, and is gone."
 
 
 def note(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
@@ -28,7 +28,8 @@ def scrub(
 ) -> None:
     """Drop what names the noted ids or ``labels``, and what was derived of the entries.
 
-    The ids themselves go last: answers to writes, results of operations, ``settings`` by name.
+    The ids themselves go last: answers to writes, results of operations and why they failed,
+    ``settings`` by name.
     Certificates name nobody.
     """
     db.execute(
@@ -47,6 +48,13 @@ def scrub(
         "each.value IN (SELECT value FROM json_each(?3)) OR "
         "each.key IN (SELECT value FROM json_each(?3)))",
         (GONE, operation, named, UNLEARN),
+    )
+    db.execute(
+        "UPDATE operations SET problem = ?1 WHERE problem IN "
+        "(SELECT problem FROM (SELECT DISTINCT problem FROM operations) WHERE "
+        "EXISTS (SELECT 1 FROM erasing WHERE operation = ?2 AND instr(problem, id)) OR "
+        "EXISTS (SELECT 1 FROM json_each(?3) AS each WHERE instr(problem, each.value)))",
+        (GONE, operation, named),
     )
     db.execute("DELETE FROM derived")
     db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])

@@ -50,11 +50,13 @@ PARTS = (
 
 # What stands in the file beside entries, is no entry's that was erased, and may be called alike.
 BESIDE = (
-    "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL",
-    "SELECT CAST(name AS BLOB), CAST(ifnull(embedder, '') AS BLOB) FROM memory",
+    "SELECT CAST('SQLite format 3' AS BLOB)",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(embedder, '') AS BLOB), CAST(uid AS BLOB) FROM memory",
     "SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM settings",
     "SELECT CAST(label AS BLOB) FROM relabels",
-    "SELECT DISTINCT CAST(kind AS BLOB) FROM operations",
+    "SELECT CAST(name AS BLOB), CAST(kind AS BLOB), CAST(ifnull(result, '') AS BLOB), "
+    "CAST(ifnull(problem, '') AS BLOB) FROM operations",
     "SELECT DISTINCT CAST(json_extract(event, '$.call') AS BLOB) FROM audit",
     "SELECT CAST(id AS BLOB) FROM erasing",
     "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",

@@ -64,11 +64,13 @@ NOT_COVERED = (
     "operating system keeps in its own memory and swap space.",
     "What was learned from the entries outside of this memory.",
     "What belongs to no entry and has their texts in it: names of memories, settings such as a "
-    "taxonomy, labels that an undo brings back, answers to and ids of requests of two days, ids "
-    "that another erasure has still to erase, and words of the program itself.",
-    "Texts of fewer than 12 bytes, and pieces of vectors and pictures of fewer than 32, which "
-    "could be there by chance, were not looked for; of very many vectors and pictures, some pieces "
-    "of each were.",
+    "taxonomy, labels that an undo brings back, answers to and ids of requests of two days, what "
+    "operations on others answered, ids that another erasure has still to erase, and words of the "
+    "program itself.",
+    "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
+    "few different bytes, which could be there by chance, and the first quarter of each picture, "
+    "where headers are, were not looked for; of very many vectors and pictures, some pieces of "
+    "each were, and of more than 512 MiB those beyond were not.",
 )
 
 

@@ -24,6 +24,7 @@ from visual_memory_index import (
     unexplained,
     unit_rows,
 )
+from visual_memory_index.erasing import GONE
 from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search
 from visual_memory_index.store import new_identity
 from visual_memory_index.traces import masked
@@ -269,9 +270,32 @@ def is_asked_again(memory: Memory) -> None:
     memory.begin_unlearning(["id of the last"], allow_missing=False)
 
 
+def an_operation_named_an_entry_called_alike(memory: Memory) -> None:
+    name = memory.begin("dry-run").operation.name
+    memory.end(name, "done", result=json.dumps({"ids": ["id of the last but one"]}))
+
+
+def an_operation_failed_that_named_it(memory: Memory) -> None:
+    name = memory.begin("prune").operation.name
+    memory.end(name, "failed", problem="No entry has these ids: another, id of the last.")
+
+
+def an_operation_failed_that_named_its_label(memory: Memory) -> None:
+    name = memory.begin("calibrate").operation.name
+    memory.end(name, "failed", problem='Every entry is labelled "a label of its own".')
+
+
 @pytest.mark.parametrize(
     "happened",
-    [has_taxonomy, had_its_label, was_updated, is_asked_again],
+    [
+        has_taxonomy,
+        had_its_label,
+        was_updated,
+        is_asked_again,
+        an_operation_named_an_entry_called_alike,
+        an_operation_failed_that_named_it,
+        an_operation_failed_that_named_its_label,
+    ],
     ids=lambda each: each.__name__,
 )
 def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
@@ -286,11 +310,52 @@ def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
     assert not searched.found
 
 
+def test_what_an_operation_said_of_erased_entries_is_gone_and_else_stays(memory: Memory) -> None:
+    results = {
+        "named": {"ids": ["another", "id of the last"]},
+        "labelled": {"labels": {"a label of its own": 1}},
+        "counted": {"ids": ["one", "two"], "count": 1, "applied": True},
+    }
+    problems = {
+        "failed": "Nothing has the ids one, id of the last.",
+        "stopped": "The server ended.",
+    }
+    memory.insert([Entry("1", "a common label")], VECTORS[3:])
+    names = {each: memory.begin("dry-run").operation.name for each in (*results, *problems)}
+    for each, result in results.items():
+        memory.end(names[each], "done", result=json.dumps(result))
+    for each, problem in problems.items():
+        memory.end(names[each], "failed", problem=problem)
+
+    erased(memory, "id of the last", "1")
+
+    ended = {each: memory.operation(name) for each, name in names.items()}
+    assert {each for each, operation in ended.items() if operation.problem == GONE} == {
+        "named",
+        "labelled",
+        "failed",
+    }
+    assert ended["counted"].result == json.dumps(results["counted"])
+    assert ended["stopped"].problem == problems["stopped"]
+
+
 def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
-    metadata = {"content_sha256": "the name of a memory", "UnlearnEntries": "x"}
-    entry = Entry("the id of an entry", "a label", None, metadata, 0, b"")
     identity = new_identity("the name of a memory", 64, None, store_images=False)
     with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
+        operation = memory.begin("dry-run").operation.name
+        memory.end(operation, "done", result='{"accuracy_before": 1.0}')
+        texts = [
+            "content_sha256",
+            "the name of a memory",
+            "UnlearnEntries",
+            "SQLite format 3",
+            "sqlite_autoindex_entries_1",
+            "accuracy_before",
+            identity.uid,
+            operation,
+        ]
+        metadata = {text: "x" for text in texts}
+        entry = Entry("the id of an entry", "a label", None, metadata, 0, b"")
         memory.insert([entry], VECTORS[:1])
         traces, _ = erased(memory, "the id of an entry")
 

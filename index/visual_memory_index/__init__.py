@@ -27,7 +27,7 @@ from visual_memory_index.conformal import (
 from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry, Parts
-from visual_memory_index.erasure import Facts, Searched, unexplained
+from visual_memory_index.erasure import Facts, Searched, search_files, unexplained
 from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
@@ -177,6 +177,7 @@ __all__ = [
     "prune_methods",
     "q_hat",
     "sealed",
+    "search_files",
     "smallest_flip",
     "suspects",
     "thin_labels",

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from visual_memory_index.change import Removed
 from visual_memory_index.store import Transaction
 from visual_memory_index.traces import Traces
@@ -58,7 +60,6 @@ def erase(
     known = transaction.look_up(noted)
     keys = [each.key for each in known.values()]
     left = transaction.left(keys, LEFT_BYTES_MAX)
-    others = transaction.others(keys, OTHERS)
     before = transaction.digest()
     transaction.delete(keys)
     gone = transaction.scrub(operation, left.labels, settings)
@@ -77,13 +78,14 @@ def erase(
     transaction.draft(operation, draft(facts))
     texts = {*noted, *gone, *left.texts}
     twins = transaction.twins(content_sha256 for content_sha256, _, _ in left.contents)
-    alone = [each for each in left.contents if each[0] not in twins]
+    alone = [each for each in left.contents if each[:2] not in twins]
     vectors = [vector for _, vector, _ in alone]
     pictures = [picture for _, _, pictures in alone for picture in pictures]
-    return Traces(texts, vectors, pictures, others), Removed(list(known))
+    traces = Traces(texts, vectors, pictures, transaction.others(OTHERS))
+    return traces, Removed(list(known))
 
 
-def search(files: Iterable[int], traces: Traces) -> Searched:
+def search_files(files: Iterable[int], traces: Traces) -> Searched:
     """Look for ``traces`` in files, given as descriptors."""
     found: set[bytes] = set()
     size = 0
@@ -97,7 +99,7 @@ def search(files: Iterable[int], traces: Traces) -> Searched:
             kept = min(OVERLAP, filled)
             buffer[:kept] = buffer[filled - kept : filled]
         size += at
-    buffer[:] = bytes(len(buffer))
+    np.frombuffer(buffer, np.uint8).fill(0)
     return Searched(size, frozenset(found))
 
 

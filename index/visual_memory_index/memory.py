@@ -554,7 +554,7 @@ class Memory:
             return self._file.truncate_log()
 
     def _look_for(self, files: Iterable[int], traces: Traces, there: frozenset[bytes]) -> Searched:
-        searched = erasure.search(files, traces)
+        searched = erasure.search_files(files, traces)
         if not searched.found:
             return searched
         return replace(

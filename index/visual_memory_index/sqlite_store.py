@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,7 @@ from visual_memory_index.sqlite_transaction import SqliteTransaction
 from visual_memory_index.store import AuditPage, Identity, Page, StoredRows
 from visual_memory_index.traces import Traces
 
-BETWEEN = bytes(64)
+BETWEEN, SEARCHED_AT_ONCE = bytes(64), 1 << 20
 PARTS = (
     "SELECT CAST(id AS BLOB), CAST(label AS BLOB), CAST(metadata AS BLOB), vector, "
     "ifnull(image, x''), ifnull(thumbnail, x'') "
@@ -160,9 +161,8 @@ class SqliteStore:
         found: set[bytes] = set()
         with self.database.apart() as db:
             for select in (PARTS, *BESIDE):
-                rows = db.execute(select)
-                while part := rows.fetchmany(ROWS_AT_ONCE):
-                    found |= traces.found_in(BETWEEN.join(each for row in part for each in row))
+                for part in in_parts(chain.from_iterable(db.execute(select))):
+                    found |= traces.found_in(part)
         return frozenset(found)
 
     def fail_unfinished(self) -> None:
@@ -284,3 +284,16 @@ class SqliteStore:
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
             return requests.stored_batches(db, request_id)
+
+
+def in_parts(values: Iterable[bytes]) -> Iterator[bytes]:
+    """They, apart from each other, so many together that it is quick to search them."""
+    part: list[bytes] = []
+    size = 0
+    for value in values:
+        part.append(value)
+        size += len(value)
+        if size >= SEARCHED_AT_ONCE:
+            yield BETWEEN.join(part)
+            part, size = [], 0
+    yield BETWEEN.join(part)

@@ -227,21 +227,18 @@ class SqliteTransaction:
                     left.contents.append((content_sha256, vector, pictures))
         return left
 
-    def twins(self, hashes: Iterable[bytes]) -> set[bytes]:
-        rows = self._db.execute(
-            "SELECT DISTINCT content_sha256 FROM entries "
-            "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
-            (json.dumps([each.hex().upper() for each in hashes if each]),),
+    def twins(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
+        return set(
+            self._db.execute(
+                "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
+                "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
+                (json.dumps([each.hex().upper() for each in hashes if each]),),
+            )
         )
-        return {content_sha256 for (content_sha256,) in rows}
 
-    def others(self, keys: Sequence[int], limit: int) -> list[bytes]:
-        rows = self._db.execute(
-            "SELECT thumbnail, image FROM images "
-            "WHERE key NOT IN (SELECT value FROM json_each(?)) LIMIT ?",
-            (json.dumps(list(keys)), limit),
-        )
-        return [each for row in rows for each in row]
+    def others(self, limit: int) -> Iterator[bytes]:
+        for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
+            yield from row
 
     def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
         labels = set(labels)

@@ -232,11 +232,11 @@ class Transaction(Protocol):
     def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
         """What these entries are made of, as far as ``limit_bytes`` go."""
 
-    def twins(self, hashes: Iterable[bytes]) -> set[bytes]:
-        """Those hashes that entries have whose content is the same."""
+    def twins(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
+        """Those hashes that entries have whose content is the same, each with their vectors."""
 
-    def others(self, keys: Sequence[int], limit: int) -> list[bytes]:
-        """Some pictures and thumbnails of entries but these."""
+    def others(self, limit: int) -> Iterator[bytes]:
+        """Pictures and thumbnails of so many entries, one after the other."""
 
     def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
         """Drop what else names the entries that were erased; those of ``labels`` that are gone.

@@ -12,13 +12,13 @@ import io
 import mmap
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from visual_memory_index import Searched, Traces
+from visual_memory_index import Searched, Traces, search_files
 
 NUMPY_CACHED_BYTES, NUMPY_CACHED_ARRAYS = 1024, 8  # it keeps up to 7 small buffers of each size
 READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a trace may lie across
@@ -73,11 +73,14 @@ def search(traces: Traces) -> Searched:
 
 def words(traces: Traces) -> frozenset[bytes]:
     """The pieces of ``traces`` that the program has in it, masked: its modules and libraries."""
-    found: set[bytes] = set()
-    for path in program():
-        with suppress(OSError):  # such as one that an upgrade replaced
-            found |= traces.found_in(path.read_bytes())
-    return frozenset(found)
+    return search_files(opened(program()), traces).found
+
+
+def opened(paths: Iterable[Path]) -> Iterator[int]:
+    """Descriptors of these files, one open at a time."""
+    for path in paths:
+        with suppress(OSError), path.open("rb") as file:  # such as one that an upgrade replaced
+            yield file.fileno()
 
 
 def program() -> set[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -25,7 +26,7 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_index.erasing import GONE
-from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search
+from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search_files
 from visual_memory_index.store import new_identity
 from visual_memory_index.traces import masked
 
@@ -157,6 +158,15 @@ def test_what_others_have_too_is_no_trace(memory: Memory) -> None:
     assert traces.count == 2
 
 
+def test_a_vector_of_its_own_is_looked_for_though_another_entry_has_the_picture(
+    memory: Memory,
+) -> None:
+    memory.insert([Entry("id of a copy", "a common label", None, {}, 0, b"other")], VECTORS[3:])
+    traces, _ = erased(memory, "id of the last")
+
+    assert traces.found_in(VECTORS[1].tobytes())
+
+
 def test_of_a_label_that_nobody_is_left_with_and_of_twins_erased_together_all_is_looked_for(
     memory: Memory,
 ) -> None:
@@ -186,7 +196,7 @@ def test_a_trace_is_found_wherever_it_lies_in_a_file(at: int, tmp_path: Path) ->
     with (tmp_path / "empty").open("w+b") as empty, (tmp_path / "file").open("w+b") as file:
         os.pwrite(file.fileno(), TEXT, at)
 
-        searched = search([empty.fileno(), file.fileno()], traces)
+        searched = search_files([empty.fileno(), file.fileno()], traces)
 
     assert (searched.size, searched.found) == (at + len(TEXT), frozenset({masked(TEXT)}))
 
@@ -213,7 +223,7 @@ def test_the_end_of_one_file_and_the_start_of_the_next_are_no_trace(tmp_path: Pa
         os.pwrite(first.fileno(), TEXT[:9], 0)
         os.pwrite(second.fileno(), TEXT[9:], 0)
 
-        searched = search([first.fileno(), second.fileno()], traces)
+        searched = search_files([first.fileno(), second.fileno()], traces)
 
     assert (searched.size, searched.found) == (len(TEXT), frozenset())
 
@@ -337,6 +347,21 @@ def test_what_an_operation_said_of_erased_entries_is_gone_and_else_stays(memory:
     }
     assert ended["counted"].result == json.dumps(results["counted"])
     assert ended["stopped"].problem == problems["stopped"]
+
+
+def test_pictures_that_stay_take_no_room_however_many_they_are(memory: Memory) -> None:
+    for number in range(40):
+        stays = Entry(f"stays {number}", "x", image=RNG.bytes(2_000_000), thumbnail=b"x")
+        memory.insert([stays], VECTORS[:1])
+    tracemalloc.start()
+
+    traces, _ = erased(memory, "id of the last")
+    found = memory.pieces_of(traces)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not found
+    assert peak < 40_000_000
 
 
 def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import mmap
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from visual_memory_index import Traces
+from visual_memory_index.traces import masked
 from visual_memory_service import process_memory
 from visual_memory_service.commands.serve import TUNABLES, WIPING
 from visual_memory_service.process_memory import PAGES, search, used
@@ -68,7 +70,8 @@ def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
     system = ctypes.CDLL(None)
     system.mmap.restype = ctypes.c_void_p
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    start = system.mmap(None, ctypes.c_size_t(64 * PAGE), mmap.PROT_READ | mmap.PROT_WRITE, private)
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+    start = system.mmap(None, ctypes.c_size_t(64 * PAGE), access, private, -1, ctypes.c_long(0))
     ctypes.memset(start, 1, 64 * PAGE)
     vector = np.random.default_rng(2).standard_normal(64, np.float32).tobytes()
     ctypes.memmove(start + 60 * PAGE, vector, len(vector))
@@ -85,6 +88,18 @@ def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
 
     assert searched.found
     assert searched.size == 63 * PAGE
+
+
+def test_what_the_program_has_in_it_is_told_and_takes_no_room() -> None:
+    traces = Traces(["malloc_usable_size", "a word of no program"[::-1]])
+    tracemalloc.start()
+
+    words = process_memory.words(traces)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 25_000_000
+    assert words == {masked(b"malloc_usable_size")}
 
 
 @pytest.mark.parametrize("environment", [{}, {TUNABLES: WIPING}], ids=["bare", "set"])

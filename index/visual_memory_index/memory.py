@@ -526,11 +526,12 @@ class Memory:
         self,
         traces: Traces | None,
         beside: Sequence[int] = (),
-        there: frozenset[bytes] = frozenset(),
+        there: Callable[[Traces], frozenset[bytes]] = lambda traces: frozenset(),
     ) -> Searched | None:
         """Leave nothing of erased entries in the file; look for ``traces`` there and ``beside`` it.
 
-        There may be the pieces ``there``, and what this memory holds beside what was erased.
+        There may be the pieces that ``there`` answers, and what this memory holds beside what was
+        erased.
         Without traces the file is written anew in any case. None where a reader holds the log: then
         it has to be tried again. Raises DiskFull.
         """
@@ -553,13 +554,17 @@ class Memory:
             self._check_open()
             return self._file.truncate_log()
 
-    def _look_for(self, files: Iterable[int], traces: Traces, there: frozenset[bytes]) -> Searched:
+    def _look_for(
+        self,
+        files: Iterable[int],
+        traces: Traces,
+        there: Callable[[Traces], frozenset[bytes]],
+    ) -> Searched:
         searched = erasure.search_files(files, traces)
         if not searched.found:
             return searched
-        return replace(
-            searched, found=erasure.unexplained(searched.found, there | self.pieces_of(traces))
-        )
+        pieces = there(traces) | self.pieces_of(traces)
+        return replace(searched, found=erasure.unexplained(searched.found, pieces))
 
     def pieces_of(self, traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that are in entries which stay, settings and names, masked."""

@@ -171,9 +171,9 @@ class Memories:
         """The files of the list of memories, opened to be read."""
         return self._catalog.descriptors()
 
-    def catalog_pieces(self, traces: Traces | None) -> frozenset[bytes]:
+    def catalog_pieces(self, traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that the list of memories has in it, such as names."""
-        return frozenset() if traces is None else self._catalog.found_in(traces)
+        return self._catalog.found_in(traces)
 
     def create(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -278,7 +278,7 @@ def erase_files(
     for tried, pause in enumerate(pauses()):
         searched = job.insist(
             lambda: memory.memory.erase_file(
-                traces, memories.catalog_files(), memories.catalog_pieces(traces)
+                traces, memories.catalog_files(), memories.catalog_pieces
             )
         )
         if searched is not None and not searched.found:
@@ -295,22 +295,18 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
 
     What other memories hold is there, such as a copy of this one, and words of the program.
     """
-    words: frozenset[bytes] | None = None
+    words = cache(process_memory.words)
     for _ in range(TRIES_MAX):
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe()
         searched = process_memory.search(traces)
-        there = memories.catalog_pieces(traces)
-        left = unexplained(searched.found, there)
-        for name in (job.memory_name, *memories.serving()):
-            if not left:
-                break
-            with suppress(MemoryRefusal):  # dropped meanwhile
-                there |= memories.get(name).memory.pieces_of(traces)
-                left = unexplained(left, there)
+        left = unexplained(searched.found, memories.catalog_pieces(traces))
+        for name in dict.fromkeys((job.memory_name, *memories.serving())):
+            if left:
+                with suppress(MemoryRefusal):  # dropped meanwhile
+                    left = unexplained(left, memories.get(name).memory.pieces_of(traces))
         if left:
-            words = process_memory.words(traces) if words is None else words
-            left = unexplained(left, words)
+            left = unexplained(left, words(traces))
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))

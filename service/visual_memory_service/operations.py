@@ -264,6 +264,8 @@ class Operations:
     def _carry_out(self, job: Job, work: Work) -> None:
         try:
             job.check()
+            if job.memory.operation(job.name).state != "running":  # since it was asked to go on
+                return
             result = work(job)
             if job.memory.operation(job.name).state == "running":
                 end = partial(job.memory.end, job.name, "done", result=result)

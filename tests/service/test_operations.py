@@ -129,6 +129,19 @@ def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Opera
     assert (len(names), len(done)) == (1, 1)
 
 
+def test_what_has_ended_is_not_done_again(memory: Memory, operations: Operations) -> None:
+    begun = memory.begin_unlearning([], allow_missing=True).operation
+    memory.end(begun.name, "done", result='"a certificate"')
+
+    operations.go_on(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]
+    wait([job.ended for job in [operations.job(begun.name)] if job])
+
+    assert (memory.operation(begun.name).state, memory.operation(begun.name).result) == (
+        "done",
+        '"a certificate"',
+    )
+
+
 def test_many_counts_in_one_batch_of_questions_are_all_answered(memory: Memory) -> None:
     from visual_memory_index import Entry, unit_rows
 

@@ -114,14 +114,8 @@ class Calibration:
 
 
 def calibration_of(memory: OpenMemory) -> Calibration | None:
-    """The memory's calibration, read once for as long as it is the same."""
-    text = memory.memory.setting(SETTING)
-    if text is None:
-        return None
-    if memory.read.get(SETTING, ("", None))[0] is not text:
-        memory.read[SETTING] = (text, Calibration.from_json(text))
-    found: Calibration = memory.read[SETTING][1]
-    return found
+    """The memory's calibration."""
+    return memory.setting(SETTING, Calibration.from_json)
 
 
 def calibrate(

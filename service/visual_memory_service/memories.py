@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import structlog
 
@@ -49,6 +49,8 @@ from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.searches import Searches
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Embedders:
@@ -110,6 +112,20 @@ class OpenMemory:
         if embedder.spec != self.spec:
             raise WrongEmbedder(self.spec, embedder.spec)
         return embedder
+
+    def setting(self, name: str, read: Callable[[str], T]) -> T | None:
+        """A setting of the memory as ``read`` reads it, once for as long as it is the same."""
+        text = self.memory.setting(name)
+        if text is None:
+            return None
+        known, value = self.read.get(name, ("", None))
+        if known is not text:
+            value = read(text)
+            self.read[name] = (text, value)
+            if self.memory.setting(name) is not text:  # it may have been erased
+                self.read.pop(name, None)
+        found: T = value
+        return found
 
 
 class Restored(NamedTuple):

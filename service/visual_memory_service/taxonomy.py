@@ -12,12 +12,9 @@ SETTING = "taxonomy"
 
 
 def taxonomy_of(memory: OpenMemory) -> Taxonomy:
-    """The memory's taxonomy, without edges where none was set; read once while it is the same."""
-    text = memory.memory.setting(SETTING) or "[]"
-    if memory.read.get(SETTING, ("", None))[0] is not text:
-        memory.read[SETTING] = (text, grow(json.loads(text)))
-    found: Taxonomy = memory.read[SETTING][1]
-    return found
+    """The memory's taxonomy, without edges where none was set."""
+    found = memory.setting(SETTING, lambda text: grow(json.loads(text)))
+    return grow(()) if found is None else found
 
 
 def set_taxonomy(

@@ -7,6 +7,7 @@ import sqlite3
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import CorruptStore, Memory
 from visual_memory_index.store import new_identity
 from visual_memory_service.config import Settings
-from visual_memory_service.memories import Memories
+from visual_memory_service.memories import Embedders, Memories, OpenMemory
+from visual_memory_service.searches import Searches
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -353,3 +355,22 @@ def test_many_memories_are_made_at_once_by_many(server: Server) -> None:
 
     assert [call.result().name for call in calls] == wanted
     assert set(wanted) <= set(names(server))
+
+
+def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
+    identity = new_identity("m", 2, None, store_images=False)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
+        opened = OpenMemory(
+            memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
+        )
+        memory.keep_setting("calibration", "fitted")
+        erasing = memory.begin_unlearning([], allow_missing=True).operation.name
+
+        def read(text: str) -> str:
+            memory.unlearn(erasing, settings=("calibration",), draft=lambda facts: "{}")
+            opened.read.clear()
+            return text.upper()
+
+        assert opened.setting("calibration", read) == "FITTED"
+        assert opened.read == {}
+        assert opened.setting("calibration", read) is None

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,10 +59,10 @@ class Rebuilt:
 
 
 TEXTS = (
-    "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql IS NOT NULL",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",
     "SELECT CAST(file AS BLOB) FROM dropped",
-    "SELECT CAST(request_id AS BLOB) FROM requests",
+    "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
 )
 
 
@@ -99,15 +100,20 @@ class Catalog:
         self._lock.close()
 
     def descriptors(self) -> list[int]:
-        """The files of the list of memories, opened to be read."""
+        """The files of the list of memories, opened to be read; the log was cut, if it could be.
+
+        What was dropped is then in none of them. Raises DiskFull.
+        """
+        with self._writing:
+            self._database.truncate_log()
         return self._database.descriptors()
 
     def found_in(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that are in names, ids of requests and the schema, masked."""
+        """The pieces of ``traces`` that are in names, requests and the schema, masked."""
         found: set[bytes] = set()
         with self._database.apart() as db:
             for select in TEXTS:
-                for (text,) in db.execute(select):
+                for text in chain.from_iterable(db.execute(select)):
                     found |= traces.found_in(text)
         return frozenset(found)
 

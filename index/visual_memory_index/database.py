@@ -92,7 +92,8 @@ class Database:
     def truncate_log(self) -> bool:
         """Fold the log into the file and cut it to nothing; False where a reader still needs it.
 
-        Nothing else may read or write. All connections are made anew: they hold pages of the file.
+        Nothing else may write, and who reads keeps it from being cut. All connections are made
+        anew: they hold pages of the file.
         """
         with self._translated():
             busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

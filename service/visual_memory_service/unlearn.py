@@ -68,9 +68,10 @@ NOT_COVERED = (
     "operations on others answered, ids that another erasure has still to erase, and words of the "
     "program itself.",
     "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
-    "few different bytes, which could be there by chance, parts of texts, and the first quarter of "
-    "each picture, where headers are, were not looked for; of very many vectors and pictures, some "
-    "pieces of each were, and of more than 512 MiB those beyond were not.",
+    "few different bytes or as many have them, which could be there by chance, parts of texts, and "
+    "the first quarter of each picture, where headers are, were not looked for; of very many "
+    "vectors and pictures, some pieces of each were, and of more than 512 MiB those beyond were "
+    "not.",
 )
 
 

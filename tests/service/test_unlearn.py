@@ -309,6 +309,17 @@ def test_an_erasure_ends_where_memories_and_settings_are_called_alike(client: Cl
     assert client.wait(begun.name).state == "done"
 
 
+def test_an_erasure_ends_where_a_memory_that_was_dropped_was_called_alike(client: Client) -> None:
+    memory = client.create_memory("one-of-memories", dimension=32)
+    memory.insert(vectors=rows(1), labels=["a-former-memory"], ids=["the id of a"])
+    client.create_memory("a-former-memory", dimension=32)
+    client.delete_memory("a-former-memory")
+
+    begun = memory.unlearn(["the id of a"], wait=False)
+
+    assert client.wait(begun.name).state == "done"
+
+
 @LINUX
 def test_words_of_the_program_itself_are_no_traces(client: Client, album: Memory) -> None:
     word = {"content_type": "image/svg+xml"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,10 +45,10 @@ from visual_memory_index.traces import Traces
 
 BETWEEN, SEARCHED_AT_ONCE = bytes(64), 1 << 20
 PARTS = (
-    "SELECT CAST(id AS BLOB), CAST(label AS BLOB), CAST(metadata AS BLOB), vector, "
+    "SELECT CAST(id || label || metadata AS BLOB), vector, "
     "ifnull(image, x''), ifnull(thumbnail, x'') "
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
-)
+)  # texts as they follow each other in the file
 
 # What stands in the file beside entries, is no entry's that was erased, and may be called alike.
 BESIDE = (
@@ -58,7 +59,7 @@ BESIDE = (
     "SELECT CAST(label AS BLOB) FROM relabels",
     "SELECT CAST(name AS BLOB), CAST(kind AS BLOB), CAST(ifnull(result, '') AS BLOB), "
     "CAST(ifnull(problem, '') AS BLOB) FROM operations",
-    "SELECT DISTINCT CAST(json_extract(event, '$.call') AS BLOB) FROM audit",
+    "SELECT CAST(event AS BLOB) FROM audit",
     "SELECT CAST(id AS BLOB) FROM erasing",
     "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
 )
@@ -160,9 +161,9 @@ class SqliteStore:
     def found_in(self, traces: Traces) -> frozenset[bytes]:
         found: set[bytes] = set()
         with self.database.apart() as db:
-            for select in (PARTS, *BESIDE):
-                for part in in_parts(chain.from_iterable(db.execute(select))):
-                    found |= traces.found_in(part)
+            selected = (chain.from_iterable(db.execute(each)) for each in (PARTS, *BESIDE))
+            for part in in_parts(chain(indexed(db), *selected)):
+                found |= traces.found_in(part)
         return frozenset(found)
 
     def fail_unfinished(self) -> None:
@@ -284,6 +285,12 @@ class SqliteStore:
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
             return requests.stored_batches(db, request_id)
+
+
+def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
+    """Each id with the bytes that follow it in the index: some keys end as if the id went on."""
+    for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
+        yield id + key.to_bytes(8, "big").lstrip(b"\0")
 
 
 def in_parts(values: Iterable[bytes]) -> Iterator[bytes]:

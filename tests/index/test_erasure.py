@@ -320,6 +320,22 @@ def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
     assert not searched.found
 
 
+def test_numbered_ids_are_told_from_what_the_file_has_behind_those_that_stay(
+    memory: Memory,
+) -> None:
+    ids = [f"number of an entry {number}" for number in range(600)]
+    rows = VECTORS[np.zeros(len(ids), np.intp)]
+    memory.insert([Entry(id, id[-1], None, {}, 0, b"") for id in ids], rows)
+    memory.delete(ids[60:450])
+
+    for id in ids[450:]:
+        traces, _ = erased(memory, id)
+        searched = memory.erase_file(traces)
+
+        assert searched is not None
+        assert not searched.found, id
+
+
 def test_what_an_operation_said_of_erased_entries_is_gone_and_else_stays(memory: Memory) -> None:
     results = {
         "named": {"ids": ["another", "id of the last"]},

@@ -96,6 +96,7 @@ class Database:
         anew: they hold pages of the file.
         """
         with self._translated():
+            self._writer.execute("PRAGMA busy_timeout = 0")  # the caller holds others up
             busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             with self._idle_lock:
                 for reader in self._idle:

@@ -39,10 +39,10 @@ from visual_memory_service.operations import Job, Operations, pauses
 log = structlog.get_logger()
 UNKNOWN_SHOWN = 100
 STEPS = 4  # deleted, erased from files and memory, signed
-PATIENT_TRIES = 6  # some seconds, in which a backup may end
+PATIENT_TRIES = 6  # some seconds
 TRIES_MAX, RAM_PAUSE = 12, 0.5
 STILL_READ = (
-    "Something reads the file, so its log cannot be cut: a backup or a copy, or another program."
+    "Another program reads the file, such as one that copies it, so its log cannot be cut."
 )
 STILL_FOUND = "Pieces of what was erased are found in the files again and again."
 STOPPED = "What it worked on is being erased; start it again."

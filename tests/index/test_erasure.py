@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -316,6 +317,20 @@ def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
 
     searched = memory.erase_file(traces)
 
+    assert searched is not None
+    assert not searched.found
+
+
+def test_what_another_program_reads_is_tried_again_later(memory: Memory) -> None:
+    traces, _ = erased(memory, "id of the last")
+    with closing(sqlite3.connect(memory.path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM entries").fetchone()
+        memory.insert([Entry("another id", "a common label")], VECTORS[3:])
+
+        assert memory.erase_file(traces) is None
+
+    searched = memory.erase_file(traces)
     assert searched is not None
     assert not searched.found
 

@@ -41,9 +41,7 @@ UNKNOWN_SHOWN = 100
 STEPS = 4  # deleted, erased from files and memory, signed
 PATIENT_TRIES = 6  # some seconds
 TRIES_MAX, RAM_PAUSE = 12, 0.5
-STILL_READ = (
-    "Another program reads the file, such as one that copies it, so its log cannot be cut."
-)
+STILL_READ = "Another program reads the file, such as one that copies it, so its log cannot be cut."
 STILL_FOUND = "Pieces of what was erased are found in the files again and again."
 STOPPED = "What it worked on is being erased; start it again."
 FILES = "the files of the memory and of the catalog"

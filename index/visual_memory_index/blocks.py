@@ -43,19 +43,16 @@ class Blocks:
             start = number * self._block_rows
             block[max(0, self.count - start) : max(0, count - start), 0] = 0.0
 
-    def append(self, vectors: NDArray[np.float32], at: int) -> None:
-        """Write ``vectors`` (b, d) into the rows from ``at``, past the published ones."""
-        self.reserve(at + len(vectors))
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Have ``vectors`` (b, d) as the rows from ``count`` on."""
+        self.reserve(self.count + len(vectors))
         written = 0
         while written < len(vectors):
-            block, row = divmod(at + written, self._block_rows)
+            block, row = divmod(self.count + written, self._block_rows)
             part = vectors[written : written + self._block_rows - row]
             self._blocks[block][row : row + len(part)] = part
             written += len(part)
-
-    def publish(self, count: int) -> None:
-        """Let ``count`` rows be found."""
-        self.count = count
+        self.count += len(vectors)
 
     def swap_remove(self, row: int) -> None:
         """Move the last row into ``row`` and wipe where it was: O(d)."""
@@ -67,7 +64,7 @@ class Blocks:
             self._blocks.pop()
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """The published rows, in pieces."""
+        """All rows, in pieces."""
         return [block for _, block in self._filled()]
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
@@ -85,7 +82,7 @@ class Blocks:
         return vector
 
     def _filled(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """The first row and the published part of each block."""
+        """The first row and the filled part of each block."""
         starts = range(0, self.count, self._block_rows)
         return [
             (start, block[: self.count - start])

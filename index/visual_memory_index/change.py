@@ -16,7 +16,7 @@ from visual_memory_index.ram import RamCopy
 class Added:
     """Entries with ``vectors`` float32 (b, d) that vote now.
 
-    They are new, in the place of those ``replaced``, or, where they were ``unpruned``, back.
+    They come in the place of those ``replaced``, perhaps themselves, pruned.
     """
 
     keys: Sequence[int]
@@ -24,15 +24,9 @@ class Added:
     labels: Sequence[str]
     vectors: NDArray[np.float32]
     replaced: Sequence[str] = ()
-    unpruned: bool = False
 
     def apply(self, ram: RamCopy) -> None:
-        ram.stage(self.keys, self.ids, self.labels, self.vectors)
-        ram.publish(
-            len(self.ids),
-            replaced=self.replaced,
-            unpruned=self.ids if self.unpruned else (),
-        )
+        ram.add(self.keys, self.ids, self.labels, self.vectors, replaced=self.replaced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ tune(faiss.omp_get_max_threads())
 
 
 class FaissScan(Blocks):
-    """Scores of the published rows, and the ``bound`` that says what all of them prove.
+    """Scores of all rows, and the ``bound`` that says what all of them prove.
 
     That is all that ``ScannedIndex`` asks of it: another scan in this place has scores of the same
     three kinds, its own bound for them, and ``best_max``, how many it is quick to find. What it

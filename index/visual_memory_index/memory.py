@@ -450,7 +450,7 @@ class Memory:
             if operation.kind == "prune":
                 rows = transaction.unprune(name, self.identity.dimension)
                 ids = list(rows.ids)
-                change = Added(rows.keys, ids, rows.labels, rows.vectors, unpruned=True)
+                change = Added(rows.keys, ids, rows.labels, rows.vectors, replaced=ids)
             else:
                 labels = transaction.unrelabel(name)
                 ids, change = list(labels), Relabelled(labels)
@@ -765,8 +765,7 @@ class Memory:
         for key, id, label in self._store.pruned():
             self._ram.pruned[id] = Silent(key, label)
         for rows in self._store.rows(self.identity.dimension):
-            self._ram.stage(rows.keys, rows.ids, rows.labels, rows.vectors)
-            self._ram.publish(len(rows.keys))
+            self._ram.add(rows.keys, rows.ids, rows.labels, rows.vectors)
             self._ram.revision = rows.revision
 
     def _check_open(self) -> None:

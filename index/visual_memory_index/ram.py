@@ -37,7 +37,7 @@ class Found(NamedTuple):
 class RamCopy:
     """Key, id, label and vector of every voting entry, by row; key and label of the pruned by id.
 
-    Row numbers change when entries go. ``stage`` may run beside readers; whatever else changes
+    Row numbers change when entries go. ``reserve`` may run beside readers; whatever else changes
     something needs to be alone.
     """
 
@@ -63,7 +63,7 @@ class RamCopy:
         return id in self._row_of
 
     def reserve(self, more: int) -> None:
-        """Make room for so many rows more: ``stage`` then cannot fail, and needs no new page."""
+        """Make room for so many rows more: ``add`` then cannot fail, and needs no new page."""
         end = len(self) + more
         while end > len(self._keys):
             self._keys, self._ids, self._labels = (
@@ -72,35 +72,26 @@ class RamCopy:
             )
         self.vectors.reserve(end)
 
-    def stage(
+    def add(
         self,
         keys: Sequence[int],
         ids: Sequence[str],
         labels: Sequence[str],
         vectors: NDArray[np.float32],
+        *,
+        replaced: Iterable[str] = (),
     ) -> None:
-        """Write new rows, ``vectors`` (b, d), where nobody sees them."""
+        """Let entries with ``vectors`` (b, d) vote, in the place of those ``replaced``, if any."""
         self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
-        self.vectors.append(vectors, start)
+        voted = [id for id in replaced if self.pruned.pop(id, None) is None]
+        old_rows = sorted((self._row_of.pop(id) for id in voted), reverse=True)
         self._keys[start:end] = keys
         self._ids[start:end] = ids
         self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
-
-    def publish(
-        self, staged: int, *, replaced: Iterable[str] = (), unpruned: Iterable[str] = ()
-    ) -> None:
-        """Let the staged rows be found, in the place of the entries ``replaced`` or as those
-        ``unpruned``.
-        """
-        for id in unpruned:
-            del self.pruned[id]
-        start, end = len(self), len(self) + staged
-        voted = [id for id in replaced if self.pruned.pop(id, None) is None]
-        old_rows = sorted((self._row_of.pop(id) for id in voted), reverse=True)
-        self._row_of.update(zip(self._ids[start:end].tolist(), range(start, end), strict=True))
+        self._row_of.update(zip(ids, range(start, end), strict=True))
         self.label_counts.update(self._labels[start:end].tolist())
-        self.vectors.publish(end)
+        self.vectors.append(vectors)
         for row in old_rows:
             self._remove(row)
 
@@ -180,13 +171,12 @@ class RamCopy:
         copy = RamCopy(self.vectors.dimension, patient=True)
         for start in range(0, len(rows), EXACT_AT_ONCE):
             part = rows[start : start + EXACT_AT_ONCE]
-            copy.stage(
+            copy.add(
                 self._keys[part].tolist(),
                 self._ids[part].tolist(),
                 self._labels[part].tolist(),
                 self.vectors.gather(part),
             )
-            copy.publish(len(part))
         copy.revision = self.revision
         return copy
 

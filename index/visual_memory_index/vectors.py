@@ -42,8 +42,8 @@ class VectorIndex(Protocol):
     that are as near as the k-th, or is wrong. How few candidates there are is a matter of time
     alone. ``bound`` has the proof for scores.
 
-    Not safe for threads: the owner lets no one read while ``swap_remove`` or ``publish`` runs.
-    ``reserve`` and ``append`` may run beside readers, who see no row before it is published.
+    Not safe for threads: the owner lets no one read while ``append`` or ``swap_remove`` runs.
+    ``reserve`` may run beside readers.
     """
 
     @property
@@ -52,7 +52,7 @@ class VectorIndex(Protocol):
 
     @property
     def count(self) -> int:
-        """m: how many rows are published."""
+        """m: how many rows there are."""
 
     @property
     def scanned_max(self) -> int:
@@ -61,19 +61,16 @@ class VectorIndex(Protocol):
         """
 
     def reserve(self, count: int) -> None:
-        """Have room for ``count`` rows, so that neither ``append`` nor ``publish`` can fail."""
+        """Have room for ``count`` rows, so that ``append`` cannot fail."""
 
-    def append(self, vectors: NDArray[np.float32], at: int) -> None:
-        """Write ``vectors`` (b, d) into the rows from ``at``, past the published ones."""
-
-    def publish(self, count: int) -> None:
-        """Let ``count`` rows be found."""
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Have ``vectors`` (b, d) as the rows from ``count`` on."""
 
     def swap_remove(self, row: int) -> None:
         """Move the last row into ``row``, and leave nothing of what was there in RAM."""
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """The published rows, in pieces, by row."""
+        """All rows, in pieces, by row."""
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows`` together, in whatever order: float32 (len(rows), d), bit for bit."""

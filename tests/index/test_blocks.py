@@ -20,7 +20,7 @@ class SmallBlocks(Blocks):
         self._block_rows = SMALL_BLOCK
 
     def leftovers(self) -> NDArray[np.float32]:
-        """What stands in the last block beyond the published rows."""
+        """What stands in the last block beyond the rows."""
         return self._blocks[-1][self.count - SMALL_BLOCK * (len(self._blocks) - 1) :]
 
 
@@ -30,8 +30,7 @@ def test_removing_keeps_the_other_rows_and_wipes_the_place_that_gets_free(
 ) -> None:
     vectors = np.arange(1, 1 + 2 * m, dtype=np.float32).reshape(m, 2)
     index, model = SmallBlocks(2), vectors.tolist()
-    index.append(vectors, 0)
-    index.publish(m)
+    index.append(vectors)
     index.leftovers()[:] = 0
 
     for _ in range(data.draw(st.integers(1, m))):

@@ -135,12 +135,12 @@ def test_what_was_found_before_work_is_stopped_is_not_found_again(memory: Memory
 def test_however_many_came_they_are_looked_at_some_at_a_time() -> None:
     ram = RamCopy(DIMENSION)
     ids = [f"{at:05}" for at in range(9000)]
-    ram.stage(range(9000), ids, ["a"] * 9000, random_units(9000, 0))
-    ram.publish(7000)
+    vectors = random_units(9000, 0)
+    ram.add(range(7000), ids[:7000], ["a"] * 7000, vectors[:7000])
     lists = NeighborLists.unknown(3, ram.keys_of_rows())
     while mend(lists, ram):
         pass
-    ram.publish(2000)
+    ram.add(range(7000, 9000), ids[7000:], ["a"] * 2000, vectors[7000:])
     lists.follow(ram.keys_of_rows())
 
     left = []

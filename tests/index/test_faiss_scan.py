@@ -26,8 +26,7 @@ def test_parts_are_scanned_by_as_many_threads_as_told_each_by_itself(
 ) -> None:
     vectors = unit_rows(np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32))
     index, seen, knn = SmallBlocks(4), [], faiss.knn
-    index.append(vectors, 0)
-    index.publish(100)
+    index.append(vectors)
 
     def recorded(*arguments: Any) -> Any:
         seen.append((threading.get_ident(), faiss.omp_get_max_threads()))

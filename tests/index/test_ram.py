@@ -23,8 +23,7 @@ def vectors(m: int) -> NDArray[np.float32]:
 
 def ram(*ids: str, label: str = "cat") -> RamCopy:
     copy = RamCopy(2)
-    copy.stage(range(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
-    copy.publish(len(ids))
+    copy.add(range(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
     return copy
 
 
@@ -34,28 +33,23 @@ def found(copy: RamCopy, k: int = 9) -> list[str]:
     return ids
 
 
-def test_staged_rows_are_seen_once_they_are_published() -> None:
+def test_added_entries_are_found_with_those_before() -> None:
     copy = ram("a")
-    copy.stage([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
 
-    assert (found(copy), len(copy), "b" in copy) == (["a"], 1, False)
-    assert copy.label_counts == {"cat": 1}
-
-    copy.publish(2)
+    copy.add([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
 
     assert (found(copy), len(copy), "b" in copy) == (["a", "b", "c"], 3, True)
     assert copy.label_counts == {"cat": 1, "dog": 2}
 
 
-def test_rows_staged_in_vain_are_overwritten_by_the_next() -> None:
-    copy = ram("a")
-    copy.stage([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
+def test_a_pruned_entry_that_is_added_again_votes_with_its_new_label() -> None:
+    copy = ram("a", "b")
+    copy.prune(["a"])
 
-    copy.stage([2], ["d"], ["owl"], vectors(1))
-    copy.publish(1)
+    copy.add([3], ["a"], ["dog"], vectors(1), replaced=["a"])
 
-    assert found(copy) == ["a", "d"]
-    assert copy.label_counts == {"cat": 1, "owl": 1}
+    assert found(copy) == ["a", "b"]
+    assert (copy.pruned, copy.label_counts) == ({}, {"cat": 1, "dog": 1})
 
 
 def test_removing_leaves_the_others_with_their_keys() -> None:
@@ -70,9 +64,8 @@ def test_removing_leaves_the_others_with_their_keys() -> None:
 
 def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None:
     copy = ram("a", "b", "c")
-    copy.stage([4, 5], ["c", "a"], ["dog", "cat"], vectors(2)[::-1])
 
-    copy.publish(2, replaced=["c", "a"])
+    copy.add([4, 5], ["c", "a"], ["dog", "cat"], vectors(2)[::-1], replaced=["c", "a"])
 
     assert len(copy) == 3
     assert found(copy) == ["a", "b", "c"]
@@ -104,8 +97,7 @@ def test_rows_are_found_by_key_and_by_id() -> None:
 def test_equal_distances_go_by_id_in_byte_order() -> None:
     ids = ["b", "a", "é", "z", "\uffff", "😀", "B", "aa"]
     copy = RamCopy(2)
-    copy.stage(range(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
-    copy.publish(8)
+    copy.add(range(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
 
     assert found(copy) == sorted(ids, key=str.encode)
     assert found(copy, k=3) == ["B", "a", "aa"]
@@ -113,8 +105,7 @@ def test_equal_distances_go_by_id_in_byte_order() -> None:
 
 def test_labels_that_are_equal_are_kept_once() -> None:
     copy = ram("a", "b", label="".join(["c", "at"]))
-    copy.stage([3], ["c"], ["".join(["ca", "t"])], vectors(1))
-    copy.publish(1)
+    copy.add([3], ["c"], ["".join(["ca", "t"])], vectors(1))
 
     assert len({id(label) for label in copy._labels[:3]}) == 1
 
@@ -138,8 +129,7 @@ def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
             model.pop(id, None)
             continue
         replaced = [id] if id in model else []
-        copy.stage([key], [id], [label], vectors(1))
-        copy.publish(1, replaced=replaced)
+        copy.add([key], [id], [label], vectors(1), replaced=replaced)
         model[id] = (key, label)
 
     assert sorted(found(copy)) == sorted(model)
@@ -154,8 +144,7 @@ def crowd(m: int, d: int, *, spread: float) -> RamCopy:
     rows = rng.normal(size=d) + spread * rng.normal(size=(m, d))
     copy = RamCopy(d)
     ids = [f"{at:04}" for at in rng.permutation(m)]
-    copy.stage(range(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
-    copy.publish(m)
+    copy.add(range(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
     return copy
 
 

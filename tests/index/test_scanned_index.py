@@ -14,8 +14,7 @@ from visual_memory_index.scanned_index import ScannedIndex
 
 
 def filled(index: ScannedIndex, vectors: NDArray[np.float32]) -> ScannedIndex:
-    index.append(vectors, 0)
-    index.publish(len(vectors))
+    index.append(vectors)
     return index
 
 

@@ -21,8 +21,7 @@ each_index = pytest.mark.parametrize("new_index", INDEXES.values(), ids=INDEXES.
 
 
 def filled(index: VectorIndex, vectors: NDArray[np.float32]) -> VectorIndex:
-    index.append(vectors, 0)
-    index.publish(len(vectors))
+    index.append(vectors)
     return index
 
 
@@ -93,12 +92,12 @@ def test_an_empty_index_has_no_candidates(new_index: NewIndex) -> None:
 
 
 @each_index
-def test_rows_are_found_once_they_are_published(new_index: NewIndex) -> None:
+def test_rows_are_found_once_they_are_appended(new_index: NewIndex) -> None:
     index = filled(new_index(3), np.eye(3, dtype=np.float32))
-    index.append(np.eye(3, dtype=np.float32), 3)
+    index.reserve(6)
 
     before = index.candidates(np.eye(3, dtype=np.float32)[:1], [9], [np.arange(0)])[0].tolist()
-    index.publish(6)
+    index.append(np.eye(3, dtype=np.float32))
     after = index.candidates(np.eye(3, dtype=np.float32)[:1], [9], [np.arange(0)])[0].tolist()
 
     assert (before, after) == ([0, 1, 2], [0, 1, 2, 3, 4, 5])
@@ -182,8 +181,7 @@ def test_a_row_is_reached_by_what_belongs_among_its_nearest_whatever_came_and_we
         for at, row in enumerate(vectors)
     ]
     came = vectors[data.draw(st.lists(st.integers(0, m - 1), min_size=1, max_size=3))]
-    index.append(came, m)
-    index.publish(m + len(came))
+    index.append(came)
     gone = data.draw(st.integers(0, m - 1))
     index.swap_remove(gone)
     index.swap_remove(gone)

@@ -1,0 +1,67 @@
+"""A server writes into its data folder alone, also what SQLite keeps beside a file for a while."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import Server
+from tests.durability.recording import need
+
+import visual_memory
+
+ERASED, STAYING, DIMENSION = 500, 4000, 768  # what stays does not fit into SQLite's cache
+WRITTEN = re.compile(r'openat\(.*?"([^"]*)", [^)]*(?:O_WRONLY|O_RDWR)')
+
+
+def test_an_erasure_that_writes_the_file_anew_writes_into_the_data_folder_alone(
+    tmp_path: Path,
+) -> None:
+    need("strace")
+    data = tmp_path / "data"
+    data.mkdir()
+    operation = delete_without_erasing(data)
+
+    written = written_to(tmp_path, data, operation)
+
+    of_sqlite = {path for path in written if path.name.startswith("etilqs")}
+    assert {path.parent for path in of_sqlite} == {data / "unfinished"}
+    assert {path for path in written if data not in path.parents} <= {Path("/dev/null")}
+
+
+def delete_without_erasing(data: Path) -> str:
+    """Have an erasure begin that cannot end, since somebody reads the file; its operation."""
+    rows = np.random.default_rng(0).standard_normal((ERASED + STAYING, DIMENSION), np.float32)
+    server = Server(data)
+    with visual_memory.connect(server.address) as client:
+        pets = client.create_memory("pets", dimension=DIMENSION)
+        ids = pets.insert(vectors=rows, labels=["cat"] * len(rows)).ids
+        [file] = data.glob("memories/*.sqlite")
+        with closing(sqlite3.connect(file)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM entries").fetchone()
+            operation = pets.unlearn(ids[:ERASED], wait=False)
+            while pets.info().count > STAYING:
+                pass
+            server.end()
+    return operation.name
+
+
+def written_to(folder: Path, data: Path, operation: str) -> set[Path]:
+    """The files that a server opens to write until it has ended an operation, and itself."""
+    log, python = folder / "log", folder / "python"
+    strace = f"strace -D -f -e trace=openat -e signal=none -o {log}"
+    python.write_text(f'#!/bin/sh\nexec {strace} {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(python))
+        server = Server(data)
+    with visual_memory.connect(server.address) as client:
+        assert client.wait(operation).state == "done"
+    server.end()
+    return {Path(path) for path in WRITTEN.findall(log.read_text(errors="replace"))}

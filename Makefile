@@ -71,6 +71,7 @@ bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/durability.py
 	$(BIN)/python benchmarks/performance/distortions.py
+	$(BIN)/python benchmarks/performance/page_size.py
 
 hygiene: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py

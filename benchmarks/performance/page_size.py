@@ -16,6 +16,10 @@ from visual_memory_index.migrations import MEMORY_STEPS, migrate
 ROWS, DIMENSION, BATCH, SINGLES = 20_000, 1280, 256, 200
 LOAD = "SELECT id, label, vector FROM entries JOIN vectors USING (key)"
 FILTER = "SELECT key FROM entries WHERE label = 'label 7'"
+INSERT = (
+    "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
+    "VALUES (?, ?, ?, '{}', 0, x'00')"
+)
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -41,10 +45,7 @@ def insert(db: sqlite3.Connection, blobs: list[bytes]) -> None:
     for start in range(0, ROWS, BATCH):
         keys = range(start, min(start + BATCH, ROWS))
         db.execute("BEGIN IMMEDIATE")
-        db.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?, '{}', 0, x'00')",
-            [(key, f"{key:026}", f"label {key % 100}") for key in keys],
-        )
+        db.executemany(INSERT, [(key, f"{key:026}", f"label {key % 100}") for key in keys])
         db.executemany(
             "INSERT INTO vectors VALUES (?, ?)", [(key, blobs[key % len(blobs)]) for key in keys]
         )
@@ -54,7 +55,7 @@ def insert(db: sqlite3.Connection, blobs: list[bytes]) -> None:
 def insert_one_by_one(db: sqlite3.Connection, blob: bytes) -> None:
     for key in range(ROWS, ROWS + SINGLES):
         db.execute("BEGIN IMMEDIATE")
-        db.execute("INSERT INTO entries VALUES (?, ?, 'label', '{}', 0, x'00')", (key, f"{key}"))
+        db.execute(INSERT, (key, f"{key}", "label"))
         db.execute("INSERT INTO vectors VALUES (?, ?)", (key, blob))
         db.execute("COMMIT")
 

@@ -52,6 +52,8 @@ class Listener:
         self._address, self._bounds = listen, bounds
         self._service, self._add, self._states = service, add, states
         self._guard = Guard(bounds.message_bytes_max, bounds.pending_bytes_max)
+        self._draining = False
+        self._changing = asyncio.Lock()
 
     async def start(self) -> str:
         """Answer from now on, and print ``listening on HOST:PORT``; the address.
@@ -68,10 +70,13 @@ class Listener:
     async def renew(self) -> None:
         """Close all connections, with what their buffers hold; new ones are taken meanwhile.
 
-        Calls under way may end first, as when the server drains.
+        Calls under way may end first, as when the server drains; while it does, nothing happens.
         """
-        former, leaving = self._server, self._leaving
-        await self._begin()
+        async with self._changing:
+            if self._draining:
+                return
+            former, leaving = self._server, self._leaving
+            await self._begin()
         leaving.set()
         await former.stop(self._bounds.drain_seconds)
 
@@ -79,6 +84,8 @@ class Listener:
         """Take no more calls, and end once those under way have, or their time is up."""
         log.info("draining", seconds=self._bounds.drain_seconds)
         await self._states.drain()
+        async with self._changing:
+            self._draining = True
         self._leaving.set()
         await self._server.stop(self._bounds.drain_seconds)
 

@@ -10,6 +10,7 @@ import ctypes
 import gc
 import io
 import mmap
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -30,7 +31,7 @@ REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)")
 
 def searchable() -> bool:
     """Whether this system lets a process read all its memory, and wipes what is freed."""
-    return sys.platform == "linux" and MEMORY.exists() and PAGES.exists()
+    return sys.platform == "linux" and all(os.access(each, os.R_OK) for each in (MEMORY, PAGES))
 
 
 def wipe() -> None:

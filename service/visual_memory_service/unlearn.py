@@ -127,10 +127,12 @@ class UnlearningWork:
 
     def go_on(self, name: str) -> None:
         """Finish what a restart cut short, of a memory that begins to serve."""
-        with suppress(MemoryRefusal):  # dropped or found damaged since
+        try:
             memory = self._memories.get(name)
             for operation in memory.memory.unfinished():
                 self._start(operation, memory)
+        except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
+            log.warning("erasures wait for the next start", memory=name, problem=str(refusal))
 
     def _start(self, operation: Operation, memory: OpenMemory) -> None:
         others = partial(

@@ -127,3 +127,21 @@ def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     )
 
     assert run.stdout == "2000 2000 0\n"
+
+
+UNREADABLE = """
+import os
+from visual_memory_service import process_memory
+before = process_memory.searchable()
+os.setuid(65534)  # from now on the system keeps the memory of this process from its own user
+print(before, process_memory.searchable())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_memory_that_the_system_keeps_from_its_process_is_not_searchable() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", UNREADABLE], check=True, capture_output=True, text=True
+    )
+
+    assert ran.stdout.split() == ["True", "False"]

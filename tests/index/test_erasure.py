@@ -212,7 +212,7 @@ def test_what_is_found_in_one_file_is_told_though_nothing_or_more_is_in_the_next
     with ExitStack() as stack:
         files = [stack.enter_context((tmp_path / name).open("rb")).fileno() for name in "abc"]
 
-        searched = search(files, traces)
+        searched = search_files(files, traces)
 
     assert searched.size == sum(map(len, contents))
     assert searched.found == {masked(content) for content in contents[:2]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import Server
+from tests.conftest import Start
 from tests.durability.recording import need
 
 import visual_memory
@@ -20,24 +20,23 @@ WRITTEN = re.compile(r'openat\(.*?"([^"]*)", [^)]*(?:O_WRONLY|O_RDWR)')
 
 
 def test_an_erasure_that_writes_the_file_anew_writes_into_the_data_folder_alone(
-    tmp_path: Path,
+    tmp_path: Path, start: Start
 ) -> None:
     need("strace")
     data = tmp_path / "data"
-    data.mkdir()
-    operation = delete_without_erasing(data)
+    operation = delete_without_erasing(start, data)
 
-    written = written_to(tmp_path, data, operation)
+    written = written_to(start, tmp_path, operation)
 
     of_sqlite = {path for path in written if path.name.startswith("etilqs")}
     assert {path.parent for path in of_sqlite} == {data / "unfinished"}
     assert {path for path in written if data not in path.parents} <= {Path("/dev/null")}
 
 
-def delete_without_erasing(data: Path) -> str:
+def delete_without_erasing(start: Start, data: Path) -> str:
     """Have an erasure begin that cannot end, since somebody reads the file; its operation."""
     rows = np.random.default_rng(0).standard_normal((ERASED + STAYING, DIMENSION), np.float32)
-    server = Server(data)
+    server = start()
     with visual_memory.connect(server.address) as client:
         pets = client.create_memory("pets", dimension=DIMENSION)
         ids = pets.insert(vectors=rows, labels=["cat"] * len(rows)).ids
@@ -52,7 +51,7 @@ def delete_without_erasing(data: Path) -> str:
     return operation.name
 
 
-def written_to(folder: Path, data: Path, operation: str) -> set[Path]:
+def written_to(start: Start, folder: Path, operation: str) -> set[Path]:
     """The files that a server opens to write until it has ended an operation, and itself."""
     log, python = folder / "log", folder / "python"
     strace = f"strace -D -f -e trace=openat -e signal=none -o {log}"
@@ -60,7 +59,7 @@ def written_to(folder: Path, data: Path, operation: str) -> set[Path]:
     python.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(python))
-        server = Server(data)
+        server = start()
     with visual_memory.connect(server.address) as client:
         assert client.wait(operation).state == "done"
     server.end()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -39,30 +37,10 @@ from visual_memory_index.sqlite_entries import (
     stored_rows,
     where,
 )
+from visual_memory_index.sqlite_staying import staying
 from visual_memory_index.sqlite_transaction import SqliteTransaction
 from visual_memory_index.store import AuditPage, Identity, Page, StoredRows
 from visual_memory_index.traces import Traces
-
-BETWEEN, SEARCHED_AT_ONCE = bytes(64), 1 << 20
-PARTS = (
-    "SELECT CAST(id || label || metadata AS BLOB), vector, "
-    "ifnull(image, x''), ifnull(thumbnail, x'') "
-    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
-)  # texts as they follow each other in the file
-
-# What stands in the file beside entries, is no entry's that was erased, and may be called alike.
-BESIDE = (
-    "SELECT CAST('SQLite format 3' AS BLOB)",
-    "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
-    "SELECT CAST(name AS BLOB), CAST(ifnull(embedder, '') AS BLOB), CAST(uid AS BLOB) FROM memory",
-    "SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM settings",
-    "SELECT CAST(label AS BLOB) FROM relabels",
-    "SELECT CAST(name AS BLOB), CAST(kind AS BLOB), CAST(ifnull(result, '') AS BLOB), "
-    "CAST(ifnull(problem, '') AS BLOB) FROM operations",
-    "SELECT CAST(event AS BLOB) FROM audit",
-    "SELECT CAST(id AS BLOB) FROM erasing",
-    "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
-)
 
 
 class SqliteStore:
@@ -161,8 +139,7 @@ class SqliteStore:
     def found_in(self, traces: Traces) -> frozenset[bytes]:
         found: set[bytes] = set()
         with self.database.apart() as db:
-            selected = (chain.from_iterable(db.execute(each)) for each in (PARTS, *BESIDE))
-            for part in in_parts(chain(indexed(db), *selected)):
+            for part in staying(db):
                 found |= traces.found_in(part)
         return frozenset(found)
 
@@ -285,22 +262,3 @@ class SqliteStore:
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
             return requests.stored_batches(db, request_id)
-
-
-def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Each id with the bytes that follow it in the index: some keys end as if the id went on."""
-    for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
-        yield id + key.to_bytes(8, "big").lstrip(b"\0")
-
-
-def in_parts(values: Iterable[bytes]) -> Iterator[bytes]:
-    """They, apart from each other, so many together that it is quick to search them."""
-    part: list[bytes] = []
-    size = 0
-    for value in values:
-        part.append(value)
-        size += len(value)
-        if size >= SEARCHED_AT_ONCE:
-            yield BETWEEN.join(part)
-            part, size = [], 0
-    yield BETWEEN.join(part)

@@ -1,0 +1,53 @@
+"""What stays in a memory's file, to be searched for what looks like something erased."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+BETWEEN, SEARCHED_AT_ONCE = bytes(64), 1 << 20
+PARTS = (
+    "SELECT CAST(id || label || metadata AS BLOB), vector, "
+    "ifnull(image, x''), ifnull(thumbnail, x'') "
+    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
+)  # texts as they follow each other in the file
+
+# What stands in the file beside entries, is no entry's that was erased, and may be called alike.
+BESIDE = (
+    "SELECT CAST('SQLite format 3' AS BLOB)",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(embedder, '') AS BLOB), CAST(uid AS BLOB) FROM memory",
+    "SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM settings",
+    "SELECT CAST(label AS BLOB) FROM relabels",
+    "SELECT CAST(name AS BLOB), CAST(kind AS BLOB), CAST(ifnull(result, '') AS BLOB), "
+    "CAST(ifnull(problem, '') AS BLOB) FROM operations",
+    "SELECT CAST(event AS BLOB) FROM audit",
+    "SELECT CAST(id AS BLOB) FROM erasing",
+    "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
+)
+
+
+def staying(db: sqlite3.Connection) -> Iterator[bytes]:
+    """All of it but numbers, as the file has it, in parts of about a megabyte."""
+    selected = (chain.from_iterable(db.execute(each)) for each in (PARTS, *BESIDE))
+    return in_parts(chain(indexed(db), *selected))
+
+
+def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
+    """Each id with the bytes that follow it in the index: some keys end as if the id went on."""
+    for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
+        yield id + key.to_bytes(8, "big").lstrip(b"\0")
+
+
+def in_parts(values: Iterable[bytes]) -> Iterator[bytes]:
+    """They, apart from each other, so many together that it is quick to search them."""
+    part: list[bytes] = []
+    size = 0
+    for value in values:
+        part.append(value)
+        size += len(value)
+        if size >= SEARCHED_AT_ONCE:
+            yield BETWEEN.join(part)
+            part, size = [], 0
+    yield BETWEEN.join(part)

@@ -110,6 +110,30 @@ def test_the_leaderboard_and_the_aggregates_are_of_the_values_that_stand_beside_
         assert mean == pytest.approx(np.mean(own))
 
 
+def test_the_boards_are_in_their_order(everyone: Any) -> None:
+    board = everyone["leaderboard"]
+    ranks = [row["mean_rank"] for row in board["human_likeness"]]
+    accuracies = [row["ood_accuracy"] for row in board["ood_accuracy"]]
+
+    assert ranks == sorted(ranks)
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(set(accuracies)) > 1
+
+
+def test_what_was_drawn_and_averaged_and_left_out_is_told(everyone: Any) -> None:
+    found = everyone["aggregation"]
+    correlations = np.array(found["correlations"])
+
+    assert everyone["resampling"] == {"resamples": 20, "seed": 0, "coverage": 0.95}
+    assert everyone["models"]["resnet50"]["datasets"] == ["edge", "silhouette", "cue-conflict"]
+    assert everyone["models"]["vgg16"]["datasets_with_people"] == ["cue-conflict"]
+    assert found["standard_deviation"] == "population"
+    assert found["left_out"] == everyone["leaderboard"]["left_out"]
+    assert found["mean_correlation"] == pytest.approx(
+        correlations[np.triu_indices(len(correlations), 1)].mean()
+    )
+
+
 def test_intervals_hold_their_values(everyone: Any) -> None:
     for row in [everyone["humans"], *everyone["models"].values()]:
         for name in ("ood_accuracy", "observed_consistency", "error_consistency"):

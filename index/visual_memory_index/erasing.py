@@ -28,9 +28,8 @@ def scrub(
 ) -> None:
     """Drop what names the noted ids or ``labels``, and what was derived of the entries.
 
-    The ids themselves go last: answers to writes, results of operations and why they failed,
-    ``settings`` by name.
-    Certificates name nobody.
+    Answers to writes, results of operations and why they failed, ``settings`` by name; the ids
+    themselves go last. Certificates name nobody.
     """
     db.execute(
         "UPDATE requests SET fingerprint = x'', answer = ?1 WHERE EXISTS "

@@ -531,9 +531,8 @@ class Memory:
         """Leave nothing of erased entries in the file; look for ``traces`` there and ``beside`` it.
 
         There may be the pieces that ``there`` answers, and what this memory holds beside what was
-        erased.
-        Without traces the file is written anew in any case. None where a reader holds the log: then
-        it has to be tried again. Raises DiskFull.
+        erased. Without traces the file is written anew in any case. None where a reader holds the
+        log: then it has to be tried again. Raises DiskFull.
         """
         files = (*self._file.descriptors(), *beside)
         if traces is not None:

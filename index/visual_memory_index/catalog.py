@@ -99,13 +99,13 @@ class Catalog:
         self._database.close()
         self._lock.close()
 
-    def descriptors(self) -> list[int]:
-        """The files of the list of memories, opened to be read; the log was cut, if it could be.
-
-        What was dropped is then in none of them. Raises DiskFull.
-        """
+    def cut_log(self) -> None:
+        """Leave nothing of what was dropped in the log, if nobody reads it. Raises DiskFull."""
         with self._writing:
             self._database.truncate_log()
+
+    def descriptors(self) -> list[int]:
+        """The files of the list of memories, opened to be read."""
         return self._database.descriptors()
 
     def found_in(self, traces: Traces) -> frozenset[bytes]:

@@ -184,7 +184,11 @@ class Memories:
         self._catalog.bury(uid, ids)
 
     def catalog_files(self) -> Sequence[int]:
-        """The files of the list of memories, opened to be read."""
+        """The files of the list of memories, opened to be read, without what was dropped.
+
+        Unless another program reads the log. Raises DiskFull.
+        """
+        self._catalog.cut_log()
         return self._catalog.descriptors()
 
     def catalog_pieces(self, traces: Traces) -> frozenset[bytes]:

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,10 @@ def program() -> set[Path]:
         for line in MAPS.read_text().splitlines()
         if (match := REGION.match(line)) is not None and "x" in match[3]
     )
-    modules = list(sys.modules.values())
-    loaded = (getattr(each, name, None) for each in modules for name in ("__file__", "__cached__"))
-    return {Path(each) for each in (*mapped, *loaded) if each and Path(each).is_file()}
+    named = (getattr(each, "__file__", None) for each in list(sys.modules.values()))
+    loaded = [each for each in named if isinstance(each, str)]
+    compiled = map(cache_from_source, loaded)  # a proxy in the place of a module has no __cached__
+    return {path for each in (*mapped, *loaded, *compiled) if (path := Path(each)).is_file()}
 
 
 def regions(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from visual_memory_index import Traces
 from visual_memory_index.traces import masked
 from visual_memory_service import process_memory
 from visual_memory_service.commands.serve import TUNABLES, WIPING
-from visual_memory_service.process_memory import PAGES, search, used
+from visual_memory_service.process_memory import PAGES, program, search, used
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PAGE = mmap.PAGESIZE
@@ -100,6 +102,42 @@ def test_what_the_program_has_in_it_is_told_and_takes_no_room() -> None:
     tracemalloc.stop()
     assert peak < 25_000_000
     assert words == {masked(b"malloc_usable_size")}
+
+
+class Answering(ModuleType):
+    """A module with an answer for every attribute, like ``torch.ops``."""
+
+    def __getattr__(self, name: str) -> object:
+        return ModuleType(name)
+
+
+class Refusing(ModuleType):
+    """A module that refuses attributes that it does not know, like ``torch.classes``."""
+
+    __file__ = "refusing.py"
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("kind", [Answering, Refusing])
+def test_modules_that_are_no_file_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ModuleType]
+) -> None:
+    before = program()
+
+    monkeypatch.setitem(sys.modules, "a_proxy", kind("a_proxy"))
+
+    assert program() == before
+
+
+def test_the_program_is_what_is_mapped_to_be_run_its_modules_and_their_compiled_code() -> None:
+    assert {
+        Path(sys.executable).resolve(),
+        Path(np.__file__),
+        Path(vars(np)["__cached__"]),
+        Path(vars(sys.modules["numpy._core._multiarray_umath"])["__file__"]),
+    } <= program()
 
 
 @pytest.mark.parametrize("environment", [{}, {TUNABLES: WIPING}], ids=["bare", "set"])

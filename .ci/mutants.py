@@ -22,6 +22,7 @@ ROOTS = ("index", "protos", "embedders", "service", "benchmarks")
 SETTINGS = """
 [tool.pytest.ini_options]
 addopts = ["--import-mode=importlib", "--strict-markers"]
+filterwarnings = ["error"]
 [tool.mutmut]
 source_paths = [{packages}]
 only_mutate = [{modules}]

@@ -36,10 +36,8 @@ def compare(
         observed = agreed / counts
     a, b = right[first], right[second]
     expected = a * b + (1 - a) * (1 - b)
-    total = hits[first] + hits[second]
-    defined = (total > 0) & (total < 2 * counts)
     error = np.full_like(observed, np.nan)
-    np.divide(observed - expected, 1 - expected, out=error, where=defined)
+    np.divide(observed - expected, 1 - expected, out=error, where=expected < 1)
     return np.stack([(a - b) ** 2, observed, expected, error])
 
 

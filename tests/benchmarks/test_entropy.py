@@ -35,6 +35,12 @@ def test_a_person_without_any_answer_has_none() -> None:
     assert entropy(["na", "na"]) == 0
 
 
+def test_each_decision_maker_has_an_entropy_of_its_own() -> None:
+    [panel] = panels(to_trials({"a": ["cat", "dog"], "b": ["cat", "cat"]}, ["cat", "dog"]))
+
+    assert response_entropy(confusion(panel)).tolist() == [1, 0]
+
+
 @given(st.lists(st.sampled_from([*CATEGORIES, "na"]), min_size=1, max_size=50))
 def test_it_is_the_sum_over_the_shares_of_the_categories(answers: list[str]) -> None:
     counts = Counter(answers)

@@ -31,6 +31,8 @@ def panel(answers: dict[str, list[str]], items: list[tuple[str, str]]) -> Panel:
         ("dog10-bird2.png", "bird"),
         ("0002_s5n_s01_0_bird_00_bird2-clock3.png", "clock"),
         ("boat1-keyboard12.v2.png", "keyboard"),
+        ("boat-x_boat1-bird-clock2.png", "clock"),
+        ("boat1-x_clock2.png", "clock"),
     ],
 )
 def test_the_texture_is_the_second_item_of_the_name(name: str, category: str) -> None:
@@ -71,8 +73,13 @@ def test_pooled_trials_are_not_averaged_subjects() -> None:
 
 
 def test_a_name_without_a_texture_is_refused() -> None:
-    with pytest.raises(BadTrials, match=r"the texture 'lamp', which is no category; name"):
+    with pytest.raises(BadTrials) as refused:
         conflict(panel({"a": ["cat"]}, [("cat", "lamp")]))
+
+    assert str(refused.value) == (
+        "cue-conflict/all, picture cat0-lamp0.png: its name gives the texture 'lamp', which is no "
+        "category; name cue-conflict pictures SHAPE-TEXTURE.png, such as dog10-bird2.png."
+    )
 
 
 @given(

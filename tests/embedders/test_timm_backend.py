@@ -1,9 +1,12 @@
 """A network of timm gives what timm's own transform and model give."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,8 +15,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import visual_memory
 from visual_memory_embedders import Embedder, ImageLimits, MissingWeights, UnsupportedNetwork, build
 from visual_memory_embedders.timm_backend import _preprocessing
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
 
 # One for each way to cut: centre with crop_pct 0.875, centre with 0.9, squash.
 NAMES = ["resnet10t", "vit_tiny_patch16_224", "test_vit"]
@@ -92,6 +99,21 @@ def test_a_file_that_leaves_weights_to_chance_is_refused(
 
     with pytest.raises(UnsupportedNetwork, match="to chance"):
         built(f"resnet10t@{tmp_path / 'w.pth'}", workers)
+
+
+def test_what_was_learned_through_it_is_erased_and_certified(
+    pictures: Sequence[bytes], tmp_path: Path, start: Start
+) -> None:
+    name = f"timm:resnet10t@{saved('resnet10t', tmp_path / 'w.pth')}"
+    word_of_torch = "_get_custom_class_python_wrapper"
+    with visual_memory.connect(start(None, "--allow-embedder", name).address) as client:
+        pets = client.create_memory("pets", embedder=name)
+        pets.insert(images=pictures[:2], labels=[word_of_torch, "cat"], ids=["gone", "stays"])
+
+        certificate = pets.unlearn(["gone"])
+
+        assert certificate.holds("gone")
+        assert client.verify(certificate).trusted
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "no_such_network"])

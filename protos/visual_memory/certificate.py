@@ -136,10 +136,11 @@ class Certificate(Statement):
 class Verification(Statement):
     """What a certificate says whose signature fits.
 
-    ``signer`` is the fingerprint of the key. ``trusted`` is True where it is a key that was given,
-    and None where none was: anybody can sign with a key of their own.
+    ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True where
+    that key was given, and None where none was: anybody can sign with a key of their own.
     """
 
+    public_key: str
     signer: str
     trusted: bool | None
 
@@ -178,8 +179,8 @@ def verify(
     check_signature(certificate)
     if keys is not None and bytes.fromhex(certificate.public_key) not in keys:
         raise InvalidCertificate(
-            f"The certificate is signed by the key {certificate.signer}, and not by "
-            f"{' or '.join(map(fingerprint, keys))}; do not rely on it unless you trust that key."
+            f"The certificate is signed by the key {certificate.public_key}, and not by "
+            f"{' or '.join(map(bytes.hex, keys))}; do not rely on it unless you trust that key."
         )
     if memory not in (None, certificate.memory):
         raise InvalidCertificate(
@@ -187,7 +188,10 @@ def verify(
             f"{shown(memory)}; ask for the one of that memory."
         )
     return Verification(
-        **values(certificate), signer=certificate.signer, trusted=None if keys is None else True
+        **values(certificate),
+        public_key=certificate.public_key,
+        signer=certificate.signer,
+        trusted=None if keys is None else True,
     )
 
 

@@ -83,15 +83,16 @@ def print_verification(found: Verification, server: str | None) -> None:
     print(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
     if server:
         print(
-            f"It is signed by the key {found.signer} of the server {server},\n"
+            f"It is signed by the key {found.public_key} of the server {server},\n"
             f"whose audit log holds it as event {found.audit_index} and leads to {memory} as it is."
         )
     elif found.trusted:
-        print(f"It is signed by the key {found.signer}, which is one that you gave.")
+        print(f"It is signed by the key {found.public_key}, which is one that you gave.")
     else:
         print(
-            f"It is signed by the key {found.signer}.\n"
-            "Anybody can sign with a key of their own: compare this one, or add --public-key FILE."
+            f"It is signed by the key {found.public_key}, with the fingerprint {found.signer}.\n"
+            "Anybody can sign with a key of their own: look whether this is one that visual-memory "
+            "keys prints, or add --public-key FILE."
         )
     print_table(
         ("", ""),

@@ -72,7 +72,7 @@ def test_the_certificate_of_a_server_is_believed(run: Run, erased: Erased) -> No
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1:3] == [
-        f"It is signed by the key {certificate.signer} of the server {address},",
+        f"It is signed by the key {certificate.public_key} of the server {address},",
         f"whose audit log holds it as event {certificate.audit_index} and leads to pets as it is.",
     ]
 
@@ -129,7 +129,8 @@ def test_a_key_that_is_not_of_the_server_is_refused(run: Run, erased: Erased) ->
     done = run(foreign, "--server", erased.server.address)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"is signed by the key {foreign.signer}, and not by" in done.stderr
+    assert f"is signed by the key {foreign.public_key}, and not by " in done.stderr
+    assert f"{erased.certificate.public_key}; do not rely on it" in done.stderr
 
 
 def test_a_key_that_is_given_has_to_fit_too(run: Run, erased: Erased) -> None:

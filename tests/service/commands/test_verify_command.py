@@ -57,8 +57,9 @@ def test_without_a_key_it_names_the_signer_and_promises_no_more(run: Run) -> Non
 
     assert lines[:3] == [
         "The certificate is whole. Erased at 2026-01-31 12:00:05 UTC: 2 entries of pets.",
-        f"It is signed by the key {FINGERPRINT}.",
-        "Anybody can sign with a key of their own: compare this one, or add --public-key FILE.",
+        f"It is signed by the key {PUBLIC.hex()}, with the fingerprint {FINGERPRINT}.",
+        "Anybody can sign with a key of their own: look whether this is one that visual-memory "
+        "keys prints, or add --public-key FILE.",
     ]
 
 
@@ -69,7 +70,7 @@ def test_with_the_key_it_says_so(run: Run, tmp_path: Path) -> None:
 
     lines = text(run("out.json", "--public-key", "key.pem", "--memory", "pets")).splitlines()
 
-    assert lines[1] == f"It is signed by the key {FINGERPRINT}, which is one that you gave."
+    assert lines[1] == f"It is signed by the key {PUBLIC.hex()}, which is one that you gave."
     assert "Anybody can sign" not in "".join(lines)
 
 
@@ -117,6 +118,7 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
         "found": 0,
         "backups": ["2026-01-30T12:00:05+00:00"],
         "not_covered": ["Copies that clients made.", "Red \x1b[31m\u202e letters."],
+        "public_key": PUBLIC.hex(),
         "signer": FINGERPRINT,
         "trusted": True,
         "ids": {},
@@ -151,7 +153,10 @@ def test_one_of_several_keys_will_do(run: Run) -> None:
         (("nowhere.json",), "nowhere.json cannot be read: no such file or directory."),
         (("cut.json",), "The certificate is no whole JSON ("),
         (("forged.json",), "so that its signature does not fit; get it again from the server"),
-        (("out.json", "--public-key", OTHERS), f"is signed by the key {FINGERPRINT}, and not by "),
+        (
+            ("out.json", "--public-key", OTHERS),
+            f"is signed by the key {PUBLIC.hex()}, and not by {OTHERS}; do not rely on it",
+        ),
         (("out.json", "--public-key", "key.pem"), "public_key[0]: no such file: key.pem"),
         (("out.json", "--public-key", "out.json"), "must be a public key of Ed25519"),
         (("out.json", "--memory", "cats"), "of the memory 'pets', and not of 'cats'"),

@@ -26,7 +26,6 @@ class UndecodableImage(EmbeddingRefusal):
     def __init__(self, position: int, problem: str) -> None:
         super().__init__(f"images[{position}] {problem}.")
         self.position, self.problem = position, problem
-        self.problem = problem
 
 
 class WrongEmbedder(EmbeddingRefusal):

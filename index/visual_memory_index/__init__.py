@@ -27,7 +27,13 @@ from visual_memory_index.conformal import (
 from visual_memory_index.counting import Counts
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry, Parts
-from visual_memory_index.erasure import Facts, Searched, search_files, unexplained
+from visual_memory_index.erasure import (
+    UNLEARNED_MAX,
+    Facts,
+    Searched,
+    search_files,
+    unexplained,
+)
 from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
@@ -85,6 +91,7 @@ __all__ = [
     "CUT_SHORT",
     "SCORES",
     "UNLEARN",
+    "UNLEARNED_MAX",
     "VOTINGS",
     "WHOLE",
     "Arrival",

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from visual_memory_index.change import Removed
+from visual_memory_index.errors import TooManyIds
 from visual_memory_index.store import Transaction
 from visual_memory_index.traces import Traces
 
+UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
 OTHERS = 32  # pictures that stay, with whose headers those of the erased are compared
 READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
@@ -42,6 +44,12 @@ class Searched:
 
     size: int
     found: frozenset[bytes]
+
+
+def check_count(ids: Sequence[str]) -> None:
+    """Raises TooManyIds."""
+    if len(ids) > UNLEARNED_MAX:
+        raise TooManyIds(len(ids), UNLEARNED_MAX)
 
 
 def erase(

@@ -28,7 +28,6 @@ from visual_memory_index.errors import (
     DiskFull,
     MemoryClosed,
     NotUndoable,
-    TooManyIds,
     UnknownEntries,
     WrongDimension,
 )
@@ -53,7 +52,6 @@ from visual_memory_index.store import (
 from visual_memory_index.traces import Traces
 from visual_memory_index.writer import Committed, Writer
 
-UNLEARNED_MAX = 1_000_000
 UNDOABLE = ("prune", "relabel")
 
 
@@ -435,9 +433,10 @@ class Memory:
             return {id: label for id, label in labels.items() if self._ram.label(id) != label}
 
     def undo(self, name: str, *, request: Request | None = None) -> list[str]:
-        """Take back what an operation did, where nothing has changed it since; the ids.
+        """Take back what an operation did; the ids.
 
-        Raises UnknownOperation, NotUndoable, RequestReused, DiskFull.
+        What a prune marked and is still stored votes again; of a relabel the labels come back that
+        nothing has set since. Raises UnknownOperation, NotUndoable, RequestReused, DiskFull.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change | None]:
@@ -461,7 +460,8 @@ class Memory:
         return self._writer.do(write)
 
     def would_unlearn(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Those of ``ids`` that are stored, and those that are not."""
+        """Those of ``ids`` that are stored, and those that are not. Raises TooManyIds."""
+        erasure.check_count(ids)
         with self._lock.reading():
             self._check_open()
             known = [id for id in dict.fromkeys(ids) if id in self._ram]
@@ -474,8 +474,7 @@ class Memory:
 
         Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, DiskFull.
         """
-        if len(ids) > UNLEARNED_MAX:
-            raise TooManyIds(len(ids), UNLEARNED_MAX)
+        erasure.check_count(ids)
 
         def write(transaction: Transaction) -> tuple[Begun, None]:
             answered = transaction.recall(request)

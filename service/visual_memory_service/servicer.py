@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Convert a small message here, a large one in a thread: the event loop never computes."""
+    """Convert a small message here, a large one in a thread, so that no call waits for it."""
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
     return await asyncio.to_thread(reading, *args, **kwargs)
@@ -401,11 +401,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def UnlearnEntries(
         self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
     ) -> operation_pb2.Operation:
-        name, asked = await convert_unlearning.to_unlearning(aiter(messages))
-        memory = self._memories.get(name)
+        request = await convert_unlearning.joined(aiter(messages))
+        asked = await read(request, convert_unlearning.to_unlearning, request)
+        memory = self._memories.get(request.memory)
         if not asked.apply:
             result = await asyncio.to_thread(would_unlearn, asked, memory)
-            return convert_unlearning.from_would_unlearn(name, result)
+            return convert_unlearning.from_would_unlearn(request.memory, result)
         return self._from_operation(await asyncio.to_thread(self._unlearning.begin, asked, memory))
 
     async def GetCertificate(

@@ -147,7 +147,7 @@ class UnlearningWork:
 
 
 def would_unlearn(unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
-    """What would be erased. Raises UnknownEntries, unless missing ones are allowed."""
+    """What would be erased; what is missing is counted in any case. Raises TooManyIds."""
     known, unknown = memory.memory.would_unlearn(unlearning.ids)
     return UnlearnResult(len(known), len(unknown), unknown[:UNKNOWN_SHOWN], applied=False)
 
@@ -191,16 +191,19 @@ def unlearn(
     memory.read.clear()
     told(job, "deleted", began)
     left = 0
-    places = [Place(FILES, erase_files(job, memory, memories, traces).size)]
+    places = []
+    searched = erase_files(job, memory, memories, traces)
     told(job, "erased from files", began)
-    if traces is not None and process_memory.searchable():
-        del ids
-        renew()
-        searched = erase_ram(job, memory, memories, traces)
-        left = len(searched.found)
-        if not left:
-            places.append(Place(PROCESS, searched.size))
-        told(job, "erased from memory", began)
+    if traces is not None:
+        places.append(Place(FILES, searched.size))
+        if process_memory.searchable():
+            del ids
+            renew()
+            searched = erase_ram(job, memory, memories, traces)
+            left = len(searched.found)
+            if not left:
+                places.append(Place(PROCESS, searched.size))
+            told(job, "erased from memory", began)
     drafted = json.loads(memory.memory.operation(job.name).result or "{}")
     statement = Statement(
         memory=identity.name,

@@ -6,17 +6,19 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import grpc
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.conftest import to_picture
+from tests.conftest import refusal, to_picture
 from tests.residue import Residue
+from tests.service.conftest import Run, text
 
 import visual_memory
 from visual_memory import (
@@ -29,6 +31,7 @@ from visual_memory import (
 )
 from visual_memory.certificate import Certificate
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_service.unlearn import RESTARTED
 
 if TYPE_CHECKING:
     from tests.conftest import Server, Start
@@ -271,6 +274,32 @@ def test_it_goes_on_after_a_kill(start: Start, server: Server, album: Memory) ->
     assert all(Certificate.read(certificate.to_json()).commitments)
 
 
+def test_what_was_deleted_before_a_restart_is_certified_without_a_search(
+    client: Client, server: Server, album: Memory, command: Run
+) -> None:
+    [file] = (server.data / "memories").glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        operation = album.unlearn(["stays 000"], wait=False)
+        while client.operation(operation.name).done < 1:
+            pass
+        server.end(signal.SIGKILL)
+    server.start()
+
+    with visual_memory.connect(server.address) as other:
+        other.wait(operation.name)
+        certificate = other.certificate(operation.name)
+
+    assert (certificate.count, certificate.looked_for, certificate.searched) == (1, 0, ())
+    assert RESTARTED in certificate.not_covered
+    Path("ids.txt").write_text("stays 000\n")
+    files = ("--ids-file", "ids.txt", "--certificate", "out.json")
+    again = text(command("unlearn", "album", "--server", server.address, *files, "--apply"))
+    assert "erased; nothing was looked for, and the certificate says why.\n" in again
+    assert "\nNothing was looked for afterwards.\n" in text(command("verify", "out.json"))
+
+
 def test_others_go_on_meanwhile(client: Client, album: Memory, server: Server) -> None:
     insert_people(album, person_ids(9))
     operation = album.unlearn(person_ids(9), wait=False)
@@ -357,12 +386,29 @@ def test_a_certificate_needs_an_unlearning_that_is_done(client: Client, album: M
 def test_messages_that_make_no_sense_are_refused(
     server: Server, album: Memory, messages: list[pb.UnlearnEntriesRequest], field: str
 ) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        server.stub.UnlearnEntries(iter(messages))
-    refused = visual_memory.errors.from_rpc(caught.value, "the server")
+    error = refusal(server.stub.UnlearnEntries, iter(messages))
 
-    assert isinstance(refused, InvalidArgument)
-    assert refused.field_violations[0][0] == field
+    assert isinstance(error, InvalidArgument)
+    assert error.field_violations[0][0] == field
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_more_ids_than_can_be_unlearned_at_once_are_refused_before_all_have_come(
+    server: Server, album: Memory, apply: bool
+) -> None:
+    sent = 0
+
+    def messages() -> Iterator[pb.UnlearnEntriesRequest]:
+        nonlocal sent
+        yield pb.UnlearnEntriesRequest(memory=album.name, apply=apply)
+        for sent in range(1, 1001):
+            yield pb.UnlearnEntriesRequest(ids=[f"{sent} {number}" for number in range(10_000)])
+
+    error = refusal(server.stub.UnlearnEntries, messages())
+
+    assert error.reason == "TOO_MANY_IDS"
+    assert "At most 1,000,000 ids" in error.message
+    assert sent < 1000
 
 
 def test_a_certificate_by_a_former_key_is_still_trusted(

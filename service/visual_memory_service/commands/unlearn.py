@@ -99,9 +99,10 @@ def unlearn(client: Client, options: Namespace) -> int:
         )
         return 0
     places = ", ".join(f"{place.where} ({place.bytes:,} bytes)" for place in certificate.searched)
+    outcome = f"found in {places}" if places else "looked for, and the certificate says why"
     print(
-        f"{plural(certificate.count, 'entry')} of {options.name} erased; nothing was found in "
-        f"{places}.\nThe certificate is {options.certificate}; visual-memory verify checks it."
+        f"{plural(certificate.count, 'entry')} of {options.name} erased; nothing was {outcome}.\n"
+        f"The certificate is {options.certificate}; visual-memory verify checks it."
     )
     return 0
 

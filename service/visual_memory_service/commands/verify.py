@@ -106,8 +106,11 @@ def print_verification(found: Verification, server: str | None) -> None:
             ("release", found.server),
         ],
     )
-    print(f"\n{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
-    print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
+    if found.searched:
+        print(f"\n{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
+        print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
+    else:
+        print("\nNothing was looked for afterwards.")
     print("\nNot covered:")
     for sentence in found.not_covered:
         print(f"- {printable(sentence)}")

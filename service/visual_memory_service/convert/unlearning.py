@@ -8,34 +8,41 @@ from dataclasses import asdict
 from visual_memory._fingerprint import fingerprint
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import UNLEARN, Request
+from visual_memory_index import UNLEARN, UNLEARNED_MAX, Request
 from visual_memory_service.convert.hygiene import from_unlearning
 from visual_memory_service.convert.requests import to_text
 from visual_memory_service.errors import BadField
 from visual_memory_service.unlearn import Unlearning, UnlearnResult
 
 
-async def to_unlearning(
+async def joined(
     messages: AsyncIterator[pb.UnlearnEntriesRequest],
-) -> tuple[str, Unlearning]:
-    """The memory's name, and what the messages ask for together. Raises BadField."""
-    first = await anext(messages, pb.UnlearnEntriesRequest())
-    ids = list(first.ids)
-    async for message in messages:
+) -> pb.UnlearnEntriesRequest:
+    """The messages as one, of which no more are read than may be asked for. Raises BadField."""
+    whole = await anext(messages, pb.UnlearnEntriesRequest())
+    while len(whole.ids) <= UNLEARNED_MAX:
+        message = await anext(messages, None)
+        if message is None:
+            break
         if message.memory or message.request_id or message.allow_missing or message.apply:
             raise BadField("memory", "and all but ids must be in the first message only")
-        ids += message.ids
-    if not ids:
+        whole.ids.extend(message.ids)
+    return whole
+
+
+def to_unlearning(message: pb.UnlearnEntriesRequest) -> Unlearning:
+    """Raises BadField."""
+    if not message.ids:
         raise BadField("ids", "must not be empty")
-    for number, id in enumerate(ids):
+    for number, id in enumerate(message.ids):
         to_text(id, "ids[{}]", number)
     request = None
-    if first.request_id and first.apply:
-        whole = pb.UnlearnEntriesRequest(
-            memory=first.memory, allow_missing=first.allow_missing, ids=ids
+    if message.request_id and message.apply:
+        asked = pb.UnlearnEntriesRequest(
+            memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
         )
-        request = Request(to_text(first.request_id, "request_id"), fingerprint(whole))
-    return first.memory, Unlearning(ids, first.allow_missing, first.apply, request)
+        request = Request(to_text(message.request_id, "request_id"), fingerprint(asked))
+    return Unlearning(list(message.ids), message.allow_missing, message.apply, request)
 
 
 def from_would_unlearn(memory: str, result: UnlearnResult) -> operation_pb2.Operation:

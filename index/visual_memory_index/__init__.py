@@ -30,7 +30,7 @@ from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.erasure import (
     UNLEARNED_MAX,
     Facts,
-    Searched,
+    Findings,
     search_files,
     unexplained,
 )
@@ -116,6 +116,7 @@ __all__ = [
     "Entry",
     "Facts",
     "Filter",
+    "Findings",
     "Flip",
     "FolderInUse",
     "LabelAccuracy",
@@ -145,7 +146,6 @@ __all__ = [
     "Request",
     "RequestErased",
     "RequestReused",
-    "Searched",
     "StoredBatch",
     "Suspect",
     "Taxonomy",

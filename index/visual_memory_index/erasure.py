@@ -39,7 +39,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
+class Findings:
     """How many bytes were searched, and the pieces found that no entry explains, masked."""
 
     size: int
@@ -93,7 +93,7 @@ def erase(
     return traces, Removed(list(known))
 
 
-def search_files(files: Iterable[int], traces: Traces) -> Searched:
+def search_files(files: Iterable[int], traces: Traces) -> Findings:
     """Look for ``traces`` in files, given as descriptors."""
     found: set[bytes] = set()
     size = 0
@@ -108,7 +108,7 @@ def search_files(files: Iterable[int], traces: Traces) -> Searched:
             buffer[:kept] = buffer[filled - kept : filled]
         size += at
     np.frombuffer(buffer, np.uint8).fill(0)
-    return Searched(size, frozenset(found))
+    return Findings(size, frozenset(found))
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:

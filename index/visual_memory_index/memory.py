@@ -23,7 +23,7 @@ from visual_memory_index.contents import StoredEntry
 from visual_memory_index.counting import Counting, Counts
 from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
-from visual_memory_index.erasure import Facts, Searched
+from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
     DiskFull,
     MemoryClosed,
@@ -526,7 +526,7 @@ class Memory:
         traces: Traces | None,
         beside: Sequence[int] = (),
         there: Callable[[Traces], frozenset[bytes]] = lambda traces: frozenset(),
-    ) -> Searched | None:
+    ) -> Findings | None:
         """Leave nothing of erased entries in the file; look for ``traces`` there and ``beside`` it.
 
         There may be the pieces that ``there`` answers, and what this memory holds beside what was
@@ -557,7 +557,7 @@ class Memory:
         files: Iterable[int],
         traces: Traces,
         there: Callable[[Traces], frozenset[bytes]],
-    ) -> Searched:
+    ) -> Findings:
         searched = erasure.search_files(files, traces)
         if not searched.found:
             return searched

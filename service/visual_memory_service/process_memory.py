@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory_index import Searched, Traces, search_files
+from visual_memory_index import Findings, Traces, search_files
 
 NUMPY_CACHED_BYTES, NUMPY_CACHED_ARRAYS = 1024, 8  # it keeps up to 7 small buffers of each size
 READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a trace may lie across
@@ -46,7 +46,7 @@ def wipe() -> None:
         trim(0)
 
 
-def search(traces: Traces) -> Searched:
+def search(traces: Traces) -> Findings:
     """Look for ``traces`` in all memory that this process can write to."""
     buffer = bytearray(READ_AT_ONCE + OVERLAP)
     own = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
@@ -70,7 +70,7 @@ def search(traces: Traces) -> Searched:
                 kept = min(OVERLAP, filled)
                 buffer[:kept] = buffer[filled - kept : filled]
     buffer[:] = bytes(len(buffer))
-    return Searched(size, frozenset(found))
+    return Findings(size, frozenset(found))
 
 
 def words(traces: Traces) -> frozenset[bytes]:

@@ -15,16 +15,15 @@ from typing import Any
 
 import structlog
 
-from visual_memory.certificate import Searched as Place
-from visual_memory.certificate import Statement, commitment, sign
+from visual_memory.certificate import Searched, Statement, commitment, sign
 from visual_memory_index import (
     UNLEARN,
     Facts,
+    Findings,
     Memory,
     MemoryRefusal,
     Operation,
     Request,
-    Searched,
     Traces,
     clear_scratch,
     unexplained,
@@ -195,14 +194,14 @@ def unlearn(
     searched = erase_files(job, memory, memories, traces)
     told(job, "erased from files", began)
     if traces is not None:
-        places.append(Place(FILES, searched.size))
+        places.append(Searched(FILES, searched.size))
         if process_memory.searchable():
             del ids
             renew()
             searched = erase_ram(job, memory, memories, traces)
             left = len(searched.found)
             if not left:
-                places.append(Place(PROCESS, searched.size))
+                places.append(Searched(PROCESS, searched.size))
             told(job, "erased from memory", began)
     drafted = json.loads(memory.memory.operation(job.name).result or "{}")
     statement = Statement(
@@ -277,7 +276,7 @@ def not_covered(traces: Traces | None, left: int) -> tuple[str, ...]:
 
 def erase_files(
     job: Job, memory: OpenMemory, memories: Memories, traces: Traces | None
-) -> Searched:
+) -> Findings:
     """Until nothing is found in the files."""
     for tried, pause in enumerate(pauses()):
         searched = job.insist(
@@ -294,7 +293,7 @@ def erase_files(
     raise AssertionError
 
 
-def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) -> Searched:
+def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) -> Findings:
     """Until nothing is found in the memory of this process, or it was tried often enough.
 
     What other memories hold is there, such as a copy of this one, and words of the program.
@@ -315,4 +314,4 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
             break
         log.info("erasing", operation=job.name, left=len(left))
         job.pause(RAM_PAUSE)
-    return Searched(searched.size, left)
+    return Findings(searched.size, left)

@@ -1,7 +1,7 @@
 """A memory's file written anew elsewhere, row by row: what backups, restored ones and copies are.
 
 SQLite's VACUUM INTO and its backup API would copy what has to stay behind, too, such as the answers
-to writes, and neither is faster. One state of the source is read, while others write to it.
+to writes, and took longer. One state of the source is read, while others write to it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.exponential import exp
 from visual_memory_index.neighbors import Neighbors
 from visual_memory_index.pruning import reliability
 
@@ -28,12 +29,12 @@ def plurality(distances: Weights) -> Weights:
 
 def distance(distances: Weights) -> Weights:
     """exp(−d): nearer counts more (Geirhos et al., 2024, section 3)."""
-    return np.exp(-distances)
+    return exp(-distances)
 
 
 def softmax(distances: Weights) -> Weights:
     """exp((1 − d) / 0.07), not divided by any sum (Geirhos et al., 2024, section 3)."""
-    return np.exp((1.0 - distances) / SOFTMAX_TEMPERATURE)
+    return exp((1.0 - distances) / SOFTMAX_TEMPERATURE)
 
 
 def rank(distances: Weights) -> Weights:

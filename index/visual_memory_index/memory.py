@@ -299,8 +299,9 @@ class Memory:
         result: str | None = None,
         problem: str | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
+        call: str = "",
     ) -> Operation:
-        """Note how an operation ended that changes no entry, perhaps with ``settings``.
+        """Note how an operation ended that changes no entry, perhaps with what ``call`` sets.
 
         Raises DiskFull for one that is done; of others it is remembered until the memory closes.
         """
@@ -309,6 +310,7 @@ class Memory:
             transaction.end(name, state, result=result, problem=problem)
             for setting, value in settings.items():
                 transaction.keep_setting(setting, value)
+                transaction.log(call, 0)
             return transaction.operation(name), None
 
         try:
@@ -333,13 +335,16 @@ class Memory:
         """What belongs to the memory beside its entries, or None."""
         return self._settings.get(name)
 
-    def keep_setting(self, name: str, value: str, *, request: Request | None = None) -> None:
-        """Set it; a repeated request does nothing. Raises RequestReused, DiskFull."""
+    def keep_setting(
+        self, name: str, value: str, *, call: str, request: Request | None = None
+    ) -> None:
+        """Have ``call`` set it; a repeated request does nothing. Raises RequestReused, DiskFull."""
 
         def write(transaction: Transaction) -> tuple[None, None]:
             if transaction.recall(request) is None:
                 transaction.keep_setting(name, value)
                 transaction.keep(request, [])
+                transaction.log(call, 0)
             return None, None
 
         self._writer.do(write)

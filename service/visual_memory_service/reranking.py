@@ -210,7 +210,7 @@ def set_reranker(
     if reranker:
         rerankers.check(reranker)
         check_images(memory)
-    memory.memory.keep_setting(SETTING, reranker, request=request)
+    memory.memory.keep_setting(SETTING, reranker, call="SetReranker", request=request)
 
 
 def check_images(memory: OpenMemory) -> None:

@@ -370,7 +370,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             found = calibrate(snapshot, k, voting, job, queries=queries, labels=labels)
             result = json.dumps(asdict(found.result))
             settings = {calibration.SETTING: found.to_json()}
-            memory.memory.end(job.name, "done", result=result, settings=settings)
+            memory.memory.end(
+                job.name, "done", result=result, settings=settings, call="CalibrateMemory"
+            )
 
         start = self._operations.start
         return self._from_operation(

@@ -20,10 +20,11 @@ def taxonomy_of(memory: OpenMemory) -> Taxonomy:
 def set_taxonomy(
     edges: Sequence[tuple[str, str]], memory: OpenMemory, *, request: Request | None
 ) -> Taxonomy:
-    """Set all edges, child and parent.
+    """Set all edges, child and parent; a repeated request is answered as before.
 
     Raises BadNode, TwoParents, Cycle, RequestReused, DiskFull.
     """
     taxonomy = grow(edges)
-    memory.memory.keep_setting(SETTING, json.dumps(taxonomy.edges()), request=request)
-    return taxonomy_of(memory)
+    text = json.dumps(taxonomy.edges())
+    memory.memory.keep_setting(SETTING, text, call="SetTaxonomy", request=request)
+    return taxonomy

@@ -263,7 +263,7 @@ def test_of_thousands_of_pieces_each_is_told_from_others() -> None:
 
 
 def has_taxonomy(memory: Memory) -> None:
-    memory.keep_setting("taxonomy", '[["a label of its own", "thing"]]')
+    memory.keep_setting("taxonomy", '[["a label of its own", "thing"]]', call="SetTaxonomy")
 
 
 def had_its_label(memory: Memory) -> None:

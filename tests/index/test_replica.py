@@ -53,8 +53,8 @@ def fill(memory: Memory) -> None:
         for at in range(6)
     ]
     memory.insert(entries, rows(6), request=Request("insertion", b"six"))
-    memory.keep_setting("taxonomy", "{}")
-    memory.keep_setting("calibration", "fitted")
+    memory.keep_setting("taxonomy", "{}", call="SetTaxonomy")
+    memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
     prune = memory.begin("prune").operation.name
     memory.prune(["entry number 1"], operation=prune, result=json.dumps)
     memory.relabel({"entry number 2": "wolf"}, result=json.dumps)

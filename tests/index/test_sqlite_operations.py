@@ -95,7 +95,7 @@ def fill_log(memory: Memory) -> None:
     """Write until the room that SQLite has for its log is used up too."""
     while True:
         try:
-            memory.keep_setting("x", "0" * 100_000)
+            memory.keep_setting("x", "0" * 100_000, call="SetTaxonomy")
         except DiskFull:
             return
 

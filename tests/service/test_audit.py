@@ -61,6 +61,28 @@ def test_every_write_is_an_event_with_the_digest_afterwards(
     assert len({event.digest for event in events}) == 5
 
 
+def test_a_setting_that_is_set_is_an_event_of_no_entries_and_its_repetition_none(
+    start: Start,
+) -> None:
+    with visual_memory.connect(start(None, "--reranker", "it=127.0.0.1:1").address) as client:
+        memory = client.create_memory("pets", dimension=4, store_images=True)
+        memory.insert(vectors=ROWS[[0, 1] * 5], labels=["cat", "dog"] * 5)
+        for _ in range(2):
+            memory.set_taxonomy({"cat": "pet"}, request_id="a tree")
+            memory.set_reranker("it", request_id="a re-ranker")
+            memory.calibrate(k=1, request_id="a fit")
+
+        events = list(memory.audit_events())[2:]
+
+        assert [event.call for event in events] == [
+            "SetTaxonomy",
+            "SetReranker",
+            "CalibrateMemory",
+        ]
+        assert {(event.count, event.digest) for event in events} == {(0, memory.info().digest)}
+        memory.verify_audit_log()
+
+
 def test_what_was_refused_or_only_shown_is_no_event(used: RemoteMemory, client: Client) -> None:
     memory = client.memory(used.name)
 

@@ -363,7 +363,7 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
         opened = OpenMemory(
             memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
         )
-        memory.keep_setting("calibration", "fitted")
+        memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
         erasing = memory.begin_unlearning([], allow_missing=True).operation.name
 
         def read(text: str) -> str:

@@ -98,5 +98,5 @@ def test_a_taxonomy_is_there_after_a_restart(start: Start, tmp_path: Path) -> No
         pets = client.memory("pets")
         assert pets.taxonomy() == grown
         pets.set_taxonomy({})
-        pets.set_taxonomy(PARENTS, request_id="once")
+        assert pets.set_taxonomy(PARENTS, request_id="once") == grown
         assert pets.taxonomy().parents == {}

@@ -9,6 +9,13 @@ class RequestRefusal(Exception):
     """A request that cannot be met; nothing was changed."""
 
 
+class ServiceFailed(Exception):
+    """Something went wrong that nobody foresaw."""
+
+    def __init__(self) -> None:
+        super().__init__("The service failed on its own side; its log says why.")
+
+
 class BadField(RequestRefusal):
     """A field that holds what it may not: its path, and what it must be."""
 

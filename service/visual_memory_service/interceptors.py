@@ -12,7 +12,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from visual_memory_service.errors import BadField, Overloaded, TooLarge
+from visual_memory_service.errors import BadField, Overloaded, ServiceFailed, TooLarge
 from visual_memory_service.status import REFUSALS, answer
 
 OURS = "/visual_memory.v1."
@@ -145,6 +145,4 @@ class Call:
             event.info("cancelled")
         elif isinstance(error, Exception):
             event.error("failed", exc_info=error)
-            await self._context.abort(
-                grpc.StatusCode.INTERNAL, "The service failed on its own side; its log says why."
-            )
+            await self._context.abort_with_status(rpc_status.to_status(answer(ServiceFailed())))

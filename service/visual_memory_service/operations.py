@@ -26,7 +26,7 @@ from visual_memory_index import (
     OperationEnded,
     Request,
 )
-from visual_memory_service.errors import NotCancellable, NotDone
+from visual_memory_service.errors import NotCancellable, NotDone, ServiceFailed
 
 PROGRESS_SECONDS = 0.5
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
@@ -278,7 +278,7 @@ class Operations:
             job.memory.end(
                 job.name,
                 "failed",
-                problem="The service failed on its own side; its log says why.",
+                problem=str(ServiceFailed()),
             )
             raise
 

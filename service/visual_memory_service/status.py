@@ -61,6 +61,7 @@ from visual_memory_service.errors import (
     NotDone,
     Overloaded,
     RequestRefusal,
+    ServiceFailed,
     TooLarge,
     UnknownReranker,
 )
@@ -107,6 +108,7 @@ CODES: dict[type[Exception], StatusCode] = {
     OperationEnded: StatusCode.FAILED_PRECONDITION,
     RequestErased: StatusCode.FAILED_PRECONDITION,
     RequestReused: StatusCode.INVALID_ARGUMENT,
+    ServiceFailed: StatusCode.INTERNAL,
     TooFewItems: StatusCode.FAILED_PRECONDITION,
     TooManyIds: StatusCode.INVALID_ARGUMENT,
     TooLarge: StatusCode.INVALID_ARGUMENT,

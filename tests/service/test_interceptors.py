@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import subprocess
@@ -22,7 +23,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.conftest import refusal, to_batch
 
 import visual_memory
+from visual_memory.errors import Error, from_rpc
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_service.interceptors import Guard
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server, Start
@@ -152,6 +155,28 @@ def test_a_log_that_cannot_be_written_fails_no_call(tmp_path: Path) -> None:
         server.terminate()
 
     assert server.returncode == 0
+
+
+def test_what_nobody_foresaw_is_told_without_its_words() -> None:
+    async def fail(request: bytes, context: Any) -> bytes:
+        raise KeyError("a secret")
+
+    async def asked() -> Error:
+        server = grpc.aio.server(interceptors=[Guard(1 << 20, 1 << 20)])
+        handler = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("a", {"b": handler})])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                await channel.unary_unary("/a/b", bytes, bytes)(b"")
+        await server.stop(None)
+        return from_rpc(caught.value, "the server")
+
+    error = asyncio.run(asked())
+
+    assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "SERVICE_FAILED")
+    assert error.message == "The service failed on its own side; its log says why."
 
 
 def test_an_unknown_call_is_unimplemented(pets: RemoteMemory) -> None:

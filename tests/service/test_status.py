@@ -11,7 +11,13 @@ from google.rpc import error_details_pb2
 
 from visual_memory_embedders import EmbeddingRefusal, UndecodableImage
 from visual_memory_index import BadFilter, MemoryRefusal, RequestReused, WrongDimension, WrongOffset
-from visual_memory_service.errors import BadField, EmbedderNotAllowed, RequestRefusal, TooLarge
+from visual_memory_service.errors import (
+    BadField,
+    EmbedderNotAllowed,
+    RequestRefusal,
+    ServiceFailed,
+    TooLarge,
+)
 from visual_memory_service.rerankers.errors import RerankingRefusal
 from visual_memory_service.status import CODES, REFUSALS, answer
 
@@ -38,7 +44,7 @@ def test_every_leaf_has_a_code(leaf: type[Exception]) -> None:
 
 
 def test_no_row_is_left_over() -> None:
-    assert set(CODES) == {leaf for root in ROOTS for leaf in leaves(root)}
+    assert set(CODES) == {ServiceFailed, *(leaf for root in ROOTS for leaf in leaves(root))}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,7 @@ def test_no_row_is_left_over() -> None:
         (BadField("k", "must be at least 1"), grpc.StatusCode.INVALID_ARGUMENT, "BAD_FIELD"),
         (TooLarge(2, 1), grpc.StatusCode.INVALID_ARGUMENT, "TOO_LARGE"),
         (WrongDimension(3, 4), grpc.StatusCode.INVALID_ARGUMENT, "WRONG_DIMENSION"),
+        (ServiceFailed(), grpc.StatusCode.INTERNAL, "SERVICE_FAILED"),
     ],
 )
 def test_a_refusal_is_told_with_its_code_and_reason(
@@ -84,5 +91,5 @@ def test_status_codes_are_named_nowhere_else() -> None:
 
     naming = {file.name for file in package.rglob("*.py") if "StatusCode." in file.read_text()}
 
-    # INTERNAL is the interceptor's; the standard health service has a code of its own.
-    assert naming == {"status.py", "interceptors.py", "health.py"}
+    # The standard health service has a code of its own.
+    assert naming == {"status.py", "health.py"}

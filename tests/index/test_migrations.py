@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import Catalog, Memory, NewerStore, Query, Request
+from visual_memory_index import Catalog, LostSecret, Memory, NewerStore, Query, Request
 from visual_memory_index.entry import Parts
 from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 
@@ -111,6 +111,37 @@ def test_a_file_is_kept_for_every_schema() -> None:
     kept = {path.name for path in DATA.glob("memory-schema-*.sqlite")}
 
     assert kept == {f"memory-schema-{number}.sqlite" for number in range(1, len(MEMORY_STEPS) + 1)}
+
+
+@pytest.mark.parametrize("number", range(1, len(CATALOG_STEPS) + 1))
+def test_a_catalog_of_every_schema_opens_and_answers(number: int, tmp_path: Path) -> None:
+    """The files were written by the releases that had them."""
+    shutil.copy(DATA / f"catalog-schema-{number}.sqlite", tmp_path / "catalog.sqlite")
+    (tmp_path / "keys").mkdir()
+    if number > 1:
+        shutil.copy(DATA / f"catalog-schema-{number}.key", tmp_path / "keys" / "tombstones.key")
+    tables = "SELECT name, sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name"
+
+    with closing(Catalog(tmp_path)) as catalog:
+        assert catalog.names() == ["birds"]
+        assert catalog.recall(Request("made", b"fingerprint")) is not None
+        assert catalog.recall(Request("dropped", b"fingerprint")) is not None
+        assert catalog.recall(Request("never", b"fingerprint")) is None
+    with (
+        closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as old,
+        closing(sqlite3.connect(":memory:")) as new,
+    ):
+        migrate(new, CATALOG_STEPS, Path("new"))
+
+        assert old.execute(tables).fetchall() == new.execute(tables).fetchall()
+
+
+@pytest.mark.parametrize("number", range(2, len(CATALOG_STEPS) + 1))
+def test_a_catalog_of_an_older_schema_asks_for_its_secret(number: int, tmp_path: Path) -> None:
+    shutil.copy(DATA / f"catalog-schema-{number}.sqlite", tmp_path / "catalog.sqlite")
+
+    with pytest.raises(LostSecret):
+        Catalog(tmp_path)
 
 
 def test_a_newer_catalog_is_refused_and_the_folder_is_free_again(tmp_path: Path) -> None:

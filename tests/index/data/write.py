@@ -1,23 +1,26 @@
-"""Write the memory of the newest schema into this folder, for later releases to open.
+"""Write a memory and a catalog of the newest schema into this folder, for later releases to open.
 
-Run at a release, and when a step is added to ``MEMORY_STEPS``. A file that a release wrote is never
-written again.
+Run at a release, and when a step is added to ``MEMORY_STEPS`` or ``CATALOG_STEPS``. A file that a
+release wrote is never written again.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from visual_memory_index import Entry, Memory, Request
-from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index import Catalog, Entry, Memory, Request
+from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS
 from visual_memory_index.store import new_identity
 
 FILE = Path(__file__).with_name(f"memory-schema-{len(MEMORY_STEPS)}.sqlite")
+CATALOG = Path(__file__).with_name(f"catalog-schema-{len(CATALOG_STEPS)}.sqlite")
 VECTORS = np.array([[1, 0, 0, 0], [0, 0, 0.6, 0.8], [0, 0, 0, 1]], np.float32)
 ENTRIES = (
     Entry(
@@ -46,6 +49,29 @@ def write(path: Path) -> None:
         memory.prune(["b"], operation=prune, result=changed)
         memory.relabel({"c": "owl"}, result=changed)
         memory.misleading_counts(1)
+    shrink(path)
+
+
+def write_catalog(path: Path) -> None:
+    """A memory made, another dropped, one entry unlearned; the secret of that beside the file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with closing(Catalog(folder)) as catalog:
+            for bird, request in (("birds", "made"), ("bees", "made too")):
+                made = catalog.create(
+                    bird, dimension=4, embedder=None, request=Request(request, b"fingerprint")
+                )
+                assert made is not None
+                made.close()
+            catalog.drop("bees", request=Request("dropped", b"fingerprint"))
+            catalog.bury("c0" * 16, ["gone"])
+        shrink(folder / "catalog.sqlite")
+        shutil.copy(folder / "catalog.sqlite", path)
+        shutil.copy(folder / "keys" / "tombstones.key", path.with_suffix(".key"))
+
+
+def shrink(path: Path) -> None:
+    """Few bytes, in one file."""
     with closing(sqlite3.connect(path)) as db:
         for line in ("journal_mode = DELETE", "page_size = 512"):
             db.execute(f"PRAGMA {line}")
@@ -53,6 +79,7 @@ def write(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    FILE.unlink(missing_ok=True)
-    write(FILE)
-    print(FILE.name)
+    for file, writing in ((FILE, write), (CATALOG, write_catalog)):
+        file.unlink(missing_ok=True)
+        writing(file)
+        print(file.name)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from visual_memory._terminal.arguments import program
+from visual_memory._terminal import arguments as terminal
 from visual_memory_benchmarks.commands import experiments, metrics, neighbors, report, runs, sets
 
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
-    options = build_parser().parse_args(arguments)
-    code: int = options.run(options)
-    return code
+    return terminal.run(build_parser(), arguments)
 
 
 def build_parser() -> ArgumentParser:
     """Every command with its options."""
-    parser = program("visual-memory-bench", "Measure whether a memory sees as people do.")
+    parser = terminal.program("visual-memory-bench", "Measure whether a memory sees as people do.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     runs.add_to(commands)
     metrics.add_to(commands)

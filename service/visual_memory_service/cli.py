@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from visual_memory._terminal.arguments import program
+from visual_memory._terminal import arguments as terminal
 from visual_memory_service import completion, demo
 from visual_memory_service.commands import (
     audit,
@@ -30,14 +30,12 @@ from visual_memory_service.commands import (
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
-    options = build_parser().parse_args(arguments)
-    code: int = options.run(options)
-    return code
+    return terminal.run(build_parser(), arguments)
 
 
 def build_parser() -> ArgumentParser:
     """Every command with its options."""
-    parser = program("visual-memory", "Classify images by remembering others.")
+    parser = terminal.program("visual-memory", "Classify images by remembering others.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     serve.add_to(commands)
     memories.add_to(commands)

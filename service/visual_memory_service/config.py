@@ -35,6 +35,13 @@ class BadSetting(Exception):
     """A setting that cannot be used; the message says which, and what it must be."""
 
 
+class NoDataFolder(BadSetting):
+    """Neither flags nor file say where the memories are."""
+
+    def __init__(self) -> None:
+        super().__init__("No data folder was given; use --data DIR, or data in the file.")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a server is told at its start; the names are those of the TOML file.
@@ -84,7 +91,7 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
     """Read ``file`` and lay the flags that were given over it. Raises BadSetting."""
     values = {**(read(file) if file else {}), **flags}
     if "data" not in values:
-        raise BadSetting("No data folder was given; use --data DIR, or data in the file.")
+        raise NoDataFolder
     values["data"] = Path(values["data"])
     for name in LISTS:
         values[name] = tuple(values.get(name, ()))

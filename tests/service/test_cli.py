@@ -125,6 +125,15 @@ def refused(result: Done) -> str:
     return result.stderr
 
 
+def misused(result: Done) -> str:
+    """What argparse says last, after the usage of the very command."""
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("usage: visual-memory")
+    *usage, problem = result.stderr.splitlines()
+    assert problem.startswith(f"{usage[0].split(' [')[0].removeprefix('usage: ')}: error: ")
+    return problem
+
+
 def test_serve_says_where_it_listens_logs_json_and_ends_with_0_on_sigterm(tmp_path: Path) -> None:
     with start(tmp_path) as process:
         listening = address(process)
@@ -171,7 +180,6 @@ def test_every_command_explains_itself() -> None:
         (["drop", "nobody"], 'no memory named "nobody"'),
         (["export", "{empty}", "text.parquet"], "exists already; use --force"),
         (["export", "{empty}", "nowhere/x.parquet"], "cannot be written"),
-        (["serve"], "No data folder was given"),
         (["serve", "--data", "text.parquet"], "cannot be the data folder"),
         (["serve", "--data", "a", "--config", "nothing.toml"], "nothing.toml cannot be read"),
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
@@ -207,28 +215,53 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "problem"),
     [
-        "",
-        "remember",
-        "create",
-        "create a --embedder b --dimension 3",
-        "classify a b --k many",
-        "classify a b --voting loudly",
-        "classify a",
-        "entries a --limit -1",
-        "update a --id b --metadata c",
-        "list --timeout 0",
-        "purge a",
-        "completion cmd",
+        ("", "required: COMMAND"),
+        ("remember", "invalid choice"),
+        ("create", "required: NAME"),
+        (
+            "create a --embedder b --dimension 3",
+            "--dimension: not allowed with argument --embedder",
+        ),
+        ("classify a b --k many", "--k: invalid int value"),
+        ("classify a b --voting loudly", "--voting: invalid choice"),
+        ("classify a", "required: IMAGE"),
+        ("entries a --limit -1", "--limit: must not be negative"),
+        ("update a --id b --metadata c", "--metadata: must be KEY=VALUE"),
+        ("update a --id b", "one of the arguments --label --metadata is required"),
+        ("list --timeout 0", "--timeout: must be a positive number"),
+        ("purge a", "required: --filter"),
+        ("prune a --method prototype", "required with --method prototype: --fraction"),
+        ("prune a --method value --value-k 3", "required with --method value: --fraction"),
+        ("prune a --method random --apply", "required with --method random: --fraction"),
+        ("prune a --fraction 0.5", "--fraction: not allowed with argument --method hard"),
+        ("prune a --method value --fraction 0.5 --k 3", "--k: not allowed with argument --method"),
+        ("prune a --ids-file b --seed 1", "--seed: not allowed with argument --ids-file"),
+        ("operations wait", "required with wait: ID"),
+        ("operations cancel --json", "required with cancel: ID"),
+        ("operations wait a --memory b", "--memory: not allowed with argument ACTION"),
+        ("suspects a --csv --json", "--csv: not allowed with argument --json"),
+        ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
+        ("check", "one of the arguments NAME --data is required"),
+        ("completion cmd", "invalid choice"),
     ],
 )
-def test_wrong_usage_exits_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
-        build_parser().parse_args(line.split())
+def test_wrong_usage_exits_2(
+    command: Run, monkeypatch: pytest.MonkeyPatch, line: str, problem: str
+) -> None:
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", "127.0.0.1:1")  # where nobody could be asked
 
-    assert exit.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: ")
+    done = command(*line.split())
+
+    assert problem in misused(done)
+
+
+def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("threads = 2\n")
+
+    for flags in ([], ["--config", "settings.toml"]):
+        assert "No data folder was given" in misused(call("serve", *flags, cwd=tmp_path))
 
 
 @pytest.mark.parametrize("voting", VOTINGS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TypeAlias
 
+from visual_memory._terminal.refused import WrongUsage
 from visual_memory.client import Client, connect
 
 SERVER = "127.0.0.1:50051"
@@ -29,9 +30,22 @@ def program(name: str, description: str) -> ArgumentParser:
     return parser
 
 
+def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
+    """Do what the arguments say; the exit code. Raises Refused, Error, SystemExit with 2."""
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except WrongUsage as problem:
+        command: ArgumentParser = options.command
+        command.error(str(problem))
+
+
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:
     """A command; its help is also its description."""
-    return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+    parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+    parser.set_defaults(command=parser)
+    return parser
 
 
 def ask_server(parser: ArgumentParser, command: Command) -> None:

@@ -13,6 +13,13 @@ class Refused(Exception):
     """A command that cannot be carried out; the message is the sentence for the person."""
 
 
+class WrongUsage(Exception):
+    """An argument that is missing or excludes another, where argparse itself cannot tell.
+
+    The message goes on after ``error: ``, as argparse's own do.
+    """
+
+
 class MissingExtra(Refused):
     """A library that the base install leaves out."""
 

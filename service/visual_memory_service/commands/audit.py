@@ -18,13 +18,14 @@ SHOWN = 20
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "audit", audit, "list what was done to a memory")
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
         "--limit",
         metavar="N",
         type=natural,
         help=f"show the last N events; default: {SHOWN}, with --json all",
     )
-    parser.add_argument(
+    what.add_argument(
         "--verify",
         action="store_true",
         help="say instead whether no event was changed, left out or put in",

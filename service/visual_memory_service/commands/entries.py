@@ -15,7 +15,7 @@ from visual_memory._terminal.output import (
     print_json_array,
     print_table,
 )
-from visual_memory._terminal.refused import listed
+from visual_memory._terminal.refused import WrongUsage, listed
 from visual_memory.types import Entry
 from visual_memory_service.commands.arguments import FILTER, add_asking
 
@@ -62,6 +62,8 @@ def entries(client: Client, options: Namespace) -> int:
 
 def update(client: Client, options: Namespace) -> int:
     """Set the label, the metadata or both of one entry."""
+    if options.label is None and options.metadata is None:
+        raise WrongUsage("one of the arguments --label --metadata is required")
     metadata = dict(options.metadata) if options.metadata else None
     memory = client.memory(options.name)
     entry = memory.update(options.id, label=options.label, metadata=metadata)

@@ -7,16 +7,28 @@ import io
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from visual_memory import Client, PruneResult
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused, listed
+from visual_memory._terminal.refused import Refused, WrongUsage, listed
 from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.ids_file import read_ids, read_text
 
 LABELS_SHOWN = 10
+# What each method takes. A flag that is not given is None, and is left to the client's default.
+TAKEN = MappingProxyType(
+    {
+        "hard": ("k", "threshold", "minus_correct"),
+        "prototype": ("fraction", "clusters", "keep", "seed"),
+        "value": ("fraction", "value_k"),
+        "random": ("fraction", "seed"),
+        "ids": (),
+    }
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -37,45 +49,40 @@ def add_to(commands: Commands) -> None:
         "--k",
         metavar="K",
         type=int,
-        default=100,
         help="hard: among how many nearest neighbours entries mislead; default: 100",
     )
     parser.add_argument(
         "--threshold",
         metavar="N",
         type=int,
-        default=128,
         help="hard: how often from which on; default: 128",
     )
     parser.add_argument(
         "--minus-correct",
         action="store_true",
+        default=None,
         help="hard: count how often an entry helps against how often it misleads",
     )
     parser.add_argument(
         "--fraction",
         metavar="F",
         type=float,
-        help="prototype, value, random: how much is pruned, 0 to 1",
+        help="prototype, value, random: how much is pruned, between 0 and 1; needed",
     )
     parser.add_argument(
         "--value-k",
         metavar="K",
         type=int,
-        default=5,
         help="value: the neighbours whose right labels count; default: 5",
     )
     parser.add_argument(
         "--clusters",
         metavar="N",
         type=int,
-        default=0,
         help="prototype: how many prototypes, found without labels; default: a mean for each label",
     )
-    parser.add_argument(
-        "--keep", choices=("hard", "easy"), default="hard", help="prototype: default: hard"
-    )
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="prototype, random")
+    parser.add_argument("--keep", choices=("hard", "easy"), help="prototype: default: hard")
+    parser.add_argument("--seed", metavar="N", type=int, help="prototype, random: default: 0")
     add_apply(parser)
     parser = add_asking(
         commands, "relabel", relabel, "set the labels that a file gives, until undone"
@@ -93,26 +100,33 @@ def add_to(commands: Commands) -> None:
 
 def prune(client: Client, options: Namespace) -> int:
     """Take the votes of entries that mislead; without ``--apply`` only show whose."""
+    how = parameters(options)
+    if options.ids_file:
+        how["ids"] = read_ids(options.ids_file)
     with Progress("entries looked at") as progress:
-        result = client.memory(options.name).prune(
-            method="ids" if options.ids_file else options.method,
-            ids=read_ids(options.ids_file) if options.ids_file else None,
-            k=options.k,
-            threshold=options.threshold,
-            minus_correct=options.minus_correct,
-            fraction=options.fraction,
-            clusters=options.clusters,
-            keep=options.keep,
-            value_k=options.value_k,
-            seed=options.seed,
-            apply=options.apply,
-            progress=progress.reach,
+        result: PruneResult = client.memory(options.name).prune(
+            **how, apply=options.apply, progress=progress.reach
         )
     if options.json:
         print_json(asdict(result))
     else:
         print_prune(result, options.name)
     return 0
+
+
+def parameters(options: Namespace) -> dict[str, Any]:
+    """The method with the flags that were given. Raises WrongUsage for others, and for a lack."""
+    method = "ids" if options.ids_file else options.method
+    chosen = "--ids-file" if options.ids_file else f"--method {method}"
+    names = dict.fromkeys(name for taken in TAKEN.values() for name in taken)
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    for name in given:
+        if name not in TAKEN[method]:
+            flag = name.replace("_", "-")
+            raise WrongUsage(f"argument --{flag}: not allowed with argument {chosen}")
+    if "fraction" in TAKEN[method] and "fraction" not in given:
+        raise WrongUsage(f"the following arguments are required with {chosen}: --fraction")
+    return {"method": method, **given}
 
 
 def print_prune(result: PruneResult, memory: str) -> None:

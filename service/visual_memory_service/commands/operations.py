@@ -9,7 +9,7 @@ from dataclasses import asdict
 from visual_memory import Client, Operation
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, print_table
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import WrongUsage
 from visual_memory_service.commands.arguments import add_asking
 
 
@@ -42,7 +42,9 @@ def operations(client: Client, options: Namespace) -> int:
     """List the operations of one memory or all, or wait for one, or stop it."""
     if options.action:
         if options.operation is None:
-            raise Refused(f"operations {options.action} needs the name of an operation.")
+            raise WrongUsage(f"the following arguments are required with {options.action}: ID")
+        if options.memory is not None:
+            raise WrongUsage("argument --memory: not allowed with argument ACTION")
         act: dict[str, Callable[[str], Operation]] = {"wait": client.wait, "cancel": client.cancel}
         acted_on = act[options.action](options.operation)
         print_operations([acted_on], options)

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from visual_memory._terminal.arguments import SERVER, Commands, add
-from visual_memory._terminal.refused import MissingExtra, Refused
-from visual_memory_service.config import BadSetting, to_settings
+from visual_memory._terminal.refused import MissingExtra, Refused, WrongUsage
+from visual_memory_service.config import BadSetting, NoDataFolder, to_settings
 
 TUNABLES, ALLOCATOR = "GLIBC_TUNABLES", "PYTHONMALLOC"
 WIPING = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
@@ -50,13 +50,15 @@ def add_to(commands: Commands) -> None:
 
 
 def serve(options: Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. Raises Refused for what keeps it from starting."""
+    """Serve until SIGTERM or SIGINT. Raises Refused for what keeps it from starting, WrongUsage."""
     wipe_what_is_freed()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:
         settings = to_settings(flags, options.config)
+    except NoDataFolder as error:
+        raise WrongUsage(str(error)) from None
     except BadSetting as error:
         raise Refused(str(error)) from None
     # SQLite reads it when it is loaded; what it writes anew stays in the folder.

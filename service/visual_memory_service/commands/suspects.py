@@ -12,7 +12,7 @@ from visual_memory import Assessment, Client, LabelAssessment
 from visual_memory._terminal.arguments import VOTINGS, Commands
 from visual_memory._terminal.output import plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import Refused, WrongUsage
 from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
@@ -62,6 +62,8 @@ def add_to(commands: Commands) -> None:
 
 def suspects(client: Client, options: Namespace) -> int:
     """Assess a memory: tables for people, JSON, CSV that ``relabel --from`` reads, or a page."""
+    if options.csv and options.json:
+        raise WrongUsage("argument --csv: not allowed with argument --json")
     page = options.page
     if page and page.exists() and not options.force:
         raise Refused(f"{page} exists already; use --force to overwrite it.")

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 
 import pytest
 
-from visual_memory._terminal.arguments import SERVER, add, ask_server, natural, program, seconds
+from visual_memory._terminal.arguments import (
+    SERVER,
+    add,
+    ask_server,
+    natural,
+    program,
+    run,
+    seconds,
+)
+from visual_memory._terminal.refused import WrongUsage
+from visual_memory.client import Client
 
 
 @pytest.fixture
@@ -37,3 +47,26 @@ def test_a_number_out_of_range_is_refused_with_what_it_is(
 ) -> None:
     with pytest.raises(ArgumentTypeError, match=f"but is {text}"):
         read(text)
+
+
+def test_wrong_usage_that_a_command_notices_looks_as_if_argparse_had(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def lack(client: Client, options: Namespace) -> int:
+        raise WrongUsage("the following arguments are required: B")
+
+    parser = program("program", "Do something.")
+    kinds = add(parser.add_subparsers(), "outer", "have kinds").add_subparsers()
+    command = add(kinds, "inner", "lack something")
+    command.add_argument("b", metavar="B", nargs="?")
+    ask_server(command, lack)
+
+    with pytest.raises(SystemExit) as exit:
+        run(parser, ["outer", "inner"])
+
+    noticed = capsys.readouterr().err
+    assert exit.value.code == 2
+    with pytest.raises(SystemExit):
+        command.error("the following arguments are required: B")
+    assert capsys.readouterr().err == noticed
+    assert noticed.startswith("usage: program outer inner ")

@@ -264,6 +264,13 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
         assert "No data folder was given" in misused(call("serve", *flags, cwd=tmp_path))
 
 
+@pytest.mark.parametrize(
+    "line", ["classify a b", "evaluate a b", "search a b", "suspects a", "calibrate a"]
+)
+def test_without_k_the_50_nearest_are_asked(line: str) -> None:
+    assert build_parser().parse_args(line.split()).k == 50
+
+
 @pytest.mark.parametrize("voting", VOTINGS)
 def test_every_voting_can_be_asked_for(voting: str) -> None:
     options = build_parser().parse_args(["classify", "pets", "a.jpg", "--voting", voting])

@@ -16,7 +16,7 @@ from visual_memory_service.commands.classify import ask, near_json
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "search", search, "find the entries nearest to pictures")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
-    parser.add_argument("--k", metavar="K", type=int, default=10, help="neighbours; default: 10")
+    parser.add_argument("--k", metavar="K", type=int, default=50, help="neighbours; default: 50")
     parser.add_argument("--filter", metavar="F", help=f"who may be found, {FILTER}")
 
 

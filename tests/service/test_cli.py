@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -443,18 +446,105 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert "does not know: green." in report
 
 
-def test_a_question_that_cannot_be_answered_names_the_picture(
-    run: Run, pets: str, folder: Path
+def test_an_empty_memory_cannot_be_asked(run: Run, pets: str, folder: Path) -> None:
+    assert "is empty" in refused(run("classify", pets, folder))
+
+
+QUESTIONS = ("classify", "search", "evaluate")
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_nobody_is_asked_about_pictures_of_which_some_do_not_decode(
+    run: Run, pets: str, folder: Path, question: str
 ) -> None:
-    empty = refused(run("classify", pets, folder))
+    bad = folder / "red" / "bad.png", folder / "red" / "cut.png"
+    bad[0].write_bytes(b"no picture")
+    bad[1].write_bytes((folder / "red" / "0.png").read_bytes()[:100])
+
+    said = refused(
+        run(question, pets, folder)
+    )  # even before it is noticed that the memory is empty
+
+    first, second, last = said.splitlines()
+    assert first == f"{bad[0]} is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image."
+    assert second.startswith(f"{bad[1]} is damaged (")
+    assert last == (
+        "Nothing was asked, because of 2 pictures; use --skip-bad to ask about the others."
+    )
+    assert refused(run(question, pets, folder, "--json")) == said
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_pictures_that_do_not_decode_are_skipped_on_request(
+    run: Run, pets: str, folder: Path, question: str
+) -> None:
     run("insert", pets, folder)
+    expected = answer(run(question, pets, folder, "--json"))
     bad = folder / "red" / "bad.png"
     bad.write_bytes(b"no picture")
 
-    said = refused(run("classify", pets, folder))
+    found = run(question, pets, folder, "--skip-bad", "--json")
+    table = run(question, pets, folder, "--skip-bad")
 
-    assert "is empty" in empty
-    assert f"{bad} is not a whole JPEG" in said
+    assert found.returncode == table.returncode == 1
+    assert found.stderr == table.stderr
+    assert found.stderr == (
+        f"{bad} is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image.\n1 picture left out.\n"
+    )
+    told = json.loads(found.stdout)
+    if question == "evaluate":
+        assert told["bad"] == {str(bad): "is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image"}
+        for each in ("pictures", "correct", "confusion"):
+            assert told[each] == expected[each]
+    else:
+        assert told == expected
+    assert "red/0.png" in table.stdout or "accuracy 100.0 %: 6 of 6" in table.stdout
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_what_only_the_server_cannot_decode_is_named_and_leaves_no_half_of_an_answer(
+    run: Run, pets: str, folder: Path, question: str
+) -> None:
+    run("insert", pets, folder)
+    for number in range(70):  # more than are sent at once
+        draw(folder / "red" / f"more{number}.png", number)
+    bad = folder / "red" / "odd.png"
+    bad.write_bytes(odd_picture())
+
+    said = refused(run(question, pets, folder, "--json"))
+    skipped = run(question, pets, folder, "--json", "--skip-bad")
+
+    assert said == f"{bad} is damaged and cannot be decoded (palette index out of range).\n"
+    assert skipped.stderr == f"{said}1 picture left out.\n"
+    assert skipped.returncode == 1
+    told = json.loads(skipped.stdout)
+    assert (told["pictures"] if question == "evaluate" else len(told)) == 76
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_where_no_picture_decodes_there_is_no_answer(
+    run: Run, pets: str, tmp_path: Path, question: str
+) -> None:
+    bad = tmp_path / "all" / "red" / "bad.png"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"no picture")
+
+    said = refused(run(question, pets, tmp_path / "all", "--skip-bad", "--json"))
+
+    assert said.splitlines()[0].startswith(f"{bad} is not a whole JPEG")
+    assert said.splitlines()[1] == "Nothing was asked, because no picture is left."
+
+
+def odd_picture() -> bytes:
+    """A PNG whose palette has fewer colours than are said to be transparent, which Pillow loads."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0)
+    parts = chunk(b"IHDR", header) + chunk(b"PLTE", bytes(6)) + chunk(b"tRNS", bytes(300))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0\0\1" * 2))
+    return b"\x89PNG\r\n\x1a\n" + parts + pixels + chunk(b"IEND", b"")
 
 
 def test_a_purge_shows_what_it_would_do_until_it_is_applied(

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from visual_memory import Client, InvalidArgument
+from visual_memory import Client
 from visual_memory._terminal.arguments import VOTINGS, Commands
 from visual_memory._terminal.output import plural, print_json_array, print_table, printable
+from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
-from visual_memory.types import Decision, Neighbor
-from visual_memory_service.commands import pictures
+from visual_memory.types import Decision, Limits, Neighbor
+from visual_memory_service.commands import bad_pictures, pictures
 from visual_memory_service.commands.arguments import FILTER, add_asking
 
 BATCH = 64
-IMAGE = re.compile(r"images\[(\d+)\]")
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Answer]):
+    """Pictures with their answers, and why others were left out, by path."""
+
+    answers: Sequence[tuple[Path, Answer]]
+    bad: dict[str, str]
+    seconds: float
 
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "classify", classify, "say what pictures show")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
+    bad_pictures.add_skip_bad(parser, "asked")
     add_vote(parser)
     parser.add_argument(
         "--calibrated",
@@ -83,7 +92,7 @@ def add_vote(parser: ArgumentParser) -> None:
 
 
 def classify(client: Client, options: Namespace) -> int:
-    """The label of each picture, by the vote of its nearest entries."""
+    """The label of each picture, by the vote of its nearest entries; 1 where some are left out."""
     memory = client.memory(options.name)
     shown = options.neighbors
     if shown is None and not options.json:
@@ -99,21 +108,21 @@ def classify(client: Client, options: Namespace) -> int:
             **vote(options),
         )
 
-    problems = Counter[str]()
-    decisions = noted(ask(decide, pictures.named(options.images)), problems)
+    asked = ask(client, options, pictures.named(options.images), decide)
     if options.json:
-        print_json_array(as_json(path, decision) for path, decision in decisions)
-        return 0
-    rows = [
-        (path, each.label, each.confidence, *more(each, options), ", ".join(each.neighbors.ids))
-        for path, each in decisions
-    ]
-    headers = {"calibrated": options.calibrated, "labels": options.coverage}
-    headers["taxon"] = options.min_confidence
-    added = [name for name, wanted in headers.items() if wanted]
-    print_table(("picture", "label", "confidence", *added, "nearest"), rows)
-    report(problems)
-    return 0
+        print_json_array(as_json(path, decision) for path, decision in asked.answers)
+    else:
+        rows = [
+            (path, each.label, each.confidence, *more(each, options), ", ".join(each.neighbors.ids))
+            for path, each in asked.answers
+        ]
+        headers = {"calibrated": options.calibrated, "labels": options.coverage}
+        headers["taxon"] = options.min_confidence
+        added = [name for name, wanted in headers.items() if wanted]
+        print_table(("picture", "label", "confidence", *added, "nearest"), rows)
+        report(problems(decision for _, decision in asked.answers))
+    bad_pictures.report(asked.bad)
+    return 1 if asked.bad else 0
 
 
 def vote(options: Namespace) -> dict[str, Any]:
@@ -122,14 +131,10 @@ def vote(options: Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
-def noted(
-    decisions: Iterator[tuple[Path, Decision]], problems: Counter[str]
-) -> Iterator[tuple[Path, Decision]]:
-    """The same, while it is noted why re-rankers were of no help."""
-    for path, decision in decisions:
-        if decision.reranking and not decision.reranking.applied:
-            problems[decision.reranking.problem] += 1
-        yield path, decision
+def problems(decisions: Iterable[Decision]) -> Counter[str]:
+    """Why re-rankers were of no help, and how often."""
+    rerankings = [each.reranking for each in decisions if each.reranking]
+    return Counter(each.problem for each in rerankings if not each.applied)
 
 
 def report(problems: Counter[str]) -> None:
@@ -151,17 +156,56 @@ def more(decision: Decision, options: Namespace) -> Iterator[str]:
 
 
 def ask(
-    question: Callable[[Sequence[bytes]], Sequence[Answer]], paths: Sequence[Path]
-) -> Iterator[tuple[Path, Answer]]:
-    """Each picture with its answer. Raises Refused with the picture's name for what is bad."""
+    client: Client,
+    options: Namespace,
+    paths: Sequence[Path],
+    question: Callable[[Sequence[bytes]], Sequence[Answer]],
+) -> Asked[Answer]:
+    """All pictures with their answers, those left out that ``--skip-bad`` allows to.
+
+    Raises Refused before the first question for pictures that do not decode, without
+    ``--skip-bad``, and where none is left.
+    """
+    client.memory(options.name).info()  # so that pictures are not checked for one that is not there
+    bad = undecodable(paths, client.server_info().limits)
+    bad_pictures.refuse(bad, options, done="asked", do="ask about")
+    good = [path for path in paths if str(path) not in bad]
+    answers: list[tuple[Path, Answer]] = []
+    with Progress("pictures", len(good)) as progress:
+        for batch in batches(good):
+            count = len(batch)
+            answered = bad_pictures.send(
+                lambda batch: question([pictures.read(path) for path in batch]),
+                batch,
+                str,
+                bad,
+                options,
+            )
+            answers.extend(zip(batch, answered or (), strict=True))
+            progress.add(count)
+        seconds = progress.seconds
+    if not answers:
+        raise Refused(
+            f"{bad_pictures.describe(bad)}\nNothing was asked, because no picture is left."
+        )
+    return Asked(answers, bad, seconds)
+
+
+def undecodable(paths: Sequence[Path], limits: Limits) -> dict[str, str]:
+    """Why pictures do not decode, by path. Raises Refused for what cannot be read."""
+    bad: dict[str, str] = {}
+    with Progress("pictures checked", len(paths)) as progress:
+        for batch in batches(paths):
+            found = pictures.faults([pictures.read(path) for path in batch], limits)
+            bad |= {str(path): why for path, why in zip(batch, found, strict=True) if why}
+            progress.add(len(batch))
+    return bad
+
+
+def batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """A few at a time."""
     for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        try:
-            answers = question([pictures.read(path) for path in batch])
-        except InvalidArgument as error:
-            named = IMAGE.sub(lambda found: str(batch[int(found[1])]), error.message)  # noqa: B023
-            raise Refused(named) from None
-        yield from zip(batch, answers, strict=True)
+        yield list(paths[start : start + BATCH])
 
 
 def as_json(path: Path, decision: Decision) -> dict[str, Any]:

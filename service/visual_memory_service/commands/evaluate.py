@@ -12,11 +12,11 @@ from typing import Any
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import percent, plural, print_json, print_table
-from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import listed
 from visual_memory.types import Decision
+from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.classify import add_vote, ask, noted, vote
+from visual_memory_service.commands.classify import add_vote, ask, problems, vote
 from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.commands.pictures import labelled
 
@@ -26,11 +26,12 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was asked and answered: pictures by (label, decided label)."""
+    """What was asked and answered: pictures by (label, decided label). ``bad`` has why, by path."""
 
     answers: Counter[tuple[str, str]]
     unknown_labels: Sequence[str]
     remembered_pictures: int
+    bad: dict[str, str]
     seconds: float
 
     @property
@@ -59,35 +60,38 @@ class Evaluation:
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "evaluate", evaluate, "measure accuracy on a labelled folder")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
+    bad_pictures.add_skip_bad(parser, "asked")
     add_vote(parser)
 
 
 def evaluate(client: Client, options: Namespace) -> int:
-    """Classify every picture of a folder per class and compare."""
+    """Classify every picture of a folder per class and compare; 1 where some are left out."""
     memory = client.memory(options.name)
-    pictures = labelled(options.folder)
+    labels = {picture.path: picture.label for picture in labelled(options.folder)}
     info = memory.info()
     reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
-    answers, remembered, problems = Counter[tuple[str, str]](), 0, Counter[str]()
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
         return memory.classify(images=images, neighbors=None if reranked else 1, **vote(options))
 
-    with Progress("pictures", len(pictures)) as progress:
-        decisions = noted(ask(decide, [picture.path for picture in pictures]), problems)
-        for picture, (_, decision) in zip(pictures, decisions, strict=True):
-            answers[picture.label, decision.label] += 1
-            remembered += bool(decision.neighbors.distances.min() < SAME_PICTURE)
-            progress.add(1)
-        seconds = progress.seconds
-    report_problems(problems)
-    unknown = sorted({picture.label for picture in pictures} - info.labels.keys())
-    evaluation = Evaluation(answers, unknown, remembered, seconds)
+    asked = ask(client, options, list(labels), decide)
+    decisions = [decision for _, decision in asked.answers]
+    report_problems(problems(decisions))
+    evaluation = Evaluation(
+        answers=Counter((labels[path], decision.label) for path, decision in asked.answers),
+        unknown_labels=sorted({labels[path] for path, _ in asked.answers} - info.labels.keys()),
+        remembered_pictures=sum(
+            bool(each.neighbors.distances.min() < SAME_PICTURE) for each in decisions
+        ),
+        bad=asked.bad,
+        seconds=asked.seconds,
+    )
     if options.json:
         print_json(as_json(evaluation, options))
     else:
         print_report(evaluation)
-    return 0
+    bad_pictures.report(evaluation.bad)
+    return 1 if evaluation.bad else 0
 
 
 def print_report(evaluation: Evaluation) -> None:
@@ -132,6 +136,7 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
         "confusion": confusion,
         "unknown_labels": list(evaluation.unknown_labels),
         "remembered_pictures": evaluation.remembered_pictures,
+        "bad": evaluation.bad,
         "seconds": round(evaluation.seconds, 3),
         "pictures_per_second": round(evaluation.pictures / evaluation.seconds, 1),
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,21 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory import Client, InvalidArgument, Memory, PruneResult
+from visual_memory import Client, Memory, PruneResult
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
+from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.pictures import faults
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
 BATCH_ITEMS = 1024
 BATCH_BYTES = 4 << 20  # some hundred pictures: progress moves, and a failed batch is soon repeated
-AT_FAULT = re.compile(r"images\[(\d+)\]|entries\[(\d+)\]\.image")
-PATH = re.compile(r"\S+\[\d+\]\S* ")
-ITEM = re.compile(r"(?:entries|images|vectors)\[(\d+)\]")
 
 Metadata = Mapping[str, str]
 Stored = Mapping[str, tuple[str, str, Metadata, bool]]
@@ -92,11 +88,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="replace what is stored with other content"
     )
-    parser.add_argument(
-        "--skip-bad",
-        action="store_true",
-        help="leave out pictures that do not decode, and exit 1; without it nothing is stored",
-    )
+    bad_pictures.add_skip_bad(parser, "stored")
 
 
 def insert(client: Client, options: Namespace) -> int:
@@ -121,7 +113,13 @@ def insert(client: Client, options: Namespace) -> int:
         )
         for batch in batches(items, batch_bytes(limits)):
             count = len(batch)
-            plan.bad |= send(memory, batch, options)
+            bad_pictures.send(
+                lambda items: store(memory, items, replace_existing=options.replace),
+                batch,
+                lambda item: item.id,
+                plan.bad,
+                options,
+            )
             progress.add(count)
         seconds = progress.seconds
     pruned = prune(memory, plan.to_prune())
@@ -186,12 +184,7 @@ def refuse(plan: Plan, options: Namespace) -> None:
             f"Stored already with other content, label or metadata, so nothing was stored: "
             f"{listed(sorted(plan.changed))}; use --replace to replace what is stored."
         )
-    if plan.bad and not options.skip_bad:
-        bad = plural(len(plan.bad), "picture")
-        raise Refused(
-            f"{describe(plan.bad)}\nNothing was stored, because of {bad}; "
-            "use --skip-bad to store the others."
-        )
+    bad_pictures.refuse(plan.bad, options, done="stored", do="store")
 
 
 def batch_bytes(limits: Limits) -> int:
@@ -211,22 +204,6 @@ def batches(items: Iterable[Item], bytes_max: int) -> Iterator[list[Item]]:
         room -= item.size
     if batch:
         yield batch
-
-
-def send(memory: Memory, batch: list[Item], options: Namespace) -> dict[str, str]:
-    """Store a batch; with ``--skip-bad`` without those that the server cannot decode, by id."""
-    left_out: dict[str, str] = {}
-    while batch:
-        try:
-            store(memory, batch, replace_existing=options.replace)
-            break
-        except InvalidArgument as error:
-            at = AT_FAULT.match(error.field_violations[0][0] if error.field_violations else "")
-            if not at or not options.skip_bad:
-                raise Refused(with_ids(error.message, batch)) from None
-            item = batch.pop(int(at[1] or at[2]))
-            left_out[item.id] = PATH.sub("", error.message, count=1).rstrip(".")
-    return left_out
 
 
 def store(memory: Memory, batch: list[Item], *, replace_existing: bool) -> None:
@@ -251,16 +228,6 @@ def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
         return None
     with Progress("entries looked at") as progress:
         return memory.prune(method="ids", ids=ids, apply=True, progress=progress.reach)
-
-
-def with_ids(sentence: str, batch: list[Item]) -> str:
-    """The server's sentence, with the item's id where it counts the batch."""
-    return ITEM.sub(lambda found: batch[int(found[1])].id, sentence)
-
-
-def describe(bad: Mapping[str, str]) -> str:
-    """A line for each picture that cannot be used."""
-    return "\n".join(f"{id} {why}." for id, why in bad.items())
 
 
 def report(
@@ -294,6 +261,4 @@ def report(
                 f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.source}; "
                 f"visual-memory undo {options.name} {pruned.operation}   takes it back."
             )
-    if plan.bad:
-        count = plural(len(plan.bad), noun)
-        print(f"{describe(plan.bad)}\n{count} left out.", file=sys.stderr)
+    bad_pictures.report(plan.bad, noun)

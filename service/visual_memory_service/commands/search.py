@@ -8,7 +8,7 @@ from pathlib import Path
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import print_json_array, print_table
-from visual_memory_service.commands import pictures
+from visual_memory_service.commands import bad_pictures, pictures
 from visual_memory_service.commands.arguments import FILTER, add_asking
 from visual_memory_service.commands.classify import ask, near_json
 
@@ -16,29 +16,33 @@ from visual_memory_service.commands.classify import ask, near_json
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "search", search, "find the entries nearest to pictures")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
+    bad_pictures.add_skip_bad(parser, "asked")
     parser.add_argument("--k", metavar="K", type=int, default=50, help="neighbours; default: 50")
     parser.add_argument("--filter", metavar="F", help=f"who may be found, {FILTER}")
 
 
 def search(client: Client, options: Namespace) -> int:
-    """The nearest entries of each picture."""
+    """The nearest entries of each picture; 1 where some are left out."""
     memory = client.memory(options.name)
-    answers = ask(
-        lambda images: memory.search(images=images, k=options.k, filter=options.filter),
+    asked = ask(
+        client,
+        options,
         pictures.named(options.images),
+        lambda images: memory.search(images=images, k=options.k, filter=options.filter),
     )
     if options.json:
         print_json_array(
             {"picture": str(path), "neighbors": [near_json(each) for each in neighbors]}
-            for path, neighbors in answers
+            for path, neighbors in asked.answers
         )
-        return 0
-    print_table(
-        ("picture", "rank", "id", "label", "distance"),
-        [
-            (path, rank, each.id, each.label, each.distance)
-            for path, neighbors in answers
-            for rank, each in enumerate(neighbors, start=1)
-        ],
-    )
-    return 0
+    else:
+        print_table(
+            ("picture", "rank", "id", "label", "distance"),
+            [
+                (path, rank, each.id, each.label, each.distance)
+                for path, neighbors in asked.answers
+                for rank, each in enumerate(neighbors, start=1)
+            ],
+        )
+    bad_pictures.report(asked.bad)
+    return 1 if asked.bad else 0

@@ -1,0 +1,74 @@
+"""Pictures that do not decode: they stop a command before it does anything, or are left out."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from visual_memory import InvalidArgument
+from visual_memory._terminal.output import plural
+from visual_memory._terminal.refused import Refused
+
+AT_FAULT = re.compile(r"images\[(\d+)\]|entries\[(\d+)\]\.image")
+PATH = re.compile(r"\S+\[\d+\]\S* ")
+ITEM = re.compile(r"(?:entries|images|vectors)\[(\d+)\]")
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def add_skip_bad(parser: ArgumentParser, done: str) -> None:
+    """What happens to them; ``done`` is what is done with all others, such as ``stored``."""
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help=f"leave out pictures that do not decode, and exit 1; without it nothing is {done}",
+    )
+
+
+def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) -> None:
+    """Raises Refused where there are bad ones that may not be skipped; ``bad`` has why, by name."""
+    if bad and not options.skip_bad:
+        raise Refused(
+            f"{describe(bad)}\nNothing was {done}, because of {plural(len(bad), 'picture')}; "
+            f"use --skip-bad to {do} the others."
+        )
+
+
+def send(
+    call: Callable[[list[Item]], Answer],
+    batch: list[Item],
+    name: Callable[[Item], str],
+    bad: dict[str, str],
+    options: Namespace,
+) -> Answer | None:
+    """What ``call`` answers to a batch; None where none of it is left.
+
+    With ``--skip-bad`` what the server cannot decode is taken out of ``batch``, and ``bad`` says
+    why, by name. Raises Refused, with names in place of numbers, for what else is wrong.
+    """
+    while batch:
+        try:
+            return call(batch)
+        except InvalidArgument as error:
+            at = AT_FAULT.match(error.field_violations[0][0] if error.field_violations else "")
+            if not at or not options.skip_bad:
+                named = ITEM.sub(lambda found: name(batch[int(found[1])]), error.message)
+                raise Refused(named) from None
+            item = batch.pop(int(at[1] or at[2]))
+            bad[name(item)] = PATH.sub("", error.message, count=1).rstrip(".")
+    return None
+
+
+def describe(bad: Mapping[str, str]) -> str:
+    """A line for each of them."""
+    return "\n".join(f"{name} {why}." for name, why in bad.items())
+
+
+def report(bad: Mapping[str, str], noun: str = "picture") -> None:
+    """Say on standard error which were left out, and why."""
+    if bad:
+        print(f"{describe(bad)}\n{plural(len(bad), noun)} left out.", file=sys.stderr)

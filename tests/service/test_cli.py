@@ -24,6 +24,7 @@ from PIL import Image
 from tests.service.conftest import Done, Run, answer
 
 import visual_memory
+from visual_memory._terminal import progress
 from visual_memory_index import VOTINGS
 from visual_memory_service.cli import build_parser
 from visual_memory_service.completion import commands_of
@@ -519,6 +520,24 @@ def test_what_only_the_server_cannot_decode_is_named_and_leaves_no_half_of_an_an
     assert skipped.returncode == 1
     told = json.loads(skipped.stdout)
     assert (told["pictures"] if question == "evaluate" else len(told)) == 76
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_how_far_many_pictures_are_is_told_on_standard_error(
+    run: Run, pets: str, folder: Path, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    run("insert", pets, folder)
+    for number in range(64):
+        draw(folder / "red" / f"more{number}.png", number)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+
+    done = run(question, pets, folder, "--json")
+
+    checked, _, first, last = done.stderr.splitlines()
+    assert checked == "64/70 pictures checked"
+    assert first == "64/70 pictures"
+    assert last.startswith("70/70 pictures, ")
+    assert json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import asdict
 
 from visual_memory import Client, Operation
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import WrongUsage
 from visual_memory_service.commands.arguments import add_asking
 
@@ -45,13 +45,19 @@ def operations(client: Client, options: Namespace) -> int:
             raise WrongUsage(f"the following arguments are required with {options.action}: ID")
         if options.memory is not None:
             raise WrongUsage("argument --memory: not allowed with argument ACTION")
-        act: dict[str, Callable[[str], Operation]] = {"wait": client.wait, "cancel": client.cancel}
-        acted_on = act[options.action](options.operation)
+        act = {"wait": wait, "cancel": Client.cancel}
+        acted_on = act[options.action](client, options.operation)
         print_operations([acted_on], options)
         return int(options.action == "wait" and acted_on.state != "done")
     names = [options.memory] if options.memory else [each.name for each in client.memories()]
     print_operations([each for name in names for each in client.operations(name)], options)
     return 0
+
+
+def wait(client: Client, operation: str) -> Operation:
+    """Wait until an operation has ended, while progress is shown."""
+    with Progress("steps") as progress:
+        return client.wait(operation, progress=progress.reach)
 
 
 def print_operations(found: list[Operation], options: Namespace) -> None:

@@ -1,0 +1,41 @@
+"""``operations wait`` says how far the work has come, however long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from visual_memory import Client, Operation
+from visual_memory._terminal import progress
+from visual_memory_service.cli import build_parser
+from visual_memory_service.commands.operations import operations
+
+BEGUN = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Slow:
+    """A client that hears twice how far the work is before it has ended."""
+
+    def wait(self, operation: str, *, progress: Callable[[int, int], None]) -> Operation:
+        progress(0, 9)
+        progress(6, 9)
+        return Operation(operation, "m", "assess", "done", 9, 9, "", BEGUN, BEGUN, None)
+
+
+def test_what_is_done_of_how_much_is_told_while_it_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    options = build_parser().parse_args(["operations", "wait", "m/1"])
+
+    code = operations(cast(Client, Slow()), options)
+
+    said = capsys.readouterr()
+    first, second = said.err.splitlines()
+    assert code == 0
+    assert first == "0/9 steps"
+    assert second.startswith("6/9 steps, ")
+    assert said.out.splitlines()[1].split()[:3] == ["m/1", "assess", "done"]

@@ -12,7 +12,6 @@ from visual_memory._fields import check_labels, choices, named, seeded, strings,
 from visual_memory._wire import to_operation
 from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import Operation, PruneResult, RelabelResult
-from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 
 WAIT_SECONDS = 1  # for one message; between them progress is told
@@ -110,19 +109,19 @@ def share(fraction: float | None) -> float:
 
 def relabel(
     memory: str, labels: Mapping[str, str], apply: bool, request_id: str | None
-) -> Call[RelabelResult]:
+) -> Call[Operation]:
     """Raises InvalidArgument."""
-
-    def read(answer: operation_pb2.Operation) -> RelabelResult:
-        result = to_operation(answer).result
-        assert isinstance(result, RelabelResult)
-        return result
-
     check_labels(labels, "labels")
     request = pb.RelabelEntriesRequest(
         memory=memory, labels=labels, apply=apply, request_id=named(request_id) if apply else ""
     )
-    return Call("RelabelEntries", request, read)
+    return Call("RelabelEntries", request, to_operation)
+
+
+def relabelled(operation: Operation) -> RelabelResult:
+    """What a relabel came to: it is done when it is answered."""
+    assert isinstance(operation.result, RelabelResult)
+    return operation.result
 
 
 def undo(memory: str, operation: str, request_id: str | None) -> Call[int]:

@@ -582,6 +582,7 @@ class Memory:
         )
         return self._transport.do(call)
 
+    @overload
     def assess(
         self,
         *,
@@ -589,16 +590,42 @@ class Memory:
         voting: str = "rank",
         thin: int = 5,
         request_id: str | None = None,
+        wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Assessment:
+    ) -> Assessment: ...
+    @overload
+    def assess(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        thin: int = 5,
+        request_id: str | None = None,
+        wait: Literal[False],
+        progress: Progress | None = None,
+    ) -> Operation: ...
+    def assess(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        thin: int = 5,
+        request_id: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Assessment | Operation:
         """What the voting entries say of each other, and which of them look wrong.
 
-        Labels of fewer than ``thin`` entries are not judged. Raises FailedPrecondition.
+        Labels of fewer than ``thin`` entries are not judged. With ``wait=False`` the operation is
+        returned at once. Raises FailedPrecondition.
         """
         call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
         operation = self._transport.do(call)
+        if not wait:
+            return operation
         return _insight.assessed(self._client.wait(operation.name, progress=progress))
 
+    @overload
     def calibrate(
         self,
         *,
@@ -608,12 +635,39 @@ class Memory:
         vectors: ArrayLike | None = None,
         labels: Iterable[str] | None = None,
         request_id: str | None = None,
+        wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Calibration:
+    ) -> Calibration: ...
+    @overload
+    def calibrate(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str] | None = None,
+        request_id: str | None = None,
+        wait: Literal[False],
+        progress: Progress | None = None,
+    ) -> Operation: ...
+    def calibrate(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        images: Images | None = None,
+        vectors: ArrayLike | None = None,
+        labels: Iterable[str] | None = None,
+        request_id: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> Calibration | Operation:
         """Fit confidences, label sets and rejection to the memory as it is, for such votes.
 
         By images or vectors that are no entries, with their labels; without any each entry asks
-        the others, which costs nothing but is no guarantee of a coverage.
+        the others, which costs nothing but is no guarantee of a coverage. With ``wait=False`` the
+        operation is returned at once.
         Raises FailedPrecondition where there are too few, or of one label.
         """
         call = _insight.calibrate(
@@ -627,6 +681,8 @@ class Memory:
             request_id=request_id,
         )
         operation = self._transport.do(call)
+        if not wait:
+            return operation
         return _insight.calibrated(self._client.wait(operation.name, progress=progress))
 
     def taxonomy(self) -> Taxonomy:
@@ -650,14 +706,40 @@ class Memory:
         """
         return self._transport.do(_insight.set_reranker(self.name, reranker, request_id))
 
+    @overload
     def relabel(
-        self, labels: Mapping[str, str], *, apply: bool = False, request_id: str | None = None
-    ) -> RelabelResult:
+        self,
+        labels: Mapping[str, str],
+        *,
+        apply: bool = False,
+        request_id: str | None = None,
+        wait: Literal[True] = True,
+    ) -> RelabelResult: ...
+    @overload
+    def relabel(
+        self,
+        labels: Mapping[str, str],
+        *,
+        apply: bool = False,
+        request_id: str | None = None,
+        wait: Literal[False],
+    ) -> Operation: ...
+    def relabel(
+        self,
+        labels: Mapping[str, str],
+        *,
+        apply: bool = False,
+        request_id: str | None = None,
+        wait: bool = True,
+    ) -> RelabelResult | Operation:
         """Set the label of each id; without ``apply`` only show which would change.
 
-        Raises NotFound for unknown ids.
+        With ``wait=False`` the operation itself is returned, which is done by then, and has a name
+        where labels were set. Raises NotFound for unknown ids.
         """
-        return self._transport.do(_hygiene.relabel(self.name, labels, apply, request_id))
+        call = _hygiene.relabel(self.name, labels, apply, request_id)
+        operation = self._transport.do(call)
+        return _hygiene.relabelled(operation) if wait else operation
 
     @overload
     def unlearn(
@@ -728,16 +810,38 @@ class Memory:
         _, head = self._client._audit_log(self.info())
         return head
 
+    @overload
     def check(
-        self, *, request_id: str | None = None, progress: Progress | None = None
-    ) -> CheckResult:
+        self,
+        *,
+        request_id: str | None = None,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+    ) -> CheckResult: ...
+    @overload
+    def check(
+        self,
+        *,
+        request_id: str | None = None,
+        wait: Literal[False],
+        progress: Progress | None = None,
+    ) -> Operation: ...
+    def check(
+        self,
+        *,
+        request_id: str | None = None,
+        wait: bool = True,
+        progress: Progress | None = None,
+    ) -> CheckResult | Operation:
         """Have the server compare its file of the memory with its digest, audit log and RAM.
 
-        ``progress`` is told how many entries and events of how many are compared. Raises Error,
-        such as with the reason CORRUPT_STORE, where they do not fit: the memory is refused from
-        then on.
+        ``progress`` is told how many entries and events of how many are compared. With
+        ``wait=False`` the operation is returned at once. Raises Error, such as with the reason
+        CORRUPT_STORE, where they do not fit: the memory is refused from then on.
         """
         operation = self._transport.do(_audit.check(self.name, request_id))
+        if not wait:
+            return operation
         return _audit.checked(self._client.wait(operation.name, progress=progress))
 
     def undo(self, operation: str, *, request_id: str | None = None) -> int:

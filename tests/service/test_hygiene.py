@@ -454,6 +454,65 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
     assert set(states) == {"done"}
 
 
+LONG: dict[str, Any] = {
+    "assess": {"k": 5},
+    "calibrate": {"k": 5},
+    "check": {},
+    "prune": {"method": "ids", "ids": WRONG, "apply": True},
+    "relabel": {"labels": {IDS[0]: "another"}, "apply": True},
+}
+
+
+@pytest.mark.parametrize("method", LONG)
+def test_without_waiting_the_operation_is_returned_that_the_result_names(
+    client: Client, crowd: Memory, method: str
+) -> None:
+    how: Any = {**LONG[method], "request_id": "once"}
+
+    begun = getattr(crowd, method)(**how, wait=False)
+
+    assert isinstance(begun, visual_memory.Operation)
+    result = getattr(crowd, method)(**how)
+    assert result.operation == begun.name
+    assert client.wait(begun.name).result == result
+
+
+@pytest.mark.parametrize("method", LONG)
+def test_under_asyncio_too_the_operation_is_returned_that_the_result_names(
+    server: Server, crowd: Memory, method: str
+) -> None:
+    how: Any = {**LONG[method], "request_id": "once"}
+
+    async def run() -> tuple[Any, Any]:
+        async with visual_memory.aio.connect(server.address) as client:
+            call = getattr(client.memory(crowd.name), method)
+            return await call(**how, wait=False), await call(**how)
+
+    begun, result = asyncio.run(run())
+
+    assert isinstance(begun, visual_memory.Operation)
+    assert result.operation == begun.name
+
+
+def test_what_is_not_waited_for_can_be_cancelled(client: Client, empty: RemoteMemory) -> None:
+    memory = client.create_memory(f"{empty.name}x", dimension=64)
+    rows = np.random.default_rng(3).normal(size=(20_000, 64))
+    memory.insert(vectors=rows, labels=["a", "b"] * 10_000)
+
+    begun = memory.assess(wait=False)
+
+    assert begun.state == "running"
+    client.cancel(begun.name)
+    assert client.wait(begun.name).state == "cancelled"
+
+
+def test_a_relabel_that_is_only_shown_has_no_name(crowd: Memory) -> None:
+    shown = crowd.relabel({IDS[0]: "another"}, wait=False)
+
+    assert (shown.name, shown.state) == ("", "done")
+    assert shown.result == crowd.relabel({IDS[0]: "another"})
+
+
 def test_raw_calls_without_a_method_are_refused(crowd: Memory, server: Server) -> None:
     prune, relabel = server.stub.PruneEntries, server.stub.RelabelEntries
     refused = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from visual_memory._calls import Call
-from visual_memory._fields import named
+from visual_memory._fields import message, named
 from visual_memory._hygiene import check_done
 from visual_memory._wire import to_audit_event, to_audit_head, to_operation
 from visual_memory.errors import InvalidCertificate
@@ -31,7 +31,7 @@ def audit_page(memory: str, page_token: str) -> Call[AuditPage]:
         events = [to_audit_event(event) for event in answer.events]
         return AuditPage(events, to_audit_head(answer.head), answer.next_page_token)
 
-    request = pb.ListAuditEventsRequest(memory=memory, page_token=page_token)
+    request = message(pb.ListAuditEventsRequest, memory=memory, page_token=page_token)
     return Call("ListAuditEvents", request, read)
 
 
@@ -39,12 +39,12 @@ def audit_events(memory: str, page_token: str) -> Call[tuple[list[AuditEvent], s
     def read(answer: pb.ListAuditEventsResponse) -> tuple[list[AuditEvent], str]:
         return [to_audit_event(event) for event in answer.events], answer.next_page_token
 
-    request = pb.ListAuditEventsRequest(memory=memory, page_token=page_token)
+    request = message(pb.ListAuditEventsRequest, memory=memory, page_token=page_token)
     return Call("ListAuditEvents", request, read)
 
 
 def check(memory: str, request_id: str | None) -> Call[Operation]:
-    request = pb.CheckMemoryRequest(memory=memory, request_id=named(request_id))
+    request = message(pb.CheckMemoryRequest, memory=memory, request_id=named(request_id))
     return Call("CheckMemory", request, to_operation)
 
 

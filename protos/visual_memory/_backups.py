@@ -15,8 +15,8 @@ import grpc
 
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint
-from visual_memory._fields import named
-from visual_memory._files import refuse_file
+from visual_memory._fields import message, named
+from visual_memory._files import check_path, refuse_file
 from visual_memory._patience import Patience, next_within
 from visual_memory._wire import to_restored
 from visual_memory.types import RestoreResult
@@ -36,7 +36,7 @@ def receive(
     told: Callable[[int], None],
 ) -> int:
     """Write a memory's backup into ``file``; how many bytes that are. ``told`` hears it as well."""
-    request = pb.BackupMemoryRequest(memory=memory)
+    request = message(pb.BackupMemoryRequest, memory=memory)
 
     def attempt(patience: Patience) -> int:
         file.seek(0)
@@ -66,7 +66,8 @@ def send(
 
     Raises InvalidArgument where it cannot be read.
     """
-    first = pb.RestoreMemoryRequest(name=name, request_id=named(request_id))
+    check_path(path, "path")
+    first = message(pb.RestoreMemoryRequest, name=name, request_id=named(request_id))
     call = Call("RestoreMemory", first, to_restored)
     try:
         with open(path, "rb") as file:

@@ -1,4 +1,7 @@
-"""Calls of one message: what each of them sends, with the reader of its answer."""
+"""Calls of one message: what each of them sends, with the reader of its answer.
+
+Each raises InvalidArgument for a field of a type that its message cannot hold.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from visual_memory._fields import Metadata, check_metadata, check_text, named, strings, whole
+from visual_memory._fields import (
+    Metadata,
+    check_metadata,
+    check_text,
+    message,
+    named,
+    strings,
+    whole,
+)
 from visual_memory._wire import to_entry, to_memory, to_server_info
 from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import Entry, MemoryInfo, PurgeResult, ServerInfo
@@ -55,11 +66,15 @@ def create_memory(
     """Raises InvalidArgument, and FailedPrecondition where the answer is no such memory."""
     if embedder is not None and dimension is not None:
         refuse("embedder", "and dimension exclude each other: give one of them")
-    request = pb.CreateMemoryRequest(
-        name=name, store_images=store_images, request_id=named(request_id)
+    request = message(
+        pb.CreateMemoryRequest,
+        name=name,
+        store_images=store_images,
+        request_id=named(request_id),
     )
     if dimension is None:
-        request.embedder = embedder or EMBEDDER
+        embedder = EMBEDDER if embedder is None else embedder
+        request.MergeFrom(message(pb.CreateMemoryRequest, embedder=embedder))
     else:
         request.dimension = whole(dimension, "dimension", least=1)
 
@@ -79,28 +94,31 @@ def list_memories(page_token: str) -> Call[tuple[list[MemoryInfo], str]]:
     def read(answer: pb.ListMemoriesResponse) -> tuple[list[MemoryInfo], str]:
         return [to_memory(memory) for memory in answer.memories], answer.next_page_token
 
-    return Call("ListMemories", pb.ListMemoriesRequest(page_token=page_token), read)
+    return Call("ListMemories", message(pb.ListMemoriesRequest, page_token=page_token), read)
 
 
 def delete_memory(name: str, request_id: str | None) -> Call[None]:
-    request = pb.DeleteMemoryRequest(name=name, request_id=named(request_id))
+    request = message(pb.DeleteMemoryRequest, name=name, request_id=named(request_id))
     return Call("DeleteMemory", request, lambda _: None)
 
 
 def copy_memory(name: str, new_name: str, request_id: str | None) -> Call[MemoryInfo]:
-    request = pb.CopyMemoryRequest(memory=name, new_name=new_name, request_id=named(request_id))
+    request = message(
+        pb.CopyMemoryRequest, memory=name, new_name=new_name, request_id=named(request_id)
+    )
     return Call("CopyMemory", request, to_memory)
 
 
 def memory_info(name: str) -> Call[MemoryInfo]:
-    return Call("GetMemory", pb.GetMemoryRequest(name=name), to_memory)
+    return Call("GetMemory", message(pb.GetMemoryRequest, name=name), to_memory)
 
 
 def delete_entries(
     memory: str, ids: Iterable[str], allow_missing: bool, request_id: str | None
 ) -> Call[int]:
     """Raises InvalidArgument."""
-    request = pb.DeleteEntriesRequest(
+    request = message(
+        pb.DeleteEntriesRequest,
         memory=memory,
         ids=strings(ids, "ids"),
         allow_missing=allow_missing,
@@ -115,7 +133,8 @@ def purge_entries(
     def read(answer: pb.PurgeEntriesResponse) -> PurgeResult:
         return PurgeResult(answer.purge_count, list(answer.sample_ids), answer.applied)
 
-    request = pb.PurgeEntriesRequest(
+    request = message(
+        pb.PurgeEntriesRequest,
         memory=memory,
         filter=filter,
         apply=apply,
@@ -127,7 +146,8 @@ def purge_entries(
 def get_entry(
     memory: str, id: str, *, include_vector: bool, include_image: bool, include_thumbnail: bool
 ) -> Call[Entry]:
-    request = pb.GetEntryRequest(
+    request = message(
+        pb.GetEntryRequest,
         memory=memory,
         id=id,
         include_vector=include_vector,
@@ -148,9 +168,10 @@ def list_entries(
     def read(answer: pb.ListEntriesResponse) -> tuple[list[Entry], str]:
         return [to_entry(entry) for entry in answer.entries], answer.next_page_token
 
-    request = pb.ListEntriesRequest(
+    request = message(
+        pb.ListEntriesRequest,
         memory=memory,
-        filter=filter or "",
+        filter="" if filter is None else filter,
         page_token=page_token,
         include_vectors=include_vectors,
         include_images=include_images,
@@ -165,6 +186,7 @@ def update_entry(
     """Raises InvalidArgument."""
     if label is None and metadata is None:
         refuse("label", "or metadata must be given")
+    check_text(id, "entry.id")
     entry, paths = entry_pb2.Entry(id=id), []
     if label is not None:
         check_text(label, "entry.label")
@@ -174,7 +196,8 @@ def update_entry(
         check_metadata(metadata, "entry")
         entry.metadata.update(metadata)
         paths.append("metadata")
-    request = pb.UpdateEntryRequest(
+    request = message(
+        pb.UpdateEntryRequest,
         memory=memory,
         entry=entry,
         update_mask=FieldMask(paths=paths),

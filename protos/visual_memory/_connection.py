@@ -7,11 +7,13 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import grpc
 
 from visual_memory._calls import Call
+from visual_memory._fields import text_bytes
 from visual_memory._files import read_file
 from visual_memory._patience import Patience
 from visual_memory.errors import refuse
@@ -50,7 +52,10 @@ def endpoint(
     timeout: float,
 ) -> Endpoint:
     """Raises InvalidArgument."""
-    if not 0 < timeout < threading.TIMEOUT_MAX:
+    text_bytes(target, "target")
+    if api_key is not None:
+        text_bytes(api_key, "api_key")
+    if not isinstance(timeout, Real) or not 0 < timeout < threading.TIMEOUT_MAX:
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
     return Endpoint(
         target=target,

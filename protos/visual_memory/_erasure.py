@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from visual_memory._calls import Call
-from visual_memory._fields import check_text, named, strings
+from visual_memory._fields import check_text, message, named, strings
 from visual_memory._hygiene import check_done
 from visual_memory._wire import to_operation
 from visual_memory.errors import refuse
@@ -33,7 +33,8 @@ def unlearn_entries(
         refuse("ids", "must not be empty")
     for number, id in enumerate(listed):
         check_text(id, f"ids[{number}]")
-    first = pb.UnlearnEntriesRequest(
+    first = message(
+        pb.UnlearnEntriesRequest,
         memory=memory,
         apply=apply,
         allow_missing=allow_missing,
@@ -58,7 +59,7 @@ def get_certificate(operation: str) -> Call[Certificate]:
 
         return Certificate.read(answer.json)
 
-    return Call("GetCertificate", pb.GetCertificateRequest(operation=operation), read)
+    return Call("GetCertificate", message(pb.GetCertificateRequest, operation=operation), read)
 
 
 def certificate_of(operation: Operation) -> Call[Certificate]:

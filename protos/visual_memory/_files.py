@@ -15,6 +15,7 @@ from visual_memory.errors import AlreadyExists, refuse
 
 def file_size(file: str | os.PathLike[str], path: str) -> int:
     """Raises InvalidArgument where there is no such file."""
+    check_path(file, path)
     try:
         found = os.stat(file)
     except OSError as problem:
@@ -26,11 +27,19 @@ def file_size(file: str | os.PathLike[str], path: str) -> int:
 
 def read_file(file: str | os.PathLike[str], path: str) -> bytes:
     """Raises InvalidArgument where it cannot be read."""
+    check_path(file, path)
     try:
         with open(file, "rb") as opened:
             return opened.read()
     except OSError as problem:
         refuse_file(file, path, problem)
+
+
+def check_path(file: str | os.PathLike[str], path: str) -> None:
+    """Raises InvalidArgument for what names no file: a number would be one that is open already."""
+    name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
+    if not isinstance(name, str) or "\0" in name:
+        refuse(path, f"must be the path of a file, but is {file!r:.80}")
 
 
 @contextmanager
@@ -39,6 +48,7 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
 
     Raises AlreadyExists, InvalidArgument where it cannot be written.
     """
+    check_path(file, "path")
     path = Path(file)
     part = path.parent / f".{secrets.token_hex(8)}.part"
     try:

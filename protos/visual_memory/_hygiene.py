@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import TypedDict
 
 from google.protobuf.duration_pb2 import Duration
 
 from visual_memory._calls import Call
-from visual_memory._fields import check_labels, choices, named, seeded, strings, whole
+from visual_memory._fields import check_labels, choices, message, named, seeded, strings, whole
 from visual_memory._wire import to_operation
 from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import Operation, PruneResult, RelabelResult
@@ -26,8 +27,11 @@ def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
         finding = to_operation(answer.operation) if answer.HasField("operation") else None
         return finding, [(count.id, count.v) for count in answer.counts], answer.next_page_token
 
-    request = pb.GetMisleadingCountsRequest(
-        memory=memory, k=whole(k, "k", least=1), page_token=page_token
+    request = message(
+        pb.GetMisleadingCountsRequest,
+        memory=memory,
+        k=whole(k, "k", least=1),
+        page_token=page_token,
     )
     return Call("GetMisleadingCounts", request, read)
 
@@ -72,21 +76,31 @@ def prune(
     request_id: str | None = None,
 ) -> Call[Operation]:
     """Raises InvalidArgument."""
-    request = pb.PruneEntriesRequest(memory=memory, apply=apply, request_id=named(request_id))
+    request = message(
+        pb.PruneEntriesRequest, memory=memory, apply=apply, request_id=named(request_id)
+    )
     match method:
         case "hard":
-            request.hard.k = whole(k, "k", least=1)
-            request.hard.threshold = whole(threshold, "threshold", least=1)
-            request.hard.minus_correct = minus_correct
+            hard = message(
+                pb.HardPrune,
+                k=whole(k, "k", least=1),
+                threshold=whole(threshold, "threshold", least=1),
+                minus_correct=minus_correct,
+            )
+            request.hard.CopyFrom(hard)
         case "random":
             request.random.fraction = share(fraction)
             request.random.seed = seeded(seed)
         case "prototype":
-            request.prototype.fraction = share(fraction)
-            request.prototype.clusters = whole(clusters, "clusters", least=0)
-            request.prototype.keep = keep
-            request.prototype.balance = balance
-            request.prototype.seed = seeded(seed)
+            prototype = message(
+                pb.PrototypePrune,
+                fraction=share(fraction),
+                clusters=whole(clusters, "clusters", least=0),
+                keep=keep,
+                balance=balance,
+                seed=seeded(seed),
+            )
+            request.prototype.CopyFrom(prototype)
         case "value":
             request.value.fraction = share(fraction)
             request.value.k = whole(value_k, "value_k", least=1)
@@ -102,8 +116,8 @@ def prune(
 
 def share(fraction: float | None) -> float:
     """Raises InvalidArgument."""
-    if fraction is None or not 0 < fraction < 1:
-        refuse("fraction", f"must be between 0 and 1, but is {fraction}")
+    if not isinstance(fraction, Real) or not 0 < fraction < 1:
+        refuse("fraction", f"must be between 0 and 1, but is {fraction!r:.80}")
     return fraction
 
 
@@ -112,8 +126,12 @@ def relabel(
 ) -> Call[Operation]:
     """Raises InvalidArgument."""
     check_labels(labels, "labels")
-    request = pb.RelabelEntriesRequest(
-        memory=memory, labels=labels, apply=apply, request_id=named(request_id) if apply else ""
+    request = message(
+        pb.RelabelEntriesRequest,
+        memory=memory,
+        labels=labels,
+        apply=apply,
+        request_id=named(request_id) if apply else "",
     )
     return Call("RelabelEntries", request, to_operation)
 
@@ -125,28 +143,30 @@ def relabelled(operation: Operation) -> RelabelResult:
 
 
 def undo(memory: str, operation: str, request_id: str | None) -> Call[int]:
-    request = pb.UndoRequest(memory=memory, operation=operation, request_id=named(request_id))
+    request = message(
+        pb.UndoRequest, memory=memory, operation=operation, request_id=named(request_id)
+    )
     return Call("Undo", request, lambda answer: int(answer.restored_count))
 
 
 def get_operation(name: str) -> Call[Operation]:
-    return Call("GetOperation", pb.GetOperationRequest(name=name), to_operation)
+    return Call("GetOperation", message(pb.GetOperationRequest, name=name), to_operation)
 
 
 def list_operations(memory: str, page_token: str) -> Call[tuple[list[Operation], str]]:
     def read(answer: pb.ListOperationsResponse) -> tuple[list[Operation], str]:
         return [to_operation(each) for each in answer.operations], answer.next_page_token
 
-    request = pb.ListOperationsRequest(memory=memory, page_token=page_token)
+    request = message(pb.ListOperationsRequest, memory=memory, page_token=page_token)
     return Call("ListOperations", request, read)
 
 
 def cancel_operation(name: str) -> Call[Operation]:
-    return Call("CancelOperation", pb.CancelOperationRequest(name=name), to_operation)
+    return Call("CancelOperation", message(pb.CancelOperationRequest, name=name), to_operation)
 
 
 def wait_operation(name: str) -> Call[Operation]:
-    request = pb.WaitOperationRequest(name=name, timeout=Duration(seconds=WAIT_SECONDS))
+    request = message(pb.WaitOperationRequest, name=name, timeout=Duration(seconds=WAIT_SECONDS))
     return Call("WaitOperation", request, to_operation)
 
 

@@ -16,7 +16,15 @@ from visual_memory._contents import (
     parts,
     room,
 )
-from visual_memory._fields import Metadata, check_metadata, check_text, mappings, named, strings
+from visual_memory._fields import (
+    Metadata,
+    check_metadata,
+    check_text,
+    mappings,
+    message,
+    named,
+    strings,
+)
 from visual_memory._images import SomeImages
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
@@ -61,7 +69,8 @@ class Insertion:
         self.contents.check(limits)
         if self.beside is not None:
             self.beside.check(limits)
-        request = pb.InsertEntriesRequest(
+        request = message(
+            pb.InsertEntriesRequest,
             memory=self.memory,
             request_id=self.request_id,
             replace_existing=self.replace_existing,

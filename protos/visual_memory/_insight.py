@@ -10,7 +10,9 @@ from visual_memory._calls import Call
 from visual_memory._contents import Rows, contents
 from visual_memory._fields import (
     check_labels,
+    check_mapping,
     check_seconds,
+    message,
     named,
     strings,
     to_duration,
@@ -42,7 +44,7 @@ def value_entries(
     labels: Iterable[str] | None,
 ) -> pb.ValueEntriesRequest:
     """Raises InvalidArgument."""
-    request = pb.ValueEntriesRequest(memory=memory, k=whole(k, "k", least=1))
+    request = message(pb.ValueEntriesRequest, memory=memory, k=whole(k, "k", least=1))
     write_labelled(request, limits, images, vectors, labels)
     return request
 
@@ -83,16 +85,18 @@ def explain(
     voting: str,
     exclude_ids: Iterable[str],
     remove: Iterable[str],
-    relabel: Mapping[str, str],
+    relabel: Mapping[str, str] | None,
     add_vectors: ArrayLike | None,
     add_labels: Iterable[str],
     search_seconds: float,
     include_thumbnails: bool,
 ) -> Call[Explanation]:
     """Raises InvalidArgument."""
+    relabel = {} if relabel is None else relabel
     check_labels(relabel, "relabel")
     check_seconds(search_seconds, "search_seconds")
-    request = pb.ExplainDecisionRequest(
+    request = message(
+        pb.ExplainDecisionRequest,
         memory=memory,
         k=whole(k, "k", least=1),
         voting=voting,
@@ -121,7 +125,8 @@ def assess(
     memory: str, *, k: int, voting: str, thin: int, request_id: str | None
 ) -> Call[Operation]:
     """Raises InvalidArgument."""
-    request = pb.AssessMemoryRequest(
+    request = message(
+        pb.AssessMemoryRequest,
         memory=memory,
         k=whole(k, "k", least=1),
         voting=voting,
@@ -150,8 +155,12 @@ def calibrate(
     request_id: str | None,
 ) -> Call[Operation]:
     """Raises InvalidArgument."""
-    request = pb.CalibrateMemoryRequest(
-        memory=memory, k=whole(k, "k", least=1), voting=voting, request_id=named(request_id)
+    request = message(
+        pb.CalibrateMemoryRequest,
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        request_id=named(request_id),
     )
     write_labelled(request, limits, images, vectors, labels)
     return Call("CalibrateMemory", request, to_operation)
@@ -165,20 +174,27 @@ def calibrated(operation: Operation) -> Calibration:
 
 
 def get_taxonomy(memory: str) -> Call[Taxonomy]:
-    return Call("GetTaxonomy", pb.GetTaxonomyRequest(memory=memory), to_taxonomy)
+    return Call("GetTaxonomy", message(pb.GetTaxonomyRequest, memory=memory), to_taxonomy)
 
 
 def set_reranker(memory: str, reranker: str | None, request_id: str | None) -> Call[MemoryInfo]:
-    request = pb.SetRerankerRequest(
-        memory=memory, reranker=reranker or "", request_id=named(request_id)
+    """Raises InvalidArgument."""
+    request = message(
+        pb.SetRerankerRequest,
+        memory=memory,
+        reranker="" if reranker is None else reranker,
+        request_id=named(request_id),
     )
     return Call("SetReranker", request, to_memory)
 
 
 def set_taxonomy(memory: str, parents: Mapping[str, str], request_id: str | None) -> Call[Taxonomy]:
-    request = pb.SetTaxonomyRequest(
+    """Raises InvalidArgument."""
+    check_mapping(parents, "parents", "children to parents")
+    request = message(
+        pb.SetTaxonomyRequest,
         memory=memory,
-        edges=[pb.Edge(child=child, parent=parent) for child, parent in parents.items()],
+        edges=[message(pb.Edge, child=child, parent=parent) for child, parent in parents.items()],
         request_id=named(request_id),
     )
     return Call("SetTaxonomy", request, to_taxonomy)

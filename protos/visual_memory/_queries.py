@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visual_memory._calls import Call
 from visual_memory._contents import PART_ITEMS, Contents, Pictures, contents, parts, room
-from visual_memory._fields import check_seconds, strings, to_duration, whole
+from visual_memory._fields import check_seconds, message, strings, to_duration, whole
 from visual_memory._images import Images
 from visual_memory._wire import to_decision, to_neighbors, to_vectors
 from visual_memory.types import Decision, Limits, Neighbors
@@ -79,11 +79,12 @@ def classify(
 ) -> Queries[Decision]:
     """Raises InvalidArgument."""
     check_seconds(rerank_seconds, "rerank_seconds")
-    header = pb.ClassifyRequest(
+    header = message(
+        pb.ClassifyRequest,
         memory=memory,
         k=whole(k, "k", least=1),
         voting=voting,
-        filter=filter or "",
+        filter="" if filter is None else filter,
         exclude_ids=strings(exclude_ids, "exclude_ids"),
         neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
         reliability=reliability,
@@ -94,7 +95,7 @@ def classify(
         allow_empty=allow_empty,
         min_confidence=min_confidence,
         level=None if level is None else whole(level, "level", least=0),
-        reranker=reranker or "",
+        reranker="" if reranker is None else reranker,
         rerank_timeout=to_duration(rerank_seconds),
     )
     queries = Queries(
@@ -118,10 +119,11 @@ def search(
     exclude_ids: Iterable[str],
 ) -> Queries[Neighbors]:
     """Raises InvalidArgument."""
-    header = pb.SearchRequest(
+    header = message(
+        pb.SearchRequest,
         memory=memory,
         k=whole(k, "k", least=1),
-        filter=filter or "",
+        filter="" if filter is None else filter,
         exclude_ids=strings(exclude_ids, "exclude_ids"),
     )
     return Queries(
@@ -134,5 +136,5 @@ def search(
 
 def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
     """Answers with one array (n, d) a message. Raises InvalidArgument."""
-    header = pb.EmbedRequest(memory=memory)
+    header = message(pb.EmbedRequest, memory=memory)
     return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

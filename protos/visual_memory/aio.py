@@ -581,7 +581,7 @@ class Memory:
             voting=voting,
             exclude_ids=exclude_ids,
             remove=remove,
-            relabel=relabel or {},
+            relabel=relabel,
             add_vectors=add_vectors,
             add_labels=add_labels,
             search_seconds=search_seconds,

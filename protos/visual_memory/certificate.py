@@ -243,6 +243,10 @@ def content(source: Source) -> str | bytes:
     """JSON that is given, or what is in the file that is; of a huge file only enough to say so."""
     if isinstance(source, bytes):
         return source
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidCertificate(
+            f"A certificate is JSON, or the path of a file with it, but not {source!r:.80}."
+        )
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
         return source
     try:

@@ -568,6 +568,13 @@ def test_what_is_no_certificate_is_refused(data: bytes, problem: str, tmp_path: 
     assert f"The certificate {problem}" in refused(data) == refused(file)
 
 
+@pytest.mark.parametrize("source", [5, None, ["a.json"]])
+def test_what_is_neither_json_nor_a_path_is_refused(source: Any) -> None:
+    for use in (Certificate.read, verify):
+        with pytest.raises(InvalidCertificate, match="or the path of a file with it, but not"):
+            use(source)
+
+
 def test_text_with_a_byte_order_mark_is_no_path() -> None:
     assert "is no whole JSON (Unexpected UTF-8 BOM" in refused("\ufeff" + PETS.to_json())
 

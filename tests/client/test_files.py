@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from visual_memory import InvalidArgument
-from visual_memory._files import file_size, read_file
+from visual_memory._files import file_size, read_file, whole_file
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,18 @@ def test_what_is_no_file_has_no_size(file: str, sentence: str) -> None:
         file_size(file, "images[1]")
 
     assert str(caught.value) == f"images[1]{sentence}"
+
+
+@pytest.mark.parametrize("file", [5, None, b"a.jpg", "a\0.jpg", ["a.jpg"]])
+def test_what_is_no_path_is_refused_and_no_open_file_is_touched(file: Any) -> None:
+    for use in (file_size, read_file):
+        with pytest.raises(InvalidArgument, match=r"^images\[1\] must be the path of a file"):
+            use(file, "images[1]")
+    with (
+        pytest.raises(InvalidArgument, match=r"^path must be the path of a file"),
+        whole_file(file, overwrite=True),
+    ):
+        pass
 
 
 def test_a_folder_is_not_read(tmp_path: Path) -> None:

@@ -67,10 +67,11 @@ class TooManyIds(MemoryRefusal):
 
 
 class UnknownEntries(MemoryRefusal):
-    """Some ids are not stored; nothing was changed."""
+    """Some ids are not stored; a write says that nothing was changed, a read has nothing to say."""
 
-    def __init__(self, ids: Sequence[str]) -> None:
-        super().__init__(f"No entry has these ids, and nothing was changed: {listed(ids)}.")
+    def __init__(self, ids: Sequence[str], *, read: bool = False) -> None:
+        unchanged = "" if read else ", and nothing was changed"
+        super().__init__(f"No entry has these ids{unchanged}: {listed(ids)}.")
         self.ids = tuple(ids)
 
 

@@ -609,7 +609,7 @@ class Memory:
             self._check_open()
             entry = self._store.entry(id, parts)
         if entry is None:
-            raise UnknownEntries([id])
+            raise UnknownEntries([id], read=True)
         return entry
 
     def entries(

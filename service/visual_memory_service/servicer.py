@@ -168,12 +168,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = self._memories.get(request.memory).memory
+        id = requests.to_text(request.id, "id")
         parts = requests.to_parts(
             vector=request.include_vector,
             image=request.include_image,
             thumbnail=request.include_thumbnail,
         )
-        return answers.from_entry(await asyncio.to_thread(memory.entry, request.id, parts))
+        return answers.from_entry(await asyncio.to_thread(memory.entry, id, parts))
 
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Any

@@ -276,6 +276,14 @@ def test_an_update_is_seen_by_search_and_filter(memory: Memory) -> None:
     assert memory.would_purge(parsed("metadata.n = w")) == ["a"]
 
 
+def test_an_unknown_entry_is_not_read_and_nothing_is_said_of_changes(memory: Memory) -> None:
+    with pytest.raises(UnknownEntries) as refusal:
+        memory.entry("a")
+
+    assert str(refusal.value) == "No entry has these ids: a."
+    assert refusal.value.ids == ("a",)
+
+
 def test_an_unknown_entry_is_not_updated(memory: Memory) -> None:
     with pytest.raises(UnknownEntries, match="a"):
         memory.update("a", label="dog", request=REQUEST)

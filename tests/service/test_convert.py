@@ -106,8 +106,16 @@ def test_pages_of_vectors_are_cut_to_fit_a_message(start: Start, tmp_path: Path)
     assert wide.ids() == [f"{number:02}" for number in range(20)]
 
 
-@pytest.mark.parametrize("id", ["x", "", "a\0"])
-def test_an_entry_that_is_not_there_is_not_found(pets: RemoteMemory, id: str) -> None:
-    error = refusal(pets.stub.GetEntry, pb.GetEntryRequest(memory=pets.name, id=id))
+def test_an_entry_that_is_not_there_is_not_found(pets: RemoteMemory) -> None:
+    error = refusal(pets.stub.GetEntry, pb.GetEntryRequest(memory=pets.name, id="x"))
 
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_ENTRIES")
+    assert error.message == "No entry has these ids: x."
+
+
+@pytest.mark.parametrize("id", ["", "a\0", "x" * 257])
+def test_an_id_that_no_entry_could_have_is_refused(pets: RemoteMemory, id: str) -> None:
+    error = refusal(pets.stub.GetEntry, pb.GetEntryRequest(memory=pets.name, id=id))
+
+    assert (error.code, error.reason) == (INVALID, "BAD_FIELD")
+    assert error.field_violations[0][0] == "id"

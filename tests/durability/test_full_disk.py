@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up_refuses_writes_until_there_is_room(
             kind: until_full(writer, kind) for kind in ("insert", "import", "update", "relabel")
         }
         full = judge(of_server(server.stub), [writer.ledger])
-        small_disk.make_room(500_000)
+        small_disk.make_room(1_000_000)  # each of these takes up to 200 KB of the log
         freed = {kind: refusal(writer, kind) for kind in ("insert", "delete", "relabel")}
 
         assert refused_first == "DISK_FULL"

@@ -45,6 +45,15 @@ class NotCancellable(RequestRefusal):
         self.operation = operation
 
 
+class ServerStopping(RequestRefusal):
+    """A call that came after the server was told to end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is stopping and takes no more calls; try again once it has been started."
+        )
+
+
 class Overloaded(RequestRefusal):
     """The messages of all calls together are beyond the limit."""
 

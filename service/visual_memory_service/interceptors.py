@@ -12,7 +12,13 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from visual_memory_service.errors import BadField, Overloaded, ServiceFailed, TooLarge
+from visual_memory_service.errors import (
+    BadField,
+    Overloaded,
+    ServerStopping,
+    ServiceFailed,
+    TooLarge,
+)
 from visual_memory_service.status import REFUSALS, answer
 
 OURS = "/visual_memory.v1."
@@ -25,8 +31,8 @@ Begin = Callable[[Any], "Call"]
 class Guard(grpc.aio.ServerInterceptor):
     """Has every call of every service, health and reflection too, pass through a ``Call``."""
 
-    def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
-        self._intake = Intake(message_bytes_max, pending_bytes_max)
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -70,7 +76,7 @@ def answers_of(begin: Begin, behaviour: Any) -> Any:
 
 
 class Intake:
-    """How much is read: of one message, and of all together that are worked on.
+    """What is taken on: calls until it drains; of their messages, how much of each and of all.
 
     Of a stream that is the latest; one alone may be larger than ``pending_bytes_max``.
     """
@@ -78,6 +84,20 @@ class Intake:
     def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
         self._message_bytes_max, self._pending_bytes_max = message_bytes_max, pending_bytes_max
         self._pending_bytes = 0
+        self._calls, self._draining = 0, False
+        self._idle = asyncio.Event()
+
+    def admit(self) -> None:
+        """A call begins. Raises ServerStopping."""
+        if self._draining:
+            raise ServerStopping
+        self._calls += 1
+
+    async def drain(self) -> None:
+        """Admit no more calls, and come back once those under way are over."""
+        self._draining = True
+        if self._calls:
+            await self._idle.wait()
 
     def exchange(self, held: int, size: int) -> int:
         """What a call holds once its next message took the place of the last. Raises Overloaded."""
@@ -93,8 +113,11 @@ class Intake:
             raise TooLarge(size, self._message_bytes_max)
 
     def release(self, held: int) -> None:
-        """A call is over."""
+        """A call is over that was admitted."""
         self._pending_bytes -= held
+        self._calls -= 1
+        if not self._calls and self._draining:
+            self._idle.set()
 
 
 class Call:
@@ -109,6 +132,8 @@ class Call:
     ) -> None:
         self._method, self._context, self._parse = method, context, parse
         self._intake, self._held = intake, 0
+        self._ours = method.startswith(OURS)  # the health of a server is told under any load
+        self._admitted = False
 
     async def __aenter__(self) -> Self:
         self._began = time.perf_counter()
@@ -116,12 +141,15 @@ class Call:
 
     def read(self, sent: bytes | AsyncIterator[bytes]) -> Any:
         """Its message, or its messages as they come."""
+        if self._ours:
+            self._intake.admit()
+            self._admitted = True
         if isinstance(sent, bytes):
             return self._message(sent)
         return (self._message(data) async for data in sent)
 
     def _message(self, data: bytes) -> Any:
-        if self._method.startswith(OURS):  # the health of a server is told under any load
+        if self._ours:
             self._intake.check(len(data))
             self._held = self._intake.exchange(self._held, len(data))
         try:
@@ -130,7 +158,8 @@ class Call:
             raise BadField("The message", "is not one of this call's protobuf type") from None
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._intake.release(self._held)
+        if self._admitted:
+            self._intake.release(self._held)
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
         method = self._method.rpartition("/")[2]
         event = log.bind(method=method, milliseconds=milliseconds)

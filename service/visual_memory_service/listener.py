@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from visual_memory_service.config import BadSetting
 from visual_memory_service.health import Health
-from visual_memory_service.interceptors import Guard
+from visual_memory_service.interceptors import Guard, Intake
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class Listener:
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
         self._address, self._bounds = listen, bounds
         self._service, self._add, self._states = service, add, states
-        self._guard = Guard(bounds.message_bytes_max, bounds.pending_bytes_max)
+        self._intake = Intake(bounds.message_bytes_max, bounds.pending_bytes_max)
         self._draining = False
         self._changing = asyncio.Lock()
 
@@ -81,13 +82,21 @@ class Listener:
         await former.stop(self._bounds.drain_seconds)
 
     async def drain(self) -> None:
-        """Take no more calls, and end once those under way have, or their time is up."""
-        log.info("draining", seconds=self._bounds.drain_seconds)
+        """Refuse calls, and end once those under way have, or their time is up.
+
+        They are refused in words of ours until then: gRPC's own server, once it stops, breaks off
+        what comes over its connections.
+        """
+        loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
+        end = loop.time() + seconds
+        log.info("draining", seconds=seconds)
         await self._states.drain()
         async with self._changing:
             self._draining = True
         self._leaving.set()
-        await self._server.stop(self._bounds.drain_seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._intake.drain(), seconds)
+        await self._server.stop(max(end - loop.time(), 0))
 
     async def _begin(self) -> str:
         self._leaving = asyncio.Event()
@@ -99,7 +108,7 @@ class Listener:
 
     def _build(self) -> Any:
         server = grpc.aio.server(
-            interceptors=[self._guard],
+            interceptors=[Guard(self._intake)],
             maximum_concurrent_rpcs=self._bounds.calls_max,
             options=[
                 # Twice the limit reaches the interceptor, whose sentence says how to split.

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.conftest import RemoteMemory, Server, refusal, to_batch, to_picture, to_vectors
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start
 
 SERVICE = "visual_memory.v1.VisualMemory"
+OWN = "grpc.use_local_subchannel_pool"  # a connection of its own for each channel
 
 
 def create(server: Server, name: str = "pets", dimension: int = 4) -> RemoteMemory:
@@ -192,22 +195,34 @@ def test_sigterm_lets_calls_under_way_be_answered(start: Start) -> None:
 def test_calls_that_come_while_it_drains_are_refused_as_unavailable(start: Start) -> None:
     server = start()
     call = OpenImport(server)
+    asking = threading.Barrier(9)
 
-    server.process.send_signal(signal.SIGTERM)
-
-    def late() -> grpc.StatusCode:
-        with grpc.insecure_channel(server.address) as channel:
+    def refused(number: int) -> visual_memory.Error:
+        """What the first call is told that is not answered, over one connection or many."""
+        channel = grpc.insecure_channel(server.address, options=[(OWN, 1)])
+        asking.wait()
+        while True:
+            ask: Any = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
             try:
-                ask: Any = channel.unary_unary(f"/{SERVICE}/GetServerInfo")
                 ask(b"", timeout=30)
-                return grpc.StatusCode.OK
             except grpc.RpcError as error:
-                code: grpc.StatusCode = error.code()
-                return code
+                channel.close()
+                return visual_memory.errors.from_rpc(error, "the server")
+            if number % 2:
+                channel.close()
+                channel = grpc.insecure_channel(server.address, options=[(OWN, 1)])
 
-    while (code := late()) is grpc.StatusCode.OK:
-        time.sleep(0.01)
-    assert code is grpc.StatusCode.UNAVAILABLE
+    with ThreadPoolExecutor(8) as threads:
+        late = [threads.submit(refused, number) for number in range(8)]
+        asking.wait()
+        server.process.send_signal(signal.SIGTERM)
+        errors = [each.result() for each in late]
+    health = health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
+
+    assert {(type(error), error.reason) for error in errors} == {
+        (visual_memory.Unavailable, "SERVER_STOPPING")
+    }
+    assert health.status == health_pb2.HealthCheckResponse.NOT_SERVING
     assert call.end() == ["tom"]
     assert server.wait() == 0
 

@@ -67,11 +67,11 @@ $(MUTANTS)/.installed: pyproject.toml
 
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
-	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/durability.py
 	$(BIN)/python benchmarks/performance/distortions.py
 	$(BIN)/python benchmarks/performance/page_size.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 
 hygiene: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py

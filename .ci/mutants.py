@@ -65,6 +65,7 @@ GROUPS = {
             "erasing",
             "erasure",
             "explanation",
+            "exponential",
             "filter",
             "prune_methods",
             "pruning",

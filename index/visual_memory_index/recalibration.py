@@ -43,17 +43,23 @@ class Pool(NamedTuple):
     high: float
 
 
-def check(label_counts: Mapping[str, int]) -> None:
-    """Whether entries of such labels can be calibrated at all. Raises TooFewItems, OneLabel."""
-    entries = sum(label_counts.values())
-    if entries < ITEMS_MIN:
-        raise TooFewItems("entries", got=entries, needed=ITEMS_MIN)
+def check(label_counts: Mapping[str, int], queries: int | None = None) -> None:
+    """Whether entries of such labels can be calibrated, asked by so many ``queries`` or each other.
+
+    Raises TooFewItems, OneLabel.
+    """
+    items = "entries" if queries is None else "queries"
+    asked = sum(label_counts.values()) if queries is None else queries
+    if asked < ITEMS_MIN:
+        raise TooFewItems(items, got=asked, needed=ITEMS_MIN)
+    if not label_counts:
+        raise TooFewItems("entries", got=0, needed=2)
     if len(label_counts) == 1:
         raise OneLabel(next(iter(label_counts)))
 
 
 def fit(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Recalibration:
-    """Isotonic regression on the leave-one-out decisions (n,), n ≥ 10. Raises TooFewItems.
+    """Isotonic regression on decisions (n,), n ≥ 1.
 
     It assumes nothing but that a larger share is right at least as often, which suits every voting
     rule. Calibrated on one half of natural16 (k = 50, ``rank``) and measured on the other,
@@ -61,8 +67,6 @@ def fit(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Recalib
     calibration 0.034. Two imaginary decisions, a wrong one at 0 and a right one at 1, give the
     curve its ends, and keep a run of right or wrong ones from making it flat.
     """
-    if len(confidences) < ITEMS_MIN:
-        raise TooFewItems("leave-one-out decisions", got=len(confidences), needed=ITEMS_MIN)
     pools = pooled(
         np.concatenate([[0.0], confidences, [1.0]]), np.concatenate([[False], correct, [True]])
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -132,8 +131,7 @@ def calibrate(
     Raises TooFewItems, OneLabel, Cancelled.
     """
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
-    check_calibratable(Counter(wanted))
-    check_calibratable(snapshot.label_counts)
+    check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
     if queries is None:
         answered = asking.leave_one_out(snapshot, snapshot, k, job.told)
     else:
@@ -176,7 +174,5 @@ def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -
     halves = (order[::2], order[1::2])
     calibrated = np.empty(len(order))
     for one, other in (halves, halves[::-1]):
-        if len(one) < 10:
-            return calibration_error(fit(confidences, right).apply(confidences), right)
         calibrated[other] = fit(confidences[one], right[one]).apply(confidences[other])
     return calibration_error(calibrated, right)

@@ -155,27 +155,40 @@ def test_a_curve_survives_json(decisions: Decisions) -> None:
     assert Recalibration(**{name: tuple(values) for name, values in points.items()}) == curve
 
 
-def test_too_few_decisions_are_refused_with_how_many_are_needed() -> None:
-    with pytest.raises(TooFewItems, match=r"At least 10 .* are needed, but there are 9") as refusal:
-        fit(np.full(9, 0.5), np.ones(9, bool))
-
-    assert (refusal.value.got, refusal.value.needed) == (9, ITEMS_MIN)
-
-
 @pytest.mark.parametrize(
-    ("label_counts", "refusal", "sentence"),
+    ("label_counts", "queries", "sentence"),
     [
-        ({}, TooFewItems, "At least 10 entries are needed, but there are 0"),
-        ({"cat": 9}, TooFewItems, "but there are 9"),
-        ({"cat": 10}, OneLabel, 'labelled "cat", so no decision can be wrong'),
+        ({}, None, "At least 10 entries are needed, but there are 0"),
+        ({"cat": 9}, None, "At least 10 entries are needed, but there are 9"),
+        ({"cat": 20, "dog": 20}, 9, "At least 10 queries are needed, but there are 9"),
+        ({}, 10, "At least 2 entries are needed, but there are 0"),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused_before_the_work(
-    label_counts: dict[str, int], refusal: type[Exception], sentence: str
+def test_too_few_are_refused_with_how_many_are_needed(
+    label_counts: dict[str, int], queries: int | None, sentence: str
 ) -> None:
-    with pytest.raises(refusal, match=sentence):
-        check(label_counts)
+    with pytest.raises(TooFewItems, match=sentence) as refusal:
+        check(label_counts, queries)
+
+    needed, got = int(sentence.split()[2]), int(sentence.split()[-1])
+    assert (refusal.value.needed, refusal.value.got) == (needed, got)
+
+
+@pytest.mark.parametrize("queries", [None, 10])
+def test_entries_of_one_label_cannot_be_calibrated(queries: int | None) -> None:
+    with pytest.raises(OneLabel, match='labelled "cat", so no decision can be wrong'):
+        check({"cat": 10}, queries)
 
 
 def test_ten_entries_of_two_labels_can_be_calibrated() -> None:
     check({"cat": 9, "dog": 1})
+
+
+def test_ten_queries_can_calibrate_a_smaller_memory() -> None:
+    check({"cat": 1, "dog": 1}, queries=10)
+
+
+def test_the_smallest_half_of_those_asked_has_a_curve() -> None:
+    curve = fit(np.linspace(0.1, 0.9, 5), np.array([False, True, False, True, True]))
+
+    assert curve.apply(np.array([0.0, 1.0])).tolist() == [0.0, 1.0]

@@ -16,7 +16,7 @@ from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory_index import SCORES, Entry, draw_for, prediction_set, q_hat, unit_rows
 from visual_memory_index import Memory as Stored
 from visual_memory_index.store import new_identity
-from visual_memory_service.calibration import calibrate
+from visual_memory_service.calibration import calibrate, held_out_error
 from visual_memory_service.operations import Job
 
 if TYPE_CHECKING:
@@ -191,6 +191,35 @@ def test_too_few_or_one_label_cannot_be_calibrated(client: Client, empty: Remote
         memory.calibrate()
 
     assert memory.info().calibration is None
+
+
+def test_queries_that_are_too_few_are_not_called_entries(crowd: Memory) -> None:
+    with pytest.raises(FailedPrecondition, match="At least 10 queries are needed, but there are 3"):
+        crowd.calibrate(vectors=ROWS[HELD][:3], labels=LABELS[HELD][:3])
+
+
+def test_queries_may_all_have_one_label_and_ask_a_small_memory(
+    client: Client, empty: RemoteMemory
+) -> None:
+    memory = client.create_memory(f"{empty.name}y", dimension=16)
+    with pytest.raises(FailedPrecondition, match="At least 2 entries are needed"):
+        memory.calibrate(vectors=ROWS[:12], labels=["0"] * 12)
+    memory.insert(vectors=ROWS[:9], labels=LABELS[:9])
+
+    assert memory.calibrate(vectors=ROWS[:12], labels=["0"] * 12).count == 12
+
+
+@pytest.mark.parametrize("count", [10, 19, 40])
+def test_the_error_after_is_of_decisions_that_were_not_fitted_to(count: int) -> None:
+    """Each half is wrong where the other is right; fitted to all, the curve has no error."""
+    confidences = np.linspace(0.1, 0.9, count)
+    right = np.arange(count) % 2 == 0
+
+    error = held_out_error(confidences, right)
+
+    order = np.random.default_rng(0).permutation(count)
+    assert error > 0.5
+    assert held_out_error(confidences[order], right[order]) == error
 
 
 @pytest.mark.parametrize(

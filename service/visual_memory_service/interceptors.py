@@ -31,8 +31,8 @@ Begin = Callable[[Any], "Call"]
 class Guard(grpc.aio.ServerInterceptor):
     """Has every call of every service, health and reflection too, pass through a ``Call``."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, intake: Intake, leaving: asyncio.Event) -> None:
+        self._intake, self._leaving = intake, leaving
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -42,7 +42,8 @@ class Guard(grpc.aio.ServerInterceptor):
             return None
 
         def begin(context: Any) -> Call:
-            return Call(details.method, context, handler.request_deserializer, self._intake)
+            parse = handler.request_deserializer
+            return Call(details.method, context, parse, self._intake, self._leaving)
 
         requests = "stream" if handler.request_streaming else "unary"
         responses = "stream" if handler.response_streaming else "unary"
@@ -73,6 +74,23 @@ def answers_of(begin: Begin, behaviour: Any) -> Any:
                 yield response
 
     return answered
+
+
+async def until(event: asyncio.Event, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The items up to the event: nobody else's conversation is to hold up that a server ends."""
+    ended = asyncio.create_task(event.wait())
+    try:
+        while not ended.done():
+            following = asyncio.ensure_future(anext(items, None))
+            await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+            elif (item := following.result()) is not None:
+                yield item
+                continue
+            return
+    finally:
+        ended.cancel()
 
 
 class Intake:
@@ -128,9 +146,15 @@ class Call:
     """
 
     def __init__(
-        self, method: str, context: Any, parse: Callable[[bytes], Any], intake: Intake
+        self,
+        method: str,
+        context: Any,
+        parse: Callable[[bytes], Any],
+        intake: Intake,
+        leaving: asyncio.Event,
     ) -> None:
         self._method, self._context, self._parse = method, context, parse
+        self._leaving = leaving
         self._intake, self._held = intake, 0
         self._ours = method.startswith(OURS)  # the health of a server is told under any load
         self._admitted = False
@@ -146,7 +170,8 @@ class Call:
             self._admitted = True
         if isinstance(sent, bytes):
             return self._message(sent)
-        return (self._message(data) async for data in sent)
+        messages = sent if self._ours else until(self._leaving, sent)
+        return (self._message(data) async for data in messages)
 
     def _message(self, data: bytes) -> Any:
         if self._ours:

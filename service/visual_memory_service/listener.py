@@ -16,7 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from visual_memory_service.config import BadSetting
-from visual_memory_service.health import Health
+from visual_memory_service.health import Health, HealthService
 from visual_memory_service.interceptors import Guard, Intake
 
 log = structlog.get_logger()
@@ -72,6 +72,7 @@ class Listener:
         """Close all connections, with what their buffers hold; new ones are taken meanwhile.
 
         Calls under way may end first, as when the server drains; while it does, nothing happens.
+        Raises BadSetting where nothing can listen beside what does, which goes on.
         """
         async with self._changing:
             if self._draining:
@@ -79,6 +80,7 @@ class Listener:
             former, leaving = self._server, self._leaving
             await self._begin()
         leaving.set()
+        await self._states.wake()
         await former.stop(self._bounds.drain_seconds)
 
     async def drain(self) -> None:
@@ -99,16 +101,17 @@ class Listener:
         await self._server.stop(max(end - loop.time(), 0))
 
     async def _begin(self) -> str:
-        self._leaving = asyncio.Event()
-        self._server = self._build()
-        self._add(self._server, self._leaving)
-        address = bind(self._server, self._address)
-        await self._server.start()
+        leaving = asyncio.Event()
+        server = self._build(leaving)
+        self._add(server, leaving)
+        address = bind(server, self._address)
+        await server.start()
+        self._server, self._leaving = server, leaving
         return address
 
-    def _build(self) -> Any:
+    def _build(self, leaving: asyncio.Event) -> Any:
         server = grpc.aio.server(
-            interceptors=[Guard(self._intake)],
+            interceptors=[Guard(self._intake, leaving)],
             maximum_concurrent_rpcs=self._bounds.calls_max,
             options=[
                 # Twice the limit reaches the interceptor, whose sentence says how to split.
@@ -118,7 +121,7 @@ class Listener:
                 ("grpc.so_reuseport", 1),
             ],
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._states, server)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._states, leaving), server)
         names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server

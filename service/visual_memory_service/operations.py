@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -29,6 +29,7 @@ from visual_memory_index import (
 from visual_memory_service.errors import NotCancellable, NotDone, ServiceFailed
 
 PROGRESS_SECONDS = 0.5
+CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AT_ONCE = 2  # others wait: each takes the processors as well as it can
 log = structlog.get_logger()
@@ -82,14 +83,20 @@ class Job:
         self.cancelled.wait(seconds)
         self.check()
 
-    def insist(self, act: Callable[[], T]) -> T:
-        """Act again and again while the disk takes nothing. Raises Cancelled."""
+    def wait(self, future: Future[Any]) -> None:
+        """Wait for what another thread does, and raise what it does. Raises Cancelled."""
+        while not wait([future], timeout=CHECK_SECONDS).done:
+            self.check()
+        future.result()
+
+    def insist(self, act: Callable[[], T], *, against: type[Exception] = DiskFull) -> T:
+        """Act again and again while that fails for lack of room. Raises Cancelled."""
         for pause in pauses():
             try:
                 result = act()
-            except DiskFull as full:
-                log.warning("operation waits", operation=self.name, reason=str(full))
-                self.problem = str(full)
+            except against as problem:
+                log.warning("operation waits", operation=self.name, reason=str(problem))
+                self.problem = str(problem)
                 self.pause(pause)
             else:
                 self.problem = ""
@@ -183,11 +190,16 @@ class Operations:
         return None
 
     def cancel(self, memory: Memory, name: str) -> Operation:
-        """Ask an operation to stop. Raises UnknownOperation, OperationEnded, NotCancellable."""
+        """Ask an operation to stop, perhaps again.
+
+        Raises UnknownOperation, OperationEnded, NotCancellable.
+        """
         job = self._jobs.get(name)
         operation = memory.operation(name)
         if operation.kind == UNLEARN:
             raise NotCancellable(name)
+        if operation.state == "cancelled":
+            return operation
         if job is None or operation.state != "running":
             raise OperationEnded(name, operation.state)
         self._cancel(job)
@@ -212,7 +224,10 @@ class Operations:
         ]
         for job in jobs:
             job.stopped = reason
-            self._cancel(job)
+            try:
+                self._cancel(job)
+            except MemoryRefusal as refusal:  # the next start finds it cut short
+                log.error("end not noted", operation=job.name, problem=str(refusal))
         wait([job.ended for job in jobs])
 
     @contextmanager

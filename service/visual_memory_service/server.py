@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -85,8 +85,8 @@ async def run(settings: Settings) -> None:
         except BadKey as bad:
             raise BadSetting(str(bad)) from None
 
-        def renew() -> None:
-            asyncio.run_coroutine_threadsafe(listener.renew(), loop).result()
+        def renew() -> Future[None]:
+            return asyncio.run_coroutine_threadsafe(listener.renew(), loop)
 
         unlearning = UnlearningWork(memories, operations, keys, renew)
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import MemoryRefusal, Operation
+from visual_memory_index import DiskFull, MemoryRefusal, Operation, Request
 from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
 from visual_memory_service.calibration import calibrate, calibration_of
@@ -130,10 +130,19 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.DeleteMemoryRequest, context: Any
     ) -> pb.DeleteMemoryResponse:
         again = requests.to_request(request, request.request_id)
-        if not await asyncio.to_thread(self._memories.was_dropped, again):
-            await asyncio.to_thread(self._operations.stop, request.name)
-        await asyncio.to_thread(self._memories.drop, request.name, request=again)
+        await asyncio.to_thread(self._drop, request.name, again)
         return pb.DeleteMemoryResponse()
+
+    def _drop(self, name: str, again: Request | None) -> None:
+        """In one go, however the call ends: a memory that stays needs its erasures."""
+        if self._memories.was_dropped(again):
+            return
+        self._operations.stop(name)
+        try:
+            self._memories.drop(name, request=again)
+        except DiskFull:
+            self._unlearning.go_on(name)
+            raise
 
     async def InsertEntries(
         self, request: pb.InsertEntriesRequest, context: Any

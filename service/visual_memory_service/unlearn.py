@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from visual_memory_index import (
 )
 from visual_memory_service import process_memory
 from visual_memory_service.calibration import SETTING as CALIBRATION
+from visual_memory_service.config import BadSetting
 from visual_memory_service.errors import NoCertificate
 from visual_memory_service.keys import SigningKeys
 from visual_memory_service.memories import Memories, OpenMemory
@@ -96,7 +98,8 @@ class UnlearnResult:
 class UnlearningWork:
     """Begins erasures, and goes on with those that a restart cut short.
 
-    ``renew`` closes all connections, whose buffers hold what came and went.
+    ``renew`` begins to close all connections, whose buffers hold what came and went; what it gives
+    is done once they are closed, or has BadSetting where no others can be made.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class UnlearningWork:
         memories: Memories,
         operations: Operations,
         keys: SigningKeys,
-        renew: Callable[[], None],
+        renew: Callable[[], Future[None]],
     ) -> None:
         self._memories, self._operations = memories, operations
         self.keys = keys
@@ -167,7 +170,7 @@ def unlearn(
     memories: Memories,
     none_of_others: Callable[[], AbstractContextManager[None]],
     keys: SigningKeys,
-    renew: Callable[[], None],
+    renew: Callable[[], Future[None]],
 ) -> str:
     """Erase what the operation is to erase, as often as it takes; its result as JSON.
 
@@ -197,7 +200,7 @@ def unlearn(
         places.append(Searched(FILES, searched.size))
         if process_memory.searchable():
             del ids
-            renew()
+            job.insist(lambda: job.wait(renew()), against=BadSetting)
             searched = erase_ram(job, memory, memories, traces)
             left = len(searched.found)
             if not left:

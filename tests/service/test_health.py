@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.conftest import Server, refusal
 
+import visual_memory
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
     from tests.conftest import Start
 
+IDS = [f"the picture with the number {number}" for number in range(4)]
 SERVICE = "visual_memory.v1.VisualMemory"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -60,6 +65,30 @@ def test_a_memory_is_healthy_after_a_restart(start: Start) -> None:
     server.restart()
 
     assert health(server, "memories/pets") == SERVING
+
+
+def test_neither_a_watch_nor_a_question_for_protos_holds_up_an_erasure(start: Start) -> None:
+    server = start()
+    watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+    questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    questions.put(reflection_pb2.ServerReflectionRequest(list_services=""))
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+    answers = stub.ServerReflectionInfo(iter(questions.get, None))
+    assert (next(watch).status, next(answers).WhichOneof("message_response")) == (
+        SERVING,
+        "list_services_response",
+    )
+
+    with visual_memory.connect(server.address) as client:
+        pets = client.create_memory("pets", dimension=4)
+        pets.insert(vectors=np.eye(4), labels=["a label of it"] * 4, ids=[*IDS])
+        began = time.monotonic()
+        pets.unlearn([IDS[0]])
+
+    assert time.monotonic() - began < 15
+    assert (list(watch), list(answers)) == ([], [])
+    assert health(server, "") == SERVING
+    assert server.end() == 0
 
 
 @pytest.mark.parametrize("name", ["", "memories/nowhere"])

@@ -162,7 +162,7 @@ def test_what_nobody_foresaw_is_told_without_its_words() -> None:
         raise KeyError("a secret")
 
     async def asked() -> Error:
-        server = grpc.aio.server(interceptors=[Guard(Intake(1 << 20, 1 << 20))])
+        server = grpc.aio.server(interceptors=[Guard(Intake(1 << 20, 1 << 20), asyncio.Event())])
         handler = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("a", {"b": handler})])
         port = server.add_insecure_port("127.0.0.1:0")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from visual_memory_service.config import BadSetting
 from visual_memory_service.health import Health
 from visual_memory_service.listener import Bounds, Listener, check_free
 
@@ -29,6 +34,27 @@ async def both_at_once(listener: Listener) -> None:
 
 async def both_the_other_way_round(listener: Listener) -> None:
     await asyncio.gather(listener.drain(), listener.renew())
+
+
+def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
+    async def told_after_all() -> Any:
+        bounds = Bounds(8, 1 << 20, 1 << 20, drain_seconds=5)
+        listener = Listener("127.0.0.1:0", bounds, "none", lambda server, leaving: None, Health())
+        address = await listener.start()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            listener._address = f"127.0.0.1:{taken.getsockname()[1]}"
+            with pytest.raises(BadSetting, match="cannot be listened on"):
+                await listener.renew()
+        async with grpc.aio.insecure_channel(address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            told = [await watch.read()]
+            _, last = await asyncio.gather(listener.drain(), watch.read())
+        check_free(address)
+        return [each.status for each in (*told, last)]
+
+    states = health_pb2.HealthCheckResponse
+    assert asyncio.run(told_after_all()) == [states.SERVING, states.NOT_SERVING]
 
 
 @pytest.mark.parametrize(

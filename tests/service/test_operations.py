@@ -14,7 +14,15 @@ import pytest
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import CUT_SHORT, Catalog, Memory, MemoryClosed, Query, Request
+from visual_memory_index import (
+    CUT_SHORT,
+    Catalog,
+    Memory,
+    MemoryClosed,
+    OperationEnded,
+    Query,
+    Request,
+)
 from visual_memory_service.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:
@@ -61,6 +69,36 @@ def test_work_that_waits_for_a_thread_can_be_stopped(
     event.set()
     operations.stop("m")
     assert {memory.operation(each.name).state for each in running} <= {"done", "failed"}
+
+
+def test_one_that_was_cancelled_may_be_cancelled_again(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    running = [operations.start(memory, "x", until(event)) for _ in range(AT_ONCE)]
+    queued = operations.start(memory, "x", until(event))
+
+    first, again = (operations.cancel(memory, queued.name) for _ in range(2))
+
+    event.set()
+    assert first == again
+    while operations.job(running[0].name):
+        pass
+    with pytest.raises(OperationEnded):
+        operations.cancel(memory, running[0].name)
+
+
+def test_an_end_that_cannot_be_noted_keeps_no_other_from_ending(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    running = [operations.start(memory, "x", until(event)) for _ in range(AT_ONCE)]
+    queued = [operations.start(memory, "x", until(event)) for _ in range(2)]
+    memory.close()
+
+    operations.close()
+
+    assert not any(operations.job(each.name) for each in (*running, *queued))
 
 
 def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(

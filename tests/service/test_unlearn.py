@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import queue
 import signal
 import sqlite3
 import sys
@@ -443,6 +444,28 @@ def test_former_certificates_stay_whatever_the_entries_are_called(
     album.unlearn([word])
 
     assert client.certificate(first.operation) == first
+
+
+def test_an_erasure_that_waits_for_a_call_to_end_does_not_hold_up_a_drop(
+    client: Client, server: Server, album: Memory
+) -> None:
+    client.create_memory("other", dimension=4)
+    steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="other", request_id="open")))
+    open_call = server.stub.ImportEntries(iter(steps.get, None))
+    next(open_call)
+    insert_people(album, person_ids(1))
+    erasure = album.unlearn(person_ids(1), wait=False)
+    while client.operation(erasure.name).done < 2:
+        pass
+
+    with visual_memory.connect(server.address, timeout=10) as hasty:
+        hasty.delete_memory("album")
+
+    assert [memory.name for memory in client.memories()] == ["other"]
+    steps.put(None)
+    assert list(open_call) == []
+    assert server.end() == 0
 
 
 def test_an_erasure_cannot_be_cancelled(client: Client, album: Memory) -> None:

@@ -16,7 +16,7 @@ from visual_memory._connection import Endpoint
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._transport import ASKED_AT_ONCE
 from visual_memory._transport import Transport as Blocking
-from visual_memory.errors import from_rpc
+from visual_memory.errors import from_rpc, refuse_closed
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
@@ -31,15 +31,24 @@ class Transport:
         self._endpoint = endpoint
         self._channel = endpoint.channel(grpc.aio)
         self._stub = VisualMemoryStub(self._channel)
+        self._closed = False
 
     async def close(self) -> None:
         """Calls under way are cancelled."""
+        self._closed = True
         await self._channel.close()
+
+    def _open(self) -> Any:
+        """Its calls. Raises FailedPrecondition once it is closed."""
+        if self._closed:
+            refuse_closed()
+        return self._stub
 
     async def do(self, call: Call[T]) -> T:
         """One message, repeated where that may help."""
-        patience, method = self._endpoint.patience(call), getattr(self._stub, call.method)
+        patience = self._endpoint.patience(call)
         while True:
+            method: Any = getattr(self._open(), call.method)
             try:
                 return call.read(
                     await method(
@@ -74,7 +83,7 @@ class Transport:
     ) -> dict[str, float]:
         """What comes in a stream of values by id."""
         patience, values = self._endpoint.patience(), dict[str, float]()
-        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
+        stream = self._open().ValueEntries(request, metadata=self._endpoint.metadata)
         try:
             while True:
                 patience.renew(0)
@@ -153,7 +162,7 @@ class Transport:
 
         With a write under way grpc.aio would lose the reason of a refusal.
         """
-        stream = self._stub.ImportEntries(metadata=self._endpoint.metadata)
+        stream = self._open().ImportEntries(metadata=self._endpoint.metadata)
         ready: pb.ImportEntriesRequest | None = None
         try:
             await self._write(stream, importing.begin(), importing)

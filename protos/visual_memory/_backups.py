@@ -1,6 +1,7 @@
 """Backups on their way between a server and a file, begun anew where they break off.
 
-The timeout bounds the time in which nothing moves, and that in which it is tried again.
+The timeout bounds the time in which nothing moves, and that in which it is tried again after it
+broke off.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 
 def receive(
-    stub: VisualMemoryStub,
+    stub: Callable[[], VisualMemoryStub],
     endpoint: Endpoint,
     memory: str,
     file: BinaryIO,
@@ -41,7 +42,7 @@ def receive(
     def attempt(patience: Patience) -> int:
         file.seek(0)
         file.truncate()
-        stream = stub.BackupMemory(request, metadata=endpoint.metadata)
+        stream = stub().BackupMemory(request, metadata=endpoint.metadata)
         try:
             while (answer := next_within(patience.remaining(), stream)) is not None:
                 patience.renew(0)
@@ -55,7 +56,7 @@ def receive(
 
 
 def send(
-    stub: VisualMemoryStub,
+    stub: Callable[[], VisualMemoryStub],
     endpoint: Endpoint,
     path: str | os.PathLike[str],
     name: str,
@@ -84,7 +85,7 @@ def send(
                 told(file.tell(), size)
 
     def attempt(patience: Patience) -> RestoreResult:
-        future = stub.RestoreMemory.future(messages(patience), metadata=endpoint.metadata)
+        future = stub().RestoreMemory.future(messages(patience), metadata=endpoint.metadata)
         try:
             while True:
                 try:
@@ -99,8 +100,11 @@ def send(
 
 
 def again_and_again(attempt: Callable[[Patience], T], begin: Callable[[], Patience]) -> T:
-    """What an attempt comes to, each with a patience to renew when something moves."""
-    retries = begin()
+    """What an attempt comes to, each with a patience to renew when something moves.
+
+    How long it is tried again counts from where it first broke off.
+    """
+    retries: Patience | None = None
     while True:
         patience = begin()
         try:
@@ -108,5 +112,6 @@ def again_and_again(attempt: Callable[[Patience], T], begin: Callable[[], Patien
         except grpc.RpcError as error:
             if not patience.remaining():
                 patience.give_up()
+            retries = retries or begin()
             pause = retries.pause(error)
         time.sleep(pause)

@@ -18,7 +18,7 @@ from visual_memory._connection import Endpoint
 from visual_memory._files import whole_file
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._patience import Patience, next_within
-from visual_memory.errors import from_rpc
+from visual_memory.errors import from_rpc, refuse_closed
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
@@ -35,10 +35,19 @@ class Transport:
         self._endpoint = endpoint
         self._channel = endpoint.channel(grpc)
         self._stub = VisualMemoryStub(self._channel)
+        self._closed = False
 
     def close(self) -> None:
         """Calls in other threads are cancelled."""
+        self._closed = True
         self._channel.close()
+
+    def _open(self) -> VisualMemoryStub:
+        """Its calls. Raises FailedPrecondition once it is closed."""
+        if self._closed:
+            refuse_closed()
+        stub: VisualMemoryStub = self._stub
+        return stub
 
     def do(self, call: Call[T]) -> T:
         """One message, repeated where that may help."""
@@ -46,7 +55,7 @@ class Transport:
         return self._finish(call, patience, partial(self._send, call))
 
     def _send(self, call: Call[Any], timeout: float) -> Any:
-        method = getattr(self._stub, call.method)
+        method = getattr(self._open(), call.method)
         return method(call.sent(), timeout=timeout, metadata=self._endpoint.metadata)
 
     def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
@@ -66,7 +75,7 @@ class Transport:
         try:
             for call in calls:
                 patience = self._endpoint.patience(call)
-                future = getattr(self._stub, call.method).future(
+                future = getattr(self._open(), call.method).future(
                     call.sent(), timeout=patience.remaining(), metadata=self._endpoint.metadata
                 )
                 flying.append((call, patience, future))
@@ -87,7 +96,7 @@ class Transport:
     ) -> dict[str, float]:
         """What comes in a stream of values by id."""
         patience, values = self._endpoint.patience(), dict[str, float]()
-        stream = self._stub.ValueEntries(request, metadata=self._endpoint.metadata)
+        stream = self._open().ValueEntries(request, metadata=self._endpoint.metadata)
         try:
             while (answer := next_within(patience.remaining(), stream)) is not None:
                 patience.renew(0)
@@ -95,6 +104,8 @@ class Transport:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
         except grpc.RpcError as error:
+            if not patience.remaining():
+                patience.give_up()
             raise from_rpc(error, self._endpoint.target) from None
         finally:
             stream.cancel()
@@ -115,7 +126,7 @@ class Transport:
                 if progress is not None:
                     progress(done, max(done, size))
 
-            return _backups.receive(self._stub, self._endpoint, memory, file, told)
+            return _backups.receive(self._open, self._endpoint, memory, file, told)
 
     def restore(
         self,
@@ -126,7 +137,7 @@ class Transport:
     ) -> RestoreResult:
         """Send a file."""
         told = progress or (lambda done, total: None)
-        return _backups.send(self._stub, self._endpoint, path, memory, request_id, told)
+        return _backups.send(self._open, self._endpoint, path, memory, request_id, told)
 
     def store(self, importing: Import) -> None:
         """Open stream after stream until everything is stored."""
@@ -143,7 +154,7 @@ class Transport:
     def _stream(self, importing: Import) -> None:
         requests: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
         requests.put(importing.begin())
-        stream = self._stub.ImportEntries(
+        stream = self._open().ImportEntries(
             iter(requests.get, None), metadata=self._endpoint.metadata
         )
         try:

@@ -129,6 +129,11 @@ def refuse(path: str, wish: str, *, separator: str = " ") -> NoReturn:
     raise InvalidArgument(sentence, reason="BAD_FIELD", field_violations=[(path, wish)])
 
 
+def refuse_closed() -> NoReturn:
+    """Raise what a call of a client comes to that was closed before it, or meanwhile."""
+    raise FailedPrecondition("The client is closed; connect again.", reason="CLIENT_CLOSED")
+
+
 def never_connected(error: grpc.RpcError) -> bool:
     """Whether no connection came about, so that nobody can have read the request."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and any(

@@ -121,6 +121,11 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the acknowledgement is lost")
             yield answer
 
+    def ValueEntries(self, request: Any, context: Any) -> Iterator[pb.ValueEntriesResponse]:
+        self.intercept("ValueEntries", request, context)
+        yield pb.ValueEntriesResponse(operation="pets/1", total_count=1)
+        time.sleep(self.seconds)
+
     def GetEntry(self, request: Any, context: Any) -> entry_pb2.Entry:
         self.intercept("GetEntry", request, context)
         return self.shown(self.entries[request.id], request.include_vector)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from visual_memory import NotFound, aio
+from visual_memory import FailedPrecondition, NotFound, Unavailable, aio
 
 if TYPE_CHECKING:
     from tests.client.conftest import Service
@@ -57,6 +57,21 @@ def test_a_cancelled_import_keeps_what_was_acknowledged(service: Service, target
             return len(service.entries)
 
     assert 256 <= asyncio.run(stored()) < 5000
+
+
+def test_closing_ends_a_call_that_waits_for_its_next_try(service: Service, target: str) -> None:
+    service.faults["GetMemory"] = [Unavailable.status] * 1000
+
+    async def asked() -> None:
+        client = aio.connect(target)
+        call = asyncio.create_task(client.memory("pets").info())
+        while len(service.requests["GetMemory"]) < 2:
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            await call
+
+    asyncio.run(asked())
 
 
 def test_an_error_in_one_of_two_messages_leaves_no_task_behind(

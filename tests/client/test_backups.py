@@ -32,6 +32,7 @@ class Vault(Service):
         self.data = DATA
         self.breaks: list[int] = []  # after how many pieces each backup breaks off
         self.stalls_seconds = 0.0
+        self.paces: list[float] = []  # how many seconds each backup takes between two pieces
         self.restored: list[tuple[str, bytes]] = []
 
     def BackupMemory(self, request: Any, context: Any) -> Iterator[pb.BackupMemoryResponse]:
@@ -40,7 +41,9 @@ class Vault(Service):
         time.sleep(self.stalls_seconds)
         pieces = range(0, len(self.data), 1000)
         broken = self.breaks.pop(0) if self.breaks else len(pieces)
+        pace = self.paces.pop(0) if self.paces else 0.0
         for start in pieces[:broken]:
+            time.sleep(pace)
             yield pb.BackupMemoryResponse(data=self.data[start : start + 1000])
         if broken < len(pieces):
             context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
@@ -103,6 +106,17 @@ def test_a_backup_that_breaks_off_is_begun_anew(
 
     assert file.read_bytes() == DATA
     assert len(service.requests["BackupMemory"]) == 4
+
+
+def test_a_backup_that_breaks_off_late_is_begun_anew_too(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.breaks, service.paces = [20], [0.05]
+
+    assert connect(target, timeout=0.5).backup("pets", file) == len(DATA)
+
+    assert file.read_bytes() == DATA
+    assert len(service.requests["BackupMemory"]) == 2
 
 
 def test_a_backup_that_breaks_off_again_and_again_leaves_the_old_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ import pytest
 from google.rpc import status_pb2
 from PIL import Image
 
+import visual_memory
 from visual_memory import (
     Client,
     DeadlineExceeded,
     Entry,
     Error,
+    FailedPrecondition,
     InvalidArgument,
     Memory,
     PurgeResult,
@@ -315,6 +318,38 @@ def test_a_late_answer_names_the_timeout(service: Service, connect: Connect, tar
 
     with pytest.raises(DeadlineExceeded, match=r"within the timeout of 0\.1 s\.$"):
         connect(target, timeout=0.1).memory("pets").info()
+
+
+def test_late_values_name_the_timeout_too(service: Service, connect: Connect, target: str) -> None:
+    service.seconds = 2.0
+
+    with pytest.raises(DeadlineExceeded, match=r"within the timeout of 0\.2 s"):
+        connect(target, timeout=0.2).memory("pets").values()
+
+
+def test_a_client_that_was_closed_says_so(client: Client) -> None:
+    client.server_info()
+
+    client.close()
+
+    for call in (client.server_info, client.memory("pets").values):
+        with pytest.raises(FailedPrecondition, match="The client is closed") as caught:
+            call()
+        assert caught.value.reason == "CLIENT_CLOSED"
+
+
+def test_closing_ends_a_call_in_another_thread(service: Service, target: str) -> None:
+    service.seconds = 2.0
+    client = visual_memory.connect(target)
+    with ThreadPoolExecutor(1) as thread:
+        call = thread.submit(client.memory("pets").info)
+        while not service.requests["GetMemory"]:
+            time.sleep(0.01)
+
+        client.close()
+
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            call.result(timeout=1.0)
 
 
 def test_a_refused_connection_says_how_to_start_a_server(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser, _SubParsersAction
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from itertools import product
@@ -21,7 +22,15 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor
 from PIL import Image
 
 import visual_memory
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2, service_pb2
+from visual_memory.v1 import (
+    decision_pb2,
+    entry_pb2,
+    memory_pb2,
+    operation_pb2,
+    reranker_pb2,
+    service_pb2,
+)
+from visual_memory_benchmarks.cli import build_parser as build_bench_parser
 from visual_memory_index import VOTINGS, parse
 from visual_memory_service.cli import build_parser
 from visual_memory_service.config import Settings
@@ -70,6 +79,7 @@ FILES: tuple[FileDescriptor, ...] = (
     entry_pb2.DESCRIPTOR,
     decision_pb2.DESCRIPTOR,
     operation_pb2.DESCRIPTOR,
+    reranker_pb2.DESCRIPTOR,
 )
 MESSAGES = [message for file in FILES for message in file.message_types_by_name.values()]
 
@@ -102,7 +112,13 @@ API = sections("docs/api.md")
 
 
 @pytest.mark.parametrize(
-    "call", service_pb2.DESCRIPTOR.services_by_name["VisualMemory"].methods_by_name
+    "call",
+    [
+        call
+        for file in FILES
+        for service in file.services_by_name.values()
+        for call in service.methods_by_name
+    ],
 )
 def test_every_call_has_a_section(call: str) -> None:
     assert API[call].strip()
@@ -146,16 +162,39 @@ def test_every_voting_has_its_row(voting: str) -> None:
     assert row(API["Classify"], voting)
 
 
-def commands() -> dict[str, ArgumentParser]:
-    actions = build_parser()._actions
-    return dict(next(each for each in actions if isinstance(each, _SubParsersAction)).choices)
+def commands(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """Those below a parser, and below these, by their names; none below one without any."""
+    below = [each for each in parser._actions if isinstance(each, _SubParsersAction)]
+    found = {name: each for one in below for name, each in one.choices.items()}
+    return found | {
+        f"{name} {deeper}": each
+        for name, one in found.items()
+        for deeper, each in commands(one).items()
+    }
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize(("name", "parser"), commands(build_bench_parser()).items())
+def test_every_flag_of_the_benchmarks_is_in_their_section(
+    name: str, parser: ArgumentParser
+) -> None:
+    section = API["visual-memory-bench"]
+
+    missing = [
+        action.option_strings
+        for action in parser._actions
+        if action.option_strings and "--help" not in action.option_strings
+        if not any(f"`{flag}" in section for flag in action.option_strings)
+    ]
+
+    assert f"`{name}" in section or f"`{name.partition(' ')[0]}" in section
+    assert missing == []
+
+
+@pytest.mark.parametrize("command", commands(build_parser()))
 def test_every_flag_and_operand_of_a_command_is_in_its_section(command: str) -> None:
-    section = API[f"visual-memory {command}"]
+    section = API[f"visual-memory {command.partition(' ')[0]}"]
     common = API["Options of every command that asks a server"]
-    parser = commands()[command]
+    parser = commands(build_parser())[command]
     asks = any("--server" in action.option_strings for action in parser._actions)
 
     words = [
@@ -297,9 +336,11 @@ def test_every_test_that_holds_a_promise_is_there() -> None:
 
 
 def test_the_architecture_names_every_module() -> None:
-    text = read("ARCHITECTURE.md")
+    tree = blocks("ARCHITECTURE.md", "text")[0]
+    there = Counter(path.name for path in SOURCES if path.parent.name != "sections")
+    named = Counter(re.findall(r"\w+\.py\b", tree))
 
-    assert [path.name for path in SOURCES if path.name not in text] == []
+    assert there - named == Counter()
 
 
 def test_the_architecture_gives_a_reason_for_every_dependency() -> None:

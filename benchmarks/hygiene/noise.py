@@ -39,7 +39,7 @@ def accuracy(memory: Memory, method: str, asked: Vectors, labels: NDArray[np.str
     }
     operation = None
     if method in hows:
-        operation = memory.prune(method=method, apply=True, **hows[method]).operation  # type: ignore[arg-type]
+        operation = memory.prune(method=method, apply=True, **hows[method]).operation  # type: ignore[arg-type]  # of several types
     if method == "mend":  # as nobody should: every proposal is taken unseen
         proposals = {each.id: each.proposed for each in memory.assess().suspects}
         operation = memory.relabel(proposals, apply=True).operation

@@ -14,7 +14,7 @@ from visual_memory_index.assessment import (
     thin_labels,
 )
 from visual_memory_index.backup import Arrival, sealed
-from visual_memory_index.catalog import Catalog, Outdated, Rebuilt
+from visual_memory_index.catalog import Catalog, FolderLock, Outdated, Rebuilt
 from visual_memory_index.check import Checked
 from visual_memory_index.confidence import calibration_error
 from visual_memory_index.conformal import (
@@ -74,7 +74,7 @@ from visual_memory_index.files import write_private
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.open_set import kth, threshold
+from visual_memory_index.open_set import threshold
 from visual_memory_index.operation import CUT_SHORT, UNLEARN, Operation
 from visual_memory_index.ram import RamCopy
 from visual_memory_index.recalibration import Recalibration, fit
@@ -119,6 +119,7 @@ __all__ = [
     "Findings",
     "Flip",
     "FolderInUse",
+    "FolderLock",
     "LabelAccuracy",
     "LeaveOneOut",
     "LostSecret",
@@ -176,7 +177,6 @@ __all__ = [
     "exact_distances",
     "fit",
     "grow",
-    "kth",
     "label_accuracies",
     "parse",
     "prediction_set",

@@ -80,7 +80,7 @@ class Catalog:
         self._memories, self._unfinished = folder / "memories", folder / "unfinished"
         make_folder(self._memories)
         self._writing = threading.Lock()
-        self._lock = LockFile(folder / "server.lock")
+        self._lock = FolderLock(folder)
         try:
             self._database = Database(folder / "catalog.sqlite", CATALOG_STEPS)
             try:
@@ -410,17 +410,17 @@ def of_backup() -> Iterator[None]:
         raise BadBackup(str(bad)) from bad
 
 
-class LockFile:
-    """Held by one process until it closes or dies. Raises FolderInUse."""
+class FolderLock:
+    """A data folder held by one process, until it closes or dies. Raises FolderInUse."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, folder: Path) -> None:
+        self._file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(self._file, 32, 0).decode().strip()
             os.close(self._file)
-            raise FolderInUse(str(path.parent), owner or "unknown") from None
+            raise FolderInUse(str(folder), owner or "unknown") from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, str(os.getpid()).encode(), 0)
 

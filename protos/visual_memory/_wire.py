@@ -224,7 +224,7 @@ def to_result(
 
 
 def to_time(message: operation_pb2.Operation, name: str) -> datetime | None:
-    if not message.HasField(name):  # type: ignore[arg-type]
+    if not message.HasField(name):  # type: ignore[arg-type]  # one of its fields' names
         return None
     time: datetime = getattr(message, name).ToDatetime(tzinfo=UTC)
     return time

@@ -23,7 +23,6 @@ from visual_memory_index import (
     decide,
     draw_for,
     fit,
-    kth,
     prediction_set,
     q_hat,
     threshold,
@@ -137,13 +136,13 @@ def calibrate(
     else:
         answered = asking.given(snapshot, queries, k, job.told)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
-    nearest = np.empty((len(wanted), 1))
+    nearest = np.empty(len(wanted))
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
     for rows, neighbors in answered:
         decisions = decide(neighbors, VOTINGS[voting])
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
-        nearest[rows] = neighbors.distances[:, :1]
+        nearest[rows] = neighbors.distances[:, 0]
         asked = snapshot.vectors.gather(rows) if queries is None else queries[rows]
         draws = [draw_for(vector) for vector in asked]
         for name, score in SCORES.items():
@@ -156,7 +155,7 @@ def calibrate(
             count=len(wanted),
             error_before=calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),
-            rejection_distance=threshold(kth(nearest)),
+            rejection_distance=threshold(nearest),
         ),
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,

@@ -1,4 +1,4 @@
-"""What a decision can carry beside its votes: how sure it is, a set of labels, a taxon."""
+"""What a decision can carry beside its votes: how sure it is, a set of labels, a node."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_another_run_is_refused_with_what_differs(
     RECORD.write(tmp_path / "record.json")
 
     with pytest.raises(OtherRun, match=difference):
-        replace(RECORD, **change).resumed(tmp_path / "record.json")  # type: ignore[arg-type]
+        replace(RECORD, **change).resumed(tmp_path / "record.json")  # type: ignore[arg-type]  # of several types
 
 
 def test_a_broken_record_is_refused(tmp_path: Path) -> None:

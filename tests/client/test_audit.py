@@ -9,12 +9,13 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.frontier import frontier_of
 
 from visual_memory import AuditEvent, AuditHead, Error, InvalidCertificate, MemoryInfo
 from visual_memory.audit import Log, root_of, text_of
 from visual_memory.certificate import Statement
 from visual_memory_index import audit as written
-from visual_memory_index.merkle import frontier_of, leaf_hash
+from visual_memory_index.merkle import leaf_hash
 
 TIME = datetime(2026, 1, 31, 12, 0, 5, 123456, tzinfo=UTC)
 SIZE = 12

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from visual_memory_index.confidence import (
-    Bin,
-    agreement,
-    by_agreement,
-    by_confidence,
-    calibration_error,
-    certainty,
-)
+from visual_memory_index.confidence import Bin, by_confidence, calibration_error
 from visual_memory_index.errors import TooFewItems
 
 DECISIONS = st.lists(
@@ -33,10 +24,6 @@ DECISIONS = st.lists(
 def arrays(decisions: list[tuple[float, bool]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     confidences, correct = zip(*decisions, strict=True)
     return np.array(confidences, float), np.array(correct, bool)
-
-
-def column(labels: str) -> NDArray[np.object_]:
-    return np.array([*labels], object)
 
 
 def error_by_hand(decisions: list[tuple[float, bool]]) -> float:
@@ -95,46 +82,3 @@ def test_there_are_as_many_bins_as_are_asked_for() -> None:
 def test_without_decisions_there_is_no_error_but_a_refusal() -> None:
     with pytest.raises(TooFewItems, match="At least 1 decisions are needed, but there are 0"):
         calibration_error(np.array([]), np.array([], bool))
-
-
-def test_agreements_have_a_bin_each_also_the_full_one() -> None:
-    bins = by_agreement(np.array([5, 3, 5, 3, 5, 1]), np.array([1, 0, 1, 1, 0, 0], bool))
-
-    assert bins == [
-        Bin(0.0, 1.0, 1, 1.0, 0.0),
-        Bin(2.0, 3.0, 2, 3.0, 0.5),
-        Bin(4.0, 5.0, 3, 5.0, 2 / 3),
-    ]
-
-
-def test_no_agreements_have_no_bins() -> None:
-    assert by_agreement(np.array([], int), np.array([], bool)) == []
-
-
-@pytest.mark.parametrize(("labels", "count"), [("a", 1), ("abc", 1), ("abba", 2), ("abbbc", 3)])
-def test_agreement_counts_the_most_frequent_label(labels: str, count: int) -> None:
-    assert agreement(column(labels)) == count
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        ("a", 1.0),
-        ("aaaaa", 1.0),
-        ("abcd", 0.0),
-        ("aabb", 0.5),
-        ("aaab", 1 - (2 - 0.75 * math.log2(3)) / 2),
-        ("abc", 0.0),
-    ],
-)
-def test_certainty_is_what_the_entropy_leaves(labels: str, expected: float) -> None:
-    assert certainty(column(labels)) == pytest.approx(expected, abs=1e-15)
-
-
-@given(st.text("abcd", min_size=1, max_size=30))
-def test_certainty_does_not_depend_on_the_order(labels: str) -> None:
-    value = certainty(column(labels))
-
-    assert value == certainty(column("".join(sorted(labels))))
-    assert 0 <= value <= 1
-    assert (value == 1) == (len(set(labels)) == 1)

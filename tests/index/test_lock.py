@@ -80,7 +80,7 @@ def test_writers_are_alone() -> None:
 def test_an_error_inside_gives_the_lock_back(side: Callable[..., object]) -> None:
     lock = ReadWriteLock()
 
-    with pytest.raises(ZeroDivisionError), side(lock):  # type: ignore[attr-defined]
+    with pytest.raises(ZeroDivisionError), side(lock):  # type: ignore[attr-defined]  # both are context managers
         raise ZeroDivisionError
     thread = started(lock.writing().__enter__)
     thread.join(LONG)

@@ -82,7 +82,7 @@ def everything(memory: Memory) -> object:
 
 
 def found(memory: Memory, k: int = 999, **query: object) -> list[str]:
-    (answer,) = memory.nearest([Query(QUERY, k, **query)])  # type: ignore[arg-type]
+    (answer,) = memory.nearest([Query(QUERY, k, **query)])  # type: ignore[arg-type]  # of several types
     ids: list[str] = answer.ids[0].tolist()
     return ids
 

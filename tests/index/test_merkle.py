@@ -5,13 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.frontier import frontier_of
 
-from visual_memory_index.merkle import (
-    Frontier,
-    frontier_of,
-    leaf_hash,
-    node_hash,
-)
+from visual_memory_index.merkle import Frontier, leaf_hash, node_hash
 
 # The test vectors of the Certificate Transparency project.
 ENTRIES = [

@@ -70,7 +70,7 @@ def test_a_file_without_a_memory_is_damage(tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_made_lets_go_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite"
-    unstorable = Identity("x", None, None, 0)  # type: ignore[arg-type]
+    unstorable = Identity("x", None, None, 0)  # type: ignore[arg-type]  # that is why it is unstorable
 
     with pytest.raises(sqlite3.IntegrityError):
         SqliteStore.create(path, unstorable)

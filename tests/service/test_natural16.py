@@ -114,7 +114,7 @@ def test_the_references_are_met(natural16: visual_memory.Memory, shared: Path) -
         files, vectors = reference["files"].tolist(), reference["embeddings"]
 
     stored = np.stack(
-        [natural16.get(file, include_vector=True).vector for file in files]  # type: ignore[misc]
+        [natural16.get(file, include_vector=True).vector for file in files]  # type: ignore[misc]  # vectors were asked for
     )
 
     assert np.abs(stored - vectors).max() < 1e-3

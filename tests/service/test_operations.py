@@ -171,7 +171,7 @@ def test_what_has_ended_is_not_done_again(memory: Memory, operations: Operations
     begun = memory.begin_unlearning([], allow_missing=True).operation
     memory.end(begun.name, "done", result='"a certificate"')
 
-    operations.go_on(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]
+    operations.go_on(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises
     wait([job.ended for job in [operations.job(begun.name)] if job])
 
     assert (memory.operation(begun.name).state, memory.operation(begun.name).result) == (

@@ -43,7 +43,7 @@ def test_a_decision_is_as_deep_as_the_votes_agree(pets: Memory) -> None:
     query = {"vectors": [[1.0, 0.9, 0.3, 0.1]], "voting": "plurality", "k": 3}
 
     nodes = [
-        pets.classify(**query, min_confidence=share)[0].node  # type: ignore[arg-type]
+        pets.classify(**query, min_confidence=share)[0].node  # type: ignore[arg-type]  # of several types
         for share in (0.3, 0.6, 0.9)
     ]
 

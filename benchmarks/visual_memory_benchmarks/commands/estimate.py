@@ -8,7 +8,7 @@ Estimate = Mapping[str, float | None]
 
 
 def interval(estimate: Estimate | None) -> str:
-    """``.2150 [.1921, .2388]``, or a dash where it is undefined."""
+    """``0.2150 [0.1921, 0.2388]``, or a dash where it is undefined."""
     if estimate is None or estimate["value"] is None:
         return "–"
     if estimate["low"] is None or estimate["high"] is None:

@@ -21,6 +21,7 @@ Apply: TypeAlias = Callable[[visual_memory.Memory, Edit, Split], int]
 
 VOTING = "rank"
 SOFT = "soft-pruning"
+RELIABILITY_NUMERATOR = 1.75  # of what the service weighs votes by, in docs/api.md
 TEXTURE_K, MISLEADING_K, HARD_K, VALUE_K = 10, 10, 100, 5
 
 
@@ -168,7 +169,7 @@ def _soften(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
     So its size is by how much the effective number of votes is smaller (Kish, 1965).
     """
     counts = memory.misleading_counts(k=int(edit.dose)).values()
-    reliabilities = [1.75 / (1 + count) if count else 1.0 for count in counts]
+    reliabilities = [RELIABILITY_NUMERATOR / (1 + count) if count else 1.0 for count in counts]
     effective = sum(reliabilities) ** 2 / sum(each**2 for each in reliabilities)
     return round(len(reliabilities) - effective)
 

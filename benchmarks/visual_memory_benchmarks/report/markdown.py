@@ -31,9 +31,9 @@ def interval(estimate: Estimate | None, digits: int = 3, sign: str = "") -> str:
     return value if UNDEFINED in (low, high) else f"{value} [{low}, {high}]"
 
 
-def change(estimate: Estimate | None, digits: int = 3) -> str:
+def change(estimate: Estimate | None) -> str:
     """An interval of a difference."""
-    return interval(estimate, digits, "+")
+    return interval(estimate, sign="+")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -23,7 +23,6 @@ def error_bars(
     *,
     label: str,
     horizontal: bool = False,
-    scale: float = 1,
 ) -> None:
     """Values with their intervals at places; what is undefined is left out."""
     shown = [
@@ -33,12 +32,12 @@ def error_bars(
     ]
     values = np.array([_float(each["value"]) for _, each in shown])
     ends = np.array([[_end(each, "low"), _end(each, "high")] for _, each in shown]).reshape(-1, 2)
-    reach = np.maximum(0, np.stack([values - ends[:, 0], ends[:, 1] - values])) * scale
+    reach = np.maximum(0, np.stack([values - ends[:, 0], ends[:, 1] - values]))
     at = [place for place, _ in shown]
     if horizontal:
-        axes.errorbar(values * scale, at, xerr=reach, label=label, elinewidth=1, **look)
+        axes.errorbar(values, at, xerr=reach, label=label, elinewidth=1, **look)
     else:
-        axes.errorbar(at, values * scale, yerr=reach, label=label, elinewidth=1, **look)
+        axes.errorbar(at, values, yerr=reach, label=label, elinewidth=1, **look)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:

@@ -117,7 +117,7 @@ def classify(client: Client, options: Namespace) -> int:
             for path, each in asked.answers
         ]
         headers = {"calibrated": options.calibrated, "labels": options.coverage}
-        headers["taxon"] = options.min_confidence
+        headers["node"] = options.min_confidence
         added = [name for name, wanted in headers.items() if wanted]
         print_table(("picture", "label", "confidence", *added, "nearest"), rows)
         report(problems(decision for _, decision in asked.answers))
@@ -218,7 +218,7 @@ def as_json(path: Path, decision: Decision) -> dict[str, Any]:
         "calibrated_confidence": decision.calibrated_confidence,
         "rejected": decision.rejected,
         "label_set": decision.label_set,
-        "taxon": asdict(decision.node) if decision.node else None,
+        "node": asdict(decision.node) if decision.node else None,
         "reranking": asdict(decision.reranking) if decision.reranking else None,
         "neighbors": [{**near_json(each), "weight": each.weight} for each in decision.neighbors],
     }

@@ -133,6 +133,6 @@ def log_to_standard_error(level: str) -> None:
             structlog.processors.JSONRenderer(default=str),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(StandardError()),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(StandardError()),  # type: ignore[arg-type]  # it is asked to write alone
         cache_logger_on_first_use=True,
     )

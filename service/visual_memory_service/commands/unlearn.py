@@ -151,14 +151,13 @@ def keys(client: Client, options: Namespace) -> int:
 
 def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
-    from visual_memory_index import DiskFull, FolderInUse
-    from visual_memory_index.catalog import LockFile
+    from visual_memory_index import DiskFull, FolderInUse, FolderLock
     from visual_memory_service.keys import BadKey, SigningKeys
 
     if not options.data.is_dir():
         raise Refused(f"There is no data folder {options.data}.")
     try:
-        lock = LockFile(options.data / "server.lock")
+        lock = FolderLock(options.data)
     except FolderInUse as error:
         raise Refused(str(error)) from None
     try:

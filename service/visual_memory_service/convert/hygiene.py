@@ -16,7 +16,13 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Counts, Operation, prune_methods
 from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token, to_token
-from visual_memory_service.convert.requests import check_labels, to_counts_k, to_request, to_text
+from visual_memory_service.convert.requests import (
+    VALUE_K,
+    check_labels,
+    to_counts_k,
+    to_request,
+    to_text,
+)
 from visual_memory_service.errors import BadField
 from visual_memory_service.hygiene import Prune, Relabel, RelabelResult
 
@@ -26,7 +32,6 @@ THRESHOLD = 128  # Geirhos et al., 2024, for 100 neighbours
 BALANCE = 0.5  # Sorscher et al., 2022, for ImageNet
 CLUSTERS_MAX = 10_000
 TIMEOUT_MAX = 86_400
-VALUE_K = 5
 OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
 STATES = MappingProxyType(
     {

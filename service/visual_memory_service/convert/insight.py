@@ -12,6 +12,7 @@ from visual_memory_index import Request, Taxonomy, Voting
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.answers import from_decisions
 from visual_memory_service.convert.requests import (
+    VALUE_K,
     VOTING,
     K,
     check_labels,
@@ -27,7 +28,6 @@ from visual_memory_service.errors import BadField
 from visual_memory_service.explain import Explanation, WhatIf
 from visual_memory_service.values import Values
 
-VALUE_K = 5
 THIN = 5
 SEARCH_SECONDS = 5.0
 VALUES_AT_ONCE = 10_000

@@ -12,7 +12,7 @@ def test_an_interval_stands_in_brackets_with_a_true_minus() -> None:
 
 
 def test_a_change_bears_its_sign() -> None:
-    assert change({"value": 0.5, "low": -0.25, "high": 0.75}, 2) == "+0.50 [−0.25, +0.75]"
+    assert change({"value": 0.5, "low": -0.25, "high": 0.75}) == "+0.500 [−0.250, +0.750]"
 
 
 def test_a_value_without_an_interval_stands_alone() -> None:

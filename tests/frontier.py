@@ -1,0 +1,15 @@
+"""Trees of hashes that were grown leaf by leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from visual_memory_index.merkle import Frontier
+
+
+def frontier_of(leaves: Iterable[bytes]) -> Frontier:
+    """The frontier after these hashes of leaves."""
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier.append(leaf)
+    return frontier

@@ -49,7 +49,7 @@ class FileName:
         )
         return (
             f"memory-{memory}_msplit-{memory_split}_query-{query}_qsplit-{query_split}"
-            f"_{self.model}_{self.size}_neighbor_info.json"
+            f"_{self.model.replace('/', '-')}_{self.size}_neighbor_info.json"
         )
 
     @classmethod

@@ -16,7 +16,8 @@ from visual_memory_benchmarks.trials import Texts, Trials
 class Panel:
     """Answers (m, n) of m decision makers to the n pictures of a condition, as category numbers.
 
-    Makers and images are in alphabetical order; −1 stands for ``na``.
+    Makers and images are in alphabetical order; −1 stands for ``na``. ``drawn_as`` is the first
+    condition that shows the same pictures, empty where it is this one.
     """
 
     dataset: str
@@ -26,6 +27,7 @@ class Panel:
     images: Texts
     shown: NDArray[np.int64]
     responses: NDArray[np.int64]
+    drawn_as: str = ""
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -35,8 +37,8 @@ class Panel:
 
     @property
     def key(self) -> str:
-        """What its pictures are resampled by: the same for all decision makers."""
-        return f"{self.dataset}/{self.condition}"
+        """What its pictures are resampled by: all decision makers, and wherever else they are."""
+        return f"{self.dataset}/{self.drawn_as or self.condition}"
 
     def members(self) -> NDArray[np.float64]:
         """For each category, 1 at its pictures and 0 at others: (categories, n) weights."""
@@ -66,7 +68,12 @@ def panels(trials: Trials) -> list[Panel]:
     UnmatchedImages.
     """
     conditions = [each for each in trials.dataset.conditions if each in set(trials.conditions)]
-    return [_panel(trials.where(trials.conditions == each), each) for each in conditions]
+    found = [_panel(trials.where(trials.conditions == each), each) for each in conditions]
+    first: dict[tuple[str, ...], str] = {}
+    return [
+        replace(panel, drawn_as=first.setdefault(tuple(panel.images.tolist()), panel.condition))
+        for panel in found
+    ]
 
 
 def _panel(trials: Trials, condition: str) -> Panel:

@@ -80,7 +80,9 @@ def read(path: Path) -> Record:
         found = json.loads(path.read_bytes())
         return Record(**{**found, "starts": tuple(found["starts"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise BadFile(path, f"it is no record of a run ({error})", "remove it") from None
+        raise BadFile(
+            path, f"it is no record of a run ({error})", "remove all of that run"
+        ) from None
 
 
 def _identity(record: Record) -> Json:
@@ -146,5 +148,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """A file that is there whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
-    partial.write_text(f"{text}\n", encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(partial, path)

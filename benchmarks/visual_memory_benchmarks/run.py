@@ -105,6 +105,9 @@ def run(
     )
     begun = begun.resumed(files.record)
     with Session(files, maker, task.questions) as session:
+        if session.done and not files.record.exists():
+            problem = "what it was made with is not on record"
+            raise BadFile(files.trials, problem, "remove all of that run, or choose another --out")
         begun.write(files.record)
         asking = Asking(found, task, embeddings, remembered, responder, settings)
         digest = asking.answer(session, begun.digest, progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -14,7 +13,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from visual_memory_benchmarks.datasets import ALL
-from visual_memory_benchmarks.errors import BadFile, OtherRun
+from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.file_lock import lock
 from visual_memory_benchmarks.task import Question
 from visual_memory_benchmarks.trial_files import HEADER, file_name
 
@@ -82,7 +82,7 @@ class Session:
         self._trials = files.trials.open("a+b")
         self._answers = files.answers.open("a+b")
         try:
-            self._lock(files.trials)
+            lock(self._trials, files.trials)
             self.done = self._resume(files)
         except BaseException:
             self.close()
@@ -130,12 +130,6 @@ class Session:
         shown = question.stimulus.category
         identity = [self._maker, str(SESSION), str(number), "NaN"]
         return [*identity, answer.response, shown, condition, question.name]
-
-    def _lock(self, path: Path) -> None:
-        try:
-            fcntl.flock(self._trials, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OtherRun(path, ["another process is writing it"]) from None
 
     def _resume(self, files: RunFiles) -> int:
         """How many questions are answered in both files, which then end there."""

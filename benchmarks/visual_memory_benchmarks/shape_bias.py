@@ -46,7 +46,7 @@ def conflict(panel: Panel) -> Conflict:
     for image, name in zip(panel.images, names, strict=True):
         if name not in panel.categories:
             raise BadTrials(
-                f"{panel.key}, picture {image}",
+                f"{panel.dataset}/{panel.condition}, picture {image}",
                 f"its name gives the texture {name!r}, which is no category",
                 "name cue-conflict pictures SHAPE-TEXTURE.png, such as dog10-bird2.png",
             )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from tests.benchmarks.made import to_trials
 from visual_memory_benchmarks import consistency
 from visual_memory_benchmarks.accuracy import accuracy
 from visual_memory_benchmarks.bootstrap import Estimate, Resampling, estimate
+from visual_memory_benchmarks.datasets import Dataset
 from visual_memory_benchmarks.panel import Panel, panels
 
 
@@ -41,6 +44,21 @@ def test_the_same_pictures_are_drawn_alike_and_others_are_not() -> None:
 
     assert (one == Resampling(5).weights(panel(rights, rights))).all()
     assert not (one == Resampling(5, seed=1).weights(panel(rights))).all()
+
+
+def test_pictures_are_drawn_alike_under_every_condition_that_shows_all_of_them() -> None:
+    """As distortions do: levels of the same pictures are no independent samples."""
+    dataset = Dataset("x", "parametric", ("a", "b", "c"))
+    names = [*("one.png", "two.png") * 2, "three.png", "four.png"]
+    trials = to_trials({"m": ["cat"] * 6}, ["cat"] * 6, names=names, dataset=dataset)
+    conditions = np.repeat(["a", "b", "c"], 2)
+
+    a, b, c = (
+        Resampling(50).weights(each) for each in panels(replace(trials, conditions=conditions))
+    )
+
+    assert (a == b).all()
+    assert not (a == c).all()
 
 
 @settings(max_examples=30)

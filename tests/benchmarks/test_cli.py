@@ -87,6 +87,11 @@ def test_an_experiment_is_done_once(small: Small, tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert first.stdout == second.stdout
     assert "is there already" in second.stderr
+    path = tmp_path / "experiments" / "triplets.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({**found, "parameters": {**found["parameters"], "seeds": 99}}))
+    assert "is there already" not in bench(*arguments, *where).stderr
+    assert json.loads(path.read_text()) == found
     found = json.loads((tmp_path / "experiments/triplets.json").read_bytes())
     assert found == json.loads(first.stdout)["triplets"]
     record = json.loads((tmp_path / "experiments/triplets.record.json").read_bytes())

@@ -53,6 +53,13 @@ def test_underscores_in_names_of_datasets_become_hyphens() -> None:
     assert "memory-my-set_msplit-a-b_query-q-x" in str(FileName("my_set", "a_b", "q_x", "t", "m"))
 
 
+def test_a_model_that_is_named_by_a_path_makes_no_folder() -> None:
+    name = FileName("a", "x", "b", "y", "onnx:/models/mine.onnx")
+
+    assert Path(str(name)).name == str(name)
+    assert FileName.of(Path(str(name))).model == "onnx:-models-mine.onnx"
+
+
 def test_another_name_is_refused_with_the_one_wanted() -> None:
     with pytest.raises(BadFile, match=r"name it memory-M_msplit-S_query-Q_qsplit-T_MODEL_full"):
         FileName.of(Path("neighbors.json"))

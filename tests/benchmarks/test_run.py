@@ -276,6 +276,21 @@ def test_a_run_under_other_conditions_is_not_mixed_with_what_is_there(
     assert written(files) == before
 
 
+def test_answers_without_the_record_of_what_they_were_made_with_are_left_alone(
+    small: Small, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, limit=1)
+    files = asked(small, "cue-conflict", tmp_path, settings)
+    rows = files.trials.read_bytes()
+    files.record.unlink()
+
+    with pytest.raises(BadFile, match="is not on record; remove all of that run"):
+        asked(small, "cue-conflict", tmp_path, replace(settings, k=6))
+
+    assert files.trials.read_bytes() == rows
+    assert not files.record.exists()
+
+
 def test_pictures_that_changed_since_are_another_run(small: Small, tmp_path: Path) -> None:
     asked(small, "cue-conflict", tmp_path)
     path = next((small.data / "cue_conflict").glob("*/*.png"))

@@ -130,6 +130,7 @@ def _run(
 ) -> Any:
     path = folder / f"{experiment.name}.json"
     wanted = {
+        "parameters": json.loads(json.dumps(dict(experiment.parameters))),
         "data": {name: sets[name].sha256 for name in experiment.data},
         "embedders": [dict(each.spec) for each in embedders],
     }

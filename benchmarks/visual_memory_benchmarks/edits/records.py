@@ -27,7 +27,6 @@ class Records:
         wanted = json.loads(json.dumps(study))
         lines = list(self._whole_lines())
         if not lines:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._append({"study": wanted})
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.edits.records import Records, States
 from visual_memory_benchmarks.edits.split import Split, split
 from visual_memory_benchmarks.edits.states import VOTING, edited, forget, remembered, visit
+from visual_memory_benchmarks.file_lock import lock
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -42,9 +44,13 @@ def run(
         "voting": VOTING,
         "dose_max": protocol.dose_max,
     }
-    records = Records(path, study)
-    for dealt in splits:
-        collect(client, dealt, protocol, records, progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    apart = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    with path.open("a") as file:
+        lock(file, path)
+        records = Records(path, study)
+        for dealt in splits:
+            collect(client, f"edits-{apart}-{dealt.seed}", dealt, protocol, records, progress)
     progress("statistics")
     versions = {
         "visual_memory": visual_memory.__version__,
@@ -57,13 +63,13 @@ def run(
 
 def collect(
     client: visual_memory.Client,
+    name: str,
     dealt: Split,
     protocol: Protocol,
     records: Records,
     progress: Progress,
 ) -> None:
-    """Visit those states of one seed that are not recorded."""
-    name = f"edits-{dealt.seed}"
+    """Visit those states of one seed that are not recorded, by a memory of this name."""
     memory = None
     try:
         for edit in _planned(protocol, dealt.seed, records.states):

@@ -15,11 +15,11 @@ TWO = State(1, Edit("value-pruning", 0.1), 2, 18, "cd34", {10: {"edge": []}, 50:
 
 
 def test_states_are_there_again(tmp_path: Path) -> None:
-    records = Records(tmp_path / "new" / "edits.jsonl", STUDY)
+    records = Records(tmp_path / "edits.jsonl", STUDY)
     records.add(ONE)
     records.add(TWO)
 
-    again = Records(tmp_path / "new" / "edits.jsonl", STUDY)
+    again = Records(tmp_path / "edits.jsonl", STUDY)
 
     assert again.states == records.states == {(0, ONE.edit): ONE, (1, TWO.edit): TWO}
 

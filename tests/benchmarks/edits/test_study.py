@@ -14,6 +14,7 @@ import visual_memory
 from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.edits.study import run
 from visual_memory_benchmarks.errors import CannotSplit, OtherRun
+from visual_memory_benchmarks.file_lock import lock
 
 WORLD = to_material()
 PROTOCOL = Protocol(
@@ -108,6 +109,18 @@ def test_a_study_that_was_killed_goes_on_and_says_the_same(
     assert len(told) == PROTOCOL.seeds * STATES - KILLED_AFTER + 1
     assert again == result
     assert not [each.name for each in client.memories() if each.name.startswith("edits-")]
+
+
+def test_one_process_at_a_time_studies(client: visual_memory.Client, tmp_path: Path) -> None:
+    path = tmp_path / "edits.jsonl"
+    small = Protocol(seeds=2, ks=(3,), resamples=10, kinds=to_kinds(edges=[1]))
+
+    with path.open("a") as file:
+        lock(file, path)
+        with pytest.raises(OtherRun, match="another process is writing it"):
+            run(client, WORLD, small, path)
+
+    assert path.read_bytes() == b""
 
 
 def test_a_finished_study_asks_nothing_and_says_the_same(

@@ -11,8 +11,9 @@ def test_a_difference_that_stands_is_learnt_with_its_dose() -> None:
     learnt, price, _ = sentences(to_study({"edges": 0.1, "halving": -0.2}))
 
     assert "6 of 6 comparisons differ" in learnt
-    assert "rises with edges (+0.100 at 1), and falls with halving (−0.200 at 1)" in learnt
-    assert "rises with edges (+0.100 at 1)" in price
+    assert "is above the control's with edges (+0.100 at 1), " in learnt
+    assert "and is below the control's with halving (−0.200 at 1)" in learnt
+    assert "is above the control's with edges (+0.100 at 1)" in price
 
 
 def test_what_does_not_stand_after_the_correction_is_not_learnt() -> None:
@@ -21,7 +22,7 @@ def test_what_does_not_stand_after_the_correction_is_not_learnt() -> None:
     learnt, _, not_learnt = sentences(study)
 
     assert told(study, 10) == []
-    assert "does not differ under any of the edits" in learnt
+    assert "differs from the control's under none of the edits" in learnt
     assert "whether edges does anything beyond a random edit" in not_learnt
 
 

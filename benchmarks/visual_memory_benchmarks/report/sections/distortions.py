@@ -63,9 +63,11 @@ def write_levels(findings: Findings) -> Sequence[Block]:
         paragraph(
             f"{n} photographs that the memory does not hold, under the twelve distortions of the "
             "benchmark and salt and pepper, made on the way into the service. Distortion for "
-            "distortion and level for level they are made as the published ones were, from other "
-            "photographs: no picture may be compared with one that people saw, and a level only "
-            f"roughly. Undistorted the memory gets {interval(clean(findings)['accuracy'])} right."
+            "distortion and level for level they are made as the published ones were, but for "
+            "phase-scrambling, which is the hermitian one and leaves contrast as it is, where the "
+            "released code lowers it; and from other photographs: no picture may be compared with "
+            "one that people saw, and a level only roughly. Undistorted the memory gets "
+            f"{interval(clean(findings)['accuracy'])} right."
         ),
         Picture(
             "levels",

@@ -39,7 +39,8 @@ def write(findings: Findings) -> Sequence[Block]:
             "edits in several doses, each against a random edit of equal size, "
             f"{statistics['seeds']} seeds; no picture, shape item or texture item on both sides. "
             "Each cell is edit minus control, with the interval over seeds and items "
-            f"({statistics['resamples']:,} draws); bold where p < {alpha:g} after Holm's "
+            f"({statistics['resamples']:,} draws), so an edit that changes nothing stands above a "
+            f"control that does harm; bold where p < {alpha:g} after Holm's "
             f"correction for the {family} comparisons of one k. On average "
             f"{_tests(statistics['tests'])} are asked about. k = {k}."
         ),
@@ -87,9 +88,9 @@ def _moved(found: Sequence[Contrast], outcome: str) -> str:
     """Of each kind its largest difference that stands, up and down."""
     rows = [row for row in found if row["outcome"] == outcome]
     if not rows:
-        return "does not differ under any of the edits"
+        return "differs from the control's under none of the edits"
     parts = []
-    for verb, sign in (("rises", 1), ("falls", -1)):
+    for relation, sign in (("above", 1), ("below", -1)):
         largest: dict[str, Contrast] = {}
         for row in rows:
             size = sign * row["difference"]["value"]
@@ -98,7 +99,7 @@ def _moved(found: Sequence[Contrast], outcome: str) -> str:
                 largest[row["kind"]] = row
         if largest:
             told = [_by(row) for row in sorted(largest.values(), key=lambda row: -abs(_size(row)))]
-            parts.append(f"{verb} with {listed(told)}")
+            parts.append(f"is {relation} the control's with {listed(told)}")
     return ", and ".join(parts)
 
 

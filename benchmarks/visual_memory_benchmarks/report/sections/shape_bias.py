@@ -30,8 +30,11 @@ def write(findings: Findings) -> Sequence[Block]:
             f"Of {bias['images']:,} cue-conflict pictures {bias['conflict_images']:,} show the "
             "shape of one category in the texture of another. Shape bias is the share of shape "
             "among answers that name either. These are the published pictures: people, networks "
-            "and memories may stand side by side. Networks whose names end in “train-60-epochs” "
-            "were trained on Stylized-ImageNet, the others on ImageNet or Open Images."
+            "and memories may stand side by side. They combine some shapes with some textures, and "
+            "intervals are over the pictures: for other shapes and textures they would be wider, "
+            "as those of the edits below are, which are over the items. Networks whose names "
+            "hold “train-60-epochs” were trained on Stylized-ImageNet, the others on ImageNet or "
+            "Open Images."
         ),
         Picture(
             "shape-bias",

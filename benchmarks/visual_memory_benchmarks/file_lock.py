@@ -1,0 +1,17 @@
+"""A file that one process at a time writes."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO, Any
+
+from visual_memory_benchmarks.errors import OtherRun
+
+
+def lock(file: IO[Any], path: Path) -> None:
+    """Until ``file``, which is open, is closed or the process dies. Raises OtherRun."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OtherRun(path, ["another process is writing it"]) from None

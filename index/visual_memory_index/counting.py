@@ -186,7 +186,10 @@ class Counting:
         try:
             with self._guard:
                 taken = self._lists.pop(k, None)
-            taken = taken or Dated(self._stored(k))
+            if taken is None:
+                with self._lock.reading():
+                    self._ram()
+                    taken = Dated(self._stored(k))
             try:
                 yield taken
             finally:
@@ -221,7 +224,10 @@ class Counting:
             return
         known = found.lists.known()
         with suppress(DiskFull, CorruptStore):  # what is not kept is found again
-            if np.array_equal(known, self._stored_known(k)):
+            with self._lock.reading():
+                self._ram()
+                stored = self._stored_known(k)
+            if np.array_equal(known, stored):
                 return
             data = found.lists.to_bytes()
             with self._writing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
     DiskFull,
+    EntriesExist,
     MemoryClosed,
     NotUndoable,
     UnknownEntries,
@@ -106,6 +108,7 @@ class Memory:
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
         store.fail_unfinished()
+        self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
         self._load()
 
@@ -154,7 +157,7 @@ class Memory:
                 dict(sorted(pruned.items())),
                 self._store.bytes_on_disk(),
                 self._ram.revision,
-                self._store.digest(),
+                self._digest,
             )
 
     def check_dimension(self, vectors: NDArray[np.float32]) -> None:
@@ -190,6 +193,7 @@ class Memory:
         Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, DiskFull.
         """
         self.check_dimension(vectors)
+        given = [entry.id for entry in entries if entry.id]
         ids = [entry.id or self._ids.make() for entry in entries]
         elements = digests.elements(ids, entries, vectors)
         call = "InsertEntries" if request is None or request.start == WHOLE else "ImportEntries"
@@ -198,7 +202,9 @@ class Memory:
             if (answered := transaction.recall(request)) is not None:
                 return answered, None
             transaction.check_start(request)
-            existing = transaction.look_up(ids) if replace_existing else {}
+            existing = transaction.look_up(given) if given else {}
+            if existing and not replace_existing:
+                raise EntriesExist(list(existing))
             transaction.delete([known.key for known in existing.values()])
             keys = transaction.next_keys(len(entries))
             transaction.insert(keys, ids, entries, vectors, now(), elements)
@@ -751,20 +757,21 @@ class Memory:
         """Let readers see what was committed; where that fails, read it all from the store."""
         with self._lock.writing():
             try:
-                for change, revision in committed:
+                for change, revision, digest in committed:
                     change.apply(self._ram)
-                    self._ram.revision = revision
+                    self._ram.revision, self._digest = revision, digest
             except BaseException:
                 self._load()
                 raise
 
     def _read_settings(self) -> None:
-        with self._lock.reading():
+        with self._reading_settings, self._lock.reading():
             self._check_open()
             self._settings = self._store.settings()
 
     def _load(self) -> None:
         self._ram = RamCopy(self.identity.dimension)
+        self._digest = self._store.digest()
         for key, id, label in self._store.pruned():
             self._ram.pruned[id] = Silent(key, label)
         for rows in self._store.rows(self.identity.dimension):

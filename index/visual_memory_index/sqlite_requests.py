@@ -13,6 +13,19 @@ from visual_memory_index.request import WHOLE, Request, StoredBatch
 HOUR = 3600 * 1_000_000
 REMEMBERED = 48 * HOUR  # the contract promises answers for 24 hours
 STEP = HOUR  # between two writes no more time has passed, whatever the clock says
+FORGET = """
+    DELETE FROM requests WHERE age < ?1 AND (
+        start = ?2 OR (
+            SELECT age FROM requests AS batch WHERE batch.request_id = requests.request_id
+            ORDER BY start DESC LIMIT 1
+        ) < ?1
+    )
+"""  # an import is remembered as a whole
+RENEW = """
+    UPDATE requests SET answered_at = ?1, age = ?2 WHERE request_id = ?3 AND ?4 > (
+        SELECT age FROM requests WHERE request_id = ?3 ORDER BY start LIMIT 1
+    )
+"""  # so that few batches of a long import are past their time before the last is
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
@@ -45,11 +58,13 @@ def keep(db: sqlite3.Connection, request: Request | None, answer: Any) -> None:
     last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
     before, then = db.execute(last).fetchone() or (0, time)
     age = before + min(max(time - then, 1), STEP)
-    db.execute("DELETE FROM requests WHERE age < ?", (age - REMEMBERED,))
+    db.execute(FORGET, (age - REMEMBERED, WHOLE))
     db.execute(
         "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
         (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
     )
+    if request.start != WHOLE:
+        db.execute(RENEW, (time, age, request.id, age - STEP))
 
 
 def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> None:

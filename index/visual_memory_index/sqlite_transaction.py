@@ -48,27 +48,11 @@ class SqliteTransaction:
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
         self._db, self._path, self._kind = db, path, kind
         self.state, self.head = read_standing(db)
-        self.lost = False
         self._size = self.head.size
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        stood = self.state, self.head
-        try:
-            self._db.execute("SAVEPOINT inside")
-            try:
-                yield
-            except sqlite3.Error:
-                raise
-            except BaseException:
-                self.state, self.head = stood
-                self._db.execute("ROLLBACK TO inside")
-                self._db.execute("RELEASE inside")
-                raise
-            self._db.execute("RELEASE inside")
-        except sqlite3.Error:
-            self.lost = True
-            raise
+    @property
+    def written(self) -> int:
+        return self._db.total_changes
 
     def finish(self) -> None:
         """Write where the digest and the audit log stand."""
@@ -291,23 +275,35 @@ class SqliteTransaction:
             )
 
     def unrelabel(self, operation: str) -> dict[str, str]:
-        keys = self._db.execute("SELECT key FROM relabels WHERE operation = ?", (operation,))
+        restored: dict[str, str] = {}
+        undone = [operation]
+        while undone:
+            back, before = self._unrelabel(undone.pop())
+            restored |= back
+            rows = self._db.execute(
+                "SELECT name FROM operations WHERE name IN (SELECT value FROM json_each(?)) "
+                "AND undone_at IS NOT NULL",
+                (json.dumps(list(before)),),
+            )
+            undone += [name for (name,) in rows]
+        return restored
+
+    def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
+        """Labels by id that are back, and which operations had set them."""
+        keys = self._db.execute(
+            "SELECT key FROM relabels JOIN entries USING (key) "
+            "WHERE operation = ?1 AND entries.relabelled_by = ?1",
+            (operation,),
+        )
         with self._changing([key for (key,) in keys]):
             rows = self._db.execute(
                 "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
                 "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
-                "AND entries.relabelled_by = ?1 RETURNING entries.id, entries.label",
+                "AND entries.relabelled_by = ?1 "
+                "RETURNING entries.id, entries.label, entries.relabelled_by",
                 (operation,),
-            )
-            restored = dict(rows.fetchall())
-        undone = self._db.execute(
-            "SELECT DISTINCT relabelled_by FROM entries JOIN operations ON name = relabelled_by "
-            "WHERE undone_at IS NOT NULL AND name != ?",
-            (operation,),
-        ).fetchall()
-        for (earlier,) in undone:
-            restored |= self.unrelabel(earlier)
-        return restored
+            ).fetchall()
+        return {id: label for id, label, _ in rows}, {name for _, _, name in rows if name}
 
     def entry(self, id: str) -> Entry | None:
         return next(read_entries(self._db, "id = ?", [id], limit=1), None)

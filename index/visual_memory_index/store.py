@@ -109,14 +109,8 @@ class Transaction(Protocol):
         """Where the audit log stands now."""
 
     @property
-    def lost(self) -> bool:
-        """Whether the store failed inside a savepoint: then nothing can be done here any more."""
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        """Do what is inside, or nothing of it where it raises; the transaction can go on.
-
-        Where it is the store that fails, the transaction is ``lost``.
-        """
+    def written(self) -> int:
+        """Grows with every write: what raised in between has done nothing where it has not."""
 
     def next_revision(self) -> int:
         """Count this change of the entries: one more than before, from 1."""
@@ -149,7 +143,7 @@ class Transaction(Protocol):
 
         They vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are what
         they are in the digest (``digest.elements``). Raises EntriesExist, which names the ids that
-        were there; what was begun is for the savepoint to take back.
+        were there; what was begun goes with the transaction.
         """
 
     def delete(self, keys: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from visual_memory_index.change import Change
-from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal
 from visual_memory_index.store import Store, Transaction
 
 TOGETHER_MAX = 64
@@ -19,10 +19,11 @@ Write = Callable[[Transaction], tuple[T, Change | None]]
 
 
 class Committed(NamedTuple):
-    """A change that is on disk, and the revision of the entries with it."""
+    """A change that is on disk, and the revision and the digest of the entries with it."""
 
     change: Change
     revision: int
+    digest: str
 
 
 @dataclass(eq=False, slots=True)
@@ -35,9 +36,24 @@ class Job:
     committed: list[Committed] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
+    def end(self, error: BaseException | None) -> None:
+        """Answered, or not."""
+        self.error = error
+        self.done.set()
+
+
+class _Spoilt(Exception):
+    """A write failed halfway, so what it shares its transaction with is undone, too."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
 
 class Writer:
     """Does one write after another; each is all or nothing, and on disk when it is answered.
+
+    A write is asked again where others failed beside it: until it is answered it is nothing but
+    what it does to the transaction.
 
     The first that comes while another writes will write for all that come until its turn. Those
     that were answered together come back one after the other, so it waits a little until as many
@@ -89,41 +105,52 @@ class Writer:
         return jobs
 
     def _together(self, jobs: Sequence[Job]) -> None:
-        """One transaction for all, and where the disk fails one for each."""
+        """One transaction for all; where one fails that has written, it gets one of its own."""
         try:
             self._commit(jobs)
+        except _Spoilt as spoilt:
+            for part in (jobs[: spoilt.at], [jobs[spoilt.at]], jobs[spoilt.at + 1 :]):
+                if part:
+                    self._together(part)
         except (DiskFull, CorruptStore) as error:
             if len(jobs) == 1:
-                jobs[0].error = error
+                jobs[0].end(error)
             else:
                 for job in jobs:
                     self._together([job])
         except BaseException as error:
             for job in jobs:
-                job.error = error
-        finally:
+                job.end(error)
+        else:
             for job in jobs:
-                job.done.set()
+                job.end(job.error)
 
     def _commit(self, jobs: Sequence[Job]) -> None:
         self._check()
         with self._store.transaction() as transaction:
-            for job in jobs:
+            for at, job in enumerate(jobs):
                 job.error, job.committed = None, []
-                self._do(job, transaction)
+                written = transaction.written
+                try:
+                    self._do(job, transaction)
+                except MemoryRefusal as refusal:
+                    if transaction.written == written:
+                        job.error = refusal
+                    elif len(jobs) == 1:
+                        raise
+                    else:
+                        raise _Spoilt(at) from refusal
+                except Exception as error:
+                    if len(jobs) == 1:
+                        raise
+                    raise _Spoilt(at) from error
             committed = [each for job in jobs for each in job.committed]
             self._prepare([each.change for each in committed])
         if committed:
             self._publish(committed)
 
     def _do(self, job: Job, transaction: Transaction) -> None:
-        """Keep what a write refuses for its caller; the others go on."""
-        try:
-            with transaction.savepoint():
-                job.answer, change = job.write(transaction)
-                if change is not None:
-                    job.committed.append(Committed(change, transaction.next_revision()))
-        except BaseException as error:
-            if transaction.lost:
-                raise
-            job.error = error
+        job.answer, change = job.write(transaction)
+        if change is not None:
+            revision = transaction.next_revision()
+            job.committed.append(Committed(change, revision, transaction.digest()))

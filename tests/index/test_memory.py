@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -610,11 +611,59 @@ def test_neighbours_are_those_of_brute_force(k: int, tmp_path: Path) -> None:
     assert (np.diff(answer.distances, axis=1) >= 0).all()
 
 
+def test_info_is_of_one_moment(memory: Memory) -> None:
+    digests, told = {0: memory.info().digest}, list[tuple[int, str]]()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            info = memory.info()
+            told.append((info.count, info.digest))
+
+    with ThreadPoolExecutor(2) as threads:
+        looking = [threads.submit(look) for _ in range(2)]
+        for number in range(1, 200):
+            insert(memory, [f"{number:03}"])
+            digests[number] = memory._store.digest()
+        done.set()
+        for each in looking:
+            each.result()
+
+    assert all(digests[count] == digest for count, digest in told)
+
+
+def test_a_setting_is_not_lost_to_one_that_was_read_before_it(memory: Memory) -> None:
+    store, read, go_on = memory._store, threading.Event(), threading.Event()
+
+    class Slow:
+        """The store, whose settings are a while on their way to whoever asks first."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def settings(self) -> dict[str, str]:
+            found = store.settings()
+            if not read.is_set():
+                read.set()
+                go_on.wait(0.5)
+            return found
+
+    memory._store = Slow()  # type: ignore[assignment]  # a store all the same
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(memory.keep_setting, "a", "1", call="SetTaxonomy")
+        read.wait()
+        memory.keep_setting("b", "2", call="SetReranker")
+        go_on.set()
+        first.result()
+
+    assert (memory.setting("a"), memory.setting("b")) == ("1", "2")
+
+
 def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None:
     insert(memory, ["a", "b"])
 
     with pytest.raises(KeyError):
-        memory._publish([Committed(Removed(["a", "nobody"]), 0)])
+        memory._publish([Committed(Removed(["a", "nobody"]), 0, "")])
 
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])

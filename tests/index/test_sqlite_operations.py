@@ -84,6 +84,26 @@ def test_what_can_be_undone_is_kept_for_good_the_rest_for_a_month(db: sqlite3.Co
     assert names == ["m/5", "m/4", "m/3", "m/1"]
 
 
+def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Connection) -> None:
+    def steps_to_forget(entries: int) -> int:
+        db.execute("DELETE FROM entries")
+        db.executemany(
+            "INSERT INTO entries (id, label, metadata, created_at, content_sha256) "
+            "VALUES (?, 'x', '{}', 0, x'')",
+            [(f"{number}",) for number in range(entries)],
+        )
+        operations.begin(db, f"m/{entries}", "assess")
+        operations.end(db, f"m/{entries}", "done")
+        db.execute("UPDATE operations SET ended_at = 0 WHERE kind = 'assess'")
+        steps: list[None] = []
+        db.set_progress_handler(lambda: steps.append(None), 1)
+        operations.begin(db, f"m/{entries} and another", "prune")
+        db.set_progress_handler(None, 1)
+        return len(steps)
+
+    assert steps_to_forget(2000) < 2 * steps_to_forget(20)
+
+
 def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
     operations.begin(db, "m/1", "prune")
     operations.mark_undone(db, "m/1")

@@ -75,6 +75,18 @@ def test_answers_are_forgotten_after_48_hours(
     assert REMEMBERED >= 24 * HOUR
 
 
+@pytest.mark.parametrize(("pause", "left"), [(0, 130), (40, 130), (50, 0)])
+def test_an_import_is_remembered_as_a_whole(pause: int, left: int, db: sqlite3.Connection) -> None:
+    for number in range(130):
+        keep(db, Request("import", b"", start=number), ["x"])
+        set_clock(db, HOUR // 2)
+    for number in range(pause):
+        set_clock(db, HOUR)
+        keep(db, Request(f"other {number}", b""), [])
+
+    assert [batch.start for batch in stored_batches(db, "import")] == list(range(left))
+
+
 @pytest.mark.parametrize("ahead", [72 * HOUR, -72 * HOUR])
 def test_a_clock_that_jumps_and_comes_back_forgets_no_answer(
     ahead: int, db: sqlite3.Connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -12,7 +14,23 @@ import numpy as np
 import pytest
 
 from visual_memory_index import DiskFull, EntriesExist, Entry, Memory, UnknownEntries
+from visual_memory_index.store import Transaction, new_identity
+
+DELETING = """
+import os, resource, sys
+from pathlib import Path
+import numpy as np
+from visual_memory_index import Entry, Memory, parse
 from visual_memory_index.store import new_identity
+
+memory = Memory.create(Path(sys.argv[1]), new_identity("m", 4, None, store_images=True))
+for number in range(100):
+    entry = Entry(f"{number}", "x", image=os.urandom(2**20), thumbnail=b"x")
+    memory.insert([entry], np.full((1, 4), 0.5, np.float32))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+memory.purge(parse('label = "x"'))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
 
 
 @pytest.fixture
@@ -84,6 +102,49 @@ def test_one_that_is_refused_leaves_the_others(memory: Memory) -> None:
     assert came[3] == ["d"]
     assert transactions == 1
     assert [entry.id for entry in memory.entries(limit=9).entries] == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize("error", [UnknownEntries(["x"]), KeyError("x")])
+def test_one_that_fails_halfway_leaves_the_others(memory: Memory, error: Exception) -> None:
+    insert(memory, ["a"])
+
+    def fail(transaction: Transaction) -> tuple[None, None]:
+        transaction.delete([transaction.look_up(["a"])["a"].key])
+        transaction.log("DeleteEntries", 1)
+        raise error
+
+    came, transactions = commits(
+        memory,
+        [
+            lambda: insert(memory, ["b"]),
+            lambda: memory._writer.do(fail),
+            lambda: insert(memory, ["c"]),
+            lambda: insert(memory, ["a"]),
+            lambda: memory.delete(["b"]),
+        ],
+    )
+
+    assert came[:3] == [["b"], error, ["c"]]
+    assert isinstance(came[3], EntriesExist)
+    assert came[4] == ["b"]
+    assert transactions == 2
+    assert [entry.id for entry in memory.entries(limit=9).entries] == ["a", "c"]
+    assert [event.call for event in memory.audit_events(limit=9).events] == [
+        "CreateMemory",
+        *["InsertEntries"] * 3,
+        "DeleteEntries",
+    ]
+
+
+def test_what_is_deleted_is_not_held_in_ram_meanwhile(tmp_path: Path) -> None:
+    grown = subprocess.run(
+        [sys.executable, "-c", DELETING, str(tmp_path / "m.sqlite")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(grown.stdout) < 30 * 2**20  # of 100 MB
 
 
 def test_each_sees_what_those_before_it_did(memory: Memory) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -290,31 +291,61 @@ def test_a_transaction_that_raises_has_done_nothing(store: Store) -> None:
     assert store.keys(parsed("id:a"))[0] == 0
 
 
-def test_a_savepoint_that_raises_has_done_nothing_and_the_others_stay(store: Store) -> None:
-    with store.transaction() as transaction:
-        with transaction.savepoint():
-            transaction.delete([5])
-            transaction.log("DeleteEntries", 1)
-        stood = transaction.digest(), transaction.head
-        with pytest.raises(Stop), transaction.savepoint():
-            delete_and_stop(transaction, 6)
-        assert (transaction.digest(), transaction.head) == stood
-        assert not transaction.lost
-        with transaction.savepoint():
-            transaction.keep_setting("temperature", "1")
+def test_a_transaction_tells_whether_anything_was_written(store: Store) -> None:
+    writes: list[Callable[[Transaction], object]] = [
+        lambda transaction: transaction.next_keys(1),
+        lambda transaction: transaction.delete([5]),
+        lambda transaction: transaction.log("DeleteEntries", 1),
+        lambda transaction: transaction.begin("m/1", "relabel"),
+        lambda transaction: transaction.relabel([(6, "fox")], "m/1"),
+        lambda transaction: transaction.keep_setting("temperature", "1"),
+        lambda transaction: transaction.next_revision(),
+    ]
 
+    with store.transaction() as transaction:
+        written = [transaction.written]
+        for write in writes:
+            write(transaction)
+            written.append(transaction.written)
+        transaction.look_up(["a", "b"])
+        transaction.ids(parsed("id:a"))
+        transaction.digest()
+        with pytest.raises(UnknownOperation):
+            transaction.operation("m/2")
+        assert transaction.written == written[-1]
+
+    assert all(before < after for before, after in pairwise(written))
     assert ids(store.entries(limit=9).entries) == ["a", "ü"]
-    assert store.settings() == {"temperature": "1"}
+
+
+def test_a_long_chain_of_relabels_that_were_undone_from_the_oldest_on_comes_back(
+    store: Store,
+) -> None:
+    names = [f"m/{number:04}" for number in range(1500)]
+    with store.transaction() as transaction:
+        before = transaction.digest()
+        for name in names:
+            transaction.begin(name, "relabel")
+            transaction.relabel([(6, name)], name)
+        for name in names[:-1]:
+            transaction.mark_undone(name)
+            assert transaction.unrelabel(name) == {}
+
+        back = transaction.unrelabel(names[-1])
+
+        assert set(back) == {"a"}
+        assert transaction.digest() == before
 
 
 def test_a_batch_with_ids_that_are_there_is_refused_with_their_names(store: Store) -> None:
     batch = [Entry("new", "x"), Entry("b", "x"), Entry("ü", "x")]
 
-    with store.transaction() as transaction:
+    def write(transaction: Transaction) -> None:
         keys = transaction.next_keys(3)
-        keys = range(keys.start + 10, keys.stop + 10)
-        with pytest.raises(EntriesExist) as caught, transaction.savepoint():
-            insert(transaction, keys, batch, VECTORS, 20)
+        insert(transaction, range(keys.start + 10, keys.stop + 10), batch, VECTORS, 20)
+
+    with pytest.raises(EntriesExist) as caught, store.transaction() as transaction:
+        write(transaction)
 
     assert caught.value.ids == ("b", "ü")
     assert ids(store.entries(limit=9).entries) == ["a", "b", "ü"]

@@ -82,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
     @contextmanager
     def changing(self, call: str, count: int) -> Iterator[Transaction]:
         """A transaction that changes entries."""
-        with self.store.transaction() as transaction, transaction.savepoint():
+        with self.store.transaction() as transaction:
             yield transaction
             transaction.log(call, count)
             self.revision += 1
@@ -223,10 +223,6 @@ class StoreMachine(RuleBasedStateMachine):
         """Do much, and nothing in the end."""
         with pytest.raises(Refused), self.store.transaction() as transaction:
             spoil(transaction, ids)
-        with self.store.transaction() as transaction:
-            with pytest.raises(Refused), transaction.savepoint():
-                spoil(transaction, ids)
-            assert not transaction.lost
 
     @rule()
     def open_again(self) -> None:

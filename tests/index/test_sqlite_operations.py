@@ -85,6 +85,8 @@ def test_what_can_be_undone_is_kept_for_good_the_rest_for_a_month(db: sqlite3.Co
 
 
 def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA foreign_keys = ON")  # as a memory has it
+
     def steps_to_forget(entries: int) -> int:
         db.execute("DELETE FROM entries")
         db.executemany(

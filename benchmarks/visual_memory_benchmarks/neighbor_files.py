@@ -44,7 +44,7 @@ class FileName:
 
     def __str__(self) -> str:
         memory, memory_split, query, query_split = (
-            each.replace("_", "-")
+            each.replace("_", "-").replace("/", "-")
             for each in (self.memory, self.memory_split, self.query, self.query_split)
         )
         return (

@@ -86,6 +86,10 @@ def run(
     given = read_mapping(settings.mapping, categories) if settings.mapping else {}
     responder = Responder(mapping.complete(info.labels, given, categories))
     maker = settings.name(memory)
+    if not trial_files.NAME.fullmatch(maker):
+        raise BadTrials(
+            f"the maker {maker!r}", "its name makes no file name", "choose another --maker"
+        )
     embeddings = MemoryEmbeddings(found, None if task.made else out / VECTORS)
     files = RunFiles.of(out, task.dataset.name, maker)
     begun = Record(

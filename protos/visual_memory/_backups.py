@@ -7,6 +7,7 @@ broke off.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ from visual_memory._fields import message, named
 from visual_memory._files import check_path, refuse_file
 from visual_memory._patience import Patience, next_within
 from visual_memory._wire import to_restored
+from visual_memory.errors import refuse
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
@@ -72,17 +74,25 @@ def send(
     call = Call("RestoreMemory", first, to_restored)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
     except OSError as problem:
         refuse_file(path, "path", problem)
 
+    if not stat.S_ISREG(found.st_mode):
+        refuse("path", f"cannot be read twice, as may be needed: {os.fspath(path)}", separator=": ")
+    failed: list[Exception] = []
+
     def messages(patience: Patience) -> Iterator[pb.RestoreMemoryRequest]:
         yield first
-        with open(path, "rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                yield pb.RestoreMemoryRequest(data=piece)
-                patience.renew(0)
-                told(file.tell(), size)
+        try:
+            with open(path, "rb") as file:
+                while piece := file.read(PIECE_BYTES):
+                    yield pb.RestoreMemoryRequest(data=piece)
+                    patience.renew(0)
+                    told(file.tell(), found.st_size)
+        except Exception as error:  # gRPC would say no more than that there was one
+            failed.append(error)
+            raise
 
     def attempt(patience: Patience) -> RestoreResult:
         future = stub().RestoreMemory.future(messages(patience), metadata=endpoint.metadata)
@@ -93,6 +103,10 @@ def send(
                 except grpc.FutureTimeoutError:
                     if not patience.remaining():
                         patience.give_up()
+        except grpc.RpcError:
+            if failed:
+                raise failed[0] from None
+            raise
         finally:
             future.cancel()
 

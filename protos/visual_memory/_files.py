@@ -50,6 +50,10 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
     """
     check_path(file, "path")
     path = Path(file)
+    if os.path.exists(path) and not (path.is_file() or path.is_dir()):
+        refuse("path", f"is no file that could be replaced: {os.fspath(file)}", separator=": ")
+    if overwrite and os.path.islink(path):
+        path = path.resolve()
     part = path.parent / f".{secrets.token_hex(8)}.part"
     try:
         if not overwrite:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from types import MappingProxyType
 from typing import TypedDict
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,6 +17,30 @@ from visual_memory.types import Operation, PruneResult, RelabelResult
 from visual_memory.v1 import service_pb2 as pb
 
 WAIT_SECONDS = 1  # for one message; between them progress is told
+
+DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {
+        "k": 100,
+        "threshold": 128,
+        "minus_correct": False,
+        "fraction": None,
+        "seed": 0,
+        "clusters": 0,
+        "keep": "hard",
+        "balance": 0.5,
+        "value_k": 5,
+        "ids": None,
+    }
+)
+TAKEN: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "hard": ("k", "threshold", "minus_correct"),
+        "prototype": ("fraction", "clusters", "keep", "balance", "seed"),
+        "value": ("fraction", "value_k"),
+        "random": ("fraction", "seed"),
+        "ids": ("ids",),
+    }
+)
 
 CountsPage = tuple[Operation | None, list[tuple[str, int]], str]
 
@@ -75,7 +100,20 @@ def prune(
     apply: bool = False,
     request_id: str | None = None,
 ) -> Call[Operation]:
-    """Raises InvalidArgument."""
+    """Raises InvalidArgument, also for what the method does not take."""
+    given = {
+        "k": k,
+        "threshold": threshold,
+        "minus_correct": minus_correct,
+        "fraction": fraction,
+        "seed": seed,
+        "clusters": clusters,
+        "keep": keep,
+        "balance": balance,
+        "value_k": value_k,
+        "ids": ids,
+    }
+    check_taken(method, given)
     request = message(
         pb.PruneEntriesRequest, memory=memory, apply=apply, request_id=named(request_id)
     )
@@ -108,10 +146,19 @@ def prune(
             if ids is None:
                 refuse("ids", "must be given with the method ids")
             request.ids.ids.extend(strings(ids, "ids"))
-        case _:
-            names = choices(pb.PruneEntriesRequest, "method")
-            refuse("method", f"must be {names}, but is {method!r:.80}")
     return Call("PruneEntries", request, to_operation)
+
+
+def check_taken(method: str, given: Mapping[str, object]) -> None:
+    """Raises InvalidArgument for another method, and for what is given and of another one."""
+    if not isinstance(method, str) or method not in TAKEN:
+        names = choices(pb.PruneEntriesRequest, "method")
+        refuse("method", f"must be {names}, but is {method!r:.80}")
+    for name, value in given.items():
+        default = DEFAULTS[name]
+        left = value is default or (type(value) is type(default) and value == default)
+        if name not in TAKEN[method] and not left:
+            refuse(name, f"must be left out with the method {method}")
 
 
 def share(fraction: float | None) -> float:

@@ -107,8 +107,6 @@ def rows(kind: type, calls: list[tuple[str, dict[str, Any]]]) -> Iterator[Row]:
     """Each argument of each method, wrong."""
     for method, right in calls:
         for name, wish in wishes(kind, method).items():
-            if method == "prune" and name not in right:
-                continue  # belongs to another way to prune
             wrong = WRONG.get(wish.removesuffix(" | None"), 5)
             path = PATHS.get((method, name), name)
             yield Row(method, {**right, **without(right, name), name: wrong}, path)

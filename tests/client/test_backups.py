@@ -192,6 +192,31 @@ def test_a_restore_is_tried_again_with_the_same_request_id(
     assert restored[0]
 
 
+def test_what_can_be_read_once_only_is_no_backup_to_restore(
+    service: Vault, client: visual_memory.Client, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    keeping_it_open = os.open(tmp_path / "pipe", os.O_RDWR)
+
+    with pytest.raises(InvalidArgument, match="path: cannot be read twice"):
+        client.restore(tmp_path / "pipe", "pets2")
+
+    os.close(keeping_it_open)
+    assert not service.requests["RestoreMemory"]
+
+
+def test_an_error_of_ones_own_progress_is_told_as_it_is(
+    service: Vault, target: str, file: Path
+) -> None:
+    file.write_bytes(DATA)
+
+    def progress(done: int, total: int) -> None:
+        raise KeyError("mine")
+
+    with visual_memory.connect(target) as client, pytest.raises(KeyError, match="mine"):
+        client.restore(file, "pets2", progress=progress)
+
+
 def test_a_restore_that_is_refused_says_why_at_once(
     service: Vault, client: visual_memory.Client, file: Path
 ) -> None:

@@ -35,6 +35,31 @@ def test_what_is_no_path_is_refused_and_no_open_file_is_touched(file: Any) -> No
         pass
 
 
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with (
+        pytest.raises(InvalidArgument, match="path: is no file that could be replaced: "),
+        whole_file(pipe, overwrite=True),
+    ):
+        pass
+
+    assert pipe.is_fifo()
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    link, file = tmp_path / "link", tmp_path / "file"
+    file.write_bytes(b"old")
+    link.symlink_to(file)
+
+    with whole_file(link, overwrite=True) as opened:
+        opened.write(b"new")
+
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new"
+
+
 def test_a_folder_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=r"images\[1\]: is a directory: "):
         read_file(tmp_path, "images[1]")

@@ -22,6 +22,16 @@ def test_one_image_is_told_from_a_list(image: Any) -> None:
     assert not is_one_image([image])
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
+def test_greys_of_16_bits_keep_their_value_whatever_the_order_of_bytes(mode: str) -> None:
+    order = ">u2" if mode == "I;16B" else "<u2"
+    image = Image.frombytes(mode, (3, 1), np.array([0, 300, 65_535], order).tobytes())
+
+    sent = Image.open(io.BytesIO(to_png(image, "images[0]")))
+
+    assert np.asarray(sent).tolist() == [[0, 300, 65_535]]
+
+
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [

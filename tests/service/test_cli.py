@@ -360,6 +360,23 @@ def test_an_interrupted_insertion_goes_on_where_it_ended(
     assert answer(run("show", rows, "--json"))["count"] == count
 
 
+def test_an_insertion_that_is_stopped_says_what_is_stored(
+    run: Run, rows: str, tmp_path: Path
+) -> None:
+    rows_sent = [[1.0, 2.0, 3.0, 4.0]] * 3000
+    rows_sent[2500] = [0.0] * 4
+    file = vectors(tmp_path / "odd.parquet", 3000, vector=rows_sent)
+
+    done = run("insert", rows, file)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "id-2500.vector must be finite and not zero.",
+        f"The 2,048 before are stored in {rows}; the same command goes on after them.",
+    ]
+    assert answer(run("show", rows, "--json"))["count"] == 2048
+
+
 def test_an_export_is_the_same_for_the_memory_it_came_from_and_for_another(
     run: Run, rows: str, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ def add_folder_of_data(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        type=Path,
+        type=folder,
         default=Path(os.environ.get("VISUAL_MEMORY_BENCH_DATA") or DATA.expanduser()),
         help=f"where the sets are; default: $VISUAL_MEMORY_BENCH_DATA, else {DATA}",
     )
@@ -25,10 +25,18 @@ def add_out(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        type=Path,
+        type=folder,
         default=Path("benchmark-runs"),
         help="where trials, records and results go; default: benchmark-runs",
     )
+
+
+def folder(text: str) -> Path:
+    """A folder, or what may become one."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise ArgumentTypeError(f"must be a folder, but is a file: {text}")
+    return path
 
 
 def positive(text: str) -> int:

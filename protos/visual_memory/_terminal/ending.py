@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,10 +12,14 @@ from visual_memory._terminal.refused import Refused
 from visual_memory.errors import Error
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE
+UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
 def carry_out(run: Callable[[Sequence[str]], int]) -> int:
     """The exit code of what this process was told; a refusal is one sentence on standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed: nobody wants to hear
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
@@ -26,5 +31,16 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
         print(refusal, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or exit flushes and fails
+        leave_unwritten()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in UNWRITTEN or error.filename is not None:
+            raise
+        print(f"The answer could not be written: {error.strerror}.", file=sys.stderr)
+        leave_unwritten()
+        return 1
+
+
+def leave_unwritten() -> None:
+    """Drop what standard output did not take, or the end of the process flushes and fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

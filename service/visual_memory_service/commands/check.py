@@ -15,6 +15,7 @@ from visual_memory._terminal.output import plural, print_json, printable
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.commands.interrupted import told_what_goes_on
 from visual_memory_service.commands.serve import server_libraries
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def add_to(commands: Commands) -> None:
 
 def check(client: Client, options: Namespace) -> int:
     """Have the server check one memory. Raises Error where it is damaged."""
-    with Progress("entries and events") as progress:
+    with Progress("entries and events") as progress, told_what_goes_on(client, options.name):
         result = client.memory(options.name).check(progress=progress.reach)
     found = Found(options.name, result.entry_count, result.event_count, result.digest)
     if options.json:

@@ -121,6 +121,12 @@ def classify(client: Client, options: Namespace) -> int:
         added = [name for name, wanted in headers.items() if wanted]
         print_table(("picture", "label", "confidence", *added, "nearest"), rows)
         report(problems(decision for _, decision in asked.answers))
+    if any(decision.calibration_stale for _, decision in asked.answers):
+        print(
+            f"{options.name} was changed since it was calibrated; "
+            f"visual-memory calibrate {options.name}   does it anew.",
+            file=sys.stderr,
+        )
     bad_pictures.report(asked.bad)
     return 1 if asked.bad else 0
 
@@ -216,6 +222,7 @@ def as_json(path: Path, decision: Decision) -> dict[str, Any]:
         "confidence": decision.confidence,
         "scores": decision.scores,
         "calibrated_confidence": decision.calibrated_confidence,
+        "calibration_stale": decision.calibration_stale,
         "rejected": decision.rejected,
         "label_set": decision.label_set,
         "node": asdict(decision.node) if decision.node else None,

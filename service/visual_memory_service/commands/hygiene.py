@@ -17,6 +17,7 @@ from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, WrongUsage, listed
 from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.ids_file import read_ids, read_text
+from visual_memory_service.commands.interrupted import told_what_goes_on
 
 LABELS_SHOWN = 10
 # What each method takes. A flag that is not given is None, and is left to the client's default.
@@ -103,7 +104,7 @@ def prune(client: Client, options: Namespace) -> int:
     how = parameters(options)
     if options.ids_file:
         how["ids"] = read_ids(options.ids_file)
-    with Progress("entries looked at") as progress:
+    with Progress("entries looked at") as progress, told_what_goes_on(client, options.name):
         result: PruneResult = client.memory(options.name).prune(
             **how, apply=options.apply, progress=progress.reach
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory import Client, Memory, PruneResult
+from visual_memory import Client, Error, Memory, PruneResult
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json
 from visual_memory._terminal.progress import Progress
@@ -17,6 +17,7 @@ from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
 from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.commands.interrupted import told_what_goes_on
 from visual_memory_service.commands.pictures import faults
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
@@ -111,20 +112,33 @@ def insert(client: Client, options: Namespace) -> int:
             for item in source.items()
             if item.id in todo
         )
+        done = 0
         for batch in batches(items, batch_bytes(limits)):
             count = len(batch)
-            bad_pictures.send(
-                lambda items: store(memory, items, replace_existing=options.replace),
-                batch,
-                lambda item: item.id,
-                plan.bad,
-                options,
-            )
+            try:
+                bad_pictures.send(
+                    lambda items: store(memory, items, replace_existing=options.replace),
+                    batch,
+                    lambda item: item.id,
+                    plan.bad,
+                    options,
+                )
+            except (Error, Refused) as problem:
+                if not done:
+                    raise
+                raise Refused(f"{problem}\n{so_far(done, options)}") from None
+            done += count
             progress.add(count)
         seconds = progress.seconds
-    pruned = prune(memory, plan.to_prune())
+    with told_what_goes_on(client, options.name):
+        pruned = prune(memory, plan.to_prune())
     report(plan, source.noun, seconds, pruned, options)
     return 1 if plan.bad else 0
+
+
+def so_far(done: int, options: Namespace) -> str:
+    """What became of the rest where something stopped it."""
+    return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
 
 
 def stored(memory: Memory) -> Stored:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory._terminal.refused import MissingExtra, Refused
+from visual_memory._terminal.refused import MissingExtra, Refused, listed
 from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
 
 ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
@@ -65,7 +66,13 @@ class File:
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
     def rows(self) -> Iterator[Row]:
-        """Every row, in order."""
+        """Every row, in order. Raises Refused."""
+        try:
+            yield from self._read()
+        except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:
+            raise Refused(f"{self._path} cannot be read to its end ({error}).") from None
+
+    def _read(self) -> Iterator[Row]:
         number = 0
         for batch in self._file.iter_batches(self._rows, columns=self._columns):
             columns = {name: batch.column(name) for name in self._columns}
@@ -88,6 +95,8 @@ class File:
 
     def _check(self, schema: Any) -> str:
         """``vector`` or ``image``, whichever the file has, with types that can be used."""
+        if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+            raise Refused(f"{self._path} has more than one column {listed(twice)}.")
         types = self._arrow.types
         texts = (types.is_string, types.is_large_string, self._is_dictionary_of_text)
         if all(self._fits(schema, name, *texts) for name in ("id", "label")):
@@ -176,7 +185,8 @@ def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror or error}.") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that is too long cannot be looked for either
+            part.unlink()
     return count
 
 

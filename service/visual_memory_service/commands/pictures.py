@@ -57,6 +57,8 @@ def named(paths: list[Path]) -> list[Path]:
             raise Refused(f"There are no pictures in {path}.")
         if not below[0].exists():
             raise Refused(f"There is no file or folder {path}.")
+        if not below[0].is_file():
+            raise Refused(f"{path} is no file that can be read again; save it as one first.")
         found.extend(below)
     return found
 

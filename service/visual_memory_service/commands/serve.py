@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +23,9 @@ SERVER_MODULES = ("faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntim
 
 def add_to(commands: Commands) -> None:
     parser = add(commands, "serve", "serve the memories of a folder")
-    parser.add_argument("--data", metavar="DIR", help="where the memories are; made if missing")
+    parser.add_argument(
+        "--data", metavar="DIR", type=folder, help="where the memories are; made if missing"
+    )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
     )
@@ -49,6 +51,13 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=serve)
 
 
+def folder(text: str) -> str:
+    """The name of a folder, which an unset variable of a shell is not."""
+    if not text:
+        raise ArgumentTypeError("must name a folder, but is empty")
+    return text
+
+
 def serve(options: Namespace) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused for what keeps it from starting, WrongUsage."""
     wipe_what_is_freed()
@@ -72,6 +81,8 @@ def serve(options: Namespace) -> int:
         server.serve(settings)
     except (BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
         raise Refused(str(error)) from None
+    except BrokenPipeError:  # whoever started it does not want to know where it listens
+        raise
     except OSError as error:
         problem = error.strerror or error
         raise Refused(f"{settings.data} cannot be the data folder: {problem}.") from None

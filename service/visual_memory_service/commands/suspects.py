@@ -14,6 +14,7 @@ from visual_memory._terminal.output import plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, WrongUsage
 from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.commands.interrupted import told_what_goes_on
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
     SUSPECTS_SHOWN,
@@ -68,7 +69,7 @@ def suspects(client: Client, options: Namespace) -> int:
     if page and page.exists() and not options.force:
         raise Refused(f"{page} exists already; use --force to overwrite it.")
     memory = client.memory(options.name)
-    with Progress("entries judged") as progress:
+    with Progress("entries judged") as progress, told_what_goes_on(client, options.name):
         found = memory.assess(
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
@@ -89,7 +90,7 @@ def suspects(client: Client, options: Namespace) -> int:
 
 def calibrate(client: Client, options: Namespace) -> int:
     """Calibrate a memory for one k and voting."""
-    with Progress("entries judged") as progress:
+    with Progress("entries judged") as progress, told_what_goes_on(client, options.name):
         found = client.memory(options.name).calibrate(
             k=options.k, voting=options.voting, progress=progress.reach
         )

@@ -15,6 +15,7 @@ from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.ids_file import read_ids
+from visual_memory_service.commands.interrupted import told_what_goes_on
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
@@ -83,15 +84,17 @@ def unlearn(client: Client, options: Namespace) -> int:
             print(f"{plural(found.unknown_count, 'id')} not stored, such as {shown}.")
         print("Nothing was changed; --apply does it.")
         return 0
-    certificate = erased(memory, ids) if found.count else known(client, memory, ids)
+    with told_what_goes_on(client, options.name):
+        certificate = erased(memory, ids) if found.count else known(client, memory, ids)
     certificate.save(options.certificate, overwrite=options.force)
+    entries = sum(map(certificate.holds, dict.fromkeys(ids)))
     if options.json:
         print_json(
             {
                 "memory": options.name,
-                "entries": certificate.count,
-                "unknown": len(ids) - certificate.count,
-                "applied": True,
+                "entries": entries,
+                "unknown": len(ids) - entries,
+                "applied": bool(found.count),
                 "operation": certificate.operation,
                 "certificate": str(options.certificate),
                 "signer": certificate.signer,
@@ -99,9 +102,12 @@ def unlearn(client: Client, options: Namespace) -> int:
         )
         return 0
     places = ", ".join(f"{place.where} ({place.bytes:,} bytes)" for place in certificate.searched)
-    outcome = f"found in {places}" if places else "looked for, and the certificate says why"
+    outcome = f"nothing was found in {places}" if places else "nothing was looked for"
+    when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
+    others = certificate.count - entries
+    beside = f", beside {plural(others, 'other')}" if others > 0 else ""
     print(
-        f"{plural(certificate.count, 'entry')} of {options.name} erased; nothing was {outcome}.\n"
+        f"{plural(entries, 'entry')} of {options.name} erased{when}{beside}; {outcome}.\n"
         f"The certificate is {options.certificate}; visual-memory verify checks it."
     )
     return 0
@@ -154,8 +160,8 @@ def rotate(options: Namespace) -> int:
     from visual_memory_index import DiskFull, FolderInUse, FolderLock
     from visual_memory_service.keys import BadKey, SigningKeys
 
-    if not options.data.is_dir():
-        raise Refused(f"There is no data folder {options.data}.")
+    if not (options.data / "catalog.sqlite").is_file():
+        raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
     try:
         lock = FolderLock(options.data)
     except FolderInUse as error:

@@ -38,8 +38,10 @@ def address(server: subprocess.Popen[str], log: str) -> str:
     assert server.stdout is not None
     watch = Timer(READY_SECONDS, server.kill)
     watch.start()
-    line = server.stdout.readline()
-    watch.cancel()
+    try:
+        line = server.stdout.readline()
+    finally:
+        watch.cancel()
     if not line.startswith(READY):
         server.wait()
         lines = Path(log).read_text(encoding="utf-8").splitlines()

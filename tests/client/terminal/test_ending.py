@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -37,3 +38,38 @@ def test_a_refusal_is_a_sentence_on_standard_error(
 
     assert carry_out(run) == 1
     assert capsys.readouterr() == ("", sentence)
+
+
+PROGRAM = """
+import sys
+from visual_memory._terminal.ending import carry_out
+from visual_memory._terminal.progress import Progress
+
+def run(arguments):
+    with Progress("things") as progress:
+        progress.reach(1)
+    print("done")
+    return 0
+
+sys.exit(carry_out(run))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, "done\n"),
+        ("2>&- >&-", 0, ""),
+        (">/dev/full", 1, "The answer could not be written: No space left on device.\n"),
+        ("| true", 0, ""),
+    ],
+)
+def test_where_the_answer_goes_changes_nothing_of_what_is_done(
+    shell: str, code: int, said: str
+) -> None:
+    command = f'"{sys.executable}" -c "$0" {shell}'
+
+    done = subprocess.run(["bash", "-c", command, PROGRAM], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout + done.stderr) == (code, said)

@@ -84,6 +84,33 @@ def test_wrong_columns_are_named_beside_what_is_wanted(
         File(path, kept=False)
 
 
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    columns = [pa.array(["a"]), pa.array(["x"]), pa.array(["y"]), pa.array([[1.0]])]
+    pyarrow.parquet.write_table(
+        pa.Table.from_arrays(columns, ["id", "label", "label", "vector"]), path
+    )
+
+    with pytest.raises(Refused, match="has more than one column label"):
+        File(path, kept=False)
+
+
+def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
+    count = 20_000
+    path = write(
+        tmp_path / "a.parquet",
+        id=[f"{number:06}" for number in range(count)],
+        label=["x"] * count,
+        vector=[[1.0]] * count,
+    )
+    whole = bytearray(path.read_bytes())
+    whole[1000:3000] = b"\xff" * 2000
+    path.write_bytes(whole)
+
+    with pytest.raises(Refused, match=r"cannot be read to its end \("):
+        list(File(path, kept=False).rows())
+
+
 def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=pa.array([b"picture", None]))
 

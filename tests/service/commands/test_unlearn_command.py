@@ -169,9 +169,13 @@ def test_where_nothing_is_left_to_erase_the_certificate_that_names_it_comes_agai
     assert run(b"a person 2\n", "--apply", "--force").returncode == 0
 
     done = run(b"a person 1\nnobody\n", "--apply", "--force")
+    told = json.loads(run(b"a person 1\nnobody\n", "--apply", "--force", "--json").stdout)
 
     assert done.returncode == 0
     assert Certificate.read("out.json") == first
+    assert f"1 entry of {people.name} erased before, on " in done.stdout
+    assert ", beside 1 other;" in done.stdout
+    assert (told["entries"], told["unknown"], told["applied"]) == (1, 1, False)
 
 
 def test_what_never_was_there_is_not_certified(run: Run, server: Server, people: Memory) -> None:

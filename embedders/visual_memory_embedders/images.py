@@ -85,7 +85,12 @@ def _orientation(image: Image.Image) -> int:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        grey = np.asarray(image).astype(np.uint32)
+        if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
+            grey = 65_535 - grey  # white is zero, which Pillow minds of 8 bits only
+        if (transparent := image.info.get("transparency")) is not None:
+            grey = np.where(grey == transparent, 65_535, grey)
+        grey = (grey + 128) // 257
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise BadImage("has pixels of 32 bits, whose white is unknown: send 8 or 16 bits")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from visual_memory_embedders import ImageLimits
 from visual_memory_embedders.images import BadImage, decode
@@ -106,6 +106,25 @@ def test_16_bit_grey_is_scaled_and_not_clipped(format: str) -> None:
     image = decode(encoded(Image.fromarray(grey), format), limits=LIMITS)
 
     assert np.asarray(image)[0].tolist() == [[0] * 3, [100] * 3, [255] * 3, [1] * 3]
+
+
+def test_16_bit_grey_whose_white_is_zero_is_turned_round() -> None:
+    grey = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    data = encoded(Image.fromarray(grey), "TIFF")
+    black_is_zero = struct.pack("<HHIHH", ExifTags.Base.PhotometricInterpretation, 3, 1, 1, 0)
+    assert data.count(black_is_zero) == 1
+
+    image = decode(data.replace(black_is_zero, black_is_zero[:8] + bytes(4)), limits=LIMITS)
+
+    assert np.asarray(image)[0].tolist() == [[255] * 3, [155] * 3, [0] * 3]
+
+
+def test_16_bit_grey_that_is_transparent_shows_white() -> None:
+    grey = Image.fromarray(np.array([[0, 257 * 100]], dtype=np.uint16))
+
+    image = decode(encoded(grey, "PNG", transparency=0), limits=LIMITS)
+
+    assert np.asarray(image)[0].tolist() == [[255] * 3, [100] * 3]
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

@@ -4,7 +4,7 @@ from visual_memory_benchmarks.distortions.bank import Bank
 from visual_memory_benchmarks.distortions.distortion import Distortion, Materials
 from visual_memory_benchmarks.distortions.errors import CannotDistort
 from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
-from visual_memory_benchmarks.distortions.picture import Picture, framed
+from visual_memory_benchmarks.distortions.picture import Picture, framed, scaled
 from visual_memory_benchmarks.distortions.registry import DISTORTIONS, distort
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "distort",
     "framed",
     "mean_amplitudes",
+    "scaled",
 ]

@@ -46,10 +46,17 @@ def shown(image: Floats) -> Picture:
 
 def framed(picture: Picture) -> Picture:
     """The 224 × 224 at the centre once the shorter side is 256, as people and networks saw it."""
+    image = scaled(picture)
+    height, width = image.shape[:2]
+    left, top = (width - SIDE) // 2, (height - SIDE) // 2
+    return image[top : top + SIDE, left : left + SIDE].copy()
+
+
+def scaled(picture: Picture) -> Picture:
+    """All of it with a shorter side of 256, by which pixels count alike in every picture."""
     height, width = picture.shape[:2]
     scale = SHORTER_SIDE / min(height, width)
     image = Image.fromarray(picture).resize(
         (round(width * scale), round(height * scale)), Image.Resampling.BICUBIC
     )
-    left, top = (image.width - SIDE) // 2, (image.height - SIDE) // 2
-    return np.array(image.crop((left, top, left + SIDE, top + SIDE)))
+    return np.array(image)

@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import visual_memory
 from visual_memory_benchmarks import distortions, stimuli
 from visual_memory_benchmarks.datasets import DATASETS
+from visual_memory_benchmarks.distorted import decode
 from visual_memory_benchmarks.embeddings import BATCH, Embeddings
 from visual_memory_benchmarks.errors import MissingData
 from visual_memory_benchmarks.panel import Panel, panels
@@ -183,7 +183,6 @@ def _distorted(chosen: StimulusSet, name: str, embeddings: Embeddings) -> NDArra
 
 
 def _distort(chosen: StimulusSet, stimulus: Stimulus, name: str) -> NDArray[np.uint8]:
-    with Image.open(chosen.path(stimulus)) as image:
-        picture = np.array(image.convert("RGB"))
+    picture = distortions.scaled(decode(chosen, stimulus))
     level = LEVELS[name]
     return distortions.distort(picture, name, level, seed=0, picture_id=stimulus.file)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
-from visual_memory._terminal.arguments import Commands, add, add_json
+from visual_memory._terminal.arguments import Commands, add, add_json, seconds
 from visual_memory._terminal.output import (
     plural,
     print_json,
@@ -37,6 +37,13 @@ def add_to(commands: Commands) -> None:
         metavar="HOST:PORT",
         help="a key of this server must have signed it, and its audit log must hold the erasure",
     )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="of the server, for one message with its retries; default: 60",
+    )
     parser.add_argument("--memory", metavar="NAME", help="the memory that it must be of")
     parser.add_argument(
         "--id",
@@ -53,7 +60,7 @@ def add_to(commands: Commands) -> None:
 def verify(options: Namespace) -> int:
     """What a certificate says, and whose key signed it. Raises InvalidCertificate, Refused."""
     if options.server:
-        with visual_memory.connect(options.server) as client:
+        with visual_memory.connect(options.server, timeout=options.timeout) as client:
             found = client.verify(options.file, options.public_key, memory=options.memory)
     else:
         found = visual_memory.verify(options.file, options.public_key, memory=options.memory)

@@ -288,7 +288,9 @@ def test_a_folder_per_class_is_remembered_by_its_paths(run: Run, pets: str, fold
 
     done = answer(run("insert", pets, folder, "--json"))
 
-    assert (done["inserted"], done["skipped"]) == (6, 0)
+    assert (done["inserted"], done["skipped"], done["others"]) == (6, 0, {".txt": 1})
+    again = run("insert", pets, folder)
+    assert again.stderr == "Left out, as no pictures: 1 .txt.\n"
     found = answer(run("entries", pets, "--json"))
     assert [(each["id"], each["label"]) for each in found] == [
         (f"{label}/{number}.{suffix}", label)

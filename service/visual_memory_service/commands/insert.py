@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -101,6 +102,11 @@ def insert(client: Client, options: Namespace) -> int:
     memory = client.memory(options.name)
     source = open_source(options.source, memory.info())
     limits = client.server_info().limits
+    if source.others and not options.json:
+        ends = ", ".join(
+            f"{count:,} {end or 'without an end'}" for end, count in sorted(source.others.items())
+        )
+        print(f"Left out, as no pictures: {ends}.", file=sys.stderr)
     plan = compare(source, stored(memory), limits)
     if plan.doubtful:
         settle(plan, memory)
@@ -132,7 +138,7 @@ def insert(client: Client, options: Namespace) -> int:
         seconds = progress.seconds
     with told_what_goes_on(client, options.name):
         pruned = prune(memory, plan.to_prune())
-    report(plan, source.noun, seconds, pruned, options)
+    report(plan, source, seconds, pruned, options)
     return 1 if plan.bad else 0
 
 
@@ -245,7 +251,7 @@ def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
 
 
 def report(
-    plan: Plan, noun: str, seconds: float, pruned: PruneResult | None, options: Namespace
+    plan: Plan, source: Source, seconds: float, pruned: PruneResult | None, options: Namespace
 ) -> None:
     """What was done, and what was left out."""
     replaced = len(plan.changed - plan.bad.keys())
@@ -259,6 +265,7 @@ def report(
                 "skipped": plan.same,
                 "pruned": len(pruned.ids) if pruned else 0,
                 "bad": plan.bad,
+                "others": source.others,
                 "seconds": round(seconds, 3),
             }
         )
@@ -267,7 +274,7 @@ def report(
         also = f", {replaced:,} replaced" if replaced else ""
         rate = f" {seconds:.1f} s, {done / max(seconds, 1e-9):,.0f}/s." if done else ""
         print(
-            f"{plural(inserted, noun)} inserted into {options.name}{also}, "
+            f"{plural(inserted, source.noun)} inserted into {options.name}{also}, "
             f"{plan.same:,} there already.{rate}"
         )
         if pruned:
@@ -275,4 +282,4 @@ def report(
                 f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.source}; "
                 f"visual-memory undo {options.name} {pruned.operation}   takes it back."
             )
-    bad_pictures.report(plan.bad, noun)
+    bad_pictures.report(plan.bad, source.noun)

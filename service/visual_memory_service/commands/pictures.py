@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,10 +65,25 @@ def named(paths: list[Path]) -> list[Path]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Every picture below ``folder``, through links too; hidden ones are left out."""
+    """Every picture below ``folder``."""
+    return (checked(path) for path in files(folder) if is_picture(path))
+
+
+def others(folder: Path) -> Counter[str]:
+    """How many files below ``folder`` are no pictures, by the ends of their names."""
+    return Counter(path.suffix for path in files(folder) if not is_picture(path))
+
+
+def is_picture(path: Path) -> bool:
+    """By its name."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Every file below ``folder``, through links too; hidden ones are left out. Raises Refused."""
     if not folder.is_dir():
         raise Refused(f"There is no folder {folder}.")
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, names in os.walk(folder, followlinks=True):
         here = Path(root)
         folders[:] = [
             name
@@ -75,9 +91,7 @@ def walk(folder: Path) -> Iterator[Path]:
             if not name.startswith(".")
             and not here.resolve().is_relative_to((here / name).resolve())  # a link to above
         ]
-        for name in files:
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                yield checked(here / name)
+        yield from (here / name for name in names if not name.startswith("."))
 
 
 def checked(path: Path) -> Path:

@@ -66,6 +66,8 @@ class Source(Protocol):
 
     noun: str
     count: int
+    others: Mapping[str, int]
+    """How many files are left out unseen, by the ends of their names."""
 
     def items(self) -> Iterator[Item]: ...
 
@@ -77,6 +79,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._pictures = pictures.labelled(path)
+        self.others: Mapping[str, int] = pictures.others(path)
         self.count = len(self._pictures)
 
     def items(self) -> Iterator[Item]:
@@ -96,6 +99,7 @@ class Table:
                 f"{embedder.name}; insert them into a memory made with --dimension."
             )
         self.count = self._file.count
+        self.others: Mapping[str, int] = {}
         self.noun = self._file.content
 
     def items(self) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Limits
-from visual_memory_service.commands.pictures import faults, labelled, named
+from visual_memory_service.commands.pictures import faults, labelled, named, others, walk
 
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 
@@ -32,6 +32,14 @@ def test_the_label_is_the_first_folder_and_the_id_the_path(tmp_path: Path) -> No
         ("b/a.webp", "b"),
         ("b/deep/er/1.JPG", "b"),
     ]
+
+
+def test_other_files_are_counted_by_their_ends(tmp_path: Path) -> None:
+    names = ("cat/a.JPG", "cat/b.avif", "dog/c.avif", "dog/notes", "dog/.hidden", "list.txt")
+    put(tmp_path, *names)
+
+    assert others(tmp_path) == {".avif": 2, "": 1, ".txt": 1}
+    assert [path.name for path in walk(tmp_path)] == ["a.JPG"]
 
 
 def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) -> None:

@@ -297,7 +297,8 @@ def test_what_was_deleted_before_a_restart_is_certified_without_a_search(
     Path("ids.txt").write_text("stays 000\n")
     files = ("--ids-file", "ids.txt", "--certificate", "out.json")
     again = text(command("unlearn", "album", "--server", server.address, *files, "--apply"))
-    assert "erased; nothing was looked for, and the certificate says why.\n" in again
+    assert "1 entry of album erased before, on " in again
+    assert "; nothing was looked for, and the certificate says why.\n" in again
     assert "\nNothing was looked for afterwards.\n" in text(command("verify", "out.json"))
 
 

@@ -22,6 +22,7 @@ from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.embeddings import Embeddings
 from visual_memory_benchmarks.errors import UnknownExperiment
 from visual_memory_benchmarks.experiments import EXPERIMENTS, Embedder, Experiment
+from visual_memory_benchmarks.experiments.result import plain
 from visual_memory_benchmarks.run import VECTORS
 from visual_memory_benchmarks.stimuli import StimulusSet
 
@@ -130,7 +131,7 @@ def _run(
 ) -> Any:
     path = folder / f"{experiment.name}.json"
     wanted = {
-        "parameters": json.loads(json.dumps(dict(experiment.parameters))),
+        "parameters": plain(experiment.parameters),
         "data": {name: sets[name].sha256 for name in experiment.data},
         "embedders": [dict(each.spec) for each in embedders],
     }

@@ -41,23 +41,24 @@ class Result:
             "experiment": self.experiment,
             "title": self.title,
             "papers": list(self.papers),
-            "parameters": _plain(self.parameters),
+            "parameters": plain(self.parameters),
             "data": dict(self.data),
-            "embedders": _plain(self.embedders),
+            "embedders": plain(self.embedders),
             "states": dict(self.states),
-            "tables": _plain(self.tables),
+            "tables": plain(self.tables),
             "intervals": self.intervals,
             "comparison": self.comparison,
         }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """As JSON has it: dicts, lists, and an estimate with its interval."""
     match value:
         case Estimate():
             return value.to_json()
         case Mapping():
-            return {key: _plain(each) for key, each in value.items()}
+            return {key: plain(each) for key, each in value.items()}
         case list() | tuple():
-            return [_plain(each) for each in value]
+            return [plain(each) for each in value]
         case _:
             return value

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from visual_memory import Certificate
 
 SHOWN = 10
+SAID = "nothing was looked for, and the certificate says why"
 
 
 def add_to(commands: Commands) -> None:
@@ -102,7 +103,7 @@ def unlearn(client: Client, options: Namespace) -> int:
         )
         return 0
     places = ", ".join(f"{place.where} ({place.bytes:,} bytes)" for place in certificate.searched)
-    outcome = f"nothing was found in {places}" if places else "nothing was looked for"
+    outcome = f"nothing was found in {places}" if places else SAID
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""

@@ -43,13 +43,13 @@ def test_every_experiment_is_tried_small() -> None:
 
 
 @everyone
-@everyone
 def test_parameters_come_back_from_a_file_as_they_are_compared(name: str) -> None:
     parameters = plain(EXPERIMENTS[name].parameters)
 
     assert json.loads(json.dumps(parameters)) == parameters
 
 
+@everyone
 def test_run_twice_it_finds_the_same_and_leaves_no_memory(
     run: Run, client: visual_memory.Client, name: str
 ) -> None:

@@ -140,7 +140,7 @@ class Writer:
                         raise
                     else:
                         raise _Spoilt(at) from refusal
-                except Exception as error:
+                except Exception as error:  # of whoever wrote the write, or of the store
                     if len(jobs) == 1:
                         raise
                     raise _Spoilt(at) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
@@ -18,20 +19,6 @@ from visual_memory.v1 import service_pb2 as pb
 
 WAIT_SECONDS = 1  # for one message; between them progress is told
 
-DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {
-        "k": 100,
-        "threshold": 128,
-        "minus_correct": False,
-        "fraction": None,
-        "seed": 0,
-        "clusters": 0,
-        "keep": "hard",
-        "balance": 0.5,
-        "value_k": 5,
-        "ids": None,
-    }
-)
 TAKEN: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "hard": ("k", "threshold", "minus_correct"),
@@ -154,8 +141,9 @@ def check_taken(method: str, given: Mapping[str, object]) -> None:
     if not isinstance(method, str) or method not in TAKEN:
         names = choices(pb.PruneEntriesRequest, "method")
         refuse("method", f"must be {names}, but is {method!r:.80}")
+    known = inspect.signature(prune).parameters
     for name, value in given.items():
-        default = DEFAULTS[name]
+        default = known[name].default
         left = value is default or (type(value) is type(default) and value == default)
         if name not in TAKEN[method] and not left:
             refuse(name, f"must be left out with the method {method}")

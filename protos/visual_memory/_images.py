@@ -80,7 +80,7 @@ def to_png(image: pil.Image | NDArray[np.uint8], path: str) -> bytes:
     try:
         picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I;16"):
+        if picture.mode.startswith("I;16") and picture.mode not in PNG_MODES:
             picture = Image.fromarray(np.asarray(picture).astype(np.uint16))
         if picture.mode not in PNG_MODES:
             picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")

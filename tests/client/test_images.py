@@ -22,6 +22,15 @@ def test_one_image_is_told_from_a_list(image: Any) -> None:
     assert not is_one_image([image])
 
 
+def test_what_is_transparent_of_16_bits_stays_so() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.array([[0, 300]], np.uint16)).save(file, "PNG", transparency=0)
+
+    sent = Image.open(io.BytesIO(to_png(Image.open(file), "images[0]")))
+
+    assert sent.info["transparency"] == 0
+
+
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
 def test_greys_of_16_bits_keep_their_value_whatever_the_order_of_bytes(mode: str) -> None:
     order = ">u2" if mode == "I;16B" else "<u2"

@@ -59,13 +59,19 @@ class Listener:
     async def start(self) -> str:
         """Answer from now on, and print ``listening on HOST:PORT``; the address.
 
-        Raises BadSetting.
+        Raises BadSetting, and BrokenPipeError where nobody reads what is printed.
         """
         check_free(self._address)
         self._address = await self._begin()
         for name in ("", self._service):
             await self._states.set(name, health_pb2.HealthCheckResponse.SERVING)
-        print(f"listening on {self._address}", flush=True)
+        try:
+            print(f"listening on {self._address}", flush=True)
+        except OSError as error:
+            await self._server.stop(None)
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
         return self._address
 
     async def renew(self) -> None:

@@ -115,6 +115,7 @@ def test_sets_are_listed(tmp_path: Path) -> None:
         (["run", "none", "--memory", "m"], "No benchmark is called none"),
         (["run", "edge", "--memory", "m", "--timeout", "1", "--server", "127.0.0.1:9"], "127.0.0"),
         (["metrics", "none"], "No table of trials"),
+        (["report", "--out", "none"], "There are no results in none; name their folder with --out"),
         (["neighbors", "compare", "a.json", "b.json"], "cannot be read"),
         (["data", "get", "none"], "nothing is known of it"),
         (["data", "get", "imagenet-sketch"], "ImageNet-Sketch"),

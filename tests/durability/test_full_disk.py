@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 import pytest
+from tests.conftest import refusal as refusal_of
 from tests.durability.contents import of_folder, of_server
 from tests.durability.ledger import judge
 from tests.durability.test_faults import KINDS, UNSOUND
@@ -18,6 +20,7 @@ from tests.durability.workload import OperationFailed, Writer, create_shared
 
 import visual_memory
 from visual_memory import errors
+from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -103,6 +106,40 @@ def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDi
         assert certificate.count == 200
         assert pets.info().count == 100
         assert visual_memory.verify(certificate).count == 200
+
+
+def test_an_erasure_goes_on_where_the_disk_refuses_to_drop_its_memory(
+    start: Start, small_disk: SmallDisk
+) -> None:
+    server = start(small_disk.folder / "data")
+    rows = np.random.default_rng(0).standard_normal((300, 768), np.float32)
+    ids = [f"{number}" for number in range(len(rows))]
+    with visual_memory.connect(server.address) as client:
+        pets = client.create_memory("pets", dimension=768)
+        pets.insert(vectors=rows, labels=ids, ids=ids)
+        server.restart()
+    with visual_memory.connect(server.address) as client:
+        pets = client.memory("pets")
+        small_disk.fill()
+        small_disk.make_room(200_000)
+        with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk"):
+            pets.unlearn(ids[:200])
+        (operation,) = [each for each in client.operations("pets") if each.kind == "unlearn"]
+        small_disk.fill()
+
+        refused = refusal_of(server.stub.DeleteMemory, pb.DeleteMemoryRequest(name="pets"))
+        waits = client.operation(operation.name).state
+        small_disk.make_room(3_000_000)
+        end = time.monotonic() + 30
+        while (state := client.operation(operation.name).state) == "running":
+            assert time.monotonic() < end, "nobody works on it"
+
+        assert refused.reason == "DISK_FULL"
+        assert (waits, state) == ("running", "done")
+        assert client.certificate(operation.name).count == 200
+        assert pets.info().count == 100
+        client.delete_memory("pets")
+        assert client.memories() == []
 
 
 def test_a_server_does_not_start_on_a_full_disk_and_does_where_there_is_room(

@@ -150,6 +150,23 @@ def test_serve_says_where_it_listens_logs_json_and_ends_with_0_on_sigterm(tmp_pa
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        ("| true; exit ${PIPESTATUS[0]}", 141, ""),
+        ("> /dev/full", 1, "Its address could not be written: No space left on device.\n"),
+    ],
+)
+def test_a_server_that_cannot_tell_its_address_ends(
+    tmp_path: Path, shell: str, code: int, said: str
+) -> None:
+    line = f"{' '.join(COMMAND)} serve --data {tmp_path} --listen 127.0.0.1:0 --log-level error"
+
+    done = call(command=["bash", "-c", f"{line} {shell}"])
+
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
 def test_every_command_explains_itself() -> None:
     for name, command in commands_of(build_parser()).items():
         assert f"visual-memory {name}" in command.format_help()
@@ -189,6 +206,8 @@ def test_every_command_explains_itself() -> None:
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
         (["serve", "--data", "a", "--threads", "0"], "threads must be at least 1"),
+        (["keys", "--rotate", "empty"], "empty is no data folder of a server"),
+        (["keys", "--rotate", "nowhere"], "nowhere is no data folder of a server"),
         (["demo", "--images", "labels"], "the demo needs two"),
     ],
 )
@@ -216,6 +235,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
 
     assert sentence in said
     assert said.count("\n") == 1
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -249,6 +269,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),
         ("completion cmd", "invalid choice"),
+        ("serve --data=", "--data: must name a folder, but is empty"),
     ],
 )
 def test_wrong_usage_exits_2(
@@ -464,6 +485,32 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert evaluation["remembered_pictures"] == 0
     assert "accuracy 66.7 %: 2 of 3 pictures." in report
     assert "does not know: green." in report
+
+
+def test_a_decision_by_a_calibration_of_other_entries_says_so(
+    run: Run, pets: str, folder: Path
+) -> None:
+    for number in range(3, 10):
+        draw(folder / "red" / f"{number}.png", number)
+        draw(folder / "blue" / f"{number}.png", 10 + number)
+    run("insert", pets, folder)
+    run("calibrate", pets, "--k", 5)
+    picture = folder / "red" / "0.png"
+    asked = ("classify", pets, picture, "--k", 5, "--calibrated")
+
+    fresh, fresh_json = run(*asked), answer(run(*asked, "--json"))
+    run("delete", pets, "--id", "red/9.png")
+    stale, plain, stale_json = run(*asked), run(*asked[:-1]), run(*asked, "--json")
+
+    told = (
+        f"{pets} was changed since it was calibrated; "
+        f"visual-memory calibrate {pets}   does it anew.\n"
+    )
+    assert (fresh.returncode, stale.returncode, plain.returncode) == (0, 0, 0)
+    assert (fresh.stderr, stale.stderr, plain.stderr) == ("", told, "")
+    assert not fresh_json[0]["calibration_stale"]
+    assert json.loads(stale_json.stdout)[0]["calibration_stale"]
+    assert stale_json.stderr == told
 
 
 def test_an_empty_memory_cannot_be_asked(run: Run, pets: str, folder: Path) -> None:

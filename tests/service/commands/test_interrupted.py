@@ -33,7 +33,7 @@ def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
     with subprocess.Popen(
         [*command, "--server", server.address], stderr=subprocess.PIPE, text=True
     ) as interrupted:
-        while not (found := client.operations(crowd.name)):
+        while not (found := list(client.operations(crowd.name))):
             time.sleep(0.01)
         interrupted.send_signal(signal.SIGINT)
         _, said = interrupted.communicate(timeout=20)

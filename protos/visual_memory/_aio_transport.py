@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, suppress
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
 
@@ -16,12 +17,37 @@ from visual_memory._connection import Endpoint
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._transport import ASKED_AT_ONCE
 from visual_memory._transport import Transport as Blocking
-from visual_memory.errors import from_rpc, refuse_closed
+from visual_memory.errors import Error, from_rpc, refuse_closed
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def ended_by_close(
+    call: Callable[Concatenate[Transport, P], Awaitable[T]],
+) -> Callable[Concatenate[Transport, P], Coroutine[Any, Any, T]]:
+    """A call that raises what a closed client raises, where its end was the end of that call.
+
+    gRPC has it that then who waits for the call is cancelled.
+    """
+
+    @wraps(call)
+    async def told(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await call(transport, *args, **kwargs)
+        except Error:
+            transport.opened()
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                transport.opened()
+            raise
+
+    return told
 
 
 class Transport:
@@ -31,24 +57,28 @@ class Transport:
         self._endpoint = endpoint
         self._channel = endpoint.channel(grpc.aio)
         self._stub = VisualMemoryStub(self._channel)
+        self._transfers: set[Blocking] = set()
         self._closed = False
 
     async def close(self) -> None:
         """Calls under way are cancelled."""
         self._closed = True
+        for blocking in self._transfers:
+            blocking.close()
         await self._channel.close()
 
-    def _open(self) -> Any:
+    def opened(self) -> Any:
         """Its calls. Raises FailedPrecondition once it is closed."""
         if self._closed:
             refuse_closed()
         return self._stub
 
+    @ended_by_close
     async def do(self, call: Call[T]) -> T:
         """One message, repeated where that may help."""
         patience = self._endpoint.patience(call)
         while True:
-            method: Any = getattr(self._open(), call.method)
+            method: Any = getattr(self.opened(), call.method)
             try:
                 return call.read(
                     await method(
@@ -61,6 +91,7 @@ class Transport:
                 pause = patience.pause(error)
             await asyncio.sleep(pause)
 
+    @ended_by_close
     async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
         """The answers in order, with the next message on its way while one is worked on."""
         answers: list[T] = []
@@ -78,12 +109,13 @@ class Transport:
             await asyncio.gather(*flying, return_exceptions=True)
         return answers
 
+    @ended_by_close
     async def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
         """What comes in a stream of values by id."""
         patience, values = self._endpoint.patience(), dict[str, float]()
-        stream = self._open().ValueEntries(request, metadata=self._endpoint.metadata)
+        stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
         try:
             while True:
                 patience.renew(0)
@@ -101,6 +133,7 @@ class Transport:
         finally:
             stream.cancel()
 
+    @ended_by_close
     async def backup(
         self,
         memory: str,
@@ -113,6 +146,7 @@ class Transport:
             lambda blocking, told: blocking.backup(memory, path, overwrite, told), progress
         )
 
+    @ended_by_close
     async def restore(
         self,
         path: str | os.PathLike[str],
@@ -138,9 +172,15 @@ class Transport:
             if progress is not None:
                 loop.call_soon_threadsafe(progress, done, total)
 
+        self.opened()
         with closing(Blocking(self._endpoint)) as blocking:  # closed, it ends what goes on in it
-            return await asyncio.to_thread(call, blocking, told)
+            self._transfers.add(blocking)
+            try:
+                return await asyncio.to_thread(call, blocking, told)
+            finally:
+                self._transfers.discard(blocking)
 
+    @ended_by_close
     async def store(self, importing: Import) -> None:
         """Open stream after stream until everything is stored."""
         while True:
@@ -162,7 +202,7 @@ class Transport:
 
         With a write under way grpc.aio would lose the reason of a refusal.
         """
-        stream = self._open().ImportEntries(metadata=self._endpoint.metadata)
+        stream = self.opened().ImportEntries(metadata=self._endpoint.metadata)
         ready: pb.ImportEntriesRequest | None = None
         try:
             await self._write(stream, importing.begin(), importing)

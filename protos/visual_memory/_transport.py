@@ -7,8 +7,8 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
 
@@ -18,14 +18,31 @@ from visual_memory._connection import Endpoint
 from visual_memory._files import whole_file
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._patience import Patience, next_within
-from visual_memory.errors import from_rpc, refuse_closed
+from visual_memory.errors import Error, from_rpc, refuse_closed
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
+P = ParamSpec("P")
 T = TypeVar("T")
 ASKED_AT_ONCE = 2
 IN_FLIGHT_MAX = 4
+
+
+def ended_by_close(
+    call: Callable[Concatenate[Transport, P], T],
+) -> Callable[Concatenate[Transport, P], T]:
+    """A call that raises what a closed client raises, where its end was the end of that call."""
+
+    @wraps(call)
+    def told(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(transport, *args, **kwargs)
+        except Error:
+            transport.opened()
+            raise
+
+    return told
 
 
 class Transport:
@@ -42,20 +59,21 @@ class Transport:
         self._closed = True
         self._channel.close()
 
-    def _open(self) -> VisualMemoryStub:
+    def opened(self) -> VisualMemoryStub:
         """Its calls. Raises FailedPrecondition once it is closed."""
         if self._closed:
             refuse_closed()
         stub: VisualMemoryStub = self._stub
         return stub
 
+    @ended_by_close
     def do(self, call: Call[T]) -> T:
         """One message, repeated where that may help."""
         patience = self._endpoint.patience(call)
         return self._finish(call, patience, partial(self._send, call))
 
     def _send(self, call: Call[Any], timeout: float) -> Any:
-        method = getattr(self._open(), call.method)
+        method = getattr(self.opened(), call.method)
         return method(call.sent(), timeout=timeout, metadata=self._endpoint.metadata)
 
     def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
@@ -68,6 +86,7 @@ class Transport:
             time.sleep(pause)
             attempt = partial(self._send, call)
 
+    @ended_by_close
     def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
         """The answers in order, with the next message on its way while one is worked on."""
         answers: list[T] = []
@@ -75,7 +94,7 @@ class Transport:
         try:
             for call in calls:
                 patience = self._endpoint.patience(call)
-                future = getattr(self._open(), call.method).future(
+                future = getattr(self.opened(), call.method).future(
                     call.sent(), timeout=patience.remaining(), metadata=self._endpoint.metadata
                 )
                 flying.append((call, patience, future))
@@ -91,12 +110,13 @@ class Transport:
     def _land(self, call: Call[list[T]], patience: Patience, future: Any) -> list[T]:
         return self._finish(call, patience, lambda _: future.result())
 
+    @ended_by_close
     def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
         """What comes in a stream of values by id."""
         patience, values = self._endpoint.patience(), dict[str, float]()
-        stream = self._open().ValueEntries(request, metadata=self._endpoint.metadata)
+        stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
         try:
             while (answer := next_within(patience.remaining(), stream)) is not None:
                 patience.renew(0)
@@ -111,6 +131,7 @@ class Transport:
             stream.cancel()
         return values
 
+    @ended_by_close
     def backup(
         self,
         memory: str,
@@ -126,8 +147,9 @@ class Transport:
                 if progress is not None:
                     progress(done, max(done, size))
 
-            return _backups.receive(self._open, self._endpoint, memory, file, told)
+            return _backups.receive(self.opened, self._endpoint, memory, file, told)
 
+    @ended_by_close
     def restore(
         self,
         path: str | os.PathLike[str],
@@ -137,8 +159,9 @@ class Transport:
     ) -> RestoreResult:
         """Send a file."""
         told = progress or (lambda done, total: None)
-        return _backups.send(self._open, self._endpoint, path, memory, request_id, told)
+        return _backups.send(self.opened, self._endpoint, path, memory, request_id, told)
 
+    @ended_by_close
     def store(self, importing: Import) -> None:
         """Open stream after stream until everything is stored."""
         while True:
@@ -154,7 +177,7 @@ class Transport:
     def _stream(self, importing: Import) -> None:
         requests: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
         requests.put(importing.begin())
-        stream = self._open().ImportEntries(
+        stream = self.opened().ImportEntries(
             iter(requests.get, None), metadata=self._endpoint.metadata
         )
         try:

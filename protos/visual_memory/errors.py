@@ -131,7 +131,8 @@ def refuse(path: str, wish: str, *, separator: str = " ") -> NoReturn:
 
 def refuse_closed() -> NoReturn:
     """Raise what a call of a client comes to that was closed before it, or meanwhile."""
-    raise FailedPrecondition("The client is closed; connect again.", reason="CLIENT_CLOSED")
+    closed = FailedPrecondition("The client is closed; connect again.", reason="CLIENT_CLOSED")
+    raise closed from None
 
 
 def never_connected(error: grpc.RpcError) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -70,6 +71,49 @@ def test_closing_ends_a_call_that_waits_for_its_next_try(service: Service, targe
         await client.close()
         with pytest.raises(FailedPrecondition, match="The client is closed"):
             await call
+
+    asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("GetMemory", lambda pets: pets.info()),
+        ("Classify", lambda pets: pets.classify(vectors=np.ones((3000, 2)))),
+        ("ValueEntries", lambda pets: pets.values()),
+        ("batch", lambda pets: pets.insert(vectors=np.ones((5000, 2)), labels=["cat"] * 5000)),
+    ],
+)
+def test_closing_ends_a_call_that_waits_for_its_answer(
+    service: Service, target: str, method: str, call: Callable[[aio.Memory], Any]
+) -> None:
+    service.seconds = 2.0
+
+    async def reason() -> str:
+        client = aio.connect(target)
+        waits = asyncio.ensure_future(call(client.memory("pets")))
+        while not service.requests[method]:
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(FailedPrecondition) as caught:
+            await asyncio.wait_for(waits, 1.0)
+        return caught.value.reason
+
+    assert asyncio.run(reason()) == "CLIENT_CLOSED"
+
+
+def test_a_call_that_is_cancelled_itself_stays_cancelled(service: Service, target: str) -> None:
+    service.seconds = 2.0
+
+    async def asked() -> None:
+        client = aio.connect(target)
+        waits = asyncio.create_task(client.memory("pets").info())
+        while not service.requests["GetMemory"]:
+            await asyncio.sleep(0.01)
+        waits.cancel()
+        await client.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
 
     asyncio.run(asked())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,15 @@ import pytest
 from tests.client.conftest import Service, to_status
 
 import visual_memory
-from visual_memory import AlreadyExists, DeadlineExceeded, InvalidArgument, NotFound, Unavailable
+from visual_memory import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    aio,
+)
 from visual_memory._backups import PIECE_BYTES
 from visual_memory.v1 import memory_pb2
 from visual_memory.v1 import service_pb2 as pb
@@ -247,6 +257,55 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
         client.restore(tmp_path / name, "pets2")
 
     assert not service.requests["RestoreMemory"]
+
+
+@pytest.mark.parametrize("method", ["BackupMemory", "RestoreMemory"])
+def test_closing_ends_a_transfer_and_leaves_no_file(
+    service: Vault, target: str, file: Path, method: str
+) -> None:
+    service.stalls_seconds = 2.0
+    sent = file.with_name("sent.vmb")
+    sent.write_bytes(DATA)
+    client = visual_memory.connect(target)
+    with ThreadPoolExecutor(1) as thread:
+        backup = method == "BackupMemory"
+        waits = thread.submit(
+            lambda: client.backup("pets", file) if backup else client.restore(sent, "pets").info
+        )
+        while not service.requests[method]:
+            assert not waits.done()
+            time.sleep(0.01)
+
+        client.close()
+
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            waits.result(timeout=1.0)
+    assert list(file.parent.iterdir()) == [sent]
+
+
+@pytest.mark.parametrize("method", ["BackupMemory", "RestoreMemory"])
+def test_closing_the_client_for_asyncio_ends_a_transfer_too(
+    service: Vault, target: str, file: Path, method: str
+) -> None:
+    service.stalls_seconds = 2.0
+    sent = file.with_name("sent.vmb")
+    sent.write_bytes(DATA)
+
+    async def closed() -> None:
+        client = aio.connect(target)
+        backup = method == "BackupMemory"
+        waits = asyncio.create_task(
+            client.backup("pets", file) if backup else client.restore(sent, "pets")
+        )
+        while not service.requests[method]:
+            assert not waits.done()
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            await asyncio.wait_for(waits, 1.0)
+
+    asyncio.run(closed())
+    assert list(file.parent.iterdir()) == [sent]
 
 
 def test_a_copy_is_a_memory_to_go_on_with(service: Vault, client: visual_memory.Client) -> None:

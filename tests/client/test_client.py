@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -338,18 +339,30 @@ def test_a_client_that_was_closed_says_so(client: Client) -> None:
         assert caught.value.reason == "CLIENT_CLOSED"
 
 
-def test_closing_ends_a_call_in_another_thread(service: Service, target: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("GetMemory", lambda pets: pets.info()),
+        ("Classify", lambda pets: pets.classify(vectors=np.ones((3000, 2)))),
+        ("ValueEntries", lambda pets: pets.values()),
+        ("batch", lambda pets: pets.insert(vectors=np.ones((5000, 2)), labels=["cat"] * 5000)),
+    ],
+)
+def test_closing_ends_a_call_in_another_thread(
+    service: Service, target: str, method: str, call: Callable[[Memory], Any]
+) -> None:
     service.seconds = 2.0
     client = visual_memory.connect(target)
     with ThreadPoolExecutor(1) as thread:
-        call = thread.submit(client.memory("pets").info)
-        while not service.requests["GetMemory"]:
+        waits = thread.submit(call, client.memory("pets"))
+        while not service.requests[method]:
             time.sleep(0.01)
 
         client.close()
 
-        with pytest.raises(FailedPrecondition, match="The client is closed"):
-            call.result(timeout=1.0)
+        with pytest.raises(FailedPrecondition, match="The client is closed") as caught:
+            waits.result(timeout=1.0)
+        assert caught.value.reason == "CLIENT_CLOSED"
 
 
 def test_a_refused_connection_says_how_to_start_a_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 import visual_memory
 from visual_memory import Client
+from visual_memory._terminal import progress
 from visual_memory_service.__main__ import main
 
 if TYPE_CHECKING:
@@ -32,8 +34,12 @@ def client(server: Server) -> Iterator[Client]:
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """``visual-memory`` in an empty folder, as if it were a process of its own."""
+    """``visual-memory`` in an empty folder, as if it were a process of its own.
+
+    It tells no progress, as it would to a log wherever the machine is slow.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(progress, "LOG_SECONDS", math.inf)
 
     def command(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments)])

@@ -75,7 +75,7 @@ def test_it_learns_and_forgets_a_class_of_ones_own_pictures(
 ) -> None:
     said, complaints = run(tmp_path, environment, "--images", str(folder))
 
-    assert complaints == ""
+    assert all(" pictures" in line for line in complaints.splitlines()), "progress alone"
     assert '“blue "sky"”, a class it does not know: 0 of 2 right' in said
     assert "without training: 2 of 2 right" in said
     assert "every decision is what it was before, to the last bit" in said

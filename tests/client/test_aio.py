@@ -93,6 +93,7 @@ def test_closing_ends_a_call_that_waits_for_its_answer(
         client = aio.connect(target)
         waits = asyncio.ensure_future(call(client.memory("pets")))
         while not service.requests[method]:
+            assert not waits.done()
             await asyncio.sleep(0.01)
         await client.close()
         with pytest.raises(FailedPrecondition) as caught:

@@ -356,6 +356,7 @@ def test_closing_ends_a_call_in_another_thread(
     with ThreadPoolExecutor(1) as thread:
         waits = thread.submit(call, client.memory("pets"))
         while not service.requests[method]:
+            assert not waits.done()
             time.sleep(0.01)
 
         client.close()

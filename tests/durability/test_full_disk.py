@@ -23,9 +23,10 @@ from visual_memory import errors
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
-    from tests.conftest import Start
+    from tests.conftest import Server, Start
     from tests.index.conftest import SmallDisk
 
+IDS = [f"{number}" for number in range(300)]
 SOUND = [kind for kind in KINDS if kind not in UNSOUND]
 
 
@@ -79,21 +80,26 @@ def test_a_disk_that_fills_up_refuses_writes_until_there_is_room(
     writer.close()
 
 
-def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDisk) -> None:
+def served(start: Start, small_disk: SmallDisk) -> Server:
+    """A server whose memory "pets" holds so much that an erasure needs room."""
     server = start(small_disk.folder / "data")
-    rows = np.random.default_rng(0).standard_normal((300, 768), np.float32)
-    ids = [f"{number}" for number in range(len(rows))]
+    rows = np.random.default_rng(0).standard_normal((len(IDS), 768), np.float32)
     with visual_memory.connect(server.address) as client:
         pets = client.create_memory("pets", dimension=768)
-        pets.insert(vectors=rows, labels=ids, ids=ids)
-        server.restart()
+        pets.insert(vectors=rows, labels=IDS, ids=IDS)
+    server.restart()
+    return server
+
+
+def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDisk) -> None:
+    server = served(start, small_disk)
     with visual_memory.connect(server.address) as client:
         pets = client.memory("pets")
         small_disk.fill()
         small_disk.make_room(200_000)
 
         with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk") as full:
-            pets.unlearn(ids[:200])
+            pets.unlearn(IDS[:200])
         (operation,) = [each for each in client.operations("pets") if each.kind == "unlearn"]
         assert f'"{operation.name}" goes on as soon as it can' in str(full.value)
         with pytest.raises(visual_memory.FailedPrecondition):
@@ -111,19 +117,13 @@ def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDi
 def test_an_erasure_goes_on_where_the_disk_refuses_to_drop_its_memory(
     start: Start, small_disk: SmallDisk
 ) -> None:
-    server = start(small_disk.folder / "data")
-    rows = np.random.default_rng(0).standard_normal((300, 768), np.float32)
-    ids = [f"{number}" for number in range(len(rows))]
-    with visual_memory.connect(server.address) as client:
-        pets = client.create_memory("pets", dimension=768)
-        pets.insert(vectors=rows, labels=ids, ids=ids)
-        server.restart()
+    server = served(start, small_disk)
     with visual_memory.connect(server.address) as client:
         pets = client.memory("pets")
         small_disk.fill()
         small_disk.make_room(200_000)
         with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk"):
-            pets.unlearn(ids[:200])
+            pets.unlearn(IDS[:200])
         (operation,) = [each for each in client.operations("pets") if each.kind == "unlearn"]
         small_disk.fill()
 

@@ -30,7 +30,7 @@ demo: $(INSTALLED)
 	$(BIN)/visual-memory demo $(if $(IMAGES),--images '$(IMAGES)')
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal $(TESTS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -48,13 +48,13 @@ floors:
 	$(PYTHON) -m venv --clear .venv-floors
 	$(PYTHON) .ci/floors.py > .venv-floors/constraints.txt
 	PIP_CONSTRAINT=.venv-floors/constraints.txt .venv-floors/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
-	.venv-floors/bin/python -m pytest -q --numprocesses auto --dist loadfile $(TESTS)
+	.venv-floors/bin/python -m pytest -q --numprocesses auto --dist worksteal $(TESTS)
 
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[$(EXTRAS)]'
 	.venv-newest/bin/python -m pip list
-	.venv-newest/bin/python -m pytest -q --numprocesses auto --dist loadfile $(TESTS)
+	.venv-newest/bin/python -m pytest -q --numprocesses auto --dist worksteal $(TESTS)
 
 # Mutation testing, in part: make mutants GROUPS=certificate
 mutants: $(MUTANTS)/.installed

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,7 +30,7 @@ from tests.properties.test_hygiene import (
 
 from visual_memory_index import Catalog, Entry, Memory, Query, sealed
 from visual_memory_index.store import new_identity
-from visual_memory_index.voting import VOTINGS, decide
+from visual_memory_index.voting import VOTINGS, Decision, decide
 
 State = frozenset[tuple[str, str, int, bool]]
 STATES: dict[str, State] = {}  # of all histories, by digest
@@ -169,8 +170,17 @@ def answers(memory: Memory) -> list[object]:
     for k in (1, 5, 50):
         (neighbors,) = memory.nearest([Query(VECTORS, k)])
         found += [neighbors.ids.tolist(), neighbors.distances.tobytes()]
-        found += [repr(decide(neighbors, voting)) for voting in VOTINGS.values()]
+        for voting in VOTINGS.values():
+            found += map(bits, decide(neighbors, voting))
     return found
+
+
+def bits(decision: Decision) -> list[object]:
+    """All that a decision says, to the last bit."""
+    columns = (decision.ids.tolist(), decision.labels.tolist())
+    numbers = [decision.confidence, *decision.scores.values()]
+    numbers += [*decision.distances, *decision.weights]
+    return [decision.label, *decision.scores, *columns, np.array(numbers).tobytes()]
 
 
 def test_a_digest_stands_for_the_entries_and_the_entries_for_the_decisions() -> None:

@@ -19,7 +19,6 @@ import pytest
 from visual_memory_index import Traces
 from visual_memory_index.traces import masked
 from visual_memory_service import process_memory
-from visual_memory_service.commands.serve import TUNABLES, WIPING
 from visual_memory_service.process_memory import PAGES, program, search, used
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -138,33 +137,6 @@ def test_the_program_is_what_is_mapped_to_be_run_its_modules_and_their_compiled_
         Path(vars(np)["__cached__"]),
         Path(vars(sys.modules["numpy._core._multiarray_umath"])["__file__"]),
     } <= program()
-
-
-@pytest.mark.parametrize("environment", [{}, {TUNABLES: WIPING}], ids=["bare", "set"])
-def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
-    environment: dict[str, str],
-) -> None:
-    script = (
-        "from visual_memory_index import Traces\n"
-        "from visual_memory_service.commands.serve import wipe_what_is_freed\n"
-        "from visual_memory_service.process_memory import search\n"
-        "wipe_what_is_freed()\n"
-        "texts = [f'person-{number:024}' for number in range(2000)]\n"
-        "traces = Traces(texts)\n"
-        "held = len(search(traces).found)\n"
-        "del texts\n"
-        "print(traces.count, held, len(search(traces).found))\n"
-    )
-
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert run.stdout == "2000 2000 0\n"
 
 
 UNREADABLE = """

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from visual_memory._terminal.arguments import SERVER, Commands, add
 from visual_memory._terminal.refused import MissingExtra, Refused, WrongUsage
+from visual_memory_service.allocator import wipe_what_is_freed
 from visual_memory_service.config import BadSetting, NoDataFolder, to_settings
 
-TUNABLES, ALLOCATOR = "GLIBC_TUNABLES", "PYTHONMALLOC"
-WIPING = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 SERVER_MODULES = ("faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntime", "structlog")
@@ -60,7 +59,7 @@ def folder(text: str) -> str:
 
 def serve(options: Namespace) -> int:
     """Serve until SIGTERM or SIGINT. Raises Refused for what keeps it from starting, WrongUsage."""
-    wipe_what_is_freed()
+    wipe_what_is_freed()  # the program has, unless it was called in another way
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
@@ -99,20 +98,6 @@ def server_libraries(purpose: str) -> Iterator[None]:
         if module not in SERVER_MODULES:
             raise
         raise MissingExtra(module, extra="cpu", purpose=purpose) from None
-
-
-def wipe_what_is_freed() -> None:
-    """Have the C library overwrite memory when it is freed, so that what is erased does not stay.
-
-    Python then takes all of its memory from there, where it would else keep pools. Both are read
-    when a process starts, so this one starts anew; others than glibc do without.
-    """
-    given = os.environ.get(TUNABLES, "")
-    wiping = WIPING in given and os.environ.get(ALLOCATOR) == "malloc"
-    if sys.platform == "linux" and not wiping:
-        tunables = ":".join(filter(None, (given, WIPING)))
-        environment = {**os.environ, TUNABLES: tunables, ALLOCATOR: "malloc"}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 class StandardError:

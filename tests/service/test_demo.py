@@ -26,7 +26,8 @@ from visual_memory_service.demo import caltech
 from visual_memory_service.demo import server as demo_server
 from visual_memory_service.demo.story import Answers, Outcome, check, escaped
 
-DEMO = [sys.executable, "-W", "error", "-m", "visual_memory_service", "demo"]
+PYTHON = [sys.executable, "-W", "error"]
+DEMO = ["-m", "visual_memory_service", "demo"]
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(tmp_path: Path, environment: dict[str, str], *flags: str) -> tuple[str, str]:
-    command = [*DEMO, "--output", str(tmp_path / "out"), *flags]
+    command = [*PYTHON, *DEMO, "--output", str(tmp_path / "out"), *flags]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
@@ -114,8 +115,9 @@ def test_without_the_network_it_says_so_and_shows_digits(
 def test_when_it_is_ended_its_server_ends_too(
     tmp_path: Path, environment: dict[str, str], number: signal.Signals
 ) -> None:
+    # Between ``open`` and ``with`` a signal leaves the file to Python, which closes it.
     with subprocess.Popen(
-        DEMO,
+        [*PYTHON, "-W", "ignore::ResourceWarning", *DEMO],
         env=environment,
         cwd=tmp_path,
         stdout=subprocess.PIPE,

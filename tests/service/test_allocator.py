@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import SECONDS
+from tests.conftest import Server
 
 from visual_memory_service.allocator import ALLOCATOR, TUNABLES, WIPING
 
@@ -43,18 +42,9 @@ def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     assert run.stdout == "2000 2000 0\n"
 
 
-def test_the_command_serves_with_it(tmp_path: Path) -> None:
-    serve = ["serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "visual_memory_service", *serve], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        server.stdout.readline()
+def test_the_command_serves_with_it(server: Server) -> None:
+    found = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
 
-        found = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
-
-        server.send_signal(signal.SIGTERM)
-        server.wait(SECONDS)
     assert {f"{TUNABLES}={WIPING}".encode(), f"{ALLOCATOR}=malloc".encode()} <= set(found)
 
 

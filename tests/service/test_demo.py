@@ -117,7 +117,7 @@ def test_when_it_is_ended_its_server_ends_too(
 ) -> None:
     # Between ``open`` and ``with`` a signal leaves the file to Python, which closes it.
     with subprocess.Popen(
-        [*PYTHON, "-W", "ignore::ResourceWarning", *DEMO],
+        [*PYTHON, "-W", "ignore:unclosed file:ResourceWarning", *DEMO],
         env=environment,
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -34,6 +34,8 @@ OPTIONS = [
 SECONDS = 60
 
 RAM = Path("/dev/shm")
+# Hundreds of processes are started: what they import is compiled once, whatever the caller wants.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 Start: TypeAlias = "Callable[..., Server]"

@@ -160,7 +160,6 @@ class _Walk(NamedTuple):
     place: int
     of_rival: float
     of_winner: float
-    rival_last: bool
 
     def keep(self, voter: int, weight: float) -> _Walk:
         """The next entry votes: for the rival (1), the winner (−1) or another label (0)."""
@@ -169,7 +168,6 @@ class _Walk(NamedTuple):
             self.place + 1,
             self.of_rival + weight if voter > 0 else self.of_rival,
             self.of_winner + weight if voter < 0 else self.of_winner,
-            voter > 0 or (self.rival_last and voter == 0),
         )
 
     def remove(self) -> _Walk:
@@ -181,14 +179,17 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
     """The lexicographically first ``size`` ranks without which ``rival`` beats the winner.
 
     Each entry is removed or else kept, as long as the lead within reach is not surely negative.
-    Walks that meet, totals and last voter too, go on alike, so only the first of them does.
+    Of walks that meet with equal totals only the first goes on. Which label voted last differs
+    between them and decides a tie, but never for a later one alone: that one kept an entry of the
+    winner behind all of the rival, where the first did not; the first with that entry kept and a
+    nearer one of the winner removed instead comes earlier still, and has the rival win.
     """
     end, places = ballot.extent(size)
     weights, labels = ballot.weights(0, end), ballot.labels[:end]
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
     reach = _reach(weights * voters[:, np.newaxis], places)
     met = set[_Walk]()
-    walks: list[tuple[_Walk, _Chain]] = [(_Walk(0, 0, 0.0, 0.0, False), None)]
+    walks: list[tuple[_Walk, _Chain]] = [(_Walk(0, 0, 0.0, 0.0), None)]
     while walks:
         if clock() > deadline:
             raise _OutOfTime

@@ -156,6 +156,26 @@ def to_batch(rows: ArrayLike, ids: Sequence[str], labels: Sequence[str] = ()) ->
     return pb.EntryBatch(entries=entries, vectors=to_vectors(rows))
 
 
+def as_command(
+    name: str,
+    main: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A program as if it were called in a process of its own; it is called in this one."""
+
+    def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        try:
+            code = main()
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess([], code, said.out, said.err)
+
+    return command
+
+
 def refusal(call: Callable[..., Any], *arguments: Any) -> visual_memory.Error:
     """What a call is refused with, and the details that the server sent."""
     with pytest.raises(grpc.RpcError) as caught:

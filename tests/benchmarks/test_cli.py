@@ -4,13 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.benchmarks.conftest import Small
+from tests.conftest import as_command
 
+from visual_memory_benchmarks.__main__ import main
 from visual_memory_benchmarks.benchmarks import BENCHMARKS
 from visual_memory_benchmarks.experiments import EXPERIMENTS
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def bench(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
@@ -21,6 +26,11 @@ def bench(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more},
         text=True,
     )
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return as_command("visual-memory-bench", main, monkeypatch, capsys)
 
 
 def address(small: Small) -> str:
@@ -99,12 +109,13 @@ def test_an_experiment_is_done_once(small: Small, tmp_path: Path) -> None:
     assert record["server_version"] == small.client.server_info().version
 
 
-def test_sets_are_listed(tmp_path: Path) -> None:
+def test_sets_are_listed(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "edge").mkdir()
     (tmp_path / "filled_silhouettes").mkdir()
 
-    rows = json.loads(bench("data", "list", "--data", tmp_path, "--json").stdout)
-    table = bench("data", "list", VISUAL_MEMORY_BENCH_DATA=str(tmp_path)).stdout
+    rows = json.loads(command("data", "list", "--data", tmp_path, "--json").stdout)
+    monkeypatch.setenv("VISUAL_MEMORY_BENCH_DATA", str(tmp_path))
+    table = command("data", "list").stdout
 
     assert [row["name"] for row in rows if row["there"]] == ["edge", "silhouette"]
     assert table.splitlines()[1].split()[:2] == ["edge", "yes"]
@@ -123,8 +134,10 @@ def test_sets_are_listed(tmp_path: Path) -> None:
         (["experiment", "none"], "No experiment is called none"),
     ],
 )
-def test_a_refusal_is_one_sentence_and_exits_with_1(arguments: list[str], sentence: str) -> None:
-    refused = bench(*arguments)
+def test_a_refusal_is_one_sentence_and_exits_with_1(
+    command: Run, arguments: list[str], sentence: str
+) -> None:
+    refused = command(*arguments)
 
     assert refused.returncode == 1
     assert refused.stdout == ""
@@ -142,5 +155,5 @@ def test_a_refusal_is_one_sentence_and_exits_with_1(arguments: list[str], senten
         ["nothing"],
     ],
 )
-def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
-    assert bench(*arguments).returncode == 2
+def test_wrong_usage_exits_with_2(command: Run, arguments: list[str]) -> None:
+    assert command(*arguments).returncode == 2

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.conftest import as_command
 
 import visual_memory
 from visual_memory import Client
@@ -34,23 +34,10 @@ def client(server: Server) -> Iterator[Client]:
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """``visual-memory`` in an empty folder, as if it were a process of its own.
-
-    It tells no progress, as it would to a log wherever the machine is slow.
-    """
+    """``visual-memory`` in an empty folder; it tells no progress, however slow the machine is."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(progress, "LOG_SECONDS", math.inf)
-
-    def command(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["visual-memory", *map(str, arguments)])
-        try:
-            code = main()
-        except SystemExit as exit:
-            code = int(exit.code or 0)
-        said = capsys.readouterr()
-        return Done([], code, said.out, said.err)
-
-    return command
+    return as_command("visual-memory", main, monkeypatch, capsys)
 
 
 @pytest.fixture

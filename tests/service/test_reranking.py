@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 import numpy as np
 import pytest
-from tests.conftest import to_picture
+from tests.conftest import Server, to_picture
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory, NotFound
@@ -86,12 +86,24 @@ def reranker(serving: tuple[Reranker, str]) -> Reranker:
     return serving[0]
 
 
-@pytest.fixture
-def client(start: Start, serving: tuple[Reranker, str]) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def asking(
+    serving: tuple[Reranker, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that knows a re-ranker, and one that is not there."""
     flags = ["--reranker", f"eyes={serving[1]}", "--reranker", f"down=127.0.0.1:{free_port()}"]
-    server = start(None, *flags)
-    with visual_memory.connect(server.address) as client:
+    server = Server(tmp_path_factory.mktemp("reranked") / "data", *flags)
+    yield server
+    assert server.end() == 0
+
+
+@pytest.fixture
+def client(asking: Server) -> Iterator[Client]:
+    """Of that server, which forgets at the end what the test had it remember."""
+    with visual_memory.connect(asking.address) as client:
         yield client
+        for memory in client.memories():
+            client.delete_memory(memory.name)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.conftest import refusal, to_picture
+from tests.conftest import Server, refusal, to_picture
 from tests.residue import Residue
 from tests.service.conftest import Run, text
 
@@ -35,7 +35,7 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.unlearn import RESTARTED
 
 if TYPE_CHECKING:
-    from tests.conftest import Server, Start
+    from tests.conftest import Start
 
 COUNT = int(os.environ.get("UNLEARNED", "60"))
 RNG = np.random.default_rng(7)
@@ -54,9 +54,22 @@ def rows(count: int) -> NDArray[np.float32]:
     return RNG.standard_normal((count, 32)).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for one test after the other: what each remembered is dropped at its end."""
+    standing = Server(tmp_path_factory.mktemp("unlearning") / "data")
+    yield standing
+    assert standing.end() == 0
+
+
 @pytest.fixture
-def server(start: Start) -> Server:
-    return start()
+def server(standing: Server) -> Iterator[Server]:
+    yield standing
+    if standing.process.poll() is not None:
+        standing.start()
+    with visual_memory.connect(standing.address) as client:
+        for memory in client.memories():
+            client.delete_memory(memory.name)
 
 
 @pytest.fixture
@@ -67,6 +80,10 @@ def client(server: Server) -> Iterator[Client]:
 
 @pytest.fixture
 def album(client: Client) -> Memory:
+    return new_album(client)
+
+
+def new_album(client: Client) -> Memory:
     """A memory of vectors and pictures: 90 that stay."""
     album = client.create_memory("album", dimension=32, store_images=True)
     album.insert(
@@ -111,31 +128,35 @@ def secrets_of(album: Memory, ids: Sequence[str]) -> dict[str, bytes]:
 
 
 @LINUX
-def test_nothing_is_left_in_files_and_memory(server: Server, client: Client, album: Memory) -> None:
-    ids = person_ids()
-    insert_people(album, ids)
-    for id in ids[:9]:
-        album.update(id, label=secret("changed", ids.index(id)))
-    pruned = album.prune(method="ids", ids=ids[9:18], apply=True)
-    album.relabel({id: secret("again", number) for number, id in enumerate(ids[18:27])}, apply=True)
-    album.misleading_counts(5)
-    album.assess(k=5)
-    album.calibrate(k=5)
-    album.classify(vectors=rows(3), k=5)
-    residue = Residue(secrets_of(album, ids))
-    assert len(residue.in_files(server.data)) > 5 * COUNT
-    assert len(residue.in_process(server.process.pid)) > 5 * COUNT
+def test_nothing_is_left_in_files_and_memory(start: Start) -> None:
+    server, ids = start(), person_ids()
+    with visual_memory.connect(server.address) as client:
+        album = new_album(client)
+        insert_people(album, ids)
+        for id in ids[:9]:
+            album.update(id, label=secret("changed", ids.index(id)))
+        pruned = album.prune(method="ids", ids=ids[9:18], apply=True)
+        album.relabel(
+            {id: secret("again", number) for number, id in enumerate(ids[18:27])}, apply=True
+        )
+        album.misleading_counts(5)
+        album.assess(k=5)
+        album.calibrate(k=5)
+        album.classify(vectors=rows(3), k=5)
+        residue = Residue(secrets_of(album, ids))
+        assert len(residue.in_files(server.data)) > 5 * COUNT
+        assert len(residue.in_process(server.process.pid)) > 5 * COUNT
 
-    certificate = album.unlearn(ids)
+        certificate = album.unlearn(ids)
 
-    assert residue.in_process(server.process.pid) == {}
-    assert residue.in_files(server.data) == {}
-    assert certificate.count == COUNT
-    assert certificate.looked_for >= 6 * COUNT
-    assert len(certificate.searched) == 2
-    assert album.info().count == 90
-    assert album.info().calibration is None
-    assert album.undo(pruned.operation) == 0
+        assert residue.in_process(server.process.pid) == {}
+        assert residue.in_files(server.data) == {}
+        assert certificate.count == COUNT
+        assert certificate.looked_for >= 6 * COUNT
+        assert len(certificate.searched) == 2
+        assert album.info().count == 90
+        assert album.info().calibration is None
+        assert album.undo(pruned.operation) == 0
 
 
 def test_the_certificate_names_each_id_and_follows_the_log(client: Client, album: Memory) -> None:
@@ -213,7 +234,7 @@ def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
 
 
 def test_what_wrote_them_is_refused_and_not_replayed(
-    client: Client, album: Memory, start: Start, server: Server
+    album: Memory,
 ) -> None:
     insert_people(album, person_ids(3))
     album.unlearn(person_ids(3)[:1])
@@ -261,7 +282,7 @@ def test_a_twin_that_stays_is_no_trace(album: Memory) -> None:
     assert album.get("a twin that goes not", include_image=True).image == picture
 
 
-def test_it_goes_on_after_a_kill(start: Start, server: Server, album: Memory) -> None:
+def test_it_goes_on_after_a_kill(server: Server, album: Memory) -> None:
     insert_people(album, person_ids(9))
     operation = album.unlearn(person_ids(9), wait=False)
     server.restart(number=signal.SIGKILL)
@@ -413,9 +434,7 @@ def test_more_ids_than_can_be_unlearned_at_once_are_refused_before_all_have_come
     assert sent < 1000
 
 
-def test_a_certificate_by_a_former_key_is_still_trusted(
-    start: Start, server: Server, album: Memory, tmp_path: Path
-) -> None:
+def test_a_certificate_by_a_former_key_is_still_trusted(server: Server, album: Memory) -> None:
     from visual_memory_service.cli import run
 
     insert_people(album, person_ids(1))

@@ -2,7 +2,8 @@
 
 It works in a folder of its own, since mutmut wants packages at the top, and prints the score of
 each module and the changes that no test noticed. mutmut leaves out decorated functions and what
-stands outside of functions.
+stands outside of functions. It asks the tests that ran a function, of those that share a fixture
+the first alone; so whatever was not noticed is then asked of all tests of its module.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ timeout_multiplier = 4.0
 pytest_add_cli_args = ["-p", "no:randomly"]
 pytest_add_cli_args_test_selection = [{tests}]
 """
-NOTICED = ("killed", "timeout")
+NOTICED = ("killed", "timeout", "killed by others")
 
 
 class Group(NamedTuple):
@@ -97,7 +98,8 @@ def main() -> None:
     for name in options.groups or GROUPS:
         folder = options.work / name
         prepare(folder, GROUPS[name])
-        print_scores(run(folder))
+        found = run(folder)
+        print_scores(found | asked_again(folder, found))
 
 
 def prepare(folder: Path, group: Group) -> None:
@@ -133,6 +135,30 @@ def run(folder: Path) -> dict[str, str]:
     told = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
     pairs = (line.strip().rpartition(": ") for line in told.splitlines() if ": " in line)
     return {name: became for name, _, became in pairs}
+
+
+def asked_again(folder: Path, found: Mapping[str, str]) -> dict[str, str]:
+    """The changes that tests named after their module notice though mutmut says none does."""
+    noticed = {}
+    for name, became in found.items():
+        module = name.rpartition(".")[0].rpartition(".")[2]
+        tests = sorted((folder / "mutants" / "tests").rglob(f"test_{module}.py"))
+        if became == "survived" and tests:
+            command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:randomly", *map(str, tests)]
+            environment = {**os.environ, "MUTANT_UNDER_TEST": name}
+            done = subprocess.run(
+                command,
+                cwd=folder / "mutants",
+                env=environment,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode == 1:  # tests failed
+                noticed[name] = "killed by others"
+            elif done.returncode:
+                sys.exit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
+    return noticed
 
 
 def print_scores(found: dict[str, str]) -> None:

@@ -17,6 +17,16 @@ ANSWERS = {
 }
 
 
+def test_without_people_nothing_is_said_of_them() -> None:
+    models = {"lite0": ANSWERS["lite0"]}
+    [panel] = panels(to_trials(models, SHOWN, names=NAMES, dataset=DATASETS["cue-conflict"]))
+
+    found = summarise_bias(panel, Resampling(resamples=20)).json
+
+    assert found["humans"] is None
+    assert list(found["models"]) == ["lite0"]
+
+
 def test_people_are_pooled_averaged_and_split_and_models_stand_alone() -> None:
     cue_conflict = DATASETS["cue-conflict"]
     [panel] = panels(to_trials(ANSWERS, SHOWN, names=NAMES, dataset=cue_conflict))

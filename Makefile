@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := cpu,parquet,lite,demo,bench,dev
 TESTS ?=
+# Tests wait for disks, clocks and servers, so there are half as many again as cores.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
+PYTEST := -m pytest -q --numprocesses $(WORKERS) --dist worksteal
 GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data
@@ -30,7 +33,7 @@ demo: $(INSTALLED)
 	$(BIN)/visual-memory demo $(if $(IMAGES),--images '$(IMAGES)')
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal $(TESTS)
+	$(BIN)/python $(PYTEST) $(TESTS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -48,13 +51,13 @@ floors:
 	$(PYTHON) -m venv --clear .venv-floors
 	$(PYTHON) .ci/floors.py > .venv-floors/constraints.txt
 	PIP_CONSTRAINT=.venv-floors/constraints.txt .venv-floors/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
-	.venv-floors/bin/python -m pytest -q --numprocesses auto --dist worksteal $(TESTS)
+	.venv-floors/bin/python $(PYTEST) $(TESTS)
 
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --editable '.[$(EXTRAS)]'
 	.venv-newest/bin/python -m pip list
-	.venv-newest/bin/python -m pytest -q --numprocesses auto --dist worksteal $(TESTS)
+	.venv-newest/bin/python $(PYTEST) $(TESTS)
 
 # Mutation testing, in part: make mutants GROUPS=certificate
 mutants: $(MUTANTS)/.installed

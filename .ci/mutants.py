@@ -31,7 +31,9 @@ timeout_multiplier = 4.0
 pytest_add_cli_args = ["-p", "no:randomly"]
 pytest_add_cli_args_test_selection = [{tests}]
 """
-NOTICED = ("killed", "timeout", "killed by others")
+NOTICED = ("killed", "timeout")
+CODES = {0: "survived", 1: "killed"}  # of pytest
+SECONDS = 300  # that the tests of a module may take, and more than any do
 
 
 class Group(NamedTuple):
@@ -138,27 +140,33 @@ def run(folder: Path) -> dict[str, str]:
 
 
 def asked_again(folder: Path, found: Mapping[str, str]) -> dict[str, str]:
-    """The changes that tests named after their module notice though mutmut says none does."""
-    noticed = {}
+    """What became of those that survived or took long, before all tests named after their module.
+
+    A change takes long by itself, or because the machine was busy.
+    """
+    changed = {}
     for name, became in found.items():
         module = name.rpartition(".")[0].rpartition(".")[2]
         tests = sorted((folder / "mutants" / "tests").rglob(f"test_{module}.py"))
-        if became == "survived" and tests:
+        if became in ("survived", "timeout") and tests:
             command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:randomly", *map(str, tests)]
-            environment = {**os.environ, "MUTANT_UNDER_TEST": name}
-            done = subprocess.run(
-                command,
-                cwd=folder / "mutants",
-                env=environment,
-                check=False,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode == 1:  # tests failed
-                noticed[name] = "killed by others"
-            elif done.returncode:
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=folder / "mutants",
+                    env={**os.environ, "MUTANT_UNDER_TEST": name},
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    timeout=SECONDS,
+                )
+            except subprocess.TimeoutExpired:
+                changed[name] = "timeout"
+                continue
+            if done.returncode not in CODES:
                 sys.exit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
-    return noticed
+            changed[name] = CODES[done.returncode]
+    return changed
 
 
 def print_scores(found: dict[str, str]) -> None:

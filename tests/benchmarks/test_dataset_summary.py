@@ -103,6 +103,40 @@ def test_one_person_alone_has_an_accuracy_and_nobody_to_agree_with() -> None:
     assert found["humans"]["pairs"] == 0
 
 
+def test_the_dataset_is_told_and_one_model_alone_is_compared_with_no_other() -> None:
+    parts = [
+        to_trials({"lite0": SHOWN}, SHOWN, dataset=DATASETS["colour"], condition=condition)
+        for condition in ("cr", "bw")
+    ]
+
+    found = summarise_dataset(joined(parts), FEW).json
+
+    assert (found["kind"], found["conditions"]) == ("binary", ["cr", "bw"])
+    assert found["excluded_conditions"] == ["cr"]
+    assert (found["humans"], found["models_together"], found["model_pairs"]) == (None, None, [])
+
+
+def test_pairs_are_counted_in_one_category_at_a_time() -> None:
+    neighbours = ["bear", "bicycle"]
+    people = {"subject-01": neighbours, "subject-02": neighbours}
+
+    humans = summarise_dataset(to_trials(people, neighbours), FEW).json["humans"]
+
+    counts = [humans["by_category"][name]["undefined_pairs"] for name in neighbours]
+    assert (counts, humans["undefined_pairs"]) == ([1, 1], 1)
+
+
+def test_categories_and_conditions_are_told_by_themselves() -> None:
+    humans = summarise_dataset(to_trials(PEOPLE, SHOWN), FEW).json["humans"]
+
+    by_category = humans["by_category"]
+    accuracies = {name: by_category[name]["accuracy"] for name in (*SHOWN, "oven")}
+    assert accuracies == {"cat": 1, "dog": 0.5, "car": 0.5, "bird": 0, "oven": None}
+    undefined = {name: by_category[name]["undefined_pairs"] for name in SHOWN}
+    assert undefined == {"cat": 1, "dog": 0, "car": 0, "bird": 1}
+    assert humans["response_entropy"] == humans["by_condition"]["all"]["response_entropy"] == 1
+
+
 def test_each_subject_is_compared_with_the_others() -> None:
     found = summarise_dataset(to_trials(PEOPLE | {"subject-03": SHOWN}, SHOWN), FEW).json
 

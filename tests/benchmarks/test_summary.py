@@ -64,6 +64,25 @@ def test_without_shape_and_texture_the_shape_bias_is_null(tmp_path: Path) -> Non
     assert found["shape_bias"]["models"]["lite0"]["bias"]["value"] is None
 
 
+def test_whoever_lacks_a_metric_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    answers = {
+        "subject-01": ["na", "na"],
+        "both": ["cat", "car"],
+        "dogs": ["dog", "dog"],
+        "none": ["na", "na"],
+    }
+    names = ["cat1-dog1.png", "dog1-car1.png"]
+    dataset = DATASETS["cue-conflict"]
+    write(tmp_path, to_trials(answers, ["cat", "dog"], names=names, dataset=dataset))
+
+    found = summarise(tmp_path, resampling=FEW).to_json()
+
+    assert found["humans"]["datasets"] == 1
+    assert found["leaderboard"]["left_out"] == {"none": "no error_consistency"}
+    assert list(found["aggregation"]["mean"]) == ["both", "dogs"]
+    assert found["aggregation"]["left_out"] == {"none": "no error_consistency, shape_bias"}
+
+
 def test_it_is_json_and_the_same_every_time(shared: Path) -> None:
     folder = shared / "data" / "human_responses" / "model"
 

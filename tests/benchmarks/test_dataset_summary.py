@@ -116,16 +116,6 @@ def test_the_dataset_is_told_and_one_model_alone_is_compared_with_no_other() -> 
     assert (found["humans"], found["models_together"], found["model_pairs"]) == (None, None, [])
 
 
-def test_pairs_are_counted_in_one_category_at_a_time() -> None:
-    neighbours = ["bear", "bicycle"]
-    people = {"subject-01": neighbours, "subject-02": neighbours}
-
-    humans = summarise_dataset(to_trials(people, neighbours), FEW).json["humans"]
-
-    counts = [humans["by_category"][name]["undefined_pairs"] for name in neighbours]
-    assert (counts, humans["undefined_pairs"]) == ([1, 1], 1)
-
-
 def test_categories_and_conditions_are_told_by_themselves() -> None:
     humans = summarise_dataset(to_trials(PEOPLE, SHOWN), FEW).json["humans"]
 

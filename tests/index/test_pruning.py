@@ -342,6 +342,26 @@ def test_a_prototype_keeps_its_bits_though_its_rows_differ_in_magnitude() -> Non
     assert again.tobytes() == center.tobytes()
 
 
+def test_rows_are_added_to_a_prototype_in_the_order_of_their_ids() -> None:
+    rows = np.zeros((600, 3))
+    rows[:, 0] = 1e-13 * np.random.default_rng(0).random(600)
+    rows[::3, 0], rows[1::3, 0] = 0.5, -0.5
+    rows[:, 2] = np.where(np.arange(600) // 3 % 2, 1, -1)
+    vectors = unit_rows(rows.astype(np.float32))
+
+    centers = pruning.prototypes(vectors, names(600), clusters=2, seed=0)
+
+    nearest, _ = pruning.nearest_prototypes(vectors, centers)
+    for cluster, center in enumerate(centers):
+        total = np.zeros(3)
+        for row in vectors[nearest == cluster]:
+            total += row
+        assert 0 < abs(center[0]) < 1e-12
+        assert (
+            center.tolist() == unit_rows((total[np.newaxis] / 300).astype(np.float32))[0].tolist()
+        )
+
+
 def test_another_seed_may_find_other_prototypes() -> None:
     vectors, ids = random_units(150), names(150)
 

@@ -44,6 +44,21 @@ class Group(NamedTuple):
     tests: Sequence[str]
 
 
+INDEX = [
+    "digest",
+    "erasing",
+    "erasure",
+    "explanation",
+    "exponential",
+    "filter",
+    "prune_methods",
+    "pruning",
+    "ranking",
+    "reranking",
+    "traces",
+    "valuation",
+    "voting",
+]
 METRICS = [
     "accuracy",
     "bias_summary",
@@ -63,22 +78,8 @@ METRICS = [
 GROUPS = {
     "index": Group(
         "visual_memory_index",
-        [
-            "digest",
-            "erasing",
-            "erasure",
-            "explanation",
-            "exponential",
-            "filter",
-            "prune_methods",
-            "pruning",
-            "ranking",
-            "reranking",
-            "traces",
-            "valuation",
-            "voting",
-        ],
-        ("tests/index", "tests/golden"),
+        INDEX,
+        [*(f"tests/index/test_{name}.py" for name in INDEX), "tests/golden"],
     ),
     "certificate": Group("visual_memory", ["certificate"], ["tests/client/test_certificate.py"]),
     "metrics": Group(

@@ -32,7 +32,7 @@ pytest_add_cli_args = ["-p", "no:randomly"]
 pytest_add_cli_args_test_selection = [{tests}]
 """
 NOTICED = ("killed", "timeout")
-CODES = {0: "survived", 1: "killed"}  # of pytest
+CODES = {0: "survived", 1: "killed", 2: "killed"}  # of pytest; 2: tests cannot even be loaded
 SECONDS = 300  # that the tests of a module may take, and more than any do
 
 

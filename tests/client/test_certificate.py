@@ -31,6 +31,7 @@ from visual_memory.certificate import (
     COUNT_MAX,
     Searched,
     Statement,
+    check_commitments,
     commitment,
     sign,
 )
@@ -448,7 +449,8 @@ def test_a_signature_has_one_form() -> None:
 
     forged = signature[:32] + larger.to_bytes(32, "little")
 
-    assert "signature does not fit" in refused(changed(signature=forged.hex()))
+    said = refused(changed(signature=forged.hex()))
+    assert " was changed after it was signed, so that its signature does not fit" in said
 
 
 # Strictness
@@ -583,6 +585,7 @@ def test_a_certificate_is_of_at_most_a_million_entries() -> None:
     commitments = tuple(f"{number:032x}" for number in range(COUNT_MAX + 1))
     statement = replace(about("pets"), count=len(commitments), commitments=commitments)
 
+    check_commitments(replace(PETS, count=COUNT_MAX, commitments=commitments[:COUNT_MAX]))
     with pytest.raises(InvalidCertificate, match="one certificate is for at most 1000000, and"):
         sign(statement, KEY)
 

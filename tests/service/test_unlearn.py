@@ -233,9 +233,7 @@ def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
     assert again == first
 
 
-def test_what_wrote_them_is_refused_and_not_replayed(
-    album: Memory,
-) -> None:
+def test_what_wrote_them_is_refused_and_not_replayed(album: Memory) -> None:
     insert_people(album, person_ids(3))
     album.unlearn(person_ids(3)[:1])
 

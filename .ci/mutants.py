@@ -145,29 +145,29 @@ def asked_again(folder: Path, found: Mapping[str, str]) -> dict[str, str]:
 
     A change takes long by itself, or because the machine was busy.
     """
-    changed = {}
-    for name, became in found.items():
-        module = name.rpartition(".")[0].rpartition(".")[2]
-        tests = sorted((folder / "mutants" / "tests").rglob(f"test_{module}.py"))
-        if became in ("survived", "timeout") and tests:
-            command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:randomly", *map(str, tests)]
-            try:
-                done = subprocess.run(
-                    command,
-                    cwd=folder / "mutants",
-                    env={**os.environ, "MUTANT_UNDER_TEST": name},
-                    check=False,
-                    capture_output=True,
-                    text=True,
-                    timeout=SECONDS,
-                )
-            except subprocess.TimeoutExpired:
-                changed[name] = "timeout"
-                continue
-            if done.returncode not in CODES:
-                sys.exit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
-            changed[name] = CODES[done.returncode]
-    return changed
+    doubtful = [name for name, became in found.items() if became in ("survived", "timeout")]
+    return {name: before_all(folder / "mutants", name) for name in doubtful}
+
+
+def before_all(folder: Path, name: str) -> str:
+    """What becomes of one change. Ends the program where pytest does not run."""
+    module = name.rpartition(".")[0].rpartition(".")[2]
+    tests = map(str, sorted((folder / "tests").rglob(f"test_{module}.py")))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-qx", "-p", "no:randomly", *tests],
+            cwd=folder,
+            env={**os.environ, "MUTANT_UNDER_TEST": name},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return "timeout"
+    if done.returncode not in CODES:
+        sys.exit(f"pytest failed for {name}:\n{done.stdout}{done.stderr}")
+    return CODES[done.returncode]
 
 
 def print_scores(found: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from visual_memory._terminal.arguments import SERVER, Commands, add
 from visual_memory._terminal.refused import MissingExtra, Refused, WrongUsage
@@ -57,7 +58,7 @@ def folder(text: str) -> str:
     return text
 
 
-def serve(options: Namespace) -> int:
+def serve(options: Namespace) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end the process.
 
     Raises Refused for what keeps it from starting, WrongUsage.
@@ -88,8 +89,8 @@ def serve(options: Namespace) -> int:
     except OSError as error:
         problem = error.strerror or error
         raise Refused(f"{settings.data} cannot be the data folder: {problem}.") from None
-    # All is closed. Python would free its modules one by one, a quarter of a second in which the
-    # next server finds the folder in use.
+    # All is closed, and whoever starts the next server waits for the end of this one: Python would
+    # first free its modules one by one.
     os._exit(0)
 
 

@@ -25,7 +25,6 @@ COLUMNS = MappingProxyType(
 KEYWORDS = frozenset({"AND", "OR", "NOT"})
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-SPACE = re.compile(r"\s*")
 NAME = re.compile(r"""[^\s()"'\\=<>!:,.*]+""")
 WORD = re.compile(r"""[^\s()"'\\=<>!,]+""")  # a value may be a time, with dots and colons
 STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
@@ -131,16 +130,20 @@ class Reader:
 
     def __init__(self, text: str) -> None:
         self.text, self.position, self.nesting = text, 0, 0
-        self.take(SPACE)
+        self.skip_space()
 
     def take(self, token: re.Pattern[str]) -> str | None:
         """Go past ``token`` and the space after it; None where something else stands."""
         found = token.match(self.text, self.position)
         if found is None:
             return None
-        space = SPACE.match(self.text, found.end())
-        self.position = space.end() if space else found.end()
+        self.position = found.end()
+        self.skip_space()
         return found.group()
+
+    def skip_space(self) -> None:
+        while self.text[self.position : self.position + 1].isspace():
+            self.position += 1
 
     def take_keyword(self, keyword: str) -> bool:
         found = NAME.match(self.text, self.position)

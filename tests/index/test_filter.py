@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import string
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -246,6 +247,14 @@ def test_a_wrong_filter_is_refused_where_it_is_wrong(
     assert refused.value.position == position
     assert problem in refused.value.problem
     assert refused.value.problem in SENTENCES
+
+
+@pytest.mark.parametrize("character", sorted({*string.printable} - {*"\\*\"'"}))
+def test_a_backslash_before_any_other_character_is_refused(character: str) -> None:
+    with pytest.raises(BadFilter, match="a backslash stands only before") as refused:
+        parse(f'label = "c\\{character}t"')
+
+    assert refused.value.position == len('label = "c')
 
 
 @pytest.mark.parametrize("before", [1, 2 * NESTING_MAX])

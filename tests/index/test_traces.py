@@ -122,6 +122,28 @@ def test_what_repeats_is_looked_for_from_twelve_different_bytes_on(
     assert bool(traces.found_in(vector)) == bool(count)
 
 
+@pytest.mark.parametrize(("different", "count"), [(3, 0), (4, 1)])
+def test_a_place_is_looked_for_by_four_different_bytes_on(different: int, count: int) -> None:
+    few = (bytes(range(different)) * 8)[:8]
+    vector = few + bytes(range(100, 116)) + few
+    traces = Traces((), [vector])
+
+    assert traces.count == count
+    assert bool(traces.found_in(vector)) == bool(count)
+
+
+@pytest.mark.parametrize(("vectors", "count"), [(4, 4), (5, 0)])
+def test_numbers_that_more_than_four_vectors_share_are_not_looked_for(
+    vectors: int, count: int
+) -> None:
+    start, end = bytes(range(8)), bytes(range(8, 16))
+    all_of_them = [start + RNG.bytes(16) + end for _ in range(vectors)]
+    traces = Traces((), all_of_them)
+
+    assert traces.count == count
+    assert len(traces.found_in(b"".join(all_of_them))) == count
+
+
 def test_texts_with_one_ending_are_told_apart() -> None:
     traces = Traces([f"{number:04}-the same ending" for number in range(50)])
 

@@ -125,6 +125,13 @@ def test_chance_prunes_the_same_ids_in_whatever_order_they_stand(
     assert shuffled_rows.tolist() == sorted(shuffled_rows)
 
 
+@pytest.mark.parametrize(
+    ("seed", "rows"), [(0, [0, 5, 8, 10]), (1, [0, 4, 8, 9]), (2**40 + 3, [0, 1, 3, 6])]
+)
+def test_a_seed_prunes_the_same_entries_in_every_release(seed: int, rows: list[int]) -> None:
+    assert pruning.prune_random(names(12), count=4, seed=seed).tolist() == rows
+
+
 def test_chance_prunes_every_entry_about_equally_often() -> None:
     hits = Counter(
         row for seed in range(1000) for row in pruning.prune_random(names(10), count=3, seed=seed)

@@ -5,7 +5,8 @@ PEERS := .venv-peers
 MUTANTS := .venv-mutants
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS := cpu,parquet,lite,demo,bench,dev
+SERVER := $(VENV)/.installed-server
+EXTRAS := cpu,parquet,lite,bench,dev
 TESTS ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
@@ -23,13 +24,21 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
-	touch $(INSTALLED)
+	touch $(SERVER) $(INSTALLED)
+
+# The demo needs the server alone, a third of what tests need.
+$(SERVER): pyproject.toml
+	@echo "Installing the server and its default network into $(VENV), and nothing outside this folder:"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check --editable '.[cpu]'
+	@du -sh $(VENV)
+	touch $@
 
 # From now on each commit is checked first; git commit --no-verify goes past it.
 hooks: $(INSTALLED)
 	git config core.hooksPath .githooks
 
-demo: $(INSTALLED)
+demo: $(SERVER)
 	$(BIN)/visual-memory demo $(if $(IMAGES),--images '$(IMAGES)')
 
 test: $(INSTALLED)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import tarfile
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +18,8 @@ from PIL import Image
 from visual_memory import Decision, Neighbors
 from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.pictures import Picture
-from visual_memory_service.demo import caltech
 from visual_memory_service.demo import server as demo_server
+from visual_memory_service.demo.pictures import CALTECH
 from visual_memory_service.demo.story import Answers, Outcome, check, escaped
 
 PYTHON = [sys.executable, "-W", "error"]
@@ -32,14 +28,9 @@ DEMO = ["-m", "visual_memory_service", "demo"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Temporary files and caches in a folder of the test, and no network."""
+    """Temporary files in a folder of the test."""
     (tmp_path / "scratch").mkdir()
-    return {
-        **os.environ,
-        "TMPDIR": str(tmp_path / "scratch"),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "https_proxy": "http://127.0.0.1:1",
-    }
+    return {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
 
 
 @pytest.fixture
@@ -99,16 +90,39 @@ def test_its_page_is_one_file_that_needs_no_other(
     assert "&lt;b&gt;*" in page
 
 
-def test_without_the_network_it_says_so_and_shows_digits(
+def test_its_own_pictures_show_what_the_service_is_for(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     said, complaints = run(tmp_path, environment)
 
-    first, *others = complaints.splitlines()
-    assert first.startswith("Caltech-101 cannot be had from https://data.caltech.edu/")
-    assert all(" pictures" in line for line in others), "progress, where the machine is slow"
-    assert "handwritten digits: 10 classes" in said
+    right = re.search(r"36 pictures never seen: ([\d.]+) % right", said)
+    assert all(" pictures" in line for line in complaints.splitlines()), "progress alone"
+    assert "Caltech-101: 10 classes, 200 pictures" in said
+    assert right
+    assert float(right[1]) > 90
+    assert "“sunflower”, a class it does not know: 0 of 4 right" in said
+    assert "without training: 4 of 4 right" in said
     assert_nothing_is_left(tmp_path, said)
+    assert "CC BY 4.0" in (tmp_path / "out" / "demo.html").read_text(encoding="utf-8")
+
+
+def test_its_own_pictures_are_those_of_the_data_set_scaled_down(shared: Path) -> None:
+    published = shared / "data" / "caltech20"
+    for path in CALTECH.glob("*/*.jpg"):
+        with Image.open(path) as packaged, Image.open(published / path.relative_to(CALTECH)) as own:
+            small = own.convert("RGB").resize(packaged.size, Image.Resampling.LANCZOS)
+            distance = np.abs(np.asarray(packaged, float) - np.asarray(small, float)).mean()
+
+            assert max(packaged.size) == 160
+            assert distance < 8, path
+
+
+def test_its_own_pictures_are_small_and_credited() -> None:
+    paths = list(CALTECH.glob("*/*.jpg"))
+
+    assert len(paths) == 200
+    assert sum(path.stat().st_size for path in paths) <= 1_500_000
+    assert "CC BY 4.0" in (CALTECH / "ATTRIBUTION.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -192,53 +206,3 @@ def test_a_demo_that_does_not_show_what_it_claims_says_so(broken: Outcome, claim
 
 def test_a_label_in_a_filter_is_itself_and_no_pattern() -> None:
     assert escaped('a"b*c\\d') == 'a\\"b\\*c\\\\d'
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> tuple[str, str]:
-    """Something like Caltech-101: its address and its MD5."""
-    inner = io.BytesIO()
-    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
-        for label in (*caltech.CLASSES, "wheelchair", "../outside"):
-            for number in (1, 40, 41):
-                member = tarfile.TarInfo(f"101_ObjectCategories/{label}/image_{number:04}.jpg")
-                member.size = 3
-                tar.addfile(member, io.BytesIO(b"jpg"))
-    path = tmp_path / "archive.zip"
-    with zipfile.ZipFile(path, "w") as outer:
-        outer.writestr("caltech-101/101_ObjectCategories.tar.gz", inner.getvalue())
-    return path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest()
-
-
-def test_ten_classes_of_caltech_are_fetched_once(
-    tmp_path: Path, archive: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    folder = caltech.fetch(*archive)
-    again = caltech.fetch("file:///nowhere", "")
-
-    assert again == folder
-    assert {path.relative_to(folder).as_posix() for path in folder.glob("*/*")} == {
-        f"{label}/image_{number}.jpg" for label in caltech.CLASSES for number in ("0001", "0040")
-    }
-    assert list(folder.parent.iterdir()) == [folder]
-
-
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [("file:///nowhere", "No such file"), ("", "MD5 .* where 0 was published")],
-)
-def test_what_is_not_the_published_archive_is_not_used(
-    tmp_path: Path,
-    archive: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    address: str,
-    reason: str,
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    with pytest.raises(caltech.Unreachable, match=reason):
-        caltech.fetch(address or archive[0], "0")
-
-    assert list((tmp_path / "cache" / "visual-memory").iterdir()) == []

@@ -41,6 +41,7 @@ def write_page(folder: Path, story: Story, collection: Collection, outcome: Outc
         "TILES": "".join(tiles(outcome, escape(collection.held_back))),
         "LOG": "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in story.lines),
         "TITLE": escape(collection.title),
+        "CREDIT": escape(collection.credit),
         "NEW": escape(collection.held_back),
         "LEARNT": "".join(map(lambda p, *d: three_times(p, d, paths), learnt, *stages)),
         "KNOWN": "".join(card(*asked, paths) for asked in shown),
@@ -109,13 +110,13 @@ def query(picture: Picture) -> str:
 
 
 def verdict(picture: Picture, decision: Decision) -> str:
-    """What was decided, how surely, and whether it is right."""
+    """What was decided, with which share of the votes, and whether it is right."""
     kind, mark = ("right", "✓") if picture.label == decision.label else ("wrong", "✗")
     share = f"{100 * decision.confidence:.0f} %"
     return (
         f"<p class='verdict {kind}'><i>{mark}</i><b>{escape(decision.label)}</b>"
         f"<span class=bar><span style='width:{share.replace(' ', '')}'></span></span>"
-        f"<small>{share}</small></p>"
+        f"<small title='of the votes'>{share}</small></p>"
     )
 
 

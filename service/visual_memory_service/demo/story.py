@@ -86,7 +86,7 @@ def add_to(commands: Commands) -> None:
         "--images",
         metavar="FOLDER",
         type=Path,
-        help="your pictures, a folder per class; default: Caltech-101, or digits without a network",
+        help="your pictures, a folder per class; default: ten classes of Caltech-101",
     )
     parser.add_argument(
         "--output",
@@ -102,7 +102,7 @@ def demo(options: Namespace) -> int:
     """Tell the story and write the page. Raises Refused where it does not come out as claimed."""
     signal.signal(signal.SIGTERM, leave)
     with TemporaryDirectory(prefix="visual-memory-demo-") as folder:
-        collection = collect(options.images, Path(folder))
+        collection = collect(options.images)
         story = Story()
         story.say(
             "Pictures",

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 MUTANTS := .venv-mutants
+STUBS := .venv-stubs
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
@@ -17,7 +18,7 @@ DATA ?= ../shared/data
 WORK ?= benchmark-runs
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors newest mutants bench hygiene peers report report-page durability pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench hygiene peers report report-page durability pictures stubs promises clean
 
 install: $(INSTALLED)
 
@@ -61,6 +62,16 @@ floors:
 	$(PYTHON) .ci/floors.py > .venv-floors/constraints.txt
 	PIP_CONSTRAINT=.venv-floors/constraints.txt .venv-floors/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	.venv-floors/bin/python $(PYTEST) $(TESTS)
+	$(MAKE) floors-client
+
+# The client alone, which people install beside what they have: with the base install at its floors.
+floors-client:
+	$(PYTHON) -m venv --clear .venv-floors-client
+	$(PYTHON) .ci/floors.py --client > .venv-floors-client/constraints.txt
+	PIP_CONSTRAINT=.venv-floors-client/constraints.txt .venv-floors-client/bin/python -m pip install --quiet \
+		--editable . pytest pytest-randomly pytest-xdist hypothesis
+	.venv-floors-client/bin/python $(PYTEST) tests/client \
+		--ignore tests/client/test_audit.py --ignore tests/client/test_batch_unlearning.py
 
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
@@ -119,12 +130,18 @@ durability: $(INSTALLED)
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py
 
-stubs: $(INSTALLED)
+stubs: $(INSTALLED) $(STUBS)/.installed
 	$(BIN)/python protos/generate.py
+
+# Their releases decide the floors of protobuf and grpcio in pyproject.toml.
+$(STUBS)/.installed: Makefile
+	test -x $(STUBS)/bin/python || $(PYTHON) -m venv $(STUBS)
+	$(STUBS)/bin/python -m pip install --quiet 'grpcio-tools==1.62.3' 'mypy-protobuf==3.6.0' 'setuptools<81'
+	touch $@
 
 # At a release: what its protos promise, for tests/test_protos.py to hold all later ones to.
 promises: $(INSTALLED)
 	$(BIN)/python protos/promises.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(MUTANTS) .venv-floors .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

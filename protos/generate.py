@@ -9,6 +9,8 @@ from pathlib import Path
 
 PROTOS = Path(__file__).resolve().parent
 BINARIES = Path(sys.executable).parent
+# Written by old tools: stubs run with the libraries of their time and later ones.
+TOOLS = PROTOS.parent / ".venv-stubs" / "bin"
 ASYNCIO, BLOCKING = "visual_memory/aio.py", "visual_memory/client.py"
 TO_BLOCK = (
     (
@@ -28,28 +30,27 @@ TO_BLOCK = (
 )
 
 
-def generate(out: Path) -> None:
-    """Write all of it below ``out``."""
-    write_stubs(out)
-    target = out / BLOCKING
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(blocking((PROTOS / ASYNCIO).read_text(encoding="utf-8")), encoding="utf-8")
+def generate() -> None:
+    """Write all of it beside its sources."""
+    write_stubs()
+    source = (PROTOS / ASYNCIO).read_text(encoding="utf-8")
+    (PROTOS / BLOCKING).write_text(blocking(source), encoding="utf-8")
 
 
-def write_stubs(out: Path) -> None:
+def write_stubs() -> None:
     """Messages, services and their types."""
     subprocess.run(
         [
-            sys.executable,
+            TOOLS / "python",
             "-m",
             "grpc_tools.protoc",
-            f"--plugin=protoc-gen-mypy={BINARIES / 'protoc-gen-mypy'}",
-            f"--plugin=protoc-gen-mypy_grpc={BINARIES / 'protoc-gen-mypy_grpc'}",
+            f"--plugin=protoc-gen-mypy={TOOLS / 'protoc-gen-mypy'}",
+            f"--plugin=protoc-gen-mypy_grpc={TOOLS / 'protoc-gen-mypy_grpc'}",
             f"-I{PROTOS}",
-            f"--python_out={out}",
-            f"--grpc_python_out={out}",
-            f"--mypy_out={out}",
-            f"--mypy_grpc_out={out}",
+            "--python_out=.",
+            "--grpc_python_out=.",
+            "--mypy_out=quiet:.",
+            "--mypy_grpc_out=quiet:.",
             *sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto")),
         ],
         check=True,
@@ -74,4 +75,4 @@ def blocking(source: str) -> str:
 
 
 if __name__ == "__main__":
-    generate(PROTOS)
+    generate()

@@ -107,7 +107,7 @@ def write_together(address: str, messages: Messages) -> Answered:
             for _ in messages:
                 channel = grpc.aio.insecure_channel(address, OWN_CONNECTION)
                 await connected.enter_async_context(channel)
-                calls = service_pb2_grpc.VisualMemoryStub(channel)
+                calls: Any = service_pb2_grpc.VisualMemoryStub(channel)
                 await calls.GetServerInfo(pb.GetServerInfoRequest())
                 stubs.append(calls)
             began = time.time()

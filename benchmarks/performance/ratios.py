@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import grpc
@@ -172,7 +173,7 @@ def question(query: Vectors) -> pb.ClassifyRequest:
 
 async def ask_together(address: str, queries: Vectors, rounds: int) -> float:
     async with grpc.aio.insecure_channel(address) as channel:
-        calls = service_pb2_grpc.VisualMemoryStub(channel)
+        calls: Any = service_pb2_grpc.VisualMemoryStub(channel)
         requests = [question(query) for query in queries]
 
         async def client(request: pb.ClassifyRequest) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import grpc
 import numpy as np
@@ -150,7 +151,8 @@ class Rerankers:
         if name not in self._channels:
             address = self._addresses[name]
             self._channels[name] = grpc.aio.insecure_channel(address, reaching(address))
-        return reranker_pb2_grpc.RerankerStub(self._channels[name])
+        stub = reranker_pb2_grpc.RerankerStub(self._channels[name])
+        return cast("reranker_pb2_grpc.RerankerAsyncStub", stub)
 
     async def _look_up(self, asking: Asking, at: int) -> tuple[bytes, list[Candidate]]:
         """A query and its candidates, with pictures of a size to be sent, the nearest first."""

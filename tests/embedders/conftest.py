@@ -20,7 +20,7 @@ collect_ignore = [file for file, modules in NEEDS.items() if not all(map(find_sp
 if collect_ignore and os.environ.get("CI") == "true":
     raise pytest.UsageError(
         f"In CI {' and '.join(collect_ignore)} must run: "
-        "pip install 'visual-memory[timm,open-clip]' before the tests."
+        "pip install -e '.[timm,open-clip]' before the tests."
     )
 
 

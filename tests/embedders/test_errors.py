@@ -26,7 +26,7 @@ REFUSALS = [
     (WrongEmbedder(SPEC, replace(SPEC, weights_sha256="bb")), ["'lite'", "stored aa, built bb"]),
     (MissingWeights("lite", "no file", "pip install lite"), ["no file", "pip install lite"]),
     (WrongWeights(Path("w.pth"), wanted="aa", got="bb", remedy="delete it"), ["aa", "bb"]),
-    (MissingExtra("timm:a", module="torch", extra="timm"), ["pip install 'visual-memory[timm]'"]),
+    (MissingExtra("timm:a", module="torch", extra="timm"), ["pip install -e '.[timm]'"]),
     (UnsupportedNetwork("onnx:a", "it has no input"), ["'onnx:a'", "it has no input"]),
 ]
 

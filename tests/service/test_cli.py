@@ -714,7 +714,7 @@ def test_what_the_base_install_lacks_is_named_with_its_extra(
 
     said = refused(run(*line.format(rows=rows).split(), command=base_install()))
 
-    assert f"pip install 'visual-memory[{extra}]'" in said
+    assert f"pip install -e '.[{extra}]'" in said
     assert said.count("\n") == 1
 
 

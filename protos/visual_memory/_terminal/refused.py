@@ -25,8 +25,8 @@ class MissingExtra(Refused):
 
     def __init__(self, module: str, *, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the Python package {module}, which is not installed: "
-            f"pip install 'visual-memory[{extra}]'"
+            f"{purpose} needs the Python package {module}, which is not installed; in the checkout "
+            f"of visual-memory: pip install -e '.[{extra}]'"
         )
         self.module, self.extra = module, extra
 

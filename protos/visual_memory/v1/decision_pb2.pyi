@@ -3,234 +3,200 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-import builtins as _builtins
-import sys
-import typing as _typing
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
-else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class Decision(_message.Message):
+@typing.final
+class Decision(google.protobuf.message.Message):
     """What a query is, by the vote of its nearest entries."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LABEL_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_FIELD_NUMBER: _builtins.int
-    SCORES_FIELD_NUMBER: _builtins.int
-    NEIGHBORS_FIELD_NUMBER: _builtins.int
-    CALIBRATED_CONFIDENCE_FIELD_NUMBER: _builtins.int
-    REJECTED_FIELD_NUMBER: _builtins.int
-    LABEL_SET_FIELD_NUMBER: _builtins.int
-    NODE_FIELD_NUMBER: _builtins.int
-    RERANKING_FIELD_NUMBER: _builtins.int
-    label: _builtins.str
-    confidence: _builtins.float
+    LABEL_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    SCORES_FIELD_NUMBER: builtins.int
+    NEIGHBORS_FIELD_NUMBER: builtins.int
+    CALIBRATED_CONFIDENCE_FIELD_NUMBER: builtins.int
+    REJECTED_FIELD_NUMBER: builtins.int
+    LABEL_SET_FIELD_NUMBER: builtins.int
+    NODE_FIELD_NUMBER: builtins.int
+    RERANKING_FIELD_NUMBER: builtins.int
+    label: builtins.str
+    confidence: builtins.float
     """The winner's share of all weights, in (0, 1]."""
-    calibrated_confidence: _builtins.float
+    calibrated_confidence: builtins.float
     """How often decisions of this confidence are right; where that was asked for."""
-    rejected: _builtins.bool
+    rejected: builtins.bool
     """The query is unlike anything remembered; the label is that of the vote all the same."""
-    @_builtins.property
-    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelScore]:
+    @property
+    def scores(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelScore]:
         """The total weight of every label that got a vote, the winner first."""
 
-    @_builtins.property
-    def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbor]:
+    @property
+    def neighbors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Neighbor]:
         """Nearest first, or in a re-ranker's order; as many as were asked for."""
 
-    @_builtins.property
-    def label_set(self) -> Global___LabelSet:
+    @property
+    def label_set(self) -> global___LabelSet:
         """The labels that hold the right one as often as was asked, the likeliest first."""
 
-    @_builtins.property
-    def node(self) -> Global___Node:
+    @property
+    def node(self) -> global___Node:
         """Where in the taxonomy the votes agree; absent where no node has the share that was asked for."""
 
-    @_builtins.property
-    def reranking(self) -> Global___Reranking:
+    @property
+    def reranking(self) -> global___Reranking:
         """Absent where no re-ranker was to be asked."""
 
     def __init__(
         self,
         *,
-        label: _builtins.str = ...,
-        confidence: _builtins.float = ...,
-        scores: _abc.Iterable[Global___LabelScore] | None = ...,
-        neighbors: _abc.Iterable[Global___Neighbor] | None = ...,
-        calibrated_confidence: _builtins.float | None = ...,
-        rejected: _builtins.bool = ...,
-        label_set: Global___LabelSet | None = ...,
-        node: Global___Node | None = ...,
-        reranking: Global___Reranking | None = ...,
+        label: builtins.str = ...,
+        confidence: builtins.float = ...,
+        scores: collections.abc.Iterable[global___LabelScore] | None = ...,
+        neighbors: collections.abc.Iterable[global___Neighbor] | None = ...,
+        calibrated_confidence: builtins.float | None = ...,
+        rejected: builtins.bool = ...,
+        label_set: global___LabelSet | None = ...,
+        node: global___Node | None = ...,
+        reranking: global___Reranking | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "label_set", b"label_set", "node", b"node", "reranking", b"reranking"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "confidence", b"confidence", "label", b"label", "label_set", b"label_set", "neighbors", b"neighbors", "node", b"node", "rejected", b"rejected", "reranking", b"reranking", "scores", b"scores"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__calibrated_confidence: _TypeAlias = _typing.Literal["calibrated_confidence"]  # noqa: Y015
-    _WhichOneofArgType__calibrated_confidence: _TypeAlias = _typing.Literal["_calibrated_confidence", b"_calibrated_confidence"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrated_confidence) -> _WhichOneofReturnType__calibrated_confidence | None: ...
+    def HasField(self, field_name: typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "label_set", b"label_set", "node", b"node", "reranking", b"reranking"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_calibrated_confidence", b"_calibrated_confidence", "calibrated_confidence", b"calibrated_confidence", "confidence", b"confidence", "label", b"label", "label_set", b"label_set", "neighbors", b"neighbors", "node", b"node", "rejected", b"rejected", "reranking", b"reranking", "scores", b"scores"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_calibrated_confidence", b"_calibrated_confidence"]) -> typing.Literal["calibrated_confidence"] | None: ...
 
-Global___Decision: _TypeAlias = Decision  # noqa: Y015
+global___Decision = Decision
 
-@_typing.final
-class Reranking(_message.Message):
+@typing.final
+class Reranking(google.protobuf.message.Message):
     """Whether a re-ranker decided who of the neighbours counts how much."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    RERANKER_FIELD_NUMBER: _builtins.int
-    APPLIED_FIELD_NUMBER: _builtins.int
-    PROBLEM_FIELD_NUMBER: _builtins.int
-    reranker: _builtins.str
-    applied: _builtins.bool
+    RERANKER_FIELD_NUMBER: builtins.int
+    APPLIED_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    reranker: builtins.str
+    applied: builtins.bool
     """Else the votes are as if none had been asked."""
-    problem: _builtins.str
+    problem: builtins.str
     """Why not."""
     def __init__(
         self,
         *,
-        reranker: _builtins.str = ...,
-        applied: _builtins.bool = ...,
-        problem: _builtins.str = ...,
+        reranker: builtins.str = ...,
+        applied: builtins.bool = ...,
+        problem: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "problem", b"problem", "reranker", b"reranker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "problem", b"problem", "reranker", b"reranker"]) -> None: ...
 
-Global___Reranking: _TypeAlias = Reranking  # noqa: Y015
+global___Reranking = Reranking
 
-@_typing.final
-class LabelSet(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class LabelSet(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LABELS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    LABELS_FIELD_NUMBER: builtins.int
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        labels: _abc.Iterable[_builtins.str] | None = ...,
+        labels: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["labels", b"labels"]) -> None: ...
 
-Global___LabelSet: _TypeAlias = LabelSet  # noqa: Y015
+global___LabelSet = LabelSet
 
-@_typing.final
-class Node(_message.Message):
+@typing.final
+class Node(google.protobuf.message.Message):
     """A label, or what is above it in the taxonomy."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    DEPTH_FIELD_NUMBER: _builtins.int
-    SHARE_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    depth: _builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    DEPTH_FIELD_NUMBER: builtins.int
+    SHARE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    depth: builtins.int
     """How far below its root."""
-    share: _builtins.float
+    share: builtins.float
     """Of all votes, its own and those of all below it."""
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        depth: _builtins.int = ...,
-        share: _builtins.float = ...,
+        name: builtins.str = ...,
+        depth: builtins.int = ...,
+        share: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "name", b"name", "share", b"share"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["depth", b"depth", "name", b"name", "share", b"share"]) -> None: ...
 
-Global___Node: _TypeAlias = Node  # noqa: Y015
+global___Node = Node
 
-@_typing.final
-class LabelScore(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class LabelScore(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LABEL_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    label: _builtins.str
-    score: _builtins.float
+    LABEL_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    label: builtins.str
+    score: builtins.float
     def __init__(
         self,
         *,
-        label: _builtins.str = ...,
-        score: _builtins.float = ...,
+        label: builtins.str = ...,
+        score: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "score", b"score"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["label", b"label", "score", b"score"]) -> None: ...
 
-Global___LabelScore: _TypeAlias = LabelScore  # noqa: Y015
+global___LabelScore = LabelScore
 
-@_typing.final
-class Neighbor(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Neighbor(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    DISTANCE_FIELD_NUMBER: _builtins.int
-    WEIGHT_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    label: _builtins.str
-    distance: _builtins.float
+    ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    DISTANCE_FIELD_NUMBER: builtins.int
+    WEIGHT_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    label: builtins.str
+    distance: builtins.float
     """1 − cosine, in [0, 2]."""
-    weight: _builtins.float
+    weight: builtins.float
     """What it added to its label's score; 0 in a search."""
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        label: _builtins.str = ...,
-        distance: _builtins.float = ...,
-        weight: _builtins.float = ...,
+        id: builtins.str = ...,
+        label: builtins.str = ...,
+        distance: builtins.float = ...,
+        weight: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "weight", b"weight"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "weight", b"weight"]) -> None: ...
 
-Global___Neighbor: _TypeAlias = Neighbor  # noqa: Y015
+global___Neighbor = Neighbor
 
-@_typing.final
-class Neighbors(_message.Message):
+@typing.final
+class Neighbors(google.protobuf.message.Message):
     """The nearest entries of one query, by distance, equal distances by id in byte order."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NEIGHBORS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def neighbors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Neighbor]: ...
+    NEIGHBORS_FIELD_NUMBER: builtins.int
+    @property
+    def neighbors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Neighbor]: ...
     def __init__(
         self,
         *,
-        neighbors: _abc.Iterable[Global___Neighbor] | None = ...,
+        neighbors: collections.abc.Iterable[global___Neighbor] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["neighbors", b"neighbors"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["neighbors", b"neighbors"]) -> None: ...
 
-Global___Neighbors: _TypeAlias = Neighbors  # noqa: Y015
+global___Neighbors = Neighbors

@@ -3,145 +3,124 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-import builtins as _builtins
-import sys
-import typing as _typing
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
-else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class Entry(_message.Message):
+@typing.final
+class Entry(google.protobuf.message.Message):
     """One remembered exemplar."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @_typing.final
-    class MetadataEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    @typing.final
+    class MetadataEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
         def __init__(
             self,
             *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
-    ID_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    CREATE_TIME_FIELD_NUMBER: _builtins.int
-    CONTENT_SHA256_FIELD_NUMBER: _builtins.int
-    VECTOR_FIELD_NUMBER: _builtins.int
-    PRUNED_BY_FIELD_NUMBER: _builtins.int
-    IMAGE_FIELD_NUMBER: _builtins.int
-    THUMBNAIL_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
+    ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    METADATA_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    CONTENT_SHA256_FIELD_NUMBER: builtins.int
+    VECTOR_FIELD_NUMBER: builtins.int
+    PRUNED_BY_FIELD_NUMBER: builtins.int
+    IMAGE_FIELD_NUMBER: builtins.int
+    THUMBNAIL_FIELD_NUMBER: builtins.int
+    id: builtins.str
     """1 to 256 bytes of UTF-8. Empty in an insertion: the server makes one that sorts by time."""
-    label: _builtins.str
+    label: builtins.str
     """1 to 256 bytes of UTF-8."""
-    content_sha256: _builtins.bytes
+    content_sha256: builtins.bytes
     """SHA-256 of the image, or of the little-endian float32 row, as it was sent. Set by the server."""
-    vector: _builtins.bytes
+    vector: builtins.bytes
     """The stored unit vector, little-endian float32; only where it was asked for. Never sent in."""
-    pruned_by: _builtins.str
+    pruned_by: builtins.str
     """The operation that took the entry's vote; empty where it votes. Set by the server."""
-    image: _builtins.bytes
+    image: builtins.bytes
     """The picture as it was sent, where the memory stores images; only where it was asked for. Sent in
     only beside a vector: images that are embedded are kept anyway.
     """
-    thumbnail: _builtins.bytes
+    thumbnail: builtins.bytes
     """The picture as a JPEG of at most 128 pixels a side; only where it was asked for. Set by the
     server.
     """
-    @_builtins.property
-    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
-    @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp:
+    @property
+    def metadata(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]: ...
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Set by the server."""
 
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        label: _builtins.str = ...,
-        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        create_time: _timestamp_pb2.Timestamp | None = ...,
-        content_sha256: _builtins.bytes = ...,
-        vector: _builtins.bytes = ...,
-        pruned_by: _builtins.str = ...,
-        image: _builtins.bytes = ...,
-        thumbnail: _builtins.bytes = ...,
+        id: builtins.str = ...,
+        label: builtins.str = ...,
+        metadata: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        content_sha256: builtins.bytes = ...,
+        vector: builtins.bytes = ...,
+        pruned_by: builtins.str = ...,
+        image: builtins.bytes = ...,
+        thumbnail: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "id", b"id", "image", b"image", "label", b"label", "metadata", b"metadata", "pruned_by", b"pruned_by", "thumbnail", b"thumbnail", "vector", b"vector"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["content_sha256", b"content_sha256", "create_time", b"create_time", "id", b"id", "image", b"image", "label", b"label", "metadata", b"metadata", "pruned_by", b"pruned_by", "thumbnail", b"thumbnail", "vector", b"vector"]) -> None: ...
 
-Global___Entry: _TypeAlias = Entry  # noqa: Y015
+global___Entry = Entry
 
-@_typing.final
-class Vectors(_message.Message):
+@typing.final
+class Vectors(google.protobuf.message.Message):
     """Rows of one length, one after another."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ROWS_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    rows: _builtins.int
-    data: _builtins.bytes
+    ROWS_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    rows: builtins.int
+    data: builtins.bytes
     """Little-endian float32, row by row."""
     def __init__(
         self,
         *,
-        rows: _builtins.int = ...,
-        data: _builtins.bytes = ...,
+        rows: builtins.int = ...,
+        data: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "rows", b"rows"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "rows", b"rows"]) -> None: ...
 
-Global___Vectors: _TypeAlias = Vectors  # noqa: Y015
+global___Vectors = Vectors
 
-@_typing.final
-class Images(_message.Message):
+@typing.final
+class Images(google.protobuf.message.Message):
     """Encoded pictures: JPEG, PNG, WebP, BMP, GIF or TIFF."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DATA_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def data(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    DATA_FIELD_NUMBER: builtins.int
+    @property
+    def data(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.bytes]: ...
     def __init__(
         self,
         *,
-        data: _abc.Iterable[_builtins.bytes] | None = ...,
+        data: collections.abc.Iterable[builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
 
-Global___Images: _TypeAlias = Images  # noqa: Y015
+global___Images = Images

@@ -3,188 +3,168 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-import builtins as _builtins
-import sys
-import typing as _typing
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
-else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class Memory(_message.Message):
+@typing.final
+class Memory(google.protobuf.message.Message):
     """A named, durable collection of entries, all embedded by one embedder or all given as vectors."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    DIMENSION_FIELD_NUMBER: _builtins.int
-    EMBEDDER_FIELD_NUMBER: _builtins.int
-    CREATE_TIME_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    DISK_BYTES_FIELD_NUMBER: _builtins.int
-    PRUNED_COUNT_FIELD_NUMBER: _builtins.int
-    CALIBRATION_FIELD_NUMBER: _builtins.int
-    STORE_IMAGES_FIELD_NUMBER: _builtins.int
-    RERANKER_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    UID_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    DIMENSION_FIELD_NUMBER: builtins.int
+    EMBEDDER_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    DISK_BYTES_FIELD_NUMBER: builtins.int
+    PRUNED_COUNT_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
+    STORE_IMAGES_FIELD_NUMBER: builtins.int
+    RERANKER_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    UID_FIELD_NUMBER: builtins.int
+    name: builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
-    dimension: _builtins.int
+    dimension: builtins.int
     """Length of every vector."""
-    count: _builtins.int
+    count: builtins.int
     """Entries stored."""
-    disk_bytes: _builtins.int
+    disk_bytes: builtins.int
     """The memory's file with its write-ahead log."""
-    pruned_count: _builtins.int
+    pruned_count: builtins.int
     """Entries stored that do not vote, because a prune took them."""
-    store_images: _builtins.bool
+    store_images: builtins.bool
     """Whether the pictures are kept as they were sent, with thumbnails."""
-    reranker: _builtins.str
+    reranker: builtins.str
     """Which re-ranker orders the neighbours where a call names none; empty for none."""
-    digest: _builtins.str
+    digest: builtins.str
     """Lower-case hex. Equal digests mean equal entries: spec or dimension, and of each entry id, label,
     vector, metadata, image and whether it votes.
     """
-    uid: _builtins.str
+    uid: builtins.str
     """Tells the memory from others that had its name. Copies and what was restored keep it."""
-    @_builtins.property
-    def embedder(self) -> Global___EmbedderSpec:
+    @property
+    def embedder(self) -> global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
 
-    @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelCount]:
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelCount]:
         """Entries of each label, by label in byte order."""
 
-    @_builtins.property
-    def calibration(self) -> Global___CalibrationState:
+    @property
+    def calibration(self) -> global___CalibrationState:
         """What decisions can be calibrated for; absent where the memory was never calibrated."""
 
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        dimension: _builtins.int = ...,
-        embedder: Global___EmbedderSpec | None = ...,
-        create_time: _timestamp_pb2.Timestamp | None = ...,
-        count: _builtins.int = ...,
-        labels: _abc.Iterable[Global___LabelCount] | None = ...,
-        disk_bytes: _builtins.int = ...,
-        pruned_count: _builtins.int = ...,
-        calibration: Global___CalibrationState | None = ...,
-        store_images: _builtins.bool = ...,
-        reranker: _builtins.str = ...,
-        digest: _builtins.str = ...,
-        uid: _builtins.str = ...,
+        name: builtins.str = ...,
+        dimension: builtins.int = ...,
+        embedder: global___EmbedderSpec | None = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        count: builtins.int = ...,
+        labels: collections.abc.Iterable[global___LabelCount] | None = ...,
+        disk_bytes: builtins.int = ...,
+        pruned_count: builtins.int = ...,
+        calibration: global___CalibrationState | None = ...,
+        store_images: builtins.bool = ...,
+        reranker: builtins.str = ...,
+        digest: builtins.str = ...,
+        uid: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
 
-Global___Memory: _TypeAlias = Memory  # noqa: Y015
+global___Memory = Memory
 
-@_typing.final
-class CalibrationState(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CalibrationState(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    K_FIELD_NUMBER: _builtins.int
-    VOTING_FIELD_NUMBER: _builtins.int
-    CREATE_TIME_FIELD_NUMBER: _builtins.int
-    STALE_FIELD_NUMBER: _builtins.int
-    k: _builtins.int
-    voting: _builtins.str
-    stale: _builtins.bool
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    STALE_FIELD_NUMBER: builtins.int
+    k: builtins.int
+    voting: builtins.str
+    stale: builtins.bool
     """Whether entries were changed since."""
-    @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
-        k: _builtins.int = ...,
-        voting: _builtins.str = ...,
-        create_time: _timestamp_pb2.Timestamp | None = ...,
-        stale: _builtins.bool = ...,
+        k: builtins.int = ...,
+        voting: builtins.str = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        stale: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "k", b"k", "stale", b"stale", "voting", b"voting"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "k", b"k", "stale", b"stale", "voting", b"voting"]) -> None: ...
 
-Global___CalibrationState: _TypeAlias = CalibrationState  # noqa: Y015
+global___CalibrationState = CalibrationState
 
-@_typing.final
-class LabelCount(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class LabelCount(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LABEL_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
-    PRUNED_COUNT_FIELD_NUMBER: _builtins.int
-    label: _builtins.str
-    count: _builtins.int
-    pruned_count: _builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    PRUNED_COUNT_FIELD_NUMBER: builtins.int
+    label: builtins.str
+    count: builtins.int
+    pruned_count: builtins.int
     """Those of them that do not vote."""
     def __init__(
         self,
         *,
-        label: _builtins.str = ...,
-        count: _builtins.int = ...,
-        pruned_count: _builtins.int = ...,
+        label: builtins.str = ...,
+        count: builtins.int = ...,
+        pruned_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "label", b"label", "pruned_count", b"pruned_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "label", b"label", "pruned_count", b"pruned_count"]) -> None: ...
 
-Global___LabelCount: _TypeAlias = LabelCount  # noqa: Y015
+global___LabelCount = LabelCount
 
-@_typing.final
-class EmbedderSpec(_message.Message):
+@typing.final
+class EmbedderSpec(google.protobuf.message.Message):
     """Everything that decides a vector. A memory stores its spec and refuses any other."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    WEIGHTS_SHA256_FIELD_NUMBER: _builtins.int
-    DIMENSION_FIELD_NUMBER: _builtins.int
-    PREPROCESSING_FIELD_NUMBER: _builtins.int
-    BIT_EQUAL_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    weights_sha256: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    WEIGHTS_SHA256_FIELD_NUMBER: builtins.int
+    DIMENSION_FIELD_NUMBER: builtins.int
+    PREPROCESSING_FIELD_NUMBER: builtins.int
+    BIT_EQUAL_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    weights_sha256: builtins.str
     """Lower-case hex."""
-    dimension: _builtins.int
-    preprocessing: _builtins.str
+    dimension: builtins.int
+    preprocessing: builtins.str
     """JSON with sorted keys: resizing, crop, interpolation, mean and standard deviation."""
-    bit_equal: _builtins.bool
+    bit_equal: builtins.bool
     """Whether the vectors have the same bits at every batch size and number of threads."""
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        weights_sha256: _builtins.str = ...,
-        dimension: _builtins.int = ...,
-        preprocessing: _builtins.str = ...,
-        bit_equal: _builtins.bool = ...,
+        name: builtins.str = ...,
+        weights_sha256: builtins.str = ...,
+        dimension: builtins.int = ...,
+        preprocessing: builtins.str = ...,
+        bit_equal: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit_equal", b"bit_equal", "dimension", b"dimension", "name", b"name", "preprocessing", b"preprocessing", "weights_sha256", b"weights_sha256"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bit_equal", b"bit_equal", "dimension", b"dimension", "name", b"name", "preprocessing", b"preprocessing", "weights_sha256", b"weights_sha256"]) -> None: ...
 
-Global___EmbedderSpec: _TypeAlias = EmbedderSpec  # noqa: Y015
+global___EmbedderSpec = EmbedderSpec

@@ -3,38 +3,38 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from visual_memory.v1 import memory_pb2 as _memory_pb2
-import builtins as _builtins
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import sys
-import typing as _typing
+import typing
+import visual_memory.v1.memory_pb2
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
 else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+    import typing_extensions
 
-DESCRIPTOR: _descriptor.FileDescriptor
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-@_typing.final
-class Operation(_message.Message):
+@typing.final
+class Operation(google.protobuf.message.Message):
     """Work on one memory that takes long or can be undone. It is found again after a restart; what had
     not ended when the server stopped has failed, and has changed nothing.
     """
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     class _State:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: typing_extensions.TypeAlias = ValueType
 
-    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Operation._State.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
+    class _StateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[Operation._State.ValueType], builtins.type):
+        DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Operation._State.ValueType  # 0
         RUNNING: Operation._State.ValueType  # 1
         DONE: Operation._State.ValueType  # 2
@@ -48,395 +48,355 @@ class Operation(_message.Message):
     FAILED: Operation.State.ValueType  # 3
     CANCELLED: Operation.State.ValueType  # 4
 
-    NAME_FIELD_NUMBER: _builtins.int
-    MEMORY_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    DONE_COUNT_FIELD_NUMBER: _builtins.int
-    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
-    PROBLEM_FIELD_NUMBER: _builtins.int
-    CREATE_TIME_FIELD_NUMBER: _builtins.int
-    END_TIME_FIELD_NUMBER: _builtins.int
-    UNDO_TIME_FIELD_NUMBER: _builtins.int
-    PRUNE_FIELD_NUMBER: _builtins.int
-    RELABEL_FIELD_NUMBER: _builtins.int
-    ASSESSMENT_FIELD_NUMBER: _builtins.int
-    CALIBRATION_FIELD_NUMBER: _builtins.int
-    UNLEARN_FIELD_NUMBER: _builtins.int
-    CHECK_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    DONE_COUNT_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    PROBLEM_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    UNDO_TIME_FIELD_NUMBER: builtins.int
+    PRUNE_FIELD_NUMBER: builtins.int
+    RELABEL_FIELD_NUMBER: builtins.int
+    ASSESSMENT_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
+    UNLEARN_FIELD_NUMBER: builtins.int
+    CHECK_FIELD_NUMBER: builtins.int
+    name: builtins.str
     """The memory's name, a slash, and an id that sorts by time."""
-    memory: _builtins.str
-    kind: _builtins.str
+    memory: builtins.str
+    kind: builtins.str
     """prune, dry-run, relabel, counts k=K, values, assess, calibrate, unlearn or check."""
-    state: Global___Operation.State.ValueType
-    done_count: _builtins.int
+    state: global___Operation.State.ValueType
+    done_count: builtins.int
     """How much of it is done, of how much; both 0 where that is not known."""
-    total_count: _builtins.int
-    problem: _builtins.str
+    total_count: builtins.int
+    problem: builtins.str
     """Why it failed; of one that runs, what it waits for."""
-    @_builtins.property
-    def create_time(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def end_time(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def undo_time(self) -> _timestamp_pb2.Timestamp:
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    @property
+    def undo_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When its changes were taken back."""
 
-    @_builtins.property
-    def prune(self) -> Global___PruneResult: ...
-    @_builtins.property
-    def relabel(self) -> Global___RelabelResult: ...
-    @_builtins.property
-    def assessment(self) -> Global___Assessment: ...
-    @_builtins.property
-    def calibration(self) -> Global___Calibration: ...
-    @_builtins.property
-    def unlearn(self) -> Global___UnlearnResult: ...
-    @_builtins.property
-    def check(self) -> Global___CheckResult: ...
+    @property
+    def prune(self) -> global___PruneResult: ...
+    @property
+    def relabel(self) -> global___RelabelResult: ...
+    @property
+    def assessment(self) -> global___Assessment: ...
+    @property
+    def calibration(self) -> global___Calibration: ...
+    @property
+    def unlearn(self) -> global___UnlearnResult: ...
+    @property
+    def check(self) -> global___CheckResult: ...
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        memory: _builtins.str = ...,
-        kind: _builtins.str = ...,
-        state: Global___Operation.State.ValueType = ...,
-        done_count: _builtins.int = ...,
-        total_count: _builtins.int = ...,
-        problem: _builtins.str = ...,
-        create_time: _timestamp_pb2.Timestamp | None = ...,
-        end_time: _timestamp_pb2.Timestamp | None = ...,
-        undo_time: _timestamp_pb2.Timestamp | None = ...,
-        prune: Global___PruneResult | None = ...,
-        relabel: Global___RelabelResult | None = ...,
-        assessment: Global___Assessment | None = ...,
-        calibration: Global___Calibration | None = ...,
-        unlearn: Global___UnlearnResult | None = ...,
-        check: Global___CheckResult | None = ...,
+        name: builtins.str = ...,
+        memory: builtins.str = ...,
+        kind: builtins.str = ...,
+        state: global___Operation.State.ValueType = ...,
+        done_count: builtins.int = ...,
+        total_count: builtins.int = ...,
+        problem: builtins.str = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        undo_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        prune: global___PruneResult | None = ...,
+        relabel: global___RelabelResult | None = ...,
+        assessment: global___Assessment | None = ...,
+        calibration: global___Calibration | None = ...,
+        unlearn: global___UnlearnResult | None = ...,
+        check: global___CheckResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time", "unlearn", b"unlearn"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time", "unlearn", b"unlearn"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check"]  # noqa: Y015
-    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+    def HasField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check"] | None: ...
 
-Global___Operation: _TypeAlias = Operation  # noqa: Y015
+global___Operation = Operation
 
-@_typing.final
-class UnlearnResult(_message.Message):
+@typing.final
+class UnlearnResult(google.protobuf.message.Message):
     """The entries that were erased, or would be."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    COUNT_FIELD_NUMBER: _builtins.int
-    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
-    UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
-    APPLIED_FIELD_NUMBER: _builtins.int
-    count: _builtins.int
-    unknown_count: _builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: builtins.int
+    UNKNOWN_IDS_FIELD_NUMBER: builtins.int
+    APPLIED_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    unknown_count: builtins.int
     """Ids that were not stored, and the first hundred of them."""
-    applied: _builtins.bool
+    applied: builtins.bool
     """Whether it was done; then there is a certificate."""
-    @_builtins.property
-    def unknown_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @property
+    def unknown_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        count: _builtins.int = ...,
-        unknown_count: _builtins.int = ...,
-        unknown_ids: _abc.Iterable[_builtins.str] | None = ...,
-        applied: _builtins.bool = ...,
+        count: builtins.int = ...,
+        unknown_count: builtins.int = ...,
+        unknown_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        applied: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "count", b"count", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "count", b"count", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]) -> None: ...
 
-Global___UnlearnResult: _TypeAlias = UnlearnResult  # noqa: Y015
+global___UnlearnResult = UnlearnResult
 
-@_typing.final
-class CheckResult(_message.Message):
+@typing.final
+class CheckResult(google.protobuf.message.Message):
     """What was compared, and found to fit."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
-    EVENT_COUNT_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    entry_count: _builtins.int
-    event_count: _builtins.int
-    digest: _builtins.str
+    ENTRY_COUNT_FIELD_NUMBER: builtins.int
+    EVENT_COUNT_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    entry_count: builtins.int
+    event_count: builtins.int
+    digest: builtins.str
     def __init__(
         self,
         *,
-        entry_count: _builtins.int = ...,
-        event_count: _builtins.int = ...,
-        digest: _builtins.str = ...,
+        entry_count: builtins.int = ...,
+        event_count: builtins.int = ...,
+        digest: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "entry_count", b"entry_count", "event_count", b"event_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "entry_count", b"entry_count", "event_count", b"event_count"]) -> None: ...
 
-Global___CheckResult: _TypeAlias = CheckResult  # noqa: Y015
+global___CheckResult = CheckResult
 
-@_typing.final
-class PruneResult(_message.Message):
+@typing.final
+class PruneResult(google.protobuf.message.Message):
     """The entries that lost their vote, or would."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IDS_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    ACCURACY_BEFORE_FIELD_NUMBER: _builtins.int
-    ACCURACY_AFTER_FIELD_NUMBER: _builtins.int
-    APPLIED_FIELD_NUMBER: _builtins.int
-    accuracy_before: _builtins.float
+    IDS_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    ACCURACY_BEFORE_FIELD_NUMBER: builtins.int
+    ACCURACY_AFTER_FIELD_NUMBER: builtins.int
+    APPLIED_FIELD_NUMBER: builtins.int
+    accuracy_before: builtins.float
     """The share of all voting entries that the others decide rightly (k = 50, rank), before the prune
     and with the ids taken out of the others.
     """
-    accuracy_after: _builtins.float
-    applied: _builtins.bool
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    accuracy_after: builtins.float
+    applied: builtins.bool
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """In byte order."""
 
-    @_builtins.property
-    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.LabelCount]:
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.memory_pb2.LabelCount]:
         """How many of each label."""
 
     def __init__(
         self,
         *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        labels: _abc.Iterable[_memory_pb2.LabelCount] | None = ...,
-        accuracy_before: _builtins.float = ...,
-        accuracy_after: _builtins.float = ...,
-        applied: _builtins.bool = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        labels: collections.abc.Iterable[visual_memory.v1.memory_pb2.LabelCount] | None = ...,
+        accuracy_before: builtins.float = ...,
+        accuracy_after: builtins.float = ...,
+        applied: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_after", b"accuracy_after", "accuracy_before", b"accuracy_before", "applied", b"applied", "ids", b"ids", "labels", b"labels"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accuracy_after", b"accuracy_after", "accuracy_before", b"accuracy_before", "applied", b"applied", "ids", b"ids", "labels", b"labels"]) -> None: ...
 
-Global___PruneResult: _TypeAlias = PruneResult  # noqa: Y015
+global___PruneResult = PruneResult
 
-@_typing.final
-class RelabelResult(_message.Message):
+@typing.final
+class RelabelResult(google.protobuf.message.Message):
     """The entries that got another label, or would; those that have it already are not among them."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IDS_FIELD_NUMBER: _builtins.int
-    APPLIED_FIELD_NUMBER: _builtins.int
-    applied: _builtins.bool
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    IDS_FIELD_NUMBER: builtins.int
+    APPLIED_FIELD_NUMBER: builtins.int
+    applied: builtins.bool
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        applied: _builtins.bool = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        applied: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "ids", b"ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "ids", b"ids"]) -> None: ...
 
-Global___RelabelResult: _TypeAlias = RelabelResult  # noqa: Y015
+global___RelabelResult = RelabelResult
 
-@_typing.final
-class Assessment(_message.Message):
+@typing.final
+class Assessment(google.protobuf.message.Message):
     """What the voting entries say of each other, each leaving itself out."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    COUNT_FIELD_NUMBER: _builtins.int
-    ACCURACY_FIELD_NUMBER: _builtins.int
-    CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    SUSPECTS_FIELD_NUMBER: _builtins.int
-    CONFLICTS_FIELD_NUMBER: _builtins.int
-    count: _builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    ACCURACY_FIELD_NUMBER: builtins.int
+    CALIBRATION_ERROR_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    SUSPECTS_FIELD_NUMBER: builtins.int
+    CONFLICTS_FIELD_NUMBER: builtins.int
+    count: builtins.int
     """Entries that were judged."""
-    accuracy: _builtins.float
+    accuracy: builtins.float
     """The share whose label the others give it too."""
-    calibration_error: _builtins.float
+    calibration_error: builtins.float
     """How far shares of the vote are from shares of right decisions, in 15 bins."""
-    @_builtins.property
-    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelAssessment]:
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelAssessment]:
         """By label in byte order."""
 
-    @_builtins.property
-    def suspects(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suspect]:
+    @property
+    def suspects(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Suspect]:
         """Entries whose label is likely wrong, the most suspicious first."""
 
-    @_builtins.property
-    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conflict]:
+    @property
+    def conflicts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Conflict]:
         """Entries that are all but the same and have different labels, the nearest first."""
 
     def __init__(
         self,
         *,
-        count: _builtins.int = ...,
-        accuracy: _builtins.float = ...,
-        calibration_error: _builtins.float = ...,
-        labels: _abc.Iterable[Global___LabelAssessment] | None = ...,
-        suspects: _abc.Iterable[Global___Suspect] | None = ...,
-        conflicts: _abc.Iterable[Global___Conflict] | None = ...,
+        count: builtins.int = ...,
+        accuracy: builtins.float = ...,
+        calibration_error: builtins.float = ...,
+        labels: collections.abc.Iterable[global___LabelAssessment] | None = ...,
+        suspects: collections.abc.Iterable[global___Suspect] | None = ...,
+        conflicts: collections.abc.Iterable[global___Conflict] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "calibration_error", b"calibration_error", "conflicts", b"conflicts", "count", b"count", "labels", b"labels", "suspects", b"suspects"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accuracy", b"accuracy", "calibration_error", b"calibration_error", "conflicts", b"conflicts", "count", b"count", "labels", b"labels", "suspects", b"suspects"]) -> None: ...
 
-Global___Assessment: _TypeAlias = Assessment  # noqa: Y015
+global___Assessment = Assessment
 
-@_typing.final
-class LabelAssessment(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class LabelAssessment(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    LABEL_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
-    ACCURACY_FIELD_NUMBER: _builtins.int
-    CALLED_FIELD_NUMBER: _builtins.int
-    THIN_FIELD_NUMBER: _builtins.int
-    label: _builtins.str
-    count: _builtins.int
-    accuracy: _builtins.float
-    thin: _builtins.bool
+    LABEL_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    ACCURACY_FIELD_NUMBER: builtins.int
+    CALLED_FIELD_NUMBER: builtins.int
+    THIN_FIELD_NUMBER: builtins.int
+    label: builtins.str
+    count: builtins.int
+    accuracy: builtins.float
+    thin: builtins.bool
     """Whether there are too few of it to trust."""
-    @_builtins.property
-    def called(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.LabelCount]:
+    @property
+    def called(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.memory_pb2.LabelCount]:
         """What the others call its entries, the most frequent first."""
 
     def __init__(
         self,
         *,
-        label: _builtins.str = ...,
-        count: _builtins.int = ...,
-        accuracy: _builtins.float = ...,
-        called: _abc.Iterable[_memory_pb2.LabelCount] | None = ...,
-        thin: _builtins.bool = ...,
+        label: builtins.str = ...,
+        count: builtins.int = ...,
+        accuracy: builtins.float = ...,
+        called: collections.abc.Iterable[visual_memory.v1.memory_pb2.LabelCount] | None = ...,
+        thin: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "called", b"called", "count", b"count", "label", b"label", "thin", b"thin"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accuracy", b"accuracy", "called", b"called", "count", b"count", "label", b"label", "thin", b"thin"]) -> None: ...
 
-Global___LabelAssessment: _TypeAlias = LabelAssessment  # noqa: Y015
+global___LabelAssessment = LabelAssessment
 
-@_typing.final
-class Suspect(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Suspect(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    PROPOSED_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    label: _builtins.str
-    proposed: _builtins.str
+    ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    PROPOSED_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    label: builtins.str
+    proposed: builtins.str
     """The label that it should have."""
-    score: _builtins.float
+    score: builtins.float
     """The lead of that label as a share of all votes, in (0, 1]."""
-    reason: _builtins.str
+    reason: builtins.str
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        label: _builtins.str = ...,
-        proposed: _builtins.str = ...,
-        score: _builtins.float = ...,
-        reason: _builtins.str = ...,
+        id: builtins.str = ...,
+        label: builtins.str = ...,
+        proposed: builtins.str = ...,
+        score: builtins.float = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "label", b"label", "proposed", b"proposed", "reason", b"reason", "score", b"score"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "label", b"label", "proposed", b"proposed", "reason", b"reason", "score", b"score"]) -> None: ...
 
-Global___Suspect: _TypeAlias = Suspect  # noqa: Y015
+global___Suspect = Suspect
 
-@_typing.final
-class Conflict(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Conflict(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    OTHER_ID_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    OTHER_LABEL_FIELD_NUMBER: _builtins.int
-    DISTANCE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
+    ID_FIELD_NUMBER: builtins.int
+    OTHER_ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    OTHER_LABEL_FIELD_NUMBER: builtins.int
+    DISTANCE_FIELD_NUMBER: builtins.int
+    id: builtins.str
     """In byte order."""
-    other_id: _builtins.str
-    label: _builtins.str
-    other_label: _builtins.str
-    distance: _builtins.float
+    other_id: builtins.str
+    label: builtins.str
+    other_label: builtins.str
+    distance: builtins.float
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        other_id: _builtins.str = ...,
-        label: _builtins.str = ...,
-        other_label: _builtins.str = ...,
-        distance: _builtins.float = ...,
+        id: builtins.str = ...,
+        other_id: builtins.str = ...,
+        label: builtins.str = ...,
+        other_label: builtins.str = ...,
+        distance: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "other_id", b"other_id", "other_label", b"other_label"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "other_id", b"other_id", "other_label", b"other_label"]) -> None: ...
 
-Global___Conflict: _TypeAlias = Conflict  # noqa: Y015
+global___Conflict = Conflict
 
-@_typing.final
-class Calibration(_message.Message):
+@typing.final
+class Calibration(google.protobuf.message.Message):
     """What a memory was calibrated to."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    K_FIELD_NUMBER: _builtins.int
-    VOTING_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
-    ERROR_BEFORE_FIELD_NUMBER: _builtins.int
-    ERROR_AFTER_FIELD_NUMBER: _builtins.int
-    REJECTION_DISTANCE_FIELD_NUMBER: _builtins.int
-    k: _builtins.int
-    voting: _builtins.str
-    count: _builtins.int
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    ERROR_BEFORE_FIELD_NUMBER: builtins.int
+    ERROR_AFTER_FIELD_NUMBER: builtins.int
+    REJECTION_DISTANCE_FIELD_NUMBER: builtins.int
+    k: builtins.int
+    voting: builtins.str
+    count: builtins.int
     """Queries that were asked: those given, or the entries, each leaving itself out."""
-    error_before: _builtins.float
+    error_before: builtins.float
     """How far shares of the vote are from shares of right decisions, in 15 bins; and what was fitted to
     one half of the queries is from those of the other.
     """
-    error_after: _builtins.float
-    rejection_distance: _builtins.float
+    error_after: builtins.float
+    rejection_distance: builtins.float
     """Queries whose nearest entry is farther are rejected; 95 % of those asked are nearer to one."""
     def __init__(
         self,
         *,
-        k: _builtins.int = ...,
-        voting: _builtins.str = ...,
-        count: _builtins.int = ...,
-        error_before: _builtins.float = ...,
-        error_after: _builtins.float = ...,
-        rejection_distance: _builtins.float = ...,
+        k: builtins.int = ...,
+        voting: builtins.str = ...,
+        count: builtins.int = ...,
+        error_before: builtins.float = ...,
+        error_after: builtins.float = ...,
+        rejection_distance: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "voting", b"voting"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "voting", b"voting"]) -> None: ...
 
-Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
+global___Calibration = Calibration

@@ -3,167 +3,137 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import message as _message
-from google.protobuf.internal import containers as _containers
-import builtins as _builtins
-import sys
-import typing as _typing
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.internal.containers
+import google.protobuf.message
+import typing
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
-else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-DESCRIPTOR: _descriptor.FileDescriptor
+@typing.final
+class RerankRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-@_typing.final
-class RerankRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PICTURE_FIELD_NUMBER: _builtins.int
-    CANDIDATES_FIELD_NUMBER: _builtins.int
-    picture: _builtins.bytes
+    PICTURE_FIELD_NUMBER: builtins.int
+    CANDIDATES_FIELD_NUMBER: builtins.int
+    picture: builtins.bytes
     """Encoded: JPEG, PNG, WebP, BMP, GIF or TIFF."""
-    @_builtins.property
-    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+    @property
+    def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Candidate]:
         """Nearest first."""
 
     def __init__(
         self,
         *,
-        picture: _builtins.bytes = ...,
-        candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        picture: builtins.bytes = ...,
+        candidates: collections.abc.Iterable[global___Candidate] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "picture", b"picture"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["candidates", b"candidates", "picture", b"picture"]) -> None: ...
 
-Global___RerankRequest: _TypeAlias = RerankRequest  # noqa: Y015
+global___RerankRequest = RerankRequest
 
-@_typing.final
-class Candidate(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Candidate(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    DISTANCE_FIELD_NUMBER: _builtins.int
-    PICTURE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    label: _builtins.str
-    distance: _builtins.float
+    ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    DISTANCE_FIELD_NUMBER: builtins.int
+    PICTURE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    label: builtins.str
+    distance: builtins.float
     """1 − cosine, in [0, 2]."""
-    picture: _builtins.bytes
+    picture: builtins.bytes
     """As above; empty where the memory has none of this entry."""
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        label: _builtins.str = ...,
-        distance: _builtins.float = ...,
-        picture: _builtins.bytes = ...,
+        id: builtins.str = ...,
+        label: builtins.str = ...,
+        distance: builtins.float = ...,
+        picture: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "picture", b"picture"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["distance", b"distance", "id", b"id", "label", b"label", "picture", b"picture"]) -> None: ...
 
-Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+global___Candidate = Candidate
 
-@_typing.final
-class RerankResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class RerankResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ORDER_FIELD_NUMBER: _builtins.int
-    WEIGHTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def order(self) -> Global___Order:
+    ORDER_FIELD_NUMBER: builtins.int
+    WEIGHTS_FIELD_NUMBER: builtins.int
+    @property
+    def order(self) -> global___Order:
         """The weights of the vote stay as they are, but go to the candidates in this order."""
 
-    @_builtins.property
-    def weights(self) -> Global___CandidateWeights:
+    @property
+    def weights(self) -> global___CandidateWeights:
         """The weights of the vote are these."""
 
     def __init__(
         self,
         *,
-        order: Global___Order | None = ...,
-        weights: Global___CandidateWeights | None = ...,
+        order: global___Order | None = ...,
+        weights: global___CandidateWeights | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "order", b"order", "weights", b"weights"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "order", b"order", "weights", b"weights"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["order", "weights"]  # noqa: Y015
-    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+    def HasField(self, field_name: typing.Literal["answer", b"answer", "order", b"order", "weights", b"weights"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["answer", b"answer", "order", b"order", "weights", b"weights"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["answer", b"answer"]) -> typing.Literal["order", "weights"] | None: ...
 
-Global___RerankResponse: _TypeAlias = RerankResponse  # noqa: Y015
+global___RerankResponse = RerankResponse
 
-@_typing.final
-class Order(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Order(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    IDS_FIELD_NUMBER: builtins.int
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Every candidate once, the one that should count most first."""
 
     def __init__(
         self,
         *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids"]) -> None: ...
 
-Global___Order: _TypeAlias = Order  # noqa: Y015
+global___Order = Order
 
-@_typing.final
-class CandidateWeights(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CandidateWeights(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @_typing.final
-    class WeightsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    @typing.final
+    class WeightsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.float
         def __init__(
             self,
             *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
+            key: builtins.str = ...,
+            value: builtins.float = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
-    WEIGHTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+    WEIGHTS_FIELD_NUMBER: builtins.int
+    @property
+    def weights(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """For every candidate, from 0; not all 0."""
 
     def __init__(
         self,
         *,
-        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        weights: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["weights", b"weights"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["weights", b"weights"]) -> None: ...
 
-Global___CandidateWeights: _TypeAlias = CandidateWeights  # noqa: Y015
+global___CandidateWeights = CandidateWeights

@@ -3,28 +3,19 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from visual_memory.v1 import reranker_pb2 as _reranker_pb2
-import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import typing
+import visual_memory.v1.reranker_pb2
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
+_T = typing.TypeVar("_T")
 
-_T = _typing.TypeVar("_T")
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
-
-GRPC_GENERATED_VERSION: str
-GRPC_VERSION: str
 
 class RerankerStub:
     """Looks at a query and its nearest entries again, and says who counts how much. Whoever has a better
@@ -32,33 +23,34 @@ class RerankerStub:
     configuration gives it.
     """
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> RerankerAsyncStub: ...
-    Rerank: _grpc.UnaryUnaryMultiCallable[_reranker_pb2.RerankRequest, _reranker_pb2.RerankResponse]
+    def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
+    Rerank: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.reranker_pb2.RerankRequest,
+        visual_memory.v1.reranker_pb2.RerankResponse,
+    ]
 
-@_typing.type_check_only
-class RerankerAsyncStub(RerankerStub):
+class RerankerAsyncStub:
     """Looks at a query and its nearest entries again, and says who counts how much. Whoever has a better
     eye than the embedder can serve it; the server of the memories asks it, by a name that its
     configuration gives it.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    Rerank: _aio.UnaryUnaryMultiCallable[_reranker_pb2.RerankRequest, _reranker_pb2.RerankResponse]  # type: ignore[assignment]
+    Rerank: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.reranker_pb2.RerankRequest,
+        visual_memory.v1.reranker_pb2.RerankResponse,
+    ]
 
-class RerankerServicer(metaclass=_abc_1.ABCMeta):
+class RerankerServicer(metaclass=abc.ABCMeta):
     """Looks at a query and its nearest entries again, and says who counts how much. Whoever has a better
     eye than the embedder can serve it; the server of the memories asks it, by a name that its
     configuration gives it.
     """
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Rerank(
         self,
-        request: _reranker_pb2.RerankRequest,
+        request: visual_memory.v1.reranker_pb2.RerankRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_reranker_pb2.RerankResponse, _abc.Awaitable[_reranker_pb2.RerankResponse]]: ...
+    ) -> typing.Union[visual_memory.v1.reranker_pb2.RerankResponse, collections.abc.Awaitable[visual_memory.v1.reranker_pb2.RerankResponse]]: ...
 
-def add_RerankerServicer_to_server(servicer: RerankerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_RerankerServicer_to_server(servicer: RerankerServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -3,758 +3,658 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
-from google.protobuf import field_mask_pb2 as _field_mask_pb2
-from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
-from visual_memory.v1 import decision_pb2 as _decision_pb2
-from visual_memory.v1 import entry_pb2 as _entry_pb2
-from visual_memory.v1 import memory_pb2 as _memory_pb2
-from visual_memory.v1 import operation_pb2 as _operation_pb2
-import builtins as _builtins
-import sys
-import typing as _typing
+import builtins
+import collections.abc
+import google.protobuf.descriptor
+import google.protobuf.duration_pb2
+import google.protobuf.field_mask_pb2
+import google.protobuf.internal.containers
+import google.protobuf.message
+import google.protobuf.timestamp_pb2
+import typing
+import visual_memory.v1.decision_pb2
+import visual_memory.v1.entry_pb2
+import visual_memory.v1.memory_pb2
+import visual_memory.v1.operation_pb2
 
-if sys.version_info >= (3, 11):
-    from typing import TypeAlias as _TypeAlias, Never as _Never
-else:
-    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
-DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class GetServerInfoRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetServerInfoRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
+global___GetServerInfoRequest = GetServerInfoRequest
 
-@_typing.final
-class GetServerInfoResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetServerInfoResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    VERSION_FIELD_NUMBER: _builtins.int
-    LIMITS_FIELD_NUMBER: _builtins.int
-    EMBEDDERS_FIELD_NUMBER: _builtins.int
-    RERANKERS_FIELD_NUMBER: _builtins.int
-    PUBLIC_KEYS_FIELD_NUMBER: _builtins.int
-    version: _builtins.str
+    VERSION_FIELD_NUMBER: builtins.int
+    LIMITS_FIELD_NUMBER: builtins.int
+    EMBEDDERS_FIELD_NUMBER: builtins.int
+    RERANKERS_FIELD_NUMBER: builtins.int
+    PUBLIC_KEYS_FIELD_NUMBER: builtins.int
+    version: builtins.str
     """The release, such as 0.1.0."""
-    @_builtins.property
-    def limits(self) -> Global___Limits: ...
-    @_builtins.property
-    def embedders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def limits(self) -> global___Limits: ...
+    @property
+    def embedders(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names and patterns that CreateMemory accepts as an embedder."""
 
-    @_builtins.property
-    def rerankers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def rerankers(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names that Classify and SetReranker accept as a re-ranker."""
 
-    @_builtins.property
-    def public_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def public_keys(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Ed25519 keys, lower-case hex: the one that signs certificates first, then the former ones."""
 
     def __init__(
         self,
         *,
-        version: _builtins.str = ...,
-        limits: Global___Limits | None = ...,
-        embedders: _abc.Iterable[_builtins.str] | None = ...,
-        rerankers: _abc.Iterable[_builtins.str] | None = ...,
-        public_keys: _abc.Iterable[_builtins.str] | None = ...,
+        version: builtins.str = ...,
+        limits: global___Limits | None = ...,
+        embedders: collections.abc.Iterable[builtins.str] | None = ...,
+        rerankers: collections.abc.Iterable[builtins.str] | None = ...,
+        public_keys: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedders", b"embedders", "limits", b"limits", "public_keys", b"public_keys", "rerankers", b"rerankers", "version", b"version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["embedders", b"embedders", "limits", b"limits", "public_keys", b"public_keys", "rerankers", b"rerankers", "version", b"version"]) -> None: ...
 
-Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+global___GetServerInfoResponse = GetServerInfoResponse
 
-@_typing.final
-class Limits(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Limits(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
-    IMAGE_BYTES_FIELD_NUMBER: _builtins.int
-    IMAGE_PIXELS_FIELD_NUMBER: _builtins.int
-    ITEMS_FIELD_NUMBER: _builtins.int
-    message_bytes: _builtins.int
+    MESSAGE_BYTES_FIELD_NUMBER: builtins.int
+    IMAGE_BYTES_FIELD_NUMBER: builtins.int
+    IMAGE_PIXELS_FIELD_NUMBER: builtins.int
+    ITEMS_FIELD_NUMBER: builtins.int
+    message_bytes: builtins.int
     """One message to the server."""
-    image_bytes: _builtins.int
-    image_pixels: _builtins.int
-    items: _builtins.int
+    image_bytes: builtins.int
+    image_pixels: builtins.int
+    items: builtins.int
     """Entries or queries in one message."""
     def __init__(
         self,
         *,
-        message_bytes: _builtins.int = ...,
-        image_bytes: _builtins.int = ...,
-        image_pixels: _builtins.int = ...,
-        items: _builtins.int = ...,
+        message_bytes: builtins.int = ...,
+        image_bytes: builtins.int = ...,
+        image_pixels: builtins.int = ...,
+        items: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_bytes", b"image_bytes", "image_pixels", b"image_pixels", "items", b"items", "message_bytes", b"message_bytes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["image_bytes", b"image_bytes", "image_pixels", b"image_pixels", "items", b"items", "message_bytes", b"message_bytes"]) -> None: ...
 
-Global___Limits: _TypeAlias = Limits  # noqa: Y015
+global___Limits = Limits
 
-@_typing.final
-class CreateMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CreateMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    EMBEDDER_FIELD_NUMBER: _builtins.int
-    DIMENSION_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    STORE_IMAGES_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    embedder: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    EMBEDDER_FIELD_NUMBER: builtins.int
+    DIMENSION_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    STORE_IMAGES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    embedder: builtins.str
     """The name of an embedder, such as efficientnet-lite0."""
-    dimension: _builtins.int
+    dimension: builtins.int
     """For a memory that takes vectors only, 1 to 16384."""
-    request_id: _builtins.str
-    store_images: _builtins.bool
+    request_id: builtins.str
+    store_images: builtins.bool
     """Keeps the pictures as they are sent, with thumbnails."""
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        embedder: _builtins.str = ...,
-        dimension: _builtins.int = ...,
-        request_id: _builtins.str = ...,
-        store_images: _builtins.bool = ...,
+        name: builtins.str = ...,
+        embedder: builtins.str = ...,
+        dimension: builtins.int = ...,
+        request_id: builtins.str = ...,
+        store_images: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder", "name", b"name", "request_id", b"request_id", "store_images", b"store_images"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["embedder", "dimension"]  # noqa: Y015
-    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+    def HasField(self, field_name: typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["content", b"content", "dimension", b"dimension", "embedder", b"embedder", "name", b"name", "request_id", b"request_id", "store_images", b"store_images"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["content", b"content"]) -> typing.Literal["embedder", "dimension"] | None: ...
 
-Global___CreateMemoryRequest: _TypeAlias = CreateMemoryRequest  # noqa: Y015
+global___CreateMemoryRequest = CreateMemoryRequest
 
-@_typing.final
-class GetMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
 
-Global___GetMemoryRequest: _TypeAlias = GetMemoryRequest  # noqa: Y015
+global___GetMemoryRequest = GetMemoryRequest
 
-@_typing.final
-class ListMemoriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListMemoriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    page_size: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
     """1 to 1000; 0 means 100."""
-    page_token: _builtins.str
+    page_token: builtins.str
     def __init__(
         self,
         *,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
-Global___ListMemoriesRequest: _TypeAlias = ListMemoriesRequest  # noqa: Y015
+global___ListMemoriesRequest = ListMemoriesRequest
 
-@_typing.final
-class ListMemoriesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListMemoriesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORIES_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
+    MEMORIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
     """Empty on the last page."""
-    @_builtins.property
-    def memories(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.Memory]: ...
+    @property
+    def memories(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.memory_pb2.Memory]: ...
     def __init__(
         self,
         *,
-        memories: _abc.Iterable[_memory_pb2.Memory] | None = ...,
-        next_page_token: _builtins.str = ...,
+        memories: collections.abc.Iterable[visual_memory.v1.memory_pb2.Memory] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memories", b"memories", "next_page_token", b"next_page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memories", b"memories", "next_page_token", b"next_page_token"]) -> None: ...
 
-Global___ListMemoriesResponse: _TypeAlias = ListMemoriesResponse  # noqa: Y015
+global___ListMemoriesResponse = ListMemoriesResponse
 
-@_typing.final
-class DeleteMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    request_id: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        request_id: _builtins.str = ...,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "request_id", b"request_id"]) -> None: ...
 
-Global___DeleteMemoryRequest: _TypeAlias = DeleteMemoryRequest  # noqa: Y015
+global___DeleteMemoryRequest = DeleteMemoryRequest
 
-@_typing.final
-class DeleteMemoryResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteMemoryResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     def __init__(
         self,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteMemoryResponse: _TypeAlias = DeleteMemoryResponse  # noqa: Y015
+global___DeleteMemoryResponse = DeleteMemoryResponse
 
-@_typing.final
-class EntryBatch(_message.Message):
+@typing.final
+class EntryBatch(google.protobuf.message.Message):
     """Entries with what they look like: as many images or rows as entries, in the same order."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ENTRIES_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    VECTORS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]: ...
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors: ...
+    ENTRIES_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    VECTORS_FIELD_NUMBER: builtins.int
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.entry_pb2.Entry]: ...
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors: ...
     def __init__(
         self,
         *,
-        entries: _abc.Iterable[_entry_pb2.Entry] | None = ...,
-        images: _entry_pb2.Images | None = ...,
-        vectors: _entry_pb2.Vectors | None = ...,
+        entries: collections.abc.Iterable[visual_memory.v1.entry_pb2.Entry] | None = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "images", b"images", "vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "entries", b"entries", "images", b"images", "vectors", b"vectors"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
-    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+    def HasField(self, field_name: typing.Literal["content", b"content", "images", b"images", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["content", b"content", "entries", b"entries", "images", b"images", "vectors", b"vectors"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["content", b"content"]) -> typing.Literal["images", "vectors"] | None: ...
 
-Global___EntryBatch: _TypeAlias = EntryBatch  # noqa: Y015
+global___EntryBatch = EntryBatch
 
-@_typing.final
-class InsertEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InsertEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    REPLACE_EXISTING_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    request_id: _builtins.str
-    replace_existing: _builtins.bool
+    MEMORY_FIELD_NUMBER: builtins.int
+    BATCH_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    REPLACE_EXISTING_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    request_id: builtins.str
+    replace_existing: builtins.bool
     """Entries whose ids exist are replaced instead of refused."""
-    @_builtins.property
-    def batch(self) -> Global___EntryBatch: ...
+    @property
+    def batch(self) -> global___EntryBatch: ...
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        batch: Global___EntryBatch | None = ...,
-        request_id: _builtins.str = ...,
-        replace_existing: _builtins.bool = ...,
+        memory: builtins.str = ...,
+        batch: global___EntryBatch | None = ...,
+        request_id: builtins.str = ...,
+        replace_existing: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["batch", b"batch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]) -> None: ...
 
-Global___InsertEntriesRequest: _TypeAlias = InsertEntriesRequest  # noqa: Y015
+global___InsertEntriesRequest = InsertEntriesRequest
 
-@_typing.final
-class InsertEntriesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class InsertEntriesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    IDS_FIELD_NUMBER: builtins.int
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """In the order of the request."""
 
     def __init__(
         self,
         *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids"]) -> None: ...
 
-Global___InsertEntriesResponse: _TypeAlias = InsertEntriesResponse  # noqa: Y015
+global___InsertEntriesResponse = InsertEntriesResponse
 
-@_typing.final
-class ImportEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ImportEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    START_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def start(self) -> Global___ImportStart:
+    START_FIELD_NUMBER: builtins.int
+    BATCH_FIELD_NUMBER: builtins.int
+    @property
+    def start(self) -> global___ImportStart:
         """The first message, and only the first."""
 
-    @_builtins.property
-    def batch(self) -> Global___ImportBatch:
+    @property
+    def batch(self) -> global___ImportBatch:
         """Every other message."""
 
     def __init__(
         self,
         *,
-        start: Global___ImportStart | None = ...,
-        batch: Global___ImportBatch | None = ...,
+        start: global___ImportStart | None = ...,
+        batch: global___ImportBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "start", b"start", "step", b"step"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "start", b"start", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["start", "batch"]  # noqa: Y015
-    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+    def HasField(self, field_name: typing.Literal["batch", b"batch", "start", b"start", "step", b"step"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "start", b"start", "step", b"step"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["step", b"step"]) -> typing.Literal["start", "batch"] | None: ...
 
-Global___ImportEntriesRequest: _TypeAlias = ImportEntriesRequest  # noqa: Y015
+global___ImportEntriesRequest = ImportEntriesRequest
 
-@_typing.final
-class ImportStart(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ImportStart(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    REPLACE_EXISTING_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    request_id: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    REPLACE_EXISTING_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    request_id: builtins.str
     """Names this import. Needed, so that it can go on after an interruption."""
-    replace_existing: _builtins.bool
+    replace_existing: builtins.bool
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        request_id: _builtins.str = ...,
-        replace_existing: _builtins.bool = ...,
+        memory: builtins.str = ...,
+        request_id: builtins.str = ...,
+        replace_existing: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]) -> None: ...
 
-Global___ImportStart: _TypeAlias = ImportStart  # noqa: Y015
+global___ImportStart = ImportStart
 
-@_typing.final
-class ImportBatch(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ImportBatch(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    OFFSET_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
-    offset: _builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    BATCH_FIELD_NUMBER: builtins.int
+    offset: builtins.int
     """How many entries of this import come before the batch."""
-    @_builtins.property
-    def batch(self) -> Global___EntryBatch: ...
+    @property
+    def batch(self) -> global___EntryBatch: ...
     def __init__(
         self,
         *,
-        offset: _builtins.int = ...,
-        batch: Global___EntryBatch | None = ...,
+        offset: builtins.int = ...,
+        batch: global___EntryBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "offset", b"offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["batch", b"batch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "offset", b"offset"]) -> None: ...
 
-Global___ImportBatch: _TypeAlias = ImportBatch  # noqa: Y015
+global___ImportBatch = ImportBatch
 
-@_typing.final
-class ImportEntriesResponse(_message.Message):
+@typing.final
+class ImportEntriesResponse(google.protobuf.message.Message):
     """Says that the entries from offset on are on disk, with these ids. After the start come those of
     an earlier try, then one without ids whose offset is where to go on. Batches of the earlier try
     may be sent again: the same are acknowledged as before, others are refused.
     """
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    OFFSET_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    FINGERPRINT_FIELD_NUMBER: _builtins.int
-    offset: _builtins.int
-    fingerprint: _builtins.bytes
+    OFFSET_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    FINGERPRINT_FIELD_NUMBER: builtins.int
+    offset: builtins.int
+    fingerprint: builtins.bytes
     """SHA-256 of "ImportBatch", of the deterministic serialisation of the batch without its images or
     vectors, and of the SHA-256 of each image or row in order: whoever goes on after an interruption
     can tell whether it would have sent the same.
     """
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        offset: _builtins.int = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        fingerprint: _builtins.bytes = ...,
+        offset: builtins.int = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        fingerprint: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset"]) -> None: ...
 
-Global___ImportEntriesResponse: _TypeAlias = ImportEntriesResponse  # noqa: Y015
+global___ImportEntriesResponse = ImportEntriesResponse
 
-@_typing.final
-class GetEntryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetEntryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    ID_FIELD_NUMBER: _builtins.int
-    INCLUDE_VECTOR_FIELD_NUMBER: _builtins.int
-    INCLUDE_IMAGE_FIELD_NUMBER: _builtins.int
-    INCLUDE_THUMBNAIL_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    id: _builtins.str
-    include_vector: _builtins.bool
-    include_image: _builtins.bool
-    include_thumbnail: _builtins.bool
+    MEMORY_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    INCLUDE_VECTOR_FIELD_NUMBER: builtins.int
+    INCLUDE_IMAGE_FIELD_NUMBER: builtins.int
+    INCLUDE_THUMBNAIL_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    id: builtins.str
+    include_vector: builtins.bool
+    include_image: builtins.bool
+    include_thumbnail: builtins.bool
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        id: _builtins.str = ...,
-        include_vector: _builtins.bool = ...,
-        include_image: _builtins.bool = ...,
-        include_thumbnail: _builtins.bool = ...,
+        memory: builtins.str = ...,
+        id: builtins.str = ...,
+        include_vector: builtins.bool = ...,
+        include_image: builtins.bool = ...,
+        include_thumbnail: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "include_image", b"include_image", "include_thumbnail", b"include_thumbnail", "include_vector", b"include_vector", "memory", b"memory"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "include_image", b"include_image", "include_thumbnail", b"include_thumbnail", "include_vector", b"include_vector", "memory", b"memory"]) -> None: ...
 
-Global___GetEntryRequest: _TypeAlias = GetEntryRequest  # noqa: Y015
+global___GetEntryRequest = GetEntryRequest
 
-@_typing.final
-class ListEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    INCLUDE_VECTORS_FIELD_NUMBER: _builtins.int
-    INCLUDE_IMAGES_FIELD_NUMBER: _builtins.int
-    INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    filter: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    INCLUDE_VECTORS_FIELD_NUMBER: builtins.int
+    INCLUDE_IMAGES_FIELD_NUMBER: builtins.int
+    INCLUDE_THUMBNAILS_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    filter: builtins.str
     """AIP-160, such as: label = "cat" AND metadata.source = "web"."""
-    page_size: _builtins.int
+    page_size: builtins.int
     """1 to 10000; 0 means 1000. A page of vectors or pictures may hold fewer, to fit a message."""
-    page_token: _builtins.str
-    include_vectors: _builtins.bool
-    include_images: _builtins.bool
-    include_thumbnails: _builtins.bool
+    page_token: builtins.str
+    include_vectors: builtins.bool
+    include_images: builtins.bool
+    include_thumbnails: builtins.bool
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        filter: _builtins.str = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
-        include_vectors: _builtins.bool = ...,
-        include_images: _builtins.bool = ...,
-        include_thumbnails: _builtins.bool = ...,
+        memory: builtins.str = ...,
+        filter: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        include_vectors: builtins.bool = ...,
+        include_images: builtins.bool = ...,
+        include_thumbnails: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "include_images", b"include_images", "include_thumbnails", b"include_thumbnails", "include_vectors", b"include_vectors", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["filter", b"filter", "include_images", b"include_images", "include_thumbnails", b"include_thumbnails", "include_vectors", b"include_vectors", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
-Global___ListEntriesRequest: _TypeAlias = ListEntriesRequest  # noqa: Y015
+global___ListEntriesRequest = ListEntriesRequest
 
-@_typing.final
-class ListEntriesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListEntriesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ENTRIES_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
+    ENTRIES_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
     """Empty on the last page."""
-    @_builtins.property
-    def entries(self) -> _containers.RepeatedCompositeFieldContainer[_entry_pb2.Entry]:
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.entry_pb2.Entry]:
         """By id in byte order."""
 
     def __init__(
         self,
         *,
-        entries: _abc.Iterable[_entry_pb2.Entry] | None = ...,
-        next_page_token: _builtins.str = ...,
+        entries: collections.abc.Iterable[visual_memory.v1.entry_pb2.Entry] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["entries", b"entries", "next_page_token", b"next_page_token"]) -> None: ...
 
-Global___ListEntriesResponse: _TypeAlias = ListEntriesResponse  # noqa: Y015
+global___ListEntriesResponse = ListEntriesResponse
 
-@_typing.final
-class UpdateEntryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class UpdateEntryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    ENTRY_FIELD_NUMBER: _builtins.int
-    UPDATE_MASK_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    request_id: _builtins.str
-    @_builtins.property
-    def entry(self) -> _entry_pb2.Entry:
+    MEMORY_FIELD_NUMBER: builtins.int
+    ENTRY_FIELD_NUMBER: builtins.int
+    UPDATE_MASK_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    request_id: builtins.str
+    @property
+    def entry(self) -> visual_memory.v1.entry_pb2.Entry:
         """The id, with the new label or metadata."""
 
-    @_builtins.property
-    def update_mask(self) -> _field_mask_pb2.FieldMask:
+    @property
+    def update_mask(self) -> google.protobuf.field_mask_pb2.FieldMask:
         """label, metadata or both. Without a mask, both where they are set."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        entry: _entry_pb2.Entry | None = ...,
-        update_mask: _field_mask_pb2.FieldMask | None = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        entry: visual_memory.v1.entry_pb2.Entry | None = ...,
+        update_mask: google.protobuf.field_mask_pb2.FieldMask | None = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "update_mask", b"update_mask"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "memory", b"memory", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["entry", b"entry", "update_mask", b"update_mask"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entry", b"entry", "memory", b"memory", "request_id", b"request_id", "update_mask", b"update_mask"]) -> None: ...
 
-Global___UpdateEntryRequest: _TypeAlias = UpdateEntryRequest  # noqa: Y015
+global___UpdateEntryRequest = UpdateEntryRequest
 
-@_typing.final
-class DeleteEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    allow_missing: _builtins.bool
+    MEMORY_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    allow_missing: builtins.bool
     """Skips unknown ids instead of refusing all."""
-    request_id: _builtins.str
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    request_id: builtins.str
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        allow_missing: _builtins.bool = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        allow_missing: builtins.bool = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_missing", b"allow_missing", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
-Global___DeleteEntriesRequest: _TypeAlias = DeleteEntriesRequest  # noqa: Y015
+global___DeleteEntriesRequest = DeleteEntriesRequest
 
-@_typing.final
-class DeleteEntriesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class DeleteEntriesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DELETED_COUNT_FIELD_NUMBER: _builtins.int
-    deleted_count: _builtins.int
+    DELETED_COUNT_FIELD_NUMBER: builtins.int
+    deleted_count: builtins.int
     def __init__(
         self,
         *,
-        deleted_count: _builtins.int = ...,
+        deleted_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deleted_count", b"deleted_count"]) -> None: ...
 
-Global___DeleteEntriesResponse: _TypeAlias = DeleteEntriesResponse  # noqa: Y015
+global___DeleteEntriesResponse = DeleteEntriesResponse
 
-@_typing.final
-class PurgeEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PurgeEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    APPLY_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    filter: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    APPLY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    filter: builtins.str
     """Must not be empty."""
-    apply: _builtins.bool
+    apply: builtins.bool
     """Without it nothing is deleted."""
-    request_id: _builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        filter: _builtins.str = ...,
-        apply: _builtins.bool = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        filter: builtins.str = ...,
+        apply: builtins.bool = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "filter", b"filter", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["apply", b"apply", "filter", b"filter", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
-Global___PurgeEntriesRequest: _TypeAlias = PurgeEntriesRequest  # noqa: Y015
+global___PurgeEntriesRequest = PurgeEntriesRequest
 
-@_typing.final
-class PurgeEntriesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PurgeEntriesResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    PURGE_COUNT_FIELD_NUMBER: _builtins.int
-    SAMPLE_IDS_FIELD_NUMBER: _builtins.int
-    APPLIED_FIELD_NUMBER: _builtins.int
-    purge_count: _builtins.int
+    PURGE_COUNT_FIELD_NUMBER: builtins.int
+    SAMPLE_IDS_FIELD_NUMBER: builtins.int
+    APPLIED_FIELD_NUMBER: builtins.int
+    purge_count: builtins.int
     """Entries deleted, or that would be."""
-    applied: _builtins.bool
-    @_builtins.property
-    def sample_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    applied: builtins.bool
+    @property
+    def sample_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Up to 100 of their ids."""
 
     def __init__(
         self,
         *,
-        purge_count: _builtins.int = ...,
-        sample_ids: _abc.Iterable[_builtins.str] | None = ...,
-        applied: _builtins.bool = ...,
+        purge_count: builtins.int = ...,
+        sample_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        applied: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "purge_count", b"purge_count", "sample_ids", b"sample_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "purge_count", b"purge_count", "sample_ids", b"sample_ids"]) -> None: ...
 
-Global___PurgeEntriesResponse: _TypeAlias = PurgeEntriesResponse  # noqa: Y015
+global___PurgeEntriesResponse = PurgeEntriesResponse
 
-@_typing.final
-class ClassifyRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ClassifyRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    VECTORS_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    VOTING_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    EXCLUDE_IDS_FIELD_NUMBER: _builtins.int
-    NEIGHBORS_FIELD_NUMBER: _builtins.int
-    RELIABILITY_FIELD_NUMBER: _builtins.int
-    RELIABILITY_K_FIELD_NUMBER: _builtins.int
-    CALIBRATED_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    CONFORMAL_FIELD_NUMBER: _builtins.int
-    ALLOW_EMPTY_FIELD_NUMBER: _builtins.int
-    MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
-    LEVEL_FIELD_NUMBER: _builtins.int
-    RERANKER_FIELD_NUMBER: _builtins.int
-    RERANK_TIMEOUT_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    VECTORS_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    EXCLUDE_IDS_FIELD_NUMBER: builtins.int
+    NEIGHBORS_FIELD_NUMBER: builtins.int
+    RELIABILITY_FIELD_NUMBER: builtins.int
+    RELIABILITY_K_FIELD_NUMBER: builtins.int
+    CALIBRATED_FIELD_NUMBER: builtins.int
+    COVERAGE_FIELD_NUMBER: builtins.int
+    CONFORMAL_FIELD_NUMBER: builtins.int
+    ALLOW_EMPTY_FIELD_NUMBER: builtins.int
+    MIN_CONFIDENCE_FIELD_NUMBER: builtins.int
+    LEVEL_FIELD_NUMBER: builtins.int
+    RERANKER_FIELD_NUMBER: builtins.int
+    RERANK_TIMEOUT_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
-    voting: _builtins.str
+    voting: builtins.str
     """plurality, distance, softmax or rank; empty means rank."""
-    filter: _builtins.str
+    filter: builtins.str
     """Who may vote, as in ListEntries."""
-    neighbors: _builtins.int
+    neighbors: builtins.int
     """How many neighbours each decision carries; unset means all k."""
-    reliability: _builtins.str
+    reliability: builtins.str
     """none or soft; empty means none. Soft multiplies each vote by the entry's reliability, which is
     1 where it never misleads and 1.75 / (1 + v) where it does so v times.
     """
-    reliability_k: _builtins.int
+    reliability_k: builtins.int
     """Of how many nearest neighbours v is counted; unset means 10."""
-    calibrated: _builtins.bool
+    calibrated: builtins.bool
     """Decisions carry how often such ones are right, and are rejected where a query is unlike anything
     remembered. Needs a calibration for this k and voting.
     """
-    coverage: _builtins.float
+    coverage: builtins.float
     """Decisions carry a set of labels that holds the right one in this share of all cases, in (0, 1).
     Needs a calibration too.
     """
-    conformal: _builtins.str
+    conformal: builtins.str
     """lac, aps or randomized_aps; empty means lac."""
-    allow_empty: _builtins.bool
+    allow_empty: builtins.bool
     """The set may be empty; else it holds at least the winner."""
-    min_confidence: _builtins.float
+    min_confidence: builtins.float
     """Decisions carry the deepest node of the taxonomy that has this share of the votes, in (0, 1]."""
-    level: _builtins.int
+    level: builtins.int
     """Or the node with most votes at this depth; 0 is a root."""
-    reranker: _builtins.str
+    reranker: builtins.str
     """A re-ranker of this server; empty means the memory's, "none" none. It sees the pictures of the
     query and of its k neighbours and says who counts how much.
     """
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors: ...
-    @_builtins.property
-    def exclude_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors: ...
+    @property
+    def exclude_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Who may not; the next neighbour moves up. Unknown ids do no harm."""
 
-    @_builtins.property
-    def rerank_timeout(self) -> _duration_pb2.Duration:
+    @property
+    def rerank_timeout(self) -> google.protobuf.duration_pb2.Duration:
         """How long it may take for one query; unset means 10 seconds, and the deadline of the call bounds
         all. A decision that it did not reach says so.
         """
@@ -762,1564 +662,1340 @@ class ClassifyRequest(_message.Message):
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        images: _entry_pb2.Images | None = ...,
-        vectors: _entry_pb2.Vectors | None = ...,
-        k: _builtins.int | None = ...,
-        voting: _builtins.str = ...,
-        filter: _builtins.str = ...,
-        exclude_ids: _abc.Iterable[_builtins.str] | None = ...,
-        neighbors: _builtins.int | None = ...,
-        reliability: _builtins.str = ...,
-        reliability_k: _builtins.int | None = ...,
-        calibrated: _builtins.bool = ...,
-        coverage: _builtins.float | None = ...,
-        conformal: _builtins.str = ...,
-        allow_empty: _builtins.bool = ...,
-        min_confidence: _builtins.float | None = ...,
-        level: _builtins.int | None = ...,
-        reranker: _builtins.str = ...,
-        rerank_timeout: _duration_pb2.Duration | None = ...,
+        memory: builtins.str = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
+        k: builtins.int | None = ...,
+        voting: builtins.str = ...,
+        filter: builtins.str = ...,
+        exclude_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        neighbors: builtins.int | None = ...,
+        reliability: builtins.str = ...,
+        reliability_k: builtins.int | None = ...,
+        calibrated: builtins.bool = ...,
+        coverage: builtins.float | None = ...,
+        conformal: builtins.str = ...,
+        allow_empty: builtins.bool = ...,
+        min_confidence: builtins.float | None = ...,
+        level: builtins.int | None = ...,
+        reranker: builtins.str = ...,
+        rerank_timeout: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
-    _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType__level: _TypeAlias = _typing.Literal["level"]  # noqa: Y015
-    _WhichOneofArgType__level: _TypeAlias = _typing.Literal["_level", b"_level"]  # noqa: Y015
-    _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
-    _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
-    _WhichOneofReturnType__neighbors: _TypeAlias = _typing.Literal["neighbors"]  # noqa: Y015
-    _WhichOneofArgType__neighbors: _TypeAlias = _typing.Literal["_neighbors", b"_neighbors"]  # noqa: Y015
-    _WhichOneofReturnType__reliability_k: _TypeAlias = _typing.Literal["reliability_k"]  # noqa: Y015
-    _WhichOneofArgType__reliability_k: _TypeAlias = _typing.Literal["_reliability_k", b"_reliability_k"]  # noqa: Y015
-    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
-    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__level) -> _WhichOneofReturnType__level | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__neighbors) -> _WhichOneofReturnType__neighbors | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__reliability_k) -> _WhichOneofReturnType__reliability_k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+    def HasField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_coverage", b"_coverage"]) -> typing.Literal["coverage"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_level", b"_level"]) -> typing.Literal["level"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_min_confidence", b"_min_confidence"]) -> typing.Literal["min_confidence"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_neighbors", b"_neighbors"]) -> typing.Literal["neighbors"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_reliability_k", b"_reliability_k"]) -> typing.Literal["reliability_k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
-Global___ClassifyRequest: _TypeAlias = ClassifyRequest  # noqa: Y015
+global___ClassifyRequest = ClassifyRequest
 
-@_typing.final
-class ClassifyResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ClassifyResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DECISIONS_FIELD_NUMBER: _builtins.int
-    CALIBRATION_STALE_FIELD_NUMBER: _builtins.int
-    calibration_stale: _builtins.bool
+    DECISIONS_FIELD_NUMBER: builtins.int
+    CALIBRATION_STALE_FIELD_NUMBER: builtins.int
+    calibration_stale: builtins.bool
     """Whether entries were changed since the calibration that was used."""
-    @_builtins.property
-    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.Decision]:
+    @property
+    def decisions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.decision_pb2.Decision]:
         """One for each query, in order."""
 
     def __init__(
         self,
         *,
-        decisions: _abc.Iterable[_decision_pb2.Decision] | None = ...,
-        calibration_stale: _builtins.bool = ...,
+        decisions: collections.abc.Iterable[visual_memory.v1.decision_pb2.Decision] | None = ...,
+        calibration_stale: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration_stale", b"calibration_stale", "decisions", b"decisions"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calibration_stale", b"calibration_stale", "decisions", b"decisions"]) -> None: ...
 
-Global___ClassifyResponse: _TypeAlias = ClassifyResponse  # noqa: Y015
+global___ClassifyResponse = ClassifyResponse
 
-@_typing.final
-class SearchRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SearchRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    VECTORS_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    FILTER_FIELD_NUMBER: _builtins.int
-    EXCLUDE_IDS_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    VECTORS_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    EXCLUDE_IDS_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """Unset means 50."""
-    filter: _builtins.str
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors: ...
-    @_builtins.property
-    def exclude_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    filter: builtins.str
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors: ...
+    @property
+    def exclude_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        images: _entry_pb2.Images | None = ...,
-        vectors: _entry_pb2.Vectors | None = ...,
-        k: _builtins.int | None = ...,
-        filter: _builtins.str = ...,
-        exclude_ids: _abc.Iterable[_builtins.str] | None = ...,
+        memory: builtins.str = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
+        k: builtins.int | None = ...,
+        filter: builtins.str = ...,
+        exclude_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "memory", b"memory", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
-    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "memory", b"memory", "queries", b"queries", "vectors", b"vectors"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
-Global___SearchRequest: _TypeAlias = SearchRequest  # noqa: Y015
+global___SearchRequest = SearchRequest
 
-@_typing.final
-class SearchResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SearchResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    RESULTS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.Neighbors]:
+    RESULTS_FIELD_NUMBER: builtins.int
+    @property
+    def results(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.decision_pb2.Neighbors]:
         """One for each query, in order."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[_decision_pb2.Neighbors] | None = ...,
+        results: collections.abc.Iterable[visual_memory.v1.decision_pb2.Neighbors] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["results", b"results"]) -> None: ...
 
-Global___SearchResponse: _TypeAlias = SearchResponse  # noqa: Y015
+global___SearchResponse = SearchResponse
 
-@_typing.final
-class EmbedRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class EmbedRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
+    MEMORY_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        images: _entry_pb2.Images | None = ...,
+        memory: builtins.str = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["images", b"images"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "memory", b"memory"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["images", b"images"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["images", b"images", "memory", b"memory"]) -> None: ...
 
-Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+global___EmbedRequest = EmbedRequest
 
-@_typing.final
-class EmbedResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class EmbedResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    VECTORS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors:
+    VECTORS_FIELD_NUMBER: builtins.int
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors:
         """Unit rows, one for each image, in order."""
 
     def __init__(
         self,
         *,
-        vectors: _entry_pb2.Vectors | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["vectors", b"vectors"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["vectors", b"vectors"]) -> None: ...
 
-Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
+global___EmbedResponse = EmbedResponse
 
-@_typing.final
-class GetMisleadingCountsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetMisleadingCountsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """Among how many nearest neighbours of the others, 1 to 1000; unset means 100."""
-    page_size: _builtins.int
+    page_size: builtins.int
     """1 to 10000; 0 means 10000."""
-    page_token: _builtins.str
+    page_token: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        k: _builtins.int | None = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
+        memory: builtins.str = ...,
+        k: builtins.int | None = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "k", b"k"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "k", b"k", "memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
 
-Global___GetMisleadingCountsRequest: _TypeAlias = GetMisleadingCountsRequest  # noqa: Y015
+global___GetMisleadingCountsRequest = GetMisleadingCountsRequest
 
-@_typing.final
-class GetMisleadingCountsResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetMisleadingCountsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    COUNTS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    OPERATION_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
+    COUNTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    OPERATION_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
     """Empty on the last page."""
-    @_builtins.property
-    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MisleadingCount]:
+    @property
+    def counts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MisleadingCount]:
         """By id in byte order."""
 
-    @_builtins.property
-    def operation(self) -> _operation_pb2.Operation:
+    @property
+    def operation(self) -> visual_memory.v1.operation_pb2.Operation:
         """Set instead of counts where they have to be found first: wait for it and ask again."""
 
     def __init__(
         self,
         *,
-        counts: _abc.Iterable[Global___MisleadingCount] | None = ...,
-        next_page_token: _builtins.str = ...,
-        operation: _operation_pb2.Operation | None = ...,
+        counts: collections.abc.Iterable[global___MisleadingCount] | None = ...,
+        next_page_token: builtins.str = ...,
+        operation: visual_memory.v1.operation_pb2.Operation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "next_page_token", b"next_page_token", "operation", b"operation"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["operation", b"operation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["counts", b"counts", "next_page_token", b"next_page_token", "operation", b"operation"]) -> None: ...
 
-Global___GetMisleadingCountsResponse: _TypeAlias = GetMisleadingCountsResponse  # noqa: Y015
+global___GetMisleadingCountsResponse = GetMisleadingCountsResponse
 
-@_typing.final
-class MisleadingCount(_message.Message):
+@typing.final
+class MisleadingCount(google.protobuf.message.Message):
     """How often an entry is among the k nearest neighbours of another."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    V_FIELD_NUMBER: _builtins.int
-    C_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    v: _builtins.int
+    ID_FIELD_NUMBER: builtins.int
+    V_FIELD_NUMBER: builtins.int
+    C_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    v: builtins.int
     """With another label."""
-    c: _builtins.int
+    c: builtins.int
     """With its own label."""
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        v: _builtins.int = ...,
-        c: _builtins.int = ...,
+        id: builtins.str = ...,
+        v: builtins.int = ...,
+        c: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["c", b"c", "id", b"id", "v", b"v"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["c", b"c", "id", b"id", "v", b"v"]) -> None: ...
 
-Global___MisleadingCount: _TypeAlias = MisleadingCount  # noqa: Y015
+global___MisleadingCount = MisleadingCount
 
-@_typing.final
-class PruneEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class PruneEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    HARD_FIELD_NUMBER: _builtins.int
-    RANDOM_FIELD_NUMBER: _builtins.int
-    PROTOTYPE_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    APPLY_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    apply: _builtins.bool
+    MEMORY_FIELD_NUMBER: builtins.int
+    HARD_FIELD_NUMBER: builtins.int
+    RANDOM_FIELD_NUMBER: builtins.int
+    PROTOTYPE_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    APPLY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    apply: builtins.bool
     """Without it nothing is pruned."""
-    request_id: _builtins.str
-    @_builtins.property
-    def hard(self) -> Global___HardPrune: ...
-    @_builtins.property
-    def random(self) -> Global___RandomPrune: ...
-    @_builtins.property
-    def prototype(self) -> Global___PrototypePrune: ...
-    @_builtins.property
-    def value(self) -> Global___ValuePrune: ...
-    @_builtins.property
-    def ids(self) -> Global___IdsPrune: ...
+    request_id: builtins.str
+    @property
+    def hard(self) -> global___HardPrune: ...
+    @property
+    def random(self) -> global___RandomPrune: ...
+    @property
+    def prototype(self) -> global___PrototypePrune: ...
+    @property
+    def value(self) -> global___ValuePrune: ...
+    @property
+    def ids(self) -> global___IdsPrune: ...
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        hard: Global___HardPrune | None = ...,
-        random: Global___RandomPrune | None = ...,
-        prototype: Global___PrototypePrune | None = ...,
-        value: Global___ValuePrune | None = ...,
-        ids: Global___IdsPrune | None = ...,
-        apply: _builtins.bool = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        hard: global___HardPrune | None = ...,
+        random: global___RandomPrune | None = ...,
+        prototype: global___PrototypePrune | None = ...,
+        value: global___ValuePrune | None = ...,
+        ids: global___IdsPrune | None = ...,
+        apply: builtins.bool = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hard", b"hard", "ids", b"ids", "method", b"method", "prototype", b"prototype", "random", b"random", "value", b"value"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "hard", b"hard", "ids", b"ids", "memory", b"memory", "method", b"method", "prototype", b"prototype", "random", b"random", "request_id", b"request_id", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_method: _TypeAlias = _typing.Literal["hard", "random", "prototype", "value", "ids"]  # noqa: Y015
-    _WhichOneofArgType_method: _TypeAlias = _typing.Literal["method", b"method"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_method) -> _WhichOneofReturnType_method | None: ...
+    def HasField(self, field_name: typing.Literal["hard", b"hard", "ids", b"ids", "method", b"method", "prototype", b"prototype", "random", b"random", "value", b"value"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["apply", b"apply", "hard", b"hard", "ids", b"ids", "memory", b"memory", "method", b"method", "prototype", b"prototype", "random", b"random", "request_id", b"request_id", "value", b"value"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["method", b"method"]) -> typing.Literal["hard", "random", "prototype", "value", "ids"] | None: ...
 
-Global___PruneEntriesRequest: _TypeAlias = PruneEntriesRequest  # noqa: Y015
+global___PruneEntriesRequest = PruneEntriesRequest
 
-@_typing.final
-class HardPrune(_message.Message):
+@typing.final
+class HardPrune(google.protobuf.message.Message):
     """Those that mislead often (Geirhos et al., 2024, section 3.3)."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    K_FIELD_NUMBER: _builtins.int
-    THRESHOLD_FIELD_NUMBER: _builtins.int
-    MINUS_CORRECT_FIELD_NUMBER: _builtins.int
-    k: _builtins.int
+    K_FIELD_NUMBER: builtins.int
+    THRESHOLD_FIELD_NUMBER: builtins.int
+    MINUS_CORRECT_FIELD_NUMBER: builtins.int
+    k: builtins.int
     """Among how many nearest neighbours; unset means 100."""
-    threshold: _builtins.int
+    threshold: builtins.int
     """From which count on; unset means 128."""
-    minus_correct: _builtins.bool
+    minus_correct: builtins.bool
     """Compares v minus c instead of v."""
     def __init__(
         self,
         *,
-        k: _builtins.int | None = ...,
-        threshold: _builtins.int | None = ...,
-        minus_correct: _builtins.bool = ...,
+        k: builtins.int | None = ...,
+        threshold: builtins.int | None = ...,
+        minus_correct: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_threshold", b"_threshold", "k", b"k", "threshold", b"threshold"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_threshold", b"_threshold", "k", b"k", "minus_correct", b"minus_correct", "threshold", b"threshold"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
-    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "_threshold", b"_threshold", "k", b"k", "threshold", b"threshold"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "_threshold", b"_threshold", "k", b"k", "minus_correct", b"minus_correct", "threshold", b"threshold"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_threshold", b"_threshold"]) -> typing.Literal["threshold"] | None: ...
 
-Global___HardPrune: _TypeAlias = HardPrune  # noqa: Y015
+global___HardPrune = HardPrune
 
-@_typing.final
-class ValuePrune(_message.Message):
+@typing.final
+class ValuePrune(google.protobuf.message.Message):
     """The entries of the lowest value to the others (Jia et al., 2019)."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    FRACTION_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    fraction: _builtins.float
+    FRACTION_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    fraction: builtins.float
     """How much is pruned of the voting entries, in (0, 1)."""
-    k: _builtins.int
+    k: builtins.int
     """Of the value; unset means 5."""
     def __init__(
         self,
         *,
-        fraction: _builtins.float = ...,
-        k: _builtins.int | None = ...,
+        fraction: builtins.float = ...,
+        k: builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "k", b"k"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "fraction", b"fraction", "k", b"k"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "k", b"k"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "fraction", b"fraction", "k", b"k"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
 
-Global___ValuePrune: _TypeAlias = ValuePrune  # noqa: Y015
+global___ValuePrune = ValuePrune
 
-@_typing.final
-class RandomPrune(_message.Message):
+@typing.final
+class RandomPrune(google.protobuf.message.Message):
     """A share of all, to compare the others with."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    FRACTION_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
-    fraction: _builtins.float
+    FRACTION_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
+    fraction: builtins.float
     """Of the voting entries, in (0, 1)."""
-    seed: _builtins.int
+    seed: builtins.int
     def __init__(
         self,
         *,
-        fraction: _builtins.float = ...,
-        seed: _builtins.int = ...,
+        fraction: builtins.float = ...,
+        seed: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "seed", b"seed"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fraction", b"fraction", "seed", b"seed"]) -> None: ...
 
-Global___RandomPrune: _TypeAlias = RandomPrune  # noqa: Y015
+global___RandomPrune = RandomPrune
 
-@_typing.final
-class PrototypePrune(_message.Message):
+@typing.final
+class PrototypePrune(google.protobuf.message.Message):
     """The entries that are hardest or easiest by their distance to the nearest prototype stay
     (Sorscher et al., 2022).
     """
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    FRACTION_FIELD_NUMBER: _builtins.int
-    CLUSTERS_FIELD_NUMBER: _builtins.int
-    KEEP_FIELD_NUMBER: _builtins.int
-    BALANCE_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
-    fraction: _builtins.float
+    FRACTION_FIELD_NUMBER: builtins.int
+    CLUSTERS_FIELD_NUMBER: builtins.int
+    KEEP_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
+    fraction: builtins.float
     """How much is pruned of the voting entries, in (0, 1)."""
-    clusters: _builtins.int
+    clusters: builtins.int
     """Prototypes found without looking at labels, up to 10000; 0 means one for each label, its mean."""
-    keep: _builtins.str
+    keep: builtins.str
     """hard or easy: which stay; empty means hard."""
-    balance: _builtins.float
+    balance: builtins.float
     """The share of what each label would keep if all were pruned alike that stays anyway, 0 to 1;
     unset means 0.5.
     """
-    seed: _builtins.int
+    seed: builtins.int
     def __init__(
         self,
         *,
-        fraction: _builtins.float = ...,
-        clusters: _builtins.int = ...,
-        keep: _builtins.str = ...,
-        balance: _builtins.float | None = ...,
-        seed: _builtins.int = ...,
+        fraction: builtins.float = ...,
+        clusters: builtins.int = ...,
+        keep: builtins.str = ...,
+        balance: builtins.float | None = ...,
+        seed: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_balance", b"_balance", "balance", b"balance"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_balance", b"_balance", "balance", b"balance", "clusters", b"clusters", "fraction", b"fraction", "keep", b"keep", "seed", b"seed"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__balance: _TypeAlias = _typing.Literal["balance"]  # noqa: Y015
-    _WhichOneofArgType__balance: _TypeAlias = _typing.Literal["_balance", b"_balance"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__balance) -> _WhichOneofReturnType__balance | None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "balance", b"balance"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "balance", b"balance", "clusters", b"clusters", "fraction", b"fraction", "keep", b"keep", "seed", b"seed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
 
-Global___PrototypePrune: _TypeAlias = PrototypePrune  # noqa: Y015
+global___PrototypePrune = PrototypePrune
 
-@_typing.final
-class IdsPrune(_message.Message):
+@typing.final
+class IdsPrune(google.protobuf.message.Message):
     """These, which a person has looked at."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IDS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    IDS_FIELD_NUMBER: builtins.int
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
         self,
         *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids"]) -> None: ...
 
-Global___IdsPrune: _TypeAlias = IdsPrune  # noqa: Y015
+global___IdsPrune = IdsPrune
 
-@_typing.final
-class RelabelEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class RelabelEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @_typing.final
-    class LabelsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
         def __init__(
             self,
             *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    APPLY_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    apply: _builtins.bool
+    MEMORY_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    APPLY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    apply: builtins.bool
     """Without it nothing is changed."""
-    request_id: _builtins.str
-    @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+    request_id: builtins.str
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """The new label of each id."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        apply: _builtins.bool = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        apply: builtins.bool = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply", b"apply", "labels", b"labels", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["apply", b"apply", "labels", b"labels", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
-Global___RelabelEntriesRequest: _TypeAlias = RelabelEntriesRequest  # noqa: Y015
+global___RelabelEntriesRequest = RelabelEntriesRequest
 
-@_typing.final
-class UndoRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class UndoRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    OPERATION_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    operation: _builtins.str
-    request_id: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    OPERATION_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    operation: builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        operation: _builtins.str = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        operation: builtins.str = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "operation", b"operation", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "operation", b"operation", "request_id", b"request_id"]) -> None: ...
 
-Global___UndoRequest: _TypeAlias = UndoRequest  # noqa: Y015
+global___UndoRequest = UndoRequest
 
-@_typing.final
-class UndoResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class UndoResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    RESTORED_COUNT_FIELD_NUMBER: _builtins.int
-    restored_count: _builtins.int
+    RESTORED_COUNT_FIELD_NUMBER: builtins.int
+    restored_count: builtins.int
     """Entries that have their vote or their label back."""
     def __init__(
         self,
         *,
-        restored_count: _builtins.int = ...,
+        restored_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["restored_count", b"restored_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["restored_count", b"restored_count"]) -> None: ...
 
-Global___UndoResponse: _TypeAlias = UndoResponse  # noqa: Y015
+global___UndoResponse = UndoResponse
 
-@_typing.final
-class UnlearnEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class UnlearnEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
-    APPLY_FIELD_NUMBER: _builtins.int
-    IDS_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: builtins.int
+    APPLY_FIELD_NUMBER: builtins.int
+    IDS_FIELD_NUMBER: builtins.int
+    memory: builtins.str
     """In the first message, and only there."""
-    request_id: _builtins.str
-    allow_missing: _builtins.bool
+    request_id: builtins.str
+    allow_missing: builtins.bool
     """Skips unknown ids instead of refusing all. In the first message."""
-    apply: _builtins.bool
+    apply: builtins.bool
     """Without it the operation only says what would be erased. In the first message."""
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """At most a million in all."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        request_id: _builtins.str = ...,
-        allow_missing: _builtins.bool = ...,
-        apply: _builtins.bool = ...,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
+        memory: builtins.str = ...,
+        request_id: builtins.str = ...,
+        allow_missing: builtins.bool = ...,
+        apply: builtins.bool = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "apply", b"apply", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_missing", b"allow_missing", "apply", b"apply", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
-Global___UnlearnEntriesRequest: _TypeAlias = UnlearnEntriesRequest  # noqa: Y015
+global___UnlearnEntriesRequest = UnlearnEntriesRequest
 
-@_typing.final
-class GetCertificateRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetCertificateRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    OPERATION_FIELD_NUMBER: _builtins.int
-    operation: _builtins.str
+    OPERATION_FIELD_NUMBER: builtins.int
+    operation: builtins.str
     """Of the operation that unlearned."""
     def __init__(
         self,
         *,
-        operation: _builtins.str = ...,
+        operation: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["operation", b"operation"]) -> None: ...
 
-Global___GetCertificateRequest: _TypeAlias = GetCertificateRequest  # noqa: Y015
+global___GetCertificateRequest = GetCertificateRequest
 
-@_typing.final
-class Certificate(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Certificate(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    JSON_FIELD_NUMBER: _builtins.int
-    json: _builtins.str
+    JSON_FIELD_NUMBER: builtins.int
+    json: builtins.str
     """One JSON document, see the section on certificates in docs/api.md."""
     def __init__(
         self,
         *,
-        json: _builtins.str = ...,
+        json: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["json", b"json"]) -> None: ...
 
-Global___Certificate: _TypeAlias = Certificate  # noqa: Y015
+global___Certificate = Certificate
 
-@_typing.final
-class ListAuditEventsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListAuditEventsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    page_size: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    page_size: builtins.int
     """1 to 10000; 0 means 1000."""
-    page_token: _builtins.str
+    page_token: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
+        memory: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
-Global___ListAuditEventsRequest: _TypeAlias = ListAuditEventsRequest  # noqa: Y015
+global___ListAuditEventsRequest = ListAuditEventsRequest
 
-@_typing.final
-class ListAuditEventsResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListAuditEventsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    EVENTS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    HEAD_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
+    EVENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
     """Empty on the last page."""
-    @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEvent]: ...
-    @_builtins.property
-    def head(self) -> Global___AuditHead: ...
+    @property
+    def events(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___AuditEvent]: ...
+    @property
+    def head(self) -> global___AuditHead: ...
     def __init__(
         self,
         *,
-        events: _abc.Iterable[Global___AuditEvent] | None = ...,
-        next_page_token: _builtins.str = ...,
-        head: Global___AuditHead | None = ...,
+        events: collections.abc.Iterable[global___AuditEvent] | None = ...,
+        next_page_token: builtins.str = ...,
+        head: global___AuditHead | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "head", b"head", "next_page_token", b"next_page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["head", b"head"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["events", b"events", "head", b"head", "next_page_token", b"next_page_token"]) -> None: ...
 
-Global___ListAuditEventsResponse: _TypeAlias = ListAuditEventsResponse  # noqa: Y015
+global___ListAuditEventsResponse = ListAuditEventsResponse
 
-@_typing.final
-class AuditEvent(_message.Message):
+@typing.final
+class AuditEvent(google.protobuf.message.Message):
     """One write, by whom and of how many entries. It names none of them."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NUMBER_FIELD_NUMBER: _builtins.int
-    TIME_FIELD_NUMBER: _builtins.int
-    PRINCIPAL_FIELD_NUMBER: _builtins.int
-    CALL_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    PREVIOUS_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    number: _builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    CALL_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    PREVIOUS_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
+    number: builtins.int
     """From 0."""
-    principal: _builtins.str
-    call: _builtins.str
-    count: _builtins.int
-    digest: _builtins.str
+    principal: builtins.str
+    call: builtins.str
+    count: builtins.int
+    digest: builtins.str
     """Of the memory afterwards."""
-    previous: _builtins.str
+    previous: builtins.str
     """The hash of the event before, lower-case hex; empty in the first."""
-    text: _builtins.str
+    text: builtins.str
     """The JSON text that is hashed: leaf hashes are those of RFC 6962."""
-    @_builtins.property
-    def time(self) -> _timestamp_pb2.Timestamp: ...
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
-        number: _builtins.int = ...,
-        time: _timestamp_pb2.Timestamp | None = ...,
-        principal: _builtins.str = ...,
-        call: _builtins.str = ...,
-        count: _builtins.int = ...,
-        digest: _builtins.str = ...,
-        previous: _builtins.str = ...,
-        text: _builtins.str = ...,
+        number: builtins.int = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        principal: builtins.str = ...,
+        call: builtins.str = ...,
+        count: builtins.int = ...,
+        digest: builtins.str = ...,
+        previous: builtins.str = ...,
+        text: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "count", b"count", "digest", b"digest", "number", b"number", "previous", b"previous", "principal", b"principal", "text", b"text", "time", b"time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["call", b"call", "count", b"count", "digest", b"digest", "number", b"number", "previous", b"previous", "principal", b"principal", "text", b"text", "time", b"time"]) -> None: ...
 
-Global___AuditEvent: _TypeAlias = AuditEvent  # noqa: Y015
+global___AuditEvent = AuditEvent
 
-@_typing.final
-class AuditHead(_message.Message):
+@typing.final
+class AuditHead(google.protobuf.message.Message):
     """Where an audit log stands."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    SIZE_FIELD_NUMBER: _builtins.int
-    ROOT_FIELD_NUMBER: _builtins.int
-    LAST_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    size: _builtins.int
-    root: _builtins.str
+    SIZE_FIELD_NUMBER: builtins.int
+    ROOT_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    size: builtins.int
+    root: builtins.str
     """Of the tree over all events, RFC 6962, lower-case hex."""
-    last: _builtins.str
+    last: builtins.str
     """The hash of the last event."""
-    digest: _builtins.str
+    digest: builtins.str
     """Of the memory, lower-case hex."""
     def __init__(
         self,
         *,
-        size: _builtins.int = ...,
-        root: _builtins.str = ...,
-        last: _builtins.str = ...,
-        digest: _builtins.str = ...,
+        size: builtins.int = ...,
+        root: builtins.str = ...,
+        last: builtins.str = ...,
+        digest: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "last", b"last", "root", b"root", "size", b"size"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["digest", b"digest", "last", b"last", "root", b"root", "size", b"size"]) -> None: ...
 
-Global___AuditHead: _TypeAlias = AuditHead  # noqa: Y015
+global___AuditHead = AuditHead
 
-@_typing.final
-class CheckMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CheckMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    request_id: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
-Global___CheckMemoryRequest: _TypeAlias = CheckMemoryRequest  # noqa: Y015
+global___CheckMemoryRequest = CheckMemoryRequest
 
-@_typing.final
-class BackupMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class BackupMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    memory: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
+        memory: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory"]) -> None: ...
 
-Global___BackupMemoryRequest: _TypeAlias = BackupMemoryRequest  # noqa: Y015
+global___BackupMemoryRequest = BackupMemoryRequest
 
-@_typing.final
-class BackupMemoryResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class BackupMemoryResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    DATA_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
+    DATA_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
     """The file, piece by piece."""
     def __init__(
         self,
         *,
-        data: _builtins.bytes = ...,
+        data: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
 
-Global___BackupMemoryResponse: _TypeAlias = BackupMemoryResponse  # noqa: Y015
+global___BackupMemoryResponse = BackupMemoryResponse
 
-@_typing.final
-class RestoreMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class RestoreMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    name: builtins.str
     """Of the new memory. In the first message, and only there."""
-    request_id: _builtins.str
-    data: _builtins.bytes
+    request_id: builtins.str
+    data: builtins.bytes
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        request_id: _builtins.str = ...,
-        data: _builtins.bytes = ...,
+        name: builtins.str = ...,
+        request_id: builtins.str = ...,
+        data: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "name", b"name", "request_id", b"request_id"]) -> None: ...
 
-Global___RestoreMemoryRequest: _TypeAlias = RestoreMemoryRequest  # noqa: Y015
+global___RestoreMemoryRequest = RestoreMemoryRequest
 
-@_typing.final
-class RestoreMemoryResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class RestoreMemoryResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    LEFT_OUT_COUNT_FIELD_NUMBER: _builtins.int
-    left_out_count: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    LEFT_OUT_COUNT_FIELD_NUMBER: builtins.int
+    left_out_count: builtins.int
     """Entries of the backup that were unlearned since, and are not there."""
-    @_builtins.property
-    def memory(self) -> _memory_pb2.Memory: ...
+    @property
+    def memory(self) -> visual_memory.v1.memory_pb2.Memory: ...
     def __init__(
         self,
         *,
-        memory: _memory_pb2.Memory | None = ...,
-        left_out_count: _builtins.int = ...,
+        memory: visual_memory.v1.memory_pb2.Memory | None = ...,
+        left_out_count: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out_count", b"left_out_count", "memory", b"memory"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["memory", b"memory"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["left_out_count", b"left_out_count", "memory", b"memory"]) -> None: ...
 
-Global___RestoreMemoryResponse: _TypeAlias = RestoreMemoryResponse  # noqa: Y015
+global___RestoreMemoryResponse = RestoreMemoryResponse
 
-@_typing.final
-class CopyMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CopyMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    NEW_NAME_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    new_name: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    NEW_NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    new_name: builtins.str
     """Of the new memory."""
-    request_id: _builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        new_name: _builtins.str = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        new_name: builtins.str = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "new_name", b"new_name", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "new_name", b"new_name", "request_id", b"request_id"]) -> None: ...
 
-Global___CopyMemoryRequest: _TypeAlias = CopyMemoryRequest  # noqa: Y015
+global___CopyMemoryRequest = CopyMemoryRequest
 
-@_typing.final
-class GetOperationRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetOperationRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
 
-Global___GetOperationRequest: _TypeAlias = GetOperationRequest  # noqa: Y015
+global___GetOperationRequest = GetOperationRequest
 
-@_typing.final
-class ListOperationsRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListOperationsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    PAGE_SIZE_FIELD_NUMBER: _builtins.int
-    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    page_size: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    page_size: builtins.int
     """1 to 1000; 0 means 100."""
-    page_token: _builtins.str
+    page_token: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        page_size: _builtins.int = ...,
-        page_token: _builtins.str = ...,
+        memory: builtins.str = ...,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "page_size", b"page_size", "page_token", b"page_token"]) -> None: ...
 
-Global___ListOperationsRequest: _TypeAlias = ListOperationsRequest  # noqa: Y015
+global___ListOperationsRequest = ListOperationsRequest
 
-@_typing.final
-class ListOperationsResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ListOperationsResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    OPERATIONS_FIELD_NUMBER: _builtins.int
-    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    next_page_token: _builtins.str
+    OPERATIONS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
     """Empty on the last page."""
-    @_builtins.property
-    def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operation_pb2.Operation]:
+    @property
+    def operations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[visual_memory.v1.operation_pb2.Operation]:
         """The newest first."""
 
     def __init__(
         self,
         *,
-        operations: _abc.Iterable[_operation_pb2.Operation] | None = ...,
-        next_page_token: _builtins.str = ...,
+        operations: collections.abc.Iterable[visual_memory.v1.operation_pb2.Operation] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "operations", b"operations"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["next_page_token", b"next_page_token", "operations", b"operations"]) -> None: ...
 
-Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y015
+global___ListOperationsResponse = ListOperationsResponse
 
-@_typing.final
-class CancelOperationRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CancelOperationRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
+        name: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
 
-Global___CancelOperationRequest: _TypeAlias = CancelOperationRequest  # noqa: Y015
+global___CancelOperationRequest = CancelOperationRequest
 
-@_typing.final
-class WaitOperationRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class WaitOperationRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    TIMEOUT_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    @_builtins.property
-    def timeout(self) -> _duration_pb2.Duration:
+    NAME_FIELD_NUMBER: builtins.int
+    TIMEOUT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    @property
+    def timeout(self) -> google.protobuf.duration_pb2.Duration:
         """Unset means as long as the call may take."""
 
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        timeout: _duration_pb2.Duration | None = ...,
+        name: builtins.str = ...,
+        timeout: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "timeout", b"timeout"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["timeout", b"timeout"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "timeout", b"timeout"]) -> None: ...
 
-Global___WaitOperationRequest: _TypeAlias = WaitOperationRequest  # noqa: Y015
+global___WaitOperationRequest = WaitOperationRequest
 
-@_typing.final
-class ValueEntriesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ValueEntriesRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    VECTORS_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    VECTORS_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """The neighbours whose right labels count; unset means 5."""
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors: ...
-    @_builtins.property
-    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors: ...
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """As many as the queries."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        k: _builtins.int | None = ...,
-        images: _entry_pb2.Images | None = ...,
-        vectors: _entry_pb2.Vectors | None = ...,
-        labels: _abc.Iterable[_builtins.str] | None = ...,
+        memory: builtins.str = ...,
+        k: builtins.int | None = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
+        labels: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
-    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "vectors", b"vectors"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
-Global___ValueEntriesRequest: _TypeAlias = ValueEntriesRequest  # noqa: Y015
+global___ValueEntriesRequest = ValueEntriesRequest
 
-@_typing.final
-class ValueEntriesResponse(_message.Message):
+@typing.final
+class ValueEntriesResponse(google.protobuf.message.Message):
     """Progress, or some of the values, which come by id in byte order."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    OPERATION_FIELD_NUMBER: _builtins.int
-    DONE_COUNT_FIELD_NUMBER: _builtins.int
-    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
-    VALUES_FIELD_NUMBER: _builtins.int
-    operation: _builtins.str
+    OPERATION_FIELD_NUMBER: builtins.int
+    DONE_COUNT_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    VALUES_FIELD_NUMBER: builtins.int
+    operation: builtins.str
     """The operation that finds them."""
-    done_count: _builtins.int
+    done_count: builtins.int
     """Queries asked, of how many."""
-    total_count: _builtins.int
-    @_builtins.property
-    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryValue]: ...
+    total_count: builtins.int
+    @property
+    def values(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___EntryValue]: ...
     def __init__(
         self,
         *,
-        operation: _builtins.str = ...,
-        done_count: _builtins.int = ...,
-        total_count: _builtins.int = ...,
-        values: _abc.Iterable[Global___EntryValue] | None = ...,
+        operation: builtins.str = ...,
+        done_count: builtins.int = ...,
+        total_count: builtins.int = ...,
+        values: collections.abc.Iterable[global___EntryValue] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "operation", b"operation", "total_count", b"total_count", "values", b"values"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done_count", b"done_count", "operation", b"operation", "total_count", b"total_count", "values", b"values"]) -> None: ...
 
-Global___ValueEntriesResponse: _TypeAlias = ValueEntriesResponse  # noqa: Y015
+global___ValueEntriesResponse = ValueEntriesResponse
 
-@_typing.final
-class EntryValue(_message.Message):
+@typing.final
+class EntryValue(google.protobuf.message.Message):
     """What an entry adds on average to the share of right labels among the k nearest of a query."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    ID_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    value: _builtins.float
+    ID_FIELD_NUMBER: builtins.int
+    VALUE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    value: builtins.float
     def __init__(
         self,
         *,
-        id: _builtins.str = ...,
-        value: _builtins.float = ...,
+        id: builtins.str = ...,
+        value: builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "value", b"value"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "value", b"value"]) -> None: ...
 
-Global___EntryValue: _TypeAlias = EntryValue  # noqa: Y015
+global___EntryValue = EntryValue
 
-@_typing.final
-class ExplainDecisionRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ExplainDecisionRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @_typing.final
-    class RelabelEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    @typing.final
+    class RelabelEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
         def __init__(
             self,
             *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    VECTORS_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    VOTING_FIELD_NUMBER: _builtins.int
-    EXCLUDE_IDS_FIELD_NUMBER: _builtins.int
-    REMOVE_IDS_FIELD_NUMBER: _builtins.int
-    RELABEL_FIELD_NUMBER: _builtins.int
-    ADD_VECTORS_FIELD_NUMBER: _builtins.int
-    ADD_LABELS_FIELD_NUMBER: _builtins.int
-    SEARCH_TIME_FIELD_NUMBER: _builtins.int
-    INCLUDE_THUMBNAILS_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    VECTORS_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    EXCLUDE_IDS_FIELD_NUMBER: builtins.int
+    REMOVE_IDS_FIELD_NUMBER: builtins.int
+    RELABEL_FIELD_NUMBER: builtins.int
+    ADD_VECTORS_FIELD_NUMBER: builtins.int
+    ADD_LABELS_FIELD_NUMBER: builtins.int
+    SEARCH_TIME_FIELD_NUMBER: builtins.int
+    INCLUDE_THUMBNAILS_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """1 to 1000; unset means 50."""
-    voting: _builtins.str
+    voting: builtins.str
     """Empty means rank."""
-    include_thumbnails: _builtins.bool
+    include_thumbnails: builtins.bool
     """Adds what the entries look like, where the memory stores images."""
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors: ...
-    @_builtins.property
-    def exclude_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def remove_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors: ...
+    @property
+    def exclude_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def remove_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What if these were not there; they must vote."""
 
-    @_builtins.property
-    def relabel(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+    @property
+    def relabel(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """What if these had other labels; they must vote."""
 
-    @_builtins.property
-    def add_vectors(self) -> _entry_pb2.Vectors:
+    @property
+    def add_vectors(self) -> visual_memory.v1.entry_pb2.Vectors:
         """What if these were there too, with these labels: as many as rows."""
 
-    @_builtins.property
-    def add_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    @_builtins.property
-    def search_time(self) -> _duration_pb2.Duration:
+    @property
+    def add_labels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def search_time(self) -> google.protobuf.duration_pb2.Duration:
         """How long to look for the smallest set that changes the decision; unset means 5 seconds."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        images: _entry_pb2.Images | None = ...,
-        vectors: _entry_pb2.Vectors | None = ...,
-        k: _builtins.int | None = ...,
-        voting: _builtins.str = ...,
-        exclude_ids: _abc.Iterable[_builtins.str] | None = ...,
-        remove_ids: _abc.Iterable[_builtins.str] | None = ...,
-        relabel: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        add_vectors: _entry_pb2.Vectors | None = ...,
-        add_labels: _abc.Iterable[_builtins.str] | None = ...,
-        search_time: _duration_pb2.Duration | None = ...,
-        include_thumbnails: _builtins.bool = ...,
+        memory: builtins.str = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
+        k: builtins.int | None = ...,
+        voting: builtins.str = ...,
+        exclude_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        remove_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        relabel: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        add_vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
+        add_labels: collections.abc.Iterable[builtins.str] | None = ...,
+        search_time: google.protobuf.duration_pb2.Duration | None = ...,
+        include_thumbnails: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_vectors", b"add_vectors", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "exclude_ids", b"exclude_ids", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
-    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "add_vectors", b"add_vectors", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "exclude_ids", b"exclude_ids", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
-Global___ExplainDecisionRequest: _TypeAlias = ExplainDecisionRequest  # noqa: Y015
+global___ExplainDecisionRequest = ExplainDecisionRequest
 
-@_typing.final
-class ExplainDecisionResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class ExplainDecisionResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    @_typing.final
-    class ThumbnailsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
+    @typing.final
+    class ThumbnailsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.bytes
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.bytes
         def __init__(
             self,
             *,
-            key: _builtins.str = ...,
-            value: _builtins.bytes = ...,
+            key: builtins.str = ...,
+            value: builtins.bytes = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
-    BEFORE_FIELD_NUMBER: _builtins.int
-    AFTER_FIELD_NUMBER: _builtins.int
-    MINIMAL_FLIP_FIELD_NUMBER: _builtins.int
-    THUMBNAILS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def before(self) -> _decision_pb2.Decision:
+    BEFORE_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
+    MINIMAL_FLIP_FIELD_NUMBER: builtins.int
+    THUMBNAILS_FIELD_NUMBER: builtins.int
+    @property
+    def before(self) -> visual_memory.v1.decision_pb2.Decision:
         """As it is."""
 
-    @_builtins.property
-    def after(self) -> _decision_pb2.Decision:
+    @property
+    def after(self) -> visual_memory.v1.decision_pb2.Decision:
         """With what was asked; the added entries have empty ids. Unset where nothing was asked."""
 
-    @_builtins.property
-    def minimal_flip(self) -> Global___Flip:
+    @property
+    def minimal_flip(self) -> global___Flip:
         """The fewest entries without which the label would be another; unset where none are, because all
         entries have the same label.
         """
 
-    @_builtins.property
-    def thumbnails(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]:
+    @property
+    def thumbnails(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.bytes]:
         """Of the neighbours and of the flip, by id."""
 
     def __init__(
         self,
         *,
-        before: _decision_pb2.Decision | None = ...,
-        after: _decision_pb2.Decision | None = ...,
-        minimal_flip: Global___Flip | None = ...,
-        thumbnails: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
+        before: visual_memory.v1.decision_pb2.Decision | None = ...,
+        after: visual_memory.v1.decision_pb2.Decision | None = ...,
+        minimal_flip: global___Flip | None = ...,
+        thumbnails: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip", "thumbnails", b"thumbnails"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip", "thumbnails", b"thumbnails"]) -> None: ...
 
-Global___ExplainDecisionResponse: _TypeAlias = ExplainDecisionResponse  # noqa: Y015
+global___ExplainDecisionResponse = ExplainDecisionResponse
 
-@_typing.final
-class Flip(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Flip(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    IDS_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    PROVEN_MINIMAL_FIELD_NUMBER: _builtins.int
-    label: _builtins.str
+    IDS_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    PROVEN_MINIMAL_FIELD_NUMBER: builtins.int
+    label: builtins.str
     """What the label would be then."""
-    proven_minimal: _builtins.bool
+    proven_minimal: builtins.bool
     """Whether it is proven that no smaller set does it."""
-    @_builtins.property
-    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Nearest first."""
 
     def __init__(
         self,
         *,
-        ids: _abc.Iterable[_builtins.str] | None = ...,
-        label: _builtins.str = ...,
-        proven_minimal: _builtins.bool = ...,
+        ids: collections.abc.Iterable[builtins.str] | None = ...,
+        label: builtins.str = ...,
+        proven_minimal: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "label", b"label", "proven_minimal", b"proven_minimal"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "label", b"label", "proven_minimal", b"proven_minimal"]) -> None: ...
 
-Global___Flip: _TypeAlias = Flip  # noqa: Y015
+global___Flip = Flip
 
-@_typing.final
-class AssessMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class AssessMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    VOTING_FIELD_NUMBER: _builtins.int
-    THIN_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    THIN_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """Neighbours that vote; unset means 50."""
-    voting: _builtins.str
+    voting: builtins.str
     """Empty means rank."""
-    thin: _builtins.int
+    thin: builtins.int
     """Labels with fewer entries are thin; unset means 5."""
-    request_id: _builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        k: _builtins.int | None = ...,
-        voting: _builtins.str = ...,
-        thin: _builtins.int | None = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        k: builtins.int | None = ...,
+        voting: builtins.str = ...,
+        thin: builtins.int | None = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "thin", b"thin"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "memory", b"memory", "request_id", b"request_id", "thin", b"thin", "voting", b"voting"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType__thin: _TypeAlias = _typing.Literal["thin"]  # noqa: Y015
-    _WhichOneofArgType__thin: _TypeAlias = _typing.Literal["_thin", b"_thin"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__thin) -> _WhichOneofReturnType__thin | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "thin", b"thin"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "memory", b"memory", "request_id", b"request_id", "thin", b"thin", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_thin", b"_thin"]) -> typing.Literal["thin"] | None: ...
 
-Global___AssessMemoryRequest: _TypeAlias = AssessMemoryRequest  # noqa: Y015
+global___AssessMemoryRequest = AssessMemoryRequest
 
-@_typing.final
-class CalibrateMemoryRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class CalibrateMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    K_FIELD_NUMBER: _builtins.int
-    VOTING_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    IMAGES_FIELD_NUMBER: _builtins.int
-    VECTORS_FIELD_NUMBER: _builtins.int
-    LABELS_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    k: _builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    VECTORS_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
     """Unset means 50."""
-    voting: _builtins.str
+    voting: builtins.str
     """Empty means rank."""
-    request_id: _builtins.str
-    @_builtins.property
-    def images(self) -> _entry_pb2.Images: ...
-    @_builtins.property
-    def vectors(self) -> _entry_pb2.Vectors: ...
-    @_builtins.property
-    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    request_id: builtins.str
+    @property
+    def images(self) -> visual_memory.v1.entry_pb2.Images: ...
+    @property
+    def vectors(self) -> visual_memory.v1.entry_pb2.Vectors: ...
+    @property
+    def labels(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """As many as the queries."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        k: _builtins.int | None = ...,
-        voting: _builtins.str = ...,
-        request_id: _builtins.str = ...,
-        images: _entry_pb2.Images | None = ...,
-        vectors: _entry_pb2.Vectors | None = ...,
-        labels: _abc.Iterable[_builtins.str] | None = ...,
+        memory: builtins.str = ...,
+        k: builtins.int | None = ...,
+        voting: builtins.str = ...,
+        request_id: builtins.str = ...,
+        images: visual_memory.v1.entry_pb2.Images | None = ...,
+        vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
+        labels: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "vectors", b"vectors", "voting", b"voting"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__k: _TypeAlias = _typing.Literal["k"]  # noqa: Y015
-    _WhichOneofArgType__k: _TypeAlias = _typing.Literal["_k", b"_k"]  # noqa: Y015
-    _WhichOneofReturnType_queries: _TypeAlias = _typing.Literal["images", "vectors"]  # noqa: Y015
-    _WhichOneofArgType_queries: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__k) -> _WhichOneofReturnType__k | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_queries) -> _WhichOneofReturnType_queries | None: ...
+    def HasField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
-Global___CalibrateMemoryRequest: _TypeAlias = CalibrateMemoryRequest  # noqa: Y015
+global___CalibrateMemoryRequest = CalibrateMemoryRequest
 
-@_typing.final
-class SetRerankerRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SetRerankerRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    RERANKER_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    reranker: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    RERANKER_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    reranker: builtins.str
     """A re-ranker of this server; empty removes it."""
-    request_id: _builtins.str
+    request_id: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        reranker: _builtins.str = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        reranker: builtins.str = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "request_id", b"request_id", "reranker", b"reranker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory", "request_id", b"request_id", "reranker", b"reranker"]) -> None: ...
 
-Global___SetRerankerRequest: _TypeAlias = SetRerankerRequest  # noqa: Y015
+global___SetRerankerRequest = SetRerankerRequest
 
-@_typing.final
-class GetTaxonomyRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class GetTaxonomyRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
+    MEMORY_FIELD_NUMBER: builtins.int
+    memory: builtins.str
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
+        memory: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["memory", b"memory"]) -> None: ...
 
-Global___GetTaxonomyRequest: _TypeAlias = GetTaxonomyRequest  # noqa: Y015
+global___GetTaxonomyRequest = GetTaxonomyRequest
 
-@_typing.final
-class SetTaxonomyRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class SetTaxonomyRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    MEMORY_FIELD_NUMBER: _builtins.int
-    EDGES_FIELD_NUMBER: _builtins.int
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
-    memory: _builtins.str
-    request_id: _builtins.str
-    @_builtins.property
-    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Edge]:
+    MEMORY_FIELD_NUMBER: builtins.int
+    EDGES_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    request_id: builtins.str
+    @property
+    def edges(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Edge]:
         """All of the new tree; none removes it."""
 
     def __init__(
         self,
         *,
-        memory: _builtins.str = ...,
-        edges: _abc.Iterable[Global___Edge] | None = ...,
-        request_id: _builtins.str = ...,
+        memory: builtins.str = ...,
+        edges: collections.abc.Iterable[global___Edge] | None = ...,
+        request_id: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["edges", b"edges", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
-Global___SetTaxonomyRequest: _TypeAlias = SetTaxonomyRequest  # noqa: Y015
+global___SetTaxonomyRequest = SetTaxonomyRequest
 
-@_typing.final
-class Taxonomy(_message.Message):
+@typing.final
+class Taxonomy(google.protobuf.message.Message):
     """A tree, or several, over the labels of a memory."""
 
-    DESCRIPTOR: _descriptor.Descriptor
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    EDGES_FIELD_NUMBER: _builtins.int
-    ORPHANS_FIELD_NUMBER: _builtins.int
-    UNUSED_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Edge]:
+    EDGES_FIELD_NUMBER: builtins.int
+    ORPHANS_FIELD_NUMBER: builtins.int
+    UNUSED_FIELD_NUMBER: builtins.int
+    @property
+    def edges(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Edge]:
         """By child in byte order."""
 
-    @_builtins.property
-    def orphans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def orphans(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Labels that no edge names: roots of their own."""
 
-    @_builtins.property
-    def unused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    @property
+    def unused(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Leaves that are no label of the memory."""
 
     def __init__(
         self,
         *,
-        edges: _abc.Iterable[Global___Edge] | None = ...,
-        orphans: _abc.Iterable[_builtins.str] | None = ...,
-        unused: _abc.Iterable[_builtins.str] | None = ...,
+        edges: collections.abc.Iterable[global___Edge] | None = ...,
+        orphans: collections.abc.Iterable[builtins.str] | None = ...,
+        unused: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "orphans", b"orphans", "unused", b"unused"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["edges", b"edges", "orphans", b"orphans", "unused", b"unused"]) -> None: ...
 
-Global___Taxonomy: _TypeAlias = Taxonomy  # noqa: Y015
+global___Taxonomy = Taxonomy
 
-@_typing.final
-class Edge(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
+@typing.final
+class Edge(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
-    CHILD_FIELD_NUMBER: _builtins.int
-    PARENT_FIELD_NUMBER: _builtins.int
-    child: _builtins.str
-    parent: _builtins.str
+    CHILD_FIELD_NUMBER: builtins.int
+    PARENT_FIELD_NUMBER: builtins.int
+    child: builtins.str
+    parent: builtins.str
     def __init__(
         self,
         *,
-        child: _builtins.str = ...,
-        parent: _builtins.str = ...,
+        child: builtins.str = ...,
+        parent: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["child", b"child", "parent", b"parent"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    def ClearField(self, field_name: typing.Literal["child", b"child", "parent", b"parent"]) -> None: ...
 
-Global___Edge: _TypeAlias = Edge  # noqa: Y015
+global___Edge = Edge

@@ -3,31 +3,22 @@
 isort:skip_file
 """
 
-from collections import abc as _abc
-from grpc import aio as _aio
-from visual_memory.v1 import entry_pb2 as _entry_pb2
-from visual_memory.v1 import memory_pb2 as _memory_pb2
-from visual_memory.v1 import operation_pb2 as _operation_pb2
-from visual_memory.v1 import service_pb2 as _service_pb2
-import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
+import abc
+import collections.abc
+import grpc
+import grpc.aio
+import typing
+import visual_memory.v1.entry_pb2
+import visual_memory.v1.memory_pb2
+import visual_memory.v1.operation_pb2
+import visual_memory.v1.service_pb2
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
+_T = typing.TypeVar("_T")
 
-_T = _typing.TypeVar("_T")
+class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
 
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
+class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
-
-GRPC_GENERATED_VERSION: str
-GRPC_VERSION: str
 
 class VisualMemoryStub:
     """Classifies images by remembering others.
@@ -36,446 +27,735 @@ class VisualMemoryStub:
     for at least 24 hours and across restarts. With other content it is refused.
     """
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> VisualMemoryAsyncStub: ...
-    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetServerInfoRequest, _service_pb2.GetServerInfoResponse]
-    CreateMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CreateMemoryRequest, _memory_pb2.Memory]
-    GetMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetMemoryRequest, _memory_pb2.Memory]
-    ListMemories: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListMemoriesRequest, _service_pb2.ListMemoriesResponse]
-    DeleteMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteMemoryRequest, _service_pb2.DeleteMemoryResponse]
-    InsertEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.InsertEntriesRequest, _service_pb2.InsertEntriesResponse]
+    def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
+    GetServerInfo: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetServerInfoRequest,
+        visual_memory.v1.service_pb2.GetServerInfoResponse,
+    ]
+
+    CreateMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CreateMemoryRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
+
+    GetMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetMemoryRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
+
+    ListMemories: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListMemoriesRequest,
+        visual_memory.v1.service_pb2.ListMemoriesResponse,
+    ]
+
+    DeleteMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.DeleteMemoryRequest,
+        visual_memory.v1.service_pb2.DeleteMemoryResponse,
+    ]
+
+    InsertEntries: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.InsertEntriesRequest,
+        visual_memory.v1.service_pb2.InsertEntriesResponse,
+    ]
     """Stores one batch, all of it or nothing."""
-    ImportEntries: _grpc.StreamStreamMultiCallable[_service_pb2.ImportEntriesRequest, _service_pb2.ImportEntriesResponse]
+
+    ImportEntries: grpc.StreamStreamMultiCallable[
+        visual_memory.v1.service_pb2.ImportEntriesRequest,
+        visual_memory.v1.service_pb2.ImportEntriesResponse,
+    ]
     """Stores batch after batch; each is acknowledged once it is on disk."""
-    GetEntry: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetEntryRequest, _entry_pb2.Entry]
-    ListEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListEntriesRequest, _service_pb2.ListEntriesResponse]
-    UpdateEntry: _grpc.UnaryUnaryMultiCallable[_service_pb2.UpdateEntryRequest, _entry_pb2.Entry]
+
+    GetEntry: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetEntryRequest,
+        visual_memory.v1.entry_pb2.Entry,
+    ]
+
+    ListEntries: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListEntriesRequest,
+        visual_memory.v1.service_pb2.ListEntriesResponse,
+    ]
+
+    UpdateEntry: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.UpdateEntryRequest,
+        visual_memory.v1.entry_pb2.Entry,
+    ]
     """Changes the label, the metadata or both."""
-    DeleteEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.DeleteEntriesRequest, _service_pb2.DeleteEntriesResponse]
+
+    DeleteEntries: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.DeleteEntriesRequest,
+        visual_memory.v1.service_pb2.DeleteEntriesResponse,
+    ]
     """Forgets entries by id, all of them or none."""
-    PurgeEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.PurgeEntriesRequest, _service_pb2.PurgeEntriesResponse]
+
+    PurgeEntries: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.PurgeEntriesRequest,
+        visual_memory.v1.service_pb2.PurgeEntriesResponse,
+    ]
     """Forgets what a filter admits; without apply it only shows what that would be."""
-    Classify: _grpc.UnaryUnaryMultiCallable[_service_pb2.ClassifyRequest, _service_pb2.ClassifyResponse]
+
+    Classify: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ClassifyRequest,
+        visual_memory.v1.service_pb2.ClassifyResponse,
+    ]
     """Answers "what is this?" for each query."""
-    Search: _grpc.UnaryUnaryMultiCallable[_service_pb2.SearchRequest, _service_pb2.SearchResponse]
+
+    Search: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.SearchRequest,
+        visual_memory.v1.service_pb2.SearchResponse,
+    ]
     """Finds the nearest entries of each query."""
-    Embed: _grpc.UnaryUnaryMultiCallable[_service_pb2.EmbedRequest, _service_pb2.EmbedResponse]
+
+    Embed: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.EmbedRequest,
+        visual_memory.v1.service_pb2.EmbedResponse,
+    ]
     """Turns images into the unit vectors that a memory would store."""
-    GetMisleadingCounts: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetMisleadingCountsRequest, _service_pb2.GetMisleadingCountsResponse]
+
+    GetMisleadingCounts: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetMisleadingCountsRequest,
+        visual_memory.v1.service_pb2.GetMisleadingCountsResponse,
+    ]
     """How often each entry misleads others, after every edit as if counted anew."""
-    PruneEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.PruneEntriesRequest, _operation_pb2.Operation]
+
+    PruneEntries: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.PruneEntriesRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Takes the votes of entries that mislead; without apply it only shows whose."""
-    RelabelEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.RelabelEntriesRequest, _operation_pb2.Operation]
+
+    RelabelEntries: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.RelabelEntriesRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Sets labels; without apply it only shows which would change."""
-    Undo: _grpc.UnaryUnaryMultiCallable[_service_pb2.UndoRequest, _service_pb2.UndoResponse]
+
+    Undo: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.UndoRequest,
+        visual_memory.v1.service_pb2.UndoResponse,
+    ]
     """Takes back what a prune or a relabel did, where nothing has changed it since."""
-    ValueEntries: _grpc.UnaryStreamMultiCallable[_service_pb2.ValueEntriesRequest, _service_pb2.ValueEntriesResponse]
+
+    ValueEntries: grpc.UnaryStreamMultiCallable[
+        visual_memory.v1.service_pb2.ValueEntriesRequest,
+        visual_memory.v1.service_pb2.ValueEntriesResponse,
+    ]
     """What each voting entry is worth to queries whose label is known: progress first, then values."""
-    ExplainDecision: _grpc.UnaryUnaryMultiCallable[_service_pb2.ExplainDecisionRequest, _service_pb2.ExplainDecisionResponse]
+
+    ExplainDecision: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ExplainDecisionRequest,
+        visual_memory.v1.service_pb2.ExplainDecisionResponse,
+    ]
     """Why a query got its label, and what would change that."""
-    AssessMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.AssessMemoryRequest, _operation_pb2.Operation]
+
+    AssessMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.AssessMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """How well a memory decides about its own entries, and which of them look wrong."""
-    CalibrateMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CalibrateMemoryRequest, _operation_pb2.Operation]
+
+    CalibrateMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CalibrateMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Fits confidences, sets of labels and rejection to the entries as they are."""
-    GetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetTaxonomyRequest, _service_pb2.Taxonomy]
+
+    GetTaxonomy: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetTaxonomyRequest,
+        visual_memory.v1.service_pb2.Taxonomy,
+    ]
     """The tree over the labels."""
-    SetTaxonomy: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]
-    SetReranker: _grpc.UnaryUnaryMultiCallable[_service_pb2.SetRerankerRequest, _memory_pb2.Memory]
+
+    SetTaxonomy: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.SetTaxonomyRequest,
+        visual_memory.v1.service_pb2.Taxonomy,
+    ]
+
+    SetReranker: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.SetRerankerRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
     """Which re-ranker orders the neighbours where a call names none."""
-    UnlearnEntries: _grpc.StreamUnaryMultiCallable[_service_pb2.UnlearnEntriesRequest, _operation_pb2.Operation]
+
+    UnlearnEntries: grpc.StreamUnaryMultiCallable[
+        visual_memory.v1.service_pb2.UnlearnEntriesRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
     result of the operation. The ids come in as many messages as they need.
     """
-    GetCertificate: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetCertificateRequest, _service_pb2.Certificate]
+
+    GetCertificate: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetCertificateRequest,
+        visual_memory.v1.service_pb2.Certificate,
+    ]
     """The certificate of an operation that has ended."""
-    ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListAuditEventsRequest, _service_pb2.ListAuditEventsResponse]
+
+    ListAuditEvents: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListAuditEventsRequest,
+        visual_memory.v1.service_pb2.ListAuditEventsResponse,
+    ]
     """What was done to a memory, the oldest first, with where the log stands."""
-    CheckMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckMemoryRequest, _operation_pb2.Operation]
+
+    CheckMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CheckMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Compares the entries, the vectors in RAM, the digest and the audit log."""
-    BackupMemory: _grpc.UnaryStreamMultiCallable[_service_pb2.BackupMemoryRequest, _service_pb2.BackupMemoryResponse]
+
+    BackupMemory: grpc.UnaryStreamMultiCallable[
+        visual_memory.v1.service_pb2.BackupMemoryRequest,
+        visual_memory.v1.service_pb2.BackupMemoryResponse,
+    ]
     """A consistent copy of a memory as one file, while it goes on serving."""
-    RestoreMemory: _grpc.StreamUnaryMultiCallable[_service_pb2.RestoreMemoryRequest, _service_pb2.RestoreMemoryResponse]
+
+    RestoreMemory: grpc.StreamUnaryMultiCallable[
+        visual_memory.v1.service_pb2.RestoreMemoryRequest,
+        visual_memory.v1.service_pb2.RestoreMemoryResponse,
+    ]
     """Makes a memory of a backup, without the entries that were unlearned since."""
-    CopyMemory: _grpc.UnaryUnaryMultiCallable[_service_pb2.CopyMemoryRequest, _memory_pb2.Memory]
+
+    CopyMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CopyMemoryRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
     """Makes a memory that is the same as another."""
-    GetOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]
-    ListOperations: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]
-    CancelOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]
+
+    GetOperation: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetOperationRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
+
+    ListOperations: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListOperationsRequest,
+        visual_memory.v1.service_pb2.ListOperationsResponse,
+    ]
+
+    CancelOperation: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CancelOperationRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Asks an operation to stop; nothing of it happens unless it ends first."""
-    WaitOperation: _grpc.UnaryUnaryMultiCallable[_service_pb2.WaitOperationRequest, _operation_pb2.Operation]
+
+    WaitOperation: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.WaitOperationRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Answers when the operation has ended, or after the timeout as it is then."""
 
-@_typing.type_check_only
-class VisualMemoryAsyncStub(VisualMemoryStub):
+class VisualMemoryAsyncStub:
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
     for at least 24 hours and across restarts. With other content it is refused.
     """
 
-    def __init__(self, channel: _aio.Channel) -> None: ...
-    GetServerInfo: _aio.UnaryUnaryMultiCallable[_service_pb2.GetServerInfoRequest, _service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
-    CreateMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CreateMemoryRequest, _memory_pb2.Memory]  # type: ignore[assignment]
-    GetMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.GetMemoryRequest, _memory_pb2.Memory]  # type: ignore[assignment]
-    ListMemories: _aio.UnaryUnaryMultiCallable[_service_pb2.ListMemoriesRequest, _service_pb2.ListMemoriesResponse]  # type: ignore[assignment]
-    DeleteMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteMemoryRequest, _service_pb2.DeleteMemoryResponse]  # type: ignore[assignment]
-    InsertEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.InsertEntriesRequest, _service_pb2.InsertEntriesResponse]  # type: ignore[assignment]
+    GetServerInfo: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetServerInfoRequest,
+        visual_memory.v1.service_pb2.GetServerInfoResponse,
+    ]
+
+    CreateMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CreateMemoryRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
+
+    GetMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetMemoryRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
+
+    ListMemories: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListMemoriesRequest,
+        visual_memory.v1.service_pb2.ListMemoriesResponse,
+    ]
+
+    DeleteMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.DeleteMemoryRequest,
+        visual_memory.v1.service_pb2.DeleteMemoryResponse,
+    ]
+
+    InsertEntries: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.InsertEntriesRequest,
+        visual_memory.v1.service_pb2.InsertEntriesResponse,
+    ]
     """Stores one batch, all of it or nothing."""
-    ImportEntries: _aio.StreamStreamMultiCallable[_service_pb2.ImportEntriesRequest, _service_pb2.ImportEntriesResponse]  # type: ignore[assignment]
+
+    ImportEntries: grpc.aio.StreamStreamMultiCallable[
+        visual_memory.v1.service_pb2.ImportEntriesRequest,
+        visual_memory.v1.service_pb2.ImportEntriesResponse,
+    ]
     """Stores batch after batch; each is acknowledged once it is on disk."""
-    GetEntry: _aio.UnaryUnaryMultiCallable[_service_pb2.GetEntryRequest, _entry_pb2.Entry]  # type: ignore[assignment]
-    ListEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.ListEntriesRequest, _service_pb2.ListEntriesResponse]  # type: ignore[assignment]
-    UpdateEntry: _aio.UnaryUnaryMultiCallable[_service_pb2.UpdateEntryRequest, _entry_pb2.Entry]  # type: ignore[assignment]
+
+    GetEntry: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetEntryRequest,
+        visual_memory.v1.entry_pb2.Entry,
+    ]
+
+    ListEntries: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListEntriesRequest,
+        visual_memory.v1.service_pb2.ListEntriesResponse,
+    ]
+
+    UpdateEntry: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.UpdateEntryRequest,
+        visual_memory.v1.entry_pb2.Entry,
+    ]
     """Changes the label, the metadata or both."""
-    DeleteEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.DeleteEntriesRequest, _service_pb2.DeleteEntriesResponse]  # type: ignore[assignment]
+
+    DeleteEntries: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.DeleteEntriesRequest,
+        visual_memory.v1.service_pb2.DeleteEntriesResponse,
+    ]
     """Forgets entries by id, all of them or none."""
-    PurgeEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.PurgeEntriesRequest, _service_pb2.PurgeEntriesResponse]  # type: ignore[assignment]
+
+    PurgeEntries: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.PurgeEntriesRequest,
+        visual_memory.v1.service_pb2.PurgeEntriesResponse,
+    ]
     """Forgets what a filter admits; without apply it only shows what that would be."""
-    Classify: _aio.UnaryUnaryMultiCallable[_service_pb2.ClassifyRequest, _service_pb2.ClassifyResponse]  # type: ignore[assignment]
+
+    Classify: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ClassifyRequest,
+        visual_memory.v1.service_pb2.ClassifyResponse,
+    ]
     """Answers "what is this?" for each query."""
-    Search: _aio.UnaryUnaryMultiCallable[_service_pb2.SearchRequest, _service_pb2.SearchResponse]  # type: ignore[assignment]
+
+    Search: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.SearchRequest,
+        visual_memory.v1.service_pb2.SearchResponse,
+    ]
     """Finds the nearest entries of each query."""
-    Embed: _aio.UnaryUnaryMultiCallable[_service_pb2.EmbedRequest, _service_pb2.EmbedResponse]  # type: ignore[assignment]
+
+    Embed: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.EmbedRequest,
+        visual_memory.v1.service_pb2.EmbedResponse,
+    ]
     """Turns images into the unit vectors that a memory would store."""
-    GetMisleadingCounts: _aio.UnaryUnaryMultiCallable[_service_pb2.GetMisleadingCountsRequest, _service_pb2.GetMisleadingCountsResponse]  # type: ignore[assignment]
+
+    GetMisleadingCounts: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetMisleadingCountsRequest,
+        visual_memory.v1.service_pb2.GetMisleadingCountsResponse,
+    ]
     """How often each entry misleads others, after every edit as if counted anew."""
-    PruneEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.PruneEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    PruneEntries: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.PruneEntriesRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Takes the votes of entries that mislead; without apply it only shows whose."""
-    RelabelEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.RelabelEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    RelabelEntries: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.RelabelEntriesRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Sets labels; without apply it only shows which would change."""
-    Undo: _aio.UnaryUnaryMultiCallable[_service_pb2.UndoRequest, _service_pb2.UndoResponse]  # type: ignore[assignment]
+
+    Undo: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.UndoRequest,
+        visual_memory.v1.service_pb2.UndoResponse,
+    ]
     """Takes back what a prune or a relabel did, where nothing has changed it since."""
-    ValueEntries: _aio.UnaryStreamMultiCallable[_service_pb2.ValueEntriesRequest, _service_pb2.ValueEntriesResponse]  # type: ignore[assignment]
+
+    ValueEntries: grpc.aio.UnaryStreamMultiCallable[
+        visual_memory.v1.service_pb2.ValueEntriesRequest,
+        visual_memory.v1.service_pb2.ValueEntriesResponse,
+    ]
     """What each voting entry is worth to queries whose label is known: progress first, then values."""
-    ExplainDecision: _aio.UnaryUnaryMultiCallable[_service_pb2.ExplainDecisionRequest, _service_pb2.ExplainDecisionResponse]  # type: ignore[assignment]
+
+    ExplainDecision: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ExplainDecisionRequest,
+        visual_memory.v1.service_pb2.ExplainDecisionResponse,
+    ]
     """Why a query got its label, and what would change that."""
-    AssessMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.AssessMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    AssessMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.AssessMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """How well a memory decides about its own entries, and which of them look wrong."""
-    CalibrateMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CalibrateMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    CalibrateMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CalibrateMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Fits confidences, sets of labels and rejection to the entries as they are."""
-    GetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.GetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
+
+    GetTaxonomy: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetTaxonomyRequest,
+        visual_memory.v1.service_pb2.Taxonomy,
+    ]
     """The tree over the labels."""
-    SetTaxonomy: _aio.UnaryUnaryMultiCallable[_service_pb2.SetTaxonomyRequest, _service_pb2.Taxonomy]  # type: ignore[assignment]
-    SetReranker: _aio.UnaryUnaryMultiCallable[_service_pb2.SetRerankerRequest, _memory_pb2.Memory]  # type: ignore[assignment]
+
+    SetTaxonomy: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.SetTaxonomyRequest,
+        visual_memory.v1.service_pb2.Taxonomy,
+    ]
+
+    SetReranker: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.SetRerankerRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
     """Which re-ranker orders the neighbours where a call names none."""
-    UnlearnEntries: _aio.StreamUnaryMultiCallable[_service_pb2.UnlearnEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    UnlearnEntries: grpc.aio.StreamUnaryMultiCallable[
+        visual_memory.v1.service_pb2.UnlearnEntriesRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
     result of the operation. The ids come in as many messages as they need.
     """
-    GetCertificate: _aio.UnaryUnaryMultiCallable[_service_pb2.GetCertificateRequest, _service_pb2.Certificate]  # type: ignore[assignment]
+
+    GetCertificate: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetCertificateRequest,
+        visual_memory.v1.service_pb2.Certificate,
+    ]
     """The certificate of an operation that has ended."""
-    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_service_pb2.ListAuditEventsRequest, _service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
+
+    ListAuditEvents: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListAuditEventsRequest,
+        visual_memory.v1.service_pb2.ListAuditEventsResponse,
+    ]
     """What was done to a memory, the oldest first, with where the log stands."""
-    CheckMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckMemoryRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    CheckMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CheckMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Compares the entries, the vectors in RAM, the digest and the audit log."""
-    BackupMemory: _aio.UnaryStreamMultiCallable[_service_pb2.BackupMemoryRequest, _service_pb2.BackupMemoryResponse]  # type: ignore[assignment]
+
+    BackupMemory: grpc.aio.UnaryStreamMultiCallable[
+        visual_memory.v1.service_pb2.BackupMemoryRequest,
+        visual_memory.v1.service_pb2.BackupMemoryResponse,
+    ]
     """A consistent copy of a memory as one file, while it goes on serving."""
-    RestoreMemory: _aio.StreamUnaryMultiCallable[_service_pb2.RestoreMemoryRequest, _service_pb2.RestoreMemoryResponse]  # type: ignore[assignment]
+
+    RestoreMemory: grpc.aio.StreamUnaryMultiCallable[
+        visual_memory.v1.service_pb2.RestoreMemoryRequest,
+        visual_memory.v1.service_pb2.RestoreMemoryResponse,
+    ]
     """Makes a memory of a backup, without the entries that were unlearned since."""
-    CopyMemory: _aio.UnaryUnaryMultiCallable[_service_pb2.CopyMemoryRequest, _memory_pb2.Memory]  # type: ignore[assignment]
+
+    CopyMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CopyMemoryRequest,
+        visual_memory.v1.memory_pb2.Memory,
+    ]
     """Makes a memory that is the same as another."""
-    GetOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.GetOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
-    ListOperations: _aio.UnaryUnaryMultiCallable[_service_pb2.ListOperationsRequest, _service_pb2.ListOperationsResponse]  # type: ignore[assignment]
-    CancelOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.CancelOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    GetOperation: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.GetOperationRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
+
+    ListOperations: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ListOperationsRequest,
+        visual_memory.v1.service_pb2.ListOperationsResponse,
+    ]
+
+    CancelOperation: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.CancelOperationRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Asks an operation to stop; nothing of it happens unless it ends first."""
-    WaitOperation: _aio.UnaryUnaryMultiCallable[_service_pb2.WaitOperationRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+
+    WaitOperation: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.WaitOperationRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
     """Answers when the operation has ended, or after the timeout as it is then."""
 
-class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
+class VisualMemoryServicer(metaclass=abc.ABCMeta):
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
     for at least 24 hours and across restarts. With other content it is refused.
     """
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetServerInfo(
         self,
-        request: _service_pb2.GetServerInfoRequest,
+        request: visual_memory.v1.service_pb2.GetServerInfoRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.GetServerInfoResponse, _abc.Awaitable[_service_pb2.GetServerInfoResponse]]: ...
+    ) -> typing.Union[visual_memory.v1.service_pb2.GetServerInfoResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.GetServerInfoResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def CreateMemory(
         self,
-        request: _service_pb2.CreateMemoryRequest,
+        request: visual_memory.v1.service_pb2.CreateMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]: ...
+    ) -> typing.Union[visual_memory.v1.memory_pb2.Memory, collections.abc.Awaitable[visual_memory.v1.memory_pb2.Memory]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetMemory(
         self,
-        request: _service_pb2.GetMemoryRequest,
+        request: visual_memory.v1.service_pb2.GetMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]: ...
+    ) -> typing.Union[visual_memory.v1.memory_pb2.Memory, collections.abc.Awaitable[visual_memory.v1.memory_pb2.Memory]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListMemories(
         self,
-        request: _service_pb2.ListMemoriesRequest,
+        request: visual_memory.v1.service_pb2.ListMemoriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.ListMemoriesResponse, _abc.Awaitable[_service_pb2.ListMemoriesResponse]]: ...
+    ) -> typing.Union[visual_memory.v1.service_pb2.ListMemoriesResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.ListMemoriesResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteMemory(
         self,
-        request: _service_pb2.DeleteMemoryRequest,
+        request: visual_memory.v1.service_pb2.DeleteMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.DeleteMemoryResponse, _abc.Awaitable[_service_pb2.DeleteMemoryResponse]]: ...
+    ) -> typing.Union[visual_memory.v1.service_pb2.DeleteMemoryResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.DeleteMemoryResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def InsertEntries(
         self,
-        request: _service_pb2.InsertEntriesRequest,
+        request: visual_memory.v1.service_pb2.InsertEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.InsertEntriesResponse, _abc.Awaitable[_service_pb2.InsertEntriesResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.InsertEntriesResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.InsertEntriesResponse]]:
         """Stores one batch, all of it or nothing."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ImportEntries(
         self,
-        request_iterator: _MaybeAsyncIterator[_service_pb2.ImportEntriesRequest],
+        request_iterator: _MaybeAsyncIterator[visual_memory.v1.service_pb2.ImportEntriesRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_service_pb2.ImportEntriesResponse], _abc.AsyncIterator[_service_pb2.ImportEntriesResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[visual_memory.v1.service_pb2.ImportEntriesResponse], collections.abc.AsyncIterator[visual_memory.v1.service_pb2.ImportEntriesResponse]]:
         """Stores batch after batch; each is acknowledged once it is on disk."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetEntry(
         self,
-        request: _service_pb2.GetEntryRequest,
+        request: visual_memory.v1.service_pb2.GetEntryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_entry_pb2.Entry, _abc.Awaitable[_entry_pb2.Entry]]: ...
+    ) -> typing.Union[visual_memory.v1.entry_pb2.Entry, collections.abc.Awaitable[visual_memory.v1.entry_pb2.Entry]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListEntries(
         self,
-        request: _service_pb2.ListEntriesRequest,
+        request: visual_memory.v1.service_pb2.ListEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.ListEntriesResponse, _abc.Awaitable[_service_pb2.ListEntriesResponse]]: ...
+    ) -> typing.Union[visual_memory.v1.service_pb2.ListEntriesResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.ListEntriesResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def UpdateEntry(
         self,
-        request: _service_pb2.UpdateEntryRequest,
+        request: visual_memory.v1.service_pb2.UpdateEntryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_entry_pb2.Entry, _abc.Awaitable[_entry_pb2.Entry]]:
+    ) -> typing.Union[visual_memory.v1.entry_pb2.Entry, collections.abc.Awaitable[visual_memory.v1.entry_pb2.Entry]]:
         """Changes the label, the metadata or both."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def DeleteEntries(
         self,
-        request: _service_pb2.DeleteEntriesRequest,
+        request: visual_memory.v1.service_pb2.DeleteEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.DeleteEntriesResponse, _abc.Awaitable[_service_pb2.DeleteEntriesResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.DeleteEntriesResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.DeleteEntriesResponse]]:
         """Forgets entries by id, all of them or none."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PurgeEntries(
         self,
-        request: _service_pb2.PurgeEntriesRequest,
+        request: visual_memory.v1.service_pb2.PurgeEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.PurgeEntriesResponse, _abc.Awaitable[_service_pb2.PurgeEntriesResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.PurgeEntriesResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.PurgeEntriesResponse]]:
         """Forgets what a filter admits; without apply it only shows what that would be."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Classify(
         self,
-        request: _service_pb2.ClassifyRequest,
+        request: visual_memory.v1.service_pb2.ClassifyRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.ClassifyResponse, _abc.Awaitable[_service_pb2.ClassifyResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.ClassifyResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.ClassifyResponse]]:
         """Answers "what is this?" for each query."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Search(
         self,
-        request: _service_pb2.SearchRequest,
+        request: visual_memory.v1.service_pb2.SearchRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.SearchResponse, _abc.Awaitable[_service_pb2.SearchResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.SearchResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.SearchResponse]]:
         """Finds the nearest entries of each query."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Embed(
         self,
-        request: _service_pb2.EmbedRequest,
+        request: visual_memory.v1.service_pb2.EmbedRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.EmbedResponse, _abc.Awaitable[_service_pb2.EmbedResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.EmbedResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.EmbedResponse]]:
         """Turns images into the unit vectors that a memory would store."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetMisleadingCounts(
         self,
-        request: _service_pb2.GetMisleadingCountsRequest,
+        request: visual_memory.v1.service_pb2.GetMisleadingCountsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.GetMisleadingCountsResponse, _abc.Awaitable[_service_pb2.GetMisleadingCountsResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.GetMisleadingCountsResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.GetMisleadingCountsResponse]]:
         """How often each entry misleads others, after every edit as if counted anew."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def PruneEntries(
         self,
-        request: _service_pb2.PruneEntriesRequest,
+        request: visual_memory.v1.service_pb2.PruneEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Takes the votes of entries that mislead; without apply it only shows whose."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def RelabelEntries(
         self,
-        request: _service_pb2.RelabelEntriesRequest,
+        request: visual_memory.v1.service_pb2.RelabelEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Sets labels; without apply it only shows which would change."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def Undo(
         self,
-        request: _service_pb2.UndoRequest,
+        request: visual_memory.v1.service_pb2.UndoRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.UndoResponse, _abc.Awaitable[_service_pb2.UndoResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.UndoResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.UndoResponse]]:
         """Takes back what a prune or a relabel did, where nothing has changed it since."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ValueEntries(
         self,
-        request: _service_pb2.ValueEntriesRequest,
+        request: visual_memory.v1.service_pb2.ValueEntriesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_service_pb2.ValueEntriesResponse], _abc.AsyncIterator[_service_pb2.ValueEntriesResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[visual_memory.v1.service_pb2.ValueEntriesResponse], collections.abc.AsyncIterator[visual_memory.v1.service_pb2.ValueEntriesResponse]]:
         """What each voting entry is worth to queries whose label is known: progress first, then values."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ExplainDecision(
         self,
-        request: _service_pb2.ExplainDecisionRequest,
+        request: visual_memory.v1.service_pb2.ExplainDecisionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.ExplainDecisionResponse, _abc.Awaitable[_service_pb2.ExplainDecisionResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.ExplainDecisionResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.ExplainDecisionResponse]]:
         """Why a query got its label, and what would change that."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def AssessMemory(
         self,
-        request: _service_pb2.AssessMemoryRequest,
+        request: visual_memory.v1.service_pb2.AssessMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """How well a memory decides about its own entries, and which of them look wrong."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def CalibrateMemory(
         self,
-        request: _service_pb2.CalibrateMemoryRequest,
+        request: visual_memory.v1.service_pb2.CalibrateMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Fits confidences, sets of labels and rejection to the entries as they are."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetTaxonomy(
         self,
-        request: _service_pb2.GetTaxonomyRequest,
+        request: visual_memory.v1.service_pb2.GetTaxonomyRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.Taxonomy, _abc.Awaitable[_service_pb2.Taxonomy]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.Taxonomy, collections.abc.Awaitable[visual_memory.v1.service_pb2.Taxonomy]]:
         """The tree over the labels."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def SetTaxonomy(
         self,
-        request: _service_pb2.SetTaxonomyRequest,
+        request: visual_memory.v1.service_pb2.SetTaxonomyRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.Taxonomy, _abc.Awaitable[_service_pb2.Taxonomy]]: ...
+    ) -> typing.Union[visual_memory.v1.service_pb2.Taxonomy, collections.abc.Awaitable[visual_memory.v1.service_pb2.Taxonomy]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def SetReranker(
         self,
-        request: _service_pb2.SetRerankerRequest,
+        request: visual_memory.v1.service_pb2.SetRerankerRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]:
+    ) -> typing.Union[visual_memory.v1.memory_pb2.Memory, collections.abc.Awaitable[visual_memory.v1.memory_pb2.Memory]]:
         """Which re-ranker orders the neighbours where a call names none."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def UnlearnEntries(
         self,
-        request_iterator: _MaybeAsyncIterator[_service_pb2.UnlearnEntriesRequest],
+        request_iterator: _MaybeAsyncIterator[visual_memory.v1.service_pb2.UnlearnEntriesRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
         result of the operation. The ids come in as many messages as they need.
         """
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetCertificate(
         self,
-        request: _service_pb2.GetCertificateRequest,
+        request: visual_memory.v1.service_pb2.GetCertificateRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.Certificate, _abc.Awaitable[_service_pb2.Certificate]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.Certificate, collections.abc.Awaitable[visual_memory.v1.service_pb2.Certificate]]:
         """The certificate of an operation that has ended."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListAuditEvents(
         self,
-        request: _service_pb2.ListAuditEventsRequest,
+        request: visual_memory.v1.service_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.ListAuditEventsResponse, _abc.Awaitable[_service_pb2.ListAuditEventsResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.ListAuditEventsResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.ListAuditEventsResponse]]:
         """What was done to a memory, the oldest first, with where the log stands."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def CheckMemory(
         self,
-        request: _service_pb2.CheckMemoryRequest,
+        request: visual_memory.v1.service_pb2.CheckMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Compares the entries, the vectors in RAM, the digest and the audit log."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def BackupMemory(
         self,
-        request: _service_pb2.BackupMemoryRequest,
+        request: visual_memory.v1.service_pb2.BackupMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_service_pb2.BackupMemoryResponse], _abc.AsyncIterator[_service_pb2.BackupMemoryResponse]]:
+    ) -> typing.Union[collections.abc.Iterator[visual_memory.v1.service_pb2.BackupMemoryResponse], collections.abc.AsyncIterator[visual_memory.v1.service_pb2.BackupMemoryResponse]]:
         """A consistent copy of a memory as one file, while it goes on serving."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def RestoreMemory(
         self,
-        request_iterator: _MaybeAsyncIterator[_service_pb2.RestoreMemoryRequest],
+        request_iterator: _MaybeAsyncIterator[visual_memory.v1.service_pb2.RestoreMemoryRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.RestoreMemoryResponse, _abc.Awaitable[_service_pb2.RestoreMemoryResponse]]:
+    ) -> typing.Union[visual_memory.v1.service_pb2.RestoreMemoryResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.RestoreMemoryResponse]]:
         """Makes a memory of a backup, without the entries that were unlearned since."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def CopyMemory(
         self,
-        request: _service_pb2.CopyMemoryRequest,
+        request: visual_memory.v1.service_pb2.CopyMemoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_memory_pb2.Memory, _abc.Awaitable[_memory_pb2.Memory]]:
+    ) -> typing.Union[visual_memory.v1.memory_pb2.Memory, collections.abc.Awaitable[visual_memory.v1.memory_pb2.Memory]]:
         """Makes a memory that is the same as another."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def GetOperation(
         self,
-        request: _service_pb2.GetOperationRequest,
+        request: visual_memory.v1.service_pb2.GetOperationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]: ...
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def ListOperations(
         self,
-        request: _service_pb2.ListOperationsRequest,
+        request: visual_memory.v1.service_pb2.ListOperationsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.ListOperationsResponse, _abc.Awaitable[_service_pb2.ListOperationsResponse]]: ...
+    ) -> typing.Union[visual_memory.v1.service_pb2.ListOperationsResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.ListOperationsResponse]]: ...
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def CancelOperation(
         self,
-        request: _service_pb2.CancelOperationRequest,
+        request: visual_memory.v1.service_pb2.CancelOperationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Asks an operation to stop; nothing of it happens unless it ends first."""
 
-    @_abc_1.abstractmethod
+    @abc.abstractmethod
     def WaitOperation(
         self,
-        request: _service_pb2.WaitOperationRequest,
+        request: visual_memory.v1.service_pb2.WaitOperationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Answers when the operation has ended, or after the timeout as it is then."""
 
-def add_VisualMemoryServicer_to_server(servicer: VisualMemoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_VisualMemoryServicer_to_server(servicer: VisualMemoryServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -25,8 +25,8 @@ def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> N
         (NotFound("There is no memory."), "There is no memory.\n"),
         (
             MissingExtra("pyarrow", extra="parquet", purpose="Parquet"),
-            "Parquet needs the Python package pyarrow, which is not installed: "
-            "pip install 'visual-memory[parquet]'\n",
+            "Parquet needs the Python package pyarrow, which is not installed; in the checkout of "
+            "visual-memory: pip install -e '.[parquet]'\n",
         ),
     ],
 )

@@ -144,4 +144,4 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     said = refused("crops", "--graph-cache", tmp_path, PYTHONPATH=str(tmp_path))
 
     assert module in said
-    assert "pip install 'visual-memory[cpu]'" in said
+    assert "pip install -e '.[cpu]'" in said

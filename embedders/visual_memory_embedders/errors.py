@@ -74,7 +74,7 @@ class MissingExtra(EmbeddingRefusal):
     def __init__(self, name: str, *, module: str, extra: str) -> None:
         super().__init__(
             f"{name!r} needs the Python package {module!r}, which is not installed; in the "
-            f"checkout of visual-memory: pip install -e '.[{extra}]'"
+            f"checkout of visual-memory: pip install -e '.[{extra}]'."
         )
         self.name = name
         self.module = module

@@ -59,8 +59,9 @@ def answer_of(begin: Begin, behaviour: Any) -> Any:
     """A call with one answer."""
 
     async def answered(sent: Any, context: Any) -> Any:
+        messages = sent if isinstance(sent, bytes) else whole(sent, context)
         async with begin(context) as call:
-            return await behaviour(call.read(sent), context)
+            return await behaviour(call.read(messages), context)
 
     return answered
 
@@ -74,6 +75,19 @@ def answers_of(begin: Begin, behaviour: Any) -> Any:
                 yield response
 
     return answered
+
+
+async def whole(items: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    """The messages of a client that ends them. Raises CancelledError at the end of any other.
+
+    gRPC ends those that break off as if they were whole, but then nothing can be sent any more.
+    """
+    async for item in items:
+        yield item
+    try:
+        await context.send_initial_metadata(())
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 async def until(event: asyncio.Event, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1356,6 +1356,7 @@ class UnlearnEntriesRequest(_message.Message):
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     APPLY_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
+    ID_COUNT_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     """In the first message, and only there."""
     request_id: _builtins.str
@@ -1363,6 +1364,10 @@ class UnlearnEntriesRequest(_message.Message):
     """Skips unknown ids instead of refusing all. In the first message."""
     apply: _builtins.bool
     """Without it the operation only says what would be erased. In the first message."""
+    id_count: _builtins.int
+    """How many ids come in all messages, each counted as often as it comes: what breaks off is told
+    from what is whole by it. Needed, in the first message.
+    """
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most a million in all."""
@@ -1375,10 +1380,11 @@ class UnlearnEntriesRequest(_message.Message):
         allow_missing: _builtins.bool = ...,
         apply: _builtins.bool = ...,
         ids: _abc.Iterable[_builtins.str] | None = ...,
+        id_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "apply", b"apply", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "apply", b"apply", "id_count", b"id_count", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,7 +86,8 @@ class VisualMemoryStub:
     """Which re-ranker orders the neighbours where a call names none."""
     UnlearnEntries: _grpc.StreamUnaryMultiCallable[_service_pb2.UnlearnEntriesRequest, _operation_pb2.Operation]
     """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-    result of the operation. The ids come in as many messages as they need.
+    result of the operation. The ids come in as many messages as they need; nothing begins before
+    all have come and the client has ended the stream.
     """
     GetCertificate: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetCertificateRequest, _service_pb2.Certificate]
     """The certificate of an operation that has ended."""
@@ -162,7 +163,8 @@ class VisualMemoryAsyncStub(VisualMemoryStub):
     """Which re-ranker orders the neighbours where a call names none."""
     UnlearnEntries: _aio.StreamUnaryMultiCallable[_service_pb2.UnlearnEntriesRequest, _operation_pb2.Operation]  # type: ignore[assignment]
     """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-    result of the operation. The ids come in as many messages as they need.
+    result of the operation. The ids come in as many messages as they need; nothing begins before
+    all have come and the client has ended the stream.
     """
     GetCertificate: _aio.UnaryUnaryMultiCallable[_service_pb2.GetCertificateRequest, _service_pb2.Certificate]  # type: ignore[assignment]
     """The certificate of an operation that has ended."""
@@ -397,7 +399,8 @@ class VisualMemoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
         """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-        result of the operation. The ids come in as many messages as they need.
+        result of the operation. The ids come in as many messages as they need; nothing begins before
+        all have come and the client has ended the stream.
         """
 
     @_abc_1.abstractmethod

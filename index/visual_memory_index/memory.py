@@ -26,6 +26,7 @@ from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
+    DeletedSince,
     DiskFull,
     EntriesExist,
     MemoryClosed,
@@ -260,13 +261,17 @@ class Memory:
     ) -> Entry:
         """Set label, metadata or both of one entry; answers the entry without its vector.
 
-        Raises UnknownEntries, RequestReused, DiskFull.
+        A repeated request changes nothing, and answers the entry as it is by then. Raises
+        UnknownEntries, DeletedSince, RequestReused, DiskFull.
         """
 
         def write(transaction: Transaction) -> tuple[Entry, Relabelled | None]:
-            if (answered := transaction.recall_entry(request)) is not None:
-                return answered, None
+            answered = transaction.recall(request)
             entry = transaction.entry(id)
+            if request is not None and answered is not None:
+                if entry is None:
+                    raise DeletedSince(id, request.id)
+                return entry, None
             if entry is None:
                 raise UnknownEntries([id])
             changed = replace(
@@ -275,7 +280,7 @@ class Memory:
                 metadata=entry.metadata if metadata is None else metadata,
             )
             transaction.update(transaction.look_up([id])[id].key, changed)
-            transaction.keep_entry(request, changed)
+            transaction.keep(request, [id])
             transaction.log("UpdateEntry", 1)
             return changed, Relabelled({id: changed.label})
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -54,7 +54,7 @@ def pause(chance: random.Random) -> None:
 
 def open_ended(
     server: Server, messages: Messages, timeout: float | None = None
-) -> tuple[grpc.Channel, grpc.Future, Callable[[], None]]:
+) -> tuple[grpc.Channel, Any, Callable[[], None]]:
     """A stream of these messages without an end; the last lets its thread go."""
     channel = grpc.insecure_channel(server.address, options=OPTIONS)
     feed: queue.SimpleQueue[pb.UnlearnEntriesRequest | None] = queue.SimpleQueue()
@@ -64,13 +64,18 @@ def open_ended(
         taken.put(None)
         return feed.get()
 
+    def let_go(_: object = None) -> None:
+        feed.put(None)
+        for _ in messages:
+            taken.put(None)
+
     future = VisualMemoryStub(channel).UnlearnEntries.future(iter(fed, None), timeout=timeout)
-    future.add_done_callback(lambda _: [taken.put(None) for _ in range(len(messages) + 1)])
+    future.add_done_callback(let_go)  # then nobody takes the rest
     for message in messages:
         feed.put(message)
-    for _ in range(len(messages) + 1):
+    for _ in (*messages, None):
         taken.get()
-    return channel, future, lambda: feed.put(None)
+    return channel, future, let_go
 
 
 def cancel(server: Server, messages: Messages, chance: random.Random) -> None:

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
 
-GONE = "What it answered named entries that were unlearned, and is gone."
-LABELS_GONE = "What it answered named labels that no entry has any more, and is gone."
+GONE = (
+    "What it answered named entries that were unlearned, or labels that no entry has any more, "
+    "and is gone."
+)
 OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 
@@ -40,13 +42,13 @@ def scrub(
         "(SELECT id FROM erasing WHERE operation = ?2))",
         (ERASED, operation),
     )
-    drop_results(db, operation, labels, GONE)
+    drop_results(db, operation, labels)
     db.execute("DELETE FROM derived")
     db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])
     drop(db, operation)
 
 
-def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str], said: str) -> None:
+def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) -> None:
     """Drop results, and why operations failed, where they name the noted ids or ``labels``."""
     named = json.dumps(list(labels))
     db.execute(
@@ -57,14 +59,14 @@ def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str], 
         "each.key IN (SELECT id FROM erasing WHERE operation = ?2) OR "
         "each.value IN (SELECT value FROM json_each(?3)) OR "
         "each.key IN (SELECT value FROM json_each(?3)))",
-        (said, operation, named, UNLEARN),
+        (GONE, operation, named, UNLEARN),
     )
     db.execute(
         "UPDATE operations SET problem = ?1 WHERE problem IN "
         "(SELECT problem FROM (SELECT DISTINCT problem FROM operations) WHERE "
         "EXISTS (SELECT 1 FROM erasing WHERE operation = ?2 AND instr(problem, id)) OR "
         "EXISTS (SELECT 1 FROM json_each(?3) AS each WHERE instr(problem, each.value)))",
-        (said, operation, named),
+        (GONE, operation, named),
     )
 
 
@@ -91,7 +93,7 @@ def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
     )
     gone = [label for label in labels if not db.execute(there, (label,)).fetchone()[0]]
     if gone:
-        drop_results(db, "", gone, LABELS_GONE)
+        drop_results(db, "", gone)
 
 
 def drop(db: sqlite3.Connection, operation: str) -> None:

@@ -25,7 +25,8 @@ FORGET_CONTENTS = """
     DROP TABLE kept;
     DELETE FROM relabels WHERE key IN (SELECT key FROM entries WHERE relabelled_by IS NULL);
     UPDATE operations SET result = NULL,
-        problem = 'What it answered named labels that no entry has any more, and is gone.'
+        problem = 'What it answered named entries that were unlearned, '
+            || 'or labels that no entry has any more, and is gone.'
         WHERE kind IN ('assess', 'prune', 'dry-run') AND EXISTS (
             SELECT 1 FROM json_each(result, iif(kind = 'assess', '$.confusion', '$.labels'))
             WHERE key NOT IN (SELECT label FROM entries UNION SELECT label FROM relabels)

@@ -12,7 +12,7 @@ import pytest
 
 from visual_memory_index import Request, RequestErased
 from visual_memory_index import sqlite_operations as operations
-from visual_memory_index.erasing import GONE, LABELS_GONE, drop, forgetting, note, noted, scrub
+from visual_memory_index.erasing import GONE, drop, forgetting, note, noted, scrub
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import keep, recall
@@ -131,7 +131,7 @@ def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
     with forgetting(judged, [3]):
         judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
     assert named_still(judged) == ["pets/4", "pets/5"]
-    assert operations.get(judged, "pets/3").problem == LABELS_GONE
+    assert operations.get(judged, "pets/3").problem == GONE
 
 
 def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_back(

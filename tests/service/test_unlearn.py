@@ -29,6 +29,7 @@ from visual_memory import (
     InvalidCertificate,
     Memory,
     NotFound,
+    UnlearnResult,
 )
 from visual_memory.certificate import Certificate
 from visual_memory.v1 import service_pb2 as pb
@@ -222,6 +223,33 @@ def test_unknown_ids_are_refused_unless_they_may_be_missing(album: Memory) -> No
     assert album.info().digest == digest
 
     assert album.unlearn([*person_ids(2), "nobody"], allow_missing=True).count == 2
+
+
+def test_unlearning_what_is_not_there_ends_at_once_and_erases_and_certifies_nothing(
+    server: Server, client: Client, album: Memory
+) -> None:
+    events, watched = len(list(album.audit_events())), server.stub.UnlearnEntries.future
+    steps: queue.SimpleQueue[pb.UnlearnEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.UnlearnEntriesRequest(memory="album", id_count=1))
+    open_stream = watched(iter(steps.get, None))  # it would end with the connections
+    album.misleading_counts(5)
+    album.calibrate(k=5)
+
+    begun = album.unlearn(["nobody", "no one"], allow_missing=True, wait=False, request_id="once")
+
+    assert (begun.state, begun.result) == ("done", UnlearnResult(0, 2, [], True, begun.name))
+    with pytest.raises(FailedPrecondition, match="erased something") as refused:
+        album.unlearn(["nobody"], allow_missing=True)
+    assert refused.value.reason == "NO_CERTIFICATE"
+    assert album.info().calibration is not None
+    assert len(list(album.audit_events())) == events + 1  # the calibration
+    album.insert(vectors=rows(1), labels=["cat"], ids=["nobody"])
+    again = album.unlearn(["nobody", "no one"], allow_missing=True, wait=False, request_id="once")
+    assert again.name == begun.name
+    assert album.get("nobody").label == "cat"
+    steps.put(pb.UnlearnEntriesRequest(ids=["stays 001"]))
+    steps.put(None)
+    assert open_stream.result().unlearn.count == 1
 
 
 def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:

@@ -122,6 +122,7 @@ report-page: $(INSTALLED)
 # The fault lab in full: hours. In part: make durability KILL_ROUNDS=100 POWER_LOSS_STATES=1000
 durability: export KILL_ROUNDS ?= 2000
 durability: export POWER_LOSS_STATES ?= 25000
+durability: export BROKEN_STREAMS ?= 2000
 durability: export FAULT_POINTS ?= 1000000
 durability: export FAULT_RESTARTS ?= 1000000
 durability: $(INSTALLED)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
 
-GONE = "What it answered named entries that were unlearned, and is gone."
+GONE = (
+    "What it answered named entries that were unlearned, or labels that no entry has any more, "
+    "and is gone."
+)
+OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 
 def note(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
@@ -37,6 +42,14 @@ def scrub(
         "(SELECT id FROM erasing WHERE operation = ?2))",
         (ERASED, operation),
     )
+    drop_results(db, operation, labels)
+    db.execute("DELETE FROM derived")
+    db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])
+    drop(db, operation)
+
+
+def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) -> None:
+    """Drop results, and why operations failed, where they name the noted ids or ``labels``."""
     named = json.dumps(list(labels))
     db.execute(
         "UPDATE operations SET result = NULL, problem = ?1 "
@@ -55,9 +68,32 @@ def scrub(
         "EXISTS (SELECT 1 FROM json_each(?3) AS each WHERE instr(problem, each.value)))",
         (GONE, operation, named),
     )
-    db.execute("DELETE FROM derived")
-    db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])
-    drop(db, operation)
+
+
+@contextmanager
+def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
+    """Drop results that name a label which these entries had, and after what is inside none has.
+
+    Neither as its label nor as one that an undo would bring back. Without results, labels are not
+    looked for, which may read all entries.
+    """
+    results = "SELECT 1 FROM operations WHERE result IS NOT NULL AND kind != ? LIMIT 1"
+    if db.execute(results, (UNLEARN,)).fetchone() is None:
+        yield
+        return
+    rows = db.execute(
+        f"SELECT label FROM entries {OF_KEYS} UNION SELECT label FROM relabels {OF_KEYS}",
+        (json.dumps(list(keys)),),
+    )
+    labels = [label for (label,) in rows]
+    yield
+    there = (
+        "SELECT EXISTS (SELECT 1 FROM entries WHERE label = ?1) "
+        "OR EXISTS (SELECT 1 FROM relabels WHERE label = ?1)"
+    )
+    gone = [label for label in labels if not db.execute(there, (label,)).fetchone()[0]]
+    if gone:
+        drop_results(db, "", gone)
 
 
 def drop(db: sqlite3.Connection, operation: str) -> None:

@@ -75,6 +75,16 @@ class UnknownEntries(MemoryRefusal):
         self.ids = tuple(ids)
 
 
+class DeletedSince(MemoryRefusal):
+    """A write that was done before, and whose entry, which would be the answer, is gone."""
+
+    def __init__(self, id: str, request_id: str) -> None:
+        super().__init__(
+            f'The request "{request_id}" changed the entry "{id}" before, which was deleted since.'
+        )
+        self.id, self.request_id = id, request_id
+
+
 class NotVoting(MemoryRefusal):
     """Some ids do not vote where they must; nothing was changed."""
 

@@ -26,6 +26,7 @@ from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
+    DeletedSince,
     DiskFull,
     EntriesExist,
     MemoryClosed,
@@ -260,13 +261,17 @@ class Memory:
     ) -> Entry:
         """Set label, metadata or both of one entry; answers the entry without its vector.
 
-        Raises UnknownEntries, RequestReused, DiskFull.
+        A repeated request changes nothing, and answers the entry as it is by then. Raises
+        UnknownEntries, DeletedSince, RequestReused, DiskFull.
         """
 
         def write(transaction: Transaction) -> tuple[Entry, Relabelled | None]:
-            if (answered := transaction.recall_entry(request)) is not None:
-                return answered, None
+            answered = transaction.recall(request)
             entry = transaction.entry(id)
+            if request is not None and answered is not None:
+                if entry is None:
+                    raise DeletedSince(id, request.id)
+                return entry, None
             if entry is None:
                 raise UnknownEntries([id])
             changed = replace(
@@ -275,7 +280,7 @@ class Memory:
                 metadata=entry.metadata if metadata is None else metadata,
             )
             transaction.update(transaction.look_up([id])[id].key, changed)
-            transaction.keep_entry(request, changed)
+            transaction.keep(request, [id])
             transaction.log("UpdateEntry", 1)
             return changed, Relabelled({id: changed.label})
 
@@ -479,11 +484,17 @@ class Memory:
             return known, [id for id in dict.fromkeys(ids) if id not in self._ram]
 
     def begin_unlearning(
-        self, ids: Sequence[str], *, allow_missing: bool, request: Request | None = None
+        self,
+        ids: Sequence[str],
+        *,
+        allow_missing: bool,
+        none: str = "{}",
+        request: Request | None = None,
     ) -> Begun:
         """Note that these entries are to be erased; that goes on after a restart.
 
-        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, DiskFull.
+        Where no id is stored, the operation is done, and ``none`` its result. Raises
+        UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, DiskFull.
         """
         erasure.check_count(ids)
 
@@ -491,10 +502,14 @@ class Memory:
             answered = transaction.recall(request)
             if answered is not None:
                 return Begun(transaction.operation(answered[0]), again=True), None
+            known = transaction.look_up(ids)
             if not allow_missing:
-                check_known(ids, transaction.look_up(ids))
+                check_known(ids, known)
             name = self._new_operation(transaction, UNLEARN)
-            transaction.note_erasing(name, ids)
+            if known:
+                transaction.note_erasing(name, ids)
+            else:
+                transaction.end(name, "done", result=none)
             transaction.keep(request, [name])
             return Begun(transaction.operation(name), again=False), None
 
@@ -513,15 +528,24 @@ class Memory:
             return self._store.erasing(operation)
 
     def unlearn(
-        self, operation: str, *, settings: Iterable[str], draft: Callable[[Facts], str]
+        self,
+        operation: str,
+        *,
+        none: str = "{}",
+        settings: Iterable[str],
+        draft: Callable[[Facts], str],
     ) -> Traces | None:
         """Forget the entries of an operation that ``begin_unlearning`` began; see ``erase``.
 
-        None where that was done before a restart, and nobody knows what to look for.
+        None where that was done before a restart, and nobody knows what to look for; also where
+        none of them is stored any more, when the operation is done and ``none`` its result.
         """
 
         def write(transaction: Transaction) -> tuple[Traces | None, Removed | None]:
             if transaction.operation(operation).result is not None:
+                return None, None
+            if not transaction.look_up(transaction.erasing(operation)):
+                transaction.end(operation, "done", result=none)
                 return None, None
             return erasure.erase(transaction, operation, settings, draft)
 

@@ -14,6 +14,24 @@ AGES_OF_ANSWERS = """
     DROP INDEX requests_by_time;
     CREATE INDEX requests_by_age ON requests (age);
     """
+# Answers and results outlive entries, so nothing of those but ids is in them. Rows are not changed
+# in place but written anew: pages that SQLite rearranged may still have what was moved from them.
+FORGET_CONTENTS = """
+    CREATE TEMP TABLE kept AS SELECT * FROM requests;
+    DELETE FROM requests;
+    UPDATE kept SET answer = json_array(json_extract(answer, '$.id'))
+        WHERE json_type(answer) = 'object';
+    INSERT INTO requests SELECT * FROM kept ORDER BY request_id, start;
+    DROP TABLE kept;
+    DELETE FROM relabels WHERE key IN (SELECT key FROM entries WHERE relabelled_by IS NULL);
+    UPDATE operations SET result = NULL,
+        problem = 'What it answered named entries that were unlearned, '
+            || 'or labels that no entry has any more, and is gone.'
+        WHERE kind IN ('assess', 'prune', 'dry-run') AND EXISTS (
+            SELECT 1 FROM json_each(result, iif(kind = 'assess', '$.confusion', '$.labels'))
+            WHERE key NOT IN (SELECT label FROM entries UNION SELECT label FROM relabels)
+        );
+    """
 MEMORY_STEPS = (
     # Vectors have a table of their own: a filter then scans 100 bytes an entry instead of 5,000.
     """
@@ -102,6 +120,7 @@ MEMORY_STEPS = (
     """
     CREATE INDEX entries_relabelled ON entries (relabelled_by) WHERE relabelled_by IS NOT NULL;
     """,
+    FORGET_CONTENTS,
 )
 
 CATALOG_STEPS = (

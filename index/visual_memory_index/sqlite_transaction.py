@@ -93,23 +93,6 @@ class SqliteTransaction:
     def keep(self, request: Request | None, ids: Sequence[str]) -> None:
         requests.keep(self._db, request, ids)
 
-    def recall_entry(self, request: Request | None) -> Entry | None:
-        answer = requests.recall(self._db, request)
-        if answer is None:
-            return None
-        return Entry(**{**answer, "content_sha256": bytes.fromhex(answer["content_sha256"])})
-
-    def keep_entry(self, request: Request | None, entry: Entry) -> None:
-        answer = {
-            "id": entry.id,
-            "label": entry.label,
-            "metadata": dict(entry.metadata),
-            "created_at": entry.created_at,
-            "content_sha256": entry.content_sha256.hex(),
-            "pruned_by": entry.pruned_by,
-        }
-        requests.keep(self._db, request, answer)
-
     def check_start(self, request: Request | None) -> None:
         requests.check_start(self._db, request)
 
@@ -161,11 +144,16 @@ class SqliteTransaction:
 
     def delete(self, keys: Sequence[int]) -> None:
         """``secure_delete`` overwrites them."""
-        with self._changing(keys):
+        with self._changing(keys), erasing.forgetting(self._db, keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
 
     def update(self, key: int, entry: Entry) -> None:
-        with self._changing([key]):
+        with self._changing([key]), erasing.forgetting(self._db, [key]):
+            self._db.execute(
+                "DELETE FROM relabels WHERE key = ?1 AND EXISTS "
+                "(SELECT 1 FROM entries WHERE key = ?1 AND label != ?2)",
+                (key, entry.label),
+            )  # no undo would bring them back
             self._db.execute(
                 "UPDATE entries SET relabelled_by = iif(label = ?1, relabelled_by, NULL), "
                 "label = ?1, metadata = ?2 WHERE key = ?3",
@@ -295,7 +283,8 @@ class SqliteTransaction:
             "WHERE operation = ?1 AND entries.relabelled_by = ?1",
             (operation,),
         )
-        with self._changing([key for (key,) in keys]):
+        changing = [key for (key,) in keys]
+        with self._changing(changing), erasing.forgetting(self._db, changing):
             rows = self._db.execute(
                 "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
                 "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "

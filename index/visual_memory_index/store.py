@@ -147,7 +147,11 @@ class Transaction(Protocol):
         """
 
     def delete(self, keys: Sequence[int]) -> None:
-        """Drop these entries with their vectors and pictures; keys of no entry are passed over."""
+        """Drop these entries with their vectors and pictures; keys of no entry are passed over.
+
+        Results of operations that name a label which no entry has any more go with them, here and
+        wherever else labels change.
+        """
 
     def update(self, key: int, entry: Entry) -> None:
         """Set label and metadata of one entry, and nothing else of it."""
@@ -177,13 +181,10 @@ class Transaction(Protocol):
         """
 
     def keep(self, request: Request | None, ids: Sequence[str]) -> None:
-        """Remember what the request is answered with, for two days at least."""
+        """Remember what the request is answered with, for two days at least.
 
-    def recall_entry(self, request: Request | None) -> Entry | None:
-        """Like ``recall``, of an update: the entry that it was answered with."""
-
-    def keep_entry(self, request: Request | None, entry: Entry) -> None:
-        """Remember the entry, without its large parts, that the update is answered with."""
+        It outlives the entries, so nothing of them but ids is in it.
+        """
 
     def check_start(self, request: Request | None) -> None:
         """Refuse a batch that does not begin where those kept of its import end.

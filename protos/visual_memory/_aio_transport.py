@@ -15,9 +15,10 @@ import grpc
 from visual_memory._calls import Call
 from visual_memory._connection import Endpoint
 from visual_memory._import import Import, Progress, cut_short
+from visual_memory._patience import Patience
 from visual_memory._transport import ASKED_AT_ONCE
 from visual_memory._transport import Transport as Blocking
-from visual_memory.errors import Error, from_rpc, refuse_closed
+from visual_memory.errors import Error, refuse_closed
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
@@ -113,23 +114,32 @@ class Transport:
     async def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
-        """What comes in a stream of values by id."""
-        patience, values = self._endpoint.patience(), dict[str, float]()
+        """What comes in a stream of values by id, begun again where that breaks off."""
+        patience = self._endpoint.patience()
+        while True:
+            try:
+                return await self._values(request, progress, patience)
+            except TimeoutError:
+                patience.give_up()
+            except grpc.RpcError as error:
+                pause = patience.pause(error)
+            await asyncio.sleep(pause)
+
+    async def _values(
+        self, request: pb.ValueEntriesRequest, progress: Progress | None, patience: Patience
+    ) -> dict[str, float]:
+        values: dict[str, float] = {}
         stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
         try:
             while True:
-                patience.renew(0)
                 async with asyncio.timeout(patience.remaining()):
                     answer: Any = await stream.read()
+                patience.renew(0)
                 if answer is grpc.aio.EOF:
                     return values
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
-        except TimeoutError:
-            patience.give_up()
-        except grpc.RpcError as error:
-            raise from_rpc(error, self._endpoint.target) from None
         finally:
             stream.cancel()
 

@@ -39,6 +39,7 @@ def unlearn_entries(
         apply=apply,
         allow_missing=allow_missing,
         request_id=named(request_id) if apply else "",
+        id_count=len(listed),
     )
     parts = [
         pb.UnlearnEntriesRequest(ids=listed[start : start + IDS_AT_ONCE])

@@ -18,7 +18,7 @@ from visual_memory._connection import Endpoint
 from visual_memory._files import whole_file
 from visual_memory._import import Import, Progress, cut_short
 from visual_memory._patience import Patience, next_within
-from visual_memory.errors import Error, from_rpc, refuse_closed
+from visual_memory.errors import Error, refuse_closed
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
@@ -114,8 +114,19 @@ class Transport:
     def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
-        """What comes in a stream of values by id."""
-        patience, values = self._endpoint.patience(), dict[str, float]()
+        """What comes in a stream of values by id, begun again where that breaks off."""
+        patience = self._endpoint.patience()
+        while True:
+            try:
+                return self._values(request, progress, patience)
+            except grpc.RpcError as error:
+                pause = patience.pause(error)
+            time.sleep(pause)
+
+    def _values(
+        self, request: pb.ValueEntriesRequest, progress: Progress | None, patience: Patience
+    ) -> dict[str, float]:
+        values: dict[str, float] = {}
         stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
         try:
             while (answer := next_within(patience.remaining(), stream)) is not None:
@@ -123,10 +134,6 @@ class Transport:
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
-        except grpc.RpcError as error:
-            if not patience.remaining():
-                patience.give_up()
-            raise from_rpc(error, self._endpoint.target) from None
         finally:
             stream.cancel()
         return values

@@ -54,6 +54,16 @@ class ServerStopping(RequestRefusal):
         )
 
 
+class ConnectionsRenewed(RequestRefusal):
+    """A stream in which nothing came, while an erasure had all connections made anew."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server makes its connections anew to erase what their buffers held, and waited "
+            "for the next message of this stream; begin it again."
+        )
+
+
 class Overloaded(RequestRefusal):
     """The messages of all calls together are beyond the limit."""
 
@@ -104,7 +114,7 @@ class NoCertificate(RequestRefusal):
     def __init__(self, name: str, state: str) -> None:
         super().__init__(
             f'The operation "{name}" is {state} and has no certificate; only an unlearning that is '
-            "done has one."
+            "done and that erased something has one."
         )
         self.name, self.state = name, state
 

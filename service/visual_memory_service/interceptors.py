@@ -14,12 +14,14 @@ from grpc_status import rpc_status
 
 from visual_memory_service.errors import (
     BadField,
+    ConnectionsRenewed,
     Overloaded,
     ServerStopping,
     ServiceFailed,
     TooLarge,
 )
 from visual_memory_service.status import REFUSALS, answer
+from visual_memory_service.waiting import Waiting
 
 OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
@@ -31,8 +33,8 @@ Begin = Callable[[Any], "Call"]
 class Guard(grpc.aio.ServerInterceptor):
     """Has every call of every service, health and reflection too, pass through a ``Call``."""
 
-    def __init__(self, intake: Intake, leaving: asyncio.Event) -> None:
-        self._intake, self._leaving = intake, leaving
+    def __init__(self, intake: Intake, leaving: asyncio.Event, waiting: Waiting) -> None:
+        self._intake, self._leaving, self._waiting = intake, leaving, waiting
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -43,37 +45,54 @@ class Guard(grpc.aio.ServerInterceptor):
 
         def begin(context: Any) -> Call:
             parse = handler.request_deserializer
-            return Call(details.method, context, parse, self._intake, self._leaving)
+            return Call(details.method, context, parse, self._intake, self._leaving, self._waiting)
 
         requests = "stream" if handler.request_streaming else "unary"
         responses = "stream" if handler.response_streaming else "unary"
         kind = f"{requests}_{responses}"
         around = answers_of if handler.response_streaming else answer_of
         return getattr(grpc, f"{kind}_rpc_method_handler")(
-            around(begin, getattr(handler, kind)),
+            around(begin, getattr(handler, kind), self._waiting),
             response_serializer=handler.response_serializer,
         )
 
 
-def answer_of(begin: Begin, behaviour: Any) -> Any:
+def answer_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
     """A call with one answer."""
 
     async def answered(sent: Any, context: Any) -> Any:
-        async with begin(context) as call:
-            return await behaviour(call.read(sent), context)
+        messages = sent if isinstance(sent, bytes) else whole(sent, context)
+        with waiting.call():
+            async with begin(context) as call:
+                return await behaviour(call.read(messages), context)
 
     return answered
 
 
-def answers_of(begin: Begin, behaviour: Any) -> Any:
+def answers_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
     """A call with a stream of answers."""
 
     async def answered(sent: Any, context: Any) -> Any:
-        async with begin(context) as call:
-            async for response in behaviour(call.read(sent), context):
-                yield response
+        with waiting.call():
+            async with begin(context) as call:
+                async for response in behaviour(call.read(sent), context):
+                    with waiting.to_write():
+                        yield response
 
     return answered
+
+
+async def whole(items: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    """The messages of a client that ends them. Raises CancelledError at the end of any other.
+
+    gRPC ends those that break off as if they were whole, but then nothing can be sent any more.
+    """
+    async for item in items:
+        yield item
+    try:
+        await context.send_initial_metadata(())
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
 
 
 async def until(event: asyncio.Event, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -152,9 +171,10 @@ class Call:
         parse: Callable[[bytes], Any],
         intake: Intake,
         leaving: asyncio.Event,
+        waiting: Waiting,
     ) -> None:
         self._method, self._context, self._parse = method, context, parse
-        self._leaving = leaving
+        self._leaving, self._waiting = leaving, waiting
         self._intake, self._held = intake, 0
         self._ours = method.startswith(OURS)  # the health of a server is told under any load
         self._admitted = False
@@ -170,8 +190,26 @@ class Call:
             self._admitted = True
         if isinstance(sent, bytes):
             return self._message(sent)
-        messages = sent if self._ours else until(self._leaving, sent)
+        messages = self._received(sent) if self._ours else until(self._leaving, sent)
         return (self._message(data) async for data in messages)
+
+    async def _received(self, sent: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """What a client sends. Raises ConnectionsRenewed where nobody waits for it any more."""
+        renewed = asyncio.Event()
+        ended = asyncio.create_task(renewed.wait())
+        try:
+            while True:
+                following = asyncio.ensure_future(anext(sent, None))
+                with self._waiting.to_read(renewed.set):
+                    await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    raise ConnectionsRenewed
+                if (item := following.result()) is None:
+                    return
+                yield item
+        finally:
+            ended.cancel()
+            following.cancel()
 
     def _message(self, data: bytes) -> Any:
         if self._ours:

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from visual_memory_service.config import BadSetting
 from visual_memory_service.health import Health, HealthService
 from visual_memory_service.interceptors import Guard, Intake
+from visual_memory_service.waiting import Waiting
 
 log = structlog.get_logger()
 
@@ -77,17 +78,22 @@ class Listener:
     async def renew(self) -> None:
         """Close all connections, with what their buffers hold; new ones are taken meanwhile.
 
-        Calls under way may end first, as when the server drains; while it does, nothing happens.
+        What is worked on may end first, as when the server drains; streams that wait for their
+        clients are ended. While the server drains, nothing happens.
         Raises BadSetting where nothing can listen beside what does, which goes on.
         """
         async with self._changing:
             if self._draining:
                 return
-            former, leaving = self._server, self._leaving
+            former, leaving, waiting = self._server, self._leaving, self._waiting
             await self._begin()
         leaving.set()
         await self._states.wake()
-        await former.stop(self._bounds.drain_seconds)
+        stopping = asyncio.create_task(former.stop(self._bounds.drain_seconds))
+        ending = asyncio.create_task(waiting.end())
+        await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        await former.stop(None)
 
     async def drain(self) -> None:
         """Refuse calls, and end once those under way have, or their time is up.
@@ -107,17 +113,17 @@ class Listener:
         await self._server.stop(max(end - loop.time(), 0))
 
     async def _begin(self) -> str:
-        leaving = asyncio.Event()
-        server = self._build(leaving)
+        leaving, waiting = asyncio.Event(), Waiting()
+        server = self._build(leaving, waiting)
         self._add(server, leaving)
         address = bind(server, self._address)
         await server.start()
-        self._server, self._leaving = server, leaving
+        self._server, self._leaving, self._waiting = server, leaving, waiting
         return address
 
-    def _build(self, leaving: asyncio.Event) -> Any:
+    def _build(self, leaving: asyncio.Event, waiting: Waiting) -> Any:
         server = grpc.aio.server(
-            interceptors=[Guard(self._intake, leaving)],
+            interceptors=[Guard(self._intake, leaving, waiting)],
             maximum_concurrent_rpcs=self._bounds.calls_max,
             options=[
                 # Twice the limit reaches the interceptor, whose sentence says how to split.

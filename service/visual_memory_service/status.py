@@ -26,6 +26,7 @@ from visual_memory_index import (
     CorruptCopy,
     CorruptStore,
     Cycle,
+    DeletedSince,
     DiskFull,
     EmptyMemory,
     EntriesExist,
@@ -52,6 +53,7 @@ from visual_memory_index import (
 )
 from visual_memory_service.errors import (
     BadField,
+    ConnectionsRenewed,
     EmbedderNotAllowed,
     ImagesNotStored,
     NoCertificate,
@@ -84,9 +86,11 @@ CODES: dict[type[Exception], StatusCode] = {
     BadNode: StatusCode.INVALID_ARGUMENT,
     BadParameter: StatusCode.INVALID_ARGUMENT,
     ChatUnavailable: StatusCode.UNAVAILABLE,
+    ConnectionsRenewed: StatusCode.UNAVAILABLE,
     CorruptCopy: StatusCode.DATA_LOSS,
     CorruptStore: StatusCode.DATA_LOSS,
     Cycle: StatusCode.INVALID_ARGUMENT,
+    DeletedSince: StatusCode.NOT_FOUND,
     DiskFull: StatusCode.RESOURCE_EXHAUSTED,
     EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
     EmptyMemory: StatusCode.FAILED_PRECONDITION,

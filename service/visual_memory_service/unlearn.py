@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
@@ -114,16 +114,17 @@ class UnlearningWork:
         self._renew = renew
 
     def begin(self, unlearning: Unlearning, memory: OpenMemory) -> Operation:
-        """Begin to erase entries; a repeated request begins nothing.
+        """Begin to erase entries; a repeated request begins nothing, nor one of unknown ids alone.
 
         Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused, DiskFull.
         """
         begun = memory.memory.begin_unlearning(
             unlearning.ids,
             allow_missing=unlearning.allow_missing,
+            none=of_none(unlearning.ids),
             request=unlearning.request,
         )
-        if not begun.again:
+        if not begun.again and begun.operation.state == "running":
             self._start(begun.operation, memory)
         return begun.operation
 
@@ -141,7 +142,7 @@ class UnlearningWork:
             self._operations.kept_off, memory.memory.identity.name, reason=STOPPED, but=UNLEARN
         )
 
-        def work(job: Job) -> str:
+        def work(job: Job) -> str | None:
             with self._memories.checks.paused():
                 return unlearn(job, memory, self._memories, others, self.keys, self._renew)
 
@@ -152,6 +153,11 @@ def would_unlearn(unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
     """What would be erased; what is missing is counted in any case. Raises TooManyIds."""
     known, unknown = memory.memory.would_unlearn(unlearning.ids)
     return UnlearnResult(len(known), len(unknown), unknown[:UNKNOWN_SHOWN], applied=False)
+
+
+def of_none(ids: Sequence[str]) -> str:
+    """The result of an unlearning of which no id is stored, as JSON."""
+    return json.dumps(asdict(UnlearnResult(0, len(set(ids)), [], applied=True)))
 
 
 def certificate_of(memory: Memory, operation: str) -> str:
@@ -171,8 +177,10 @@ def unlearn(
     none_of_others: Callable[[], AbstractContextManager[None]],
     keys: SigningKeys,
     renew: Callable[[], Future[None]],
-) -> str:
+) -> str | None:
     """Erase what the operation is to erase, as often as it takes; its result as JSON.
+
+    None where none of it was there any more, and the operation has ended.
 
     ``none_of_others`` keeps other operations off meanwhile, whose results could name it.
 
@@ -187,9 +195,14 @@ def unlearn(
     with none_of_others():
         traces = job.insist(
             lambda: memory.memory.unlearn(
-                job.name, settings=(CALIBRATION,), draft=lambda facts: draft(facts, asked)
+                job.name,
+                none=of_none(ids),
+                settings=(CALIBRATION,),
+                draft=lambda facts: draft(facts, asked),
             )
         )
+    if memory.memory.operation(job.name).state == "done":  # others erased all of them since
+        return None
     memory.read.clear()
     told(job, "deleted", began)
     left = 0

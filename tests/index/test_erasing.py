@@ -12,7 +12,7 @@ import pytest
 
 from visual_memory_index import Request, RequestErased
 from visual_memory_index import sqlite_operations as operations
-from visual_memory_index.erasing import GONE, drop, note, noted, scrub
+from visual_memory_index.erasing import GONE, drop, forgetting, note, noted, scrub
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import keep, recall
@@ -100,3 +100,46 @@ def test_what_was_derived_goes_and_of_the_settings_those_named(db: sqlite3.Conne
 
     assert db.execute("SELECT count(*) FROM derived").fetchone() == (0,)
     assert db.execute("SELECT name FROM settings").fetchall() == [("taxonomy",)]
+
+
+ENTRY = "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) VALUES "
+
+
+@pytest.fixture
+def judged(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Two cats, and an owl that an undo would make an eagle; a result names all of these."""
+    db.execute(f"{ENTRY} (1, 'a', 'cat', '{{}}', 0, x''), (2, 'b', 'cat', '{{}}', 0, x'')")
+    db.execute(f"{ENTRY} (3, 'c', 'owl', '{{}}', 0, x'')")
+    for name, labels in (("pets/3", ["cat", "owl"]), ("pets/4", ["eagle"]), ("pets/5", ["cat"])):
+        operations.begin(db, name, "prune")
+        operations.end(db, name, "done", result=json.dumps({"labels": dict.fromkeys(labels, 1)}))
+    db.execute("INSERT INTO relabels VALUES ('pets/5', 3, 'eagle', NULL)")
+    return db
+
+
+def named_still(db: sqlite3.Connection) -> list[str]:
+    return [name for name in ("pets/3", "pets/4", "pets/5") if operations.get(db, name).result]
+
+
+def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
+    judged: sqlite3.Connection,
+) -> None:
+    with forgetting(judged, [1]):
+        judged.execute("DELETE FROM entries WHERE key = 1")
+    assert named_still(judged) == ["pets/3", "pets/4", "pets/5"]
+
+    with forgetting(judged, [3]):
+        judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
+    assert named_still(judged) == ["pets/4", "pets/5"]
+    assert operations.get(judged, "pets/3").problem == GONE
+
+
+def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_back(
+    judged: sqlite3.Connection,
+) -> None:
+    judged.execute("PRAGMA foreign_keys = ON")
+
+    with forgetting(judged, [3]):
+        judged.execute("DELETE FROM entries WHERE key = 3")
+
+    assert named_still(judged) == ["pets/5"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import Catalog, LostSecret, Memory, NewerStore, Query, Request
+from visual_memory_index import (
+    Catalog,
+    LostSecret,
+    Memory,
+    NewerStore,
+    Query,
+    Request,
+    RequestErased,
+)
 from visual_memory_index.entry import Parts
 from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 
@@ -93,6 +103,44 @@ def test_a_memory_of_schema_3_opens_with_its_pictures(tmp_path: Path) -> None:
         assert (second.id, second.image, bool(second.pruned_by)) == ("b", b"", True)
         assert (third.id, third.image) == ("c", b"")
         assert memory.thumbnails(["a", "b"]) == {"a": b"small a"}
+
+
+def test_what_answers_and_results_of_schema_6_kept_of_entries_is_gone(tmp_path: Path) -> None:
+    path = Path(shutil.copy(DATA / "memory-schema-6.sqlite", tmp_path))
+    chance = random.Random(0)
+    names = [f"{chance.getrandbits(96):024x}" for _ in range(500)]
+    results = {
+        "birds/1": ("assess", {"confusion": {"crow": {"a lost label": 1}, "a lost label": {}}}),
+        "birds/2": ("prune", {"ids": ["x"], "labels": {"a lost label": 1}}),
+        "birds/3": ("prune", {"ids": ["x"], "labels": {"crow": 1}}),
+        "birds/4": ("relabel", {"ids": ["a lost label"]}),
+    }
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executemany(
+            "INSERT INTO requests VALUES (?, -1, x'00', ?, 0, 0)",
+            [
+                (name, json.dumps({"id": "a", "label": f"secret {name}", "metadata": {"k": name}}))
+                for name in names
+            ],
+        )
+        db.execute("INSERT INTO requests VALUES ('erased', -1, x'', 'null', 0, 0)")
+        db.executemany(
+            "INSERT INTO operations VALUES (?, ?, 'done', ?, NULL, 0, 0, NULL)",
+            [(name, kind, json.dumps(result)) for name, (kind, result) in results.items()],
+        )
+        db.execute("INSERT INTO relabels SELECT 'birds/4', key, 'a dead label', NULL FROM entries")
+
+    with closing(Memory.open(path)) as memory:
+        assert memory.recall(Request(names[0], b"\0")) == ["a"]
+        with pytest.raises(RequestErased):
+            memory.recall(Request("erased", b""))
+        left = {name: memory.operation(name).result for name in results}
+
+    assert left["birds/1"] is left["birds/2"] is None
+    assert left["birds/3"] == json.dumps(results["birds/3"][1])
+    data = path.read_bytes()
+    assert b"secret " not in data
+    assert data.count(b"a dead label") == 1  # of the one that an undo would bring back
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("memory-schema-*.sqlite")), ids=str)

@@ -217,20 +217,22 @@ def test_an_id_belongs_to_one_memory(pets: RemoteMemory) -> None:
     assert other.ids() == ["new"]
 
 
-def test_a_repeated_update_is_answered_as_before_though_the_entry_was_changed_since(
-    pets: RemoteMemory,
-) -> None:
+def test_a_repeated_update_is_answered_with_the_entry_as_it_is_by_then(pets: RemoteMemory) -> None:
     _, request, other = WRITES["update"]
-    first = answer(pets, "UpdateEntry", named(request, "update, changed"))
-    answer(pets, "UpdateEntry", other)
+    answer(pets, "UpdateEntry", named(request, "update, changed"))
+    changed = answer(pets, "UpdateEntry", other)
+    stored = pets.stored()
 
-    assert answer(pets, "UpdateEntry", named(request, "update, changed")) == first
+    assert answer(pets, "UpdateEntry", named(request, "update, changed")) == changed
+    assert pets.stored() == stored
 
 
-def test_a_repeated_update_is_answered_as_before_though_the_entry_is_gone(
-    pets: RemoteMemory,
-) -> None:
-    first = answer(pets, "UpdateEntry", named(WRITES["update"][1], "update, gone"))
+def test_a_repeated_update_of_an_entry_that_was_deleted_since_says_so(pets: RemoteMemory) -> None:
+    request = named(WRITES["update"][1], "update, gone")
+    answer(pets, "UpdateEntry", request)
     pets.stub.DeleteEntries(pb.DeleteEntriesRequest(memory="pets", ids=["a"]))
 
-    assert answer(pets, "UpdateEntry", named(WRITES["update"][1], "update, gone")) == first
+    error = refusal(pets.stub.UpdateEntry, request)
+
+    assert error.reason == "DELETED_SINCE"
+    assert 'The request "update, gone" changed the entry "a" before' in error.message

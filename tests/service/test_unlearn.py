@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.conftest import Server, refusal, to_picture
+from tests.conftest import RemoteMemory, Server, refusal, to_picture
 from tests.residue import Residue
 from tests.service.conftest import Run, text
 
@@ -29,6 +29,7 @@ from visual_memory import (
     InvalidCertificate,
     Memory,
     NotFound,
+    UnlearnResult,
 )
 from visual_memory.certificate import Certificate
 from visual_memory.v1 import service_pb2 as pb
@@ -224,6 +225,33 @@ def test_unknown_ids_are_refused_unless_they_may_be_missing(album: Memory) -> No
     assert album.unlearn([*person_ids(2), "nobody"], allow_missing=True).count == 2
 
 
+def test_unlearning_what_is_not_there_ends_at_once_and_erases_and_certifies_nothing(
+    server: Server, client: Client, album: Memory
+) -> None:
+    events, watched = len(list(album.audit_events())), server.stub.UnlearnEntries.future
+    steps: queue.SimpleQueue[pb.UnlearnEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.UnlearnEntriesRequest(memory="album", id_count=1))
+    open_stream = watched(iter(steps.get, None))  # it would end with the connections
+    album.misleading_counts(5)
+    album.calibrate(k=5)
+
+    begun = album.unlearn(["nobody", "no one"], allow_missing=True, wait=False, request_id="once")
+
+    assert (begun.state, begun.result) == ("done", UnlearnResult(0, 2, [], True, begun.name))
+    with pytest.raises(FailedPrecondition, match="erased something") as refused:
+        album.unlearn(["nobody"], allow_missing=True)
+    assert refused.value.reason == "NO_CERTIFICATE"
+    assert album.info().calibration is not None
+    assert len(list(album.audit_events())) == events + 1  # the calibration
+    album.insert(vectors=rows(1), labels=["cat"], ids=["nobody"])
+    again = album.unlearn(["nobody", "no one"], allow_missing=True, wait=False, request_id="once")
+    assert again.name == begun.name
+    assert album.get("nobody").label == "cat"
+    steps.put(pb.UnlearnEntriesRequest(ids=["stays 001"]))
+    steps.put(None)
+    assert open_stream.result().unlearn.count == 1
+
+
 def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
     insert_people(album, person_ids(2))
 
@@ -390,46 +418,78 @@ def test_a_certificate_needs_an_unlearning_that_is_done(client: Client, album: M
         client.certificate("album/nothing")
 
 
+@pytest.mark.parametrize("apply", [False, True])
 @pytest.mark.parametrize(
-    ("messages", "field"),
+    ("parts", "field", "sentence"),
     [
-        ([pb.UnlearnEntriesRequest(memory="album")], "ids"),
-        ([pb.UnlearnEntriesRequest(memory="album", ids=["a", ""])], "ids[1]"),
-        (
-            [
-                pb.UnlearnEntriesRequest(memory="album", ids=["a"]),
-                pb.UnlearnEntriesRequest(memory="album", ids=["b"]),
-            ],
-            "memory",
-        ),
+        ([], "id_count", "must say in the first message how many ids come in all, at least 1"),
+        ([{}], "id_count", "must say"),
+        ([{"ids": ["a"]}], "id_count", "must say"),
+        ([{"ids": ["a"], "id_count": -1}], "id_count", "must say"),
+        ([{"ids": ["a", ""], "id_count": 2}], "ids[1]", "must"),
+        ([{"ids": ["a"], "id_count": 2}, {"memory": "album", "ids": ["b"]}], "memory", "first"),
+        ([{"ids": ["a"], "id_count": 2}, {"id_count": 2, "ids": ["b"]}], "memory", "first"),
+        ([{"id_count": 1}], "id_count", "is 1, but 0 ids came, and nothing was erased; send all"),
+        ([{"id_count": 3}, {"ids": ["a"] * 2}], "id_count", "is 3, but 2 ids came"),
+        ([{"id_count": 1}, {"ids": ["a"] * 2}], "id_count", "1, but 2 or more ids came"),
+        ([{"id_count": 1, "ids": ["a", "a"]}], "id_count", "is 1, but 2 or more ids came"),
     ],
 )
 def test_messages_that_make_no_sense_are_refused(
-    server: Server, album: Memory, messages: list[pb.UnlearnEntriesRequest], field: str
+    server: Server,
+    pets: RemoteMemory,
+    parts: list[dict[str, Any]],
+    field: str,
+    sentence: str,
+    apply: bool,
 ) -> None:
+    first = [{"memory": pets.name, "apply": apply, "allow_missing": True, **part} for part in parts]
+    messages = [pb.UnlearnEntriesRequest(**part) for part in (*first[:1], *parts[1:])]
+
     error = refusal(server.stub.UnlearnEntries, iter(messages))
 
     assert isinstance(error, InvalidArgument)
     assert error.field_violations[0][0] == field
+    assert sentence in error.message
+    assert len(pets.ids()) == 3
 
 
-@pytest.mark.parametrize("apply", [False, True])
-def test_more_ids_than_can_be_unlearned_at_once_are_refused_before_all_have_come(
-    server: Server, album: Memory, apply: bool
+def test_more_ids_than_said_are_refused_before_all_have_come(
+    server: Server, pets: RemoteMemory
 ) -> None:
     sent = 0
 
     def messages() -> Iterator[pb.UnlearnEntriesRequest]:
         nonlocal sent
-        yield pb.UnlearnEntriesRequest(memory=album.name, apply=apply)
+        yield pb.UnlearnEntriesRequest(memory=pets.name, id_count=10_001)
         for sent in range(1, 1001):
             yield pb.UnlearnEntriesRequest(ids=[f"{sent} {number}" for number in range(10_000)])
 
     error = refusal(server.stub.UnlearnEntries, messages())
 
+    assert error.field_violations[0][0] == "id_count"
+    assert sent < 1000
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_more_ids_than_can_be_unlearned_at_once_are_refused_before_they_come(
+    server: Server, pets: RemoteMemory, apply: bool
+) -> None:
+    request = pb.UnlearnEntriesRequest(memory=pets.name, apply=apply, id_count=1_000_001)
+
+    error = refusal(server.stub.UnlearnEntries, endless(request))
+
     assert error.reason == "TOO_MANY_IDS"
     assert "At most 1,000,000 ids" in error.message
-    assert sent < 1000
+
+
+def endless(request: pb.UnlearnEntriesRequest) -> Iterator[pb.UnlearnEntriesRequest]:
+    yield request
+    yield from iter(queue.SimpleQueue[pb.UnlearnEntriesRequest]().get, None)
+
+
+def test_an_id_that_comes_twice_is_counted_as_it_is_sent(album: Memory) -> None:
+    assert album.unlearn(["stays 001", "stays 001"]).count == 1
 
 
 def test_a_certificate_by_a_former_key_is_still_trusted(server: Server, album: Memory) -> None:

@@ -1167,6 +1167,7 @@ class UnlearnEntriesRequest(google.protobuf.message.Message):
     ALLOW_MISSING_FIELD_NUMBER: builtins.int
     APPLY_FIELD_NUMBER: builtins.int
     IDS_FIELD_NUMBER: builtins.int
+    ID_COUNT_FIELD_NUMBER: builtins.int
     memory: builtins.str
     """In the first message, and only there."""
     request_id: builtins.str
@@ -1174,6 +1175,10 @@ class UnlearnEntriesRequest(google.protobuf.message.Message):
     """Skips unknown ids instead of refusing all. In the first message."""
     apply: builtins.bool
     """Without it the operation only says what would be erased. In the first message."""
+    id_count: builtins.int
+    """How many ids come in all messages, each counted as often as it comes: what breaks off is told
+    from what is whole by it. Needed, in the first message.
+    """
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """At most a million in all."""
@@ -1186,8 +1191,9 @@ class UnlearnEntriesRequest(google.protobuf.message.Message):
         allow_missing: builtins.bool = ...,
         apply: builtins.bool = ...,
         ids: collections.abc.Iterable[builtins.str] | None = ...,
+        id_count: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["allow_missing", b"allow_missing", "apply", b"apply", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["allow_missing", b"allow_missing", "apply", b"apply", "id_count", b"id_count", "ids", b"ids", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
 
 global___UnlearnEntriesRequest = UnlearnEntriesRequest
 

@@ -391,7 +391,8 @@ class VisualMemoryServicer(object):
 
     def UnlearnEntries(self, request_iterator, context):
         """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-        result of the operation. The ids come in as many messages as they need.
+        result of the operation. The ids come in as many messages as they need; nothing begins before
+        all have come and the client has ended the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -181,7 +181,8 @@ class VisualMemoryStub:
         visual_memory.v1.operation_pb2.Operation,
     ]
     """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-    result of the operation. The ids come in as many messages as they need.
+    result of the operation. The ids come in as many messages as they need; nothing begins before
+    all have come and the client has ended the stream.
     """
 
     GetCertificate: grpc.UnaryUnaryMultiCallable[
@@ -402,7 +403,8 @@ class VisualMemoryAsyncStub:
         visual_memory.v1.operation_pb2.Operation,
     ]
     """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-    result of the operation. The ids come in as many messages as they need.
+    result of the operation. The ids come in as many messages as they need; nothing begins before
+    all have come and the client has ended the stream.
     """
 
     GetCertificate: grpc.aio.UnaryUnaryMultiCallable[
@@ -677,7 +679,8 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-        result of the operation. The ids come in as many messages as they need.
+        result of the operation. The ids come in as many messages as they need; nothing begins before
+        all have come and the client has ended the stream.
         """
 
     @abc.abstractmethod

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from visual_memory._fingerprint import fingerprint
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import UNLEARN, UNLEARNED_MAX, Request
+from visual_memory_index import UNLEARN, UNLEARNED_MAX, Request, TooManyIds
 from visual_memory_service.convert.hygiene import from_unlearning
 from visual_memory_service.convert.requests import to_text
 from visual_memory_service.errors import BadField
@@ -18,22 +18,38 @@ from visual_memory_service.unlearn import Unlearning, UnlearnResult
 async def joined(
     messages: AsyncIterator[pb.UnlearnEntriesRequest],
 ) -> pb.UnlearnEntriesRequest:
-    """The messages as one, of which no more are read than may be asked for. Raises BadField."""
+    """The messages as one, which must bring as many ids as the first says; no more are read.
+
+    Raises BadField, TooManyIds.
+    """
     whole = await anext(messages, pb.UnlearnEntriesRequest())
-    while len(whole.ids) <= UNLEARNED_MAX:
+    if whole.id_count < 1:
+        raise BadField(
+            "id_count",
+            "must say in the first message how many ids come in all, at least 1, so that a stream "
+            "that breaks off erases nothing",
+        )
+    if whole.id_count > UNLEARNED_MAX:
+        raise TooManyIds(whole.id_count, UNLEARNED_MAX)
+    while len(whole.ids) <= whole.id_count:
         message = await anext(messages, None)
         if message is None:
             break
-        if message.memory or message.request_id or message.allow_missing or message.apply:
+        if any(field.name != "ids" for field, _ in message.ListFields()):
             raise BadField("memory", "and all but ids must be in the first message only")
         whole.ids.extend(message.ids)
+    if len(whole.ids) != whole.id_count:
+        more = " or more" if len(whole.ids) > whole.id_count else ""
+        raise BadField(
+            "id_count",
+            f"is {whole.id_count}, but {len(whole.ids)}{more} ids came, and nothing was erased; "
+            "send all of them again with their number",
+        )
     return whole
 
 
 def to_unlearning(message: pb.UnlearnEntriesRequest) -> Unlearning:
     """Raises BadField."""
-    if not message.ids:
-        raise BadField("ids", "must not be empty")
     for number, id in enumerate(message.ids):
         to_text(id, "ids[{}]", number)
     request = None

@@ -481,20 +481,6 @@ def test_a_request_is_answered_as_before_and_its_id_serves_no_other(place: Place
             assert transaction.recall(Request("r", b"content")) == ["a", "é"]
 
 
-def test_an_update_is_answered_with_its_entry(store: Store) -> None:
-    entry = Entry("b", "crow", None, {"source": "ü"}, 10, b"\x00\x01", "m/1")
-
-    with store.transaction() as transaction:
-        transaction.keep_entry(Request("r", b"content"), entry)
-        answered = transaction.recall_entry(Request("r", b"content"))
-        unknown = transaction.recall_entry(Request("other", b"content"))
-
-    assert unknown is None
-    assert answered is not None
-    for field in ("id", "label", "metadata", "created_at", "content_sha256", "pruned_by"):
-        assert getattr(answered, field) == getattr(entry, field)
-
-
 def test_an_import_goes_on_where_it_ends(store: Store) -> None:
     first, second = Request("r", b"1", 0), Request("r", b"2", 2)
     with store.transaction() as transaction:

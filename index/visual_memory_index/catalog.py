@@ -188,7 +188,7 @@ class Catalog:
         """All of a memory as it is now, as an open file without a name.
 
         Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, BadAuditLog, DiskFull.
         """
         backup = secrets.token_hex(16)
 
@@ -242,7 +242,7 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """A memory of another ``name`` with all that this one holds now, as ``backup`` would.
 
-        Raises CorruptStore, DiskFull.
+        Raises CorruptStore, BadAuditLog, DiskFull.
         """
         with self._unlisted() as path:
             since = self._ticks()

@@ -690,7 +690,7 @@ class Memory:
         """A new file at ``target``, to be written with all that there is at this moment.
 
         ``begin`` is asked first, in a transaction of its own: no other write comes between the two.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, BadAuditLog, DiskFull.
         """
 
         def go_on() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from visual_memory_index import (
     Arrival,
+    BadAuditLog,
     BadBackup,
     Catalog,
     CorruptStore,
@@ -551,6 +552,10 @@ def test_a_repeated_request_restores_once(catalog: Catalog, birds: Memory) -> No
         (["UPDATE memory SET digest = x'00'"], "."),
         (["UPDATE memory SET audit_peaks = x'00'"], "."),
         (["UPDATE audit SET event = '{}' WHERE number = 2"], "does not end with event 2"),
+        (["UPDATE audit SET event = replace(event, 'Insert', 'Delete')"], "does not follow"),
+        (["DELETE FROM audit WHERE number = 1"], "event 1 is missing"),
+        (["UPDATE audit SET event = '{}' WHERE number = 0"], "is no event"),
+        (["UPDATE memory SET audit_peaks = zeroblob(64)"], "not those of its head"),
         (["UPDATE vectors SET vector = x'00' WHERE key = 1"], "another length"),
         (["DELETE FROM memory"], "it holds no memory"),
         (["CREATE VIEW more AS SELECT 1"], "more than the tables"),
@@ -567,6 +572,21 @@ def test_a_backup_that_was_altered_and_sealed_again_is_refused(
 
     with pytest.raises(BadBackup, match=problem):
         restore(catalog, data)
+
+    assert catalog.names() == ["birds"]
+    assert unfinished(catalog) == []
+
+
+def test_of_a_memory_whose_log_was_changed_no_backup_and_no_copy_is_made(
+    catalog: Catalog, birds: Memory
+) -> None:
+    with birds._file.transaction() as db:
+        db.execute("UPDATE audit SET event = replace(event, 'Insert', 'Delete')")
+
+    with pytest.raises(BadAuditLog, match='of the memory "birds" does not fit'):
+        back_up(catalog, birds)
+    with pytest.raises(BadAuditLog):
+        copy(catalog, birds)
 
     assert catalog.names() == ["birds"]
     assert unfinished(catalog) == []

@@ -152,6 +152,8 @@ class Memories:
         self._catalog = Catalog(settings.data)
         for name in self._catalog.names():
             self._open_or_note(name)
+        for each in self._catalog.unlisted():
+            log.error("file not listed", memory=each.name, reason=str(each))
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
@@ -179,9 +181,13 @@ class Memories:
         """The memories that serve, sorted."""
         return sorted(self._open.keys() - self._damaged.keys())
 
-    def bury(self, uid: str, ids: Sequence[str]) -> None:
-        """Note that these entries of a memory must not come back from a backup. Raises DiskFull."""
-        self._catalog.bury(uid, ids)
+    def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> None:
+        """Note that what an operation is about to erase must not come back. Raises DiskFull."""
+        self._catalog.bury(memory, ids, operation)
+
+    def note_erased(self, memory: Memory) -> None:
+        """Note that it is erased, so that no file of before is taken for this. Raises DiskFull."""
+        self._catalog.note(memory, erased=True)
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.
@@ -315,10 +321,19 @@ class Memories:
         """Close every memory and let go of the folder."""
         self.checks.close()
         with self._editing:
+            for name in self.serving():
+                self._note(self._open[name].memory)
             for served in self._open.values():
                 served.memory.close()
             self._catalog.close()
         self.embedders.close()
+
+    def _note(self, memory: Memory) -> None:
+        """Have it known where a memory stands at the end; where that fails it was, less firmly."""
+        try:
+            self._catalog.note(memory)
+        except DiskFull as full:
+            log.error("end not noted", memory=memory.identity.name, reason=str(full))
 
     def _adopt(
         self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request | None

@@ -181,8 +181,7 @@ def unlearn(
     began = time.perf_counter()
     identity = memory.memory.identity
     ids = memory.memory.erasing(job.name)
-    if ids:
-        job.insist(lambda: memories.bury(identity.uid, ids))
+    job.insist(lambda: memories.bury(memory.memory, ids, job.name))
     asked = len(ids)
     with none_of_others():
         traces = job.insist(
@@ -191,6 +190,7 @@ def unlearn(
             )
         )
     memory.read.clear()
+    job.insist(lambda: memories.note_erased(memory.memory))
     told(job, "deleted", began)
     left = 0
     places = []

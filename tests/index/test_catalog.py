@@ -301,7 +301,7 @@ def insert(memory: Memory, *ids: str) -> None:
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
     """What a call does that erases entries, without looking for traces."""
     begun = memory.begin_unlearning(ids, allow_missing=False).operation
-    catalog.bury(memory.identity.uid, ids)
+    catalog.bury(memory, ids, begun.name)
     memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
     memory.end(begun.name, "done")
 
@@ -705,20 +705,23 @@ def test_a_folder_whose_secret_is_lost_for_good_begins_anew_as_the_documents_say
     tmp_path: Path,
 ) -> None:
     with closing(Catalog(tmp_path)) as catalog:
-        catalog.bury("uid", ["a"])
+        memory = catalog.create("birds", dimension=2, embedder=None)
+        assert memory is not None
+        with closing(memory):
+            catalog.bury(memory, ["a"], "")
     (tmp_path / "keys" / "tombstones.key").unlink()
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
         db.executescript("DELETE FROM tombstones; UPDATE clock SET secret_check = NULL;")
 
-    with closing(Catalog(tmp_path)) as catalog:
-        assert catalog.bury("uid", ["a"]) == 2
+    with closing(Catalog(tmp_path)) as catalog, closing(catalog.open("birds")) as memory:
+        assert catalog.bury(memory, ["a"], "") == 2
 
 
-def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path) -> None:
+def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path, birds: Memory) -> None:
     marks = set()
     for name in ("one", "two"):
         with closing(Catalog(tmp_path / name)) as catalog:
-            catalog.bury("uid", ["a"])
+            catalog.bury(birds, ["a"], "")
             with catalog._database.reading() as db:
                 marks |= set(db.execute("SELECT mark FROM tombstones"))
 

@@ -1,0 +1,91 @@
+"""Where a memory stands, read from its file before anything in it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from sqlite3 import Connection
+
+from visual_memory_index.database import look_into, translated
+from visual_memory_index.errors import CorruptStore
+from visual_memory_index.merkle import leaf_hash
+from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index.standing import Found, Noted, Standing
+
+WITH_LOG = 4  # the first schema that has uids and audit logs
+
+
+def look(path: Path, noted: Noted | None) -> Found | None:
+    """What the file says of itself, as far as it has to be compared with what was noted.
+
+    None where there is no memory, or of a newer release; opening refuses both. Raises CorruptStore.
+    """
+    if not path.stat().st_size:
+        return None
+    with reading(path) as db:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        found = whose(db, version) if version <= len(MEMORY_STEPS) else None
+        if noted is None or found is None or not found.standing.size:
+            return found
+        return replace(
+            found,
+            hashes=hashes(db, noted),
+            unlearnings=unlearnings(db, noted.kept.size),
+            knows_erasing=knows_operation(db, noted.erasing),
+        )
+
+
+def name_in(path: Path) -> str:
+    """The name of the memory in a file, empty where none can be read."""
+    try:
+        found = look(path, None)
+    except CorruptStore:
+        return ""
+    return found.name if found else ""
+
+
+def whose(db: Connection, version: int) -> Found | None:
+    """The memory that it is of, and where its log stands; without a log where that is lost."""
+    if not version:
+        return Found("", "", Standing(0, ""))
+    columns = "name, uid, audit_size, audit_last" if version >= WITH_LOG else "name, '', 0, ''"
+    row = db.execute(f"SELECT {columns} FROM memory").fetchone()
+    if row is None:
+        return None
+    name, uid, size, last = row
+    return Found(name, uid, Standing(size, last))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Connection]:
+    """One state of the file with its log."""
+    with translated(path), closing(look_into(path)) as db:
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("BEGIN")
+        yield db
+
+
+def hashes(db: Connection, noted: Noted) -> dict[int, str]:
+    """The hashes of the events that were the last when something was noted, as far as they are."""
+    found = {}
+    for size in noted.sizes:
+        row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()
+        if row:
+            found[size - 1] = leaf_hash(row[0].encode()).hex()
+    return found
+
+
+def unlearnings(db: Connection, since: int) -> int:
+    """How many erasures are in the log from that event on."""
+    count: int = db.execute(
+        'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\'',
+        (since,),
+    ).fetchone()[0]
+    return count
+
+
+def knows_operation(db: Connection, name: str | None) -> bool:
+    """Whether it has an operation of this name."""
+    return bool(db.execute("SELECT 1 FROM operations WHERE name = ?", (name,)).fetchone())

@@ -40,7 +40,7 @@ from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.noted import Latest
 from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.request import Request
-from visual_memory_index.sqlite_standing import look, name_in
+from visual_memory_index.sqlite_standing import look, look_through, name_in
 from visual_memory_index.standing import Noted, Told, refusal
 from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
@@ -76,7 +76,7 @@ class Catalog:
             try:
                 with self._transaction() as db:
                     self._secret = tombstones.read_secret(db, folder / SECRET)
-                self._latest = Latest(folder / LATEST)
+                self._latest = Latest(folder / LATEST, self._memories)
                 self._clear_unfinished()
                 self._keep_ready()
                 self.clear()
@@ -119,13 +119,16 @@ class Catalog:
     def open(self, name: str) -> Memory:
         """Read a memory. Raises UnknownMemory, CorruptStore, NewerStore.
 
-        And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there.
+        And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
+        that may not belong to its log is looked through, which raises BadAuditLog, too.
         """
         path = self._path(name)
         known = self._noted(path.name)
         found = look(path, known)
         if found and (refused := refusal(path, name, found, known)):
             raise refused
+        if self._latest.may_be_mixed(known, path.name):
+            look_through(path)
         memory = Memory.open(path, self._told(path.name))
         with suppress(DiskFull):  # it can be read all the same, and what was noted stays true
             self.note(memory, erased=bool(found and found.unlearnings))
@@ -255,8 +258,7 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Why a memory is refused for what was noted of it, or not listed; None where it is not.
 
-        Raises UnknownMemory, also where several files of it are not listed, OtherMemory,
-        CorruptStore.
+        Raises UnknownMemory, also of several files that are not listed, OtherMemory, CorruptStore.
         """
         unlisted = [each for each in self.unlisted() if each.name == name]
         if len(unlisted) == 1 and name not in self.names():
@@ -269,7 +271,7 @@ class Catalog:
             raise refused
         if not (refused and found and known):
             return None
-        since = tombstones.BEFORE_ALL if found.lags(known.kept) else self._ticks()
+        since = self._ticks() if found.has_all_of(known) else tombstones.BEFORE_ALL
         return Doubt(path, name, refused, since)
 
     @contextmanager
@@ -290,10 +292,7 @@ class Catalog:
             )
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
-        """Have what was rebuilt in the place of what is in doubt, and note that it stands so.
-
-        Raises DiskFull.
-        """
+        """List what was rebuilt in the place of what is in doubt. Raises DiskFull."""
         path = self._memories / new_name(doubt.name)
         with self._transaction() as db:  # it goes where this is cut short
             db.execute("INSERT INTO dropped VALUES (?)", (path.name,))

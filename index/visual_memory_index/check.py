@@ -48,6 +48,18 @@ class Listed:
         return next(self._voting, None) is None and not self._silent
 
 
+class NotListed:
+    """In the place of ``Listed`` where nothing is in RAM yet."""
+
+    def follow(self, entries: Sequence[StoredEntry]) -> bool:
+        """They are compared with nothing."""
+        return True
+
+    def end(self) -> bool:
+        """Nothing is missing."""
+        return True
+
+
 def by_key(
     keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
 ) -> Iterator[tuple[int, str, str]]:
@@ -60,7 +72,7 @@ def check(
     contents: Contents,
     name: str,
     kind: str,
-    listed: Listed,
+    listed: Listed | NotListed,
     has_vectors: Callable[[Sequence[StoredEntry]], bool],
     told: Callable[[int, int], None],
 ) -> Checked:

@@ -164,10 +164,14 @@ def look_into(path: Path) -> sqlite3.Connection:
     One that may write would fold the log into the file when it is closed, and even one that may not
     would make an empty log.
     """
-    log = path.with_name(path.name + "-wal")
-    has_log = log.exists() and log.stat().st_size
-    how = "mode=ro" if has_log else "immutable=1"
+    how = "mode=ro" if has_log(path) else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+
+
+def has_log(path: Path) -> bool:
+    """Whether there is more of a file than it has itself."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def schema_of(path: Path) -> int:

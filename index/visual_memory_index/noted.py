@@ -14,6 +14,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from visual_memory_index.database import has_log
 from visual_memory_index.files import written
 from visual_memory_index.standing import Noted, Standing
 
@@ -37,17 +38,17 @@ def keep(db: sqlite3.Connection, file: str, noted: Noted) -> None:
 
 
 class Latest:
-    """The small files in a ``folder``, one a memory, named like its file."""
+    """The small files in a ``folder``, one for each file in ``memories``, and named like it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, memories: Path) -> None:
+        self._folder, self._memories = folder, memories
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def keep(self, file: str, standing: Standing) -> None:
         """Write where a memory stands, over what was there, in one go."""
-        text = f"{standing.size:020} {standing.last}"
-        data = f"{text} {check_of(text)}\n".encode()
         with suppress(OSError):  # a full disk, say: the next write notes it, and the write is done
+            text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
+            data = f"{text} {check_of(text)}\n".encode()
             descriptor = os.open(self._path(file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(descriptor, data, 0)
@@ -62,8 +63,14 @@ class Latest:
             return noted
         if noted is None or check != f"{check_of(text)}\n":
             return noted
-        size, last = text.split(" ")
-        return replace(noted, latest=Standing(int(size), last))
+        size, last, modified = text.split(" ")
+        return replace(noted, latest=Standing(int(size), last), modified=int(modified))
+
+    def may_be_mixed(self, noted: Noted | None, file: str) -> bool:
+        """Whether a log lies beside a file that is perhaps not the one that it goes on from."""
+        if noted is None or not has_log(self._memories / file):
+            return False
+        return noted.modified != self._modified(file)
 
     def has(self, file: str) -> bool:
         """Whether a memory was ever ready, by its file."""
@@ -73,6 +80,9 @@ class Latest:
         """Let go of a memory that was dropped. Raises DiskFull."""
         with written(self._path(file)):
             self._path(file).unlink(missing_ok=True)
+
+    def _modified(self, file: str) -> int:
+        return (self._memories / file).stat().st_mtime_ns
 
     def _path(self, file: str) -> Path:
         return self._folder / file.removesuffix(".sqlite")

@@ -8,10 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 
+from visual_memory_index.check import NotListed, check
 from visual_memory_index.database import look_into, translated
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.merkle import leaf_hash
 from visual_memory_index.migrations import MEMORY_STEPS
+from visual_memory_index.pruning import untold
+from visual_memory_index.sqlite_contents import SqliteContents
+from visual_memory_index.sqlite_entries import read_standing
 from visual_memory_index.standing import Found, Noted, Standing
 
 WITH_LOG = 4  # the first schema that has uids and audit logs
@@ -35,6 +39,20 @@ def look(path: Path, noted: Noted | None) -> Found | None:
             unlearnings=unlearnings(db, noted.kept.size),
             knows_erasing=knows_operation(db, noted.erasing),
         )
+
+
+def look_through(path: Path) -> None:
+    """Compare all of a file and its log with its digest and its audit log, as ``check`` does.
+
+    One of an older schema is passed over. Raises CorruptStore, BadAuditLog.
+    """
+    with reading(path) as db:
+        if db.execute("PRAGMA user_version").fetchone()[0] != len(MEMORY_STEPS):
+            return
+        query = "SELECT name, ifnull(embedder, dimension) FROM memory"
+        name, kind = db.execute(query).fetchone()
+        contents = SqliteContents(db, path, *read_standing(db))
+        check(contents, name, str(kind), NotListed(), lambda entries: True, untold)
 
 
 def name_in(path: Path) -> str:

@@ -48,7 +48,7 @@ class SqliteStore:
     """A ``Store`` in the file at ``path``. Opening raises CorruptStore, NewerStore.
 
     Its ``database`` is for what is done to the file as such: it is copied, cut and searched.
-    ``committed`` is told where the audit log stands, whenever more of it is on disk.
+    ``committed`` is told where the audit log stands after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
@@ -196,11 +196,9 @@ class SqliteStore:
         """All or nothing, and on disk when it ends. One thread at a time."""
         with self.database.transaction() as db:
             transaction = SqliteTransaction(db, self.path, self._kind)
-            before = transaction.head
             yield transaction
             transaction.finish()
-        if transaction.head is not before:
-            self._committed(Standing.of(transaction.head))
+        self._committed(Standing.of(transaction.head))
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
         with self.database.reading() as db:

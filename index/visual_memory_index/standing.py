@@ -38,15 +38,17 @@ def unheard(standing: Standing) -> None:
 class Noted:
     """What is known of a memory, by its ``uid``.
 
-    It stood ``kept`` when the catalog noted that, for good; ``latest`` was written with each commit
-    since, as far as the system kept it. ``erasing`` is the operation whose entries were marked as
-    unlearned last, until it is noted that they are deleted.
+    It stood ``kept`` when the catalog noted that, for good. ``erasing`` is the operation whose
+    entries were marked as unlearned last, until it is noted that they are deleted. ``latest`` and
+    ``modified``, the time of the file beside its log, were written with each commit since, as far
+    as the system kept that.
     """
 
     uid: str
     kept: Standing
     erasing: str | None = None
     latest: Standing | None = None
+    modified: int | None = None
 
     @property
     def sizes(self) -> list[int]:
@@ -68,6 +70,10 @@ class Found:
     hashes: Mapping[int, str] = field(default_factory=dict)
     unlearnings: int = 0
     knows_erasing: bool = False
+
+    def has_all_of(self, noted: Noted) -> bool:
+        """Whether all is in it that the catalog noted, unlearnings among it."""
+        return not self.lags(noted.kept) and (self.knows_erasing or not noted.erasing)
 
     def lags(self, noted: Standing) -> str | None:
         """In which way it does not follow what was noted; a gap in the log is not looked for."""

@@ -185,9 +185,16 @@ class Memories:
         """Note that what an operation is about to erase must not come back. Raises DiskFull."""
         self._catalog.bury(memory, ids, operation)
 
-    def note_erased(self, memory: Memory) -> None:
-        """Note that it is erased, so that no file of before is taken for this. Raises DiskFull."""
-        self._catalog.note(memory, erased=True)
+    def note(self, memory: Memory, *, erased: bool = False) -> None:
+        """Have it known where a memory stands, so that no older file is taken for it.
+
+        ``erased`` says that what was marked by ``bury`` is deleted. On a full disk what was noted
+        before stays, which is as true.
+        """
+        try:
+            self._catalog.note(memory, erased=erased)
+        except DiskFull as full:
+            log.error("not noted", memory=memory.identity.name, reason=str(full))
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.
@@ -322,18 +329,11 @@ class Memories:
         self.checks.close()
         with self._editing:
             for name in self.serving():
-                self._note(self._open[name].memory)
+                self.note(self._open[name].memory)
             for served in self._open.values():
                 served.memory.close()
             self._catalog.close()
         self.embedders.close()
-
-    def _note(self, memory: Memory) -> None:
-        """Have it known where a memory stands at the end; where that fails it was, less firmly."""
-        try:
-            self._catalog.note(memory)
-        except DiskFull as full:
-            log.error("end not noted", memory=memory.identity.name, reason=str(full))
 
     def _adopt(
         self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request | None

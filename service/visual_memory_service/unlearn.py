@@ -181,7 +181,8 @@ def unlearn(
     began = time.perf_counter()
     identity = memory.memory.identity
     ids = memory.memory.erasing(job.name)
-    job.insist(lambda: memories.bury(memory.memory, ids, job.name))
+    if ids:
+        job.insist(lambda: memories.bury(memory.memory, ids, job.name))
     asked = len(ids)
     with none_of_others():
         traces = job.insist(
@@ -190,7 +191,7 @@ def unlearn(
             )
         )
     memory.read.clear()
-    job.insist(lambda: memories.note_erased(memory.memory))
+    memories.note(memory.memory, erased=True)
     told(job, "deleted", began)
     left = 0
     places = []

@@ -198,7 +198,7 @@ def test_a_file_from_before_an_unlearning_is_refused(folder: Path) -> None:
     before = bytes_of(file_of(folder, "birds"))
     change(folder, lambda catalog, memory: unlearn(catalog, memory, "birds-a"))
     put(file_of(folder, "birds"), before)
-    Latest(folder / "noted").drop(file_of(folder, "birds").name)
+    (folder / "noted" / file_of(folder, "birds").stem).unlink()
 
     refused(folder, OlderMemory, "so 1 acknowledged write is missing")
 
@@ -321,6 +321,23 @@ def test_a_log_of_before_beside_a_file_of_now_is_refused_and_not_folded_into_it(
     assert opens(folder) == ["b", "birds-a", "c", "d", "x"]
 
 
+def test_a_log_of_now_beside_a_file_of_before_is_looked_through(folder: Path) -> None:
+    """All that the log begins with is in the file already, so the audit log has no gap."""
+    before = bytes_of(file_of(folder, "birds"))
+    change(folder, lambda catalog, memory: memory.update("birds-a", label="owl"))
+    change(folder, lambda catalog, memory: memory.keep_setting("x", "y", call="Set"), stop=False)
+    since = bytes_of(file_of(folder, "birds"))
+    assert opens(folder) == ["birds-a"]
+    put(file_of(folder, "birds"), {**since, "": before[""]})
+
+    for _ in range(2):
+        with (
+            closing(Catalog(folder)) as catalog,
+            pytest.raises(CorruptStore, match="its entries are not those of its digest"),
+        ):
+            catalog.open("birds")
+
+
 def test_a_new_memory_whose_log_is_gone_is_refused(tmp_path: Path) -> None:
     with closing(Catalog(tmp_path)) as catalog:
         memory = catalog.create("birds", dimension=2, embedder=None)
@@ -341,19 +358,23 @@ def test_a_new_memory_whose_log_is_gone_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def latest(tmp_path: Path) -> Latest:
-    return Latest(tmp_path / "noted")
+    (tmp_path / "memories").mkdir()
+    for name in "ab":
+        (tmp_path / "memories" / f"{name}.sqlite").touch()
+    return Latest(tmp_path / "noted", tmp_path / "memories")
 
 
 NOTED = Noted("uid", Standing(3, "c" * 64))
 
 
-def test_what_was_written_last_is_read(latest: Latest) -> None:
+def test_what_was_written_last_is_read(latest: Latest, tmp_path: Path) -> None:
     latest.keep("a.sqlite", Standing(9, "a" * 64))
     latest.keep("a.sqlite", Standing(10, "b" * 64))
 
     found = latest.add_to(NOTED, "a.sqlite")
 
-    assert found == Noted("uid", NOTED.kept, latest=Standing(10, "b" * 64))
+    modified = (tmp_path / "memories" / "a.sqlite").stat().st_mtime_ns
+    assert found == Noted("uid", NOTED.kept, latest=Standing(10, "b" * 64), modified=modified)
     assert latest.add_to(NOTED, "b.sqlite") == NOTED
     assert latest.add_to(None, "a.sqlite") is None
 

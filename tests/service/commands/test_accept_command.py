@@ -108,6 +108,21 @@ def test_what_was_unlearned_is_not_accepted(run: Run, data: Path) -> None:
     assert calls[2:] == ["LeaveOutEntries", "AcceptMemory"]
 
 
+def test_what_was_marked_as_unlearned_and_not_yet_deleted_is_not_accepted(
+    run: Run, data: Path
+) -> None:
+    def mark(catalog: Catalog, memory: Memory) -> None:
+        begun = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        catalog.bury(memory, ["a"], begun)
+
+    put_back(data, mark)
+
+    done = run("pets", "--data", data, "--apply")
+
+    assert "it has not the operation pets/" in done.stdout
+    assert held(data)[0] == ["b", "c"]
+
+
 def test_of_a_log_that_was_lost_after_the_last_note_nothing_else_is_left_out(
     run: Run, data: Path
 ) -> None:

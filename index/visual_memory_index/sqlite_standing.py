@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, DatabaseError
 
 from visual_memory_index.check import NotListed, check
 from visual_memory_index.database import look_into, translated
-from visual_memory_index.errors import CorruptStore
+from visual_memory_index.errors import CorruptStore, MemoryRefusal
 from visual_memory_index.merkle import leaf_hash
 from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.pruning import untold
@@ -59,7 +59,7 @@ def name_in(path: Path) -> str:
     """The name of the memory in a file, empty where none can be read."""
     try:
         found = look(path, None)
-    except CorruptStore:
+    except MemoryRefusal:
         return ""
     return found.name if found else ""
 
@@ -73,16 +73,21 @@ def whose(db: Connection, version: int) -> Found | None:
     if row is None:
         return None
     name, uid, size, last = row
+    if [*map(type, row)] != [str, str, int, str]:
+        raise TypeError("it does not say whose it is")
     return Found(name, uid, Standing(size, last))
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """One state of the file with its log."""
-    with translated(path), closing(look_into(path)) as db:
-        db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("BEGIN")
-        yield db
+    """One state of the file with its log. Raises CorruptStore, also where its tables are others."""
+    try:
+        with translated(path), closing(look_into(path)) as db:
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("BEGIN")
+            yield db
+    except (DatabaseError, TypeError, ValueError) as bad:
+        raise CorruptStore(str(path), str(bad)) from bad
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
@@ -91,7 +96,7 @@ def hashes(db: Connection, noted: Noted) -> dict[int, str]:
     for size in noted.sizes:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()
         if row:
-            found[size - 1] = leaf_hash(row[0].encode()).hex()
+            found[size - 1] = leaf_hash(str(row[0]).encode()).hex()
     return found
 
 

@@ -125,6 +125,7 @@ durability: export POWER_LOSS_STATES ?= 25000
 durability: export BROKEN_STREAMS ?= 2000
 durability: export FAULT_POINTS ?= 1000000
 durability: export FAULT_RESTARTS ?= 1000000
+durability: export ROLLBACKS ?= 2000
 durability: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/durability
 

@@ -14,7 +14,7 @@ from visual_memory_index.assessment import (
     thin_labels,
 )
 from visual_memory_index.backup import Arrival, sealed
-from visual_memory_index.catalog import Catalog, FolderLock, Outdated, Rebuilt
+from visual_memory_index.catalog import Catalog
 from visual_memory_index.check import Checked
 from visual_memory_index.confidence import calibration_error
 from visual_memory_index.conformal import (
@@ -49,6 +49,7 @@ from visual_memory_index.errors import (
     EmptyMemory,
     EntriesExist,
     FolderInUse,
+    LostCatalog,
     LostSecret,
     MemoryClosed,
     MemoryExists,
@@ -56,8 +57,11 @@ from visual_memory_index.errors import (
     NewerStore,
     NotUndoable,
     NotVoting,
+    OlderCatalog,
+    OlderMemory,
     OneLabel,
     OperationEnded,
+    OtherMemory,
     RequestErased,
     RequestReused,
     TooFewItems,
@@ -66,6 +70,7 @@ from visual_memory_index.errors import (
     UnknownEntries,
     UnknownMemory,
     UnknownOperation,
+    UnlistedFile,
     WrongDimension,
     WrongOffset,
 )
@@ -73,11 +78,13 @@ from visual_memory_index.explanation import Flip, smallest_flip
 from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
 from visual_memory_index.files import write_private
 from visual_memory_index.filter import Filter, parse
+from visual_memory_index.folder import FolderLock, was_used
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.open_set import threshold
 from visual_memory_index.operation import CUT_SHORT, UNLEARN, Operation
 from visual_memory_index.ram import RamCopy
+from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt
 from visual_memory_index.recalibration import Recalibration, fit
 from visual_memory_index.recalibration import check as check_calibratable
 from visual_memory_index.request import WHOLE, Request, StoredBatch
@@ -113,6 +120,7 @@ __all__ = [
     "Decision",
     "DeletedSince",
     "DiskFull",
+    "Doubt",
     "EmptyMemory",
     "EntriesExist",
     "Entry",
@@ -124,6 +132,7 @@ __all__ = [
     "FolderLock",
     "LabelAccuracy",
     "LeaveOneOut",
+    "LostCatalog",
     "LostSecret",
     "Memory",
     "MemoryClosed",
@@ -135,9 +144,12 @@ __all__ = [
     "Node",
     "NotUndoable",
     "NotVoting",
+    "OlderCatalog",
+    "OlderMemory",
     "OneLabel",
     "Operation",
     "OperationEnded",
+    "OtherMemory",
     "Outdated",
     "Page",
     "Parts",
@@ -159,6 +171,7 @@ __all__ = [
     "UnknownEntries",
     "UnknownMemory",
     "UnknownOperation",
+    "UnlistedFile",
     "Valuation",
     "Voting",
     "WrongDimension",
@@ -194,6 +207,7 @@ __all__ = [
     "tune",
     "unexplained",
     "unit_rows",
+    "was_used",
     "winners",
     "write_private",
 ]

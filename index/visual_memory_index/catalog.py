@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from visual_memory_index import secret, tombstones
+from visual_memory_index import noted, tombstones
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
-from visual_memory_index.check import check_end
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
-    BadAuditLog,
-    BadBackup,
     CorruptStore,
-    FolderInUse,
+    DiskFull,
     MemoryExists,
-    NewerStore,
+    OtherMemory,
     UnknownMemory,
+    UnlistedFile,
 )
-from visual_memory_index.files import make_folder, remove_database, sync, written
+from visual_memory_index.files import copy_database, make_folder, remove_database, sync, written
+from visual_memory_index.folder import (
+    CATALOG,
+    LATEST,
+    MEMORIES,
+    SECRET,
+    UNFINISHED,
+    FolderLock,
+    check_not_lost,
+    new_name,
+)
 from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
-from visual_memory_index.replica import Replica, check_tables
+from visual_memory_index.noted import Latest
+from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.request import Request
-from visual_memory_index.sqlite_store import SqliteStore
+from visual_memory_index.sqlite_standing import look, look_through, name_in
+from visual_memory_index.standing import Noted, Told, refusal
 from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
-
-SECRET = Path("keys") / "tombstones.key"
-
-
-class Outdated(Exception):
-    """A rebuilt memory holds entries that were unlearned meanwhile; it has to be rebuilt again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """The file of a memory that waits to be listed under a ``name``.
-
-    So many entries were ``left_out``. Nothing that was unlearned until the tick ``since`` is in it.
-    """
-
-    path: Path
-    name: str
-    identity: Identity
-    left_out: int
-    since: int
-
 
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",
     "SELECT CAST(file AS BLOB) FROM dropped",
+    "SELECT CAST(uid AS BLOB), CAST(last AS BLOB), CAST(ifnull(erasing, '') AS BLOB) FROM noted",
     "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
 )
 
@@ -72,20 +60,25 @@ class Catalog:
     A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
     file goes, so that opening can finish what a crash cut short. What is not listed yet is in
     ``unfinished``, which is emptied. The caller lets one thread at a time into ``create``,
-    ``adopt``, ``drop`` and ``clear``. Raises FolderInUse, CorruptStore, NewerStore, LostSecret.
+    ``adopt``, ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore,
+    LostSecret.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._memories, self._unfinished = folder / "memories", folder / "unfinished"
+        self._memories, self._unfinished = folder / MEMORIES, folder / UNFINISHED
         make_folder(self._memories)
         self._writing = threading.Lock()
         self._lock = FolderLock(folder)
         try:
-            self._database = Database(folder / "catalog.sqlite", CATALOG_STEPS)
+            check_not_lost(folder)
+            self._database = Database(folder / CATALOG, CATALOG_STEPS)
             try:
-                self._secret = self._read_secret()
+                with self._transaction() as db:
+                    self._secret = tombstones.read_secret(db, folder / SECRET)
+                self._latest = Latest(folder / LATEST, self._memories)
                 self._clear_unfinished()
+                self._keep_ready()
                 self.clear()
             except BaseException:
                 self._database.close()
@@ -124,17 +117,44 @@ class Catalog:
             return [name for (name,) in rows]
 
     def open(self, name: str) -> Memory:
-        """Read a memory. Raises UnknownMemory, CorruptStore, NewerStore."""
+        """Read a memory. Raises UnknownMemory, CorruptStore, NewerStore.
+
+        And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
+        that may not belong to its log is looked through, which raises BadAuditLog, too.
+        """
+        path = self._path(name)
+        known = self._noted(path.name)
+        found = look(path, known)
+        if found and (refused := refusal(path, name, found, known)):
+            raise refused
+        if self._latest.may_be_mixed(known, path.name):
+            look_through(path)
+        memory = Memory.open(path, self._told(path.name))
+        with suppress(DiskFull):  # it can be read all the same, and what was noted stays true
+            self.note(memory, erased=bool(found and found.unlearnings))
+        self._latest.keep(path.name, memory.noted().kept)
+        return memory
+
+    def note(self, memory: Memory, *, erased: bool = False) -> None:
+        """Keep for good where a memory stands, if that is new. Raises DiskFull.
+
+        ``erased`` says that what ``bury`` marked was deleted.
+        """
+        with self._transaction() as db:
+            known = noted.read(db, memory.path.name)
+            erasing = known.erasing if known and not erased else None
+            noted.keep(db, memory.path.name, memory.noted(erasing))
+
+    def unlisted(self) -> list[UnlistedFile]:
+        """Files that no memory is listed with, sorted, each as what there is to say about it."""
         with self._database.reading() as db:
-            row = db.execute(
-                "SELECT file FROM memories WHERE name = ? AND state = 'ready'", (name,)
-            ).fetchone()
-        if row is None:
-            raise UnknownMemory(name)
-        path = self._memories / row[0]
-        if not path.exists():
-            raise CorruptStore(str(path), "the file is missing")
-        return Memory.open(path)
+            rows = db.execute(
+                "SELECT file FROM memories WHERE state IN ('creating', 'ready') "
+                "UNION SELECT file FROM dropped"
+            )
+            listed = {file for (file,) in rows}
+        paths = sorted(self._memories.glob("*.sqlite"))
+        return [UnlistedFile(str(each), name_in(each)) for each in paths if each.name not in listed]
 
     def create(
         self,
@@ -152,7 +172,7 @@ class Catalog:
 
         def make(path: Path) -> Memory:
             identity = new_identity(name, dimension, embedder, store_images=store_images)
-            return Memory.create(path, identity)
+            return Memory.create(path, identity, self._told(path.name))
 
         return self._add(name, make, name, request)
 
@@ -174,13 +194,14 @@ class Catalog:
             if not db.execute(known, (request_id,)).fetchone():
                 check_free(db, name)
 
-    def bury(self, uid: str, ids: Sequence[str]) -> int:
-        """Note for good that these entries of a memory ``uid`` are unlearned; the tick.
+    def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> int:
+        """Note for good that these entries are unlearned, as an operation is about to; the tick.
 
-        No backup of before brings them back from now on. Raises DiskFull.
+        No backup of before brings them back from now on, and no older file. Raises DiskFull.
         """
         with self._transaction() as db:
-            return tombstones.bury(db, self._secret, uid, ids)
+            noted.keep(db, memory.path.name, memory.noted(operation))
+            return tombstones.bury(db, self._secret, memory.identity.uid, ids)
 
     def backup(
         self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
@@ -188,7 +209,7 @@ class Catalog:
         """All of a memory as it is now, as an open file without a name.
 
         Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, BadAuditLog, DiskFull.
         """
         backup = secrets.token_hex(16)
 
@@ -205,6 +226,7 @@ class Catalog:
                     lambda transaction: transaction.keep_setting(NAME_SETTING, backup),
                     settings=settings,
                 )
+            self.note(memory)
             return path.open("rb")
 
     def arrival(self) -> Arrival:
@@ -221,20 +243,69 @@ class Catalog:
         raise. Raises BadBackup, NewerStore, DiskFull.
         """
         with self._unlisted() as path:
-            since = self._ticks()
             with of_backup():
-                identity, unlearned = self._look_at(arrival.path, check)
-                with Replica(arrival.path, path, check) as replica:
-                    replica.begin()
-                    left_out = replica.write(
-                        identity,
-                        name,
-                        lambda transaction: transaction.log("RestoreMemory", transaction.count()),
-                        leave_out=unlearned,
-                        settings=settings,
-                    )
-            sync(path)
-            yield Rebuilt(path, name, identity, left_out, since)
+                rebuilt = self._rebuild(
+                    arrival.path,
+                    path,
+                    name,
+                    call="RestoreMemory",
+                    since=tombstones.tick_of_backup,
+                    settings=settings,
+                    check=check,
+                )
+            yield rebuilt
+
+    def doubt(self, name: str) -> Doubt | None:
+        """Why a memory is refused for what was noted of it, or not listed; None where it is not.
+
+        Raises UnknownMemory, also of several files that are not listed, OtherMemory, CorruptStore.
+        """
+        unlisted = [each for each in self.unlisted() if each.name == name]
+        if len(unlisted) == 1 and name not in self.names():
+            return Doubt(Path(unlisted[0].path), name, unlisted[0], tombstones.BEFORE_ALL)
+        path = self._path(name)
+        known = self._noted(path.name)
+        found = look(path, known)
+        refused = refusal(path, name, found, known) if found else None
+        if isinstance(refused, OtherMemory):
+            raise refused
+        if not (refused and found and known):
+            return None
+        since = self._ticks() if found.has_all_of(known) else tombstones.BEFORE_ALL
+        return Doubt(path, name, refused, since)
+
+    @contextmanager
+    def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
+        """What a memory in doubt holds, without what was unlearned, written anew for ``accept``.
+
+        Its file is left as it is. Raises CorruptStore, BadAuditLog, NewerStore, DiskFull.
+        """
+        with self._unlisted() as copy, self._unlisted() as path:
+            copy_database(doubt.path, copy)
+            yield self._rebuild(
+                copy,
+                path,
+                doubt.name,
+                call="AcceptMemory",
+                since=lambda db, backup: doubt.since,
+                settings=settings,
+            )
+
+    def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
+        """List what was rebuilt in the place of what is in doubt. Raises DiskFull."""
+        path = self._memories / new_name(doubt.name)
+        with self._transaction() as db:  # it goes where this is cut short
+            db.execute("INSERT INTO dropped VALUES (?)", (path.name,))
+        with written(path):
+            rebuilt.path.rename(path)
+        sync(self._memories)
+        with closing(Memory.open(path)) as memory, self._transaction() as db:
+            db.execute("DELETE FROM dropped WHERE file = ?", (path.name,))
+            db.execute("DELETE FROM memories WHERE name = ?", (doubt.name,))
+            db.execute("INSERT INTO memories VALUES (?, ?, 'ready')", (doubt.name, path.name))
+            db.execute("INSERT INTO dropped VALUES (?)", (doubt.path.name,))
+            noted.keep(db, memory.path.name, memory.noted())
+        self.clear()
 
     @contextmanager
     def copied(
@@ -242,7 +313,7 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """A memory of another ``name`` with all that this one holds now, as ``backup`` would.
 
-        Raises CorruptStore, DiskFull.
+        Raises CorruptStore, BadAuditLog, DiskFull.
         """
         with self._unlisted() as path:
             since = self._ticks()
@@ -265,7 +336,7 @@ class Catalog:
         def make(path: Path) -> Memory:
             with written(path):
                 rebuilt.path.rename(path)
-            return Memory.open(path)
+            return Memory.open(path, self._told(path.name))
 
         def check(db: sqlite3.Connection, memory: Memory) -> None:
             uid, since = rebuilt.identity.uid, rebuilt.since
@@ -296,6 +367,7 @@ class Catalog:
             files = [file for (file,) in db.execute("SELECT file FROM dropped")]
         for file in files:
             remove_database(self._memories / file)
+            self._latest.drop(file)
         if files:
             sync(self._memories)
             with self._transaction() as db:
@@ -314,7 +386,7 @@ class Catalog:
         None where this request was answered before. Raises MemoryExists, RequestReused.
         """
         self.clear()  # a disk that was full may have kept the last one from being undone
-        file = f"{name}.{secrets.token_hex(4)}.sqlite"
+        file = new_name(name)
         with self._transaction() as db:
             if requests.recall(db, request) is not None:
                 return None
@@ -327,7 +399,9 @@ class Catalog:
             with self._transaction() as db:
                 check(db, memory)
                 db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
+                noted.keep(db, memory.path.name, memory.noted())
                 requests.keep(db, request, answer)
+            self._latest.keep(file, memory.noted().kept)
         except BaseException:
             if memory is not None:
                 memory.close()
@@ -335,24 +409,59 @@ class Catalog:
             raise
         return memory
 
-    def _look_at(self, path: Path, check: Callable[[], None]) -> tuple[Identity, list[str]]:
-        """Whose backup this is, and what of it was unlearned since.
+    def _keep_ready(self) -> None:
+        """Leave what was ready once, where the catalog lost that, or ``clear`` would remove it."""
+        with self._transaction() as db:
+            for (file,) in db.execute(
+                "SELECT file FROM memories WHERE state = 'creating'"
+            ).fetchall():
+                if self._latest.has(file):
+                    db.execute("UPDATE memories SET state = 'ready' WHERE file = ?", (file,))
 
-        Raises CorruptStore, NewerStore, BadAuditLog.
-        """
-        check_tables(path)
-        with closing(SqliteStore(path)) as store:
-            store.complete()
-            identity, backup = store.identity(), store.settings().get(NAME_SETTING, "")
-            with store.contents() as contents:
-                contents.check_file(check)
-                check_end(contents, identity.name, identity.kind)
-                with self._database.reading() as db:
-                    since = tombstones.tick_of_backup(db, backup)
-                    ids = contents.ids()
-                    return identity, list(
-                        tombstones.buried(db, self._secret, identity.uid, ids, since)
-                    )
+    def _path(self, name: str) -> Path:
+        """Where a memory lies. Raises UnknownMemory, CorruptStore."""
+        with self._database.reading() as db:
+            row = db.execute(
+                "SELECT file FROM memories WHERE name = ? AND state = 'ready'", (name,)
+            ).fetchone()
+        if row is None:
+            raise UnknownMemory(name)
+        path: Path = self._memories / row[0]
+        if not path.exists():
+            raise CorruptStore(str(path), "the file is missing")
+        return path
+
+    def _noted(self, file: str) -> Noted | None:
+        with self._database.reading() as db:
+            return self._latest.add_to(noted.read(db, file), file)
+
+    def _told(self, file: str) -> Told:
+        return partial(self._latest.keep, file)
+
+    def _rebuild(
+        self,
+        source: Path,
+        target: Path,
+        name: str,
+        *,
+        call: str,
+        since: Callable[[sqlite3.Connection, str], int],
+        settings: Iterable[str],
+        check: Callable[[], None] = lambda: None,
+    ) -> Rebuilt:
+        """See ``rebuild``; what was unlearned after the tick ``since`` is left out."""
+
+        def unlearned(identity: Identity, backup: str, ids: Iterable[str]) -> list[str]:
+            with self._database.reading() as db:
+                then = since(db, backup)
+                return list(tombstones.buried(db, self._secret, identity.uid, ids, then))
+
+        now = self._ticks()
+        identity, left_out = rebuild(
+            source, target, name, call=call, unlearned=unlearned, settings=settings, check=check
+        )
+        sync(target)
+        return Rebuilt(target, name, identity, left_out, now)
 
     @contextmanager
     def _unlisted(self) -> Iterator[Path]:
@@ -370,16 +479,6 @@ class Catalog:
         with self._database.reading() as db:
             return tombstones.ticks(db)
 
-    def _read_secret(self) -> bytes:
-        """The one by which tombstones are made, which is made with the folder."""
-        path = self.folder / SECRET
-        with self._transaction() as db:
-            if not tombstones.needs_secret(db):
-                secret.make(path)
-            found = secret.read(path)
-            tombstones.check_secret(db, found, str(path))
-        return found
-
     def _clear_unfinished(self) -> None:
         self._unfinished.mkdir(mode=0o700, exist_ok=True)
         for path in self._unfinished.iterdir():
@@ -395,35 +494,3 @@ def check_free(db: sqlite3.Connection, name: str) -> None:
     """Raises MemoryExists."""
     if db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone():
         raise MemoryExists(name)
-
-
-@contextmanager
-def of_backup() -> Iterator[None]:
-    """Say of what is wrong with the file of a backup that it is a backup."""
-    try:
-        yield
-    except (BadAuditLog, CorruptStore) as bad:
-        raise BadBackup(bad.problem) from bad
-    except NewerStore as newer:
-        raise NewerStore("The backup", newer.found, newer.known) from newer
-    except (sqlite3.Error, TypeError, ValueError) as bad:  # what nobody writes by accident
-        raise BadBackup(str(bad)) from bad
-
-
-class FolderLock:
-    """A data folder held by one process, until it closes or dies. Raises FolderInUse."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(self._file, 32, 0).decode().strip()
-            os.close(self._file)
-            raise FolderInUse(str(folder), owner or "unknown") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
-
-    def close(self) -> None:
-        """Give the lock up."""
-        os.close(self._file)

@@ -48,6 +48,18 @@ class Listed:
         return next(self._voting, None) is None and not self._silent
 
 
+class NotListed:
+    """In the place of ``Listed`` where nothing is in RAM yet."""
+
+    def follow(self, entries: Sequence[StoredEntry]) -> bool:
+        """They are compared with nothing."""
+        return True
+
+    def end(self) -> bool:
+        """Nothing is missing."""
+        return True
+
+
 def by_key(
     keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
 ) -> Iterator[tuple[int, str, str]]:
@@ -60,7 +72,7 @@ def check(
     contents: Contents,
     name: str,
     kind: str,
-    listed: Listed,
+    listed: Listed | NotListed,
     has_vectors: Callable[[Sequence[StoredEntry]], bool],
     told: Callable[[int, int], None],
 ) -> Checked:
@@ -87,14 +99,11 @@ def check(
         raise CorruptStore(str(contents.path), f"of its images {other_images} are not as sent")
     if not np.array_equal(state, contents.state):
         raise CorruptStore(str(contents.path), "its entries are not those of its digest")
-    digest = digests.shown(state, kind)
     check_end(contents, name, kind)
-    with audit.of(name):
-        texts = in_order(contents.events(), lambda read: told(done + read, total))
-        event_count = audit.check(texts, contents.head, digest)
+    event_count = check_log(contents, name, kind, lambda read: told(done + read, total))
     if not (listed.end() and alike):
         raise CorruptCopy(name)
-    return Checked(done, event_count, digest)
+    return Checked(done, event_count, digests.shown(state, kind))
 
 
 def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> digests.State:
@@ -128,6 +137,16 @@ def in_order(events: Iterable[tuple[int, str]], told: Callable[[int], None]) -> 
         if number % EVENTS_AT_ONCE == 0:
             told(number)
         yield text
+
+
+def check_log(contents: Contents, name: str, kind: str, told: Callable[[int], None]) -> int:
+    """How many events the audit log has, all of which lead to where the memory stands.
+
+    ``told`` hears now and then how many were read, and may raise. Raises BadAuditLog.
+    """
+    with audit.of(name):
+        texts = in_order(contents.events(), told)
+        return audit.check(texts, contents.head, digests.shown(contents.state, kind))
 
 
 def check_end(contents: Contents, name: str, kind: str) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -156,6 +156,31 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
         return connection
+
+
+def look_into(path: Path) -> sqlite3.Connection:
+    """A connection that reads a file that nobody else has, and leaves it and its log as they are.
+
+    One that may write would fold the log into the file when it is closed, and even one that may not
+    would make an empty log.
+    """
+    how = "mode=ro" if has_log(path) else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+
+
+def has_log(path: Path) -> bool:
+    """Whether there is more of a file than it has itself."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def schema_of(path: Path) -> int:
+    """The schema of a file; 0 where it is missing or empty. Raises CorruptStore."""
+    if not path.exists():
+        return 0
+    with translated(path), closing(look_into(path)) as db:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        return version
 
 
 @contextmanager

@@ -206,6 +206,57 @@ class CorruptCopy(MemoryRefusal):
         self.memory = memory
 
 
+class OtherMemory(MemoryRefusal):
+    """A file that holds another memory than the one it is listed for."""
+
+    def __init__(self, path: str, name: str, held: str) -> None:
+        super().__init__(
+            f'{path} holds {held}, not "{name}": files were exchanged, renamed or copied over each '
+            "other; stop the server and bring the right file back to its place."
+        )
+        self.path, self.name = path, name
+
+
+class OlderMemory(MemoryRefusal):
+    """A file that lacks what its memory had, or has another history."""
+
+    def __init__(self, path: str, name: str, problem: str) -> None:
+        super().__init__(
+            f'{path} is not the memory "{name}" as it was last ({problem}): an older file was put '
+            "in its place, or its write-ahead log was lost or damaged; stop the server and bring "
+            "back the file of then with its -wal, or a backup, or accept what is there with: "
+            f"visual-memory accept {name} --data DIR"
+        )
+        self.path, self.name, self.problem = path, name, problem
+
+
+class UnlistedFile(MemoryRefusal):
+    """A memory's file that no memory is listed with."""
+
+    def __init__(self, path: str, name: str) -> None:
+        held = f'holds the memory "{name}"' if name else "may hold a memory"
+        super().__init__(
+            f"{path} {held}, but the list of memories has no such file: it was put there, or "
+            "catalog.sqlite is an older one or damaged; bring back the catalog of then, or move "
+            "the file away."
+        )
+        self.path, self.name = path, name
+
+
+class OlderCatalog(MemoryRefusal):
+    """A memory from which entries were unlearned that the catalog has no marks of."""
+
+    def __init__(self, path: str, name: str) -> None:
+        super().__init__(
+            f'The catalog does not know of an unlearning that the memory "{name}" in {path} has '
+            "done: an older catalog.sqlite was put in its place, and restoring a backup could "
+            "bring back what was unlearned; stop the server and bring back the catalog of then, "
+            "or delete all older backups and accept that with: "
+            f"visual-memory accept {name} --data DIR"
+        )
+        self.path, self.name = path, name
+
+
 class BadBackup(MemoryRefusal):
     """What is no whole backup of a memory."""
 
@@ -215,6 +266,18 @@ class BadBackup(MemoryRefusal):
             "or take an older one."
         )
         self.problem = problem
+
+
+class LostCatalog(MemoryRefusal):
+    """The list of memories is gone from a folder that was used."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is missing or empty, but this data folder was used, and without it nobody "
+            "knows which memories there are and what was unlearned; bring it back from a copy of "
+            "the folder."
+        )
+        self.path = path
 
 
 class LostSecret(MemoryRefusal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,15 @@ def write_private(path: Path, data: bytes) -> None:
         part.replace(path)
         sync(path.parent)
         sync(path.parent.parent)
+
+
+def copy_database(path: Path, to: Path) -> None:
+    """A database that nobody has open, with its log, in another place. Raises DiskFull."""
+    for suffix in ("", "-wal"):
+        source, copy = (each.with_name(each.name + suffix) for each in (path, to))
+        if source.exists():
+            with source.open("rb") as read, new_file(copy) as file, written(copy):
+                shutil.copyfileobj(read, file)
 
 
 def remove_database(path: Path) -> None:

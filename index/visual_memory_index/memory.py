@@ -44,6 +44,7 @@ from visual_memory_index.replica import Replica
 from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.search import search
 from visual_memory_index.sqlite_store import SqliteStore
+from visual_memory_index.standing import Noted, Standing, Told, unheard
 from visual_memory_index.store import (
     AuditPage,
     Identity,
@@ -114,9 +115,12 @@ class Memory:
         self._load()
 
     @classmethod
-    def open(cls, path: Path) -> Memory:
-        """Read the file at ``path``. Raises CorruptStore, NewerStore."""
-        store = SqliteStore(path)
+    def open(cls, path: Path, committed: Told = unheard) -> Memory:
+        """Read the file at ``path``; ``committed`` is told where it stands after each write.
+
+        Raises CorruptStore, NewerStore.
+        """
+        store = SqliteStore(path, committed)
         try:
             return cls(store, store.database)
         except BaseException:
@@ -124,9 +128,14 @@ class Memory:
             raise
 
     @classmethod
-    def create(cls, path: Path, identity: Identity) -> Memory:
-        """A new memory in a new file. Raises DiskFull."""
-        store = SqliteStore.create(path, identity)
+    def create(
+        cls,
+        path: Path,
+        identity: Identity,
+        committed: Told = unheard,
+    ) -> Memory:
+        """A new memory in a new file, like ``open``. Raises DiskFull."""
+        store = SqliteStore.create(path, identity, committed)
         return cls(store, store.database)
 
     def close(self, *, keep: bool = True) -> None:
@@ -160,6 +169,13 @@ class Memory:
                 self._ram.revision,
                 self._digest,
             )
+
+    def noted(self, erasing: str | None = None) -> Noted:
+        """What there is to note of it now, where an operation may be ``erasing``."""
+        with self._lock.reading():
+            self._check_open()
+            standing = Standing.of(self._store.audit_events(0, 0).head)
+            return Noted(self.identity.uid, standing, erasing)
 
     def check_dimension(self, vectors: NDArray[np.float32]) -> None:
         """Raises WrongDimension."""
@@ -714,7 +730,7 @@ class Memory:
         """A new file at ``target``, to be written with all that there is at this moment.
 
         ``begin`` is asked first, in a transaction of its own: no other write comes between the two.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, BadAuditLog, DiskFull.
         """
 
         def go_on() -> None:

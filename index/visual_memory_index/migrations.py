@@ -150,6 +150,16 @@ CATALOG_STEPS = (
     CREATE TABLE backups (name TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
     AGES_OF_ANSWERS,
+    # An older file in the place of a memory's is known by what its audit log lacks.
+    """
+    CREATE TABLE noted (
+        file TEXT PRIMARY KEY REFERENCES memories (file) ON DELETE CASCADE,
+        uid TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        last TEXT NOT NULL,
+        erasing TEXT
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

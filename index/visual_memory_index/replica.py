@@ -19,7 +19,7 @@ import numpy as np
 
 from visual_memory_index import digest as digests
 from visual_memory_index.backup import NAME_SETTING
-from visual_memory_index.check import state_of
+from visual_memory_index.check import check_log, state_of
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.database import PAGE_BYTES, translated
 from visual_memory_index.distances import bad_rows
@@ -59,7 +59,7 @@ class Replica:
     """A new file at ``target`` for all that belongs to the memory at ``source``.
 
     ``begin`` fixes the moment of which it is. ``check`` is asked all the time, and may raise.
-    Raises CorruptStore, DiskFull.
+    Raises CorruptStore, BadAuditLog, DiskFull.
     """
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:
@@ -106,11 +106,11 @@ class Replica:
         leave_out: Iterable[str] = (),
         settings: Iterable[str] = (),
     ) -> int:
-        """Write the memory of this ``identity`` under another ``name``, compared with its digest.
+        """Write the memory of this ``identity`` under another ``name``.
 
-        Entries that wait to be unlearned are left out, too; how many are, in all. Then what names
-        them goes as well, and so do ``settings``, which were made of them. ``finish`` may note what
-        was done.
+        Its entries and its audit log must lead to its digest. Entries that wait to be unlearned are
+        left out, too; how many are, in all. Then what names them goes as well, and so do
+        ``settings``, which were made of them. ``finish`` may note what was done.
         """
         with self._translated():
             left = self._copy(identity, name, leave_out)
@@ -159,6 +159,7 @@ class Replica:
                 )
         if not np.array_equal(state, contents.state):
             raise CorruptStore(str(self._source), "its entries are not those of its digest")
+        check_log(contents, identity.name, identity.kind, lambda read: self._check())
         for first in range(0, contents.head.size, EVENTS_AT_ONCE):
             self._check()
             self._insert(

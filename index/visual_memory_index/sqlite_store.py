@@ -39,6 +39,7 @@ from visual_memory_index.sqlite_entries import (
 )
 from visual_memory_index.sqlite_staying import staying
 from visual_memory_index.sqlite_transaction import SqliteTransaction
+from visual_memory_index.standing import Standing, Told, unheard
 from visual_memory_index.store import AuditPage, Identity, Page, StoredRows
 from visual_memory_index.traces import Traces
 
@@ -47,20 +48,27 @@ class SqliteStore:
     """A ``Store`` in the file at ``path``. Opening raises CorruptStore, NewerStore.
 
     Its ``database`` is for what is done to the file as such: it is copied, cut and searched.
+    ``committed`` is told where the audit log stands after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, committed: Told = unheard) -> None:
         self.path = path
+        self._committed = committed
         self.database = Database(path, MEMORY_STEPS)
         self.bytes_on_disk = self.database.bytes_on_disk
         self.close = self.database.close
 
     @classmethod
-    def create(cls, path: Path, identity: Identity) -> SqliteStore:
+    def create(
+        cls,
+        path: Path,
+        identity: Identity,
+        committed: Told = unheard,
+    ) -> SqliteStore:
         """A new file holding no entry."""
-        store = cls(path)
+        store = cls(path, committed)
         try:
             with store.database.transaction() as db:
                 db.execute(
@@ -190,6 +198,7 @@ class SqliteStore:
             transaction = SqliteTransaction(db, self.path, self._kind)
             yield transaction
             transaction.finish()
+        self._committed(Standing.of(transaction.head))
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
         with self.database.reading() as db:

@@ -10,7 +10,9 @@ import hmac
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
+from visual_memory_index import secret
 from visual_memory_index.errors import LostSecret
 
 AT_ONCE = 1024
@@ -21,6 +23,15 @@ CHECK = b"visual-memory tombstones 1"
 def mark(secret: bytes, uid: str, id: str) -> bytes:
     """What stands for an entry of the memory ``uid`` and its copies."""
     return hmac.digest(secret, b"\0".join((uid.encode(), id.encode())), "sha256")
+
+
+def read_secret(db: sqlite3.Connection, path: Path) -> bytes:
+    """The one by which marks are made, which is made with the catalog. Raises LostSecret."""
+    if not needs_secret(db):
+        secret.make(path)
+    found = secret.read(path)
+    check_secret(db, found, str(path))
+    return found
 
 
 def check_secret(db: sqlite3.Connection, secret: bytes, path: str) -> None:

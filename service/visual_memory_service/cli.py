@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from visual_memory._terminal import arguments as terminal
 from visual_memory_service import completion, demo
 from visual_memory_service.commands import (
+    accept,
     audit,
     backup,
     check,
@@ -51,6 +52,7 @@ def build_parser() -> ArgumentParser:
     operations.add_to(commands)
     audit.add_to(commands)
     check.add_to(commands)
+    accept.add_to(commands)
     unlearn.add_to(commands)
     verify.add_to(commands)
     reranker.add_to(commands)

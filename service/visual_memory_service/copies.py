@@ -36,7 +36,7 @@ class Copies:
     async def backup(self, name: str) -> AsyncIterator[bytes]:
         """A backup in pieces, which are empty while it is being made.
 
-        Raises UnknownMemory, CorruptStore, DiskFull.
+        Raises UnknownMemory, CorruptStore, BadAuditLog, DiskFull.
         """
 
         def make(check: Check) -> BinaryIO:

@@ -152,6 +152,8 @@ class Memories:
         self._catalog = Catalog(settings.data)
         for name in self._catalog.names():
             self._open_or_note(name)
+        for each in self._catalog.unlisted():
+            log.error("file not listed", memory=each.name, reason=str(each))
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
@@ -179,9 +181,20 @@ class Memories:
         """The memories that serve, sorted."""
         return sorted(self._open.keys() - self._damaged.keys())
 
-    def bury(self, uid: str, ids: Sequence[str]) -> None:
-        """Note that these entries of a memory must not come back from a backup. Raises DiskFull."""
-        self._catalog.bury(uid, ids)
+    def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> None:
+        """Note that what an operation is about to erase must not come back. Raises DiskFull."""
+        self._catalog.bury(memory, ids, operation)
+
+    def note(self, memory: Memory, *, erased: bool = False) -> None:
+        """Have it known where a memory stands, so that no older file is taken for it.
+
+        ``erased`` says that what was marked by ``bury`` is deleted. On a full disk what was noted
+        before stays, which is as true.
+        """
+        try:
+            self._catalog.note(memory, erased=erased)
+        except DiskFull as full:
+            log.error("not noted", memory=memory.identity.name, reason=str(full))
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.
@@ -315,6 +328,8 @@ class Memories:
         """Close every memory and let go of the folder."""
         self.checks.close()
         with self._editing:
+            for name in self.serving():
+                self.note(self._open[name].memory)
             for served in self._open.values():
                 served.memory.close()
             self._catalog.close()

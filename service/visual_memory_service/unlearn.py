@@ -190,7 +190,7 @@ def unlearn(
     identity = memory.memory.identity
     ids = memory.memory.erasing(job.name)
     if ids:
-        job.insist(lambda: memories.bury(identity.uid, ids))
+        job.insist(lambda: memories.bury(memory.memory, ids, job.name))
     asked = len(ids)
     with none_of_others():
         traces = job.insist(
@@ -204,6 +204,7 @@ def unlearn(
     if memory.memory.operation(job.name).state == "done":  # others erased all of them since
         return None
     memory.read.clear()
+    memories.note(memory.memory, erased=True)
     told(job, "deleted", began)
     left = 0
     places = []

@@ -345,6 +345,7 @@ def test_a_disk_that_swallows_writes_is_seen(bench: Bench) -> None:
     bench.writer.do("insert")
     bench.faults.disarm()
 
-    bench.restart(signal.SIGKILL)
+    with pytest.raises(grpc.RpcError) as seen:
+        bench.restart(signal.SIGKILL)
 
-    assert any("is lost" in problem for problem in bench.problems)
+    assert "so 1 acknowledged write is missing" in str(seen.value.details())

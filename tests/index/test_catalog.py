@@ -19,6 +19,7 @@ import pytest
 
 from visual_memory_index import (
     Arrival,
+    BadAuditLog,
     BadBackup,
     Catalog,
     CorruptStore,
@@ -300,7 +301,7 @@ def insert(memory: Memory, *ids: str) -> None:
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
     """What a call does that erases entries, without looking for traces."""
     begun = memory.begin_unlearning(ids, allow_missing=False).operation
-    catalog.bury(memory.identity.uid, ids)
+    catalog.bury(memory, ids, begun.name)
     memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
     memory.end(begun.name, "done")
 
@@ -551,6 +552,10 @@ def test_a_repeated_request_restores_once(catalog: Catalog, birds: Memory) -> No
         (["UPDATE memory SET digest = x'00'"], "."),
         (["UPDATE memory SET audit_peaks = x'00'"], "."),
         (["UPDATE audit SET event = '{}' WHERE number = 2"], "does not end with event 2"),
+        (["UPDATE audit SET event = replace(event, 'Insert', 'Delete')"], "does not follow"),
+        (["DELETE FROM audit WHERE number = 1"], "event 1 is missing"),
+        (["UPDATE audit SET event = '{}' WHERE number = 0"], "is no event"),
+        (["UPDATE memory SET audit_peaks = zeroblob(64)"], "not those of its head"),
         (["UPDATE vectors SET vector = x'00' WHERE key = 1"], "another length"),
         (["DELETE FROM memory"], "it holds no memory"),
         (["CREATE VIEW more AS SELECT 1"], "more than the tables"),
@@ -567,6 +572,21 @@ def test_a_backup_that_was_altered_and_sealed_again_is_refused(
 
     with pytest.raises(BadBackup, match=problem):
         restore(catalog, data)
+
+    assert catalog.names() == ["birds"]
+    assert unfinished(catalog) == []
+
+
+def test_of_a_memory_whose_log_was_changed_no_backup_and_no_copy_is_made(
+    catalog: Catalog, birds: Memory
+) -> None:
+    with birds._file.transaction() as db:
+        db.execute("UPDATE audit SET event = replace(event, 'Insert', 'Delete')")
+
+    with pytest.raises(BadAuditLog, match='of the memory "birds" does not fit'):
+        back_up(catalog, birds)
+    with pytest.raises(BadAuditLog):
+        copy(catalog, birds)
 
     assert catalog.names() == ["birds"]
     assert unfinished(catalog) == []
@@ -685,20 +705,23 @@ def test_a_folder_whose_secret_is_lost_for_good_begins_anew_as_the_documents_say
     tmp_path: Path,
 ) -> None:
     with closing(Catalog(tmp_path)) as catalog:
-        catalog.bury("uid", ["a"])
+        memory = catalog.create("birds", dimension=2, embedder=None)
+        assert memory is not None
+        with closing(memory):
+            catalog.bury(memory, ["a"], "")
     (tmp_path / "keys" / "tombstones.key").unlink()
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
         db.executescript("DELETE FROM tombstones; UPDATE clock SET secret_check = NULL;")
 
-    with closing(Catalog(tmp_path)) as catalog:
-        assert catalog.bury("uid", ["a"]) == 2
+    with closing(Catalog(tmp_path)) as catalog, closing(catalog.open("birds")) as memory:
+        assert catalog.bury(memory, ["a"], "") == 2
 
 
-def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path) -> None:
+def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path, birds: Memory) -> None:
     marks = set()
     for name in ("one", "two"):
         with closing(Catalog(tmp_path / name)) as catalog:
-            catalog.bury("uid", ["a"])
+            catalog.bury(birds, ["a"], "")
             with catalog._database.reading() as db:
                 marks |= set(db.execute("SELECT mark FROM tombstones"))
 

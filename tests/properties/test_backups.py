@@ -124,7 +124,7 @@ class History:
             self.restart(kept.folder)
             memory = self.memories[name]
             assert memory.unfinished() == [memory.operation(begun.name)]
-        self.catalogs[kept.folder].bury(memory.identity.uid, memory.erasing(begun.name))
+        self.catalogs[kept.folder].bury(memory, memory.erasing(begun.name), begun.name)
         memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
         memory.end(begun.name, "done", result="{}")
         self.time += 1

@@ -83,7 +83,7 @@ class DigestMachine(HygieneMachine):
     @rule(gone=some_ids)
     def unlearn(self, gone: list[str]) -> None:
         begun = self.memory.begin_unlearning(gone, allow_missing=True).operation
-        self.catalog.bury(self.memory.identity.uid, self.memory.erasing(begun.name))
+        self.catalog.bury(self.memory, self.memory.erasing(begun.name), begun.name)
         traces = self.memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
         searched = self.memory.erase_file(traces)
         assert searched is not None

@@ -224,7 +224,7 @@ def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_
 
         def check() -> None:
             if not tries:
-                memories.bury(made.identity.uid, ["a"])
+                memories.bury(made, ["a"], "")
             tries.append(1)
 
         with memories.arrival("pets2", "") as arrival:

@@ -259,9 +259,11 @@ BAD_LABEL = change("UPDATE entries SET label = CAST(x'ff' AS TEXT) WHERE key = 7
 
 
 def unspecify(path: Path) -> None:
-    """A memory that is sound but for its spec, which is in the digest."""
+    """A memory that is sound but for its spec, which is in the digest; nothing is noted of it."""
     path.unlink()
     Memory.create(path, new_identity("unspecified", 4, "{}")).close()
+    with closing(sqlite3.connect(path.parents[1] / "catalog.sqlite")) as db, db:
+        db.execute("DELETE FROM noted WHERE file = ?", (path.name,))
 
 
 def make_newer(path: Path) -> None:

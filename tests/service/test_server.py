@@ -251,6 +251,17 @@ def test_a_second_server_on_the_same_folder_names_the_first(start: Start) -> Non
     assert pets.ids() == ["a"]
 
 
+def test_a_folder_that_lost_its_catalog_is_not_served_as_if_it_were_new(start: Start) -> None:
+    server = start()
+    create(server)
+    server.end()
+    (server.data / "catalog.sqlite").unlink()
+
+    sentence = refused(serve(server.data))
+
+    assert f"{server.data / 'catalog.sqlite'} is missing or empty, but this data" in sentence
+
+
 def test_the_folder_of_a_server_that_was_killed_is_free(start: Start) -> None:
     server = start()
     create(server).insert(np.eye(4)[:1], ["a"])

@@ -84,8 +84,8 @@ def check_folder(options: Namespace) -> int:
 def in_folder(folder: Path) -> Iterator[Found]:
     """What each memory of a folder comes to. Raises Refused."""
     with server_libraries("Checking a folder"):
-        from visual_memory_index import Catalog, MemoryRefusal
-    if not (folder / "catalog.sqlite").is_file():
+        from visual_memory_index import Catalog, MemoryRefusal, was_used
+    if not (folder / "catalog.sqlite").is_file() and not was_used(folder):
         raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")
     try:
         catalog = Catalog(folder)
@@ -97,6 +97,8 @@ def in_folder(folder: Path) -> Iterator[Found]:
                 yield opened(catalog, name)
             except MemoryRefusal as refusal:
                 yield Found(name, problem=str(refusal))
+        for each in catalog.unlisted():
+            yield Found(each.name or Path(each.path).name, problem=str(each))
 
 
 def opened(catalog: Catalog, name: str) -> Found:

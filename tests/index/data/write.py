@@ -62,9 +62,9 @@ def write_catalog(path: Path) -> None:
                     bird, dimension=4, embedder=None, request=Request(request, b"fingerprint")
                 )
                 assert made is not None
-                made.close()
+                with closing(made):
+                    catalog.bury(made, ["gone"], "")
             catalog.drop("bees", request=Request("dropped", b"fingerprint"))
-            catalog.bury("c0" * 16, ["gone"])
         shrink(folder / "catalog.sqlite")
         shutil.copy(folder / "catalog.sqlite", path)
         shutil.copy(folder / "keys" / "tombstones.key", path.with_suffix(".key"))

@@ -115,6 +115,29 @@ def test_a_folder_without_memories_is_said_to_have_none(run: Run, tmp_path: Path
     assert json.loads(run("--data", tmp_path, "--json").stdout) == []
 
 
+def test_a_file_that_no_memory_is_listed_with_is_named(run: Run, data: Path) -> None:
+    (cats,) = (data / "memories").glob("cats.*.sqlite")
+    cats.rename(cats.with_name("moved.sqlite"))
+
+    done = run("--data", data)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    missing, dogs, moved = done.stdout.splitlines()
+    assert "the file is missing" in missing
+    assert dogs.startswith("dogs: 1 entry")
+    assert 'moved.sqlite holds the memory "cats", but the list of memories has' in moved
+
+
+def test_a_folder_that_lost_its_catalog_is_refused_as_such(run: Run, data: Path) -> None:
+    (data / "catalog.sqlite").unlink()
+
+    done = run("--data", data)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "catalog.sqlite is missing or empty, but this data folder was used" in done.stderr
+    assert not (data / "catalog.sqlite").exists()
+
+
 def test_what_is_no_data_folder_is_refused_and_not_made_one(run: Run, tmp_path: Path) -> None:
     done = run("--data", tmp_path / "nowhere")
 

@@ -1,0 +1,58 @@
+"""``accept``: what the file of a memory holds now, where it is not what was noted of it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from contextlib import closing
+from pathlib import Path
+
+from visual_memory._terminal.arguments import Commands, add
+from visual_memory._terminal.output import plural, printable
+from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.arguments import add_apply
+from visual_memory_service.commands.serve import server_libraries
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(
+        commands,
+        "accept",
+        "accept what a memory's file holds though it is older than what was noted, or not listed",
+    )
+    parser.add_argument("name", metavar="NAME", help="the memory")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="the data folder, which no server uses",
+    )
+    add_apply(parser)
+    parser.set_defaults(run=accept)
+
+
+def accept(options: Namespace) -> int:
+    """Show what is in doubt and what would be accepted, and do it. Raises Refused."""
+    with server_libraries("Accepting a memory"):
+        from visual_memory_index import Catalog, Memory, MemoryRefusal
+        from visual_memory_service.calibration import SETTING
+    if not (options.data / "catalog.sqlite").is_file():
+        raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
+    try:
+        with closing(Catalog(options.data)) as catalog:
+            doubt = catalog.doubt(options.name)
+            if doubt is None:
+                print(f"{options.name} is as it was noted last, so nothing is to be accepted.")
+                return 0
+            print(printable(str(doubt.refusal)))
+            with catalog.accepting(doubt, settings=(SETTING,)) as rebuilt:
+                with closing(Memory.open(rebuilt.path)) as memory:
+                    entries = plural(memory.info().count, "entry")
+                if options.apply:
+                    catalog.accept(doubt, rebuilt)
+    except MemoryRefusal as refusal:
+        raise Refused(str(refusal)) from None
+    left_out = f", without {rebuilt.left_out:,} that were unlearned" if rebuilt.left_out else ""
+    done = "is accepted" if options.apply else "would be accepted; --apply does it"
+    print(f"What the file holds, {entries}{left_out}, {done}.")
+    return 0

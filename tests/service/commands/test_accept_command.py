@@ -1,0 +1,197 @@
+"""``visual-memory accept``: what an older or unlisted file holds is shown, and then stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.service.conftest import Run
+
+from visual_memory_index import Catalog, Entry, Memory
+
+
+@pytest.fixture
+def run(command: Run) -> Run:
+    return partial(command, "accept")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with the memory pets: its entries are a, b and c."""
+    folder = tmp_path / "data"
+    with closing(Catalog(folder)) as catalog:
+        memory = catalog.create("pets", dimension=2, embedder=None)
+        assert memory is not None
+        with closing(memory):
+            insert(memory, "a", "b", "c")
+    return folder
+
+
+def insert(memory: Memory, *ids: str) -> None:
+    rows = np.tile(np.array([[0.6, 0.8]], np.float32), (len(ids), 1))
+    memory.insert([Entry(id, "cat", content_sha256=bytes(32)) for id in ids], rows)
+
+
+def file_of(data: Path) -> Path:
+    (path,) = (data / "memories").glob("*.sqlite")
+    return path
+
+
+def put_back(data: Path, do: Callable[[Catalog, Memory], None]) -> None:
+    """Do something with pets, and put the file of before in its place."""
+    before = file_of(data).read_bytes()
+    with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
+        do(catalog, memory)
+        catalog.note(memory)
+    file_of(data).write_bytes(before)
+
+
+def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
+    begun = memory.begin_unlearning(ids, allow_missing=False).operation.name
+    catalog.bury(memory, ids, begun)
+    memory.unlearn(begun, settings=(), draft=lambda facts: "{}")
+    memory.end(begun, "done")
+
+
+def held(data: Path) -> tuple[list[str], list[str]]:
+    """The ids in pets, and the calls in its audit log; it is sound."""
+    with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
+        assert catalog.unlisted() == []
+        memory.check()
+        return sorted(memory.ids()), [each.call for each in memory.audit_events(limit=99).events]
+
+
+def test_what_is_as_it_was_noted_needs_no_acceptance(run: Run, data: Path) -> None:
+    done = run("pets", "--data", data, "--apply")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "pets is as it was noted last, so nothing is to be accepted.\n"
+
+
+def test_without_apply_it_only_shows(run: Run, data: Path) -> None:
+    put_back(data, lambda catalog, memory: insert(memory, "d"))
+    before = {path: path.read_bytes() for path in (data / "memories").iterdir()}
+
+    done = run("pets", "--data", data)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "has 2 events, but 3 were noted, so 1 acknowledged write is missing" in done.stdout
+    assert "What the file holds, 3 entries, would be accepted; --apply does it." in done.stdout
+    assert {path: path.read_bytes() for path in (data / "memories").iterdir()} == before
+    assert run("pets", "--data", data).stdout == done.stdout
+
+
+def test_an_older_file_is_accepted_with_an_event_that_says_so(run: Run, data: Path) -> None:
+    put_back(data, lambda catalog, memory: insert(memory, "d"))
+
+    done = run("pets", "--data", data, "--apply")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "What the file holds, 3 entries, is accepted." in done.stdout
+    assert held(data) == (["a", "b", "c"], ["CreateMemory", "InsertEntries", "AcceptMemory"])
+
+
+def test_what_was_unlearned_is_not_accepted(run: Run, data: Path) -> None:
+    put_back(data, lambda catalog, memory: unlearn(catalog, memory, "a", "c"))
+
+    done = run("pets", "--data", data, "--apply")
+
+    assert (
+        "What the file holds, 1 entry, without 2 that were unlearned, is accepted." in done.stdout
+    )
+    ids, calls = held(data)
+    assert ids == ["b"]
+    assert calls[2:] == ["LeaveOutEntries", "AcceptMemory"]
+
+
+def test_what_was_marked_as_unlearned_and_not_yet_deleted_is_not_accepted(
+    run: Run, data: Path
+) -> None:
+    def mark(catalog: Catalog, memory: Memory) -> None:
+        begun = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        catalog.bury(memory, ["a"], begun)
+
+    put_back(data, mark)
+
+    done = run("pets", "--data", data, "--apply")
+
+    assert "it has not the operation pets/" in done.stdout
+    assert held(data)[0] == ["b", "c"]
+
+
+def test_of_a_log_that_was_lost_after_the_last_note_nothing_else_is_left_out(
+    run: Run, data: Path
+) -> None:
+    """What was unlearned and inserted again before stays."""
+    with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
+        unlearn(catalog, memory, "a")
+        insert(memory, "a")
+        catalog.note(memory)
+    before = file_of(data).read_bytes()
+    with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
+        insert(memory, "d")
+    file_of(data).write_bytes(before)
+
+    run("pets", "--data", data, "--apply")
+
+    assert held(data)[0] == ["a", "b", "c"]
+
+
+def test_where_the_catalog_is_lost_for_good_memories_are_listed_anew(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    """As docs/backup.md says."""
+    new = tmp_path / "new"
+    Catalog(new).close()
+    for file in (data / "memories").iterdir():
+        (new / "memories" / file.name).write_bytes(file.read_bytes())
+
+    done = run("pets", "--data", new, "--apply")
+
+    assert 'holds the memory "pets", but the list of memories has no such file' in done.stdout
+    assert held(new)[0] == ["a", "b", "c"]
+
+
+def test_of_two_files_that_are_not_listed_none_is_accepted(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    Catalog(new).close()
+    for name in ("one", "two"):
+        (new / "memories" / f"{name}.sqlite").write_bytes(file_of(data).read_bytes())
+
+    done = run("pets", "--data", new, "--apply")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'There is no memory named "pets"' in done.stderr
+
+
+def test_a_file_beside_one_that_is_listed_is_not_accepted_for_it(run: Run, data: Path) -> None:
+    (data / "memories" / "older.sqlite").write_bytes(file_of(data).read_bytes())
+
+    assert "nothing is to be accepted" in run("pets", "--data", data, "--apply").stdout
+
+
+def test_what_is_damaged_is_not_accepted(run: Run, data: Path) -> None:
+    put_back(data, lambda catalog, memory: insert(memory, "d"))
+    with closing(Memory.open(file_of(data))) as memory, memory._file.transaction() as db:
+        db.execute("UPDATE entries SET label = 'dog' WHERE id = 'a'")
+
+    done = run("pets", "--data", data, "--apply")
+
+    assert done.returncode == 1
+    assert "its entries are not those of its digest" in done.stderr
+
+
+def test_what_cannot_be_accepted_is_one_sentence(run: Run, data: Path, tmp_path: Path) -> None:
+    for arguments, said in (
+        (("dogs", "--data", data), 'There is no memory named "dogs"'),
+        (("pets", "--data", tmp_path), "no data folder of a server"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr

@@ -104,8 +104,11 @@ durability: export KILL_ROUNDS ?= 2000
 durability: export POWER_LOSS_STATES ?= 25000
 durability: export FAULT_POINTS ?= 1000000
 durability: export FAULT_RESTARTS ?= 1000000
+durability: export INTERRUPT_RUNS ?= 20
+durability: export INTERRUPTS ?= 300
+durability: export INTERRUPT_STRIKES ?= 1000
 durability: $(INSTALLED)
-	$(BIN)/python -m pytest -q tests/durability
+	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

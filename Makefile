@@ -126,8 +126,11 @@ durability: export BROKEN_STREAMS ?= 2000
 durability: export FAULT_POINTS ?= 1000000
 durability: export FAULT_RESTARTS ?= 1000000
 durability: export ROLLBACKS ?= 2000
+durability: export INTERRUPT_RUNS ?= 20
+durability: export INTERRUPTS ?= 300
+durability: export INTERRUPT_STRIKES ?= 1000
 durability: $(INSTALLED)
-	$(BIN)/python -m pytest -q tests/durability
+	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

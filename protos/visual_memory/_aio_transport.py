@@ -78,19 +78,17 @@ class Transport:
     async def do(self, call: Call[T]) -> T:
         """One message, repeated where that may help."""
         patience = self._endpoint.patience(call)
-        while True:
-            method: Any = getattr(self.opened(), call.method)
-            try:
-                return call.read(
-                    await method(
-                        call.request,
-                        timeout=patience.remaining(),
-                        metadata=self._endpoint.metadata,
-                    )
-                )
-            except grpc.RpcError as error:
-                pause = patience.pause(error)
-            await asyncio.sleep(pause)
+        with patience.noted():
+            while True:
+                try:
+                    return call.read(await self._send(call, patience.remaining()))
+                except grpc.RpcError as error:
+                    pause = patience.pause(error)
+                await asyncio.sleep(pause)
+
+    def _send(self, call: Call[Any], timeout: float) -> Any:
+        method = getattr(self.opened(), call.method)
+        return method(call.request, timeout=timeout, metadata=self._endpoint.metadata)
 
     @ended_by_close
     async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:

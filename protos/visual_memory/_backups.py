@@ -16,15 +16,15 @@ from typing import BinaryIO, TypeVar
 import grpc
 
 from visual_memory._calls import Call
+from visual_memory._channel import Channel
 from visual_memory._connection import Endpoint
 from visual_memory._fields import message, named
 from visual_memory._files import check_path, refuse_file
-from visual_memory._patience import Patience, next_within
+from visual_memory._patience import Patience
 from visual_memory._wire import to_restored
 from visual_memory.errors import refuse
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 PIECE_BYTES = 1 << 18
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def receive(
-    stub: Callable[[], VisualMemoryStub],
+    opened: Callable[[], Channel],
     endpoint: Endpoint,
     memory: str,
     file: BinaryIO,
@@ -44,9 +44,9 @@ def receive(
     def attempt(patience: Patience) -> int:
         file.seek(0)
         file.truncate()
-        stream = stub().BackupMemory(request, metadata=endpoint.metadata)
+        stream = opened().stream("BackupMemory", request)
         try:
-            while (answer := next_within(patience.remaining(), stream)) is not None:
+            while (answer := stream.read(patience.remaining)) is not None:
                 patience.renew(0)
                 file.write(answer.data)
                 told(file.tell())
@@ -58,7 +58,7 @@ def receive(
 
 
 def send(
-    stub: Callable[[], VisualMemoryStub],
+    opened: Callable[[], Channel],
     endpoint: Endpoint,
     path: str | os.PathLike[str],
     name: str,
@@ -95,20 +95,16 @@ def send(
             raise
 
     def attempt(patience: Patience) -> RestoreResult:
-        future = stub().RestoreMemory.future(messages(patience), metadata=endpoint.metadata)
+        stream = opened().upload("RestoreMemory", messages(patience))
         try:
-            while True:
-                try:
-                    return call.read(future.result(timeout=patience.remaining()))
-                except grpc.FutureTimeoutError:
-                    if not patience.remaining():
-                        patience.give_up()
+            with patience.noted():
+                return call.read(stream.read(patience.remaining))
         except grpc.RpcError:
             if failed:
                 raise failed[0] from None
             raise
         finally:
-            future.cancel()
+            stream.cancel()
 
     return again_and_again(attempt, partial(endpoint.patience, call))
 

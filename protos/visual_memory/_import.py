@@ -9,7 +9,7 @@ from typing import NoReturn, TypeAlias
 
 from visual_memory._fingerprint import fingerprint, take_hashes
 from visual_memory._insertion import Insertion
-from visual_memory._patience import Patience
+from visual_memory._patience import ENDED, Patience
 from visual_memory.errors import Error, refuse
 from visual_memory.types import InsertResult, Limits
 from visual_memory.v1 import service_pb2 as pb
@@ -88,19 +88,24 @@ class Import:
 
     @contextmanager
     def accounted(self) -> Iterator[None]:
-        """Let an error say what is stored, and how to go on."""
+        """Let an error or an interrupt say what is stored, and how to go on."""
         try:
             yield
         except Error as error:
             error.stored, error.request_id = self.stored, self._insertion.request_id
             if any(path == "request_id" for path, _ in error.field_violations):
                 raise  # another import's: nothing of this one is stored, and it cannot go on
-            error.message = (
-                f"{error.message.removesuffix('.')}. {self.stored:,} leading entries of "
-                f"{len(self._insertion):,} are stored; the same call with "
-                f"request_id={error.request_id!r} goes on after them."
-            )
+            error.message = f"{error.message.removesuffix('.')}. {self._account()}"
             raise
+        except ENDED as ended:
+            ended.add_note(f"Interrupted. {self._account()}")
+            raise
+
+    def _account(self) -> str:
+        return (
+            f"{self.stored:,} leading entries of {len(self._insertion):,} are stored; "
+            f"the same call with request_id={self._insertion.request_id!r} goes on after them."
+        )
 
     def _go_on(self) -> None:
         self.going_on, self._due = True, self._agreed

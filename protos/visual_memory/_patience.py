@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-import threading
 import time
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import grpc
 
@@ -20,6 +21,7 @@ RETRIED = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.CANCELLED,  # by a server that ends its connections
 )
+ENDED = (KeyboardInterrupt, asyncio.CancelledError)
 BROKEN_WRITE = "Internal error from Core"  # grpc.aio, where a stream breaks while it is written to
 
 
@@ -82,11 +84,24 @@ class Patience:
         """Raises DeadlineExceeded."""
         sentence = f"No answer from {self._target} within the timeout of {self._timeout:g} s"
         if self._request_id:
-            sentence += (
-                "; whether it was done is not known, but the same call with "
-                f"request_id={self._request_id!r} does it once"
-            )
+            sentence += f"; {self._doubt()}"
         raise self._told(DeadlineExceeded(f"{sentence}.")) from None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Let what ends the waiting, such as Ctrl-C, say how to find out whether it was done."""
+        try:
+            yield
+        except ENDED as ended:
+            if self._request_id:
+                ended.add_note(f"Interrupted; {self._doubt()}.")
+            raise
+
+    def _doubt(self) -> str:
+        return (
+            "whether it was done is not known, but the same call with "
+            f"request_id={self._request_id!r} does it once"
+        )
 
     def _told(self, error: Error) -> Error:
         error.request_id = self._request_id or None
@@ -99,14 +114,3 @@ def worth_a_retry(error: grpc.RpcError) -> bool:
     if error.code() is grpc.StatusCode.INTERNAL:
         return error.details() == BROKEN_WRITE
     return error.code() in RETRIED and not errors.too_large(error)
-
-
-def next_within(seconds: float, stream: Any) -> Any:
-    """The next answer of a stream, which is cancelled after ``seconds`` without one."""
-    watch = threading.Timer(seconds, stream.cancel)
-    watch.daemon = True
-    watch.start()
-    try:
-        return next(stream, None)
-    finally:
-        watch.cancel()

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import grpc
 
 from visual_memory import _backups, _calls
 from visual_memory._calls import Call
+from visual_memory._channel import Channel, Pending
 from visual_memory._connection import Endpoint
 from visual_memory._files import whole_file
 from visual_memory._import import Import, Progress, cut_short
-from visual_memory._patience import Patience, next_within
-from visual_memory.errors import Error, refuse_closed
+from visual_memory._patience import Patience
+from visual_memory.errors import Error
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,65 +49,55 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._channel = endpoint.channel(grpc)
-        self._stub = VisualMemoryStub(self._channel)
-        self._closed = False
+        self._channel = Channel(endpoint)
 
     def close(self) -> None:
         """Calls in other threads are cancelled."""
-        self._closed = True
         self._channel.close()
 
-    def opened(self) -> VisualMemoryStub:
-        """Its calls. Raises FailedPrecondition once it is closed."""
-        if self._closed:
-            refuse_closed()
-        stub: VisualMemoryStub = self._stub
-        return stub
+    def opened(self) -> Channel:
+        """Raises FailedPrecondition once it is closed."""
+        self._channel.check_open()
+        return self._channel
 
     @ended_by_close
     def do(self, call: Call[T]) -> T:
         """One message, repeated where that may help."""
         patience = self._endpoint.patience(call)
-        return self._finish(call, patience, partial(self._send, call))
+        with patience.noted():
+            return self._land(call, patience, self._send(call, patience))
 
-    def _send(self, call: Call[Any], timeout: float) -> Any:
-        method = getattr(self.opened(), call.method)
-        return method(call.sent(), timeout=timeout, metadata=self._endpoint.metadata)
+    def _send(self, call: Call[T], patience: Patience) -> Pending:
+        return self.opened().ask(call.method, call.sent(), patience.remaining())
 
-    def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
+    def _land(self, call: Call[T], patience: Patience, pending: Pending) -> T:
         """Read the answer of the first attempt, or of one of its retries."""
         while True:
             try:
-                return call.read(attempt(patience.remaining()))
+                return call.read(pending.get(patience.remaining))
             except grpc.RpcError as error:
                 pause = patience.pause(error)
             time.sleep(pause)
-            attempt = partial(self._send, call)
+            pending = self._send(call, patience)
 
     @ended_by_close
     def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
         """The answers in order, with the next message on its way while one is worked on."""
         answers: list[T] = []
-        flying: deque[tuple[Call[list[T]], Patience, Any]] = deque()
-        try:
-            for call in calls:
-                patience = self._endpoint.patience(call)
-                future = getattr(self.opened(), call.method).future(
-                    call.sent(), timeout=patience.remaining(), metadata=self._endpoint.metadata
-                )
-                flying.append((call, patience, future))
-                if len(flying) == ASKED_AT_ONCE:
-                    answers += self._land(*flying.popleft())
-            while flying:
-                answers += self._land(*flying.popleft())
-        finally:
-            for _, _, future in flying:
-                future.cancel()
-        return answers
+        flying: deque[tuple[Call[list[T]], Patience, Pending]] = deque()
 
-    def _land(self, call: Call[list[T]], patience: Patience, future: Any) -> list[T]:
-        return self._finish(call, patience, lambda _: future.result())
+        def land() -> None:
+            landed: list[T] = self._land(*flying.popleft())
+            answers.extend(landed)
+
+        for call in calls:
+            patience = self._endpoint.patience(call)
+            flying.append((call, patience, self._send(call, patience)))
+            if len(flying) == ASKED_AT_ONCE:
+                land()
+        while flying:
+            land()
+        return answers
 
     @ended_by_close
     def values(
@@ -127,9 +116,9 @@ class Transport:
         self, request: pb.ValueEntriesRequest, progress: Progress | None, patience: Patience
     ) -> dict[str, float]:
         values: dict[str, float] = {}
-        stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
+        stream = self.opened().stream("ValueEntries", request)
         try:
-            while (answer := next_within(patience.remaining(), stream)) is not None:
+            while (answer := stream.read(patience.remaining)) is not None:
                 patience.renew(0)
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
@@ -182,23 +171,19 @@ class Transport:
             time.sleep(pause)
 
     def _stream(self, importing: Import) -> None:
-        requests: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
-        requests.put(importing.begin())
-        stream = self.opened().ImportEntries(
-            iter(requests.get, None), metadata=self._endpoint.metadata
-        )
+        stream = self.opened().stream("ImportEntries")
         try:
-            while (answer := next_within(importing.patience.remaining(), stream)) is not None:
+            stream.send(importing.begin())
+            while (answer := stream.read(importing.patience.remaining)) is not None:
                 importing.note(answer)
                 while importing.going_on and importing.in_flight < IN_FLIGHT_MAX:
                     request = importing.next()
                     if request is None:
                         break
-                    requests.put(request)
+                    stream.send(request)
                 if importing.finished:
-                    requests.put(None)
+                    stream.send(None)
         finally:
-            requests.put(None)
             stream.cancel()
         if not importing.finished:
             raise cut_short()

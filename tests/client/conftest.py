@@ -47,9 +47,8 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.imports: dict[str, list[pb.ImportEntriesResponse]] = defaultdict(list)
         self.page = 2
         self.reranker = ""
-        self.released = threading.Event()
         self.most_at_once = self._at_once = 0
-        self._counting = threading.Lock()
+        self._counting, self._storing = threading.Lock(), threading.Lock()
 
     def intercept(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
         self.requests[method].append(request)
@@ -190,12 +189,13 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self, batch: pb.ImportBatch, stored: list[pb.ImportEntriesResponse]
     ) -> pb.ImportEntriesResponse | None:
         """Store a batch, or answer again for the same one; None where another is stored."""
-        for known in stored:
-            if known.offset == batch.offset:
-                return known if known == acknowledgement(batch, list(known.ids)) else None
-        assert batch.offset == sum(len(known.ids) for known in stored)
-        stored.append(acknowledgement(batch, self.store(batch.batch)))
-        return stored[-1]
+        with self._storing:
+            for known in stored:
+                if known.offset == batch.offset:
+                    return known if known == acknowledgement(batch, list(known.ids)) else None
+            assert batch.offset == sum(len(known.ids) for known in stored)
+            stored.append(acknowledgement(batch, self.store(batch.batch)))
+            return stored[-1]
 
     def store(self, batch: pb.EntryBatch) -> list[str]:
         ids = []

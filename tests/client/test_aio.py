@@ -103,6 +103,26 @@ def test_closing_ends_a_call_that_waits_for_its_answer(
     assert asyncio.run(reason()) == "CLIENT_CLOSED"
 
 
+def test_a_cancelled_write_says_how_to_find_out_whether_it_was_done(
+    service: Service, target: str
+) -> None:
+    async def notes() -> list[str]:
+        async with aio.connect(target) as client:
+            service.faults["DeleteEntries"] = [Unavailable.status] * 1000
+            waits = asyncio.create_task(client.memory("pets").delete(["a"], request_id="r1"))
+            while not service.requests["DeleteEntries"]:
+                await asyncio.sleep(0.01)
+            waits.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await waits
+            return caught.value.__notes__
+
+    assert asyncio.run(notes()) == [
+        "Interrupted; whether it was done is not known, but the same call with request_id='r1' "
+        "does it once."
+    ]
+
+
 def test_a_call_that_is_cancelled_itself_stays_cancelled(service: Service, target: str) -> None:
     service.seconds = 2.0
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from visual_memory_index import secret, tombstones
 from visual_memory_index import sqlite_requests as requests
@@ -23,6 +23,7 @@ from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
     CorruptStore,
+    DiskFull,
     FolderInUse,
     MemoryExists,
     NewerStore,
@@ -33,11 +34,13 @@ from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.replica import Replica, check_tables
 from visual_memory_index.request import Request
+from visual_memory_index.reserve import Reserve
 from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
 
 SECRET = Path("keys") / "tombstones.key"
+T = TypeVar("T")
 
 
 class Outdated(Exception):
@@ -86,6 +89,7 @@ class Catalog:
             try:
                 self._secret = self._read_secret()
                 self._clear_unfinished()
+                self.reserve = Reserve(folder / "reserve")
                 self.clear()
             except BaseException:
                 self._database.close()
@@ -103,6 +107,7 @@ class Catalog:
         """Leave nothing of what was dropped in the log, if nobody reads it. Raises DiskFull."""
         with self._writing:
             self._database.truncate_log()
+        self.reserve.renew()
 
     def descriptors(self) -> list[int]:
         """The files of the list of memories, opened to be read."""
@@ -134,7 +139,7 @@ class Catalog:
         path = self._memories / row[0]
         if not path.exists():
             raise CorruptStore(str(path), "the file is missing")
-        return Memory.open(path)
+        return Memory.open(path, self.reserve.give_up)
 
     def create(
         self,
@@ -152,7 +157,7 @@ class Catalog:
 
         def make(path: Path) -> Memory:
             identity = new_identity(name, dimension, embedder, store_images=store_images)
-            return Memory.create(path, identity)
+            return Memory.create(path, identity, self.reserve.give_up)
 
         return self._add(name, make, name, request)
 
@@ -179,8 +184,12 @@ class Catalog:
 
         No backup of before brings them back from now on. Raises DiskFull.
         """
-        with self._transaction() as db:
-            return tombstones.bury(db, self._secret, uid, ids)
+
+        def bury() -> int:
+            with self._transaction() as db:
+                return tombstones.bury(db, self._secret, uid, ids)
+
+        return self._freeing(bury)
 
     def backup(
         self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
@@ -265,7 +274,7 @@ class Catalog:
         def make(path: Path) -> Memory:
             with written(path):
                 rebuilt.path.rename(path)
-            return Memory.open(path)
+            return Memory.open(path, self.reserve.give_up)
 
         def check(db: sqlite3.Connection, memory: Memory) -> None:
             uid, since = rebuilt.identity.uid, rebuilt.since
@@ -279,13 +288,17 @@ class Catalog:
 
         Raises UnknownMemory, RequestReused, DiskFull.
         """
-        with self._transaction() as db:
-            row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
-            dropped = row.fetchone()
-            if dropped is None:
-                raise UnknownMemory(name)
-            db.execute("INSERT INTO dropped VALUES (?)", dropped)
-            requests.keep(db, request, name)
+
+        def drop() -> None:
+            with self._transaction() as db:
+                row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
+                dropped = row.fetchone()
+                if dropped is None:
+                    raise UnknownMemory(name)
+                db.execute("INSERT INTO dropped VALUES (?)", dropped)
+                requests.keep(db, request, name)
+
+        self._freeing(drop)
 
     def clear(self) -> None:
         """Remove the files of memories that were dropped, or never finished. Raises DiskFull."""
@@ -300,6 +313,7 @@ class Catalog:
             sync(self._memories)
             with self._transaction() as db:
                 db.execute("DELETE FROM dropped")
+        self.reserve.renew()
 
     def _add(
         self,
@@ -369,6 +383,15 @@ class Catalog:
     def _ticks(self) -> int:
         with self._database.reading() as db:
             return tombstones.ticks(db)
+
+    def _freeing(self, act: Callable[[], T]) -> T:
+        """What ``act`` does, which frees room, if need be in what was reserved for that."""
+        try:
+            return act()
+        except DiskFull:
+            if not self.reserve.give_up():
+                raise
+            return act()
 
     def _read_secret(self) -> bytes:
         """The one by which tombstones are made, which is made with the folder."""

@@ -94,7 +94,9 @@ class Begun(NamedTuple):
 class Memory:
     """Writes reach the disk first and the readers next; a reader sees all of a batch or none."""
 
-    def __init__(self, store: Store, file: Database) -> None:
+    def __init__(
+        self, store: Store, file: Database, give_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self._store, self._file = store, file
         self.path = file.path
         store.complete()
@@ -104,7 +106,7 @@ class Memory:
         self._ids = IdMaker()
         self._lock = ReadWriteLock()
         self._long_reads = ReadWriteLock()  # what holds the log of the file; taken before all else
-        self._writer = Writer(store, self._check_open, self._prepare, self._publish)
+        self._writer = Writer(store, self._check_open, self._prepare, self._publish, give_up)
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
@@ -114,20 +116,25 @@ class Memory:
         self._load()
 
     @classmethod
-    def open(cls, path: Path) -> Memory:
-        """Read the file at ``path``. Raises CorruptStore, NewerStore."""
+    def open(cls, path: Path, give_up: Callable[[], bool] = lambda: False) -> Memory:
+        """Read the file at ``path``; see ``Writer`` for ``give_up``.
+
+        Raises CorruptStore, NewerStore.
+        """
         store = SqliteStore(path)
         try:
-            return cls(store, store.database)
+            return cls(store, store.database, give_up)
         except BaseException:
             store.close()
             raise
 
     @classmethod
-    def create(cls, path: Path, identity: Identity) -> Memory:
+    def create(
+        cls, path: Path, identity: Identity, give_up: Callable[[], bool] = lambda: False
+    ) -> Memory:
         """A new memory in a new file. Raises DiskFull."""
         store = SqliteStore.create(path, identity)
-        return cls(store, store.database)
+        return cls(store, store.database, give_up)
 
     def close(self, *, keep: bool = True) -> None:
         """Wait for the writer and the readers, then let go of the file.
@@ -232,7 +239,7 @@ class Memory:
                 check_known(ids, known)
             return forget(transaction, known, "DeleteEntries", request)
 
-        return self._writer.do(write)
+        return self._writer.do(write, frees=True)
 
     def purge(self, filter: Filter, *, request: Request | None = None) -> list[str]:
         """Forget what ``filter`` admits; answers the ids, ascending. Raises RequestReused."""
@@ -243,7 +250,7 @@ class Memory:
             known = transaction.look_up(transaction.ids(filter))
             return forget(transaction, known, "PurgeEntries", request)
 
-        return self._writer.do(write)
+        return self._writer.do(write, frees=True)
 
     def would_purge(self, filter: Filter) -> list[str]:
         """The ids that ``purge`` would forget now."""
@@ -513,7 +520,7 @@ class Memory:
             transaction.keep(request, [name])
             return Begun(transaction.operation(name), again=False), None
 
-        return self._writer.do(write)
+        return self._writer.do(write, frees=True)
 
     def unfinished(self) -> list[Operation]:
         """Erasures that are not done, the oldest first: perhaps they were cut short."""
@@ -549,7 +556,7 @@ class Memory:
                 return None, None
             return erasure.erase(transaction, operation, settings, draft)
 
-        traces = self._writer.do(write)
+        traces = self._writer.do(write, frees=True)
         with self._lock.writing():
             self._check_open()
             self._counting.forget()

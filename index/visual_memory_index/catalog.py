@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from visual_memory_index import noted, tombstones
 from visual_memory_index import sqlite_requests as requests
@@ -40,10 +40,13 @@ from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.noted import Latest
 from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.request import Request
+from visual_memory_index.reserve import Reserve
 from visual_memory_index.sqlite_standing import look, look_through, name_in
 from visual_memory_index.standing import Noted, Told, refusal
 from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
+
+T = TypeVar("T")
 
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
@@ -78,6 +81,7 @@ class Catalog:
                     self._secret = tombstones.read_secret(db, folder / SECRET)
                 self._latest = Latest(folder / LATEST, self._memories)
                 self._clear_unfinished()
+                self.reserve = Reserve(folder / "reserve")
                 self._keep_ready()
                 self.clear()
             except BaseException:
@@ -96,6 +100,7 @@ class Catalog:
         """Leave nothing of what was dropped in the log, if nobody reads it. Raises DiskFull."""
         with self._writing:
             self._database.truncate_log()
+        self.reserve.renew()
 
     def descriptors(self) -> list[int]:
         """The files of the list of memories, opened to be read."""
@@ -129,7 +134,7 @@ class Catalog:
             raise refused
         if self._latest.may_be_mixed(known, path.name):
             look_through(path)
-        memory = Memory.open(path, self._told(path.name))
+        memory = Memory.open(path, self._told(path.name), self.reserve.give_up)
         with suppress(DiskFull):  # it can be read all the same, and what was noted stays true
             self.note(memory, erased=bool(found and found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
@@ -172,7 +177,7 @@ class Catalog:
 
         def make(path: Path) -> Memory:
             identity = new_identity(name, dimension, embedder, store_images=store_images)
-            return Memory.create(path, identity, self._told(path.name))
+            return Memory.create(path, identity, self._told(path.name), self.reserve.give_up)
 
         return self._add(name, make, name, request)
 
@@ -199,9 +204,13 @@ class Catalog:
 
         No backup of before brings them back from now on, and no older file. Raises DiskFull.
         """
-        with self._transaction() as db:
-            noted.keep(db, memory.path.name, memory.noted(operation))
-            return tombstones.bury(db, self._secret, memory.identity.uid, ids)
+
+        def bury() -> int:
+            with self._transaction() as db:
+                noted.keep(db, memory.path.name, memory.noted(operation))
+                return tombstones.bury(db, self._secret, memory.identity.uid, ids)
+
+        return self._freeing(bury)
 
     def backup(
         self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
@@ -336,7 +345,7 @@ class Catalog:
         def make(path: Path) -> Memory:
             with written(path):
                 rebuilt.path.rename(path)
-            return Memory.open(path, self._told(path.name))
+            return Memory.open(path, self._told(path.name), self.reserve.give_up)
 
         def check(db: sqlite3.Connection, memory: Memory) -> None:
             uid, since = rebuilt.identity.uid, rebuilt.since
@@ -350,13 +359,17 @@ class Catalog:
 
         Raises UnknownMemory, RequestReused, DiskFull.
         """
-        with self._transaction() as db:
-            row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
-            dropped = row.fetchone()
-            if dropped is None:
-                raise UnknownMemory(name)
-            db.execute("INSERT INTO dropped VALUES (?)", dropped)
-            requests.keep(db, request, name)
+
+        def drop() -> None:
+            with self._transaction() as db:
+                row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
+                dropped = row.fetchone()
+                if dropped is None:
+                    raise UnknownMemory(name)
+                db.execute("INSERT INTO dropped VALUES (?)", dropped)
+                requests.keep(db, request, name)
+
+        self._freeing(drop)
 
     def clear(self) -> None:
         """Remove the files of memories that were dropped, or never finished. Raises DiskFull."""
@@ -372,6 +385,7 @@ class Catalog:
             sync(self._memories)
             with self._transaction() as db:
                 db.execute("DELETE FROM dropped")
+        self.reserve.renew()
 
     def _add(
         self,
@@ -478,6 +492,15 @@ class Catalog:
     def _ticks(self) -> int:
         with self._database.reading() as db:
             return tombstones.ticks(db)
+
+    def _freeing(self, act: Callable[[], T]) -> T:
+        """What ``act`` does, which frees room, if need be in what was reserved for that."""
+        try:
+            return act()
+        except DiskFull:
+            if not self.reserve.give_up():
+                raise
+            return act()
 
     def _clear_unfinished(self) -> None:
         self._unfinished.mkdir(mode=0o700, exist_ok=True)

@@ -95,7 +95,9 @@ class Begun(NamedTuple):
 class Memory:
     """Writes reach the disk first and the readers next; a reader sees all of a batch or none."""
 
-    def __init__(self, store: Store, file: Database) -> None:
+    def __init__(
+        self, store: Store, file: Database, give_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self._store, self._file = store, file
         self.path = file.path
         store.complete()
@@ -105,7 +107,7 @@ class Memory:
         self._ids = IdMaker()
         self._lock = ReadWriteLock()
         self._long_reads = ReadWriteLock()  # what holds the log of the file; taken before all else
-        self._writer = Writer(store, self._check_open, self._prepare, self._publish)
+        self._writer = Writer(store, self._check_open, self._prepare, self._publish, give_up)
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
@@ -115,14 +117,16 @@ class Memory:
         self._load()
 
     @classmethod
-    def open(cls, path: Path, committed: Told = unheard) -> Memory:
+    def open(
+        cls, path: Path, committed: Told = unheard, give_up: Callable[[], bool] = lambda: False
+    ) -> Memory:
         """Read the file at ``path``; ``committed`` is told where it stands after each write.
 
-        Raises CorruptStore, NewerStore.
+        See ``Writer`` for ``give_up``. Raises CorruptStore, NewerStore.
         """
         store = SqliteStore(path, committed)
         try:
-            return cls(store, store.database)
+            return cls(store, store.database, give_up)
         except BaseException:
             store.close()
             raise
@@ -133,10 +137,11 @@ class Memory:
         path: Path,
         identity: Identity,
         committed: Told = unheard,
+        give_up: Callable[[], bool] = lambda: False,
     ) -> Memory:
         """A new memory in a new file, like ``open``. Raises DiskFull."""
         store = SqliteStore.create(path, identity, committed)
-        return cls(store, store.database)
+        return cls(store, store.database, give_up)
 
     def close(self, *, keep: bool = True) -> None:
         """Wait for the writer and the readers, then let go of the file.
@@ -248,7 +253,7 @@ class Memory:
                 check_known(ids, known)
             return forget(transaction, known, "DeleteEntries", request)
 
-        return self._writer.do(write)
+        return self._writer.do(write, frees=True)
 
     def purge(self, filter: Filter, *, request: Request | None = None) -> list[str]:
         """Forget what ``filter`` admits; answers the ids, ascending. Raises RequestReused."""
@@ -259,7 +264,7 @@ class Memory:
             known = transaction.look_up(transaction.ids(filter))
             return forget(transaction, known, "PurgeEntries", request)
 
-        return self._writer.do(write)
+        return self._writer.do(write, frees=True)
 
     def would_purge(self, filter: Filter) -> list[str]:
         """The ids that ``purge`` would forget now."""
@@ -529,7 +534,7 @@ class Memory:
             transaction.keep(request, [name])
             return Begun(transaction.operation(name), again=False), None
 
-        return self._writer.do(write)
+        return self._writer.do(write, frees=True)
 
     def unfinished(self) -> list[Operation]:
         """Erasures that are not done, the oldest first: perhaps they were cut short."""
@@ -565,7 +570,7 @@ class Memory:
                 return None, None
             return erasure.erase(transaction, operation, settings, draft)
 
-        traces = self._writer.do(write)
+        traces = self._writer.do(write, frees=True)
         with self._lock.writing():
             self._check_open()
             self._counting.forget()

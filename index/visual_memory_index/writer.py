@@ -31,6 +31,7 @@ class Job:
     """A write that waits, and what came of it: an answer or an error."""
 
     write: Write[Any]
+    frees: bool = False
     answer: Any = None
     error: BaseException | None = None
     committed: list[Committed] = field(default_factory=list)
@@ -58,7 +59,8 @@ class Writer:
     The first that comes while another writes will write for all that come until its turn. Those
     that were answered together come back one after the other, so it waits a little until as many
     are there again. ``check`` may refuse all; ``prepare`` is told what will be committed, and
-    ``publish`` what was.
+    ``publish`` what was. Where the disk is full, ``give_up`` makes room for a write that frees
+    some, if it can.
     """
 
     def __init__(
@@ -67,17 +69,21 @@ class Writer:
         check: Callable[[], None],
         prepare: Callable[[Sequence[Change]], None],
         publish: Callable[[Sequence[Committed]], None],
+        give_up: Callable[[], bool],
     ) -> None:
-        self._store, self._check = store, check
+        self._store, self._check, self._give_up = store, check, give_up
         self._prepare, self._publish = prepare, publish
         self._waiting: list[Job] = []
         self._queue = threading.Condition()
         self._together_before = 1
         self.turn = threading.Lock()
 
-    def do(self, write: Write[T]) -> T:
-        """What ``write`` answers, once it is on disk. Raises what it raises, DiskFull."""
-        job = Job(write)
+    def do(self, write: Write[T], *, frees: bool = False) -> T:
+        """What ``write`` answers, once it is on disk. Raises what it raises, DiskFull.
+
+        One that ``frees`` room may use the reserve.
+        """
+        job = Job(write, frees)
         with self._queue:
             self._waiting.append(job)
             self._queue.notify()
@@ -114,7 +120,10 @@ class Writer:
                     self._together(part)
         except (DiskFull, CorruptStore) as error:
             if len(jobs) == 1:
-                jobs[0].end(error)
+                if isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
+                    self._together(jobs)
+                else:
+                    jobs[0].end(error)
             else:
                 for job in jobs:
                     self._together([job])

@@ -24,11 +24,11 @@ from tests.durability.disk import Disk, File, Folder, Node, Resized, Written
 
 OPENED, SENT = ("open", "openat"), "sendmsg"
 UNDERSTOOD = (
-    *("write", "pwrite64", "lseek", "ftruncate", "fsync", "fdatasync", "close"),
+    *("write", "pwrite64", "lseek", "ftruncate", "fallocate", "fsync", "fdatasync", "close"),
     *("rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"),
 )
 REFUSED = (  # until somebody teaches ``Process`` what they do
-    *("writev", "pwritev", "pwritev2", "truncate", "fallocate", "copy_file_range", "sendfile"),
+    *("writev", "pwritev", "pwritev2", "truncate", "copy_file_range", "sendfile"),
     *("link", "linkat", "symlink", "symlinkat", "dup", "dup2", "dup3"),
 )
 STRACE = (
@@ -183,7 +183,7 @@ class Process:
                 self._positions[call.descriptor] = at + call.result
             case "lseek", _:
                 self._positions[call.descriptor] = call.result
-            case "ftruncate", File():
+            case "ftruncate" | "fallocate", File():
                 node.change(Resized(call.moment, call.numbers()[-1]))
             case "fsync" | "fdatasync", _:
                 self._disk.sync(node, before=call.began)

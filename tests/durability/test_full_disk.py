@@ -91,11 +91,53 @@ def served(start: Start, small_disk: SmallDisk) -> Server:
     return server
 
 
-def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDisk) -> None:
+def use_up_reserve(server: Server, small_disk: SmallDisk) -> None:
+    """Leave no room at all, as others may that delete."""
+    (server.data / "reserve").unlink()
+    small_disk.fill()
+
+
+def test_on_a_full_disk_entries_are_deleted_and_unlearned_nevertheless(
+    start: Start, small_disk: SmallDisk
+) -> None:
     server = served(start, small_disk)
     with visual_memory.connect(server.address) as client:
         pets = client.memory("pets")
         small_disk.fill()
+        with pytest.raises(visual_memory.ResourceExhausted, match="make room"):
+            pets.insert(vectors=np.ones((400, 768)), labels=["x"] * 400, atomic=True)
+
+        assert pets.delete(ids=["0"]) == 1
+        assert pets.purge(filter="id = 1 OR id = 2", apply=True).count == 2
+        certificate = pets.unlearn(["3", "4"])
+
+        assert certificate.count == 2
+        assert visual_memory.verify(certificate).count == 2
+        assert pets.info().count == len(IDS) - 5
+    server.restart(number=signal.SIGKILL)
+    with visual_memory.connect(server.address) as client:
+        assert client.memory("pets").info().count == len(IDS) - 5
+        small_disk.make_room(3_000_000)
+        client.memory("pets").unlearn(["5"])
+    assert (server.data / "reserve").stat().st_size > 100_000
+
+
+def test_a_memory_can_be_dropped_on_a_full_disk(start: Start, small_disk: SmallDisk) -> None:
+    server = served(start, small_disk)
+    with visual_memory.connect(server.address) as client:
+        small_disk.fill()
+
+        client.delete_memory("pets")
+
+        assert client.memories() == []
+        assert list((server.data / "memories").iterdir()) == []
+
+
+def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDisk) -> None:
+    server = served(start, small_disk)
+    with visual_memory.connect(server.address) as client:
+        pets = client.memory("pets")
+        use_up_reserve(server, small_disk)
         small_disk.make_room(200_000)
 
         with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk") as full:
@@ -120,7 +162,7 @@ def test_an_erasure_goes_on_where_the_disk_refuses_to_drop_its_memory(
     server = served(start, small_disk)
     with visual_memory.connect(server.address) as client:
         pets = client.memory("pets")
-        small_disk.fill()
+        use_up_reserve(server, small_disk)
         small_disk.make_room(200_000)
         with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk"):
             pets.unlearn(IDS[:200])

@@ -70,8 +70,9 @@ def whose(db: Connection, version: int) -> Found | None:
         return Found("", "", Standing(0, ""))
     columns = "name, uid, audit_size, audit_last" if version >= WITH_LOG else "name, '', 0, ''"
     row = db.execute(f"SELECT {columns} FROM memory").fetchone()
-    if row is None:
-        return None
+    if row is None:  # what made it is lost with the log, unless more was done to it
+        done = version >= WITH_LOG and db.execute("SELECT 1 FROM audit").fetchone()
+        return None if done else Found("", "", Standing(0, ""))
     name, uid, size, last = row
     if [*map(type, row)] != [str, str, int, str]:
         raise TypeError("it does not say whose it is")
@@ -93,7 +94,7 @@ def reading(path: Path) -> Iterator[Connection]:
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
     """The hashes of the events that were the last when something was noted, as far as they are."""
     found = {}
-    for size in noted.sizes:
+    for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()
         if row:
             found[size - 1] = leaf_hash(str(row[0]).encode()).hex()

@@ -51,9 +51,9 @@ class Noted:
     modified: int | None = None
 
     @property
-    def sizes(self) -> list[int]:
-        """Of the logs of both."""
-        return [each.size for each in (self.kept, self.latest) if each]
+    def standings(self) -> list[Standing]:
+        """Both, that of the longer log first: what is missing is counted by it."""
+        return sorted((each for each in (self.kept, self.latest) if each), reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ def refusal(path: Path, name: str, found: Found, noted: Noted | None) -> MemoryR
         return None
     if found.uid not in ("", noted.uid):
         return OtherMemory(str(path), name, "another memory of that name")
-    for each in (noted.kept, noted.latest):
-        if each and (problem := found.lags(each)):
+    for each in noted.standings:
+        if problem := found.lags(each):
             return OlderMemory(str(path), name, problem)
     if noted.erasing and not found.knows_erasing:
         return OlderMemory(str(path), name, f"it has not the operation {noted.erasing}")

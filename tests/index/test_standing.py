@@ -67,6 +67,18 @@ def test_a_file_is_admitted_where_its_log_goes_on_from_all_that_was_noted(
             OlderMemory,
             "event 2 of its audit log is",
         ),
+        (
+            FOUND,
+            replace(NOTED, kept=Standing(4, "d"), latest=Standing(9, "z")),
+            OlderMemory,
+            "so 6 ",
+        ),
+        (
+            FOUND,
+            replace(NOTED, kept=Standing(9, "z"), latest=Standing(4, "d")),
+            OlderMemory,
+            "so 6 ",
+        ),
         (replace(FOUND, hashes={}), NOTED, None, ""),  # a gap, which the check of the log names
         (FOUND, replace(NOTED, erasing="birds/1"), None, ""),
         (

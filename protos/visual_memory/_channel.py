@@ -123,13 +123,17 @@ class Pending:
         self.outcomes: Outcomes = queue.SimpleQueue()
 
     def get(self, remaining: Remaining) -> Any:
-        """Wait while seconds are ``remaining``. Raises grpc.RpcError, FailedPrecondition."""
+        """Wait while seconds are ``remaining``, and then a little for what gRPC says of it.
+
+        Raises grpc.RpcError, FailedPrecondition.
+        """
         while True:
+            left = remaining()
             try:
-                error, answer = self.outcomes.get(timeout=min(remaining(), LOOK_SECONDS))
+                error, answer = self.outcomes.get(timeout=min(left, LOOK_SECONDS) or LOOK_SECONDS)
             except queue.Empty:
                 self._channel.check_open()
-                if not remaining():
+                if not left:
                     raise Failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Not in time.") from None
                 continue
             if error is not None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeAlias
 
 Job: TypeAlias = Callable[[], object]
+FREE_MAX = 16  # threads that wait for jobs
 
 
 class Crew:
@@ -48,6 +49,8 @@ class Crew:
             job()
             del job  # before waiting, as it may hold a large message
             with self._counting:
+                if self._free == FREE_MAX:
+                    return
                 self._free += 1
         self.hand(None)  # for the next thread
 

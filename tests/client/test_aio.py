@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.client.test_channel import interrupted_when
 
 from visual_memory import FailedPrecondition, NotFound, Unavailable, aio
 
@@ -121,6 +123,21 @@ def test_a_cancelled_write_says_how_to_find_out_whether_it_was_done(
         "Interrupted; whether it was done is not known, but the same call with request_id='r1' "
         "does it once."
     ]
+
+
+def test_ctrl_c_ends_a_run_and_harms_no_other(service: Service, target: str) -> None:
+    service.seconds = 2.0
+    asked = threading.Event()
+
+    async def ask(progress: Callable[[], object]) -> str:
+        async with aio.connect(target) as client:
+            progress()
+            return (await client.memory("pets").info()).name
+
+    with interrupted_when(asked), pytest.raises(KeyboardInterrupt):
+        asyncio.run(ask(asked.set))
+
+    assert asyncio.run(ask(lambda: None)) == "pets"
 
 
 def test_a_call_that_is_cancelled_itself_stays_cancelled(service: Service, target: str) -> None:

@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -170,10 +171,12 @@ def interrupted_when(reached: threading.Event) -> Iterator[None]:
         assert reached.wait(SECONDS)
         _thread.interrupt_main()
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     thread = threading.Thread(target=strike)
     thread.start()
     yield
     thread.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_write_says_how_to_find_out_whether_it_was_done(

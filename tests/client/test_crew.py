@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import queue
 import threading
+import time
 import weakref
 
-from visual_memory._crew import Crew
+from visual_memory._crew import FREE_MAX, Crew
 
 SECONDS = 20.0
 
@@ -41,6 +43,19 @@ def test_jobs_that_follow_each_other_share_a_few_threads_none_of_which_is_the_ca
 
     assert threading.get_ident() not in threads
     assert len(threads) < 20
+
+
+def test_threads_that_nobody_needs_any_more_end() -> None:
+    owner, met, before = Owner(), threading.Barrier(100 + 1), _thread._count()
+    crew = begun(owner)
+    for _ in range(100):
+        crew.hand(lambda: met.wait(SECONDS))
+    met.wait(SECONDS)
+    deadline = time.monotonic() + SECONDS
+
+    while _thread._count() > before + FREE_MAX:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_when_nobody_has_the_owner_any_more_the_last_job_is_done() -> None:

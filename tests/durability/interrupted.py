@@ -216,6 +216,8 @@ def main() -> int:
     while done < total:
         cell(interrupts, lambda: works[0].one(client, watch))
         done += 1
+        with watch.over("the next call"):
+            client.memory("pets").info()
         if interrupts.latest > PROMPT:
             watch.end(FAILED, f"An interrupt came out after {interrupts.latest:.1f} s.")
     over.set()

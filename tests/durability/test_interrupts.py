@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start
 
 RUNS = int(os.environ.get("INTERRUPT_RUNS", "1"))
-INTERRUPTS = int(os.environ.get("INTERRUPTS", "40"))
+INTERRUPTS = int(os.environ.get("INTERRUPTS", "30"))
 
 
 def test_however_often_a_client_is_interrupted_no_call_hangs(start: Start) -> None:

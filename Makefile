@@ -104,6 +104,7 @@ durability: export KILL_ROUNDS ?= 2000
 durability: export POWER_LOSS_STATES ?= 25000
 durability: export FAULT_POINTS ?= 1000000
 durability: export FAULT_RESTARTS ?= 1000000
+durability: export OVERLOAD ?= 1
 durability: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/durability
 

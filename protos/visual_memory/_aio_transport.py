@@ -84,7 +84,7 @@ class Transport:
                     await method(
                         call.request,
                         timeout=patience.remaining(),
-                        metadata=self._endpoint.metadata,
+                        metadata=self._endpoint.about(call.request),
                     )
                 )
             except grpc.RpcError as error:

@@ -74,7 +74,7 @@ class Transport:
 
     def _send(self, call: Call[Any], timeout: float) -> Any:
         method = getattr(self.opened(), call.method)
-        return method(call.sent(), timeout=timeout, metadata=self._endpoint.metadata)
+        return method(call.sent(), timeout=timeout, metadata=self._endpoint.about(call.request))
 
     def _finish(self, call: Call[T], patience: Patience, attempt: Callable[[float], Any]) -> T:
         """Read the answer of the first attempt, or of one of its retries."""
@@ -95,7 +95,9 @@ class Transport:
             for call in calls:
                 patience = self._endpoint.patience(call)
                 future = getattr(self.opened(), call.method).future(
-                    call.sent(), timeout=patience.remaining(), metadata=self._endpoint.metadata
+                    call.sent(),
+                    timeout=patience.remaining(),
+                    metadata=self._endpoint.about(call.request),
                 )
                 flying.append((call, patience, future))
                 if len(flying) == ASKED_AT_ONCE:

@@ -65,6 +65,16 @@ class Overloaded(RequestRefusal):
         self.most = most
 
 
+class ClientSilent(RequestRefusal):
+    """A call that had to wait for its client for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The call was ended, since nothing was heard of its client for long; an import goes on "
+            "with the same request_id."
+        )
+
+
 class NoEmbedder(RequestRefusal):
     """Images for a memory that takes vectors only."""
 

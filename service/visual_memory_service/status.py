@@ -52,6 +52,7 @@ from visual_memory_index import (
 )
 from visual_memory_service.errors import (
     BadField,
+    ClientSilent,
     EmbedderNotAllowed,
     ImagesNotStored,
     NoCertificate,
@@ -84,6 +85,7 @@ CODES: dict[type[Exception], StatusCode] = {
     BadNode: StatusCode.INVALID_ARGUMENT,
     BadParameter: StatusCode.INVALID_ARGUMENT,
     ChatUnavailable: StatusCode.UNAVAILABLE,
+    ClientSilent: StatusCode.UNAVAILABLE,
     CorruptCopy: StatusCode.DATA_LOSS,
     CorruptStore: StatusCode.DATA_LOSS,
     Cycle: StatusCode.INVALID_ARGUMENT,

@@ -222,6 +222,8 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
             f"{len(data)} bytes",
         )
     to_count(vectors.rows, "vectors.rows", settings)
+    if len(data) // (4 * vectors.rows) > DIMENSION_MAX:
+        raise BadField("vectors.rows", f"must have at most {DIMENSION_MAX} dimensions")
     rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
     units = unit_rows(rows.astype(np.float32, copy=False))
     bad = bad_rows(units)

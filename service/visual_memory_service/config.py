@@ -24,6 +24,7 @@ RANGES = MappingProxyType(
         "image_bytes_max": (1, INT32_MAX),
         "image_pixels_max": (1, 89_478_485),
         "items_max": (1, INT32_MAX),
+        "neighbors_max": (1, INT32_MAX),
         "calls_max": (1, INT32_MAX),
         "connection_calls_max": (1, INT32_MAX),
         "connections_max": (1, INT32_MAX),
@@ -61,6 +62,7 @@ class Settings:
     image_bytes_max: int = 32 * MEBIBYTE
     image_pixels_max: int = 64_000_000
     items_max: int = 10_000
+    neighbors_max: int = 1_000_000
     calls_max: int = 512
     connection_calls_max: int = 100
     connections_max: int = 1000

@@ -274,3 +274,24 @@ def test_a_server_opens_as_many_files_as_the_system_allows(start: Start) -> None
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
 
     assert allowed == min(most, 65_536)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_all_neighbours_of_many_queries_are_answered_piece_by_piece(
+    start: Start, tmp_path: Path
+) -> None:
+    server, generator = start(), np.random.default_rng(0)
+    queries, bound = int(2000 * SCALE**1.5), 512 * MEBIBYTE + 500e6
+    with visual_memory.connect(server.address) as client:
+        client.create_memory("pets", dimension=4)
+        pets = client.memory("pets")
+        pets.insert(vectors=generator.normal(size=(5000, 4)), labels=["cat"] * 5000)
+        rest = resident(server)
+
+        with most_resident(server) as most:
+            began = time.monotonic()
+            found = pets.search(vectors=generator.normal(size=(queries, 4)), k=10**9)
+
+    print(f"{(most[0] - rest) / 1e6:.0f} MB above rest, {time.monotonic() - began:.0f} s")
+    assert {len(each) for each in found} == {5000}
+    assert most[0] - rest <= bound * max(SCALE, 0.4)

@@ -90,12 +90,17 @@ class Limits(_message.Message):
     IMAGE_BYTES_FIELD_NUMBER: _builtins.int
     IMAGE_PIXELS_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
+    NEIGHBORS_FIELD_NUMBER: _builtins.int
     message_bytes: _builtins.int
     """One message to the server."""
     image_bytes: _builtins.int
     image_pixels: _builtins.int
     items: _builtins.int
     """Entries or queries in one message."""
+    neighbors: _builtins.int
+    """Neighbours, or labels that a set may hold, of all queries of one message together; one query
+    alone may have more.
+    """
     def __init__(
         self,
         *,
@@ -103,10 +108,11 @@ class Limits(_message.Message):
         image_bytes: _builtins.int = ...,
         image_pixels: _builtins.int = ...,
         items: _builtins.int = ...,
+        neighbors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_bytes", b"image_bytes", "image_pixels", b"image_pixels", "items", b"items", "message_bytes", b"message_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_bytes", b"image_bytes", "image_pixels", b"image_pixels", "items", b"items", "message_bytes", b"message_bytes", "neighbors", b"neighbors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -291,6 +291,7 @@ def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settin
         filter=parse(request.filter),
         exclude_ids=request.exclude_ids,
         counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
+        neighbors_max=settings.neighbors_max,
     )
 
 

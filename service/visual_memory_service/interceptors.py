@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from visual_memory_service.status import REFUSALS, answer
 
 OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
+NUMBER = re.compile(r"[0-9]{1,18}")
 LARGE_BYTES = 64 << 20  # held by a call: what it frees would lie about in pieces
 MOMENT_SECONDS = 0.05  # in which a message arrives that came with its call
 log = structlog.get_logger()
@@ -102,7 +104,7 @@ def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
     """How many bytes the message of a call will have, where its client says so. Raises BadField."""
     for name, value in metadata:
         if name == MESSAGE_BYTES:
-            if not (isinstance(value, str) and value.isascii() and value.isdigit()):
+            if not (isinstance(value, str) and NUMBER.fullmatch(value)):
                 raise BadField(MESSAGE_BYTES, "in the metadata must be a number of bytes")
             return int(value)
     return None
@@ -156,11 +158,9 @@ class Call:
             self._admitted = True
         if self._handler.request_streaming:
             return self._messages()
-        return (
-            self._taken(await self._only())
-            if self._ours
-            else self._parsed(await only(self._context))
-        )
+        if self._ours:
+            return self._taken(await self._only())
+        return self._parsed(await only(self._context))
 
     async def _only(self) -> bytes:
         """Receive the one message that there is, with room for it."""

@@ -104,6 +104,8 @@ def test_a_message_is_not_larger_than_its_call_says(pets: RemoteMemory) -> None:
     pets.stub.Search(question, metadata=(("message-bytes", str(size)),))
     assert f"is {size - 1}, but the message has {size} bytes" in told(str(size - 1))
     assert "must be a number of bytes" in told("-1")
+    assert "must be a number of bytes" in told("9" * 5000)
+    assert "at most 67108864 are read" in told("9" * 18)
 
 
 def test_what_is_compressed_is_not_read(pets: RemoteMemory) -> None:

@@ -129,6 +129,7 @@ durability: export ROLLBACKS ?= 2000
 durability: export INTERRUPT_RUNS ?= 20
 durability: export INTERRUPTS ?= 300
 durability: export INTERRUPT_STRIKES ?= 1000
+durability: export OVERLOAD ?= 1
 durability: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py
 

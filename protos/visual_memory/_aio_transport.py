@@ -88,7 +88,7 @@ class Transport:
 
     def _send(self, call: Call[Any], timeout: float) -> Any:
         method = getattr(self.opened(), call.method)
-        return method(call.request, timeout=timeout, metadata=self._endpoint.metadata)
+        return method(call.request, timeout=timeout, metadata=self._endpoint.about(call.request))
 
     @ended_by_close
     async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:

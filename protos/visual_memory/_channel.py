@@ -52,7 +52,7 @@ class Channel:
     """One connection; calls begin at once, each in a thread of its own."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._metadata = endpoint.metadata
+        self._metadata, self._about = endpoint.metadata, endpoint.about
         self._closed = False
         self._crew = Crew()
         self._inside = Inside(endpoint, self._crew)
@@ -61,7 +61,7 @@ class Channel:
     def ask(self, method: str, request: Any, timeout: float) -> Pending:
         """Send a message, or several, to be answered by one within ``timeout`` seconds."""
         inside, pending = self._inside, Pending(self)
-        outcomes, metadata = pending.outcomes, self._metadata
+        outcomes, metadata = pending.outcomes, self._about(request)
 
         def answer() -> Any:
             return inside.method(method)(request, timeout=timeout, metadata=metadata)

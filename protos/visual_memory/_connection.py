@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from visual_memory._calls import Call
 from visual_memory._fields import text_bytes
@@ -18,6 +19,7 @@ from visual_memory._files import read_file
 from visual_memory._patience import Patience
 from visual_memory.errors import refuse
 
+MESSAGE_BYTES = "message-bytes"  # of metadata: a server makes room before it receives a message
 LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
 
 
@@ -36,6 +38,12 @@ class Endpoint:
         if self.credentials is None:
             return api.insecure_channel(self.target, options=self.options)
         return api.secure_channel(self.target, self.credentials, options=self.options)
+
+    def about(self, request: Message | Sequence[Message]) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call: of one message also how large it is."""
+        if not isinstance(request, Message):
+            return self.metadata
+        return (*self.metadata, (MESSAGE_BYTES, str(request.ByteSize())))
 
     def patience(self, call: Call[Any] | None = None) -> Patience:
         """The time that one message has, with its retries."""

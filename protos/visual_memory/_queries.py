@@ -15,7 +15,7 @@ from visual_memory._contents import PART_ITEMS, Contents, Pictures, contents, pa
 from visual_memory._fields import check_seconds, message, strings, to_duration, whole
 from visual_memory._images import Images
 from visual_memory._wire import to_decision, to_neighbors, to_vectors
-from visual_memory.types import Decision, Limits, Neighbors
+from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors
 from visual_memory.v1 import service_pb2 as pb
 
 T = TypeVar("T")
@@ -45,6 +45,27 @@ class Queries(Generic[T]):
     def in_small_messages(self) -> Queries[T]:
         """The same, in messages that a re-ranker has the time for."""
         return replace(self, items=RERANKED_ITEMS)
+
+    def may_answer_too_much(self, limits: Limits) -> bool:
+        """Whether it depends on the memory how many queries a message may hold."""
+        if isinstance(self.header, pb.EmbedRequest) or not limits.neighbors:
+            return False
+        queries = min(self.items, limits.items, len(self.contents))
+        return queries > 1 and (
+            queries * self.header.k > limits.neighbors or self._labels_are_answered
+        )
+
+    def answered_within(self, limits: Limits, memory: MemoryInfo) -> Queries[T]:
+        """The same, in messages with answers that ``limits`` allow, also once it has doubled."""
+        assert not isinstance(self.header, pb.EmbedRequest)
+        each = min(self.header.k, 2 * memory.count)
+        if self._labels_are_answered:
+            each = max(each, 2 * len(memory.labels))
+        return replace(self, items=min(self.items, max(1, limits.neighbors // max(1, each))))
+
+    @property
+    def _labels_are_answered(self) -> bool:
+        return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
 
     def calls(self, limits: Limits) -> Iterator[Call[list[T]]]:
         """One call after another, each written when it is asked for. Raises InvalidArgument."""

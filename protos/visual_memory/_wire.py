@@ -46,6 +46,7 @@ def to_server_info(answer: pb.GetServerInfoResponse) -> ServerInfo:
         image_bytes=answer.limits.image_bytes,
         image_pixels=answer.limits.image_pixels,
         items=answer.limits.items,
+        neighbors=answer.limits.neighbors,
     )
     return ServerInfo(
         answer.version,

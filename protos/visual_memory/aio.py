@@ -222,7 +222,11 @@ class Client:
         return await self._transport.do(_hygiene.cancel_operation(operation))
 
     async def _ask(self, queries: Queries[T]) -> list[T]:
-        return await self._transport.ask(queries.calls(await self._limits()))
+        limits = await self._limits()
+        if queries.may_answer_too_much(limits):
+            info = await self._transport.do(_calls.memory_info(queries.header.memory))
+            queries = queries.answered_within(limits, info)
+        return await self._transport.ask(queries.calls(limits))
 
     async def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> AsyncIterator[T]:
         token = ""

@@ -225,7 +225,11 @@ class Client:
         return self._transport.do(_hygiene.cancel_operation(operation))
 
     def _ask(self, queries: Queries[T]) -> list[T]:
-        return self._transport.ask(queries.calls(self._limits()))
+        limits = self._limits()
+        if queries.may_answer_too_much(limits):
+            info = self._transport.do(_calls.memory_info(queries.header.memory))
+            queries = queries.answered_within(limits, info)
+        return self._transport.ask(queries.calls(limits))
 
     def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
         token = ""

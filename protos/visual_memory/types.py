@@ -221,12 +221,16 @@ class MemoryInfo:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one message may hold: its bytes, its items, and the size of each image."""
+    """What one message may hold: its bytes, its items, and the size of each image.
+
+    ``neighbors`` is how many all its queries together may be answered with, 0 any number.
+    """
 
     message_bytes: int
     image_bytes: int
     image_pixels: int
     items: int
+    neighbors: int = 0
 
 
 @dataclass(frozen=True, slots=True)

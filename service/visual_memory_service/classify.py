@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from visual_memory_index import (
     Voting,
     decide,
 )
+from visual_memory_service.errors import AnswerTooLarge
 from visual_memory_service.memories import OpenMemory
 
 
@@ -25,7 +27,8 @@ from visual_memory_service.memories import OpenMemory
 class Question:
     """Images still encoded, or unit vectors float32 (n, d), and who may answer.
 
-    With ``counts_k`` each vote is softened by how often the entry misleads its nearest.
+    Several have at most ``neighbors_max`` neighbours together. With ``counts_k`` each vote is
+    softened by how often the entry misleads its nearest.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -33,6 +36,13 @@ class Question:
     filter: Filter | None
     exclude_ids: Sequence[str]
     counts_k: int | None = None
+    neighbors_max: int = sys.maxsize
+
+    def check_answer(self, each: int, what: str) -> None:
+        """Raises AnswerTooLarge where all queries together have too many of what each has."""
+        queries = len(self.queries)
+        if queries > 1 and queries * each > self.neighbors_max:
+            raise AnswerTooLarge(queries, each, what, self.neighbors_max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +66,9 @@ async def classify(question: Question, voting: Voting, memory: OpenMemory) -> Cl
 async def search(question: Question, memory: OpenMemory) -> tuple[Neighbors, NDArray[np.float32]]:
     """The nearest entries of every query, in order, and the vectors (n, d) of the queries.
 
-    Raises EmptyMemory, WrongDimension.
+    Raises EmptyMemory, WrongDimension, AnswerTooLarge.
     """
+    question.check_answer(min(question.k, memory.memory.count), "neighbours")
     if not memory.memory.count:
         name = memory.memory.identity.name
         if memory.memory.info().pruned_count:

@@ -24,8 +24,12 @@ RANGES = MappingProxyType(
         "image_bytes_max": (1, INT32_MAX),
         "image_pixels_max": (1, 89_478_485),
         "items_max": (1, INT32_MAX),
+        "neighbors_max": (1, INT32_MAX),
         "calls_max": (1, INT32_MAX),
+        "connection_calls_max": (1, INT32_MAX),
+        "connections_max": (1, INT32_MAX),
         "pending_bytes_max": (1, 1 << 40),
+        "idle_seconds": (1, 86_400),
         "drain_seconds": (0, 86_400),
     }
 )
@@ -58,8 +62,12 @@ class Settings:
     image_bytes_max: int = 32 * MEBIBYTE
     image_pixels_max: int = 64_000_000
     items_max: int = 10_000
+    neighbors_max: int = 1_000_000
     calls_max: int = 512
+    connection_calls_max: int = 100
+    connections_max: int = 1000
     pending_bytes_max: int = 512 * MEBIBYTE
+    idle_seconds: float = 300.0
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -110,6 +118,7 @@ def read(file: Path) -> dict[str, Any]:
         "data": str,
         "listen": str,
         **dict.fromkeys(LISTS, list),
+        "idle_seconds": (int, float),
         "drain_seconds": (int, float),
     }
     known = {field.name for field in fields(Settings)}

@@ -35,6 +35,17 @@ class TooLarge(RequestRefusal):
         self.got, self.most = got, most
 
 
+class AnswerTooLarge(RequestRefusal):
+    """Queries of one message whose answers together would be beyond the limit."""
+
+    def __init__(self, queries: int, each: int, what: str, most: int) -> None:
+        super().__init__(
+            f"{queries} queries with {each} {what} each are {queries * each}, but one message is "
+            f"answered with at most {most}; ask fewer queries at once, or with a smaller k."
+        )
+        self.queries, self.each, self.most = queries, each, most
+
+
 class NotCancellable(RequestRefusal):
     """An erasure would be left half done, without a certificate."""
 
@@ -73,6 +84,16 @@ class Overloaded(RequestRefusal):
             "try again in a moment."
         )
         self.most = most
+
+
+class ClientSilent(RequestRefusal):
+    """A call that had to wait for its client for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The call was ended, since nothing was heard of its client for long; an import goes on "
+            "with the same request_id."
+        )
 
 
 class NoEmbedder(RequestRefusal):

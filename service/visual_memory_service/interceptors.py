@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import grpc
@@ -12,19 +15,24 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from visual_memory._connection import MESSAGE_BYTES
 from visual_memory_service.errors import (
     BadField,
+    ClientSilent,
     ConnectionsRenewed,
-    Overloaded,
-    ServerStopping,
+    RequestRefusal,
     ServiceFailed,
-    TooLarge,
 )
+from visual_memory_service.intake import Intake
+from visual_memory_service.process_memory import give_back
 from visual_memory_service.status import REFUSALS, answer
 from visual_memory_service.waiting import Waiting
 
 OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
+NUMBER = re.compile(r"[0-9]{1,18}")
+LARGE_BYTES = 64 << 20  # held by a call: what it frees would lie about in pieces
+MOMENT_SECONDS = 0.05  # in which a message arrives that came with its call
 log = structlog.get_logger()
 
 Begin = Callable[[Any], "Call"]
@@ -44,27 +52,31 @@ class Guard(grpc.aio.ServerInterceptor):
             return None
 
         def begin(context: Any) -> Call:
-            parse = handler.request_deserializer
-            return Call(details.method, context, parse, self._intake, self._leaving, self._waiting)
+            return Call(details, context, handler, self._intake, self._leaving, self._waiting)
 
-        requests = "stream" if handler.request_streaming else "unary"
-        responses = "stream" if handler.response_streaming else "unary"
-        kind = f"{requests}_{responses}"
-        around = answers_of if handler.response_streaming else answer_of
-        return getattr(grpc, f"{kind}_rpc_method_handler")(
-            around(begin, getattr(handler, kind), self._waiting),
-            response_serializer=handler.response_serializer,
+        # To gRPC all requests are streams, so that a call decides when its message is received.
+        if handler.response_streaming:
+            make, around = grpc.stream_stream_rpc_method_handler, answers_of
+        else:
+            make, around = grpc.stream_unary_rpc_method_handler, answer_of
+        behaviour = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
+        return make(
+            around(begin, behaviour, self._waiting), response_serializer=handler.response_serializer
         )
 
 
 def answer_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
     """A call with one answer."""
 
-    async def answered(sent: Any, context: Any) -> Any:
-        messages = sent if isinstance(sent, bytes) else whole(sent, context)
+    async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
         with waiting.call():
             async with begin(context) as call:
-                return await behaviour(call.read(messages), context)
+                return await behaviour(await call.read(), context)
 
     return answered
 
@@ -72,157 +84,228 @@ def answer_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
 def answers_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
     """A call with a stream of answers."""
 
-    async def answered(sent: Any, context: Any) -> Any:
+    async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
         with waiting.call():
             async with begin(context) as call:
-                async for response in behaviour(call.read(sent), context):
-                    with waiting.to_write():
+                async for response in behaviour(await call.read(), context):
+                    with call.answering():
                         yield response
 
     return answered
 
 
-async def whole(items: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-    """The messages of a client that ends them. Raises CancelledError at the end of any other.
+async def received(context: Any) -> bytes | None:
+    """The next message of a call, None after the last.
 
-    gRPC ends those that break off as if they were whole, but then nothing can be sent any more.
+    gRPC's iterator of them would keep each until the next has come.
     """
-    async for item in items:
-        yield item
-    try:
-        await context.send_initial_metadata(())
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None
+    data = await context.read()
+    return None if data is grpc.aio.EOF else data
 
 
-async def until(event: asyncio.Event, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The items up to the event: nobody else's conversation is to hold up that a server ends."""
+async def only(context: Any) -> bytes:
+    """The one message of a call. Raises CancelledError where it was cancelled before."""
+    data = await received(context)
+    if data is None:
+        raise asyncio.CancelledError
+    return data
+
+
+def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
+    """How many bytes the message of a call will have, where its client says so. Raises BadField."""
+    for name, value in metadata:
+        if name == MESSAGE_BYTES:
+            if not (isinstance(value, str) and NUMBER.fullmatch(value)):
+                raise BadField(MESSAGE_BYTES, "in the metadata must be a number of bytes")
+            return int(value)
+    return None
+
+
+async def until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
+    """The messages up to the event: nobody's conversation is to hold up that a server ends."""
     ended = asyncio.create_task(event.wait())
     try:
         while not ended.done():
-            following = asyncio.ensure_future(anext(items, None))
+            following = asyncio.ensure_future(received(context))
             await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
                 following.cancel()
-            elif (item := following.result()) is not None:
-                yield item
+            elif (data := following.result()) is not None:
+                yield data
                 continue
             return
     finally:
         ended.cancel()
 
 
-class Intake:
-    """What is taken on: calls until it drains; of their messages, how much of each and of all.
-
-    Of a stream that is the latest; one alone may be larger than ``pending_bytes_max``.
-    """
-
-    def __init__(self, message_bytes_max: int, pending_bytes_max: int) -> None:
-        self._message_bytes_max, self._pending_bytes_max = message_bytes_max, pending_bytes_max
-        self._pending_bytes = 0
-        self._calls, self._draining = 0, False
-        self._idle = asyncio.Event()
-
-    def admit(self) -> None:
-        """A call begins. Raises ServerStopping."""
-        if self._draining:
-            raise ServerStopping
-        self._calls += 1
-
-    async def drain(self) -> None:
-        """Admit no more calls, and come back once those under way are over."""
-        self._draining = True
-        if self._calls:
-            await self._idle.wait()
-
-    def exchange(self, held: int, size: int) -> int:
-        """What a call holds once its next message took the place of the last. Raises Overloaded."""
-        others = self._pending_bytes - held
-        if others and others + size > self._pending_bytes_max:
-            raise Overloaded(self._pending_bytes_max)
-        self._pending_bytes = others + size
-        return size
-
-    def check(self, size: int) -> None:
-        """Raises TooLarge."""
-        if size > self._message_bytes_max:
-            raise TooLarge(size, self._message_bytes_max)
-
-    def release(self, held: int) -> None:
-        """A call is over that was admitted."""
-        self._pending_bytes -= held
-        self._calls -= 1
-        if not self._calls and self._draining:
-            self._idle.set()
-
-
 class Call:
     """One call of any kind, from before its first message is read until it has ended.
 
-    It reads messages itself, so that one of ours that is too large gets a sentence of ours. What
-    is refused in ``read`` or later is answered and logged; ``__aenter__`` is too early for that.
+    It reads messages itself, so that one is received when there is room for it, and one of ours
+    that is too large gets a sentence of ours. What is refused in ``read`` or later is answered and
+    logged; ``__aenter__`` is too early for that.
     """
 
     def __init__(
         self,
-        method: str,
+        details: Any,
         context: Any,
-        parse: Callable[[bytes], Any],
+        handler: Any,
         intake: Intake,
         leaving: asyncio.Event,
         waiting: Waiting,
     ) -> None:
-        self._method, self._context, self._parse = method, context, parse
+        self._method, self._metadata = details.method, details.invocation_metadata
+        self._context, self._handler = context, handler
         self._leaving, self._waiting = leaving, waiting
         self._intake, self._held = intake, 0
-        self._ours = method.startswith(OURS)  # the health of a server is told under any load
+        self._ours = self._method.startswith(OURS)  # health is told under any load
         self._admitted = False
+        self._ended: RequestRefusal | None = None
+        self._reading, self._answering, self._unanswered = False, False, 0
 
     async def __aenter__(self) -> Self:
         self._began = time.perf_counter()
+        self._task = asyncio.current_task()
         return self
 
-    def read(self, sent: bytes | AsyncIterator[bytes]) -> Any:
+    async def read(self) -> Any:
         """Its message, or its messages as they come."""
         if self._ours:
-            self._intake.admit()
+            await self._intake.admit()
             self._admitted = True
-        if isinstance(sent, bytes):
-            return self._message(sent)
-        messages = self._received(sent) if self._ours else until(self._leaving, sent)
-        return (self._message(data) async for data in messages)
-
-    async def _received(self, sent: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """What a client sends. Raises ConnectionsRenewed where nobody waits for it any more."""
-        renewed = asyncio.Event()
-        ended = asyncio.create_task(renewed.wait())
-        try:
-            while True:
-                following = asyncio.ensure_future(anext(sent, None))
-                with self._waiting.to_read(renewed.set):
-                    await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    raise ConnectionsRenewed
-                if (item := following.result()) is None:
-                    return
-                yield item
-        finally:
-            ended.cancel()
-            following.cancel()
-
-    def _message(self, data: bytes) -> Any:
+        if self._handler.request_streaming:
+            return self._messages()
         if self._ours:
-            self._intake.check(len(data))
-            self._held = self._intake.exchange(self._held, len(data))
+            return self._taken(await self._only())
+        return self._parsed(await only(self._context))
+
+    async def _only(self) -> bytes:
+        """Receive the one message that there is, with room for it."""
+        size = announced(self._metadata)
+        if size is not None:
+            self._held = self._intake.expect(size)
+            data = await self._first()
+        else:
+            data = await self._unannounced()
+        if size is not None and len(data) > size:
+            raise BadField(
+                MESSAGE_BYTES, f"in the metadata is {size}, but the message has {len(data)} bytes"
+            )
+        return data
+
+    async def _first(self) -> bytes:
+        with self._receiving():
+            return await only(self._context)
+
+    async def _unannounced(self) -> bytes:
+        """A message of unknown size: one that is not there in a moment may be as large as can be.
+
+        Only as many of them begin at a time as there would be room for.
+        """
+        async with self._intake.beginnings:
+            coming = asyncio.ensure_future(self._first())
+            try:
+                await asyncio.wait([coming], timeout=MOMENT_SECONDS)
+                if not coming.done():
+                    self._held = self._intake.expect(None)
+            except BaseException:
+                coming.cancel()
+                raise
+        return await coming
+
+    async def _messages(self) -> AsyncIterator[Any]:
+        if not self._ours:
+            async for data in until(self._leaving, self._context):
+                yield self._parsed(data)
+            return
+        while (message := await self._next()) is not None:
+            yield message
+        if not self._handler.response_streaming:
+            await self._check_whole()
+
+    async def _check_whole(self) -> None:
+        """Raises CancelledError where a stream ended that its client did not end.
+
+        gRPC ends those that break off as if they were whole, but then nothing can be sent any more.
+        """
         try:
-            return self._parse(data)
+            await self._context.send_initial_metadata(())
+        except grpc.aio.InternalError:
+            raise asyncio.CancelledError from None
+
+    async def _next(self) -> Any:
+        """The next message of a stream, None after the last."""
+        with self._receiving():
+            data = await received(self._context)
+        return None if data is None else self._taken(data)
+
+    def _taken(self, data: bytes) -> Any:
+        self._held = self._intake.take(self._held, len(data))
+        return self._parsed(data)
+
+    def _parsed(self, data: bytes) -> Any:
+        try:
+            return self._handler.request_deserializer(data)
         except DecodeError:
             raise BadField("The message", "is not one of this call's protobuf type") from None
 
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
+        self._reading = True
+        self._note()
+        try:
+            with self._waiting.to_read(self._renew):
+                yield
+        finally:
+            self._reading = False
+            self._unanswered += 1
+            self._note()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """While an answer is on its way. Raises ConnectionsRenewed."""
+        self._answering = True
+        self._note()
+        try:
+            with self._waiting.to_write():
+                yield
+        finally:
+            self._answering = False
+            self._unanswered = max(self._unanswered - 1, 0)
+            self._note()
+
+    def _note(self) -> None:
+        """A client that has no answer yet is not silent, though the next message is waited for."""
+        silent = self._answering or (self._reading and not self._owed())
+        self._intake.note(self, silent=silent and self._admitted)
+
+    def _owed(self) -> bool:
+        return bool(self._handler.response_streaming and self._unanswered)
+
+    def end_silent(self) -> None:
+        """End it, since nothing is heard of its client."""
+        self._end(ClientSilent())
+
+    def _renew(self) -> None:
+        """End it with its connection, unless it works on what came before."""
+        if not self._owed():
+            self._end(ConnectionsRenewed())
+
+    def _end(self, refusal: RequestRefusal) -> None:
+        if self._ended is None and self._task is not None:
+            self._ended = refusal
+            self._task.cancel()
+
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        traceback.clear_frames(trace)  # where an error would keep messages until a collection
         if self._admitted:
+            self._intake.note(self, silent=False)
+            if self._held >= LARGE_BYTES:
+                await asyncio.to_thread(give_back)
             self._intake.release(self._held)
+        if self._ended is not None and isinstance(error, asyncio.CancelledError):
+            error = self._ended
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
         method = self._method.rpartition("/")[2]
         event = log.bind(method=method, milliseconds=milliseconds)

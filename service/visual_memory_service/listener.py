@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -15,24 +15,32 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from visual_memory_service.config import BadSetting
+from visual_memory_service.config import INT32_MAX, BadSetting
 from visual_memory_service.health import Health, HealthService
-from visual_memory_service.interceptors import Guard, Intake
+from visual_memory_service.intake import Bounds, Intake
+from visual_memory_service.interceptors import Guard
 from visual_memory_service.waiting import Waiting
 
+OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    # A server that is made anew takes over while the old one ends.
+    ("grpc.so_reuseport", 1),
+    # Calls wait for their turn, where gRPC would cancel some of them at random.
+    ("grpc.server.max_pending_requests", INT32_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", INT32_MAX),
+    ("grpc.server_max_unrequested_time_in_server", INT32_MAX),
+    # What comes before its call receives it; gRPC would let it grow with the speed of the network.
+    ("grpc.http2.bdp_probe", 0),
+    # A compressed message is small until gRPC has read it.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    # Sooner than a client of ours gives a server up that does not take its connection.
+    ("grpc.server_handshake_timeout_ms", 3_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+]
 log = structlog.get_logger()
 
 Add = Callable[[Any, asyncio.Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much is taken on at a time, and how long what is under way may go on at the end."""
-
-    calls_max: int
-    message_bytes_max: int
-    pending_bytes_max: int
-    drain_seconds: float
 
 
 def told_to_stop() -> asyncio.Event:
@@ -53,7 +61,7 @@ class Listener:
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
         self._address, self._bounds = listen, bounds
         self._service, self._add, self._states = service, add, states
-        self._intake = Intake(bounds.message_bytes_max, bounds.pending_bytes_max)
+        self.intake = Intake(bounds)
         self._draining = False
         self._changing = asyncio.Lock()
 
@@ -73,6 +81,7 @@ class Listener:
             if isinstance(error, BrokenPipeError):
                 raise
             raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
+        self._watching = asyncio.create_task(self.intake.watch())
         return self._address
 
     async def renew(self) -> None:
@@ -109,7 +118,8 @@ class Listener:
             self._draining = True
         self._leaving.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._intake.drain(), seconds)
+            await asyncio.wait_for(self.intake.drain(), seconds)
+        self._watching.cancel()
         await self._server.stop(max(end - loop.time(), 0))
 
     async def _begin(self) -> str:
@@ -123,20 +133,29 @@ class Listener:
 
     def _build(self, leaving: asyncio.Event, waiting: Waiting) -> Any:
         server = grpc.aio.server(
-            interceptors=[Guard(self._intake, leaving, waiting)],
-            maximum_concurrent_rpcs=self._bounds.calls_max,
-            options=[
-                # Twice the limit reaches the interceptor, whose sentence says how to split.
-                ("grpc.max_receive_message_length", 2 * self._bounds.message_bytes_max),
-                ("grpc.max_send_message_length", -1),
-                # A server that is made anew takes over while the old one ends.
-                ("grpc.so_reuseport", 1),
-            ],
+            interceptors=[Guard(self.intake, leaving, waiting)],
+            options=[*OPTIONS, *limits(self._bounds)],
         )
         health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._states, leaving), server)
         names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
+
+
+def limits(bounds: Bounds) -> list[tuple[str, int]]:
+    """What gRPC refuses, or lets wait, before a call reaches us."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [
+        # Twice the limit reaches the interceptor, whose sentence says how to split.
+        ("grpc.max_receive_message_length", 2 * bounds.message_bytes_max),
+        # More wait in their client. As many again may have been cancelled there and not yet here:
+        # gRPC breaks off what comes in beyond, so that they cost other connections nothing.
+        ("grpc.max_concurrent_streams", bounds.connection_calls_max),
+        ("grpc.http2.max_deallocating_streams", bounds.connection_calls_max),
+        # The others are for files.
+        ("grpc.max_allowed_incoming_connections", min(bounds.connections_max, descriptors // 2)),
+        ("grpc.max_connection_idle_ms", int(1000 * bounds.idle_seconds)),
+    ]
 
 
 def check_free(listen: str) -> None:

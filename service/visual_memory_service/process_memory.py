@@ -41,6 +41,11 @@ def wipe() -> None:
     for size in range(1, NUMPY_CACHED_BYTES):
         for array in [np.empty(size, np.uint8) for _ in range(NUMPY_CACHED_ARRAYS)]:
             array.fill(0)
+    give_back()
+
+
+def give_back() -> None:
+    """Give the system free pages back; other C libraries than glibc keep what they keep."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

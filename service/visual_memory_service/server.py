@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import resource
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import structlog
@@ -16,8 +17,9 @@ from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.copies import Copies
 from visual_memory_service.health import Health
+from visual_memory_service.intake import Bounds
 from visual_memory_service.keys import BadKey, SigningKeys
-from visual_memory_service.listener import Bounds, Listener, told_to_stop
+from visual_memory_service.listener import Listener, told_to_stop
 from visual_memory_service.memories import Memories
 from visual_memory_service.operations import Operations
 from visual_memory_service.reranking import Rerankers
@@ -25,6 +27,7 @@ from visual_memory_service.servicer import Servicer
 from visual_memory_service.unlearn import UnlearningWork
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
+DESCRIPTORS_MAX = 65_536
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 log = structlog.get_logger()
 
@@ -35,6 +38,7 @@ def serve(settings: Settings) -> None:
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting and what opening refuses.
     """
     keep_freed_memory()
+    use_all_descriptors()
     asyncio.run(run(settings))
 
 
@@ -47,6 +51,13 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 32 << 20)
         mallopt(M_TRIM_THRESHOLD, 256 << 20)
+
+
+def use_all_descriptors() -> None:
+    """Open as many files and connections as the system allows, rather than as few as by default."""
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS allows fewer than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
 
 
 async def run(settings: Settings) -> None:
@@ -115,8 +126,11 @@ async def run(settings: Settings) -> None:
 def bounds(settings: Settings) -> Bounds:
     """Those of its settings that any server has."""
     return Bounds(
-        settings.calls_max,
-        settings.message_bytes_max,
-        settings.pending_bytes_max,
-        settings.drain_seconds,
+        calls_max=settings.calls_max,
+        connection_calls_max=settings.connection_calls_max,
+        connections_max=settings.connections_max,
+        message_bytes_max=settings.message_bytes_max,
+        pending_bytes_max=settings.pending_bytes_max,
+        idle_seconds=settings.idle_seconds,
+        drain_seconds=settings.drain_seconds,
     )

@@ -232,6 +232,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         reranker = whom_to_ask(request.reranker, question, memory, self._rerankers)
         if reranker and wishes:
             wishes.check_uncalibrated()
+        if wishes and wishes.coverage is not None:
+            labels = await asyncio.to_thread(memory.memory.labels)
+            question.check_answer(len(labels), "labels")
         if question.counts_k is not None:
             await hygiene.await_counts(question.counts_k, memory, self._operations)
         classified = await classify(question, voting, memory)
@@ -520,10 +523,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     def _page_of_memories(self, after: str, size: int) -> pb.ListMemoriesResponse:
         names = [name for name in self._memories.names() if name > after]
         found: list[memory_pb2.Memory] = []
+        filled, last = 0, names[size - 1] if len(names) > size else ""
         for name in names[:size]:
             try:
                 found.append(about(self._memories.get(name)))
             except MemoryRefusal:  # damaged ones are named in the log and by GetMemory
                 continue
-        last = names[size - 1] if len(names) > size else ""
+            filled += found[-1].ByteSize()
+            if filled >= self._settings.message_bytes_max:  # labels may be very many
+                last = name if name != names[-1] else ""
+                break
         return answers.from_memories(found, last)

@@ -57,7 +57,9 @@ from visual_memory_index import (
     WrongOffset,
 )
 from visual_memory_service.errors import (
+    AnswerTooLarge,
     BadField,
+    ClientSilent,
     ConnectionsRenewed,
     EmbedderNotAllowed,
     ImagesNotStored,
@@ -82,6 +84,7 @@ from visual_memory_service.rerankers.errors import (
 DOMAIN = "visual-memory"
 REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 CODES: dict[type[Exception], StatusCode] = {
+    AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
     BadAuditLog: StatusCode.DATA_LOSS,
     BadBackup: StatusCode.INVALID_ARGUMENT,
     BadChatAnswer: StatusCode.INTERNAL,
@@ -91,6 +94,7 @@ CODES: dict[type[Exception], StatusCode] = {
     BadNode: StatusCode.INVALID_ARGUMENT,
     BadParameter: StatusCode.INVALID_ARGUMENT,
     ChatUnavailable: StatusCode.UNAVAILABLE,
+    ClientSilent: StatusCode.UNAVAILABLE,
     ConnectionsRenewed: StatusCode.UNAVAILABLE,
     CorruptCopy: StatusCode.DATA_LOSS,
     CorruptStore: StatusCode.DATA_LOSS,
@@ -165,6 +169,8 @@ def answer(refusal: Exception) -> status_pb2.Status:
 def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
     """Which field of the request a refusal is about."""
     match refusal:
+        case AnswerTooLarge():
+            field, description = "k", str(refusal)
         case BadField(path=path, wish=wish):
             field, description = path, wish
         case BadBackup(problem=problem):

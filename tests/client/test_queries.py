@@ -79,3 +79,20 @@ def test_a_memory_is_looked_at_only_where_a_reranker_may_get_too_much(
         other.memory("pets").classify(vectors=[[1.0, 0.0]] * 20)
 
     assert service.requests["GetMemory"] == []
+
+
+@pytest.mark.parametrize(
+    ("k", "looks", "sizes"), [(2, 0, [20]), (3, 1, [13, 7]), (10**9, 1, [4] * 5)]
+)
+def test_a_message_holds_as_many_queries_as_may_be_answered(
+    client: Client, service: Service, k: int, looks: int, sizes: list[int]
+) -> None:
+    service.limits.neighbors = 40
+    pets = client.memory("pets")
+    pets.insert(vectors=[[1.0, 0.0]] * 5, labels=["cat"] * 5)
+
+    pets.search(vectors=[[1.0, 0.0]] * 20, k=k)
+
+    came = [request.vectors.rows for request in service.requests["Search"]]
+    assert sorted(came, reverse=True) == sizes
+    assert len(service.requests["GetMemory"]) == looks

@@ -20,12 +20,12 @@ from visual_memory.v1 import service_pb2 as pb
 
 
 def test_the_limits_of_a_server_are_read() -> None:
-    limits = pb.Limits(message_bytes=4, image_bytes=3, image_pixels=2, items=1)
+    limits = pb.Limits(message_bytes=4, image_bytes=3, image_pixels=2, items=1, neighbors=5)
     answer = pb.GetServerInfoResponse(version="1.2.3", limits=limits, embedders=["fake"])
 
     info = to_server_info(answer)
 
-    read = Limits(message_bytes=4, image_bytes=3, image_pixels=2, items=1)
+    read = Limits(message_bytes=4, image_bytes=3, image_pixels=2, items=1, neighbors=5)
     assert info == ServerInfo("1.2.3", read, ["fake"])
 
 

@@ -15,7 +15,9 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import VOTINGS
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory
+    from pathlib import Path
+
+    from tests.conftest import RemoteMemory, Start
 
 NAN = float("nan")
 INVALID, EMPTY = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
@@ -248,3 +250,36 @@ def test_the_client_answers_what_the_stub_answers(pets: RemoteMemory) -> None:
     assert (decision.label, decision.confidence) == (raw.label, raw.confidence)
     assert decision.neighbors.ids == ids(raw)
     assert decision.neighbors.distances.tolist() == [near.distance for near in raw.neighbors]
+
+
+def test_queries_of_one_message_have_so_many_neighbours_together(
+    start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("neighbors_max = 100\n")
+    server = start(None, "--config", str(config))
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    labels = [f"{number % 55}" for number in range(60)]
+    with visual_memory.connect(server.address) as client:
+        client.create_memory("pets", dimension=4)
+        pets = client.memory("pets")
+        pets.insert(vectors=rows, labels=labels, ids=[f"{number:02}" for number in range(60)])
+        pets.calibrate(k=2)
+        two: dict[str, Any] = {"memory": "pets", "vectors": to_vectors(rows[:2])}
+
+        beyond = refusal(server.stub.Classify, pb.ClassifyRequest(**two, k=51, neighbors=0))
+        found = refusal(server.stub.Search, pb.SearchRequest(**two, k=10**9))
+        sets = refusal(server.stub.Classify, pb.ClassifyRequest(**two, k=2, coverage=0.9))
+        at_most = server.stub.Search(pb.SearchRequest(**two, k=50)).results
+        alone = [pets.search(vectors=row[None, :], k=10**9)[0] for row in rows]
+        split = pets.search(vectors=rows, k=10**9)
+        decisions = pets.classify(vectors=rows, k=2, coverage=0.9)
+
+    for error in (beyond, found, sets):
+        assert (error.code, error.reason) == (INVALID, "ANSWER_TOO_LARGE")
+    assert "2 queries with 51 neighbours each are 102, but" in beyond.message
+    assert "2 queries with 55 labels each are 110, but" in sets.message
+    assert [len(each.neighbors) for each in at_most] == [50, 50]
+    assert [each.ids for each in split] == [each.ids for each in alone]
+    assert {len(each) for each in split} == {60}
+    assert len(decisions) == 60

@@ -21,11 +21,13 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.conftest import refusal, to_batch
+from tests.service.test_listener import BOUNDS
 
 import visual_memory
 from visual_memory.errors import Error, from_rpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_service.interceptors import Guard, Intake
+from visual_memory_service.intake import Intake
+from visual_memory_service.interceptors import Guard
 from visual_memory_service.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -163,7 +165,7 @@ def test_what_nobody_foresaw_is_told_without_its_words() -> None:
         raise KeyError("a secret")
 
     async def asked() -> Error:
-        guard = Guard(Intake(1 << 20, 1 << 20), asyncio.Event(), Waiting())
+        guard = Guard(Intake(BOUNDS), asyncio.Event(), Waiting())
         server = grpc.aio.server(interceptors=[guard])
         handler = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("a", {"b": handler})])

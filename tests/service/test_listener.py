@@ -13,8 +13,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from visual_memory_service.config import BadSetting
 from visual_memory_service.health import Health
-from visual_memory_service.listener import Bounds, Listener, check_free
+from visual_memory_service.intake import Bounds
+from visual_memory_service.listener import Listener, check_free
 
+BOUNDS = Bounds(
+    calls_max=8,
+    connection_calls_max=8,
+    connections_max=8,
+    message_bytes_max=1 << 20,
+    pending_bytes_max=1 << 20,
+    idle_seconds=60,
+    drain_seconds=5,
+)
 Ending = Callable[[Listener], Awaitable[object]]
 
 
@@ -38,8 +48,7 @@ async def both_the_other_way_round(listener: Listener) -> None:
 
 def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
     async def told_after_all() -> Any:
-        bounds = Bounds(8, 1 << 20, 1 << 20, drain_seconds=5)
-        listener = Listener("127.0.0.1:0", bounds, "none", lambda server, leaving: None, Health())
+        listener = Listener("127.0.0.1:0", BOUNDS, "none", lambda server, leaving: None, Health())
         address = await listener.start()
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -63,8 +72,7 @@ def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
 )
 def test_nothing_listens_after_the_drain_also_where_it_was_to_be_made_anew(ending: Ending) -> None:
     async def address_of_one_that_ended() -> str:
-        bounds = Bounds(8, 1 << 20, 1 << 20, drain_seconds=5)
-        listener = Listener("127.0.0.1:0", bounds, "none", lambda server, leaving: None, Health())
+        listener = Listener("127.0.0.1:0", BOUNDS, "none", lambda server, leaving: None, Health())
         address = await listener.start()
         await ending(listener)
         check_free(address)

@@ -377,3 +377,19 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
         assert opened.setting("calibration", read) == "FITTED"
         assert opened.read == {}
         assert opened.setting("calibration", read) is None
+
+
+def test_a_page_of_memories_with_very_many_labels_holds_fewer(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text(f"message_bytes_max = {2**20}\n")
+    server = start(None, "--config", str(config))
+    labels = [f"{number:0256}" for number in range(5000)]
+    with visual_memory.connect(server.address) as client:
+        for name in "abc":
+            client.create_memory(name, dimension=1)
+        client.memory("b").insert(vectors=[[1.0]] * len(labels), labels=labels)
+
+    first = server.stub.ListMemories(pb.ListMemoriesRequest())
+
+    assert [memory.name for memory in first.memories] == ["a", "b"]
+    assert names(server) == ["a", "b", "c"]

@@ -76,12 +76,17 @@ class Limits(google.protobuf.message.Message):
     IMAGE_BYTES_FIELD_NUMBER: builtins.int
     IMAGE_PIXELS_FIELD_NUMBER: builtins.int
     ITEMS_FIELD_NUMBER: builtins.int
+    NEIGHBORS_FIELD_NUMBER: builtins.int
     message_bytes: builtins.int
     """One message to the server."""
     image_bytes: builtins.int
     image_pixels: builtins.int
     items: builtins.int
     """Entries or queries in one message."""
+    neighbors: builtins.int
+    """Neighbours, or labels that a set may hold, of all queries of one message together; one query
+    alone may have more.
+    """
     def __init__(
         self,
         *,
@@ -89,8 +94,9 @@ class Limits(google.protobuf.message.Message):
         image_bytes: builtins.int = ...,
         image_pixels: builtins.int = ...,
         items: builtins.int = ...,
+        neighbors: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["image_bytes", b"image_bytes", "image_pixels", b"image_pixels", "items", b"items", "message_bytes", b"message_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["image_bytes", b"image_bytes", "image_pixels", b"image_pixels", "items", b"items", "message_bytes", b"message_bytes", "neighbors", b"neighbors"]) -> None: ...
 
 global___Limits = Limits
 

@@ -45,6 +45,7 @@ def from_settings(
         image_bytes=settings.image_bytes_max,
         image_pixels=settings.image_pixels_max,
         items=settings.items_max,
+        neighbors=settings.neighbors_max,
     )
     return pb.GetServerInfoResponse(
         version=version,

@@ -222,6 +222,8 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
             f"{len(data)} bytes",
         )
     to_count(vectors.rows, "vectors.rows", settings)
+    if len(data) // (4 * vectors.rows) > DIMENSION_MAX:
+        raise BadField("vectors.rows", f"must have at most {DIMENSION_MAX} dimensions")
     rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
     units = unit_rows(rows.astype(np.float32, copy=False))
     bad = bad_rows(units)
@@ -289,6 +291,7 @@ def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settin
         filter=parse(request.filter),
         exclude_ids=request.exclude_ids,
         counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
+        neighbors_max=settings.neighbors_max,
     )
 
 

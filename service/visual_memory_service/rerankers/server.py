@@ -14,11 +14,18 @@ from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
 from visual_memory_service.health import Health
-from visual_memory_service.listener import Bounds, Listener, told_to_stop
+from visual_memory_service.intake import Bounds
+from visual_memory_service.listener import Listener, told_to_stop
 from visual_memory_service.rerankers.candidate import Reranker
 
 BOUNDS = Bounds(
-    calls_max=128, message_bytes_max=256 << 20, pending_bytes_max=1 << 30, drain_seconds=30.0
+    calls_max=128,
+    connection_calls_max=100,
+    connections_max=1000,
+    message_bytes_max=256 << 20,
+    pending_bytes_max=1 << 30,
+    idle_seconds=300.0,
+    drain_seconds=30.0,
 )
 CALLS_AT_ONCE = 16  # the others wait, until their deadline
 log = structlog.get_logger()

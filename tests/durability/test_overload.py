@@ -1,0 +1,297 @@
+"""More than a server can take on: others than those who send it get their answers all the same.
+
+``OVERLOAD=1`` is the whole of it: 5,000 calls at once, 16 messages of 120 MiB, 520 silent streams.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from tests.conftest import OPTIONS, Server, to_batch, to_vectors
+
+import visual_memory
+from visual_memory import errors
+from visual_memory.v1 import entry_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+SCALE = float(os.environ.get("OVERLOAD", "0.25"))
+CALLS, STORM_SECONDS, SENDERS = int(5000 * SCALE), 8 * SCALE, 16
+STREAMS, DIMENSION, MEBIBYTE = int(520 * SCALE), 1024, 1 << 20
+ANSWERED = ""
+QUESTION = pb.ClassifyRequest(memory="pets", k=5, vectors=to_vectors(np.ones(DIMENSION)))
+TOLD = ("OVERLOADED", "TOO_LARGE")
+
+
+def outcome(call: Any) -> str:
+    """Nothing where it was answered, or the reason of the refusal, or the code of gRPC."""
+    error = call.exception()
+    if error is None:
+        return ANSWERED
+    assert isinstance(error, grpc.RpcError)
+    return errors.from_rpc(error, "the server").reason or str(error.code())
+
+
+def ask(stub: VisualMemoryStub, seconds: float) -> Any:
+    """Classify one vector, with what the Python client says of it."""
+    said = (("message-bytes", str(QUESTION.ByteSize())),)
+    return stub.Classify.future(QUESTION, timeout=seconds, metadata=said)
+
+
+@contextmanager
+def bystander(server: Server) -> Iterator[Counter[str]]:
+    """Somebody else, with a connection of their own and 30 s for each question."""
+    came, over = Counter[str](), threading.Event()
+
+    def go_on() -> None:
+        with grpc.insecure_channel(server.address, options=OPTIONS) as channel:
+            stub = VisualMemoryStub(channel)
+            while not over.is_set():
+                came[outcome(ask(stub, 30))] += 1
+
+    asking = threading.Thread(target=go_on)
+    asking.start()
+    try:
+        yield came
+    finally:
+        over.set()
+        asking.join()
+
+
+def served(start: Start, tmp_path: Path, **settings: object) -> Server:
+    """A server with a memory of a thousand vectors."""
+    config = tmp_path / "server.toml"
+    config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+    server = start(None, "--config", str(config))
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=DIMENSION))
+    rows = np.random.default_rng(0).normal(size=(1000, DIMENSION))
+    batch = to_batch(rows, [f"{number}" for number in range(len(rows))])
+    server.stub.InsertEntries(pb.InsertEntriesRequest(memory="pets", batch=batch))
+    return server
+
+
+def test_all_calls_of_a_burst_are_answered_and_those_of_others(
+    start: Start, tmp_path: Path
+) -> None:
+    server = served(start, tmp_path)
+
+    with bystander(server) as others:
+        burst = [ask(server.stub, 120) for _ in range(CALLS)]
+        came = Counter(map(outcome, burst))
+
+    assert set(others) == {ANSWERED}
+    assert came == {ANSWERED: CALLS}
+
+
+def test_a_storm_of_calls_that_are_given_up_at_once_costs_others_nothing(
+    start: Start, tmp_path: Path
+) -> None:
+    server, end = served(start, tmp_path), time.monotonic() + STORM_SECONDS
+
+    with bystander(server) as others:
+        while time.monotonic() < end:
+            for call in [ask(server.stub, 0.001) for _ in range(1000)]:
+                outcome(call)
+
+    assert set(others) == {ANSWERED}
+
+
+def resident(server: Server) -> int:
+    """Bytes of RAM that the server has."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+
+@contextmanager
+def most_resident(server: Server) -> Iterator[list[int]]:
+    """How much RAM it has at most meanwhile."""
+    most, over = [resident(server)], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.002):
+            most[0] = max(most[0], resident(server))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        looking.join()
+
+
+def search_for(size: int) -> bytes:
+    """Vectors, of which each is asked about."""
+    rows = np.random.default_rng(1).normal(size=(size // (4 * DIMENSION), DIMENSION))
+    return pb.SearchRequest(memory="pets", k=1, vectors=to_vectors(rows)).SerializeToString()
+
+
+def insert(size: int) -> bytes:
+    """Vectors of zeros, which are refused once they have been read."""
+    rows = np.zeros((size // (4 * DIMENSION), DIMENSION))
+    batch = to_batch(rows, [f"{number}" for number in range(len(rows))])
+    request = pb.InsertEntriesRequest(memory="pets", batch=batch)
+    return request.SerializeToString()
+
+
+def embed(size: int) -> bytes:
+    """Images for a memory that takes none."""
+    images = entry_pb2.Images(data=[bytes(size // 4)] * 4)
+    return pb.EmbedRequest(memory="pets", images=images).SerializeToString()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("call", "message", "limit", "one_connection"),
+    [
+        ("Search", search_for, 0.5, False),
+        ("Search", search_for, 1.1, False),
+        ("InsertEntries", insert, 1.1, True),
+        ("Embed", embed, 1.1, False),
+    ],
+)
+def test_large_messages_at_once_take_no_more_ram_than_they_may(
+    start: Start, tmp_path: Path, call: str, message: Any, limit: float, one_connection: bool
+) -> None:
+    size, pending = int(120 * SCALE) * MEBIBYTE, int(512 * SCALE) * MEBIBYTE
+    server = served(
+        start,
+        tmp_path,
+        message_bytes_max=int(limit * size) + MEBIBYTE,
+        pending_bytes_max=pending,
+    )
+    data, rest = message(size), resident(server)
+
+    def send(number: int) -> str:
+        with ExitStack() as own:
+            channel = server.channel
+            if not one_connection:
+                channel = own.enter_context(grpc.insecure_channel(server.address, options=OPTIONS))
+            method: Any = channel.unary_unary(f"/visual_memory.v1.VisualMemory/{call}")
+            return outcome(method.future(data, timeout=300))
+
+    with (
+        bystander(server) as others,
+        most_resident(server) as most,
+        ThreadPoolExecutor(SENDERS) as threads,
+    ):
+        came = Counter(threads.map(send, range(SENDERS)))
+
+    print(f"{call}: {(most[0] - rest) / 1e6:.0f} MB above {rest / 1e6:.0f} MB; {dict(came)}")
+    assert set(others) - {ANSWERED} <= {"OVERLOADED"}
+    assert others[ANSWERED]
+    assert set(came) <= {*TOLD, ANSWERED, "BAD_FIELD", "NO_EMBEDDER"}
+    assert most[0] - rest <= pending + 500e6 * max(SCALE, 0.4)
+
+
+def silent_streams(server: Server, count: int, closing: ExitStack) -> list[Any]:
+    """Imports that begin, and of which nothing more is heard; a hundred on a connection."""
+    begun = []
+    for number in range(count):
+        if not number % 100:
+            channel = closing.enter_context(grpc.insecure_channel(server.address, options=OPTIONS))
+        steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        start = pb.ImportStart(memory="pets", request_id=f"r{number}")
+        steps.put(pb.ImportEntriesRequest(start=start))
+        stream = VisualMemoryStub(channel).ImportEntries(iter(steps.get, None))
+        closing.callback(steps.put, None)
+        begun.append(stream)
+    return begun
+
+
+def test_streams_of_which_nothing_is_heard_make_room_for_others(
+    start: Start, tmp_path: Path
+) -> None:
+    server = served(start, tmp_path, calls_max=STREAMS - 8)
+
+    with ExitStack() as closing:
+        streams = silent_streams(server, STREAMS, closing)
+        for stream in streams[: STREAMS - 8]:
+            next(stream)
+        answered = outcome(ask(server.stub, 30))
+        ended = sum(stream.done() for stream in streams)
+
+    assert answered == ANSWERED
+    assert ended >= 1
+
+
+def limited(tmp_path: Path, descriptors: int) -> subprocess.Popen[str]:
+    """A server that may open only so many files and connections."""
+    serve = ["-m", "visual_memory_service", "serve", "--data", str(tmp_path / "data")]
+    shell = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable]
+    return subprocess.Popen(
+        [*shell, *serve, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("sent", [b"", b"PRI * HTTP/2.0\r\n"], ids=["nothing", "half a preface"])
+def test_connections_that_say_nothing_keep_nobody_out(tmp_path: Path, sent: bytes) -> None:
+    with limited(tmp_path, 256) as server, ExitStack() as closing:
+        assert server.stdout is not None
+        address = server.stdout.readline().removeprefix("listening on ").strip()
+        host, _, port = address.rpartition(":")
+        for _ in range(256):
+            idle = closing.enter_context(socket.create_connection((host, int(port))))
+            idle.sendall(sent)
+        try:
+            with visual_memory.connect(address, timeout=30) as client:
+                pets = client.create_memory("pets", dimension=2)
+                pets.insert(vectors=[[1.0, 0.0]], labels=["cat"])
+                decision = pets.classify(vectors=[[1.0, 0.0]])[0]
+        finally:
+            server.terminate()
+
+    assert decision.label == "cat"
+    assert server.returncode == 0
+
+
+def test_a_server_opens_as_many_files_as_the_system_allows(start: Start) -> None:
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(few, 256), most))
+    try:
+        server = start()
+        allowed, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+
+    assert allowed == min(most, 65_536)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_all_neighbours_of_many_queries_are_answered_piece_by_piece(
+    start: Start, tmp_path: Path
+) -> None:
+    server, generator = start(), np.random.default_rng(0)
+    queries, bound = int(2000 * SCALE**1.5), 512 * MEBIBYTE + 500e6
+    with visual_memory.connect(server.address) as client:
+        client.create_memory("pets", dimension=4)
+        pets = client.memory("pets")
+        pets.insert(vectors=generator.normal(size=(5000, 4)), labels=["cat"] * 5000)
+        rest = resident(server)
+
+        with most_resident(server) as most:
+            began = time.monotonic()
+            found = pets.search(vectors=generator.normal(size=(queries, 4)), k=10**9)
+
+    print(f"{(most[0] - rest) / 1e6:.0f} MB above rest, {time.monotonic() - began:.0f} s")
+    assert {len(each) for each in found} == {5000}
+    assert most[0] - rest <= bound * max(SCALE, 0.4)

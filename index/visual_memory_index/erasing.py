@@ -14,6 +14,10 @@ GONE = (
     "What it answered named entries that were unlearned, or labels that no entry has any more, "
     "and is gone."
 )
+NAMING_LABELS = (
+    "SELECT 1 FROM operations WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL "
+    "LIMIT 1"
+)
 OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 
@@ -77,8 +81,7 @@ def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
     Neither as its label nor as one that an undo would bring back. Without results, labels are not
     looked for, which may read all entries.
     """
-    results = "SELECT 1 FROM operations WHERE result IS NOT NULL AND kind != ? LIMIT 1"
-    if db.execute(results, (UNLEARN,)).fetchone() is None:
+    if db.execute(NAMING_LABELS).fetchone() is None:
         yield
         return
     rows = db.execute(

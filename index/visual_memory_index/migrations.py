@@ -31,6 +31,8 @@ FORGET_CONTENTS = """
             SELECT 1 FROM json_each(result, iif(kind = 'assess', '$.confusion', '$.labels'))
             WHERE key NOT IN (SELECT label FROM entries UNION SELECT label FROM relabels)
         );
+    CREATE INDEX operations_naming_labels ON operations (kind)
+        WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL;
     """
 MEMORY_STEPS = (
     # Vectors have a table of their own: a filter then scans 100 bytes an entry instead of 5,000.

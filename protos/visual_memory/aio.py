@@ -793,8 +793,9 @@ class Memory:
 
         The server looks for what might be left of them before it signs, in its files and its own
         memory. ``dry_run`` only says how many it would be. Raises NotFound for unknown ids, unless
-        ``allow_missing``. With ``wait=False`` the operation is returned at once, which goes on
-        after a restart; ``certificate`` gets what it certified.
+        ``allow_missing``; where none is stored, nothing is erased or certified, and waiting for
+        that raises FailedPrecondition. With ``wait=False`` the operation is returned at once, which
+        goes on after a restart; ``certificate`` gets what it certified.
         """
         call = _erasure.unlearn_entries(
             self.name,

@@ -102,7 +102,7 @@ class Listener:
         ending = asyncio.create_task(waiting.end())
         await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
-        await former.stop(None)
+        await asyncio.gather(stopping, former.stop(None))
 
     async def drain(self) -> None:
         """Refuse calls, and end once those under way have, or their time is up.

@@ -72,5 +72,6 @@ class Waiting:
                 if since <= latest:
                     end()
             idle = sum(since <= latest for since in self._writing.values())
-            if idle == self._calls and now - began >= IDLE_SECONDS:
+            patience = IDLE_SECONDS if idle else STREAM_SECONDS  # for messages that just arrive
+            if idle == self._calls and now - began >= patience:
                 return

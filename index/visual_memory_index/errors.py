@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
-SHOWN_MAX = 10
+SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
 
 
 def listed(ids: Sequence[str]) -> str:
-    """The first ids, comma-separated, and how many more there are."""
-    shown = ", ".join(ids[:SHOWN_MAX])
-    return shown if len(ids) <= SHOWN_MAX else f"{shown} and {len(ids) - SHOWN_MAX} more"
+    """The first ids, comma-separated, and how many more there are; one in any case."""
+    sizes = accumulate(len(id.encode()) for id in ids[:SHOWN_MAX])
+    count = max(1, sum(size <= SHOWN_BYTES_MAX for size in sizes))
+    shown = ", ".join(ids[:count])
+    return shown if len(ids) <= count else f"{shown} and {len(ids) - count} more"
 
 
 class MemoryRefusal(Exception):

@@ -6,6 +6,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
+from visual_memory.errors import FIELD_BYTES_MAX, cut
 from visual_memory_embedders import (
     EmbeddingRefusal,
     MissingExtra,
@@ -132,7 +133,10 @@ CODES: dict[type[Exception], StatusCode] = {
 
 
 def answer(refusal: Exception) -> status_pb2.Status:
-    """A refusal as google.rpc.Status with ErrorInfo and, where a field is at fault, BadRequest."""
+    """A refusal as google.rpc.Status with ErrorInfo and, where a field is at fault, BadRequest.
+
+    Texts are cut, so that they fit the metadata of an answer whatever they quote.
+    """
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
     details: list[any_pb2.Any] = []
@@ -145,7 +149,7 @@ def answer(refusal: Exception) -> status_pb2.Status:
             packed.Pack(detail)
             details.append(packed)
     code: int = CODES[type(refusal)].value[0]
-    return status_pb2.Status(code=code, message=str(refusal), details=details)
+    return status_pb2.Status(code=code, message=cut(str(refusal)), details=details)
 
 
 def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
@@ -177,5 +181,7 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             return None
     FieldViolation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
-        field_violations=[FieldViolation(field=field, description=description)]
+        field_violations=[
+            FieldViolation(field=cut(field, FIELD_BYTES_MAX), description=cut(description))
+        ]
     )

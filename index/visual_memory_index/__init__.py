@@ -47,6 +47,7 @@ from visual_memory_index.errors import (
     DiskFull,
     EmptyMemory,
     EntriesExist,
+    FileRefusal,
     FolderInUse,
     LostSecret,
     MemoryClosed,
@@ -67,6 +68,7 @@ from visual_memory_index.errors import (
     UnknownOperation,
     WrongDimension,
     WrongOffset,
+    in_full,
 )
 from visual_memory_index.explanation import Flip, smallest_flip
 from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
@@ -115,6 +117,7 @@ __all__ = [
     "EntriesExist",
     "Entry",
     "Facts",
+    "FileRefusal",
     "Filter",
     "Findings",
     "Flip",
@@ -177,6 +180,7 @@ __all__ = [
     "exact_distances",
     "fit",
     "grow",
+    "in_full",
     "label_accuracies",
     "parse",
     "prediction_set",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
 
@@ -18,6 +19,23 @@ def listed(ids: Sequence[str]) -> str:
 
 class MemoryRefusal(Exception):
     """A request that cannot be met; nothing was changed."""
+
+
+class FileRefusal(MemoryRefusal):
+    """What is wrong with a file; callers elsewhere read its name, and not where it is."""
+
+    def __init__(self, path: str, wrong: str) -> None:
+        super().__init__(f"{Path(path).name} {wrong}")
+        self.path, self._wrong = path, wrong
+
+    def in_full(self) -> str:
+        """The sentence with the whole path, for whoever runs the server."""
+        return f"{self.path} {self._wrong}"
+
+
+def in_full(refusal: object) -> str:
+    """What whoever runs the server is told of a refusal."""
+    return refusal.in_full() if isinstance(refusal, FileRefusal) else str(refusal)
 
 
 class UnknownMemory(MemoryRefusal):
@@ -166,26 +184,28 @@ class OperationEnded(MemoryRefusal):
         self.name, self.state = name, state
 
 
-class NewerStore(MemoryRefusal):
+class NewerStore(FileRefusal):
     """A file written by a release newer than this one."""
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
-            f"{path} has schema {found}, but this release knows up to {known}; "
-            "use the newer release that wrote it."
+            path,
+            f"has schema {found}, but this release knows up to {known}; "
+            "use the newer release that wrote it.",
         )
         self.found, self.known = found, known
 
 
-class CorruptStore(MemoryRefusal):
+class CorruptStore(FileRefusal):
     """A file that SQLite cannot read, or that contradicts itself."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
-            f"{path} is damaged ({problem}); stop the server, keep the file, and bring this memory "
-            "back from a backup or an export."
+            path,
+            f"is damaged ({problem}); stop the server, keep the file, and bring this memory back "
+            "from a backup or an export.",
         )
-        self.path, self.problem = path, problem
+        self.problem = problem
 
 
 class CorruptCopy(MemoryRefusal):
@@ -210,27 +230,28 @@ class BadBackup(MemoryRefusal):
         self.problem = problem
 
 
-class LostSecret(MemoryRefusal):
+class LostSecret(FileRefusal):
     """The secret by which it is known what was unlearned is gone, or another."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} is missing, or not the one that this data folder was used with, and without "
-            "it nobody knows which entries of a backup were unlearned; bring it back from a copy "
-            "of the folder."
+            path,
+            "is missing, or not the one that this data folder was used with, and without it nobody "
+            "knows which entries of a backup were unlearned; bring it back from a copy of the "
+            "folder.",
         )
-        self.path = path
 
 
-class DiskFull(MemoryRefusal):
+class DiskFull(FileRefusal):
     """A file could not be written, mostly for a full disk; the write was undone."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
-            f"{path} could not be written ({problem}), and nothing was stored; "
-            "make room on the disk, or let the server write there, and try again."
+            path,
+            f"could not be written ({problem}), and nothing was stored; "
+            "make room on the disk, or let the server write there, and try again.",
         )
-        self.path, self.problem = path, problem
+        self.problem = problem
 
 
 class FolderInUse(MemoryRefusal):

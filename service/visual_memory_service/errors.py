@@ -54,6 +54,16 @@ class ServerStopping(RequestRefusal):
         )
 
 
+class ConnectionEnding(RequestRefusal):
+    """A call that would wait beyond the end of its connection."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is ending this connection, because it erased entries or is stopping; ask "
+            "again."
+        )
+
+
 class Overloaded(RequestRefusal):
     """The messages of all calls together are beyond the limit."""
 

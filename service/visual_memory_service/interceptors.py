@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
+from visual_memory_index import FileRefusal
 from visual_memory_service.errors import (
     BadField,
     Overloaded,
@@ -191,7 +192,8 @@ class Call:
         if error is None:
             event.debug("answered")
         elif isinstance(error, REFUSALS):
-            event.info("refused", reason=type(error).__name__)
+            where = {"path": error.path} if isinstance(error, FileRefusal) else {}
+            event.info("refused", reason=type(error).__name__, **where)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
         elif isinstance(error, grpc.aio.AbortError):
             event.info("refused")

@@ -41,6 +41,7 @@ from visual_memory_index import (
     Traces,
     UnknownMemory,
     UnknownOperation,
+    in_full,
     tune,
 )
 from visual_memory_service.check import Checks
@@ -246,7 +247,7 @@ class Memories:
             try:
                 self._catalog.clear()
             except DiskFull as full:  # it is gone; the file follows at the next chance
-                log.error("file not removed", memory=name, reason=str(full))
+                log.error("file not removed", memory=name, reason=in_full(full))
 
     def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
         """See ``Catalog.backup``. Raises UnknownMemory."""
@@ -308,7 +309,7 @@ class Memories:
                 if served is not None and served.memory is memory:
                     self._damaged[name] = damage
                     self._changed(name, False)
-                    log.error("memory damaged", memory=name, reason=str(damage))
+                    log.error("memory damaged", memory=name, reason=in_full(damage))
             raise
 
     def close(self) -> None:
@@ -355,7 +356,7 @@ class Memories:
             self._open.pop(name, None)
             self._damaged[name] = refusal
             self._changed(name, False)
-            log.error("memory not opened", memory=name, reason=str(refusal))
+            log.error("memory not opened", memory=name, reason=in_full(refusal))
 
     def _serve(self, name: str, memory: Memory) -> None:
         try:

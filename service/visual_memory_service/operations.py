@@ -25,6 +25,7 @@ from visual_memory_index import (
     Operation,
     OperationEnded,
     Request,
+    in_full,
 )
 from visual_memory_service.errors import NotCancellable, NotDone, ServiceFailed
 
@@ -95,7 +96,7 @@ class Job:
             try:
                 result = act()
             except against as problem:
-                log.warning("operation waits", operation=self.name, reason=str(problem))
+                log.warning("operation waits", operation=self.name, reason=in_full(problem))
                 self.problem = str(problem)
                 self.pause(pause)
             else:
@@ -227,7 +228,7 @@ class Operations:
             try:
                 self._cancel(job)
             except MemoryRefusal as refusal:  # the next start finds it cut short
-                log.error("end not noted", operation=job.name, problem=str(refusal))
+                log.error("end not noted", operation=job.name, problem=in_full(refusal))
         wait([job.ended for job in jobs])
 
     @contextmanager

@@ -53,6 +53,7 @@ from visual_memory_index import (
 )
 from visual_memory_service.errors import (
     BadField,
+    ConnectionEnding,
     EmbedderNotAllowed,
     ImagesNotStored,
     NoCertificate,
@@ -85,6 +86,7 @@ CODES: dict[type[Exception], StatusCode] = {
     BadNode: StatusCode.INVALID_ARGUMENT,
     BadParameter: StatusCode.INVALID_ARGUMENT,
     ChatUnavailable: StatusCode.UNAVAILABLE,
+    ConnectionEnding: StatusCode.UNAVAILABLE,
     CorruptCopy: StatusCode.DATA_LOSS,
     CorruptStore: StatusCode.DATA_LOSS,
     Cycle: StatusCode.INVALID_ARGUMENT,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory_index import UnknownEntries
+from visual_memory_index import (
+    CorruptStore,
+    DiskFull,
+    FileRefusal,
+    LostSecret,
+    NewerStore,
+    UnknownEntries,
+    in_full,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,3 +27,19 @@ from visual_memory_index import UnknownEntries
 )
 def test_the_first_ids_are_named_within_half_a_kibibyte(ids: list[str], shown: str) -> None:
     assert str(UnknownEntries(ids)) == f"No entry has these ids, and nothing was changed: {shown}."
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        CorruptStore("/srv/data/memories/pets.1.sqlite", "malformed"),
+        DiskFull("/srv/data/memories/pets.1.sqlite", "no space left on device"),
+        LostSecret("/srv/data/memories/pets.1.sqlite"),
+        NewerStore("/srv/data/memories/pets.1.sqlite", 2, 1),
+    ],
+    ids=lambda refusal: type(refusal).__name__,
+)
+def test_where_a_file_is_only_who_runs_the_server_is_told(refusal: FileRefusal) -> None:
+    assert str(refusal).startswith("pets.1.sqlite ")
+    assert "/srv" not in str(refusal)
+    assert in_full(refusal) == f"/srv/data/memories/{refusal}"

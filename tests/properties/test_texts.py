@@ -50,7 +50,6 @@ SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"]
 def sensible(memory: str) -> dict[str, Sequence[Message]]:
     """The messages of each call as they could be sent to a memory of three pets."""
     batch = to_batch(np.eye(4)[3:], ["new"])
-    labelled = {"vectors": VECTOR, "labels": ["cat"]}
     operation = f"{memory}/0"
     return {
         "GetServerInfo": [pb.GetServerInfoRequest()],
@@ -83,10 +82,12 @@ def sensible(memory: str) -> dict[str, Sequence[Message]]:
         ],
         "RelabelEntries": [pb.RelabelEntriesRequest(memory=memory, labels={"a": "cat"})],
         "Undo": [pb.UndoRequest(memory=memory, operation=operation)],
-        "ValueEntries": [pb.ValueEntriesRequest(memory=memory, **labelled)],
+        "ValueEntries": [pb.ValueEntriesRequest(memory=memory, vectors=VECTOR, labels=["cat"])],
         "ExplainDecision": [pb.ExplainDecisionRequest(memory=memory, vectors=VECTOR)],
         "AssessMemory": [pb.AssessMemoryRequest(memory=memory)],
-        "CalibrateMemory": [pb.CalibrateMemoryRequest(memory=memory, **labelled)],
+        "CalibrateMemory": [
+            pb.CalibrateMemoryRequest(memory=memory, vectors=VECTOR, labels=["cat"])
+        ],
         "GetTaxonomy": [pb.GetTaxonomyRequest(memory=memory)],
         "SetTaxonomy": [
             pb.SetTaxonomyRequest(

@@ -84,19 +84,19 @@ def check_folder(options: Namespace) -> int:
 def in_folder(folder: Path) -> Iterator[Found]:
     """What each memory of a folder comes to. Raises Refused."""
     with server_libraries("Checking a folder"):
-        from visual_memory_index import Catalog, MemoryRefusal
+        from visual_memory_index import Catalog, MemoryRefusal, in_full
     if not (folder / "catalog.sqlite").is_file():
         raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")
     try:
         catalog = Catalog(folder)
     except MemoryRefusal as refusal:
-        raise Refused(str(refusal)) from None
+        raise Refused(in_full(refusal)) from None
     with closing(catalog):
         for name in catalog.names():
             try:
                 yield opened(catalog, name)
             except MemoryRefusal as refusal:
-                yield Found(name, problem=str(refusal))
+                yield Found(name, problem=in_full(refusal))
 
 
 def opened(catalog: Catalog, name: str) -> Found:

@@ -158,7 +158,7 @@ def keys(client: Client, options: Namespace) -> int:
 
 def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
-    from visual_memory_index import DiskFull, FolderInUse, FolderLock
+    from visual_memory_index import DiskFull, FolderInUse, FolderLock, in_full
     from visual_memory_service.keys import BadKey, SigningKeys
 
     if not (options.data / "catalog.sqlite").is_file():
@@ -171,7 +171,7 @@ def rotate(options: Namespace) -> int:
         signing = SigningKeys(options.data)
         signing.rotate()
     except (BadKey, DiskFull) as error:
-        raise Refused(str(error)) from None
+        raise Refused(in_full(error)) from None
     finally:
         lock.close()
     print(f"{signing.public[0]} signs from now on; the former key stays published.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, printable
+from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.arguments import add_asking
@@ -77,7 +77,7 @@ def check_folder(options: Namespace) -> int:
     if options.json:
         print_json([asdict(each) for each in found])
     elif not found:
-        print(f"{options.data} holds no memory.")
+        say(f"{options.data} holds no memory.")
     return int(any(each.problem for each in found))
 
 
@@ -109,8 +109,8 @@ def opened(catalog: Catalog, name: str) -> Found:
 def print_found(found: Found) -> None:
     """One line."""
     if found.problem:
-        print(f"{found.memory}: {printable(found.problem)}")
+        say(f"{found.memory}: {found.problem}")
     else:
         entries = plural(found.entry_count, "entry")
         events = plural(found.event_count, "audit event")
-        print(f"{found.memory}: {entries} and {events} fit the digest {found.digest}.")
+        say(f"{found.memory}: {entries} and {events} fit the digest {found.digest}.")

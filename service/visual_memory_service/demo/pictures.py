@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from visual_memory._terminal.output import plural
+from visual_memory._terminal.output import plural, say
 from visual_memory._terminal.refused import MissingExtra, Refused
 from visual_memory.types import Limits
 from visual_memory_service.commands.pictures import Picture, faults, labelled, read
@@ -56,7 +56,7 @@ def collect(images: Path | None, folder: Path) -> Collection:
     try:
         return split("Caltech-101", by_class(caltech.fetch()), held_back="sunflower")
     except caltech.Unreachable as reason:
-        print(f"{reason} The demo shows the digits of scikit-learn instead.", file=sys.stderr)
+        say(f"{reason} The demo shows the digits of scikit-learn instead.", file=sys.stderr)
     draw_digits(folder / "digits")
     return split("handwritten digits", by_class(folder / "digits"), held_back="7")
 

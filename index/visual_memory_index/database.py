@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from visual_memory_index.errors import CorruptStore, DiskFull
-from visual_memory_index.files import new_file
+from visual_memory_index.errors import CorruptStore, DiskFull, NotWritten, WriteFailed
+from visual_memory_index.files import new_file, not_written, trouble_in
 from visual_memory_index.migrations import migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
@@ -22,6 +22,7 @@ UNWRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
 }
+NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 
 class Database:
@@ -159,15 +160,29 @@ class Database:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """SQLite's complaints about a file in our words."""
+def translated(path: Path, target: Path | None = None) -> Iterator[None]:
+    """SQLite's complaints about a file in our words; what is written goes to ``target``, if given.
+
+    Raises CorruptStore, NotWritten, MemoryError.
+    """
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable:
             raise CorruptStore(str(path), str(error)) from error
+        if extended in NO_MEMORY:
+            raise MemoryError from error
         if code in UNWRITABLE:
-            raise DiskFull(str(path), str(error)) from error
+            raise unwritable(target or path, code, str(error)) from error
         raise
+
+
+def unwritable(path: Path, code: int, complaint: str) -> NotWritten:
+    """Why SQLite could not write, which it does not tell. Raises MemoryError."""
+    if code == sqlite3.SQLITE_READONLY:
+        return WriteFailed(str(path), complaint)
+    trouble = trouble_in(path.parent)
+    return not_written(path, trouble) if trouble else DiskFull(str(path), complaint)

@@ -242,16 +242,37 @@ class LostSecret(FileRefusal):
         )
 
 
-class DiskFull(FileRefusal):
-    """A file could not be written, mostly for a full disk; the write was undone."""
+class NotWritten(FileRefusal):
+    """A file could not be written; the write was undone."""
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(self, path: str, problem: str, remedy: str) -> None:
         super().__init__(
-            path,
-            f"could not be written ({problem}), and nothing was stored; "
-            "make room on the disk, or let the server write there, and try again.",
+            path, f"could not be written ({problem}), and nothing was stored; {remedy}."
         )
         self.problem = problem
+
+
+class DiskFull(NotWritten):
+    """There is no room, or SQLite and the system do not say what there is instead."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem, "make room on the disk and try again")
+
+
+class WriteFailed(NotWritten):
+    """The system refuses to write there, and will until somebody sees to it."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        remedy = "let the server write there, or look after the disk"
+        super().__init__(path, problem, remedy)
+
+
+class TooManyFiles(NotWritten):
+    """The process, or the system, may open no more files."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        remedy = "let the server have more files open (ulimit -n), and try again"
+        super().__init__(path, problem, remedy)
 
 
 class FolderInUse(MemoryRefusal):

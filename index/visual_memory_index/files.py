@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from visual_memory_index.errors import DiskFull
+from visual_memory_index.errors import DiskFull, NotWritten, TooManyFiles, WriteFailed
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
+PROBE_BYTES = 16_384
 
 
 def make_folder(path: Path) -> None:
@@ -63,8 +69,32 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """The system's complaints about a file in our words."""
+    """The system's complaints about a file in our words. Raises MemoryError, NotWritten."""
     try:
         yield
     except OSError as problem:
-        raise DiskFull(str(path), (problem.strerror or str(problem)).lower()) from problem
+        raise not_written(path, problem) from problem
+
+
+def not_written(path: Path, problem: OSError) -> NotWritten:
+    """What the system says of a file that could not be written. Raises MemoryError."""
+    if problem.errno == errno.ENOMEM:
+        raise MemoryError from problem
+    kind: type[DiskFull | TooManyFiles | WriteFailed] = WriteFailed
+    if problem.errno in NO_ROOM:
+        kind = DiskFull
+    elif problem.errno in TOO_MANY:
+        kind = TooManyFiles
+    return kind(str(path), (problem.strerror or str(problem)).lower())
+
+
+def trouble_in(folder: Path) -> OSError | None:
+    """What the system says to a small file written there, which goes at once."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        return problem
+    return None

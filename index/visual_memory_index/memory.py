@@ -26,10 +26,10 @@ from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
-    DiskFull,
     EntriesExist,
     MemoryClosed,
     NotUndoable,
+    NotWritten,
     UnknownEntries,
     WrongDimension,
 )
@@ -321,7 +321,7 @@ class Memory:
 
         try:
             ended = self._writer.do(write)
-        except DiskFull:
+        except NotWritten:
             if state == "done":
                 raise
             ended = replace(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from visual_memory_index.change import Change
-from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal
+from visual_memory_index.errors import CorruptStore, MemoryRefusal, NotWritten
 from visual_memory_index.store import Store, Transaction
 
 TOGETHER_MAX = 64
@@ -112,7 +112,7 @@ class Writer:
             for part in (jobs[: spoilt.at], [jobs[spoilt.at]], jobs[spoilt.at + 1 :]):
                 if part:
                     self._together(part)
-        except (DiskFull, CorruptStore) as error:
+        except (NotWritten, CorruptStore) as error:
             if len(jobs) == 1:
                 jobs[0].end(error)
             else:

@@ -75,6 +75,16 @@ class Overloaded(RequestRefusal):
         self.most = most
 
 
+class OutOfMemory(RequestRefusal):
+    """The system gave the server no more memory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server has not enough memory for this; send less in one message, or try again "
+            "when it has less to do."
+        )
+
+
 class NoEmbedder(RequestRefusal):
     """Images for a memory that takes vectors only."""
 

@@ -15,13 +15,14 @@ from grpc_status import rpc_status
 from visual_memory_index import FileRefusal
 from visual_memory_service.errors import (
     BadField,
+    OutOfMemory,
     Overloaded,
     ServerStopping,
-    ServiceFailed,
     TooLarge,
 )
-from visual_memory_service.status import REFUSALS, answer
+from visual_memory_service.status import REFUSALS, answer, foreseen
 
+NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
 log = structlog.get_logger()
@@ -180,7 +181,9 @@ class Call:
             self._held = self._intake.exchange(self._held, len(data))
         try:
             return self._parse(data)
-        except DecodeError:
+        except DecodeError as problem:
+            if NO_MEMORY in str(problem):
+                raise OutOfMemory from None
             raise BadField("The message", "is not one of this call's protobuf type") from None
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
@@ -201,4 +204,4 @@ class Call:
             event.info("cancelled")
         elif isinstance(error, Exception):
             event.error("failed", exc_info=error)
-            await self._context.abort_with_status(rpc_status.to_status(answer(ServiceFailed())))
+            await self._context.abort_with_status(rpc_status.to_status(answer(foreseen(error))))

@@ -32,9 +32,9 @@ from visual_memory_index import (
     Checked,
     CorruptCopy,
     CorruptStore,
-    DiskFull,
     Memory,
     MemoryRefusal,
+    NotWritten,
     Outdated,
     Rebuilt,
     Request,
@@ -246,7 +246,7 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self._catalog.clear()
-            except DiskFull as full:  # it is gone; the file follows at the next chance
+            except NotWritten as full:  # it is gone; the file follows at the next chance
                 log.error("file not removed", memory=name, reason=in_full(full))
 
     def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
@@ -345,7 +345,7 @@ class Memories:
     def _open_if_there_is_room(self, name: str) -> None:
         """Try once more what only a full disk kept from being opened."""
         with self._editing:
-            if isinstance(self._damaged.get(name), DiskFull):
+            if isinstance(self._damaged.get(name), NotWritten):
                 self._open_or_note(name)
 
     def _open_or_note(self, name: str) -> None:

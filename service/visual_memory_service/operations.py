@@ -18,16 +18,17 @@ from visual_memory_embedders import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
     UNLEARN,
-    DiskFull,
     Memory,
     MemoryClosed,
     MemoryRefusal,
+    NotWritten,
     Operation,
     OperationEnded,
     Request,
     in_full,
 )
-from visual_memory_service.errors import NotCancellable, NotDone, ServiceFailed
+from visual_memory_service.errors import NotCancellable, NotDone
+from visual_memory_service.status import foreseen
 
 PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
@@ -90,7 +91,7 @@ class Job:
             self.check()
         future.result()
 
-    def insist(self, act: Callable[[], T], *, against: type[Exception] = DiskFull) -> T:
+    def insist(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
         """Act again and again while that fails for lack of room. Raises Cancelled."""
         for pause in pauses():
             try:
@@ -290,12 +291,8 @@ class Operations:
             job.end_cancelled()
         except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
             job.memory.end(job.name, "failed", problem=str(refusal))
-        except Exception:
-            job.memory.end(
-                job.name,
-                "failed",
-                problem=str(ServiceFailed()),
-            )
+        except Exception as error:
+            job.memory.end(job.name, "failed", problem=str(foreseen(error)))
             raise
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import DiskFull, MemoryRefusal, Operation, Request
+from visual_memory_index import MemoryRefusal, NotWritten, Operation, Request
 from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
 from visual_memory_service.calibration import calibrate, calibration_of
@@ -141,7 +141,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self._operations.stop(name)
         try:
             self._memories.drop(name, request=again)
-        except DiskFull:
+        except NotWritten:
             self._unlearning.go_on(name)
             raise
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 from google.protobuf import any_pb2
+from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
@@ -43,11 +46,13 @@ from visual_memory_index import (
     RequestErased,
     RequestReused,
     TooFewItems,
+    TooManyFiles,
     TooManyIds,
     TwoParents,
     UnknownEntries,
     UnknownMemory,
     UnknownOperation,
+    WriteFailed,
     WrongDimension,
     WrongOffset,
 )
@@ -61,6 +66,7 @@ from visual_memory_service.errors import (
     NotCalibrated,
     NotCancellable,
     NotDone,
+    OutOfMemory,
     Overloaded,
     RequestRefusal,
     ServerStopping,
@@ -75,6 +81,7 @@ from visual_memory_service.rerankers.errors import (
 )
 
 DOMAIN = "visual-memory"
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
 REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 CODES: dict[type[Exception], StatusCode] = {
     BadAuditLog: StatusCode.DATA_LOSS,
@@ -115,8 +122,10 @@ CODES: dict[type[Exception], StatusCode] = {
     ServerStopping: StatusCode.UNAVAILABLE,
     ServiceFailed: StatusCode.INTERNAL,
     TooFewItems: StatusCode.FAILED_PRECONDITION,
+    TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
     TooManyIds: StatusCode.INVALID_ARGUMENT,
     TooLarge: StatusCode.INVALID_ARGUMENT,
+    OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
     Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     NotCancellable: StatusCode.FAILED_PRECONDITION,
     TwoParents: StatusCode.INVALID_ARGUMENT,
@@ -130,6 +139,7 @@ CODES: dict[type[Exception], StatusCode] = {
     WrongDimension: StatusCode.INVALID_ARGUMENT,
     WrongEmbedder: StatusCode.FAILED_PRECONDITION,
     WrongOffset: StatusCode.INVALID_ARGUMENT,
+    WriteFailed: StatusCode.FAILED_PRECONDITION,
     WrongWeights: StatusCode.FAILED_PRECONDITION,
 }
 
@@ -152,6 +162,15 @@ def answer(refusal: Exception) -> status_pb2.Status:
             details.append(packed)
     code: int = CODES[type(refusal)].value[0]
     return status_pb2.Status(code=code, message=cut(str(refusal)), details=details)
+
+
+def foreseen(error: Exception) -> Exception:
+    """What is told of an error that is no refusal of ours."""
+    if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
+        return OutOfMemory()
+    if isinstance(error, OSError) and error.errno in TOO_MANY:
+        return TooManyFiles(str(error.filename or "A file"), str(error.strerror).lower())
+    return ServiceFailed()
 
 
 def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:

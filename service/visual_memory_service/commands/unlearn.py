@@ -155,7 +155,7 @@ def keys(client: Client, options: Namespace) -> int:
 
 def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
-    from visual_memory_index import DiskFull, FolderInUse, FolderLock, in_full
+    from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
     from visual_memory_service.keys import BadKey, SigningKeys
 
     if not (options.data / "catalog.sqlite").is_file():
@@ -167,7 +167,7 @@ def rotate(options: Namespace) -> int:
     try:
         signing = SigningKeys(options.data)
         signing.rotate()
-    except (BadKey, DiskFull) as error:
+    except (BadKey, NotWritten) as error:
         raise Refused(in_full(error)) from None
     finally:
         lock.close()

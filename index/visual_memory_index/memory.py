@@ -110,6 +110,8 @@ class Memory:
         store.fail_unfinished()
         self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
+        newest = "".join(each.name for each in store.operations(before="", limit=1))
+        self._operation_ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
         self._load()
 
     @classmethod
@@ -745,7 +747,7 @@ class Memory:
         return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
 
     def _new_operation(self, transaction: Transaction, kind: str) -> str:
-        name = f"{self.identity.name}/{self._ids.make()}"
+        name = f"{self.identity.name}/{self._operation_ids.make()}"
         transaction.begin(name, kind)
         return name
 

@@ -100,7 +100,7 @@ class Catalog:
         self._lock.close()
 
     def cut_log(self) -> None:
-        """Leave nothing of what was dropped in the log, if nobody reads it. Raises DiskFull."""
+        """Leave nothing of what was dropped in the log, if nobody reads it. Raises NotWritten."""
         with self._writing:
             self._database.truncate_log()
 
@@ -147,7 +147,7 @@ class Catalog:
     ) -> Memory | None:
         """A new memory; None where this request created it before.
 
-        Raises MemoryExists, RequestReused, DiskFull.
+        Raises MemoryExists, RequestReused, NotWritten.
         """
 
         def make(path: Path) -> Memory:
@@ -177,7 +177,7 @@ class Catalog:
     def bury(self, uid: str, ids: Sequence[str]) -> int:
         """Note for good that these entries of a memory ``uid`` are unlearned; the tick.
 
-        No backup of before brings them back from now on. Raises DiskFull.
+        No backup of before brings them back from now on. Raises NotWritten.
         """
         with self._transaction() as db:
             return tombstones.bury(db, self._secret, uid, ids)
@@ -188,7 +188,7 @@ class Catalog:
         """All of a memory as it is now, as an open file without a name.
 
         Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, NotWritten.
         """
         backup = secrets.token_hex(16)
 
@@ -208,7 +208,7 @@ class Catalog:
             return path.open("rb")
 
     def arrival(self) -> Arrival:
-        """Where a backup can come in. Raises DiskFull."""
+        """Where a backup can come in. Raises NotWritten."""
         return Arrival(self._new_path())
 
     @contextmanager
@@ -218,7 +218,7 @@ class Catalog:
         """A memory of this ``name`` from a backup, without what was unlearned since.
 
         Where something was, ``settings`` go as well. ``check`` is asked all the time, and may
-        raise. Raises BadBackup, NewerStore, DiskFull.
+        raise. Raises BadBackup, NewerStore, NotWritten.
         """
         with self._unlisted() as path:
             since = self._ticks()
@@ -242,7 +242,7 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """A memory of another ``name`` with all that this one holds now, as ``backup`` would.
 
-        Raises CorruptStore, DiskFull.
+        Raises CorruptStore, NotWritten.
         """
         with self._unlisted() as path:
             since = self._ticks()
@@ -259,7 +259,7 @@ class Catalog:
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request | None) -> Memory | None:
         """List a rebuilt memory and open it; None where this request did so before.
 
-        Raises MemoryExists, RequestReused, DiskFull, Outdated.
+        Raises MemoryExists, RequestReused, NotWritten, Outdated.
         """
 
         def make(path: Path) -> Memory:
@@ -277,7 +277,7 @@ class Catalog:
     def drop(self, name: str, *, request: Request | None = None) -> None:
         """Forget a memory. Its file goes when it is closed, by ``clear``.
 
-        Raises UnknownMemory, RequestReused, DiskFull.
+        Raises UnknownMemory, RequestReused, NotWritten.
         """
         with self._transaction() as db:
             row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
@@ -288,7 +288,7 @@ class Catalog:
             requests.keep(db, request, name)
 
     def clear(self) -> None:
-        """Remove the files of memories that were dropped, or never finished. Raises DiskFull."""
+        """Remove the files of memories that were dropped, or never finished. Raises NotWritten."""
         with self._transaction() as db:
             db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
             db.execute("DELETE FROM memories WHERE state = 'creating'")

@@ -28,7 +28,7 @@ NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 class Database:
     """One writing connection and as many reading ones as read at the same time.
 
-    The caller lets one thread at a time into ``transaction``. Raises CorruptStore, DiskFull, and
+    The caller lets one thread at a time into ``transaction``. Raises CorruptStore, NotWritten, and
     NewerStore at opening.
     """
 
@@ -109,7 +109,7 @@ class Database:
         return not busy
 
     def rewrite(self) -> None:
-        """Write the whole file anew, so that nothing is left in unused space. Raises DiskFull."""
+        """Write the whole file anew, so that nothing is left in unused space. Raises NotWritten."""
         with self._translated():
             self._writer.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
             try:

@@ -20,7 +20,7 @@ PROBE_BYTES = 16_384
 def make_folder(path: Path) -> None:
     """Have a folder for its owner alone on disk, with those that it lies in.
 
-    Raises OSError, DiskFull.
+    Raises OSError, NotWritten.
     """
     for each in reversed([each for each in (path, *path.parents) if not each.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)
@@ -28,7 +28,7 @@ def make_folder(path: Path) -> None:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """A file for its owner alone, to be written. Raises DiskFull."""
+    """A file for its owner alone, to be written. Raises NotWritten."""
     with written(path):
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
@@ -36,7 +36,7 @@ def new_file(path: Path) -> BinaryIO:
 def write_private(path: Path, data: bytes) -> None:
     """Have a file for its owner alone on disk, whole or not at all, in a folder like it.
 
-    Raises DiskFull.
+    Raises NotWritten.
     """
     part = path.with_name(f".{path.name}.part")
     with written(path):
@@ -51,14 +51,14 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def remove_database(path: Path) -> None:
-    """A database file with all that SQLite keeps beside it. Raises DiskFull."""
+    """A database file with all that SQLite keeps beside it. Raises NotWritten."""
     with written(path):
         for suffix in ("", "-wal", "-shm", "-journal"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk. Raises DiskFull."""
+    """Have a file, or the names in a folder, on disk. Raises NotWritten."""
     with written(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

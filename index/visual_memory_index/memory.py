@@ -126,7 +126,7 @@ class Memory:
 
     @classmethod
     def create(cls, path: Path, identity: Identity) -> Memory:
-        """A new memory in a new file. Raises DiskFull."""
+        """A new memory in a new file. Raises NotWritten."""
         store = SqliteStore.create(path, identity)
         return cls(store, store.database)
 
@@ -192,7 +192,7 @@ class Memory:
         """Remember all ``entries`` with unit ``vectors`` (b, d), or none; answers their ids.
 
         An empty id is made here. A repeated request answers as before and stores nothing.
-        Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, DiskFull.
+        Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, NotWritten.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
@@ -222,7 +222,7 @@ class Memory:
     ) -> list[str]:
         """Forget these entries; answers the ids that were there.
 
-        Raises UnknownEntries, unless ``allow_missing``, RequestReused, DiskFull.
+        Raises UnknownEntries, unless ``allow_missing``, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Removed | None]:
@@ -262,7 +262,7 @@ class Memory:
     ) -> Entry:
         """Set label, metadata or both of one entry; answers the entry without its vector.
 
-        Raises UnknownEntries, RequestReused, DiskFull.
+        Raises UnknownEntries, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Entry, Relabelled | None]:
@@ -286,7 +286,7 @@ class Memory:
     def begin(self, kind: str, *, request: Request | None = None) -> Begun:
         """Note that work begins which takes long; a repeated request answers its operation.
 
-        Raises RequestReused, DiskFull.
+        Raises RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Begun, None]:
@@ -311,7 +311,7 @@ class Memory:
     ) -> Operation:
         """Note how an operation ended that changes no entry, perhaps with what ``call`` sets.
 
-        Raises DiskFull for one that is done; of others it is remembered until the memory closes.
+        Raises NotWritten for one that is done; of others it is remembered until the memory closes.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
@@ -346,7 +346,10 @@ class Memory:
     def keep_setting(
         self, name: str, value: str, *, call: str, request: Request | None = None
     ) -> None:
-        """Have ``call`` set it; a repeated request does nothing. Raises RequestReused, DiskFull."""
+        """Have ``call`` set it; a repeated request does nothing.
+
+        Raises RequestReused, NotWritten.
+        """
 
         def write(transaction: Transaction) -> tuple[None, None]:
             if transaction.recall(request) is None:
@@ -389,7 +392,7 @@ class Memory:
 
         Those chosen in a ``snapshot`` lose it if they still vote with the vector and the label
         that they had there; without one all must vote. ``result`` is told whose it was. ``check``
-        is asked last before that, and may raise. Raises UnknownEntries, DiskFull.
+        is asked last before that, and may raise. Raises UnknownEntries, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Pruned]:
@@ -417,7 +420,7 @@ class Memory:
         """Set the label of each id, as an operation that can be undone.
 
         ``result`` is told the ids whose labels were others. Raises UnknownEntries, RequestReused,
-        DiskFull.
+        NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Relabelled | None]:
@@ -449,7 +452,7 @@ class Memory:
         """Take back what an operation did; the ids.
 
         What a prune marked and is still stored votes again; of a relabel the labels come back that
-        nothing has set since. Raises UnknownOperation, NotUndoable, RequestReused, DiskFull.
+        nothing has set since. Raises UnknownOperation, NotUndoable, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change | None]:
@@ -485,7 +488,7 @@ class Memory:
     ) -> Begun:
         """Note that these entries are to be erased; that goes on after a restart.
 
-        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, DiskFull.
+        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, NotWritten.
         """
         erasure.check_count(ids)
 
@@ -544,7 +547,7 @@ class Memory:
 
         There may be the pieces that ``there`` answers, and what this memory holds beside what was
         erased. Without traces the file is written anew in any case. None where a reader holds the
-        log: then it has to be tried again. Raises DiskFull.
+        log: then it has to be tried again. Raises NotWritten.
         """
         files = (*self._file.descriptors(), *beside)
         if traces is not None:
@@ -692,7 +695,7 @@ class Memory:
         """A new file at ``target``, to be written with all that there is at this moment.
 
         ``begin`` is asked first, in a transaction of its own: no other write comes between the two.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, DiskFull.
+        ``check`` is asked all the time, and may raise. Raises CorruptStore, NotWritten.
         """
 
         def go_on() -> None:

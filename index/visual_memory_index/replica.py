@@ -59,7 +59,7 @@ class Replica:
     """A new file at ``target`` for all that belongs to the memory at ``source``.
 
     ``begin`` fixes the moment of which it is. ``check`` is asked all the time, and may raise.
-    Raises CorruptStore, DiskFull.
+    Raises CorruptStore, NotWritten.
     """
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:

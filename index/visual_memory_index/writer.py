@@ -76,7 +76,7 @@ class Writer:
         self.turn = threading.Lock()
 
     def do(self, write: Write[T]) -> T:
-        """What ``write`` answers, once it is on disk. Raises what it raises, DiskFull."""
+        """What ``write`` answers, once it is on disk. Raises what it raises, NotWritten."""
         job = Job(write)
         with self._queue:
             self._waiting.append(job)

@@ -181,13 +181,16 @@ class Memories:
         return sorted(self._open.keys() - self._damaged.keys())
 
     def bury(self, uid: str, ids: Sequence[str]) -> None:
-        """Note that these entries of a memory must not come back from a backup. Raises DiskFull."""
+        """Note that these entries of a memory must not come back from a backup.
+
+        Raises NotWritten.
+        """
         self._catalog.bury(uid, ids)
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.
 
-        Unless another program reads the log. Raises DiskFull.
+        Unless another program reads the log. Raises NotWritten.
         """
         self._catalog.cut_log()
         return self._catalog.descriptors()
@@ -207,7 +210,7 @@ class Memories:
     ) -> OpenMemory:
         """Make a memory, by embedder or by dimension.
 
-        Raises MemoryExists, RequestReused, DiskFull and what building the embedder refuses.
+        Raises MemoryExists, RequestReused, NotWritten and what building the embedder refuses.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
@@ -232,7 +235,7 @@ class Memories:
     def drop(self, name: str, *, request: Request | None) -> None:
         """Forget a memory with all it holds, damaged or not.
 
-        Raises UnknownMemory, RequestReused, DiskFull.
+        Raises UnknownMemory, RequestReused, NotWritten.
         """
         with self._editing:
             if self._catalog.recall(request) is not None:
@@ -254,7 +257,7 @@ class Memories:
         return self._catalog.backup(self.get(name).memory, settings=settings, check=check)
 
     def arrival(self, name: str, request_id: str) -> Arrival:
-        """Where the backup of a memory to be can come in. Raises MemoryExists, DiskFull."""
+        """Where the backup of a memory to be can come in. Raises MemoryExists, NotWritten."""
         self._catalog.check_free(name, request_id)
         return self._catalog.arrival()
 
@@ -269,7 +272,7 @@ class Memories:
     ) -> Restored:
         """Make a memory of a backup that has come in.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, DiskFull.
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
         rebuilt = partial(self._catalog.rebuilt, arrival, name, settings=settings, check=check)
         left_out = self._adopt(rebuilt, request)
@@ -286,7 +289,7 @@ class Memories:
     ) -> OpenMemory:
         """Make a memory that holds what another does now.
 
-        Raises UnknownMemory, MemoryExists, RequestReused, DiskFull.
+        Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
         if self._catalog.recall(request) is None:
             self._catalog.check_free(new_name, "")

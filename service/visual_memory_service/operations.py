@@ -108,7 +108,7 @@ class Job:
     def end_cancelled(self) -> None:
         """Note in the memory that it was stopped, and why; erasures go on at the next start.
 
-        Raises DiskFull.
+        Raises NotWritten.
         """
         if self.stopped and self.operation.kind == UNLEARN:
             return
@@ -143,7 +143,7 @@ class Operations:
     ) -> Operation:
         """Begin ``work``, whose answer becomes the result; a repeated request begins nothing.
 
-        Raises RequestReused, DiskFull, MemoryClosed where the server is stopping.
+        Raises RequestReused, NotWritten, MemoryClosed where the server is stopping.
         """
         if self._closed:
             raise MemoryClosed(memory.identity.name)

@@ -117,7 +117,8 @@ class UnlearningWork:
     def begin(self, unlearning: Unlearning, memory: OpenMemory) -> Operation:
         """Begin to erase entries; a repeated request begins nothing.
 
-        Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused, DiskFull.
+        Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused,
+        NotWritten.
         """
         begun = memory.memory.begin_unlearning(
             unlearning.ids,

@@ -84,7 +84,7 @@ def export(client: Client, options: Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / str(name)
     neighbor_files.write(path, queries)
-    say(path)
+    say(str(path))
     return 0
 
 

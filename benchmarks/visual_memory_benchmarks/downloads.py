@@ -47,7 +47,7 @@ def read_json(url: str) -> Any:
     try:
         with _open(url, {}) as answer:
             return json.load(answer)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise BadDownload(f"{url} cannot be fetched ({_reason(error)}).") from None
 
 

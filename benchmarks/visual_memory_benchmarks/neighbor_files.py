@@ -6,7 +6,6 @@ The format of the notebooks published with Geirhos et al. (2024): one JSON objec
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from typing import Any, TypeAlias
 from numpy.typing import ArrayLike
 
 from visual_memory import Memory
+from visual_memory._files import whole_file
 from visual_memory.types import Neighbors
 from visual_memory_benchmarks.errors import BadFile, UnnumberedLabels
 
@@ -86,7 +86,7 @@ def read(path: Path) -> dict[str, NeighborInfo]:
     """By query id. Raises BadFile with the query."""
     try:
         queries = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadFile(path, f"cannot be read ({error})", "fetch or export it again") from None
     if not isinstance(queries, dict) or not queries:
         raise BadFile(path, "it is no JSON object by query id", "fetch or export it again")
@@ -137,15 +137,14 @@ def _info(value: dict[str, Any]) -> NeighborInfo:
 
 def write(path: Path, queries: Iterable[NeighborInfo]) -> None:
     """A query at a time; the file appears when it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with whole_file(path, overwrite=True) as file:
         separator = "{"
         for each in queries:
+            key = json.dumps(each.image_id, ensure_ascii=False)
             value = json.dumps(asdict(each), ensure_ascii=False, allow_nan=False)
-            file.write(f"{separator}\n{json.dumps(each.image_id, ensure_ascii=False)}: {value}")
+            file.write(f"{separator}\n{key}: {value}".encode())
             separator = ","
-        file.write("{}\n" if separator == "{" else "\n}\n")
-    os.replace(partial, path)
+        file.write(b"{}\n" if separator == "{" else b"\n}\n")
 
 
 def export(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from visual_memory._files import whole_file
 from visual_memory.types import MemoryInfo, ServerInfo
 from visual_memory_benchmarks.errors import BadFile, OtherRun
 
@@ -79,7 +79,7 @@ def read(path: Path) -> Record:
     try:
         found = json.loads(path.read_bytes())
         return Record(**{**found, "starts": tuple(found["starts"])})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadFile(
             path, f"it is no record of a run ({error})", "remove all of that run"
         ) from None
@@ -146,10 +146,6 @@ def now() -> str:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """A file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole_file(path, overwrite=True) as file:
+        file.write(f"{text}\n".encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import re
 import zlib
 from bisect import bisect_right
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from visual_memory._files import whole_file
 from visual_memory._terminal.refused import MissingExtra
 from visual_memory_benchmarks.datasets import ALL, DATASETS, Dataset
 from visual_memory_benchmarks.errors import BadFile, BadTrials, NoTrials
@@ -216,9 +216,8 @@ def write_parquet(path: Path, trials: Trials) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    with whole_file(path, overwrite=True) as file:
+        file.write(data)
 
 
 def pyarrow_library() -> Any:

@@ -60,7 +60,7 @@ class WrongWeights(EmbeddingRefusal):
 
     def __init__(self, path: Path, *, wanted: str, got: str, remedy: str) -> None:
         super().__init__(
-            f"{path} has the SHA-256 {got} where {wanted} was published, and was not read: "
+            f"{path.name} has the SHA-256 {got} where {wanted} was published, and was not read: "
             f"{remedy}."
         )
         self.path = path

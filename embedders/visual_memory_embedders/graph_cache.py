@@ -4,24 +4,27 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
 def cached_graph(path: Path, make: Callable[[], bytes]) -> bytes:
     """The bytes in ``path`` if the hash beside it agrees; else what ``make`` gives, then kept.
 
-    Safe with other processes: files appear whole, and a mixed pair is written anew.
+    Safe with other processes: files appear whole, and a mixed pair is written anew. Where nothing
+    can be read or kept, the bytes are made each time.
     """
     digest_path = path.with_name(f"{path.name}.sha256")
     try:
         graph, digest = path.read_bytes(), digest_path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         graph, digest = b"", b""
     if _sha256(graph) != digest:
         graph = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, graph)
-        _replace(digest_path, _sha256(graph))
+        with suppress(OSError):  # a folder that is full or read-only costs time, and no call
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, graph)
+            _replace(digest_path, _sha256(graph))
     return graph
 
 

@@ -56,7 +56,7 @@ def _preprocessing(name: str, path: Path) -> Preprocessing:
         raise UnsupportedNetwork(
             name, f"its preprocessing is missing ({problem}): {wish}"
         ) from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise UnsupportedNetwork(name, f"in {path}, {problem}") from None
 
 

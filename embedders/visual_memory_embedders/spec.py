@@ -68,7 +68,11 @@ class EmbedderSpec:
     @classmethod
     def from_json(cls, text: str) -> "EmbedderSpec":
         """Read what ``to_json`` wrote. Raises ValueError."""
-        match json.loads(text):
+        try:
+            fields = json.loads(text)
+        except RecursionError:
+            raise ValueError("the spec is nested too deep") from None
+        match fields:
             case {
                 "name": str(name),
                 "weights_sha256": str(weights_sha256),

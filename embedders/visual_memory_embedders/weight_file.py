@@ -19,7 +19,7 @@ def weight_file(name: str, network: LiteNetwork) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as problem:
-        raise MissingWeights(name, str(problem), reinstall) from None
+        raise MissingWeights(name, f"{path.name}: {problem.strerror}", reinstall) from None
     got = hashlib.sha256(data).hexdigest()
     if got != network.weights_sha256:
         raise WrongWeights(path, wanted=network.weights_sha256, got=got, remedy=reinstall)

@@ -58,7 +58,7 @@ def read(text: str) -> Event:
     """An event that ``to_json`` wrote. Raises BadAuditLog."""
     try:
         event = Event(**json.loads(text))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         event = None
     if event is None or not is_sound(event):
         raise BadAuditLog(f"{text[:80]!r} is no event")

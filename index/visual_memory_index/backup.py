@@ -57,7 +57,7 @@ class Arrival:
         remove_database(self.path)
 
     def write(self, piece: bytes) -> None:
-        """Take the next piece. Raises BadBackup for what does not begin as one, DiskFull."""
+        """Take the next piece. Raises BadBackup for what does not begin as one, NotWritten."""
         data = self._last + piece
         self._last = data[-TRAILER_BYTES:]
         body = memoryview(data)[: len(data) - len(self._last)]
@@ -74,7 +74,7 @@ class Arrival:
         return self._hasher.digest()
 
     def finish(self) -> None:
-        """The last piece has come. Raises BadBackup, DiskFull."""
+        """The last piece has come. Raises BadBackup, NotWritten."""
         if not self._last.startswith(END) or len(self._last) != TRAILER_BYTES:
             raise BadBackup("its end is missing, so it was cut short or is another kind of file")
         length = int.from_bytes(self._last[len(END) : -HASH_BYTES], "little")

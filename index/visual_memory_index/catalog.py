@@ -20,6 +20,7 @@ from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
     MemoryExists,
+    NotWritten,
     OtherMemory,
     UnknownMemory,
     UnlistedFile,
@@ -97,7 +98,7 @@ class Catalog:
         self._lock.close()
 
     def cut_log(self) -> None:
-        """Leave nothing of what was dropped in the log, if nobody reads it. Raises DiskFull."""
+        """Leave nothing of what was dropped in the log, if nobody reads it. Raises NotWritten."""
         with self._writing:
             self._database.truncate_log()
         self.reserve.renew()
@@ -135,13 +136,13 @@ class Catalog:
         if self._latest.may_be_mixed(known, path.name):
             look_through(path)
         memory = Memory.open(path, self._told(path.name), self.reserve.give_up)
-        with suppress(DiskFull):  # it can be read all the same, and what was noted stays true
+        with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
             self.note(memory, erased=bool(found and found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
         return memory
 
     def note(self, memory: Memory, *, erased: bool = False) -> None:
-        """Keep for good where a memory stands, if that is new. Raises DiskFull.
+        """Keep for good where a memory stands, if that is new. Raises NotWritten.
 
         ``erased`` says that what ``bury`` marked was deleted.
         """
@@ -172,7 +173,7 @@ class Catalog:
     ) -> Memory | None:
         """A new memory; None where this request created it before.
 
-        Raises MemoryExists, RequestReused, DiskFull.
+        Raises MemoryExists, RequestReused, NotWritten.
         """
 
         def make(path: Path) -> Memory:
@@ -202,7 +203,7 @@ class Catalog:
     def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> int:
         """Note for good that these entries are unlearned, as an operation is about to; the tick.
 
-        No backup of before brings them back from now on, and no older file. Raises DiskFull.
+        No backup of before brings them back from now on, and no older file. Raises NotWritten.
         """
 
         def bury() -> int:
@@ -218,7 +219,9 @@ class Catalog:
         """All of a memory as it is now, as an open file without a name.
 
         Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, BadAuditLog, DiskFull.
+        ``check`` is asked all the time, and may raise.
+
+        Raises CorruptStore, BadAuditLog, NotWritten.
         """
         backup = secrets.token_hex(16)
 
@@ -239,7 +242,7 @@ class Catalog:
             return path.open("rb")
 
     def arrival(self) -> Arrival:
-        """Where a backup can come in. Raises DiskFull."""
+        """Where a backup can come in. Raises NotWritten."""
         return Arrival(self._new_path())
 
     @contextmanager
@@ -249,7 +252,7 @@ class Catalog:
         """A memory of this ``name`` from a backup, without what was unlearned since.
 
         Where something was, ``settings`` go as well. ``check`` is asked all the time, and may
-        raise. Raises BadBackup, NewerStore, DiskFull.
+        raise. Raises BadBackup, NewerStore, NotWritten.
         """
         with self._unlisted() as path:
             with of_backup():
@@ -287,7 +290,7 @@ class Catalog:
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
         """What a memory in doubt holds, without what was unlearned, written anew for ``accept``.
 
-        Its file is left as it is. Raises CorruptStore, BadAuditLog, NewerStore, DiskFull.
+        Its file is left as it is. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
         with self._unlisted() as copy, self._unlisted() as path:
             copy_database(doubt.path, copy)
@@ -301,7 +304,7 @@ class Catalog:
             )
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
-        """List what was rebuilt in the place of what is in doubt. Raises DiskFull."""
+        """List what was rebuilt in the place of what is in doubt. Raises NotWritten."""
         path = self._memories / new_name(doubt.name)
         with self._transaction() as db:  # it goes where this is cut short
             db.execute("INSERT INTO dropped VALUES (?)", (path.name,))
@@ -322,7 +325,7 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """A memory of another ``name`` with all that this one holds now, as ``backup`` would.
 
-        Raises CorruptStore, BadAuditLog, DiskFull.
+        Raises CorruptStore, BadAuditLog, NotWritten.
         """
         with self._unlisted() as path:
             since = self._ticks()
@@ -339,7 +342,7 @@ class Catalog:
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request | None) -> Memory | None:
         """List a rebuilt memory and open it; None where this request did so before.
 
-        Raises MemoryExists, RequestReused, DiskFull, Outdated.
+        Raises MemoryExists, RequestReused, NotWritten, Outdated.
         """
 
         def make(path: Path) -> Memory:
@@ -357,7 +360,7 @@ class Catalog:
     def drop(self, name: str, *, request: Request | None = None) -> None:
         """Forget a memory. Its file goes when it is closed, by ``clear``.
 
-        Raises UnknownMemory, RequestReused, DiskFull.
+        Raises UnknownMemory, RequestReused, NotWritten.
         """
 
         def drop() -> None:
@@ -372,7 +375,7 @@ class Catalog:
         self._freeing(drop)
 
     def clear(self) -> None:
-        """Remove the files of memories that were dropped, or never finished. Raises DiskFull."""
+        """Remove the files of memories that were dropped, or never finished. Raises NotWritten."""
         with self._transaction() as db:
             db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
             db.execute("DELETE FROM memories WHERE state = 'creating'")

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.errors import CorruptStore, NotWritten
 from visual_memory_index.lists import Keys, NeighborLists, width
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.operation import UNLEARN
@@ -131,7 +131,7 @@ class Counting:
             self._lists.clear()
         for k, lists in kept.items():
             self._keep(k, lists)
-        with self._writing, suppress(DiskFull, CorruptStore):
+        with self._writing, suppress(NotWritten, CorruptStore):
             self._tidy()
 
     def _fresh(self, k: int, ram: RamCopy) -> Counts | None:
@@ -223,7 +223,7 @@ class Counting:
         if found.lists.nbytes > self._store.derived_bytes_max:
             return
         known = found.lists.known()
-        with suppress(DiskFull, CorruptStore):  # what is not kept is found again
+        with suppress(NotWritten, CorruptStore):  # what is not kept is found again
             with self._lock.reading():
                 self._ram()
                 stored = self._stored_known(k)

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from visual_memory_index.errors import CorruptStore, DiskFull
-from visual_memory_index.files import new_file
+from visual_memory_index.errors import CorruptStore, DiskFull, NotWritten, WriteFailed
+from visual_memory_index.files import new_file, not_written, trouble_in
 from visual_memory_index.migrations import migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
@@ -22,12 +22,13 @@ UNWRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
 }
+NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 
 class Database:
     """One writing connection and as many reading ones as read at the same time.
 
-    The caller lets one thread at a time into ``transaction``. Raises CorruptStore, DiskFull, and
+    The caller lets one thread at a time into ``transaction``. Raises CorruptStore, NotWritten, and
     NewerStore at opening.
     """
 
@@ -108,7 +109,7 @@ class Database:
         return not busy
 
     def rewrite(self) -> None:
-        """Write the whole file anew, so that nothing is left in unused space. Raises DiskFull."""
+        """Write the whole file anew, so that nothing is left in unused space. Raises NotWritten."""
         with self._translated():
             self._writer.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
             try:
@@ -184,15 +185,29 @@ def schema_of(path: Path) -> int:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """SQLite's complaints about a file in our words."""
+def translated(path: Path, target: Path | None = None) -> Iterator[None]:
+    """SQLite's complaints about a file in our words; what is written goes to ``target``, if given.
+
+    Raises CorruptStore, NotWritten, MemoryError.
+    """
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        extended = getattr(error, "sqlite_errorcode", 0)
+        code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable:
             raise CorruptStore(str(path), str(error)) from error
+        if extended in NO_MEMORY:
+            raise MemoryError from error
         if code in UNWRITABLE:
-            raise DiskFull(str(path), str(error)) from error
+            raise unwritable(target or path, code, str(error)) from error
         raise
+
+
+def unwritable(path: Path, code: int, complaint: str) -> NotWritten:
+    """Why SQLite could not write, which it does not tell. Raises MemoryError."""
+    if code == sqlite3.SQLITE_READONLY:
+        return WriteFailed(str(path), complaint)
+    trouble = trouble_in(path.parent)
+    return not_written(path, trouble) if trouble else DiskFull(str(path), complaint)

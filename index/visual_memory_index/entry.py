@@ -68,12 +68,15 @@ class Entry:
 
 
 class IdMaker:
-    """Makes ids that sort by the time they were made (ULID, in lower case), also inside a batch."""
+    """Makes ids that sort by the time they were made (ULID, in lower case), also inside a batch.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    All sort behind the id ``after``, whatever the clock says.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, *, after: str = "") -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._last = 0
+        self._last = to_number(after)
 
     def make(self) -> str:
         """26 characters: 48 bits of milliseconds, then 80 random bits counted up within one."""
@@ -85,3 +88,11 @@ class IdMaker:
                 self._last += 1
             number = self._last
         return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def to_number(id: str) -> int:
+    """The number that an id stands for; 0 for none."""
+    number = 0
+    for character in id[:26]:
+        number = number << 5 | CROCKFORD.find(character) & 31
+    return number

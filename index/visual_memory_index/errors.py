@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
 
-SHOWN_MAX = 10
+SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
 
 
 def listed(ids: Sequence[str]) -> str:
-    """The first ids, comma-separated, and how many more there are."""
-    shown = ", ".join(ids[:SHOWN_MAX])
-    return shown if len(ids) <= SHOWN_MAX else f"{shown} and {len(ids) - SHOWN_MAX} more"
+    """The first ids, comma-separated, and how many more there are; one in any case."""
+    sizes = accumulate(len(id.encode()) for id in ids[:SHOWN_MAX])
+    count = max(1, sum(size <= SHOWN_BYTES_MAX for size in sizes))
+    shown = ", ".join(ids[:count])
+    return shown if len(ids) <= count else f"{shown} and {len(ids) - count} more"
 
 
 class MemoryRefusal(Exception):
     """A request that cannot be met; nothing was changed."""
+
+
+class FileRefusal(MemoryRefusal):
+    """What is wrong with a file; callers elsewhere read its name, and not where it is."""
+
+    def __init__(self, path: str, wrong: str) -> None:
+        super().__init__(f"{Path(path).name} {wrong}")
+        self.path, self._wrong = path, wrong
+
+    def in_full(self) -> str:
+        """The sentence with the whole path, for whoever runs the server."""
+        return f"{self.path} {self._wrong}"
+
+
+def in_full(refusal: object) -> str:
+    """What whoever runs the server is told of a refusal."""
+    return refusal.in_full() if isinstance(refusal, FileRefusal) else str(refusal)
 
 
 class UnknownMemory(MemoryRefusal):
@@ -173,26 +194,28 @@ class OperationEnded(MemoryRefusal):
         self.name, self.state = name, state
 
 
-class NewerStore(MemoryRefusal):
+class NewerStore(FileRefusal):
     """A file written by a release newer than this one."""
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
-            f"{path} has schema {found}, but this release knows up to {known}; "
-            "use the newer release that wrote it."
+            path,
+            f"has schema {found}, but this release knows up to {known}; "
+            "use the newer release that wrote it.",
         )
         self.found, self.known = found, known
 
 
-class CorruptStore(MemoryRefusal):
+class CorruptStore(FileRefusal):
     """A file that SQLite cannot read, or that contradicts itself."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
-            f"{path} is damaged ({problem}); stop the server, keep the file, and bring this memory "
-            "back from a backup or an export."
+            path,
+            f"is damaged ({problem}); stop the server, keep the file, and bring this memory back "
+            "from a backup or an export.",
         )
-        self.path, self.problem = path, problem
+        self.problem = problem
 
 
 class CorruptCopy(MemoryRefusal):
@@ -206,55 +229,58 @@ class CorruptCopy(MemoryRefusal):
         self.memory = memory
 
 
-class OtherMemory(MemoryRefusal):
+class OtherMemory(FileRefusal):
     """A file that holds another memory than the one it is listed for."""
 
     def __init__(self, path: str, name: str, held: str) -> None:
         super().__init__(
-            f'{path} holds {held}, not "{name}": files were exchanged, renamed or copied over each '
-            "other; stop the server and bring the right file back to its place."
+            path,
+            f'holds {held}, not "{name}": files were exchanged, renamed or copied over each other; '
+            "stop the server and bring the right file back to its place.",
         )
-        self.path, self.name = path, name
+        self.name = name
 
 
-class OlderMemory(MemoryRefusal):
+class OlderMemory(FileRefusal):
     """A file that lacks what its memory had, or has another history."""
 
     def __init__(self, path: str, name: str, problem: str) -> None:
         super().__init__(
-            f'{path} is not the memory "{name}" as it was last ({problem}): an older file was put '
-            "in its place, or its write-ahead log was lost or damaged; stop the server and bring "
-            "back the file of then with its -wal, or a backup, or accept what is there with: "
-            f"visual-memory accept {name} --data DIR"
+            path,
+            f'is not the memory "{name}" as it was last ({problem}): an older file was put in its '
+            "place, or its write-ahead log was lost or damaged; stop the server and bring back the "
+            "file of then with its -wal, or a backup, or accept what is there with: "
+            f"visual-memory accept {name} --data DIR",
         )
-        self.path, self.name, self.problem = path, name, problem
+        self.name, self.problem = name, problem
 
 
-class UnlistedFile(MemoryRefusal):
+class UnlistedFile(FileRefusal):
     """A memory's file that no memory is listed with."""
 
     def __init__(self, path: str, name: str) -> None:
         held = f'holds the memory "{name}"' if name else "may hold a memory"
         super().__init__(
-            f"{path} {held}, but the list of memories has no such file: it was put there, or "
+            path,
+            f"{held}, but the list of memories has no such file: it was put there, or "
             "catalog.sqlite is an older one or damaged; bring back the catalog of then, or move "
-            "the file away."
+            "the file away.",
         )
-        self.path, self.name = path, name
+        self.name = name
 
 
-class OlderCatalog(MemoryRefusal):
+class OlderCatalog(FileRefusal):
     """A memory from which entries were unlearned that the catalog has no marks of."""
 
     def __init__(self, path: str, name: str) -> None:
         super().__init__(
-            f'The catalog does not know of an unlearning that the memory "{name}" in {path} has '
-            "done: an older catalog.sqlite was put in its place, and restoring a backup could "
-            "bring back what was unlearned; stop the server and bring back the catalog of then, "
-            "or delete all older backups and accept that with: "
-            f"visual-memory accept {name} --data DIR"
+            path,
+            f'holds the memory "{name}" with an unlearning that the catalog does not know of: an '
+            "older catalog.sqlite was put in its place, and restoring a backup could bring back "
+            "what was unlearned; stop the server and bring back the catalog of then, or delete all "
+            f"older backups and accept that with: visual-memory accept {name} --data DIR",
         )
-        self.path, self.name = path, name
+        self.name = name
 
 
 class BadBackup(MemoryRefusal):
@@ -268,39 +294,60 @@ class BadBackup(MemoryRefusal):
         self.problem = problem
 
 
-class LostCatalog(MemoryRefusal):
+class LostCatalog(FileRefusal):
     """The list of memories is gone from a folder that was used."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} is missing or empty, but this data folder was used, and without it nobody "
-            "knows which memories there are and what was unlearned; bring it back from a copy of "
-            "the folder."
+            path,
+            "is missing or empty, but this data folder was used, and without it nobody knows which "
+            "memories there are and what was unlearned; bring it back from a copy of the folder.",
         )
-        self.path = path
 
 
-class LostSecret(MemoryRefusal):
+class LostSecret(FileRefusal):
     """The secret by which it is known what was unlearned is gone, or another."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path} is missing, or not the one that this data folder was used with, and without "
-            "it nobody knows which entries of a backup were unlearned; bring it back from a copy "
-            "of the folder."
+            path,
+            "is missing, or not the one that this data folder was used with, and without it nobody "
+            "knows which entries of a backup were unlearned; bring it back from a copy of the "
+            "folder.",
         )
-        self.path = path
 
 
-class DiskFull(MemoryRefusal):
-    """A file could not be written, mostly for a full disk; the write was undone."""
+class NotWritten(FileRefusal):
+    """A file could not be written; the write was undone."""
+
+    def __init__(self, path: str, problem: str, remedy: str) -> None:
+        super().__init__(
+            path, f"could not be written ({problem}), and nothing was stored; {remedy}."
+        )
+        self.problem = problem
+
+
+class DiskFull(NotWritten):
+    """There is no room, or SQLite and the system do not say what there is instead."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            f"{path} could not be written ({problem}), and nothing was stored; "
-            "make room on the disk, or let the server write there, and try again."
-        )
-        self.path, self.problem = path, problem
+        super().__init__(path, problem, "make room on the disk and try again")
+
+
+class WriteFailed(NotWritten):
+    """The system refuses to write there, and will until somebody sees to it."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        remedy = "let the server write there, or look after the disk"
+        super().__init__(path, problem, remedy)
+
+
+class TooManyFiles(NotWritten):
+    """The process, or the system, may open no more files."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        remedy = "let the server have more files open (ulimit -n), and try again"
+        super().__init__(path, problem, remedy)
 
 
 class FolderInUse(MemoryRefusal):

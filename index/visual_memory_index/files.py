@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from visual_memory_index.errors import DiskFull
+from visual_memory_index.errors import DiskFull, NotWritten, TooManyFiles, WriteFailed
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
+PROBE_BYTES = 16_384
 
 
 def make_folder(path: Path) -> None:
     """Have a folder for its owner alone on disk, with those that it lies in.
 
-    Raises OSError, DiskFull.
+    Raises OSError, NotWritten.
     """
     for each in reversed([each for each in (path, *path.parents) if not each.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)
@@ -23,7 +29,7 @@ def make_folder(path: Path) -> None:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """A file for its owner alone, to be written. Raises DiskFull."""
+    """A file for its owner alone, to be written. Raises NotWritten."""
     with written(path):
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
@@ -31,7 +37,7 @@ def new_file(path: Path) -> BinaryIO:
 def write_private(path: Path, data: bytes) -> None:
     """Have a file for its owner alone on disk, whole or not at all, in a folder like it.
 
-    Raises DiskFull.
+    Raises NotWritten.
     """
     part = path.with_name(f".{path.name}.part")
     with written(path):
@@ -46,7 +52,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def copy_database(path: Path, to: Path) -> None:
-    """A database that nobody has open, with its log, in another place. Raises DiskFull."""
+    """A database that nobody has open, with its log, in another place. Raises NotWritten."""
     for suffix in ("", "-wal"):
         source, copy = (each.with_name(each.name + suffix) for each in (path, to))
         if source.exists():
@@ -55,14 +61,14 @@ def copy_database(path: Path, to: Path) -> None:
 
 
 def remove_database(path: Path) -> None:
-    """A database file with all that SQLite keeps beside it. Raises DiskFull."""
+    """A database file with all that SQLite keeps beside it. Raises NotWritten."""
     with written(path):
         for suffix in ("", "-wal", "-shm", "-journal"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk. Raises DiskFull."""
+    """Have a file, or the names in a folder, on disk. Raises NotWritten."""
     with written(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -73,8 +79,32 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """The system's complaints about a file in our words."""
+    """The system's complaints about a file in our words. Raises MemoryError, NotWritten."""
     try:
         yield
     except OSError as problem:
-        raise DiskFull(str(path), (problem.strerror or str(problem)).lower()) from problem
+        raise not_written(path, problem) from problem
+
+
+def not_written(path: Path, problem: OSError) -> NotWritten:
+    """What the system says of a file that could not be written. Raises MemoryError."""
+    if problem.errno == errno.ENOMEM:
+        raise MemoryError from problem
+    kind: type[DiskFull | TooManyFiles | WriteFailed] = WriteFailed
+    if problem.errno in NO_ROOM:
+        kind = DiskFull
+    elif problem.errno in TOO_MANY:
+        kind = TooManyFiles
+    return kind(str(path), (problem.strerror or str(problem)).lower())
+
+
+def trouble_in(folder: Path) -> OSError | None:
+    """What the system says to a small file written there, which goes at once."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        return problem
+    return None

@@ -27,10 +27,10 @@ from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
     DeletedSince,
-    DiskFull,
     EntriesExist,
     MemoryClosed,
     NotUndoable,
+    NotWritten,
     UnknownEntries,
     WrongDimension,
 )
@@ -114,6 +114,8 @@ class Memory:
         store.fail_unfinished()
         self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
+        newest = "".join(each.name for each in store.operations(before="", limit=1))
+        self._operation_ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
         self._load()
 
     @classmethod
@@ -139,7 +141,7 @@ class Memory:
         committed: Told = unheard,
         give_up: Callable[[], bool] = lambda: False,
     ) -> Memory:
-        """A new memory in a new file, like ``open``. Raises DiskFull."""
+        """A new memory in a new file, like ``open``. Raises NotWritten."""
         store = SqliteStore.create(path, identity, committed)
         return cls(store, store.database, give_up)
 
@@ -212,7 +214,7 @@ class Memory:
         """Remember all ``entries`` with unit ``vectors`` (b, d), or none; answers their ids.
 
         An empty id is made here. A repeated request answers as before and stores nothing.
-        Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, DiskFull.
+        Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, NotWritten.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
@@ -242,7 +244,7 @@ class Memory:
     ) -> list[str]:
         """Forget these entries; answers the ids that were there.
 
-        Raises UnknownEntries, unless ``allow_missing``, RequestReused, DiskFull.
+        Raises UnknownEntries, unless ``allow_missing``, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Removed | None]:
@@ -283,7 +285,7 @@ class Memory:
         """Set label, metadata or both of one entry; answers the entry without its vector.
 
         A repeated request changes nothing, and answers the entry as it is by then. Raises
-        UnknownEntries, DeletedSince, RequestReused, DiskFull.
+        UnknownEntries, DeletedSince, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Entry, Relabelled | None]:
@@ -310,7 +312,7 @@ class Memory:
     def begin(self, kind: str, *, request: Request | None = None) -> Begun:
         """Note that work begins which takes long; a repeated request answers its operation.
 
-        Raises RequestReused, DiskFull.
+        Raises RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Begun, None]:
@@ -335,7 +337,7 @@ class Memory:
     ) -> Operation:
         """Note how an operation ended that changes no entry, perhaps with what ``call`` sets.
 
-        Raises DiskFull for one that is done; of others it is remembered until the memory closes.
+        Raises NotWritten for one that is done; of others it is remembered until the memory closes.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
@@ -347,7 +349,7 @@ class Memory:
 
         try:
             ended = self._writer.do(write)
-        except DiskFull:
+        except NotWritten:
             if state == "done":
                 raise
             ended = replace(
@@ -370,7 +372,10 @@ class Memory:
     def keep_setting(
         self, name: str, value: str, *, call: str, request: Request | None = None
     ) -> None:
-        """Have ``call`` set it; a repeated request does nothing. Raises RequestReused, DiskFull."""
+        """Have ``call`` set it; a repeated request does nothing.
+
+        Raises RequestReused, NotWritten.
+        """
 
         def write(transaction: Transaction) -> tuple[None, None]:
             if transaction.recall(request) is None:
@@ -413,7 +418,7 @@ class Memory:
 
         Those chosen in a ``snapshot`` lose it if they still vote with the vector and the label
         that they had there; without one all must vote. ``result`` is told whose it was. ``check``
-        is asked last before that, and may raise. Raises UnknownEntries, DiskFull.
+        is asked last before that, and may raise. Raises UnknownEntries, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Pruned]:
@@ -441,7 +446,7 @@ class Memory:
         """Set the label of each id, as an operation that can be undone.
 
         ``result`` is told the ids whose labels were others. Raises UnknownEntries, RequestReused,
-        DiskFull.
+        NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Relabelled | None]:
@@ -473,7 +478,7 @@ class Memory:
         """Take back what an operation did; the ids.
 
         What a prune marked and is still stored votes again; of a relabel the labels come back that
-        nothing has set since. Raises UnknownOperation, NotUndoable, RequestReused, DiskFull.
+        nothing has set since. Raises UnknownOperation, NotUndoable, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change | None]:
@@ -515,7 +520,7 @@ class Memory:
         """Note that these entries are to be erased; that goes on after a restart.
 
         Where no id is stored, the operation is done, and ``none`` its result. Raises
-        UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, DiskFull.
+        UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, NotWritten.
         """
         erasure.check_count(ids)
 
@@ -587,7 +592,7 @@ class Memory:
 
         There may be the pieces that ``there`` answers, and what this memory holds beside what was
         erased. Without traces the file is written anew in any case. None where a reader holds the
-        log: then it has to be tried again. Raises DiskFull.
+        log: then it has to be tried again. Raises NotWritten.
         """
         files = (*self._file.descriptors(), *beside)
         if traces is not None:
@@ -735,7 +740,9 @@ class Memory:
         """A new file at ``target``, to be written with all that there is at this moment.
 
         ``begin`` is asked first, in a transaction of its own: no other write comes between the two.
-        ``check`` is asked all the time, and may raise. Raises CorruptStore, BadAuditLog, DiskFull.
+        ``check`` is asked all the time, and may raise.
+
+        Raises CorruptStore, BadAuditLog, NotWritten.
         """
 
         def go_on() -> None:
@@ -790,7 +797,7 @@ class Memory:
         return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
 
     def _new_operation(self, transaction: Transaction, kind: str) -> str:
-        name = f"{self.identity.name}/{self._ids.make()}"
+        name = f"{self.identity.name}/{self._operation_ids.make()}"
         transaction.begin(name, kind)
         return name
 

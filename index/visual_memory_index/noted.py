@@ -77,7 +77,7 @@ class Latest:
         return self._path(file).exists()
 
     def drop(self, file: str) -> None:
-        """Let go of a memory that was dropped. Raises DiskFull."""
+        """Let go of a memory that was dropped. Raises NotWritten."""
         with written(self._path(file)):
             self._path(file).unlink(missing_ok=True)
 

@@ -85,7 +85,7 @@ def rebuild(
 ) -> tuple[Identity, int]:
     """Write all of a file but what was unlearned, as ``call``; whose it is, and how much that was.
 
-    Raises CorruptStore, NewerStore, BadAuditLog, DiskFull.
+    Raises CorruptStore, NewerStore, BadAuditLog, NotWritten.
     """
     identity, leave_out = look_at(source, check, unlearned)
     with Replica(source, target, check) as replica:

@@ -23,7 +23,7 @@ from visual_memory_index.check import check_log, state_of
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.database import PAGE_BYTES, translated
 from visual_memory_index.distances import bad_rows
-from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.errors import CorruptStore
 from visual_memory_index.files import new_file
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.sqlite_contents import SqliteContents
@@ -59,7 +59,7 @@ class Replica:
     """A new file at ``target`` for all that belongs to the memory at ``source``.
 
     ``begin`` fixes the moment of which it is. ``check`` is asked all the time, and may raise.
-    Raises CorruptStore, BadAuditLog, DiskFull.
+    Raises CorruptStore, BadAuditLog, NotWritten.
     """
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:
@@ -179,11 +179,8 @@ class Replica:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         """SQLite's complaints in our words: the source is damaged, or the target full."""
-        try:
-            with translated(self._source):
-                yield
-        except DiskFull as full:
-            raise DiskFull(str(self._target), full.problem) from full
+        with translated(self._source, self._target):
+            yield
 
 
 def check_tables(path: Path) -> None:

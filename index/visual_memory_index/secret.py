@@ -12,7 +12,7 @@ SECRET_BYTES = 32
 
 
 def make(path: Path) -> None:
-    """A new secret at ``path``, whole and on disk, unless one is there. Raises DiskFull."""
+    """A new secret at ``path``, whole and on disk, unless one is there. Raises NotWritten."""
     if not path.exists():
         write_private(path, secrets.token_bytes(SECRET_BYTES))
 

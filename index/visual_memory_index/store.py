@@ -245,7 +245,7 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Reads, and transactions for the one writer. Raises CorruptStore, DiskFull from anywhere.
+    """Reads, and transactions for the one writer. Raises CorruptStore, NotWritten from anywhere.
 
     A read sees one state that was committed, whoever writes meanwhile, and may be done by many
     threads. Ids are not empty, and ordered as their UTF-8 bytes are. A memory begins with no entry,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from visual_memory_index.change import Change
-from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal
+from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal, NotWritten
 from visual_memory_index.store import Store, Transaction
 
 TOGETHER_MAX = 64
@@ -79,7 +79,7 @@ class Writer:
         self.turn = threading.Lock()
 
     def do(self, write: Write[T], *, frees: bool = False) -> T:
-        """What ``write`` answers, once it is on disk. Raises what it raises, DiskFull.
+        """What ``write`` answers, once it is on disk. Raises what it raises, NotWritten.
 
         One that ``frees`` room may use the reserve.
         """
@@ -118,7 +118,7 @@ class Writer:
             for part in (jobs[: spoilt.at], [jobs[spoilt.at]], jobs[spoilt.at + 1 :]):
                 if part:
                     self._together(part)
-        except (DiskFull, CorruptStore) as error:
+        except (NotWritten, CorruptStore) as error:
             if len(jobs) == 1:
                 if isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
                     self._together(jobs)

@@ -19,6 +19,7 @@ from visual_memory._files import read_file
 from visual_memory._patience import Patience
 from visual_memory.errors import refuse
 
+KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 MESSAGE_BYTES = "message-bytes"  # of metadata: a server makes room before it receives a message
 LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
 
@@ -61,8 +62,12 @@ def endpoint(
 ) -> Endpoint:
     """Raises InvalidArgument."""
     text_bytes(target, "target")
+    if not target or not target.isprintable():
+        refuse("target", f"must be HOST:PORT, but is {target!r}")
     if api_key is not None:
         text_bytes(api_key, "api_key")
+        if not KEY.fullmatch(api_key):
+            refuse("api_key", "must be up to 4,096 characters of ASCII, without spaces")
     if not isinstance(timeout, Real) or not 0 < timeout < threading.TIMEOUT_MAX:
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
     return Endpoint(

@@ -18,10 +18,27 @@ NEVER_CONNECTED = (
 )
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
 ITEM = re.compile(r"\b(entries|images|vectors)\[(\d+)\]")
+# gRPC sends a refusal as metadata, of which receivers take 8 KiB: its sentence once, three bytes
+# for each that is no ASCII, and once more beside field and wish, four bytes for three.
+SENTENCE_BYTES_MAX, FIELD_BYTES_MAX = 1024, 256
+LEFT_OUT = " … "
+
+
+def cut(text: str, most: int = SENTENCE_BYTES_MAX) -> str:
+    """A text of at most ``most`` bytes of UTF-8.
+
+    What is too long loses its middle: a sentence begins with what is wrong, and ends with the way
+    out.
+    """
+    data = text.encode(errors="surrogatepass")
+    if len(data) <= most:
+        return text
+    half = (most - len(LEFT_OUT.encode())) // 2
+    return LEFT_OUT.join(part.decode(errors="ignore") for part in (data[:half], data[-half:]))
 
 
 class Error(Exception):
-    """A call that did not succeed; ``str`` of it is a sentence to act on.
+    """A call that did not succeed; ``str`` of it is a sentence to act on, of at most 1,024 bytes.
 
     ``reason`` is the server's name for what happened, or empty; ``field_violations`` are pairs of
     the field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is
@@ -39,11 +56,13 @@ class Error(Exception):
         reason: str = "",
         field_violations: Sequence[tuple[str, str]] = (),
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = cut(message)
+        super().__init__(self.message)
         self.code = code or self.status
         self.reason = reason
-        self.field_violations = list(field_violations)
+        self.field_violations = [
+            (cut(field, FIELD_BYTES_MAX), cut(text)) for field, text in field_violations
+        ]
         self.request_id: str | None = None
         self.stored: int | None = None
 

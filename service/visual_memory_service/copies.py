@@ -36,7 +36,7 @@ class Copies:
     async def backup(self, name: str) -> AsyncIterator[bytes]:
         """A backup in pieces, which are empty while it is being made.
 
-        Raises UnknownMemory, CorruptStore, BadAuditLog, DiskFull.
+        Raises UnknownMemory, CorruptStore, BadAuditLog, NotWritten.
         """
 
         def make(check: Check) -> BinaryIO:
@@ -62,7 +62,7 @@ class Copies:
     ) -> AsyncIterator[Arrival]:
         """The backup of a memory to be, once all of it has come.
 
-        Raises MemoryExists before any of it does, BadBackup, DiskFull.
+        Raises MemoryExists before any of it does, BadBackup, NotWritten.
         """
         arrival = await asyncio.to_thread(self._memories.arrival, name, request_id)
         try:
@@ -76,7 +76,7 @@ class Copies:
     async def restore(self, arrival: Arrival, name: str, request: Request | None) -> Restored:
         """A memory of a backup that was received.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, DiskFull.
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
 
         def restore(check: Check) -> Restored:
@@ -89,7 +89,7 @@ class Copies:
     async def copy(self, name: str, new_name: str, request: Request | None) -> OpenMemory:
         """A memory that holds what another does now.
 
-        Raises UnknownMemory, MemoryExists, RequestReused, DiskFull.
+        Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
 
         def copy(check: Check) -> OpenMemory:

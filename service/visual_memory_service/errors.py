@@ -75,6 +75,16 @@ class ConnectionsRenewed(RequestRefusal):
         )
 
 
+class ConnectionEnding(RequestRefusal):
+    """A call that would wait beyond the end of its connection."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is ending this connection, because it erased entries or is stopping; ask "
+            "again."
+        )
+
+
 class Overloaded(RequestRefusal):
     """The messages of all calls together are beyond the limit."""
 
@@ -93,6 +103,16 @@ class ClientSilent(RequestRefusal):
         super().__init__(
             "The call was ended, since nothing was heard of its client for long; an import goes on "
             "with the same request_id."
+        )
+
+
+class OutOfMemory(RequestRefusal):
+    """The system gave the server no more memory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server has not enough memory for this; send less in one message, or try again "
+            "when it has less to do."
         )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from visual_memory.errors import cut
+
 State = health_pb2.HealthCheckResponse
 
 
@@ -72,7 +74,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
         if not self._health.knows(request.service):
-            await context.abort(grpc.StatusCode.NOT_FOUND, f'Nothing is named "{request.service}".')
+            sentence = cut(f'Nothing is named "{request.service}".')
+            await context.abort(grpc.StatusCode.NOT_FOUND, sentence)
         return State(status=self._health.state(request.service))
 
     async def Watch(

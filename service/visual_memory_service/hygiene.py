@@ -172,7 +172,7 @@ def accuracy(memory: RamCopy, queries: RamCopy, told: Callable[[int, int], None]
 def relabel(relabel: Relabel, memory: OpenMemory) -> Operation | RelabelResult:
     """Set labels in one transaction, or say which would change.
 
-    Raises UnknownEntries, RequestReused, DiskFull.
+    Raises UnknownEntries, RequestReused, NotWritten.
     """
     if (again := answered(relabel.request, memory.memory)) is not None:
         return again

@@ -16,18 +16,20 @@ from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
 from visual_memory._connection import MESSAGE_BYTES
+from visual_memory_index import FileRefusal
 from visual_memory_service.errors import (
     BadField,
     ClientSilent,
     ConnectionsRenewed,
+    OutOfMemory,
     RequestRefusal,
-    ServiceFailed,
 )
 from visual_memory_service.intake import Intake
 from visual_memory_service.process_memory import give_back
-from visual_memory_service.status import REFUSALS, answer
+from visual_memory_service.status import REFUSALS, answer, foreseen
 from visual_memory_service.waiting import Waiting
 
+NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -247,7 +249,9 @@ class Call:
     def _parsed(self, data: bytes) -> Any:
         try:
             return self._handler.request_deserializer(data)
-        except DecodeError:
+        except DecodeError as problem:
+            if NO_MEMORY in str(problem):
+                raise OutOfMemory from None
             raise BadField("The message", "is not one of this call's protobuf type") from None
 
     @contextmanager
@@ -312,7 +316,8 @@ class Call:
         if error is None:
             event.debug("answered")
         elif isinstance(error, REFUSALS):
-            event.info("refused", reason=type(error).__name__)
+            where = {"path": error.path} if isinstance(error, FileRefusal) else {}
+            event.info("refused", reason=type(error).__name__, **where)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
         elif isinstance(error, grpc.aio.AbortError):
             event.info("refused")
@@ -320,4 +325,4 @@ class Call:
             event.info("cancelled")
         elif isinstance(error, Exception):
             event.error("failed", exc_info=error)
-            await self._context.abort_with_status(rpc_status.to_status(answer(ServiceFailed())))
+            await self._context.abort_with_status(rpc_status.to_status(answer(foreseen(error))))

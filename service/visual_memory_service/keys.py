@@ -26,7 +26,7 @@ class BadKey(Exception):
 class SigningKeys:
     """One private key, and the public ones of those that signed before it.
 
-    Raises DiskFull, BadKey.
+    Raises NotWritten, BadKey.
     """
 
     def __init__(self, data: Path) -> None:

@@ -32,15 +32,16 @@ from visual_memory_index import (
     Checked,
     CorruptCopy,
     CorruptStore,
-    DiskFull,
     Memory,
     MemoryRefusal,
+    NotWritten,
     Outdated,
     Rebuilt,
     Request,
     Traces,
     UnknownMemory,
     UnknownOperation,
+    in_full,
     tune,
 )
 from visual_memory_service.check import Checks
@@ -153,7 +154,7 @@ class Memories:
         for name in self._catalog.names():
             self._open_or_note(name)
         for each in self._catalog.unlisted():
-            log.error("file not listed", memory=each.name, reason=str(each))
+            log.error("file not listed", memory=each.name, reason=in_full(each))
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
@@ -182,24 +183,24 @@ class Memories:
         return sorted(self._open.keys() - self._damaged.keys())
 
     def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> None:
-        """Note that what an operation is about to erase must not come back. Raises DiskFull."""
+        """Note that what an operation is about to erase must not come back. Raises NotWritten."""
         self._catalog.bury(memory, ids, operation)
 
     def note(self, memory: Memory, *, erased: bool = False) -> None:
         """Have it known where a memory stands, so that no older file is taken for it.
 
-        ``erased`` says that what was marked by ``bury`` is deleted. On a full disk what was noted
-        before stays, which is as true.
+        ``erased`` says that what was marked by ``bury`` is deleted. Where it cannot be
+        written what was noted before stays, which is as true.
         """
         try:
             self._catalog.note(memory, erased=erased)
-        except DiskFull as full:
-            log.error("not noted", memory=memory.identity.name, reason=str(full))
+        except NotWritten as problem:
+            log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.
 
-        Unless another program reads the log. Raises DiskFull.
+        Unless another program reads the log. Raises NotWritten.
         """
         self._catalog.cut_log()
         return self._catalog.descriptors()
@@ -219,7 +220,7 @@ class Memories:
     ) -> OpenMemory:
         """Make a memory, by embedder or by dimension.
 
-        Raises MemoryExists, RequestReused, DiskFull and what building the embedder refuses.
+        Raises MemoryExists, RequestReused, NotWritten and what building the embedder refuses.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
@@ -244,7 +245,7 @@ class Memories:
     def drop(self, name: str, *, request: Request | None) -> None:
         """Forget a memory with all it holds, damaged or not.
 
-        Raises UnknownMemory, RequestReused, DiskFull.
+        Raises UnknownMemory, RequestReused, NotWritten.
         """
         with self._editing:
             if self._catalog.recall(request) is not None:
@@ -258,15 +259,15 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self._catalog.clear()
-            except DiskFull as full:  # it is gone; the file follows at the next chance
-                log.error("file not removed", memory=name, reason=str(full))
+            except NotWritten as full:  # it is gone; the file follows at the next chance
+                log.error("file not removed", memory=name, reason=in_full(full))
 
     def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
         """See ``Catalog.backup``. Raises UnknownMemory."""
         return self._catalog.backup(self.get(name).memory, settings=settings, check=check)
 
     def arrival(self, name: str, request_id: str) -> Arrival:
-        """Where the backup of a memory to be can come in. Raises MemoryExists, DiskFull."""
+        """Where the backup of a memory to be can come in. Raises MemoryExists, NotWritten."""
         self._catalog.check_free(name, request_id)
         return self._catalog.arrival()
 
@@ -281,7 +282,7 @@ class Memories:
     ) -> Restored:
         """Make a memory of a backup that has come in.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, DiskFull.
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
         rebuilt = partial(self._catalog.rebuilt, arrival, name, settings=settings, check=check)
         left_out = self._adopt(rebuilt, request)
@@ -298,7 +299,7 @@ class Memories:
     ) -> OpenMemory:
         """Make a memory that holds what another does now.
 
-        Raises UnknownMemory, MemoryExists, RequestReused, DiskFull.
+        Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
         if self._catalog.recall(request) is None:
             self._catalog.check_free(new_name, "")
@@ -321,7 +322,7 @@ class Memories:
                 if served is not None and served.memory is memory:
                     self._damaged[name] = damage
                     self._changed(name, False)
-                    log.error("memory damaged", memory=name, reason=str(damage))
+                    log.error("memory damaged", memory=name, reason=in_full(damage))
             raise
 
     def close(self) -> None:
@@ -359,7 +360,7 @@ class Memories:
     def _open_if_there_is_room(self, name: str) -> None:
         """Try once more what only a full disk kept from being opened."""
         with self._editing:
-            if isinstance(self._damaged.get(name), DiskFull):
+            if isinstance(self._damaged.get(name), NotWritten):
                 self._open_or_note(name)
 
     def _open_or_note(self, name: str) -> None:
@@ -370,7 +371,7 @@ class Memories:
             self._open.pop(name, None)
             self._damaged[name] = refusal
             self._changed(name, False)
-            log.error("memory not opened", memory=name, reason=str(refusal))
+            log.error("memory not opened", memory=name, reason=in_full(refusal))
 
     def _serve(self, name: str, memory: Memory) -> None:
         try:

@@ -18,15 +18,17 @@ from visual_memory_embedders import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
     UNLEARN,
-    DiskFull,
     Memory,
     MemoryClosed,
     MemoryRefusal,
+    NotWritten,
     Operation,
     OperationEnded,
     Request,
+    in_full,
 )
-from visual_memory_service.errors import NotCancellable, NotDone, ServiceFailed
+from visual_memory_service.errors import NotCancellable, NotDone
+from visual_memory_service.status import foreseen
 
 PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
@@ -89,13 +91,13 @@ class Job:
             self.check()
         future.result()
 
-    def insist(self, act: Callable[[], T], *, against: type[Exception] = DiskFull) -> T:
+    def insist(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
         """Act again and again while that fails for lack of room. Raises Cancelled."""
         for pause in pauses():
             try:
                 result = act()
             except against as problem:
-                log.warning("operation waits", operation=self.name, reason=str(problem))
+                log.warning("operation waits", operation=self.name, reason=in_full(problem))
                 self.problem = str(problem)
                 self.pause(pause)
             else:
@@ -106,7 +108,7 @@ class Job:
     def end_cancelled(self) -> None:
         """Note in the memory that it was stopped, and why; erasures go on at the next start.
 
-        Raises DiskFull.
+        Raises NotWritten.
         """
         if self.stopped and self.operation.kind == UNLEARN:
             return
@@ -141,7 +143,7 @@ class Operations:
     ) -> Operation:
         """Begin ``work``, whose answer becomes the result; a repeated request begins nothing.
 
-        Raises RequestReused, DiskFull, MemoryClosed where the server is stopping.
+        Raises RequestReused, NotWritten, MemoryClosed where the server is stopping.
         """
         if self._closed:
             raise MemoryClosed(memory.identity.name)
@@ -227,7 +229,7 @@ class Operations:
             try:
                 self._cancel(job)
             except MemoryRefusal as refusal:  # the next start finds it cut short
-                log.error("end not noted", operation=job.name, problem=str(refusal))
+                log.error("end not noted", operation=job.name, problem=in_full(refusal))
         wait([job.ended for job in jobs])
 
     @contextmanager
@@ -289,12 +291,8 @@ class Operations:
             job.end_cancelled()
         except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
             job.memory.end(job.name, "failed", problem=str(refusal))
-        except Exception:
-            job.memory.end(
-                job.name,
-                "failed",
-                problem=str(ServiceFailed()),
-            )
+        except Exception as error:
+            job.memory.end(job.name, "failed", problem=str(foreseen(error)))
             raise
 
 

@@ -207,7 +207,7 @@ def set_reranker(
 ) -> None:
     """Name the re-ranker of a memory; empty for none.
 
-    Raises UnknownReranker, ImagesNotStored, RequestReused, DiskFull.
+    Raises UnknownReranker, ImagesNotStored, RequestReused, NotWritten.
     """
     if reranker:
         rerankers.check(reranker)

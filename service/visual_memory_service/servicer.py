@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import DiskFull, MemoryRefusal, Operation, Request
+from visual_memory_index import MemoryRefusal, NotWritten, Operation, Request
 from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
 from visual_memory_service.calibration import calibrate, calibration_of
@@ -24,6 +24,7 @@ from visual_memory_service.convert import answers, audit, insight, requests
 from visual_memory_service.convert import hygiene as convert
 from visual_memory_service.convert import unlearning as convert_unlearning
 from visual_memory_service.copies import Copies
+from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.explain import explain
 from visual_memory_service.memories import Memories, OpenMemory
 from visual_memory_service.operations import Job, Operations, check_done
@@ -140,7 +141,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self._operations.stop(name)
         try:
             self._memories.drop(name, request=again)
-        except DiskFull:
+        except NotWritten:
             self._unlearning.go_on(name)
             raise
 
@@ -505,12 +506,20 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = self._memories.of_operation(request.name)
         seconds = convert.to_seconds(request)
         if job := self._operations.job(request.name):
-            leaving = asyncio.create_task(self._leaving.wait())
-            waited: list[asyncio.Future[Any]] = [asyncio.wrap_future(job.ended), leaving]
-            await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            leaving.cancel()
+            await self._until_ended(job, seconds)
             memory = self._memories.of_operation(request.name)  # unless it was found damaged
         return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
+
+    async def _until_ended(self, job: Job, seconds: float | None) -> None:
+        """Wait as long as that, or until the job has ended. Raises ConnectionEnding."""
+        leaving = asyncio.create_task(self._leaving.wait())
+        try:
+            waited: list[asyncio.Future[Any]] = [asyncio.wrap_future(job.ended), leaving]
+            await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done() and not job.ended.done():
+                raise ConnectionEnding
+        finally:
+            leaving.cancel()
 
     def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
         job = self._operations.job(operation.name)

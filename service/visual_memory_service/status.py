@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 from google.protobuf import any_pb2
+from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
+from visual_memory.errors import FIELD_BYTES_MAX, cut
 from visual_memory_embedders import (
     EmbeddingRefusal,
     MissingExtra,
@@ -47,12 +51,14 @@ from visual_memory_index import (
     RequestErased,
     RequestReused,
     TooFewItems,
+    TooManyFiles,
     TooManyIds,
     TwoParents,
     UnknownEntries,
     UnknownMemory,
     UnknownOperation,
     UnlistedFile,
+    WriteFailed,
     WrongDimension,
     WrongOffset,
 )
@@ -60,6 +66,7 @@ from visual_memory_service.errors import (
     AnswerTooLarge,
     BadField,
     ClientSilent,
+    ConnectionEnding,
     ConnectionsRenewed,
     EmbedderNotAllowed,
     ImagesNotStored,
@@ -68,6 +75,7 @@ from visual_memory_service.errors import (
     NotCalibrated,
     NotCancellable,
     NotDone,
+    OutOfMemory,
     Overloaded,
     RequestRefusal,
     ServerStopping,
@@ -82,6 +90,7 @@ from visual_memory_service.rerankers.errors import (
 )
 
 DOMAIN = "visual-memory"
+TOO_MANY = (errno.EMFILE, errno.ENFILE)
 REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 CODES: dict[type[Exception], StatusCode] = {
     AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
@@ -96,6 +105,7 @@ CODES: dict[type[Exception], StatusCode] = {
     ChatUnavailable: StatusCode.UNAVAILABLE,
     ClientSilent: StatusCode.UNAVAILABLE,
     ConnectionsRenewed: StatusCode.UNAVAILABLE,
+    ConnectionEnding: StatusCode.UNAVAILABLE,
     CorruptCopy: StatusCode.DATA_LOSS,
     CorruptStore: StatusCode.DATA_LOSS,
     Cycle: StatusCode.INVALID_ARGUMENT,
@@ -129,8 +139,10 @@ CODES: dict[type[Exception], StatusCode] = {
     ServerStopping: StatusCode.UNAVAILABLE,
     ServiceFailed: StatusCode.INTERNAL,
     TooFewItems: StatusCode.FAILED_PRECONDITION,
+    TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
     TooManyIds: StatusCode.INVALID_ARGUMENT,
     TooLarge: StatusCode.INVALID_ARGUMENT,
+    OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
     Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     NotCancellable: StatusCode.FAILED_PRECONDITION,
     TwoParents: StatusCode.INVALID_ARGUMENT,
@@ -145,12 +157,16 @@ CODES: dict[type[Exception], StatusCode] = {
     WrongDimension: StatusCode.INVALID_ARGUMENT,
     WrongEmbedder: StatusCode.FAILED_PRECONDITION,
     WrongOffset: StatusCode.INVALID_ARGUMENT,
+    WriteFailed: StatusCode.FAILED_PRECONDITION,
     WrongWeights: StatusCode.FAILED_PRECONDITION,
 }
 
 
 def answer(refusal: Exception) -> status_pb2.Status:
-    """A refusal as google.rpc.Status with ErrorInfo and, where a field is at fault, BadRequest."""
+    """A refusal as google.rpc.Status with ErrorInfo and, where a field is at fault, BadRequest.
+
+    Texts are cut, so that they fit the metadata of an answer whatever they quote.
+    """
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
     details: list[any_pb2.Any] = []
@@ -163,7 +179,16 @@ def answer(refusal: Exception) -> status_pb2.Status:
             packed.Pack(detail)
             details.append(packed)
     code: int = CODES[type(refusal)].value[0]
-    return status_pb2.Status(code=code, message=str(refusal), details=details)
+    return status_pb2.Status(code=code, message=cut(str(refusal)), details=details)
+
+
+def foreseen(error: Exception) -> Exception:
+    """What is told of an error that is no refusal of ours."""
+    if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
+        return OutOfMemory()
+    if isinstance(error, OSError) and error.errno in TOO_MANY:
+        return TooManyFiles(str(error.filename or "A file"), str(error.strerror).lower())
+    return ServiceFailed()
 
 
 def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
@@ -197,5 +222,7 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             return None
     FieldViolation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
-        field_violations=[FieldViolation(field=field, description=description)]
+        field_violations=[
+            FieldViolation(field=cut(field, FIELD_BYTES_MAX), description=cut(description))
+        ]
     )

@@ -22,7 +22,7 @@ def set_taxonomy(
 ) -> Taxonomy:
     """Set all edges, child and parent; a repeated request is answered as before.
 
-    Raises BadNode, TwoParents, Cycle, RequestReused, DiskFull.
+    Raises BadNode, TwoParents, Cycle, RequestReused, NotWritten.
     """
     taxonomy = grow(edges)
     text = json.dumps(taxonomy.edges())

@@ -27,6 +27,7 @@ from visual_memory_index import (
     Request,
     Traces,
     clear_scratch,
+    in_full,
     unexplained,
 )
 from visual_memory_service import process_memory
@@ -116,7 +117,8 @@ class UnlearningWork:
     def begin(self, unlearning: Unlearning, memory: OpenMemory) -> Operation:
         """Begin to erase entries; a repeated request begins nothing, nor one of unknown ids alone.
 
-        Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused, DiskFull.
+        Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused,
+        NotWritten.
         """
         begun = memory.memory.begin_unlearning(
             unlearning.ids,
@@ -135,7 +137,7 @@ class UnlearningWork:
             for operation in memory.memory.unfinished():
                 self._start(operation, memory)
         except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
-            log.warning("erasures wait for the next start", memory=name, problem=str(refusal))
+            log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
 
     def _start(self, operation: Operation, memory: OpenMemory) -> None:
         others = partial(

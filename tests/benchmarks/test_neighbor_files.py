@@ -108,7 +108,7 @@ def test_a_query_that_cannot_be_used_is_refused_by_its_id(
         read(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "{"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{", "[" * 100_000])
 def test_a_file_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "n.json"
     path.write_text(text)

@@ -62,8 +62,9 @@ def test_another_run_is_refused_with_what_differs(
         replace(RECORD, **change).resumed(tmp_path / "record.json")  # type: ignore[arg-type]  # of several types
 
 
-def test_a_broken_record_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "record.json").write_text("{}")
+@pytest.mark.parametrize("text", ["{}", "[" * 100_000])
+def test_a_broken_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "record.json").write_text(text)
 
     with pytest.raises(BadFile, match="no record of a run"):
         record.read(tmp_path / "record.json")

@@ -46,3 +46,15 @@ def test_a_write_that_is_given_up_names_its_request() -> None:
 
     with pytest.raises(DeadlineExceeded, match="request_id='r1'"):
         patience.give_up()
+
+
+@pytest.mark.parametrize("key", ["ü", "a\nb", "a b", "a\0", "a" * 5000])
+def test_a_key_that_no_call_could_carry_is_refused_unquoted(key: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^api_key must be up to 4,096 characters of ASCII"):
+        endpoint("host:1", key, None, 1.0)
+
+
+@pytest.mark.parametrize("target", ["", "host:1\n", "\x1b[31mhost:1"])
+def test_a_target_that_is_no_address_is_refused(target: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^target must be HOST:PORT, but is '"):
+        endpoint(target, None, None, 1.0)

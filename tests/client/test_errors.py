@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.rpc import status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from visual_memory import (
     AlreadyExists,
@@ -21,7 +23,15 @@ from visual_memory import (
     Unauthenticated,
     Unavailable,
 )
-from visual_memory.errors import CLASSES, refuse, unanswered
+from visual_memory.errors import (
+    CLASSES,
+    FIELD_BYTES_MAX,
+    LEFT_OUT,
+    SENTENCE_BYTES_MAX,
+    cut,
+    refuse,
+    unanswered,
+)
 
 if TYPE_CHECKING:
     from tests.client.conftest import Service
@@ -108,3 +118,30 @@ def test_what_the_client_refuses_looks_like_the_servers_refusal() -> None:
 
 def test_a_failed_handshake_is_not_called_a_missing_server() -> None:
     assert "root_certificates" in unanswered("host:1", "Ssl handshake failed")
+
+
+def test_a_short_text_stays_as_it_is() -> None:
+    assert cut("漢" * 341 + "a") == "漢" * 341 + "a"
+
+
+@given(st.text(min_size=1), st.integers(40, 2000))
+def test_a_long_text_loses_its_middle_and_keeps_what_to_do(text: str, most: int) -> None:
+    long = f"Begins {text * most} ends"
+
+    short = cut(long, most)
+
+    assert most - 7 <= len(short.encode()) <= most  # up to three bytes of a character on each side
+    assert short.startswith("Begins ")
+    assert LEFT_OUT in short
+    assert short.endswith(" ends")
+
+
+def test_what_the_client_refuses_is_cut() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        refuse("漢" * 1000, f"must be short, but is {'x' * 10_000}")
+
+    ((field, wish),) = caught.value.field_violations
+    assert len(str(caught.value).encode()) <= SENTENCE_BYTES_MAX
+    assert str(caught.value).endswith("xxx.")
+    assert len(field.encode()) <= FIELD_BYTES_MAX
+    assert wish.startswith("must be short, but is xxx")

@@ -101,6 +101,7 @@ def test_a_missing_preprocessing_is_refused(path: Path, workers: ThreadPoolExecu
     ("text", "wish"),
     [
         ("{", "tiny.json, Expecting"),
+        ("[" * 100_000, "tiny.json, maximum recursion depth"),
         ("\xff\xfe", "tiny.json"),
         ("{}", "the fields must be exactly"),
         (json.dumps({**PREPROCESSING, "crop": 4}), "crop must be"),

@@ -93,3 +93,5 @@ def test_what_is_wrong_is_said() -> None:
         audit.check(texts[:2], head, "")
     with pytest.raises(BadAuditLog, match="'no' is no event"):
         audit.check(["no"], head, "")
+    with pytest.raises(BadAuditLog, match="is no event"):
+        audit.check(["[" * 100_000], head, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from visual_memory_index.database import PAGE_BYTES, Database
-from visual_memory_index.errors import CorruptStore, DiskFull, NewerStore
+from visual_memory_index.errors import (
+    CorruptStore,
+    DiskFull,
+    NewerStore,
+    TooManyFiles,
+    WriteFailed,
+)
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -173,6 +180,31 @@ def test_a_full_disk_is_named_and_writing_goes_on_when_there_is_room(
         small_disk.make_room(2_000_000)
         insert(database, "after")
         assert stored(database) == ["after", "before"]
+
+
+def test_where_nothing_can_be_written_that_is_not_told_as_a_full_disk(database: Database) -> None:
+    with database.transaction() as db:
+        db.execute("PRAGMA query_only = 1")
+
+    with pytest.raises(WriteFailed, match="let the server write there"):
+        insert(database, "x")
+
+
+def test_too_many_open_files_are_not_told_as_a_full_disk(
+    database: Database, files_max: Callable[[int], None]
+) -> None:
+    files_max(3)
+
+    with pytest.raises(TooManyFiles, match="ulimit -n"), database.apart():
+        pass
+
+
+@pytest.fixture
+def files_max() -> Iterator[Callable[[int], None]]:
+    """Lets this process open no file of a higher number, until the test is over."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 999, b"SQLite format 3\0" + b"\xff" * 999])

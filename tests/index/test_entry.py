@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from visual_memory_index.entry import CROCKFORD, IdMaker
 
 
@@ -53,3 +56,12 @@ def test_threads_get_different_ids() -> None:
         thread.join()
 
     assert len(set(ids)) == 2000
+
+
+@given(st.integers(0, 2**127), st.floats(0, 2**40))
+def test_no_id_sorts_before_an_earlier_one_whatever_the_clock_says(
+    number: int, seconds: float
+) -> None:
+    earlier = "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+    assert IdMaker(lambda: seconds, after=earlier).make() > earlier

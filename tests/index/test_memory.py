@@ -668,3 +668,22 @@ def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])
     assert sorted(found(memory, filter=parsed('label = "cat"'))) == ["a", "b", "c"]
+
+
+def test_operations_are_newest_first_after_a_clock_that_went_back(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    Memory.create(path, new_identity("m", 2, None)).close()
+    future = f"m/{'7z' * 13}"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(
+            "INSERT INTO operations (name, kind, state, created_at) VALUES (?, 'x', 'done', 0)",
+            (future,),
+        )
+
+    with closing(Memory.open(path)) as memory:
+        begun = [memory.begin("x").operation.name for _ in range(3)]
+        listed = [each.name for each in memory.operations(before="", limit=9)]
+        rest = [each.name for each in memory.operations(before=begun[0], limit=9)]
+
+    assert listed == [*reversed(begun), future]
+    assert rest == [future]

@@ -65,10 +65,10 @@ def test_a_step_that_fails_changes_nothing(db: sqlite3.Connection) -> None:
 def test_a_newer_schema_is_refused_and_left_as_it_is(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA user_version = 99")
 
-    with pytest.raises(NewerStore, match="folder/x has schema 99") as refusal:
+    with pytest.raises(NewerStore, match=r"^x has schema 99") as refusal:
         migrate(db, STEPS, Path("folder/x"))
 
-    assert (refusal.value.found, refusal.value.known) == (99, 2)
+    assert (refusal.value.path, refusal.value.found, refusal.value.known) == ("folder/x", 99, 2)
     assert version(db) == 99
 
 

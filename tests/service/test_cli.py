@@ -200,7 +200,7 @@ def test_every_command_explains_itself() -> None:
         (["create", "a", "--embedder", "nonesuch"], '"nonesuch"'),
         (["drop", "nobody"], 'no memory named "nobody"'),
         (["export", "{empty}", "text.parquet"], "exists already; use --force"),
-        (["export", "{empty}", "nowhere/x.parquet"], "cannot be written"),
+        (["export", "{empty}", "nowhere/x.parquet"], "no folder for nowhere/x.parquet"),
         (["serve", "--data", "text.parquet"], "cannot be the data folder"),
         (["serve", "--data", "a", "--config", "nothing.toml"], "nothing.toml cannot be read"),
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),

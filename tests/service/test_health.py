@@ -38,8 +38,9 @@ def test_the_server_is_healthy(server: Server, name: str) -> None:
     assert health(server, name) == SERVING
 
 
-def test_the_health_of_what_is_not_there_is_not_found(server: Server) -> None:
-    assert refusal(health, server, "memories/nowhere").code is grpc.StatusCode.NOT_FOUND
+@pytest.mark.parametrize("name", ["memories/nowhere", "漢" * 20_000])
+def test_the_health_of_what_is_not_there_is_not_found(server: Server, name: str) -> None:
+    assert refusal(health, server, name).code is grpc.StatusCode.NOT_FOUND
 
 
 def test_a_memory_is_healthy_from_its_creation_to_its_end(server: Server) -> None:

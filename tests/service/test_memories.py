@@ -306,7 +306,9 @@ def test_a_damaged_memory_is_named_while_the_others_serve(damaged: Server, name:
     error = refusal(damaged.stub.Search, search)
 
     assert error.code is code
-    assert re.search(rf"/{name}\..*\.sqlite .*{says}", error.message)
+    assert re.search(rf"^{name}\..*\.sqlite .*{says}", error.message)
+    assert str(damaged.data) not in error.message
+    assert f"{damaged.data}/memories/{error.message[:20]}" in damaged.log()
     assert (health(damaged, name), health(damaged, "whole")) == (NOT_SERVING, SERVING)
     assert len(RemoteMemory(damaged, "whole").ids()) == 500
 

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -333,6 +334,48 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_was_made_read_only_is_told_at_once(start: Start, small_disk: Path) -> None:
+    server = start(small_disk / "data")
+    pets = create(server, dimension=4)
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    if subprocess.run(remount, capture_output=True).returncode:
+        pytest.skip("a disk that files are open on cannot be made read-only here")
+
+    error = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="more", dimension=4))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRITE_FAILED")
+    assert pets.stored() == []
+
+
+def test_too_many_open_files_are_told_as_such(start: Start) -> None:
+    server = start()
+    create(server, dimension=4)
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+
+    error = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="more", dimension=4))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_FILES")
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limits)
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="more", dimension=4))
+
+
+def test_a_lack_of_memory_is_told_as_such(start: Start) -> None:
+    server = start()
+    pets = create(server, dimension=1536)
+    pets.insert(np.eye(1536)[:1], ["a"])
+    rows = np.random.default_rng(0).normal(size=(9_000, 1536))
+    statm = Path(f"/proc/{server.process.pid}/statm").read_text()
+    used = int(statm.split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.prlimit(server.process.pid, resource.RLIMIT_AS, (used + (160 << 20), -1))
+
+    error = refusal(lambda: pets.insert(rows, [str(number) for number in range(len(rows))]))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY")
+    resource.prlimit(server.process.pid, resource.RLIMIT_AS, (-1, -1))
+    assert pets.ids() == ["a"]
 
 
 @pytest.fixture

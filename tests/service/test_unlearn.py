@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ from visual_memory import (
     UnlearnResult,
 )
 from visual_memory.certificate import Certificate
+from visual_memory.errors import from_rpc
+from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.unlearn import RESTARTED
 
@@ -362,6 +365,24 @@ def test_others_go_on_meanwhile(client: Client, album: Memory, server: Server) -
 
     assert answers > 0
     assert client.operation(operation.name).state == "done"
+
+
+def test_who_waits_without_a_timeout_is_told_the_end_though_connections_are_renewed(
+    album: Memory, server: Server
+) -> None:
+    operation = album.unlearn(["stays 000"], wait=False)
+    request = pb.WaitOperationRequest(name=operation.name)
+    told = []
+
+    while True:
+        try:
+            ended = server.stub.WaitOperation(request)
+            break
+        except grpc.RpcError as error:
+            told.append(from_rpc(error, server.address).reason)
+
+    assert ended.state == operation_pb2.Operation.DONE
+    assert set(told) <= {"CONNECTION_ENDING", ""}  # the latter is gRPC's in the moment of the end
 
 
 def test_of_erasures_that_are_asked_for_at_once_each_is_done(client: Client, album: Memory) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
-from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import record, stimuli
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
@@ -138,9 +138,9 @@ def _run(
     if path.exists():
         earlier = json.loads(path.read_bytes())
         if {key: earlier.get(key) for key in wanted} == wanted:
-            print(f"{experiment.name}: {path} is there already.", file=sys.stderr)
+            say(f"{experiment.name}: {path} is there already.", file=sys.stderr)
             return earlier
-    print(f"{experiment.name}: {experiment.title} …", file=sys.stderr, flush=True)
+    say(f"{experiment.name}: {experiment.title} …", file=sys.stderr)
     value = experiment.run(client, sets, embedders).to_json()
     _write(client, path, value)
     return value
@@ -148,7 +148,7 @@ def _run(
 
 def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
     """A study that keeps what it has asked by itself, state by state."""
-    print(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr, flush=True)
+    say(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr)
     with Progress(EDITS) as progress:
         material = gather(client, options.data, options.embedder, options.out / VECTORS)
         states = folder / f"{EDITS}.states.jsonl"

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from visual_memory._terminal.arguments import Commands, add, add_json, natural
-from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory_benchmarks.bootstrap import RESAMPLES, Resampling
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.dataset_summary import Json
@@ -59,7 +59,7 @@ def print_summary(found: Json) -> None:
     ]
     columns = ("accuracy", "observed consistency", "error consistency")
     print_table(("who", "sets", *columns, "shape bias"), rows)
-    print()
+    say("")
     print_table(
         ("set", "who", *columns),
         [
@@ -69,12 +69,12 @@ def print_summary(found: Json) -> None:
         ],
     )
     if board := found["leaderboard"]:
-        print()
+        say("")
         print_table(
             ("most like people", "mean rank"),
             [(each["model"], each["mean_rank"]) for each in board["human_likeness"]],
         )
-    print("\nIntervals of 95 % from drawing the pictures again; consistency is with people.")
+    say("", "Intervals of 95 % from drawing the pictures again; consistency is with people.")
 
 
 def _row(who: str, part: Json, bias: Json | None) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from visual_memory import Client, InvalidArgument
 from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
-from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import neighbor_files, stimuli
 from visual_memory_benchmarks.commands.arguments import positive
@@ -84,7 +84,7 @@ def export(client: Client, options: Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / str(name)
     neighbor_files.write(path, queries)
-    print(path)
+    say(str(path))
     return 0
 
 

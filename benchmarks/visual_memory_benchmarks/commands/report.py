@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from visual_memory._terminal.arguments import Commands, add
+from visual_memory._terminal.output import say
 from visual_memory._terminal.refused import Refused
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
 from visual_memory_benchmarks.report import write
@@ -34,5 +35,5 @@ def report(options: Namespace) -> int:
     """
     if not options.out.is_dir():
         raise Refused(f"There are no results in {options.out}; name their folder with --out.")
-    print(write(options.out, options.data / PEOPLE, options.page))
+    say(str(write(options.out, options.data / PEOPLE, options.page)))
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import VOTINGS, Commands, add, add_json, ask_server, natural
-from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks.benchmarks import BENCHMARKS, choose
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out, positive
@@ -112,7 +112,7 @@ def run_benchmarks(client: Client, options: Namespace) -> int:
         print_json(found)
     else:
         print_results(found)
-        print(f"\nTrials, records and results lie in {options.out}.")
+        say("", f"Trials, records and results lie in {options.out}.")
     return 0
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 
 from visual_memory._terminal.arguments import Commands, add, add_json
-from visual_memory._terminal.output import print_json, print_table
+from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import data
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data
@@ -66,6 +66,6 @@ def get(options: Namespace) -> int:
     with Progress("bytes") as progress:
         notes = data.get(source, options.data, lambda _, done, total: progress.reach(done, total))
     for note in notes:
-        print(note, file=sys.stderr)
-    print(f"{options.data / source.name} ({source.terms})")
+        say(note, file=sys.stderr)
+    say(f"{options.data / source.name} ({source.terms})")
     return 0

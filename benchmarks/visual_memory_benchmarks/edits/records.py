@@ -55,7 +55,7 @@ class Records:
                 file.truncate(len(whole))
         try:
             yield from map(json.loads, whole.splitlines())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadFile(self._path, f"is no JSON lines ({error})", "remove it") from None
 
 

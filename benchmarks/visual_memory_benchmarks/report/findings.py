@@ -115,6 +115,6 @@ def _natural(name: str) -> tuple[str, int]:
 def _json(path: Path) -> Json:
     try:
         found: Json = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadFile(path, f"it is no JSON ({error})", "run what makes it again") from None
     return found

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 
+from visual_memory._terminal.output import say
 from visual_memory._terminal.refused import Refused
 from visual_memory.errors import Error
 
@@ -27,8 +28,11 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
         code = run(sys.argv[1:])
         sys.stdout.flush()
         return code
-    except (Error, Refused) as refusal:
+    except Refused as refusal:
         print(refusal, file=sys.stderr)
+        return 1
+    except Error as refusal:
+        say(str(refusal), file=sys.stderr)
         return 1
     except BrokenPipeError:
         leave_unwritten()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 MEBIBYTE = 1 << 20
 
@@ -18,30 +19,58 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     right = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
     for row in cells:
         columns = zip(row, widths, right, strict=True)
-        print("  ".join(f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in columns).rstrip())
+        say("  ".join(f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in columns).rstrip())
+
+
+def say(*lines: str, file: TextIO | None = None) -> None:
+    """Lines for people, on standard output or in ``file``; none of them can make itself two."""
+    print(*map(printable, lines), sep="\n", file=file)
 
 
 def printable(value: object) -> str:
-    """A cell; what would move the cursor or colour the terminal is shown as a question mark."""
+    """A cell or a line; what would move the cursor, colour the terminal or turn the direction of
+    writing is escaped: ``\\n``, ``\\x1b``, ``\\u202e``.
+    """
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return "".join(each if each.isprintable() else "?" for each in str(value))
+    return "".join(each if is_shown(each) else ascii(each)[1:-1] for each in str(value))
+
+
+def is_shown(character: str) -> bool:
+    """Whether a terminal shows it as a letter, a sign or a space of some width."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def print_json(value: Any) -> None:
-    """One JSON value."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """One JSON value, times in ISO 8601."""
+    print(to_json(value, indent=2))
 
 
 def print_json_array(values: Iterable[Any]) -> None:
     """A JSON array, item by item, so that it may be longer than the memory of this machine."""
     separator = "["
     for value in values:
-        print(separator, json.dumps(value, ensure_ascii=False), sep="\n", end="")
+        print(separator, to_json(value), sep="\n", end="")
         separator = ","
     print("[]" if separator == "[" else "\n]")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON with every letter as it is; what a terminal does not show is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=plain)
+    if text.replace("\n", "").isprintable():
+        return text
+    shown = (each if is_shown(each) or each == "\n" else json.dumps(each)[1:-1] for each in text)
+    return "".join(shown)
+
+
+def plain(value: object) -> str:
+    """What JSON itself has no form for. Raises TypeError."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def plural(count: int, noun: str) -> str:

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from visual_memory._terminal.output import printable
+
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 5.0
 
@@ -60,7 +62,7 @@ class Progress:
             return
         self._shown = now
         start, end = ("\r\033[K", "") if self._terminal else ("", "\n")
-        print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
+        print(f"{start}{printable(line)}", end=end, file=sys.stderr, flush=True)
 
     def line(self) -> str:
         """Done and, once that is known, the rate and the time that the rest will take."""

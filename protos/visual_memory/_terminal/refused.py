@@ -10,7 +10,10 @@ SHOWN_MAX = 10
 
 
 class Refused(Exception):
-    """A command that cannot be carried out; the message is the sentence for the person."""
+    """A command that cannot be carried out; the message is for the person, a sentence a line."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(printable, lines)))
 
 
 class WrongUsage(Exception):

@@ -34,7 +34,7 @@ def add_to(commands: Commands) -> None:
 def accept(options: Namespace) -> int:
     """Show what is in doubt and what would be accepted, and do it. Raises Refused."""
     with server_libraries("Accepting a memory"):
-        from visual_memory_index import Catalog, Memory, MemoryRefusal
+        from visual_memory_index import Catalog, Memory, MemoryRefusal, in_full
         from visual_memory_service.calibration import SETTING
     if not (options.data / "catalog.sqlite").is_file():
         raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
@@ -44,14 +44,14 @@ def accept(options: Namespace) -> int:
             if doubt is None:
                 print(f"{options.name} is as it was noted last, so nothing is to be accepted.")
                 return 0
-            print(printable(str(doubt.refusal)))
+            print(printable(in_full(doubt.refusal)))
             with catalog.accepting(doubt, settings=(SETTING,)) as rebuilt:
                 with closing(Memory.open(rebuilt.path)) as memory:
                     entries = plural(memory.info().count, "entry")
                 if options.apply:
                     catalog.accept(doubt, rebuilt)
     except MemoryRefusal as refusal:
-        raise Refused(str(refusal)) from None
+        raise Refused(in_full(refusal)) from None
     left_out = f", without {rebuilt.left_out:,} that were unlearned" if rebuilt.left_out else ""
     done = "is accepted" if options.apply else "would be accepted; --apply does it"
     print(f"What the file holds, {entries}{left_out}, {done}.")

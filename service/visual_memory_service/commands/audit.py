@@ -6,11 +6,10 @@ from argparse import Namespace
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from visual_memory import AuditEvent, Client
 from visual_memory._terminal.arguments import Commands, natural
-from visual_memory._terminal.output import plural, print_json, print_json_array, print_table
+from visual_memory._terminal.output import plural, print_json, print_json_array, print_table, say
 from visual_memory_service.commands.arguments import add_asking
 
 SHOWN = 20
@@ -41,12 +40,12 @@ def audit(client: Client, options: Namespace) -> int:
             print_json({"memory": options.name} | asdict(head))
             return 0
         whole = plural(head.size, "event")
-        print(f"The audit log of {options.name} is whole: {whole} lead to the memory as it is.")
+        say(f"The audit log of {options.name} is whole: {whole} lead to the memory as it is.")
         print_table(("", ""), [("root", head.root), ("last", head.last), ("digest", head.digest)])
     elif options.json:
         events = memory.audit_events()
         last = events if options.limit is None else deque(events, options.limit)
-        print_json_array(as_json(event) for event in last)
+        print_json_array(asdict(event) for event in last)
     else:
         limit = SHOWN if options.limit is None else options.limit
         print_events(deque(memory.audit_events(), limit), options.name)
@@ -62,9 +61,4 @@ def print_events(events: Sequence[AuditEvent], memory: str) -> None:
     print_table(("event", "time (UTC)", "principal", "call", "entries", "digest after"), rows)
     if events and events[0].number:
         shown = plural(len(events), "event")
-        print(f"The last {shown} of {events[-1].number + 1:,} of {memory}; --json shows all.")
-
-
-def as_json(event: AuditEvent) -> dict[str, Any]:
-    """An event as JSON."""
-    return asdict(event) | {"time": event.time.isoformat()}
+        say(f"The last {shown} of {events[-1].number + 1:,} of {memory}; --json shows all.")

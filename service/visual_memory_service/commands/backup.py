@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import MEBIBYTE, plural, print_json, size
+from visual_memory._terminal.output import MEBIBYTE, plural, print_json, say, size
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands import output_file
 from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.memories import as_json
 
 
 def add_to(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
         commands, "backup", backup, "write all of a memory to a file, while it serves"
     )
     parser.add_argument("file", metavar="FILE", type=Path)
-    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    output_file.add_force(parser, "the file")
     parser = add_asking(
         commands,
         "restore",
@@ -37,8 +37,7 @@ def add_to(commands: Commands) -> None:
 def backup(client: Client, options: Namespace) -> int:
     """Write all of a memory to a file, which appears when it is whole."""
     path = options.file
-    if path.exists() and not options.force:
-        raise Refused(f"{path} exists already; use --force to overwrite it.")
+    output_file.refuse(path, force=options.force)
     with Progress("MiB received") as progress:
         count = client.backup(
             options.name, path, overwrite=options.force, progress=in_mebibytes(progress)
@@ -46,7 +45,7 @@ def backup(client: Client, options: Namespace) -> int:
     if options.json:
         print_json({"memory": options.name, "file": str(path), "bytes": count})
     else:
-        print(f"{options.name} is in {path}, {size(count)}.")
+        say(f"{options.name} is in {path}, {size(count)}.")
     return 0
 
 
@@ -55,14 +54,14 @@ def restore(client: Client, options: Namespace) -> int:
     with Progress("MiB sent") as progress:
         restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
     if options.json:
-        print_json({**as_json(restored.info), "left_out": restored.left_out})
+        print_json({**asdict(restored.info), "left_out": restored.left_out})
         return 0
     info = restored.info
     entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
-    print(f"{info.name} is restored from {options.file}: {entries} of {labels}.")
-    print(f"Digest {info.digest}.")
+    say(f"{info.name} is restored from {options.file}: {entries} of {labels}.")
+    say(f"Digest {info.digest}.")
     if restored.left_out:
-        print(f"{plural(restored.left_out, 'entry')} left out: unlearned since the backup.")
+        say(f"{plural(restored.left_out, 'entry')} left out: unlearned since the backup.")
     return 0
 
 
@@ -70,9 +69,9 @@ def copy(client: Client, options: Namespace) -> int:
     """Make a memory that holds what another does now."""
     info = client.copy(options.name, options.new).info()
     if options.json:
-        print_json(as_json(info))
+        print_json(asdict(info))
     else:
-        print(f"{info.name} is a copy of {options.name}: {plural(info.count, 'entry')}.")
+        say(f"{info.name} is a copy of {options.name}: {plural(info.count, 'entry')}.")
     return 0
 
 

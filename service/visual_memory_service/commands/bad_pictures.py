@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from visual_memory import InvalidArgument
-from visual_memory._terminal.output import plural
+from visual_memory._terminal.output import plural, say
 from visual_memory._terminal.refused import Refused
 
 AT_FAULT = re.compile(r"images\[(\d+)\]|entries\[(\d+)\]\.image")
@@ -33,8 +33,9 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
     """Raises Refused where there are bad ones that may not be skipped; ``bad`` has why, by name."""
     if bad and not options.skip_bad:
         raise Refused(
-            f"{describe(bad)}\nNothing was {done}, because of {plural(len(bad), 'picture')}; "
-            f"use --skip-bad to {do} the others."
+            *lines(bad),
+            f"Nothing was {done}, because of {plural(len(bad), 'picture')}; "
+            f"use --skip-bad to {do} the others.",
         )
 
 
@@ -63,12 +64,12 @@ def send(
     return None
 
 
-def describe(bad: Mapping[str, str]) -> str:
-    """A line for each of them."""
-    return "\n".join(f"{name} {why}." for name, why in bad.items())
+def lines(bad: Mapping[str, str]) -> list[str]:
+    """One for each of them."""
+    return [f"{name} {why}." for name, why in bad.items()]
 
 
 def report(bad: Mapping[str, str], noun: str = "picture") -> None:
     """Say on standard error which were left out, and why."""
     if bad:
-        print(f"{describe(bad)}\n{plural(len(bad), noun)} left out.", file=sys.stderr)
+        say(*lines(bad), f"{plural(len(bad), noun)} left out.", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, printable
+from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.arguments import add_asking
@@ -77,28 +77,28 @@ def check_folder(options: Namespace) -> int:
     if options.json:
         print_json([asdict(each) for each in found])
     elif not found:
-        print(f"{options.data} holds no memory.")
+        say(f"{options.data} holds no memory.")
     return int(any(each.problem for each in found))
 
 
 def in_folder(folder: Path) -> Iterator[Found]:
     """What each memory of a folder comes to. Raises Refused."""
     with server_libraries("Checking a folder"):
-        from visual_memory_index import Catalog, MemoryRefusal, was_used
+        from visual_memory_index import Catalog, MemoryRefusal, in_full, was_used
     if not (folder / "catalog.sqlite").is_file() and not was_used(folder):
         raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")
     try:
         catalog = Catalog(folder)
     except MemoryRefusal as refusal:
-        raise Refused(str(refusal)) from None
+        raise Refused(in_full(refusal)) from None
     with closing(catalog):
         for name in catalog.names():
             try:
                 yield opened(catalog, name)
             except MemoryRefusal as refusal:
-                yield Found(name, problem=str(refusal))
+                yield Found(name, problem=in_full(refusal))
         for each in catalog.unlisted():
-            yield Found(each.name or Path(each.path).name, problem=str(each))
+            yield Found(each.name or Path(each.path).name, problem=in_full(each))
 
 
 def opened(catalog: Catalog, name: str) -> Found:
@@ -111,8 +111,8 @@ def opened(catalog: Catalog, name: str) -> Found:
 def print_found(found: Found) -> None:
     """One line."""
     if found.problem:
-        print(f"{found.memory}: {printable(found.problem)}")
+        say(f"{found.memory}: {found.problem}")
     else:
         entries = plural(found.entry_count, "entry")
         events = plural(found.event_count, "audit event")
-        print(f"{found.memory}: {entries} and {events} fit the digest {found.digest}.")
+        say(f"{found.memory}: {entries} and {events} fit the digest {found.digest}.")

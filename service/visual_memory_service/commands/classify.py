@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import VOTINGS, Commands
-from visual_memory._terminal.output import plural, print_json_array, print_table, printable
+from visual_memory._terminal.output import plural, print_json_array, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision, Limits, Neighbor
@@ -122,7 +122,7 @@ def classify(client: Client, options: Namespace) -> int:
         print_table(("picture", "label", "confidence", *added, "nearest"), rows)
         report(problems(decision for _, decision in asked.answers))
     if any(decision.calibration_stale for _, decision in asked.answers):
-        print(
+        say(
             f"{options.name} was changed since it was calibrated; "
             f"visual-memory calibrate {options.name}   does it anew.",
             file=sys.stderr,
@@ -146,8 +146,7 @@ def problems(decisions: Iterable[Decision]) -> Counter[str]:
 def report(problems: Counter[str]) -> None:
     """Say why re-rankers were of no help, and how often."""
     for problem, count in problems.most_common():
-        said = printable(problem)  # by a re-ranker, which may be anybody's
-        print(f"{plural(count, 'picture')} not re-ranked: {said}", file=sys.stderr)
+        say(f"{plural(count, 'picture')} not re-ranked: {problem}", file=sys.stderr)
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
@@ -191,9 +190,7 @@ def ask(
             progress.add(count)
         seconds = progress.seconds
     if not answers:
-        raise Refused(
-            f"{bad_pictures.describe(bad)}\nNothing was asked, because no picture is left."
-        )
+        raise Refused(*bad_pictures.lines(bad), "Nothing was asked, because no picture is left.")
     return Asked(answers, bad, seconds)
 
 

@@ -9,12 +9,7 @@ from typing import Any
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands, natural
-from visual_memory._terminal.output import (
-    plural,
-    print_json,
-    print_json_array,
-    print_table,
-)
+from visual_memory._terminal.output import plural, print_json, print_json_array, print_table, say
 from visual_memory._terminal.refused import WrongUsage, listed
 from visual_memory.types import Entry
 from visual_memory_service.commands.arguments import FILTER, add_asking
@@ -78,7 +73,7 @@ def delete(client: Client, options: Namespace) -> int:
     if options.json:
         print_json({"memory": options.name, "deleted": deleted})
     else:
-        print(f"{plural(deleted, 'entry')} deleted from {options.name}.")
+        say(f"{plural(deleted, 'entry')} deleted from {options.name}.")
     return 0
 
 
@@ -95,11 +90,11 @@ def purge(client: Client, options: Namespace) -> int:
             }
         )
     elif result.applied:
-        print(f"{plural(result.count, 'entry')} deleted from {options.name}.")
+        say(f"{plural(result.count, 'entry')} deleted from {options.name}.")
     else:
         sample = f": {listed(result.sample_ids)}" if result.sample_ids else ""
-        print(f"{plural(result.count, 'entry')} would be deleted from {options.name}{sample}.")
-        print("Nothing was deleted; add --apply to do it.")
+        say(f"{plural(result.count, 'entry')} would be deleted from {options.name}{sample}.")
+        say("Nothing was deleted; add --apply to do it.")
     return 0
 
 
@@ -123,7 +118,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "label": entry.label,
         "metadata": entry.metadata,
-        "create_time": entry.create_time.isoformat(),
+        "create_time": entry.create_time,
         "content_sha256": entry.content_sha256,
         "pruned_by": entry.pruned_by,
     }

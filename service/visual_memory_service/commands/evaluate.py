@@ -11,7 +11,7 @@ from typing import Any
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import percent, plural, print_json, print_table
+from visual_memory._terminal.output import percent, plural, print_json, print_table, say
 from visual_memory._terminal.refused import listed
 from visual_memory.types import Decision
 from visual_memory_service.commands import bad_pictures
@@ -98,23 +98,23 @@ def print_report(evaluation: Evaluation) -> None:
     """The result as tables."""
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
-    print(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
-    print(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
+    say(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
+    say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
     if evaluation.unknown_labels:
-        print(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
+        say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
     if evaluation.remembered_pictures:
         count = plural(evaluation.remembered_pictures, "picture")
-        print(f"{count} of this folder are in the memory itself, which makes them easy.")
-    print()
+        say(f"{count} of this folder are in the memory itself, which makes them easy.")
+    say("")
     print_table(
         ("label", "pictures", "correct", "accuracy"),
         [(label, n, hits, percent(hits, n)) for label, (n, hits) in evaluation.by_label().items()],
     )
     if confusions := evaluation.confusions():
-        print()
+        say("")
         print_table(("label", "decided", "pictures"), confusions[:CONFUSIONS_SHOWN])
     if len(confusions) > CONFUSIONS_SHOWN:
-        print(f"… and {len(confusions) - CONFUSIONS_SHOWN:,} more confusions; --json shows all.")
+        say(f"… and {len(confusions) - CONFUSIONS_SHOWN:,} more confusions; --json shows all.")
 
 
 def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:

@@ -7,37 +7,37 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from visual_memory import Client
+from visual_memory._files import whole_file
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, size
+from visual_memory._terminal.output import plural, print_json, say, size
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
 from visual_memory.types import Entry
-from visual_memory_service.commands import parquet
+from visual_memory_service.commands import output_file, parquet
 from visual_memory_service.commands.arguments import add_asking
 
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
     parser.add_argument("file", metavar="FILE.parquet", type=Path)
-    parser.add_argument("--force", action="store_true", help="overwrite the file")
+    output_file.add_force(parser, "the file")
 
 
 def export(client: Client, options: Namespace) -> int:
     """Write every entry with its vector and picture; the file appears when it is whole."""
     path = options.file
-    if path.exists() and not options.force:
-        raise Refused(f"{path} exists already; use --force to overwrite it.")
+    output_file.refuse(path, force=options.force)
     parquet.pyarrow()
     memory = client.memory(options.name)
     info = memory.info()
     with Progress("entries", info.count) as progress:
         entries = memory.entries(include_vectors=True, include_images=info.store_images)
-        count = parquet.write(path, info, counted(entries, progress))
+        with whole_file(path, overwrite=options.force) as file:
+            count = parquet.write(file, info, counted(entries, progress))
     if options.json:
         print_json({"memory": options.name, "file": str(path), "entries": count})
     else:
         entries_written = plural(count, "entry")
-        print(f"{entries_written} of {options.name} in {path}, {size(path.stat().st_size)}.")
+        say(f"{entries_written} of {options.name} in {path}, {size(path.stat().st_size)}.")
     return 0
 
 

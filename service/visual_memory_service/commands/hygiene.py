@@ -12,7 +12,7 @@ from typing import Any
 
 from visual_memory import Client, PruneResult
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.output import plural, print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, WrongUsage, listed
 from visual_memory_service.commands.arguments import add_apply, add_asking
@@ -137,17 +137,17 @@ def print_prune(result: PruneResult, memory: str) -> None:
     if result.applied:
         verb = "no longer votes" if one else "no longer vote"
     shown = f": {listed(result.ids)}" if result.ids else ""
-    print(f"{plural(len(result.ids), 'entry')} {verb} in {memory}{shown}.")
+    say(f"{plural(len(result.ids), 'entry')} {verb} in {memory}{shown}.")
     if result.ids:
         print_table(("label", "entries"), list(result.labels.items())[:LABELS_SHOWN])
         if len(result.labels) > LABELS_SHOWN:
-            print(f"and {len(result.labels) - LABELS_SHOWN} more labels")
+            say(f"and {len(result.labels) - LABELS_SHOWN} more labels")
     before, after = result.accuracy_before, result.accuracy_after
-    print(f"Of all entries the others decide {before:.2%} rightly; without those {after:.2%}.")
+    say(f"Of all entries the others decide {before:.2%} rightly; without those {after:.2%}.")
     if result.applied:
-        print(f"visual-memory undo {memory} {result.operation}   takes it back.")
+        say(f"visual-memory undo {memory} {result.operation}   takes it back.")
     elif result.ids:
-        print("Nothing was changed; add --apply to do it.")
+        say("Nothing was changed; add --apply to do it.")
 
 
 def relabel(client: Client, options: Namespace) -> int:
@@ -161,11 +161,11 @@ def relabel(client: Client, options: Namespace) -> int:
     if result.applied:
         verb = "has" if len(result.ids) == 1 else "have"
     shown = f": {listed(result.ids)}" if result.ids else ""
-    print(f"{plural(len(result.ids), 'entry')} {verb} another label in {options.name}{shown}.")
+    say(f"{plural(len(result.ids), 'entry')} {verb} another label in {options.name}{shown}.")
     if result.applied and result.ids:
-        print(f"visual-memory undo {options.name} {result.operation}   takes it back.")
+        say(f"visual-memory undo {options.name} {result.operation}   takes it back.")
     elif result.ids:
-        print("Nothing was changed; add --apply to do it.")
+        say("Nothing was changed; add --apply to do it.")
     return 0
 
 

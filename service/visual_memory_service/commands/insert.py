@@ -12,7 +12,7 @@ import numpy as np
 
 from visual_memory import Client, Error, Memory, PruneResult
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json
+from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
@@ -106,7 +106,7 @@ def insert(client: Client, options: Namespace) -> int:
         ends = ", ".join(
             f"{count:,} {end or 'without an end'}" for end, count in sorted(source.others.items())
         )
-        print(f"Left out, as no pictures: {ends}.", file=sys.stderr)
+        say(f"Left out, as no pictures: {ends}.", file=sys.stderr)
     plan = compare(source, stored(memory), limits)
     if plan.doubtful:
         settle(plan, memory)
@@ -132,7 +132,7 @@ def insert(client: Client, options: Namespace) -> int:
             except (Error, Refused) as problem:
                 if not done:
                     raise
-                raise Refused(f"{problem}\n{so_far(done, options)}") from None
+                raise Refused(str(problem), so_far(done, options)) from None
             done += count
             progress.add(count)
         seconds = progress.seconds
@@ -273,12 +273,12 @@ def report(
         done = inserted + replaced
         also = f", {replaced:,} replaced" if replaced else ""
         rate = f" {seconds:.1f} s, {done / max(seconds, 1e-9):,.0f}/s." if done else ""
-        print(
+        say(
             f"{plural(inserted, source.noun)} inserted into {options.name}{also}, "
             f"{plan.same:,} there already.{rate}"
         )
         if pruned:
-            print(
+            say(
                 f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.source}; "
                 f"visual-memory undo {options.name} {pruned.operation}   takes it back."
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from visual_memory import Client
+from visual_memory._terminal.output import say
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def told_what_goes_on(client: Client, memory: str) -> Iterator[None]:
         for each in client.operations(memory):
             if each.state == "running":
                 action = "wait" if each.kind == "unlearn" else "cancel"
-                print(
+                say(
                     f"{each.name} goes on; visual-memory operations {action} {each.name}   "
                     f"{'waits for' if action == 'wait' else 'stops'} it.",
                     file=sys.stderr,

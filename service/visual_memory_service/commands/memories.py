@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import asdict
-from typing import Any
 
 from visual_memory import Client
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, print_table, printable, size
+from visual_memory._terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.types import MemoryInfo
 from visual_memory_service.commands.arguments import add_asking
 
@@ -41,9 +40,9 @@ def create(client: Client, options: Namespace) -> int:
         store_images=options.store_images,
     ).info()
     if options.json:
-        print_json(as_json(info))
+        print_json(asdict(info))
     else:
-        print(f"{info.name} remembers {what(info)}.")
+        say(f"{info.name} remembers {what(info)}.")
     return 0
 
 
@@ -51,7 +50,7 @@ def list_memories(client: Client, options: Namespace) -> int:
     """All memories, by name."""
     infos = client.memories()
     if options.json:
-        print_json([as_json(info) for info in infos])
+        print_json([asdict(info) for info in infos])
         return 0
     headers = ("memory", "entries", "labels", "dimension", "embedder", "disk")
     print_table(
@@ -75,21 +74,21 @@ def show(client: Client, options: Namespace) -> int:
     """One memory with its labels."""
     info = client.memory(options.name).info()
     if options.json:
-        print_json(as_json(info))
+        print_json(asdict(info))
         return 0
     entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
-    print(f"{info.name} remembers {what(info)}: {entries} of {labels}, {size(info.disk_bytes)}.")
-    print(f"Created {printable(info.create_time)}.")
+    say(f"{info.name} remembers {what(info)}: {entries} of {labels}, {size(info.disk_bytes)}.")
+    say(f"Created {printable(info.create_time)}.")
     if info.pruned_count:
-        print(f"Of the entries {info.pruned_count:,} are pruned and do not vote.")
-    print(f"Digest {info.digest}.")
+        say(f"Of the entries {info.pruned_count:,} are pruned and do not vote.")
+    say(f"Digest {info.digest}.")
     if info.reranker:
-        print(f"Decisions ask the re-ranker {info.reranker}.")
+        say(f"Decisions ask the re-ranker {info.reranker}.")
     if info.labels:
-        print()
+        say("")
         print_table(("label", "entries"), list(info.labels.items())[:LABELS_SHOWN])
     if len(info.labels) > LABELS_SHOWN:
-        print(f"… and {len(info.labels) - LABELS_SHOWN:,} more labels; --json shows all.")
+        say(f"… and {len(info.labels) - LABELS_SHOWN:,} more labels; --json shows all.")
     return 0
 
 
@@ -99,7 +98,7 @@ def drop(client: Client, options: Namespace) -> int:
     if options.json:
         print_json({"memory": options.name, "dropped": True})
     else:
-        print(f"{options.name} is forgotten, with all its entries.")
+        say(f"{options.name} is forgotten, with all its entries.")
     return 0
 
 
@@ -109,8 +108,3 @@ def what(info: MemoryInfo) -> str:
     if info.embedder:
         return f"images as {info.embedder.name} sees them, in {info.dimension} dimensions{kept}"
     return f"vectors of {info.dimension} dimensions{kept}"
-
-
-def as_json(info: MemoryInfo) -> dict[str, Any]:
-    """Everything there is to say of a memory."""
-    return {**asdict(info), "create_time": info.create_time.isoformat()}

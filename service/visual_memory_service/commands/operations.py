@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from visual_memory import Client, Operation
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.output import plural, print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import WrongUsage
 from visual_memory_service.commands.arguments import add_asking
@@ -34,7 +34,7 @@ def undo(client: Client, options: Namespace) -> int:
     if options.json:
         print_json({"memory": options.name, "restored": restored})
     else:
-        print(f"{plural(restored, 'entry')} restored in {options.name}.")
+        say(f"{plural(restored, 'entry')} restored in {options.name}.")
     return 0
 
 
@@ -63,19 +63,10 @@ def wait(client: Client, operation: str) -> Operation:
 def print_operations(found: list[Operation], options: Namespace) -> None:
     """Operations, for people or programs."""
     if options.json:
-        print_json([as_json(operation) for operation in found])
+        print_json([asdict(operation) for operation in found])
         return
     headers = ("operation", "kind", "state", "begun", "undone")
     print_table(headers, [as_row(operation) for operation in found])
-
-
-def as_json(operation: Operation) -> dict[str, object]:
-    """An operation as JSON."""
-    fields = asdict(operation)
-    for name in ("create_time", "end_time", "undo_time"):
-        time = getattr(operation, name)
-        fields[name] = time.isoformat() if time else None
-    return fields
 
 
 def as_row(operation: Operation) -> tuple[str, ...]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +144,7 @@ class File:
         """A map, a struct or JSON text, as text to text."""
         try:
             pairs = dict((json.loads(value) if isinstance(value, str) else value) or {})
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise Refused(
                 f"The metadata of {self._path} near row {number} are neither a map, a struct nor "
                 "a JSON object."
@@ -154,8 +152,8 @@ class File:
         return {str(key): str(each) for key, each in pairs.items() if each is not None}
 
 
-def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
-    """Write ``entries`` with vectors and what images there are, whole or not at all; how many."""
+def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:
+    """Write ``entries`` with vectors and what images there are; how many."""
     arrow = pyarrow()
     schema = arrow.schema(
         [
@@ -170,23 +168,12 @@ def write(path: Path, info: MemoryInfo, entries: Iterable[Entry]) -> int:
         ],
         metadata={EMBEDDER: spec(info.embedder)} if info.embedder else None,
     )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     count, entries = 0, iter(entries)
-    try:
-        with open(part, "xb") as file:
-            with arrow.parquet.ParquetWriter(file, schema) as writer:
-                at_once = ROWS["image" if info.store_images else "vector"]
-                while rows := list(islice(entries, at_once)):
-                    writer.write_table(table(rows, schema))
-                    count += len(rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise Refused(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        with suppress(OSError):  # a name that is too long cannot be looked for either
-            part.unlink()
+    with arrow.parquet.ParquetWriter(file, schema) as writer:
+        at_once = ROWS["image" if info.store_images else "vector"]
+        while rows := list(islice(entries, at_once)):
+            writer.write_table(table(rows, schema))
+            count += len(rows)
     return count
 
 

@@ -77,13 +77,13 @@ def serve(options: Namespace) -> NoReturn:
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
     with server_libraries("The server"):
         from visual_memory_embedders import EmbeddingRefusal
-        from visual_memory_index import MemoryRefusal
+        from visual_memory_index import MemoryRefusal, in_full
         from visual_memory_service import server
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)
     except (BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
-        raise Refused(str(error)) from None
+        raise Refused(in_full(error)) from None
     except BrokenPipeError:  # whoever started it does not want to know where it listens
         raise
     except OSError as error:

@@ -9,16 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from visual_memory import Assessment, Client, LabelAssessment
+from visual_memory._files import whole_file
 from visual_memory._terminal.arguments import VOTINGS, Commands
-from visual_memory._terminal.output import plural, print_json, print_table
+from visual_memory._terminal.output import plural, print_json, print_table, say
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused, WrongUsage
+from visual_memory._terminal.refused import WrongUsage
+from visual_memory_service.commands import output_file
 from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.interrupted import told_what_goes_on
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
     SUSPECTS_SHOWN,
-    write_page,
+    to_page,
 )
 
 SHOWN = 20
@@ -48,7 +50,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="write a page to look through them, with pictures where the memory keeps them",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite the page")
+    output_file.add_force(parser, "the page")
     parser = add_asking(
         commands,
         "calibrate",
@@ -66,15 +68,17 @@ def suspects(client: Client, options: Namespace) -> int:
     if options.csv and options.json:
         raise WrongUsage("argument --csv: not allowed with argument --json")
     page = options.page
-    if page and page.exists() and not options.force:
-        raise Refused(f"{page} exists already; use --force to overwrite it.")
+    if page:
+        output_file.refuse(page, force=options.force)
     memory = client.memory(options.name)
     with Progress("entries judged") as progress, told_what_goes_on(client, options.name):
         found = memory.assess(
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
     if page:
-        write_page(page, memory, found, worst_labels(found))
+        html = to_page(memory, found, worst_labels(found))
+        with whole_file(page, overwrite=options.force) as file:
+            file.write(html.encode())
     if options.json:
         print_json(asdict(found))
     elif options.csv:
@@ -82,7 +86,7 @@ def suspects(client: Client, options: Namespace) -> int:
     elif page:
         likely = part(SUSPECTS_SHOWN, len(found.suspects), "suspect")
         pairs = part(CONFLICTS_SHOWN, len(found.conflicts), "conflicting pair")
-        print(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
+        say(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
     else:
         print_assessment(found, options)
     return 0
@@ -97,12 +101,13 @@ def calibrate(client: Client, options: Namespace) -> int:
     if options.json:
         print_json(asdict(found))
         return 0
-    print(
+    say(
         f"{options.name} is calibrated for k = {found.k} and {found.voting} voting, by "
-        f"{plural(found.count, 'entry')}.\n"
+        f"{plural(found.count, 'entry')}.",
         f"Shares of the vote are {found.error_before:.4f} from shares of right decisions on "
-        f"average; calibrated\nconfidences {found.error_after:.4f}. Pictures farther than "
-        f"{found.rejection_distance:.4f} from every entry are rejected."
+        f"average; calibrated",
+        f"confidences {found.error_after:.4f}. Pictures farther than "
+        f"{found.rejection_distance:.4f} from every entry are rejected.",
     )
     return 0
 
@@ -123,14 +128,14 @@ def print_csv(found: Assessment) -> None:
 def print_assessment(found: Assessment, options: Namespace) -> None:
     """What matters first, for people."""
     memory = options.name
-    print(
+    say(
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
         f"their label; calibration error {found.calibration_error:.4f}."
     )
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
     print_more(len(found.labels))
     if found.conflicts:
-        print(f"\n{plural(len(found.conflicts), 'pair')} all but the same, with different labels:")
+        say("", f"{plural(len(found.conflicts), 'pair')} all but the same, with different labels:")
         pairs = [
             (each.ids[0], each.labels[0], each.ids[1], each.labels[1], each.distance)
             for each in found.conflicts[:SHOWN]
@@ -138,20 +143,21 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
         print_table(("id", "label", "id", "label", "distance"), pairs)
         print_more(len(found.conflicts))
     if not found.suspects:
-        print("\nNo entry looks mislabelled.")
+        say("", "No entry looks mislabelled.")
         return
-    print(f"\n{plural(len(found.suspects), 'entry')} likely mislabelled, the likeliest first:")
+    say("", f"{plural(len(found.suspects), 'entry')} likely mislabelled, the likeliest first:")
     likely = [
         (each.id, each.label, each.proposed, each.score, each.reason)
         for each in found.suspects[:SHOWN]
     ]
     print_table(("id", "label", "proposed", "score", "reason"), likely)
     print_more(len(found.suspects))
-    print(
-        "\nThe same command with --page suspects.html makes a page to look through them, with\n"
-        "--csv > suspects.csv a file of them all. Correct or empty the labels in that file that\n"
-        "should be others, then\n"
-        f"visual-memory relabel {memory} --from suspects.csv --apply   sets them, until undone."
+    say(
+        "",
+        "The same command with --page suspects.html makes a page to look through them, with",
+        "--csv > suspects.csv a file of them all. Correct or empty the labels in that file that",
+        "should be others, then",
+        f"visual-memory relabel {memory} --from suspects.csv --apply   sets them, until undone.",
     )
 
 
@@ -171,4 +177,4 @@ def as_row(label: LabelAssessment) -> tuple[object, ...]:
 def print_more(count: int) -> None:
     """How many are not shown."""
     if count > SHOWN:
-        print(f"and {count - SHOWN} more")
+        say(f"and {count - SHOWN} more")

@@ -27,7 +27,6 @@ from visual_memory import (
 )
 from visual_memory._terminal.output import plural, printable
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
 
 MARK = re.compile(r"<!--([A-Z]+)-->")
 INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -51,10 +50,8 @@ class Case:
     for_own: Sequence[Neighbor]
 
 
-def write_page(
-    path: Path, memory: Memory, found: Assessment, rows: Iterable[Sequence[object]]
-) -> None:
-    """Write the page of an assessment; ``rows`` are those of the table of labels. Raises Refused.
+def to_page(memory: Memory, found: Assessment, rows: Iterable[Sequence[object]]) -> str:
+    """The page of an assessment as HTML; ``rows`` are those of the table of labels.
 
     The likeliest suspects and the nearest conflicts are on it, not more than a person can judge.
     """
@@ -65,11 +62,7 @@ def write_page(
     cases = to_cases(memory, [each for each in suspects if each.id in there], there)
     conflicts = [each for each in conflicts if there.keys() >= {*each.ids}]
     pictures = thumbnails(memory, cases, conflicts) if info.store_images else None
-    html = render(info, found, cases, conflicts, pictures, rows)
-    try:
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"{path} cannot be written: {error.strerror or error}.") from None
+    return render(info, found, cases, conflicts, pictures, rows)
 
 
 def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:

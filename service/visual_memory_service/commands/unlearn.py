@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from visual_memory import Client, Memory
 from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json
+from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import Refused, listed
+from visual_memory_service.commands import output_file
 from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.ids_file import read_ids
 from visual_memory_service.commands.interrupted import told_what_goes_on
@@ -20,7 +21,6 @@ from visual_memory_service.commands.interrupted import told_what_goes_on
 if TYPE_CHECKING:
     from visual_memory import Certificate
 
-SHOWN = 10
 SAID = "nothing was looked for, and the certificate says why"
 
 
@@ -36,7 +36,7 @@ def add_to(commands: Commands) -> None:
         required=True,
         help="where the certificate goes; the same ids again get the same one",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite the certificate")
+    output_file.add_force(parser, "the certificate")
     add_apply(parser)
     parser = add_asking(
         commands,
@@ -62,10 +62,7 @@ def unlearn(client: Client, options: Namespace) -> int:
     Ids that are not stored are left out, so that the same file may come again.
     """
     ids = read_ids(options.ids_file)
-    if options.certificate.exists() and not options.force:
-        raise Refused(f"{options.certificate} exists already; use --force to overwrite it.")
-    if not options.certificate.absolute().parent.is_dir():
-        raise Refused(f"There is no folder for {options.certificate}.")
+    output_file.refuse(options.certificate, force=options.force)
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
     if not options.apply:
@@ -79,11 +76,11 @@ def unlearn(client: Client, options: Namespace) -> int:
                 }
             )
             return 0
-        print(f"{plural(found.count, 'entry')} of {options.name} would be erased for good.")
+        say(f"{plural(found.count, 'entry')} of {options.name} would be erased for good.")
         if found.unknown_count:
-            shown = ", ".join(found.unknown_ids[:SHOWN])
-            print(f"{plural(found.unknown_count, 'id')} not stored, such as {shown}.")
-        print("Nothing was changed; --apply does it.")
+            shown = listed(found.unknown_ids)
+            say(f"{plural(found.unknown_count, 'id')} not stored, such as {shown}.")
+        say("Nothing was changed; --apply does it.")
         return 0
     with told_what_goes_on(client, options.name):
         certificate = erased(memory, ids) if found.count else known(client, memory, ids)
@@ -107,9 +104,9 @@ def unlearn(client: Client, options: Namespace) -> int:
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""
-    print(
-        f"{plural(entries, 'entry')} of {options.name} erased{when}{beside}; {outcome}.\n"
-        f"The certificate is {options.certificate}; visual-memory verify checks it."
+    say(
+        f"{plural(entries, 'entry')} of {options.name} erased{when}{beside}; {outcome}.",
+        f"The certificate is {options.certificate}; visual-memory verify checks it.",
     )
     return 0
 
@@ -152,13 +149,13 @@ def keys(client: Client, options: Namespace) -> int:
         print_json(public_keys)
         return 0
     for number, key in enumerate(public_keys):
-        print(key if number == 0 else f"{key} (former)")
+        say(key if number == 0 else f"{key} (former)")
     return 0
 
 
 def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
-    from visual_memory_index import DiskFull, FolderInUse, FolderLock
+    from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
     from visual_memory_service.keys import BadKey, SigningKeys
 
     if not (options.data / "catalog.sqlite").is_file():
@@ -170,9 +167,9 @@ def rotate(options: Namespace) -> int:
     try:
         signing = SigningKeys(options.data)
         signing.rotate()
-    except (BadKey, DiskFull) as error:
-        raise Refused(str(error)) from None
+    except (BadKey, NotWritten) as error:
+        raise Refused(in_full(error)) from None
     finally:
         lock.close()
-    print(f"{signing.public[0]} signs from now on; the former key stays published.")
+    say(f"{signing.public[0]} signs from now on; the former key stays published.")
     return 0

@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import visual_memory
 from visual_memory._terminal.arguments import Commands, add, add_json, seconds
-from visual_memory._terminal.output import (
-    plural,
-    print_json,
-    print_table,
-    printable,
-)
+from visual_memory._terminal.output import plural, print_json, print_table, printable, say
 from visual_memory._terminal.refused import Refused, listed
 
 if TYPE_CHECKING:
@@ -79,27 +74,27 @@ def as_json(found: Verification) -> dict[str, Any]:
     """All that a certificate says but the commitments, which say nothing to anybody without ids."""
     fields = asdict(replace(found, commitments=()))
     del fields["salt"], fields["commitments"]
-    times = [time.isoformat() for time in found.backups]
-    return fields | {"time": found.time.isoformat(), "found": 0, "backups": times}
+    return fields | {"found": 0}
 
 
 def print_verification(found: Verification, server: str | None) -> None:
     """The same for people."""
-    entries, memory = plural(found.count, "entry"), printable(found.memory)
+    entries, memory = plural(found.count, "entry"), found.memory
     time = printable(found.time)
-    print(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
+    say(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
     if server:
-        print(
-            f"It is signed by the key {found.public_key} of the server {server},\n"
-            f"whose audit log holds it as event {found.audit_index} and leads to {memory} as it is."
+        say(
+            f"It is signed by the key {found.public_key} of the server {server},",
+            f"whose audit log holds it as event {found.audit_index} and leads to {memory} "
+            "as it is.",
         )
     elif found.trusted:
-        print(f"It is signed by the key {found.public_key}, which is one that you gave.")
+        say(f"It is signed by the key {found.public_key}, which is one that you gave.")
     else:
-        print(
-            f"It is signed by the key {found.public_key}, with the fingerprint {found.signer}.\n"
+        say(
+            f"It is signed by the key {found.public_key}, with the fingerprint {found.signer}.",
             "Anybody can sign with a key of their own: look whether this is one that visual-memory "
-            "keys prints, or add --public-key FILE."
+            "keys prints, or add --public-key FILE.",
         )
     print_table(
         ("", ""),
@@ -114,19 +109,19 @@ def print_verification(found: Verification, server: str | None) -> None:
         ],
     )
     if found.searched:
-        print(f"\n{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
+        say("", f"{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
         print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
     else:
-        print("\nNothing was looked for afterwards.")
-    print("\nNot covered:")
+        say("", "Nothing was looked for afterwards.")
+    say("", "Not covered:")
     for sentence in found.not_covered:
-        print(f"- {printable(sentence)}")
+        say(f"- {sentence}")
     for backup in found.backups:
-        print(f"- A backup of {printable(backup)} UTC may hold what was erased.")
+        say(f"- A backup of {printable(backup)} UTC may hold what was erased.")
 
 
 def print_ids(covered: Mapping[str, bool]) -> None:
     """Which of the ids asked for were erased."""
     if covered:
-        print()
+        say("")
         print_table(("id", "erased"), [(id, "yes" if yes else "no") for id, yes in covered.items()])

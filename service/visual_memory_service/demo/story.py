@@ -18,7 +18,7 @@ from typing import NoReturn
 import visual_memory
 from visual_memory import Memory
 from visual_memory._terminal.arguments import Commands, add
-from visual_memory._terminal.output import percent, plural
+from visual_memory._terminal.output import percent, plural, printable
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision
@@ -75,7 +75,7 @@ class Story:
     def say(self, title: str, text: str) -> None:
         """Print a line, and keep it."""
         self.lines.append((title, text))
-        print(f"{title:<10}{text}", flush=True)
+        print(printable(f"{title:<10}{text}"), flush=True)
 
 
 def add_to(commands: Commands) -> None:

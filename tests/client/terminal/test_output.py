@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from visual_memory._terminal.output import (
+    is_shown,
     plural,
     print_json,
     print_json_array,
     print_table,
     printable,
+    say,
 )
 
 
@@ -36,7 +41,7 @@ def test_a_table_has_four_decimals_and_no_trailing_blanks(
 
     assert capsys.readouterr().out.splitlines() == [
         "name     value",
-        "a?      0.5000",
+        "a\\x1b   0.5000",
         "bcdef  10.0000",
     ]
 
@@ -47,8 +52,29 @@ def test_json_keeps_every_letter(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == '{\n  "ä": 1\n}\n'
 
 
-def test_a_label_cannot_move_the_cursor() -> None:
-    assert printable("a\x1b[2Jb\nc") == "a?[2Jb?c"
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("a\x1b[2Jb\nc\rd\te\x07", "a\\x1b[2Jb\\nc\\rd\\te\\x07"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("a\u200bb\ufeffc\u2028d\x85e", "a\\u200bb\\ufeffc\\u2028d\\x85e"),
+        ("\udcff\U000e0001", "\\udcff\\U000e0001"),
+        ("猫\u3000é\xa0ñ 🐈 C:\\new 'it''s'", "猫\u3000é\xa0ñ 🐈 C:\\new 'it''s'"),
+    ],
+)
+def test_a_label_neither_moves_the_cursor_nor_hides(label: str, shown: str) -> None:
+    assert printable(label) == shown
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_what_is_said_is_as_many_lines_as_were_given(lines: list[str]) -> None:
+    said = io.StringIO()
+
+    say(*lines, file=said)
+
+    assert said.getvalue().count("\n") == len(lines)
+    assert len(said.getvalue().splitlines()) == len(lines)
+    assert all(map(is_shown, said.getvalue().replace("\n", "")))
 
 
 @pytest.mark.parametrize("values", [[], [1], [{"a": "é"}, None]])

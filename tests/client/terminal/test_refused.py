@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visual_memory._terminal.refused import listed
+from visual_memory._terminal.refused import Refused, listed
 
 
 def test_few_names_are_listed_and_many_are_counted() -> None:
@@ -11,4 +11,10 @@ def test_few_names_are_listed_and_many_are_counted() -> None:
 
 
 def test_a_name_cannot_move_the_cursor() -> None:
-    assert listed(["a\x1b[2J"]) == "a?[2J"
+    assert listed(["a\x1b[2J"]) == "a\\x1b[2J"
+
+
+def test_each_line_of_a_refusal_stays_one() -> None:
+    assert str(Refused("a\nb is damaged.", "Nothing was stored.")) == (
+        "a\\nb is damaged.\nNothing was stored."
+    )

@@ -13,4 +13,4 @@ def test_a_reranker_does_not_move_the_cursor(capsys: pytest.CaptureFixture[str])
     report(Counter({"failed with INTERNAL: \x1b[31mred\nline": 2}))
 
     said = capsys.readouterr().err
-    assert said == "2 pictures not re-ranked: failed with INTERNAL: ?[31mred?line\n"
+    assert said == "2 pictures not re-ranked: failed with INTERNAL: \\x1b[31mred\\nline\n"

@@ -50,7 +50,9 @@ def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Arr
     assert [row.metadata for row in rows] == [{"k": "1"}, {}]
 
 
-@pytest.mark.parametrize("metadata", [["no", "{}"], ["[1]", "{}"], [1, 2], ["{", ""]])
+@pytest.mark.parametrize(
+    "metadata", [["no", "{}"], ["[1]", "{}"], [1, 2], ["{", ""], ["[" * 100_000, "{}"]]
+)
 def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[object]) -> None:
     file = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False)
 

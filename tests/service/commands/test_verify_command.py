@@ -90,7 +90,7 @@ def test_people_are_told_what_was_searched_and_what_is_not_covered(run: Run) -> 
 
 
 def test_what_a_certificate_says_cannot_move_the_cursor(run: Run) -> None:
-    assert "- Red ?[31m? letters.\n" in text(run("out.json"))
+    assert "- Red \\x1b[31m\\u202e letters.\n" in text(run("out.json"))
 
 
 def test_programs_get_all_but_the_commitments(run: Run) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
@@ -23,6 +24,7 @@ from visual_memory._hygiene import PruneHow
 from visual_memory._images import Images, SomeImages
 from visual_memory._import import Import, Progress
 from visual_memory._insertion import Insertion
+from visual_memory._pace import FIRST_ITEMS, Pace, Paces
 from visual_memory._queries import Queries
 from visual_memory._transport import Transport
 from visual_memory.audit import Log, gone
@@ -82,6 +84,7 @@ class Client:
         self._endpoint = endpoint
         self._transport = Transport(endpoint)
         self._known_server: ServerInfo | None = None
+        self._paces: Paces = defaultdict(partial(Pace, endpoint.timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +228,8 @@ class Client:
         return self._transport.do(_hygiene.cancel_operation(operation))
 
     def _ask(self, queries: Queries[T]) -> list[T]:
-        return self._transport.ask(queries.calls(self._limits()))
+        pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
+        return self._transport.ask(queries.calls(self._limits(), pace))
 
     def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
         token = ""
@@ -259,13 +263,14 @@ class Client:
         self, insertion: Insertion, *, atomic: bool, progress: Progress | None
     ) -> InsertResult:
         limits = self._limits()
-        call = insertion.whole(limits, atomic=atomic)
-        if call is not None:
-            ids = self._transport.do(call)
+        one = insertion.is_one_message(limits, atomic=atomic)
+        if one and insertion.pictures <= FIRST_ITEMS:
+            ids = self._transport.do(insertion.whole())
             if progress is not None:
                 progress(len(ids), len(ids))
             return InsertResult(ids, insertion.request_id)
-        importing = Import(insertion, limits, progress, self._endpoint.patience())
+        pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
+        importing = Import(insertion, limits, progress, self._endpoint.patience(), pace)
         with importing.accounted():
             self._transport.store(importing)
         return importing.result()
@@ -301,10 +306,11 @@ class Memory:
         """Remember images, or vectors (n, d), under their labels.
 
         With both, the vectors vote, and the images (None for no image) are kept beside them.
-        What one message holds is stored as a whole or not at all. More goes batch by batch: an
-        error then says how many leading entries are ``stored``, and the same call with its
-        ``request_id`` goes on after them; ``atomic`` refuses instead. ``progress`` is called with
-        the entries stored and all entries. Without ``ids`` the server makes them.
+        What one message holds is stored as a whole or not at all, of pictures the first 256. More
+        goes in batches that follow the speed of the server: an error then says how many leading
+        entries are ``stored``, and the same call with its ``request_id`` goes on after them.
+        With ``atomic`` all of it is one batch, or refused. ``progress`` is called with the entries
+        stored and all entries. Without ``ids`` the server makes them.
         Raises InvalidArgument, AlreadyExists.
         """
         insertion = Insertion(

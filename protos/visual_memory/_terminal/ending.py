@@ -27,8 +27,11 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
         code = run(sys.argv[1:])
         sys.stdout.flush()
         return code
-    except (Error, Refused) as refusal:
+    except Refused as refusal:
         print(refusal, file=sys.stderr)
+        return 1
+    except Error as error:
+        print(error.message, file=sys.stderr)  # its advice is for Python
         return 1
     except BrokenPipeError:
         leave_unwritten()

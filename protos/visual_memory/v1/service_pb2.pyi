@@ -372,20 +372,26 @@ class ImportStart(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REPLACE_EXISTING_FIELD_NUMBER: _builtins.int
+    ALIVE_EVERY_FIELD_NUMBER: _builtins.int
     memory: _builtins.str
     request_id: _builtins.str
     """Names this import. Needed, so that it can go on after an interruption."""
     replace_existing: _builtins.bool
+    @_builtins.property
+    def alive_every(self) -> _duration_pb2.Duration:
+        """How often the server says that it still works on a batch, 0.1 s or more; unset: never."""
+
     def __init__(
         self,
         *,
         memory: _builtins.str = ...,
         request_id: _builtins.str = ...,
         replace_existing: _builtins.bool = ...,
+        alive_every: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alive_every", b"alive_every"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive_every", b"alive_every", "memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -397,8 +403,13 @@ class ImportBatch(_message.Message):
 
     OFFSET_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """How many entries of this import come before the batch."""
+    count: _builtins.int
+    """How many entries the whole import has, if its client says so: with another number it is another
+    import.
+    """
     @_builtins.property
     def batch(self) -> Global___EntryBatch: ...
     def __init__(
@@ -406,10 +417,11 @@ class ImportBatch(_message.Message):
         *,
         offset: _builtins.int = ...,
         batch: Global___EntryBatch | None = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "count", b"count", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,7 +431,8 @@ Global___ImportBatch: _TypeAlias = ImportBatch  # noqa: Y015
 class ImportEntriesResponse(_message.Message):
     """Says that the entries from offset on are on disk, with these ids. After the start come those of
     an earlier try, then one without ids whose offset is where to go on. Batches of the earlier try
-    may be sent again: the same are acknowledged as before, others are refused.
+    may be sent again: the same are acknowledged as before, others are refused. Those that follow may
+    be divided otherwise than then.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -427,11 +440,16 @@ class ImportEntriesResponse(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     IDS_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    WORKING_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     fingerprint: _builtins.bytes
     """SHA-256 of "ImportBatch", of the deterministic serialisation of the batch without its images or
     vectors, and of the SHA-256 of each image or row in order: whoever goes on after an interruption
     can tell whether it would have sent the same.
+    """
+    working: _builtins.bool
+    """The next batch is still worked on: this acknowledges nothing, and comes only where alive_every
+    asks for it.
     """
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -441,10 +459,11 @@ class ImportEntriesResponse(_message.Message):
         offset: _builtins.int = ...,
         ids: _abc.Iterable[_builtins.str] | None = ...,
         fingerprint: _builtins.bytes = ...,
+        working: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ from visual_memory._fields import (
     strings,
 )
 from visual_memory._images import SomeImages
-from visual_memory._pace import Pace
+from visual_memory._pace import FIRST_ITEMS, Pace
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
 from visual_memory.v1 import entry_pb2
@@ -70,16 +70,17 @@ class Insertion:
         """How many the server has to look at, each of which takes it time."""
         return len(self) if self.beside or isinstance(self.contents, Pictures) else 0
 
-    def is_one_message(self, limits: Limits, *, atomic: bool) -> bool:
-        """Whether it goes as a whole: where one message holds it, of pictures the first 256.
+    def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:
+        """Whether it goes as a whole: where one message holds it, of pictures at most 256.
 
-        More pictures than that do if ``atomic``, and otherwise as fast as they can be worked on.
-        Raises InvalidArgument.
+        If ``atomic`` it does in any case. Raises InvalidArgument.
         """
         self.contents.check(limits)
         if self.beside is not None:
             self.beside.check(limits)
-        if not atomic and self.pictures > PART_ITEMS:
+        if (atomic is None and self.pictures > PART_ITEMS) or (
+            atomic is False and len(self) > FIRST_ITEMS
+        ):
             return False
         most, all_of_it = room(limits, self._header()), range(len(self))
         known = self.contents.bytes_known + (self.beside.bytes_known if self.beside else 0)

@@ -260,7 +260,7 @@ class Client:
         return server.limits
 
     def _insert(
-        self, insertion: Insertion, *, atomic: bool, progress: Progress | None
+        self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
     ) -> InsertResult:
         limits = self._limits()
         one = insertion.is_one_message(limits, atomic=atomic)
@@ -299,18 +299,19 @@ class Memory:
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
         request_id: str | None = None,
-        atomic: bool = False,
+        atomic: bool | None = None,
         replace_existing: bool = False,
         progress: Progress | None = None,
     ) -> InsertResult:
         """Remember images, or vectors (n, d), under their labels.
 
         With both, the vectors vote, and the images (None for no image) are kept beside them.
-        What one message holds is stored as a whole or not at all, of pictures the first 256. More
+        What one message holds, of pictures at most 256, is stored as a whole or not at all. More
         goes in batches that follow the speed of the server: an error then says how many leading
         entries are ``stored``, and the same call with its ``request_id`` goes on after them.
-        With ``atomic`` all of it is one batch, or refused. ``progress`` is called with the entries
-        stored and all entries. Without ``ids`` the server makes them.
+        ``atomic=True`` makes all of it one batch, or refuses; ``atomic=False`` makes batches of
+        less too. ``progress`` is called with the entries stored and all entries. Without ``ids``
+        the server makes them.
         Raises InvalidArgument, AlreadyExists.
         """
         insertion = Insertion(

@@ -404,9 +404,9 @@ def test_more_than_a_message_is_imported_in_batches(service: Service, pets: Memo
     assert sum(sizes) == MANY
 
 
-@pytest.mark.parametrize(("count", "atomic"), [(5, False), (256, False), (700, True)])
+@pytest.mark.parametrize(("count", "atomic"), [(5, None), (256, None), (700, True)])
 def test_pictures_that_are_one_batch_go_as_a_stream_that_tells_of_its_work(
-    service: Service, connect: Connect, target: str, count: int, atomic: bool
+    service: Service, connect: Connect, target: str, count: int, atomic: bool | None
 ) -> None:
     service.seconds = 0.6
     pets = connect(target, timeout=0.3).memory("pets")

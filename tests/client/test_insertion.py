@@ -67,9 +67,9 @@ def test_a_whole_insertion_stays_below_the_limit() -> None:
     entries = insertion(vectors=vectors, labels=["a" * 100] * 1000)
     more = insertion(vectors=vectors, labels=["a" * 200] * 1000)
 
-    assert entries.is_one_message(LIMITS, atomic=False)
+    assert entries.is_one_message(LIMITS, atomic=None)
     assert 900_000 < entries.whole().first().ByteSize() < LIMITS.message_bytes
-    assert not more.is_one_message(LIMITS, atomic=False)
+    assert not more.is_one_message(LIMITS, atomic=None)
 
 
 def test_an_atomic_insertion_of_more_than_a_message_is_refused() -> None:
@@ -80,10 +80,11 @@ def test_an_atomic_insertion_of_more_than_a_message_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "atomic", "one"), [(256, False, True), (257, False, False), (257, True, True)]
+    ("count", "atomic", "one"),
+    [(256, None, True), (257, None, False), (257, True, True), (4, False, True), (5, False, False)],
 )
-def test_more_than_256_pictures_are_one_message_only_if_asked_for(
-    count: int, atomic: bool, one: bool
+def test_pictures_are_one_message_up_to_256_or_as_is_asked_for(
+    count: int, atomic: bool | None, one: bool
 ) -> None:
     pictures = insertion(images=[b"x"] * count, labels=["a"] * count)
     beside = insertion(vectors=np.ones((count, 2)), images=[b"x"] * count, labels=["a"] * count)

@@ -25,6 +25,7 @@ from tests.service.conftest import Done, Run, answer
 
 import visual_memory
 from visual_memory._terminal import progress
+from visual_memory_embedders.images import KINDS
 from visual_memory_index import VOTINGS
 from visual_memory_service.cli import build_parser
 from visual_memory_service.completion import commands_of
@@ -533,7 +534,7 @@ def test_nobody_is_asked_about_pictures_of_which_some_do_not_decode(
     )  # even before it is noticed that the memory is empty
 
     first, second, last = said.splitlines()
-    assert first == f"{bad[0]} is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image."
+    assert first == f"{bad[0]} is not a whole {KINDS} image."
     assert second.startswith(f"{bad[1]} is damaged (")
     assert last == (
         "Nothing was asked, because of 2 pictures; use --skip-bad to ask about the others."
@@ -555,12 +556,10 @@ def test_pictures_that_do_not_decode_are_skipped_on_request(
 
     assert found.returncode == table.returncode == 1
     assert found.stderr == table.stderr
-    assert found.stderr == (
-        f"{bad} is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image.\n1 picture left out.\n"
-    )
+    assert found.stderr == (f"{bad} is not a whole {KINDS} image.\n1 picture left out.\n")
     told = json.loads(found.stdout)
     if question == "evaluate":
-        assert told["bad"] == {str(bad): "is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image"}
+        assert told["bad"] == {str(bad): f"is not a whole {KINDS} image"}
         for each in ("pictures", "correct", "confusion"):
             assert told[each] == expected[each]
     else:

@@ -126,7 +126,7 @@ Global___Vectors: _TypeAlias = Vectors  # noqa: Y015
 
 @_typing.final
 class Images(_message.Message):
-    """Encoded pictures: JPEG, PNG, WebP, BMP, GIF or TIFF."""
+    """Encoded pictures: JPEG, PNG, WebP, BMP, GIF, TIFF, or AVIF where the server reads it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

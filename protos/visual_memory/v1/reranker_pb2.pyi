@@ -25,7 +25,7 @@ class RerankRequest(_message.Message):
     PICTURE_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
     picture: _builtins.bytes
-    """Encoded: JPEG, PNG, WebP, BMP, GIF or TIFF."""
+    """Encoded: JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
         """Nearest first."""

@@ -71,8 +71,9 @@ def connect(
 
     ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection, and
     ``api_key`` goes with each call as a bearer token: both are for a proxy in front of the server.
-    ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
-    again for at most 5 s. Every call may raise ``Error`` and its kinds.
+    ``timeout`` bounds one message with its retries, in seconds, but of an import not the time in
+    which the server says that it works; a refused connection is tried again for at most 5 s, or,
+    of an import that was answered, until the timeout. Every call may raise ``Error`` and its kinds.
     """
     return Client(endpoint(target, api_key, root_certificates, timeout))
 

@@ -266,6 +266,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("operations wait", "required with wait: ID"),
         ("operations cancel --json", "required with cancel: ID"),
         ("operations wait a --memory b", "--memory: not allowed with argument ACTION"),
+        ("suspects a --images b", "--images: not allowed without argument --page"),
         ("suspects a --csv --json", "--csv: not allowed with argument --json"),
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),

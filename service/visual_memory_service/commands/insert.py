@@ -212,15 +212,13 @@ def bad(items: list[Item], limits: Limits) -> dict[str, str]:
 def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
     if plan.changed and not options.replace:
-        other_names = (
-            " Or have them there under other ids: a CSV table says which in a column id."
-            if options.label is not None
-            else ""
-        )
-        raise Refused(
+        said = (
             f"Stored already with other content, label or metadata, so nothing was stored: "
-            f"{listed(sorted(plan.changed))}; use --replace to replace what is stored.{other_names}"
+            f"{listed(sorted(plan.changed))}; use --replace to replace what is stored."
         )
+        if options.label is not None:
+            said += " Or have both under other ids, which a CSV table says in its column id."
+        raise Refused(said)
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
 
 

@@ -14,6 +14,7 @@ from visual_memory._terminal.output import plural, print_json, print_table
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, WrongUsage
 from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.commands.folder_thumbnails import FolderThumbnails
 from visual_memory_service.commands.interrupted import told_what_goes_on
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
@@ -48,6 +49,12 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="write a page to look through them, with pictures where the memory keeps them",
     )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="show pictures that the memory does not keep from the folder that was inserted",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the page")
     parser = add_asking(
         commands,
@@ -65,7 +72,11 @@ def suspects(client: Client, options: Namespace) -> int:
     """Assess a memory: tables for people, JSON, CSV that ``relabel --from`` reads, or a page."""
     if options.csv and options.json:
         raise WrongUsage("argument --csv: not allowed with argument --json")
-    page = options.page
+    page, images = options.page, options.images
+    if images and not page:
+        raise WrongUsage("argument --images: not allowed without argument --page")
+    if images and not images.is_dir():
+        raise Refused(f"There is no folder {images}.")
     if page and page.exists() and not options.force:
         raise Refused(f"{page} exists already; use --force to overwrite it.")
     memory = client.memory(options.name)
@@ -74,7 +85,9 @@ def suspects(client: Client, options: Namespace) -> int:
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
     if page:
-        write_page(page, memory, found, worst_labels(found))
+        limits = client.server_info().limits
+        folder = FolderThumbnails(images, memory.info(), limits) if images else None
+        write_page(page, memory, found, worst_labels(found), folder)
     if options.json:
         print_json(asdict(found))
     elif options.csv:

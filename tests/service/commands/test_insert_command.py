@@ -91,7 +91,7 @@ def test_another_folder_with_the_same_names_is_told_how_both_can_be_stored(
     said = refused(run("insert", pets, "dogs", "--label", "dog"))
 
     assert "nothing was stored: 1.png" in said
-    assert "a CSV table says which in a column id" in said
+    assert "have both under other ids, which a CSV table says" in said
 
 
 def test_several_folders_of_classes_are_one_source(

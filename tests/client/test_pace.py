@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory._pace import FIRST_ITEMS, GROWTH, SECONDS, Pace
+from visual_memory._pace import FIRST_ITEMS, GROWTH, Pace
 
 
 def steps(per_second: float, count: int = 8) -> list[int]:
@@ -55,8 +55,22 @@ def test_it_falls_at_once_when_the_server_becomes_slow() -> None:
     assert pace.items == 6
 
 
+@pytest.mark.parametrize("wait", [0.3, 2.0, 10.0])
+def test_what_a_message_takes_whatever_its_size_does_not_make_it_smaller(wait: float) -> None:
+    pace = Pace()
+
+    for _ in range(12):
+        pace.note(pace.items, wait + pace.items / 100)
+
+    assert 100 <= pace.items <= 150
+
+
+def test_a_few_slow_items_are_not_taken_for_waiting() -> None:
+    assert steps(0.05) == [4, 1, 1, 1, 1, 1, 1, 1]
+
+
 @given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0, 1e4)), max_size=30))
-def test_a_message_has_an_item_at_least_and_never_more_than_was_shown_to_be_fast(
+def test_a_message_has_an_item_at_least_and_at_most_four_times_what_was_measured(
     notes: list[tuple[int, float]],
 ) -> None:
     pace = Pace()
@@ -64,6 +78,4 @@ def test_a_message_has_an_item_at_least_and_never_more_than_was_shown_to_be_fast
     for items, seconds in notes:
         pace.note(items, seconds)
 
-    quick = [GROWTH * items for items, seconds in notes if seconds <= SECONDS]
-    slow = [items for items, seconds in notes if seconds > SECONDS]
-    assert 1 <= pace.items <= max([FIRST_ITEMS, *quick, *slow])
+    assert 1 <= pace.items <= max([FIRST_ITEMS, *(GROWTH * items for items, _ in notes)])

@@ -49,6 +49,7 @@ class Look:
     """
 
     pictures: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
     bad: dict[Path, str] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
@@ -76,30 +77,22 @@ class Look:
             if own in above:
                 loops.append(here)
                 continue
+            self.folders.append(here)
             if here.is_symlink() and above:
                 followed.append(here)
             for path in (here / name for name in names if not name.startswith(".")):
-                if path.is_dir():
-                    self._folder(path, left, above | {own})
-                else:
+                if not os.path.isdir(path):  # where nothing can be known of it, too
                     self._file(path)
+                elif is_utf8(path):
+                    left.append((path, above | {own}))
+                else:
+                    self.bad[path] = NOT_UTF8
         self.bad = dict(sorted(self.bad.items()))
         self._remark(followed, "Followed, as links to folders")
         self._remark(loops, "Not followed, as links to folders that they lie in")
 
-    def _folder(
-        self,
-        path: Path,
-        left: list[tuple[Path, frozenset[tuple[int, int]]]],
-        above: frozenset[tuple[int, int]],
-    ) -> None:
-        if is_utf8(path):
-            left.append((path, above))
-        else:
-            self.bad[path] = NOT_UTF8
-
     def _file(self, path: Path) -> None:
-        if is_picture(path) or (path.is_symlink() and not path.suffix and not path.exists()):
+        if is_picture(path) or (path.is_symlink() and not path.suffix and flaw(path)):
             self.add(path)  # a link to nothing may have been a folder
         else:
             self.others[path.suffix.encode(errors="replace").decode()] += 1
@@ -113,14 +106,14 @@ def look_at(paths: Iterable[Path]) -> Look:
     """The files that were named, and all pictures below the folders that were. Raises Refused."""
     found = Look()
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):
             inside = Look()
             inside.walk(path)
             if not inside.pictures and not inside.bad:
                 raise Refused(f"There are no pictures in {path}.")
             found.pictures += sorted(inside.pictures)
             found.bad |= inside.bad
-        elif not path.exists():
+        elif not os.path.exists(path):
             raise Refused(f"There is no file or folder {path}.")
         elif not path.is_file():
             raise Refused(f"{path} is no file that can be read again; save it as one first.")
@@ -155,11 +148,9 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
     found.bad |= dict.fromkeys(
         sorted(loose), f"lies directly in {folder}, not in a folder of its label"
     )
-    seen = {path.relative_to(folder).parts[0] for path in (*found.pictures, *found.bad)}
-    empty = sorted(
-        each.name for each in folder.iterdir() if each.is_dir() and each.name not in seen
-    )
-    if empty := [name for name in empty if not name.startswith(".")]:
+    seen = {path.relative_to(folder).parts[:1] for path in (*found.pictures, *found.bad)}
+    empty = [each.name for each in found.folders if each.parent == folder]
+    if empty := sorted(name for name in empty if (name,) not in seen):
         found.remarks.append(f"No pictures are in {listed(empty)}.")
     return pictures, found
 

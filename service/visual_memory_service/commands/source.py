@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -96,7 +97,7 @@ class Source:
 def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
     """What is at ``paths``, for this memory; all pictures get the ``label``. Raises Refused."""
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(path):
             raise Refused(f"There is no file or folder {path}.")
     rows = [path for path in paths if is_parquet(path)]
     if rows and label is not None:

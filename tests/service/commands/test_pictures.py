@@ -98,3 +98,24 @@ def test_faults_are_what_the_server_would_say() -> None:
     phrases = ("not a whole", "damaged", "10,001 bytes", "200 × 200", "32 bits", "not a whole")
     for phrase, fault in zip(phrases, found[1:], strict=True):
         assert phrase in str(fault)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_a_folder_that_is_closed_is_named(tmp_path: Path, mode: int) -> None:
+    put(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "b").chmod(mode)
+
+    found, look = labelled(tmp_path)
+    (tmp_path / "b").chmod(0o700)
+
+    assert [picture.id for picture in found] == ["a/1.png"]
+    (why,) = look.bad.values()
+    assert why.endswith("Permission denied")
+
+
+def test_a_file_of_any_name_is_nothing_where_a_folder_is_wanted(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+
+    with pytest.raises(Refused, match="There is no folder"):
+        labelled(tmp_path / "a.png")

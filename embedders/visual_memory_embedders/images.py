@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+READS_AVIF = "avif" in features.modules and features.check_module("avif")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if READS_AVIF else []))
+KINDS = f"JPEG, PNG, WebP, BMP, GIF{', TIFF or AVIF' if READS_AVIF else ' or TIFF'}"
 PIXELS_MAX = 89_478_485  # where Pillow's own guard begins to complain
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,7 +56,7 @@ def decode(data: bytes, *, limits: ImageLimits, side: int | None = None) -> Imag
     except (BadImage, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise BadImage("is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image") from None
+        raise BadImage(f"is not a whole {KINDS} image") from None
     except Image.DecompressionBombError:
         raise BadImage(f"is too large: send at most {limits.pixels_max:,} pixels") from None
     except Exception as problem:  # on bad bytes Pillow raises whatever its parser ran into

@@ -218,7 +218,7 @@ class Transport:
                 importing.note(answer)
                 if importing.finished:
                     await stream.done_writing()
-                elif importing.going_on:
+                elif importing.going_on and not answer.working:
                     ready = ready or await asyncio.to_thread(importing.next)
                     await self._write(stream, ready, importing)
                     ready = await asyncio.to_thread(importing.next)

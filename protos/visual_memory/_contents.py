@@ -15,8 +15,7 @@ from visual_memory.types import Limits
 
 CHECKED_BYTES = 1 << 24  # of vectors looked at in one go
 
-# Parts of a larger call: small enough to be answered well within the timeout, and to show progress.
-PART_BYTES, PART_ITEMS = 4 << 20, 256
+PART_BYTES, PART_ITEMS = 4 << 20, 256  # of a larger call at most, however fast the server is
 ITEM_BYTES = 32  # tags and lengths around an item and its entry, rounded up
 MARGIN_BYTES = 1 << 16
 
@@ -72,12 +71,13 @@ class Pictures:
         return len(self._loaded[number])
 
     def write(self, part: range, message: Holder) -> None:
-        """Move what was loaded into a message."""
+        """Move images into a message."""
         message.images.data.extend(self.take(number) for number in part)
 
     def take(self, number: int) -> bytes:
-        """An image that was loaded."""
-        return b"" if number in self._missing else self._loaded.pop(number)
+        """An image, which is then to be loaded again."""
+        self.size(number)
+        return self._loaded.pop(number, b"")
 
     def _check_size(self, number: int, size: int) -> None:
         if size > self._bytes_max:
@@ -160,13 +160,14 @@ def parts(
     contents: Contents,
     *,
     most: int,
-    items: int,
+    items: Callable[[], int],
     start: int = 0,
     soft: int = PART_BYTES,
     extra: Callable[[int], int] = lambda number: 0,
 ) -> Iterator[range]:
     """Cut contents into ranges of at most ``items``, each of about ``soft`` bytes or one item.
 
+    How many is asked anew for each, and may follow from how those before fared.
     Raises InvalidArgument where a single item needs more than ``most`` bytes.
     """
     first, filled, soft = start, 0, min(soft, most)
@@ -177,7 +178,7 @@ def parts(
                 f"{contents.name}[{number}]",
                 f"needs {size:,} bytes, where a message to this server has room for {most:,}",
             )
-        if number > first and (filled + size > soft or number - first == items):
+        if number > first and (filled + size > soft or number - first >= items()):
             yield range(first, number)
             first, filled = number, 0
         filled += size

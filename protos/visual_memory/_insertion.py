@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from numpy.typing import ArrayLike
 
@@ -26,6 +26,7 @@ from visual_memory._fields import (
     strings,
 )
 from visual_memory._images import SomeImages
+from visual_memory._pace import FIRST_ITEMS, Pace
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
 from visual_memory.v1 import entry_pb2
@@ -64,23 +65,28 @@ class Insertion:
     def __len__(self) -> int:
         return len(self.contents)
 
-    def whole(self, limits: Limits, *, atomic: bool) -> Call[list[str]] | None:
-        """All of it as one message, or None where one does not hold it. Raises InvalidArgument."""
+    @property
+    def pictures(self) -> int:
+        """How many the server has to look at, each of which takes it time."""
+        return len(self) if self.beside or isinstance(self.contents, Pictures) else 0
+
+    def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:
+        """Whether it goes as a whole: where one message holds it, of pictures at most 256.
+
+        If ``atomic`` it does in any case. Raises InvalidArgument.
+        """
         self.contents.check(limits)
         if self.beside is not None:
             self.beside.check(limits)
-        request = message(
-            pb.InsertEntriesRequest,
-            memory=self.memory,
-            request_id=self.request_id,
-            replace_existing=self.replace_existing,
-        )
-        most, all_of_it = room(limits, request), range(len(self))
+        if (atomic is None and self.pictures > PART_ITEMS) or (
+            atomic is False and len(self) > FIRST_ITEMS
+        ):
+            return False
+        most, all_of_it = room(limits, self._header()), range(len(self))
         known = self.contents.bytes_known + (self.beside.bytes_known if self.beside else 0)
         fits = len(self) <= limits.items and known <= most
-        if fits and all_of_it == next(self._parts(most=most, soft=most, items=limits.items)):
-            self._write(all_of_it, request.batch)
-            return Call("InsertEntries", request, lambda answer: list(answer.ids))
+        if fits and all_of_it == next(self._parts(most=most, soft=most, items=lambda: len(self))):
+            return True
         if atomic:
             refuse(
                 "atomic",
@@ -88,19 +94,40 @@ class Insertion:
                 f"{limits.message_bytes:,} bytes; these {len(self):,} entries need more: insert "
                 "fewer, or do without atomic",
             )
-        return None
+        return False
 
-    def batches(self, limits: Limits, start: int) -> Iterator[pb.ImportEntriesRequest]:
-        """The entries from number ``start`` on as the messages of an import.
+    def whole(self) -> Call[list[str]]:
+        """All of it as one message that is answered at once."""
+        request = self._header()
+        self._write(range(len(self)), request.batch)
+        return Call("InsertEntries", request, lambda answer: list(answer.ids))
 
-        They are cut where an earlier try cut them: the server knows a batch by its offset.
-        """
-        request = pb.ImportEntriesRequest(batch=pb.ImportBatch(offset=len(self)))
-        most, items = room(limits, request), min(PART_ITEMS, limits.items)
-        for part in self._parts(start=start, most=most, items=items):
-            request = pb.ImportEntriesRequest(batch=pb.ImportBatch(offset=part.start))
-            self._write(part, request.batch.batch)
-            yield request
+    def batches(
+        self, limits: Limits, start: int, pace: Pace | None
+    ) -> Iterator[pb.ImportEntriesRequest]:
+        """The entries from number ``start`` on as messages of an import, one without a pace."""
+        most = room(limits, self._header())
+        if pace is None:
+            parts = self._parts(start=start, most=most, soft=most, items=lambda: limits.items)
+        else:
+            parts = self._parts(
+                start=start, most=most, items=lambda: min(pace.items, PART_ITEMS, limits.items)
+            )
+        return map(self.batch, parts)
+
+    def batch(self, part: range) -> pb.ImportEntriesRequest:
+        """Some of the entries as a message of an import."""
+        batch = pb.ImportBatch(offset=part.start, count=len(self))
+        self._write(part, batch.batch)
+        return pb.ImportEntriesRequest(batch=batch)
+
+    def _header(self) -> pb.InsertEntriesRequest:
+        return message(
+            pb.InsertEntriesRequest,
+            memory=self.memory,
+            request_id=self.request_id,
+            replace_existing=self.replace_existing,
+        )
 
     def _check(self) -> None:
         kind, count = self.contents.name, len(self)
@@ -125,7 +152,7 @@ class Insertion:
             seen.add(id)
 
     def _parts(
-        self, *, most: int, items: int, start: int = 0, soft: int = PART_BYTES
+        self, *, most: int, items: Callable[[], int], start: int = 0, soft: int = PART_BYTES
     ) -> Iterator[range]:
         return parts(
             self.contents, most=most, items=items, start=start, soft=soft, extra=self._entry_bytes

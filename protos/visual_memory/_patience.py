@@ -16,6 +16,7 @@ from visual_memory.errors import DeadlineExceeded, Error
 
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 2.0
 CONNECTING_SECONDS = 5.0
+ALIVE_SECONDS, ALIVE_SECONDS_MIN = 5.0, 0.1
 RETRIED = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -39,7 +40,7 @@ class Patience:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target, self._timeout = target, timeout
-        self._request_id = request_id
+        self._request_id, self._met = request_id, False
         self._clock, self._jitter = clock, jitter
         self.renew(start)
 
@@ -50,9 +51,14 @@ class Patience:
         self._pause = PAUSE_SECONDS
         self._connecting_until: float | None = None
 
+    @property
+    def alive_seconds(self) -> float:
+        """How often a server may say that it works, to be heard within the timeout."""
+        return max(ALIVE_SECONDS_MIN, min(ALIVE_SECONDS, self._timeout / 4))
+
     def answered(self) -> None:
-        """There is a server, so that a connection refused from now on is another trouble."""
-        self._connecting_until = None
+        """There is a server; one that refuses connections from now on is being restarted."""
+        self._met, self._connecting_until = True, None
 
     def extend(self, since: float) -> None:
         """Do not count the time since then, in which nobody waited for the server."""
@@ -68,7 +74,7 @@ class Patience:
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
         if code is grpc.StatusCode.DEADLINE_EXCEEDED or late:
             self.give_up()
-        if errors.never_connected(error):
+        if errors.never_connected(error) and not self._met:
             self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
         else:
             self._connecting_until = None
@@ -84,8 +90,11 @@ class Patience:
         """Raises DeadlineExceeded."""
         sentence = f"No answer from {self._target} within the timeout of {self._timeout:g} s"
         if self._request_id:
-            sentence += f"; {self._doubt()}"
-        raise self._told(DeadlineExceeded(f"{sentence}.")) from None
+            sentence += "; whether it was done is not known"
+        error = self._told(DeadlineExceeded(f"{sentence}."))
+        if self._request_id:
+            error.advice = f"The same call with request_id={self._request_id!r} does it once."
+        raise error from None
 
     @contextmanager
     def noted(self) -> Iterator[None]:

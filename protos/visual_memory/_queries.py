@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from visual_memory._calls import Call
 from visual_memory._contents import PART_ITEMS, Contents, Pictures, contents, parts, room
 from visual_memory._fields import check_seconds, message, strings, to_duration, whole
 from visual_memory._images import Images
+from visual_memory._pace import Pace
 from visual_memory._wire import to_decision, to_neighbors, to_vectors
 from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors
 from visual_memory.v1 import service_pb2 as pb
@@ -67,14 +69,24 @@ class Queries(Generic[T]):
     def _labels_are_answered(self) -> bool:
         return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
 
-    def calls(self, limits: Limits) -> Iterator[Call[list[T]]]:
+    def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
         """One call after another, each written when it is asked for. Raises InvalidArgument."""
         self.contents.check(limits)
-        most = room(limits, self.header)
-        for part in parts(self.contents, most=most, items=min(self.items, limits.items)):
+        most, at_most = room(limits, self.header), min(self.items, limits.items)
+        for part in parts(self.contents, most=most, items=lambda: min(pace.items, at_most)):
             request = deepcopy(self.header)
             self.contents.write(part, request)
-            yield Call(self.method, request, self.read, part.start)
+            yield Call(self.method, request, self._timed(len(part), pace), part.start)
+
+    def _timed(self, count: int, pace: Pace) -> Callable[[Any], list[T]]:
+        """Read an answer, and tell the pace how long it took to come."""
+        began = time.monotonic()
+
+        def read(answer: Any) -> list[T]:
+            pace.note(count, time.monotonic() - began)
+            return self.read(answer)
+
+        return read
 
 
 def classify(

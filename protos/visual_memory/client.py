@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
@@ -23,6 +24,7 @@ from visual_memory._hygiene import PruneHow
 from visual_memory._images import Images, SomeImages
 from visual_memory._import import Import, Progress
 from visual_memory._insertion import Insertion
+from visual_memory._pace import FIRST_ITEMS, Pace, Paces
 from visual_memory._queries import Queries
 from visual_memory._transport import Transport
 from visual_memory.audit import Log, gone
@@ -69,8 +71,9 @@ def connect(
 
     ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection, and
     ``api_key`` goes with each call as a bearer token: both are for a proxy in front of the server.
-    ``timeout`` bounds one message with its retries, in seconds; a refused connection is tried
-    again for at most 5 s. Every call may raise ``Error`` and its kinds.
+    ``timeout`` bounds one message with its retries, in seconds, but of an import not the time in
+    which the server says that it works; a refused connection is tried again for at most 5 s, or,
+    of an import that was answered, until the timeout. Every call may raise ``Error`` and its kinds.
     """
     return Client(endpoint(target, api_key, root_certificates, timeout))
 
@@ -82,6 +85,7 @@ class Client:
         self._endpoint = endpoint
         self._transport = Transport(endpoint)
         self._known_server: ServerInfo | None = None
+        self._paces: Paces = defaultdict(partial(Pace, endpoint.timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -229,7 +233,8 @@ class Client:
         if queries.may_answer_too_much(limits):
             info = self._transport.do(_calls.memory_info(queries.header.memory))
             queries = queries.answered_within(limits, info)
-        return self._transport.ask(queries.calls(limits))
+        pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
+        return self._transport.ask(queries.calls(limits, pace))
 
     def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
         token = ""
@@ -260,16 +265,17 @@ class Client:
         return server.limits
 
     def _insert(
-        self, insertion: Insertion, *, atomic: bool, progress: Progress | None
+        self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
     ) -> InsertResult:
         limits = self._limits()
-        call = insertion.whole(limits, atomic=atomic)
-        if call is not None:
-            ids = self._transport.do(call)
+        one = insertion.is_one_message(limits, atomic=atomic)
+        if one and insertion.pictures <= FIRST_ITEMS:
+            ids = self._transport.do(insertion.whole())
             if progress is not None:
                 progress(len(ids), len(ids))
             return InsertResult(ids, insertion.request_id)
-        importing = Import(insertion, limits, progress, self._endpoint.patience())
+        pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
+        importing = Import(insertion, limits, progress, self._endpoint.patience(), pace)
         with importing.accounted():
             self._transport.store(importing)
         return importing.result()
@@ -298,17 +304,19 @@ class Memory:
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
         request_id: str | None = None,
-        atomic: bool = False,
+        atomic: bool | None = None,
         replace_existing: bool = False,
         progress: Progress | None = None,
     ) -> InsertResult:
         """Remember images, or vectors (n, d), under their labels.
 
         With both, the vectors vote, and the images (None for no image) are kept beside them.
-        What one message holds is stored as a whole or not at all. More goes batch by batch: an
-        error then says how many leading entries are ``stored``, and the same call with its
-        ``request_id`` goes on after them; ``atomic`` refuses instead. ``progress`` is called with
-        the entries stored and all entries. Without ``ids`` the server makes them.
+        What one message holds, of pictures at most 256, is stored as a whole or not at all. More
+        goes in batches that follow the speed of the server: an error then says how many leading
+        entries are ``stored``, and the same call with its ``request_id`` goes on after them.
+        ``atomic=True`` makes all of it one batch, or refuses; ``atomic=False`` makes batches of
+        less too. ``progress`` is called with the entries stored and all entries. Without ``ids``
+        the server makes them.
         Raises InvalidArgument, AlreadyExists.
         """
         insertion = Insertion(

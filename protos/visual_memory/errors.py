@@ -43,7 +43,8 @@ class Error(Exception):
     ``reason`` is the server's name for what happened, or empty; ``field_violations`` are pairs of
     the field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is
     that of the write, which may be repeated with it; ``stored`` counts the leading entries that an
-    interrupted import has stored.
+    interrupted import has stored. ``message`` is the sentence without ``advice``, which is for who
+    calls from Python.
     """
 
     status: ClassVar[grpc.StatusCode | None] = None
@@ -56,7 +57,7 @@ class Error(Exception):
         reason: str = "",
         field_violations: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.message = cut(message)
+        self.message, self.advice = cut(message), ""
         super().__init__(self.message)
         self.code = code or self.status
         self.reason = reason
@@ -67,7 +68,7 @@ class Error(Exception):
         self.stored: int | None = None
 
     def __str__(self) -> str:
-        return self.message
+        return f"{self.message} {self.advice}".rstrip()
 
     def shift(self, start: int) -> None:
         """Count items from the beginning of the call, where ``start`` went in earlier messages."""

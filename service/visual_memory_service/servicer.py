@@ -54,14 +54,24 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
     return await asyncio.to_thread(reading, *args, **kwargs)
 
 
-async def each_done(under_way: AsyncIterator[asyncio.Future[T]]) -> AsyncIterator[T]:
-    """What each comes to, in order; the next is begun while one is waited for."""
+async def each_done(
+    under_way: AsyncIterator[asyncio.Future[T]], every: float | None
+) -> AsyncIterator[T | None]:
+    """What each comes to, in order; the next is begun while one is waited for.
+
+    None comes ``every`` so many seconds in which one is waited for.
+    """
     following = asyncio.ensure_future(anext(under_way, None))
+    result: asyncio.Future[T] | None = None
     try:
         while (result := await following) is not None:
             following = asyncio.ensure_future(anext(under_way, None))
+            while not (await asyncio.wait([result], timeout=every))[0]:
+                yield None
             yield await result
     finally:
+        if result is not None:
+            result.cancel()
         if not following.cancel() and not following.exception() and (last := following.result()):
             last.cancel()
 
@@ -157,6 +167,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> AsyncIterator[pb.ImportEntriesResponse]:
         first = await anext(aiter(messages), pb.ImportEntriesRequest())
         start = requests.to_import_start(first)
+        every = requests.to_alive_seconds(start)
         memory = self._memories.get(start.memory)
         known = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
         for batch in known:
@@ -171,8 +182,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
         try:
             stored = (loop.run_in_executor(thread, store, message) async for message in messages)
-            async for answer in each_done(stored):
-                yield answer
+            async for answer in each_done(stored, every):
+                yield answer or answers.from_working()
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
 

@@ -41,6 +41,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.cuts: list[int] = []  # after how many batches each import stream breaks
         self.cut_code = grpc.StatusCode.UNAVAILABLE
         self.lost_acknowledgements = 0
+        self.tells_that_it_works = True
         self.refusal: status_pb2.Status | None = None
         self.seconds = 0.0
         self.entries: dict[str, entry_pb2.Entry] = {}
@@ -110,7 +111,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
             if left == 0:
                 context.abort(self.cut_code, "the stream is cut")
             self.intercept("batch", request, context)
-            time.sleep(self.seconds)
+            yield from self.work(start.alive_every.ToTimedelta().total_seconds())
             answer = self.acknowledge(request.batch, stored)
             if answer is None:
                 refuse(context, reused(start.request_id))
@@ -119,6 +120,14 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
                 self.lost_acknowledgements -= 1
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the acknowledgement is lost")
             yield answer
+
+    def work(self, every: float) -> Iterator[pb.ImportEntriesResponse]:
+        """Take the time that an answer takes, and say so as often as is asked for."""
+        until = time.monotonic() + self.seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, every))
+            if self.tells_that_it_works:
+                yield pb.ImportEntriesResponse(working=True)
 
     def ValueEntries(self, request: Any, context: Any) -> Iterator[pb.ValueEntriesResponse]:
         self.intercept("ValueEntries", request, context)
@@ -238,7 +247,10 @@ def vectors(message: Any) -> Any:
 
 def acknowledgement(batch: pb.ImportBatch, ids: list[str]) -> pb.ImportEntriesResponse:
     """What docs/api.md says that a batch is acknowledged with."""
-    bare = pb.ImportBatch(offset=batch.offset, batch=pb.EntryBatch(entries=batch.batch.entries))
+    bare = pb.ImportBatch()
+    bare.CopyFrom(batch)
+    bare.batch.ClearField("images")
+    bare.batch.ClearField("vectors")
     content = list(batch.batch.images.data)
     if rows := batch.batch.vectors.rows:
         packed = np.frombuffer(batch.batch.vectors.data, np.uint8).reshape(rows, -1)

@@ -117,7 +117,7 @@ def test_parts_cover_every_item_once_and_keep_the_limits(
     pictures = Pictures([b"x" * size for size in sizes])
     pictures.check(LIMITS)
 
-    cut = list(parts(pictures, most=1000, items=items, start=start, soft=soft))
+    cut = list(parts(pictures, most=1000, items=lambda: items, start=start, soft=soft))
 
     assert [number for part in cut for number in part] == list(range(start, len(sizes)))
     for part in cut:
@@ -129,10 +129,22 @@ def test_parts_cover_every_item_once_and_keep_the_limits(
 def test_parts_from_a_cut_on_are_those_of_an_earlier_try(sizes: list[int]) -> None:
     pictures = Pictures([b"x" * size for size in sizes])
     pictures.check(LIMITS)
-    first = list(parts(pictures, most=1000, items=5))
+    first = list(parts(pictures, most=1000, items=lambda: 5))
 
     for number, part in enumerate(first):
-        assert list(parts(pictures, most=1000, items=5, start=part.start)) == first[number:]
+        assert list(parts(pictures, most=1000, items=lambda: 5, start=part.start)) == first[number:]
+
+
+def test_how_many_items_a_part_has_is_asked_anew_for_each() -> None:
+    pictures = Pictures([b"x"] * 20)
+    pictures.check(LIMITS)
+    wanted = [2]
+    cut = parts(pictures, most=1000, items=lambda: wanted[0])
+
+    first = next(cut)
+    wanted[0] = 7
+
+    assert [len(part) for part in (first, *cut)] == [2, 7, 7, 4]
 
 
 def test_an_item_that_no_message_holds_is_refused() -> None:
@@ -140,4 +152,4 @@ def test_an_item_that_no_message_holds_is_refused() -> None:
     pictures.check(LIMITS)
 
     with pytest.raises(InvalidArgument, match=r"images\[1\] needs 532 bytes.*room for 400"):
-        list(parts(pictures, most=400, items=5))
+        list(parts(pictures, most=400, items=lambda: 5))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from tests.client.conftest import acknowledgement
@@ -9,6 +11,7 @@ from tests.client.conftest import acknowledgement
 from visual_memory import Error, InvalidArgument
 from visual_memory._import import Import
 from visual_memory._insertion import Insertion
+from visual_memory._pace import Pace
 from visual_memory._patience import Patience
 from visual_memory.types import Limits
 from visual_memory.v1 import service_pb2 as pb
@@ -34,14 +37,14 @@ def insertion(label: str = "cat", ids: list[str] = IDS) -> Insertion:
 @pytest.fixture
 def importing() -> Import:
     """Three entries in batches of two, on a stream that has begun."""
-    importing = Import(insertion(), LIMITS, None, Patience("host:1", 60.0))
+    importing = Import(insertion(), LIMITS, None, Patience("host:1", 60.0), Pace())
     importing.begin()
     return importing
 
 
 def stored(insertion: Insertion) -> list[pb.ImportEntriesResponse]:
     """What a server that stored it acknowledges, batch by batch."""
-    batches = [request.batch for request in insertion.batches(LIMITS, 0)]
+    batches = [request.batch for request in insertion.batches(LIMITS, 0, Pace())]
     return [
         acknowledgement(batch, [entry.id for entry in batch.batch.entries]) for batch in batches
     ]
@@ -84,6 +87,30 @@ def test_what_a_new_stream_does_not_acknowledge_is_sent_again(importing: Import)
 
     assert importing.stored == 0
     assert sent_from(importing) == [0, 2]
+
+
+def test_an_earlier_try_may_have_divided_its_entries_otherwise() -> None:
+    entries = Import(insertion(), LIMITS, None, Patience("host:1", 60.0), Pace())
+    entries.begin()
+    for part in (range(1), range(1, 2)):
+        entries.note(acknowledgement(insertion().batch(part).batch, IDS[part.start : part.stop]))
+
+    entries.note(pb.ImportEntriesResponse(offset=2))
+
+    assert entries.stored == 2
+    assert sent_from(entries) == [2]
+
+
+def test_while_the_server_says_that_it_works_the_timeout_stands_still(importing: Import) -> None:
+    importing.note(GO_ON)
+    importing.next()
+    time.sleep(0.01)
+    before = importing.patience.remaining()
+
+    importing.note(pb.ImportEntriesResponse(working=True))
+
+    assert importing.patience.remaining() > before
+    assert (importing.stored, importing.in_flight) == (0, 1)
 
 
 def test_an_acknowledgement_out_of_order_is_an_error(importing: Import) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from visual_memory import InvalidArgument
 from visual_memory._insertion import Insertion
+from visual_memory._pace import Pace
 from visual_memory.types import Limits
 
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=1000, image_pixels=100, items=1000)
@@ -63,26 +65,61 @@ def test_a_wrong_insertion_is_refused_by_the_path_at_fault(
 def test_a_whole_insertion_stays_below_the_limit() -> None:
     vectors = np.ones((1000, 200), np.float32)
     entries = insertion(vectors=vectors, labels=["a" * 100] * 1000)
+    more = insertion(vectors=vectors, labels=["a" * 200] * 1000)
 
-    call = entries.whole(LIMITS, atomic=False)
-
-    assert call is not None
-    assert 900_000 < call.first().ByteSize() < LIMITS.message_bytes
-    assert insertion(vectors=vectors, labels=["a" * 200] * 1000).whole(LIMITS, atomic=False) is None
+    assert entries.is_one_message(LIMITS, atomic=None)
+    assert 900_000 < entries.whole().first().ByteSize() < LIMITS.message_bytes
+    assert not more.is_one_message(LIMITS, atomic=None)
 
 
 def test_an_atomic_insertion_of_more_than_a_message_is_refused() -> None:
     entries = insertion(vectors=np.ones((1001, 2)), labels=["a"] * 1001)
 
     with pytest.raises(InvalidArgument, match=r"1,000 entries .* do without atomic"):
-        entries.whole(LIMITS, atomic=True)
+        entries.is_one_message(LIMITS, atomic=True)
 
 
-def test_batches_from_a_cut_on_are_those_of_an_earlier_try() -> None:
-    vectors = np.ones((600, 2))
-    first = list(insertion(vectors=vectors, labels=["a"] * 600).batches(LIMITS, 0))
+@pytest.mark.parametrize(
+    ("count", "atomic", "one"),
+    [(256, None, True), (257, None, False), (257, True, True), (4, False, True), (5, False, False)],
+)
+def test_pictures_are_one_message_up_to_256_or_as_is_asked_for(
+    count: int, atomic: bool | None, one: bool
+) -> None:
+    pictures = insertion(images=[b"x"] * count, labels=["a"] * count)
+    beside = insertion(vectors=np.ones((count, 2)), images=[b"x"] * count, labels=["a"] * count)
 
-    again = list(insertion(vectors=vectors, labels=["a"] * 600).batches(LIMITS, 256))
+    assert pictures.is_one_message(LIMITS, atomic=atomic) is one
+    assert beside.is_one_message(LIMITS, atomic=atomic) is one
 
-    assert [request.batch.offset for request in first] == [0, 256, 512]
-    assert again == first[1:]
+
+def test_batches_follow_the_pace() -> None:
+    pace = Pace()
+    batches = insertion(vectors=np.ones((300, 2)), labels=["a"] * 300).batches(LIMITS, 0, pace)
+
+    sizes = [len(next(batches).batch.batch.entries)]
+    pace.note(4, 0.01)
+    sizes.append(len(next(batches).batch.batch.entries))
+    pace.note(16, 4.0)
+
+    assert [*sizes, *(len(each.batch.batch.entries) for each in batches)] == [4, 16, *[6] * 46, 4]
+
+
+def test_without_a_pace_all_that_is_left_is_one_batch() -> None:
+    entries = insertion(vectors=np.ones((600, 2)), labels=["a"] * 600)
+
+    (batch,) = entries.batches(LIMITS, 100, None)
+
+    assert (batch.batch.offset, batch.batch.count) == (100, 600)
+    assert len(batch.batch.batch.entries) == 500
+
+
+def test_a_batch_is_what_it_was_however_the_others_are_divided() -> None:
+    vectors = np.random.default_rng(0).normal(size=(600, 2))
+    first = list(insertion(vectors=vectors, labels=["a"] * 600).batches(LIMITS, 0, Pace()))
+    again = insertion(vectors=vectors, labels=["a"] * 600)
+
+    offsets = [0, *(each.batch.offset for each in first[1:]), 600]
+    parts = [range(*pair) for pair in pairwise(offsets)]
+
+    assert [again.batch(part) for part in reversed(parts)] == first[::-1]

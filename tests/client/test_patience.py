@@ -73,15 +73,22 @@ def test_a_refused_connection_is_tried_for_five_seconds() -> None:
     assert sum(pauses) == pytest.approx(5.0)
 
 
-def test_the_five_seconds_begin_anew_once_a_server_answered() -> None:
+def test_a_server_that_answered_before_is_waited_for_until_the_timeout() -> None:
     clock = Clock()
     patience = patient(clock)
     patience.pause(REFUSED)
-    clock.now += 10
+    clock.now += 4
 
     patience.answered()
 
-    assert patience.pause(REFUSED) == pytest.approx(0.1)
+    assert 53 < sum(waited(patience, clock, REFUSED)) < 56
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(60.0, 5.0), (4.0, 1.0), (0.2, 0.1)])
+def test_a_server_that_works_is_to_say_so_several_times_within_the_timeout(
+    timeout: float, seconds: float
+) -> None:
+    assert Patience("host:1", timeout).alive_seconds == seconds
 
 
 def test_jitter_takes_up_to_half_of_a_pause() -> None:

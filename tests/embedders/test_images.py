@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, features
 
 from visual_memory_embedders import ImageLimits
-from visual_memory_embedders.images import BadImage, decode
+from visual_memory_embedders.images import FORMATS, KINDS, BadImage, decode
 
 LIMITS = ImageLimits()
 ORIENTATION = 0x0112
@@ -40,12 +40,16 @@ def photograph(width: int = 48, height: int = 32) -> Image.Image:
     return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("format", sorted({*FORMATS} - {"GIF"}))
 def test_each_format_gives_its_pixels(format: str) -> None:
     image = decode(encoded(photograph(), format), limits=LIMITS)
 
     assert image.mode == "RGB"
     assert np.abs(np.asarray(image, int) - np.asarray(photograph(), int)).max() < 16
+
+
+def test_avif_is_read_where_pillow_reads_it() -> None:
+    assert ("AVIF" in FORMATS, "AVIF" in KINDS) == (features.check("avif"),) * 2
 
 
 def test_of_a_gif_the_first_frame_counts() -> None:
@@ -60,11 +64,11 @@ def test_of_a_gif_the_first_frame_counts() -> None:
 
 @pytest.mark.parametrize("format", ["ICO", "PPM", "TGA", "JPEG2000"])
 def test_other_formats_are_refused(format: str) -> None:
-    with pytest.raises(BadImage, match="not a whole JPEG, PNG, WebP, BMP, GIF or TIFF"):
+    with pytest.raises(BadImage, match=f"not a whole {KINDS}"):
         decode(encoded(photograph(), format), limits=LIMITS)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("format", sorted({*FORMATS} - {"GIF", "BMP"}))
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_photograph_stands_upright(orientation: int, format: str) -> None:
     upright = photograph()

@@ -25,6 +25,7 @@ from tests.service.conftest import Done, Run, answer
 
 import visual_memory
 from visual_memory._terminal import progress
+from visual_memory_embedders.images import KINDS
 from visual_memory_index import VOTINGS
 from visual_memory_service.cli import build_parser
 from visual_memory_service.completion import commands_of
@@ -265,6 +266,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("operations wait", "required with wait: ID"),
         ("operations cancel --json", "required with cancel: ID"),
         ("operations wait a --memory b", "--memory: not allowed with argument ACTION"),
+        ("suspects a --images b", "--images: not allowed without argument --page"),
         ("suspects a --csv --json", "--csv: not allowed with argument --json"),
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),
@@ -533,7 +535,7 @@ def test_nobody_is_asked_about_pictures_of_which_some_do_not_decode(
     )  # even before it is noticed that the memory is empty
 
     first, second, last = said.splitlines()
-    assert first == f"{bad[0]} is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image."
+    assert first == f"{bad[0]} is not a whole {KINDS} image."
     assert second.startswith(f"{bad[1]} is damaged (")
     assert last == (
         "Nothing was asked, because of 2 pictures; use --skip-bad to ask about the others."
@@ -555,12 +557,10 @@ def test_pictures_that_do_not_decode_are_skipped_on_request(
 
     assert found.returncode == table.returncode == 1
     assert found.stderr == table.stderr
-    assert found.stderr == (
-        f"{bad} is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image.\n1 picture left out.\n"
-    )
+    assert found.stderr == (f"{bad} is not a whole {KINDS} image.\n1 picture left out.\n")
     told = json.loads(found.stdout)
     if question == "evaluate":
-        assert told["bad"] == {str(bad): "is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image"}
+        assert told["bad"] == {str(bad): f"is not a whole {KINDS} image"}
         for each in ("pictures", "correct", "confusion"):
             assert told[each] == expected[each]
     else:

@@ -14,12 +14,12 @@ from tests.conftest import refusal, to_picture
 import visual_memory
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_embedders.images import FORMATS
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 def insertion(album: RemoteMemory, *pictures: bytes) -> pb.InsertEntriesRequest:

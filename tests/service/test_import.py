@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory, refusal, to_batch
+from google.protobuf.duration_pb2 import Duration
+from tests.conftest import RemoteMemory, Server, refusal, to_batch, to_picture
+from tests.slow import write_network
 
 import visual_memory
+from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -191,6 +195,92 @@ def test_a_client_that_goes_away_leaves_only_whole_batches(empty: RemoteMemory) 
     stored = empty.ids()
     assert {id for ids in acknowledged for id in ids} <= set(stored)
     assert len(stored) % 5 == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "offset", "right"),
+    [(5, 3, True), (0, 3, True), (4, 3, False), (3, 3, False), (-1, 0, False)],
+)
+def test_a_batch_may_not_go_beyond_what_it_says_that_there_is(
+    empty: RemoteMemory, count: int, offset: int, right: bool
+) -> None:
+    first, second = step(0, "a", "b", "c"), step(3, "d", "e")
+    first.batch.count = second.batch.count = count
+    steps = [begin(empty.name), *([first, second] if count >= 5 or not count else [second])]
+    if not right:
+        second.batch.offset = offset
+        error = refusal(run, empty, steps)
+        assert (error.code, error.field_violations[0][0]) == (INVALID, "count")
+    else:
+        assert run(empty, steps)[-1] == (3, ["d", "e"])
+
+
+def test_an_import_of_another_number_of_entries_is_another(empty: RemoteMemory) -> None:
+    first, again = step(0, "a", "b"), step(0, "a", "b")
+    first.batch.count, again.batch.count = 2, 3
+    run(empty, [begin(empty.name), first])
+
+    error = refusal(run, empty, [begin(empty.name), again])
+
+    assert error.reason == "REQUEST_REUSED"
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A server with an embedder that takes a tenth of a second for a picture, or more."""
+    folder = tmp_path_factory.mktemp("slow")
+    name = write_network(folder / "slow.onnx", 0.1)
+    server = Server(folder / "data", "--allow-embedder", "onnx:*")
+    yield server, name
+    server.end()
+
+
+def pictures(count: int, batch: int = 0) -> pb.ImportEntriesRequest:
+    entries = [entry_pb2.Entry(id=f"{batch}-{number}", label="x") for number in range(count)]
+    images = entry_pb2.Images(data=[to_picture(number) for number in range(count)])
+    return pb.ImportEntriesRequest(
+        batch=pb.ImportBatch(batch=pb.EntryBatch(entries=entries, images=images))
+    )
+
+
+def test_a_server_says_that_it_works_as_often_as_it_is_asked_to(slow: tuple[Server, str]) -> None:
+    server, embedder = slow
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="told", embedder=embedder))
+    every = Duration(nanos=100_000_000)
+
+    told = list(server.stub.ImportEntries(iter([begin("told", alive_every=every), pictures(8)])))
+    silent = list(server.stub.ImportEntries(iter([begin("told", "other"), pictures(8, 1)])))
+
+    start, *alive, stored = told
+    assert (start.working, stored.working) == (False, False)
+    assert len(alive) >= 2
+    assert all(answer == pb.ImportEntriesResponse(working=True) for answer in alive)
+    assert len(stored.ids) == 8
+    assert not any(answer.working for answer in silent)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, -1.0, 601.0])
+def test_how_often_is_checked(empty: RemoteMemory, seconds: float) -> None:
+    every = Duration()
+    every.FromTimedelta(timedelta(seconds=seconds))
+
+    error = refusal(run, empty, [begin(empty.name, alive_every=every)])
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, "start.alive_every")
+
+
+def test_pictures_are_asked_about_however_slow_the_server_is(slow: tuple[Server, str]) -> None:
+    server, embedder = slow
+    images = [to_picture(number) for number in range(64)]  # 3.2 s of work, or more
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pictures", embedder=embedder))
+
+    with visual_memory.connect(server.address) as client:
+        ids = client.memory("pictures").insert(images=images[:4], labels=["x"] * 4).ids
+    with visual_memory.connect(server.address, timeout=3) as client:
+        found = client.memory("pictures").search(images=images, k=1)
+
+    assert [each.ids[0] for each in found[:4]] == ids
+    assert len(found) == 64
 
 
 def test_the_client_imports_and_resumes(empty: RemoteMemory) -> None:

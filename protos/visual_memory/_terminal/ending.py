@@ -31,8 +31,8 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    except Error as refusal:
-        say(str(refusal), file=sys.stderr)
+    except Error as error:
+        say(error.message, file=sys.stderr)  # its advice is for Python
         return 1
     except BrokenPipeError:
         leave_unwritten()

@@ -41,6 +41,11 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     @property
+    def done(self) -> int:
+        """How many, as was said last."""
+        return self._done
+
+    @property
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self._began

@@ -109,7 +109,7 @@ global___Vectors = Vectors
 
 @typing.final
 class Images(google.protobuf.message.Message):
-    """Encoded pictures: JPEG, PNG, WebP, BMP, GIF or TIFF."""
+    """Encoded pictures: JPEG, PNG, WebP, BMP, GIF, TIFF, or AVIF where the server reads it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -19,7 +19,7 @@ class RerankRequest(google.protobuf.message.Message):
     PICTURE_FIELD_NUMBER: builtins.int
     CANDIDATES_FIELD_NUMBER: builtins.int
     picture: builtins.bytes
-    """Encoded: JPEG, PNG, WebP, BMP, GIF or TIFF."""
+    """Encoded: JPEG, PNG, WebP, BMP, GIF, TIFF or AVIF."""
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Candidate]:
         """Nearest first."""

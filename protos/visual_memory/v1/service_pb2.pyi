@@ -320,18 +320,25 @@ class ImportStart(google.protobuf.message.Message):
     MEMORY_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     REPLACE_EXISTING_FIELD_NUMBER: builtins.int
+    ALIVE_EVERY_FIELD_NUMBER: builtins.int
     memory: builtins.str
     request_id: builtins.str
     """Names this import. Needed, so that it can go on after an interruption."""
     replace_existing: builtins.bool
+    @property
+    def alive_every(self) -> google.protobuf.duration_pb2.Duration:
+        """How often the server says that it still works on a batch, 0.1 s or more; unset: never."""
+
     def __init__(
         self,
         *,
         memory: builtins.str = ...,
         request_id: builtins.str = ...,
         replace_existing: builtins.bool = ...,
+        alive_every: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["alive_every", b"alive_every"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["alive_every", b"alive_every", "memory", b"memory", "replace_existing", b"replace_existing", "request_id", b"request_id"]) -> None: ...
 
 global___ImportStart = ImportStart
 
@@ -341,8 +348,13 @@ class ImportBatch(google.protobuf.message.Message):
 
     OFFSET_FIELD_NUMBER: builtins.int
     BATCH_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
     offset: builtins.int
     """How many entries of this import come before the batch."""
+    count: builtins.int
+    """How many entries the whole import has, if its client says so: with another number it is another
+    import.
+    """
     @property
     def batch(self) -> global___EntryBatch: ...
     def __init__(
@@ -350,9 +362,10 @@ class ImportBatch(google.protobuf.message.Message):
         *,
         offset: builtins.int = ...,
         batch: global___EntryBatch | None = ...,
+        count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["batch", b"batch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["batch", b"batch", "offset", b"offset"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "count", b"count", "offset", b"offset"]) -> None: ...
 
 global___ImportBatch = ImportBatch
 
@@ -360,7 +373,8 @@ global___ImportBatch = ImportBatch
 class ImportEntriesResponse(google.protobuf.message.Message):
     """Says that the entries from offset on are on disk, with these ids. After the start come those of
     an earlier try, then one without ids whose offset is where to go on. Batches of the earlier try
-    may be sent again: the same are acknowledged as before, others are refused.
+    may be sent again: the same are acknowledged as before, others are refused. Those that follow may
+    be divided otherwise than then.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -368,11 +382,16 @@ class ImportEntriesResponse(google.protobuf.message.Message):
     OFFSET_FIELD_NUMBER: builtins.int
     IDS_FIELD_NUMBER: builtins.int
     FINGERPRINT_FIELD_NUMBER: builtins.int
+    WORKING_FIELD_NUMBER: builtins.int
     offset: builtins.int
     fingerprint: builtins.bytes
     """SHA-256 of "ImportBatch", of the deterministic serialisation of the batch without its images or
     vectors, and of the SHA-256 of each image or row in order: whoever goes on after an interruption
     can tell whether it would have sent the same.
+    """
+    working: builtins.bool
+    """The next batch is still worked on: this acknowledges nothing, and comes only where alive_every
+    asks for it.
     """
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
@@ -382,8 +401,9 @@ class ImportEntriesResponse(google.protobuf.message.Message):
         offset: builtins.int = ...,
         ids: collections.abc.Iterable[builtins.str] | None = ...,
         fingerprint: builtins.bytes = ...,
+        working: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset", "working", b"working"]) -> None: ...
 
 global___ImportEntriesResponse = ImportEntriesResponse
 

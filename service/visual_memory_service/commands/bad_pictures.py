@@ -1,4 +1,4 @@
-"""Pictures that do not decode: they stop a command before it does anything, or are left out."""
+"""Pictures that cannot be used: they stop a command before it does anything, or are left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from visual_memory import InvalidArgument
 from visual_memory._terminal.output import plural, say
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import SHOWN_MAX, Refused, listed
 
 AT_FAULT = re.compile(r"images\[(\d+)\]|entries\[(\d+)\]\.image")
 PATH = re.compile(r"\S+\[\d+\]\S* ")
@@ -25,7 +25,7 @@ def add_skip_bad(parser: ArgumentParser, done: str) -> None:
     parser.add_argument(
         "--skip-bad",
         action="store_true",
-        help=f"leave out pictures that do not decode, and exit 1; without it nothing is {done}",
+        help=f"leave out pictures that cannot be used, and exit 1; without it nothing is {done}",
     )
 
 
@@ -48,8 +48,9 @@ def send(
 ) -> Answer | None:
     """What ``call`` answers to a batch; None where none of it is left.
 
-    With ``--skip-bad`` what the server cannot decode is taken out of ``batch``, and ``bad`` says
-    why, by name. Raises Refused, with names in place of numbers, for what else is wrong.
+    With ``--skip-bad`` what the server cannot decode is taken out of ``batch``, with the leading
+    ones that are stored, and ``bad`` says why, by name. Raises Refused, with names in place of
+    numbers, for what else is wrong.
     """
     while batch:
         try:
@@ -61,12 +62,24 @@ def send(
                 raise Refused(named) from None
             item = batch.pop(int(at[1] or at[2]))
             bad[name(item)] = PATH.sub("", error.message, count=1).rstrip(".")
+            del batch[: error.stored or 0]
     return None
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:
-    """One for each of them."""
-    return [f"{name} {why}." for name, why in bad.items()]
+    """One for each of them, or for all that have the same fault where those are many."""
+    names = dict[str, list[str]]()
+    for name, why in bad.items():
+        names.setdefault(why, []).append(name)
+    return [
+        line
+        for why, those in names.items()
+        for line in (
+            [f"{name} {why}." for name in those]
+            if len(those) <= SHOWN_MAX
+            else [f"{listed(those)}: each {why}."]
+        )
+    ]
 
 
 def report(bad: Mapping[str, str], noun: str = "picture") -> None:

@@ -18,6 +18,7 @@ from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision, Limits, Neighbor
 from visual_memory_service.commands import bad_pictures, pictures
 from visual_memory_service.commands.arguments import FILTER, add_asking
+from visual_memory_service.commands.pictures import Look
 
 BATCH = 64
 
@@ -108,7 +109,7 @@ def classify(client: Client, options: Namespace) -> int:
             **vote(options),
         )
 
-    asked = ask(client, options, pictures.named(options.images), decide)
+    asked = ask(client, options, pictures.look_at(options.images), decide)
     if options.json:
         print_json_array(as_json(path, decision) for path, decision in asked.answers)
     else:
@@ -163,18 +164,19 @@ def more(decision: Decision, options: Namespace) -> Iterator[str]:
 def ask(
     client: Client,
     options: Namespace,
-    paths: Sequence[Path],
+    look: Look,
     question: Callable[[Sequence[bytes]], Sequence[Answer]],
 ) -> Asked[Answer]:
     """All pictures with their answers, those left out that ``--skip-bad`` allows to.
 
-    Raises Refused before the first question for pictures that do not decode, without
+    Raises Refused before the first question for pictures that cannot be used, without
     ``--skip-bad``, and where none is left.
     """
     client.memory(options.name).info()  # so that pictures are not checked for one that is not there
-    bad = undecodable(paths, client.server_info().limits)
+    bad = {str(path): why for path, why in look.bad.items()}
+    bad |= undecodable(look.pictures, client.server_info().limits)
     bad_pictures.refuse(bad, options, done="asked", do="ask about")
-    good = [path for path in paths if str(path) not in bad]
+    good = [path for path in look.pictures if str(path) not in bad]
     answers: list[tuple[Path, Answer]] = []
     with Progress("pictures", len(good)) as progress:
         for batch in batches(good):
@@ -195,11 +197,11 @@ def ask(
 
 
 def undecodable(paths: Sequence[Path], limits: Limits) -> dict[str, str]:
-    """Why pictures do not decode, by path. Raises Refused for what cannot be read."""
+    """Why pictures do not decode, or cannot be read, by path."""
     bad: dict[str, str] = {}
     with Progress("pictures checked", len(paths)) as progress:
         for batch in batches(paths):
-            found = pictures.faults([pictures.read(path) for path in batch], limits)
+            found = pictures.faults(batch, limits)
             bad |= {str(path): why for path, why in zip(batch, found, strict=True) if why}
             progress.add(len(batch))
     return bad

@@ -67,14 +67,15 @@ def add_to(commands: Commands) -> None:
 def evaluate(client: Client, options: Namespace) -> int:
     """Classify every picture of a folder per class and compare; 1 where some are left out."""
     memory = client.memory(options.name)
-    labels = {picture.path: picture.label for picture in labelled(options.folder)}
+    found, look = labelled(options.folder)
+    labels = {picture.path: picture.label for picture in found}
     info = memory.info()
     reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
         return memory.classify(images=images, neighbors=None if reranked else 1, **vote(options))
 
-    asked = ask(client, options, list(labels), decide)
+    asked = ask(client, options, look, decide)
     decisions = [decision for _, decision in asked.answers]
     report_problems(problems(decisions))
     evaluation = Evaluation(

@@ -1,16 +1,17 @@
-"""``insert``: a folder per class or a Parquet file becomes entries, and nothing is stored twice."""
+"""``insert``: pictures or a Parquet file become entries, and nothing is stored twice."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from visual_memory import Client, Error, Memory, PruneResult
+from visual_memory import AlreadyExists, Client, Error, Memory, PruneResult
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
@@ -19,11 +20,11 @@ from visual_memory.types import Limits
 from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.interrupted import told_what_goes_on
-from visual_memory_service.commands.pictures import faults
+from visual_memory_service.commands.pictures import Unreadable, faults
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
 BATCH_ITEMS = 1024
-BATCH_BYTES = 4 << 20  # some hundred pictures: progress moves, and a failed batch is soon repeated
+BATCH_BYTES = 4 << 20  # some hundred pictures
 
 Metadata = Mapping[str, str]
 Stored = Mapping[str, tuple[str, str, Metadata, bool]]
@@ -56,8 +57,8 @@ class Plan:
         """
         if silent:
             self.silent.add(item.id)
-        alike = item.label == label and item.metadata in (None, metadata)
-        equal = alike and item.sha256() == content_sha256
+        alike = item.is_alike(label, metadata)
+        equal = item.is_stored(label, content_sha256, metadata)
         if equal and item.image is None:
             self.same += 1
             return True
@@ -76,17 +77,19 @@ class Plan:
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(
-        commands, "insert", insert, "remember a folder per class, or a Parquet file"
-    )
+    parser = add_asking(commands, "insert", insert, "remember pictures, or a Parquet file")
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.description = (
-        "Remember a folder per class (the label is the folder's name, the id the path inside\n"
-        "FOLDER), or a Parquet file with the columns id, label and vector or image, and perhaps\n"
-        "metadata. What is stored with the same content is skipped, so that the same command\n"
-        "goes on after an interruption; an id stored with other content is refused."
+        "Remember folders with a folder for each label (the label is its name, the id the path\n"
+        "inside SOURCE); with --label, pictures and folders of pictures; a CSV table with the\n"
+        "columns path and label, and perhaps id and others, which are metadata; or a Parquet file\n"
+        "with the columns id, label and vector or image, and perhaps metadata. What is stored\n"
+        "with the same content is skipped, so that the same command goes on after an\n"
+        "interruption; an id stored with other content is refused. A server that is restarted\n"
+        "meanwhile is waited for until --timeout."
     )
-    parser.add_argument("source", metavar="FOLDER_OR_PARQUET", type=Path)
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=Path)
+    parser.add_argument("--label", metavar="L", help="what all these pictures show")
     parser.add_argument(
         "--replace", action="store_true", help="replace what is stored with other content"
     )
@@ -97,16 +100,13 @@ def insert(client: Client, options: Namespace) -> int:
     """Store what is not stored yet; 1 where pictures were left out.
 
     Raises Refused before anything is stored: for ids stored with other content, without
-    ``--replace``, and for pictures that do not decode, without ``--skip-bad``.
+    ``--replace``, and for pictures that cannot be used, without ``--skip-bad``.
     """
     memory = client.memory(options.name)
-    source = open_source(options.source, memory.info())
+    source = open_source(options.sources, options.label, memory.info())
     limits = client.server_info().limits
-    if source.others and not options.json:
-        ends = ", ".join(
-            f"{count:,} {end or 'without an end'}" for end, count in sorted(source.others.items())
-        )
-        say(f"Left out, as no pictures: {ends}.", file=sys.stderr)
+    if not options.json:
+        tell(source)
     plan = compare(source, stored(memory), limits)
     if plan.doubtful:
         settle(plan, memory)
@@ -118,28 +118,36 @@ def insert(client: Client, options: Namespace) -> int:
             for item in source.items()
             if item.id in todo
         )
-        done = 0
-        for batch in batches(items, batch_bytes(limits)):
-            count = len(batch)
-            try:
+        try:
+            for group in groups(items):
                 bad_pictures.send(
-                    lambda items: store(memory, items, replace_existing=options.replace),
-                    batch,
+                    lambda items: store(memory, items, plan, progress, options),
+                    group,
                     lambda item: item.id,
                     plan.bad,
                     options,
                 )
-            except (Error, Refused) as problem:
-                if not done:
-                    raise
-                raise Refused(str(problem), so_far(done, options)) from None
-            done += count
-            progress.add(count)
+        except (Error, Refused) as problem:
+            if not progress.done:
+                raise
+            said = problem.message if isinstance(problem, Error) else problem
+            raise Refused(str(said), so_far(progress.done, options)) from None
         seconds = progress.seconds
     with told_what_goes_on(client, options.name):
         pruned = prune(memory, plan.to_prune())
     report(plan, source, seconds, pruned, options)
     return 1 if plan.bad else 0
+
+
+def tell(source: Source) -> None:
+    """Say on standard error what of a source is left out, and what was noticed."""
+    if source.others:
+        ends = ", ".join(
+            f"{count:,} {end or 'without an end'}" for end, count in sorted(source.others.items())
+        )
+        say(f"Left out, as no pictures: {ends}.", file=sys.stderr)
+    for remark in source.remarks:
+        say(remark, file=sys.stderr)
 
 
 def so_far(done: int, options: Namespace) -> str:
@@ -157,7 +165,7 @@ def stored(memory: Memory) -> Stored:
 
 def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
     """Which items are new, stored already, stored otherwise, or not to be decoded."""
-    plan, seen = Plan(), set[str]()
+    plan, seen = Plan(bad=dict(source.bad)), set[str]()
     with Progress(f"{source.noun}s checked", source.count) as progress:
         for batch in batches(source.items(), batch_bytes(limits)):
             unsure = []
@@ -167,10 +175,14 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
                 seen.add(item.id)
                 if item.pruned:
                     plan.pruned.add(item.id)
+                try:
+                    if item.id in stored and plan.note(item, *stored[item.id]):
+                        continue
+                except Unreadable as error:
+                    plan.bad[item.id] = error.why
+                    continue
                 if item.id not in stored:
                     plan.new.add(item.id)
-                elif plan.note(item, *stored[item.id]):
-                    continue
                 unsure.append(item)
             plan.bad |= bad(unsure, limits)
             progress.add(len(batch))
@@ -200,10 +212,13 @@ def bad(items: list[Item], limits: Limits) -> dict[str, str]:
 def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
     if plan.changed and not options.replace:
-        raise Refused(
+        said = (
             f"Stored already with other content, label or metadata, so nothing was stored: "
             f"{listed(sorted(plan.changed))}; use --replace to replace what is stored."
         )
+        if options.label is not None:
+            said += " Or have both under other ids, which a CSV table says in its column id."
+        raise Refused(said)
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
 
 
@@ -213,33 +228,78 @@ def batch_bytes(limits: Limits) -> int:
 
 
 def batches(items: Iterable[Item], bytes_max: int) -> Iterator[list[Item]]:
-    """Items in groups that fit one message."""
+    """Items in groups of so many bytes, read or not."""
+    return grouped(items, lambda item: item.size, bytes_max)
+
+
+def groups(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items in groups that RAM holds, all in one where they are files."""
+    return grouped(items, lambda item: item.held_bytes, BATCH_BYTES)
+
+
+def grouped(
+    items: Iterable[Item], measure: Callable[[Item], int], bytes_max: int
+) -> Iterator[list[Item]]:
+    """Items in groups of at most so many bytes, and 1,024 that have any."""
     batch: list[Item] = []
-    room = bytes_max
+    room, counted = bytes_max, 0
     for item in items:
-        if batch and (len(batch) == BATCH_ITEMS or item.size > room):
+        size = measure(item)
+        if batch and (counted == BATCH_ITEMS or size > room):
             yield batch
-            batch, room = [], bytes_max
+            batch, room, counted = [], bytes_max, 0
         batch.append(item)
-        room -= item.size
+        room, counted = room - size, counted + (size > 0)
     if batch:
         yield batch
 
 
-def store(memory: Memory, batch: list[Item], *, replace_existing: bool) -> None:
-    """One call for one batch."""
-    contents = [item.read() for item in batch]
-    images = [each for each in contents if isinstance(each, bytes)]
-    vectors = [each for each in contents if not isinstance(each, bytes)]
-    beside = [item.image for item in batch]
-    memory.insert(
-        images=images or (None if beside.count(None) == len(batch) else beside),
-        vectors=np.stack(vectors) if vectors else None,
-        ids=[item.id for item in batch],
-        labels=[item.label for item in batch],
-        metadata=[dict(item.metadata or {}) for item in batch],
-        replace_existing=replace_existing,
-    )
+def store(
+    memory: Memory, items: list[Item], plan: Plan, progress: Progress, options: Namespace
+) -> None:
+    """Have items stored; those are taken out that are there by now.
+
+    So are batches that an earlier command sent before it ended. Raises Refused where an id got
+    other content meanwhile.
+    """
+    while items:
+        told = counting(progress)
+        try:
+            memory.insert(
+                **columns(items), atomic=False, replace_existing=options.replace, progress=told
+            )
+            return
+        except AlreadyExists as error:
+            del items[: error.stored or 0]
+            there = stored(memory)
+            known = [item for item in items if item.id in there]
+            if not known or not all(item.is_stored(*there[item.id][:3]) for item in known):
+                raise
+            plan.new.difference_update(item.id for item in known)
+            plan.same += len(known)
+            progress.add(len(known))
+            items[:] = [item for item in items if item.id not in there]
+
+
+def counting(progress: Progress) -> Callable[[int, int], None]:
+    """Tells progress of a call whose items are not the first."""
+    before = progress.done
+    return lambda done, total: progress.reach(before + done)
+
+
+def columns(items: Sequence[Item]) -> dict[str, Any]:
+    """What ``Memory.insert`` is told of them; files are read when they are sent."""
+    contents = [item.content for item in items]
+    images = [each for each in contents if isinstance(each, Path | bytes)]
+    rows = [each for each in contents if not isinstance(each, Path | bytes)]
+    beside = [item.image for item in items]
+    return {
+        "images": images or (None if beside.count(None) == len(items) else beside),
+        "vectors": np.stack(rows) if rows else None,
+        "ids": [item.id for item in items],
+        "labels": [item.label for item in items],
+        "metadata": [dict(item.metadata or {}) for item in items],
+    }
 
 
 def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
@@ -266,6 +326,7 @@ def report(
                 "pruned": len(pruned.ids) if pruned else 0,
                 "bad": plan.bad,
                 "others": source.others,
+                "remarks": source.remarks,
                 "seconds": round(seconds, 3),
             }
         )
@@ -279,7 +340,7 @@ def report(
         )
         if pruned:
             say(
-                f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.source}; "
+                f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.sources[0]}; "
                 f"visual-memory undo {options.name} {pruned.operation}   takes it back."
             )
     bad_pictures.report(plan.bad, source.noun)

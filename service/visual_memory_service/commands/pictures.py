@@ -1,13 +1,14 @@
-"""Picture files: which of a folder are meant, and whether they decode."""
+"""Picture files: which of a folder are meant, what is odd about others, and whether they decode."""
 
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -15,9 +16,18 @@ from PIL import Image, UnidentifiedImageError
 
 from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
+from visual_memory_embedders.images import FORMATS, KINDS
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+NOT_UTF8 = "has a name that is not UTF-8; rename it"
+
+
+class Unreadable(Refused):
+    """A file whose bytes cannot be had; ``why`` is a phrase that follows its name."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.why = f"cannot be read: {error.strerror or error}"
+        super().__init__(f"{path} {self.why}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,49 +39,120 @@ class Picture:
     label: str
 
 
-def labelled(folder: Path) -> list[Picture]:
-    """All pictures of a folder per class, by id. Raises Refused."""
+@dataclass(slots=True)
+class Look:
+    """What files and folders hold, by one look at them before anything is done.
+
+    ``bad`` has why what should be a picture cannot be used: a phrase that follows its path.
+    ``others`` counts files that are no pictures, by the ends of their names; ``remarks`` are
+    sentences.
+    """
+
+    pictures: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    bad: dict[Path, str] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """A file that is meant to be a picture."""
+        if why := flaw(path):
+            self.bad[path] = why
+        else:
+            self.pictures.append(path)
+
+    def walk(self, folder: Path) -> None:
+        """Everything below a folder, through links too; hidden files are left out."""
+        followed, loops = list[Path](), list[Path]()
+        left: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+        while left:
+            here, above = left.pop()
+            try:
+                found = here.stat()
+                names = os.listdir(here)
+            except OSError as error:
+                self.bad[here] = f"cannot be looked into: {error.strerror}"
+                continue
+            own = (found.st_dev, found.st_ino)
+            if own in above:
+                loops.append(here)
+                continue
+            self.folders.append(here)
+            if here.is_symlink() and above:
+                followed.append(here)
+            for path in (here / name for name in names if not name.startswith(".")):
+                if not os.path.isdir(path):  # where nothing can be known of it, too
+                    self._file(path)
+                elif is_utf8(path):
+                    left.append((path, above | {own}))
+                else:
+                    self.bad[path] = NOT_UTF8
+        self.bad = dict(sorted(self.bad.items()))
+        self._remark(followed, "Followed, as links to folders")
+        self._remark(loops, "Not followed, as links to folders that they lie in")
+
+    def _file(self, path: Path) -> None:
+        if is_picture(path) or (path.is_symlink() and not path.suffix and flaw(path)):
+            self.add(path)  # a link to nothing may have been a folder
+        else:
+            self.others[path.suffix.encode(errors="replace").decode()] += 1
+
+    def _remark(self, paths: list[Path], what: str) -> None:
+        if paths:
+            self.remarks.append(f"{what}: {listed(map(str, sorted(paths)))}.")
+
+
+def look_at(paths: Iterable[Path]) -> Look:
+    """The files that were named, and all pictures below the folders that were. Raises Refused."""
+    found = Look()
+    for path in paths:
+        if os.path.isdir(path):
+            inside = Look()
+            inside.walk(path)
+            if not inside.pictures and not inside.bad:
+                raise Refused(f"There are no pictures in {path}.")
+            found.pictures += sorted(inside.pictures)
+            found.bad |= inside.bad
+        elif not os.path.exists(path):
+            raise Refused(f"There is no file or folder {path}.")
+        elif not path.is_file():
+            raise Refused(f"{path} is no file that can be read again; save it as one first.")
+        else:
+            found.pictures.append(path)
+    return found
+
+
+def labelled(folder: Path) -> tuple[list[Picture], Look]:
+    """All pictures of a folder per class, by id, and what else there is. Raises Refused."""
+    if not folder.is_dir():
+        raise Refused(f"There is no folder {folder}.")
+    found = Look()
+    found.walk(folder)
     pictures, loose = [], []
-    for path in walk(folder):
+    for path in found.pictures:
         inside = path.relative_to(folder).as_posix()
         label, slash, _ = inside.partition("/")
         if slash:
             pictures.append(Picture(path, inside, label))
         else:
-            loose.append(inside)
-    if loose:
+            loose.append(path)
+    if loose and not pictures:
         raise Refused(
             f"These pictures lie directly in {folder}, where a folder for each label is "
-            f"expected: {listed(loose)}."
+            f"expected: {listed(path.name for path in sorted(loose))}."
         )
-    if not pictures:
+    if not pictures and not found.bad:
         raise Refused(f"There are no pictures in {folder}; {expectation()}.")
-    return sorted(pictures, key=lambda picture: picture.id)
-
-
-def named(paths: list[Path]) -> list[Path]:
-    """The files that were named, and all pictures below the folders that were. Raises Refused."""
-    found: list[Path] = []
-    for path in paths:
-        below = sorted(walk(path)) if path.is_dir() else [path]
-        if not below:
-            raise Refused(f"There are no pictures in {path}.")
-        if not below[0].exists():
-            raise Refused(f"There is no file or folder {path}.")
-        if not below[0].is_file():
-            raise Refused(f"{path} is no file that can be read again; save it as one first.")
-        found.extend(below)
-    return found
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Every picture below ``folder``."""
-    return (checked(path) for path in files(folder) if is_picture(path))
-
-
-def others(folder: Path) -> Counter[str]:
-    """How many files below ``folder`` are no pictures, by the ends of their names."""
-    return Counter(path.suffix for path in files(folder) if not is_picture(path))
+    pictures.sort(key=lambda picture: picture.id)
+    found.pictures = [picture.path for picture in pictures]
+    found.bad |= dict.fromkeys(
+        sorted(loose), f"lies directly in {folder}, not in a folder of its label"
+    )
+    seen = {path.relative_to(folder).parts[:1] for path in (*found.pictures, *found.bad)}
+    empty = [each.name for each in found.folders if each.parent == folder]
+    if empty := sorted(name for name in empty if (name,) not in seen):
+        found.remarks.append(f"No pictures are in {listed(empty)}.")
+    return pictures, found
 
 
 def is_picture(path: Path) -> bool:
@@ -79,29 +160,27 @@ def is_picture(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def files(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder``, through links too; hidden ones are left out. Raises Refused."""
-    if not folder.is_dir():
-        raise Refused(f"There is no folder {folder}.")
-    for root, folders, names in os.walk(folder, followlinks=True):
-        here = Path(root)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not here.resolve().is_relative_to((here / name).resolve())  # a link to above
-        ]
-        yield from (here / name for name in names if not name.startswith("."))
-
-
-def checked(path: Path) -> Path:
-    """The path, if it is UTF-8, as ids must be."""
+def is_utf8(path: Path) -> bool:
+    """Whether the name is text, as ids must be."""
     try:
-        str(path).encode()
+        return bool(path.name.encode())
     except UnicodeEncodeError:
-        shown = str(path).encode(errors="replace").decode()
-        raise Refused(f"The name of {shown} is not UTF-8; rename the file or folder.") from None
-    return path
+        return False
+
+
+def flaw(path: Path) -> str | None:
+    """Why a file cannot be a picture whatever it holds, as a phrase that follows its path."""
+    if not is_utf8(path):
+        return NOT_UTF8
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is a link to nothing" if path.is_symlink() else "is not there"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(mode):
+        return "is no file that can be read again"
+    return None if os.access(path, os.R_OK) else "cannot be read: Permission denied"
 
 
 def expectation() -> str:
@@ -110,30 +189,34 @@ def expectation() -> str:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a picture. Raises Refused."""
+    """The bytes of a picture. Raises Unreadable."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
+        raise Unreadable(path, error) from None
 
 
 def size(path: Path) -> int:
-    """The bytes of a picture, unread. Raises Refused."""
+    """The bytes of a picture, unread. Raises Unreadable."""
     try:
         return path.stat().st_size
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
+        raise Unreadable(path, error) from None
 
 
-def faults(contents: Sequence[bytes], limits: Limits) -> list[str | None]:
+def faults(contents: Sequence[Path | bytes], limits: Limits) -> list[str | None]:
     """Why the server would refuse each picture, as far as can be seen here, or None."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as workers:
         warnings.simplefilter("ignore")
-        return list(workers.map(lambda data: fault(data, limits), contents))
+        return list(workers.map(lambda content: fault(content, limits), contents))
 
 
-def fault(data: bytes, limits: Limits) -> str | None:
+def fault(content: Path | bytes, limits: Limits) -> str | None:
     """A phrase that follows the picture's name, or None."""
+    try:
+        data = read(content) if isinstance(content, Path) else content
+    except Unreadable as error:
+        return error.why
     if len(data) > limits.image_bytes:
         return f"has {len(data):,} bytes, more than the server's {limits.image_bytes:,}"
     try:
@@ -143,7 +226,7 @@ def fault(data: bytes, limits: Limits) -> str | None:
             return f"has {width:,} × {height:,} pixels, too many for the server"
         image.load()
     except UnidentifiedImageError:
-        return "is not a whole JPEG, PNG, WebP, BMP, GIF or TIFF image"
+        return f"is not a whole {KINDS} image"
     except Exception as error:  # on bad bytes Pillow raises whatever its parser ran into
         return f"is damaged ({error})"
     if image.mode in ("I", "F"):

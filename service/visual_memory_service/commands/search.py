@@ -27,7 +27,7 @@ def search(client: Client, options: Namespace) -> int:
     asked = ask(
         client,
         options,
-        pictures.named(options.images),
+        pictures.look_at(options.images),
         lambda images: memory.search(images=images, k=options.k, filter=options.filter),
     )
     if options.json:

@@ -1,22 +1,27 @@
-"""What ``insert`` reads: a folder per class or a Parquet file, item by item, as often as asked."""
+"""What ``insert`` reads, item by item: pictures, tables of them, Parquet files."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import MemoryInfo
-from visual_memory_service.commands import parquet, pictures
+from visual_memory_service.commands import parquet, picture_table, pictures
+from visual_memory_service.commands.pictures import SUFFIXES, Look
 
 Content = bytes | NDArray[np.float32]
 UNIT_TOLERANCE = 1e-6  # the server keeps the bits of a row whose norm is so near to 1
+PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,18 +47,30 @@ class Item:
         return content + len(self.image or b"")
 
     @property
-    def picture(self) -> bytes | None:
+    def picture(self) -> Path | bytes | None:
         """What has to decode: the content itself, or what is kept beside it."""
-        content = self.read()
-        return content if isinstance(content, bytes) else self.image
+        return self.content if isinstance(self.content, Path | bytes) else self.image
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in RAM: a picture in a file nothing."""
+        return 0 if isinstance(self.content, Path) else self.size
 
     def read(self) -> Content:
-        """The picture's bytes or the float32 row. Raises Refused."""
+        """The picture's bytes or the float32 row. Raises Unreadable."""
         return pictures.read(self.content) if isinstance(self.content, Path) else self.content
 
     def sha256(self) -> str:
         """The hash by which the server knows what it was sent."""
         return sha256(self.read() if self.image is None else self.image)
+
+    def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
+        """Whether an entry has the same label, and what metadata there are to say."""
+        return self.label == label and self.metadata in (None, metadata)
+
+    def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
+        """Whether an entry is of the same content too. Raises Unreadable."""
+        return self.is_alike(label, metadata) and self.sha256() == content_sha256
 
     def row_sha256(self) -> str:
         """The hash of the row as the server stores it, empty for a picture."""
@@ -61,59 +78,131 @@ class Item:
         return "" if isinstance(content, bytes) else sha256(unit(content))
 
 
-class Source(Protocol):
-    """Items in an order that stays."""
+@dataclass(slots=True)
+class Source:
+    """Items in an order that stays.
+
+    ``bad`` has why others cannot be used, by id. ``others`` counts files that are left out unseen,
+    by the ends of their names; ``remarks`` are sentences on what else was noticed.
+    """
 
     noun: str
     count: int
-    others: Mapping[str, int]
-    """How many files are left out unseen, by the ends of their names."""
-
-    def items(self) -> Iterator[Item]: ...
-
-
-class Folder:
-    """A folder per class."""
-
-    noun = "picture"
-
-    def __init__(self, path: Path) -> None:
-        self._pictures = pictures.labelled(path)
-        self.others: Mapping[str, int] = pictures.others(path)
-        self.count = len(self._pictures)
-
-    def items(self) -> Iterator[Item]:
-        for picture in self._pictures:
-            yield Item(picture.id, picture.label, picture.path)
+    items: Callable[[], Iterator[Item]]
+    bad: Mapping[str, str] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
+    remarks: Sequence[str] = ()
 
 
-class Table:
-    """A Parquet file with vectors or images."""
+def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
+    """What is at ``paths``, for this memory; all pictures get the ``label``. Raises Refused."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise Refused(f"There is no file or folder {path}.")
+    rows = [path for path in paths if is_parquet(path)]
+    if rows and label is not None:
+        raise Refused(f"{rows[0]} has labels of its own; insert it without --label.")
+    if rows and len(paths) > 1:
+        raise Refused(f"{rows[0]} is a Parquet file; insert it by itself.")
+    return of_rows(rows[0], memory) if rows else of_pictures(paths, label)
 
-    def __init__(self, path: Path, memory: MemoryInfo) -> None:
-        embedder = memory.embedder
-        self._file = parquet.File(path, kept=memory.store_images)
-        if embedder and self._file.embedder and self._file.embedder != parquet.spec(embedder):
-            raise Refused(
-                f"The vectors in {path} were made by another embedder than that of this memory, "
-                f"{embedder.name}; insert them into a memory made with --dimension."
-            )
-        self.count = self._file.count
-        self.others: Mapping[str, int] = {}
-        self.noun = self._file.content
 
-    def items(self) -> Iterator[Item]:
-        for row in self._file.rows():
+def of_rows(path: Path, memory: MemoryInfo) -> Source:
+    """A Parquet file with vectors or images. Raises Refused."""
+    embedder, file = memory.embedder, parquet.File(path, kept=memory.store_images)
+    if embedder and file.embedder and file.embedder != parquet.spec(embedder):
+        raise Refused(
+            f"The vectors in {path} were made by another embedder than that of this memory, "
+            f"{embedder.name}; insert them into a memory made with --dimension."
+        )
+
+    def items() -> Iterator[Item]:
+        for row in file.rows():
             yield Item(row.id, row.label, row.content, row.metadata, row.image, row.pruned)
 
+    return Source(file.content, file.count, items)
 
-def open_source(path: Path, memory: MemoryInfo) -> Source:
-    """The folder or the Parquet file at ``path``, for this memory. Raises Refused."""
+
+def of_pictures(paths: Sequence[Path], label: str | None) -> Source:
+    """Folders, files and tables of pictures, seen in one look. Raises Refused."""
+    items, bad, others, remarks = list[Item](), dict[str, str](), Counter[str](), list[str]()
+    for path in paths:
+        if label is not None:
+            found, look = of_one_label(path, label)
+        elif path.is_dir():
+            found, look = of_classes(path)
+        elif path.suffix.lower() == ".csv":
+            found, look = of_table(path)
+        else:
+            raise Refused(unknown(path))
+        items += found
+        bad |= {named(each, path): why for each, why in look.bad.items()}
+        others += look.others
+        remarks += look.remarks
+    return Source("picture", len(items), lambda: iter(items), bad, others, remarks)
+
+
+def of_classes(folder: Path) -> tuple[list[Item], Look]:
+    """A folder per class. Raises Refused."""
+    found, look = pictures.labelled(folder)
+    return [Item(each.id, each.label, each.path) for each in found], look
+
+
+def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
+    """A picture, or a folder of such, that have one label. Raises Refused."""
+    if path.suffix.lower() == ".csv":
+        raise Refused(f"{path} has labels of its own; insert it without --label.")
+    look = Look()
     if path.is_dir():
-        return Folder(path)
-    if not path.exists():
-        raise Refused(f"There is no file or folder {path}.")
-    return Table(path, memory)
+        look.walk(path)
+    else:
+        look.add(path)
+    if not look.pictures and not look.bad:
+        raise Refused(f"There are no pictures in {path}.")
+    return [Item(named(each, path), label, each) for each in sorted(look.pictures)], look
+
+
+def of_table(file: Path) -> tuple[list[Item], Look]:
+    """A CSV table of paths, from its folder on, and labels. Raises Refused."""
+    items, look = list[Item](), Look()
+    for row in picture_table.rows(file):
+        path = file.parent / row.path
+        look.add(path)
+        if path not in look.bad:
+            items.append(Item(row.id, row.label, path, row.metadata))
+    if not items and not look.bad:
+        raise Refused(f"There are no rows in {file}.")
+    return items, look
+
+
+def named(path: Path, source: Path) -> str:
+    """The id of a file of a source: the path inside its folder, if it is there."""
+    folder = source if source.is_dir() else source.parent
+    inside = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return inside.as_posix() if inside.parts else str(path)
+
+
+def unknown(path: Path) -> str:
+    """A sentence on a file that says nothing of labels."""
+    if pictures.is_picture(path):
+        return (
+            f"{path} is a picture without a label; say with --label what it shows, or give a "
+            "folder with a folder for each label, or a CSV table with the columns path and label."
+        )
+    return (
+        f"{path} is nothing that can be inserted: that are folders with a folder for each label, "
+        f"CSV tables (.csv), Parquet files (.parquet), and with --label pictures "
+        f"({', '.join(SUFFIXES)})."
+    )
+
+
+def is_parquet(path: Path) -> bool:
+    """A file, by its name or by what it begins with."""
+    if not path.is_file() or path.suffix.lower() == ".parquet":
+        return path.is_file()
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+    return False
 
 
 def sha256(content: Content) -> str:

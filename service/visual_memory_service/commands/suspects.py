@@ -13,9 +13,10 @@ from visual_memory._files import whole_file
 from visual_memory._terminal.arguments import VOTINGS, Commands
 from visual_memory._terminal.output import plural, print_json, print_table, say
 from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import WrongUsage
+from visual_memory._terminal.refused import Refused, WrongUsage
 from visual_memory_service.commands import output_file
 from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.commands.folder_thumbnails import FolderThumbnails
 from visual_memory_service.commands.interrupted import told_what_goes_on
 from visual_memory_service.commands.suspects_page import (
     CONFLICTS_SHOWN,
@@ -51,6 +52,12 @@ def add_to(commands: Commands) -> None:
         help="write a page to look through them, with pictures where the memory keeps them",
     )
     output_file.add_force(parser, "the page")
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="show pictures that the memory does not keep from the folder that was inserted",
+    )
     parser = add_asking(
         commands,
         "calibrate",
@@ -67,7 +74,11 @@ def suspects(client: Client, options: Namespace) -> int:
     """Assess a memory: tables for people, JSON, CSV that ``relabel --from`` reads, or a page."""
     if options.csv and options.json:
         raise WrongUsage("argument --csv: not allowed with argument --json")
-    page = options.page
+    page, images = options.page, options.images
+    if images and not page:
+        raise WrongUsage("argument --images: not allowed without argument --page")
+    if images and not images.is_dir():
+        raise Refused(f"There is no folder {images}.")
     if page:
         output_file.refuse(page, force=options.force)
     memory = client.memory(options.name)
@@ -76,7 +87,9 @@ def suspects(client: Client, options: Namespace) -> int:
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
     if page:
-        html = to_page(memory, found, worst_labels(found))
+        limits = client.server_info().limits
+        folder = FolderThumbnails(images, memory.info(), limits) if images else None
+        html = to_page(memory, found, worst_labels(found), folder)
         with whole_file(page, overwrite=options.force) as file:
             file.write(html.encode())
     if options.json:

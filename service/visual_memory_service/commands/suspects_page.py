@@ -27,6 +27,7 @@ from visual_memory import (
 )
 from visual_memory._terminal.output import plural, printable
 from visual_memory._terminal.progress import Progress
+from visual_memory_service.commands.folder_thumbnails import FolderThumbnails
 
 MARK = re.compile(r"<!--([A-Z]+)-->")
 INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -38,7 +39,7 @@ NEAR = 50
 NEAR_SHOWN = 3
 FETCHED_AT_ONCE = 8
 
-Pictures = Mapping[str, bytes]
+Pictures = Mapping[str, bytes | str]  # by id a thumbnail, or why there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,16 @@ class Case:
     for_own: Sequence[Neighbor]
 
 
-def to_page(memory: Memory, found: Assessment, rows: Iterable[Sequence[object]]) -> str:
+def to_page(
+    memory: Memory,
+    found: Assessment,
+    rows: Iterable[Sequence[object]],
+    folder: FolderThumbnails | None = None,
+) -> str:
     """The page of an assessment as HTML; ``rows`` are those of the table of labels.
 
     The likeliest suspects and the nearest conflicts are on it, not more than a person can judge.
+    Pictures that the memory does not keep are taken from ``folder``.
     """
     info = memory.info()
     suspects, conflicts = found.suspects[:SUSPECTS_SHOWN], found.conflicts[:CONFLICTS_SHOWN]
@@ -61,8 +68,17 @@ def to_page(memory: Memory, found: Assessment, rows: Iterable[Sequence[object]])
     there = fetch(memory, judged, "entries fetched", include_vector=True)
     cases = to_cases(memory, [each for each in suspects if each.id in there], there)
     conflicts = [each for each in conflicts if there.keys() >= {*each.ids}]
-    pictures = thumbnails(memory, cases, conflicts) if info.store_images else None
-    return render(info, found, cases, conflicts, pictures, rows)
+    ids = [*chain(*map(ids_of, cases), *(conflict.ids for conflict in conflicts))]
+    pictures = dict[str, bytes | str]()
+    if info.store_images:
+        pictures |= thumbnails(memory, ids)
+    if folder is not None:
+        wanted = [id for id in ids if id not in pictures]
+        folder.look(fetch(memory, wanted, "pictures looked for", include_vector=True).values())
+        pictures |= folder.found
+    said = folder.summary() if folder else ""
+    shown = pictures if info.store_images or folder else None
+    return render(info, found, cases, conflicts, shown, said, rows)
 
 
 def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:
@@ -109,11 +125,8 @@ def ids_of(case: Case) -> list[str]:
     return [case.suspect.id, *(each.id for each in (*case.for_proposed, *case.for_own))]
 
 
-def thumbnails(
-    memory: Memory, cases: Iterable[Case], conflicts: Iterable[Conflict]
-) -> dict[str, bytes]:
-    """Of those of their entries that have one."""
-    ids = chain(*map(ids_of, cases), *(conflict.ids for conflict in conflicts))
+def thumbnails(memory: Memory, ids: Iterable[str]) -> dict[str, bytes]:
+    """Of those of the entries that have one."""
     entries = fetch(memory, ids, "pictures fetched", include_thumbnail=True)
     return {id: entry.thumbnail for id, entry in entries.items() if entry.thumbnail}
 
@@ -124,15 +137,16 @@ def render(
     cases: Sequence[Case],
     conflicts: Sequence[Conflict],
     pictures: Pictures | None,
+    said: str,
     rows: Iterable[Sequence[object]],
 ) -> str:
-    """The page; ``pictures`` is None where the memory keeps none."""
+    """The page; ``pictures`` is None where there are none to show, and ``said`` is of them."""
     template = TEMPLATE.read_text(encoding="utf-8")
     parts = {
         "POLICY": policy(template),
         "NAME": escape(info.name),
         "TILES": tiles(found),
-        "PICTURES": "" if pictures is not None else no_pictures(info),
+        "PICTURES": no_pictures(info) if pictures is None else note(said),
         "SUSPECTS": suspects(found, cases, pictures),
         "CONFLICTS": pairs(found, conflicts, pictures),
         "LABELS": "".join(map(table_row, rows)),
@@ -168,9 +182,15 @@ def tiles(found: Assessment) -> str:
 def no_pictures(info: MemoryInfo) -> str:
     """How one gets them."""
     return (
-        f"<p class=note>{escape(info.name)} keeps no pictures, so their ids have to do; a memory "
+        f"<p class=note>{escape(info.name)} keeps no pictures, so their ids have to do. With "
+        "<code>--images FOLDER</code> they are taken from the folder that was inserted; a memory "
         "made with <code>visual-memory create NAME --store-images</code> shows them here.</p>"
     )
+
+
+def note(text: str) -> str:
+    """A paragraph, if there is something to say."""
+    return f"<p class=note>{escape(printable(text))}</p>" if text else ""
 
 
 def suspects(found: Assessment, cases: Sequence[Case], pictures: Pictures | None) -> str:
@@ -240,17 +260,18 @@ def pair(conflict: Conflict, pictures: Pictures | None) -> str:
 
 
 def figure(id: str, pictures: Pictures | None) -> str:
-    """A picture in its place, if the memory keeps any."""
+    """A picture in its place, if there are any."""
     return f"<figure>{picture(id, pictures)}</figure>" if pictures is not None else ""
 
 
 def picture(id: str, pictures: Pictures | None) -> str:
-    """The thumbnail of an entry, or that it has none."""
+    """The thumbnail of an entry, or why it has none."""
     if pictures is None:
         return ""
-    if id not in pictures:
-        return "<span class=blank>no picture</span>"
-    return f'<img src="data:image/jpeg;base64,{b64encode(pictures[id]).decode()}" alt="">'
+    found = pictures.get(id, "no picture")
+    if isinstance(found, str):
+        return f"<span class=blank>{found}</span>"
+    return f'<img src="data:image/jpeg;base64,{b64encode(found).decode()}" alt="">'
 
 
 def choice(id: str, label: str, proposed: str) -> str:

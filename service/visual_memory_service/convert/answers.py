@@ -135,6 +135,11 @@ def from_import_offset(offset: int) -> pb.ImportEntriesResponse:
     return pb.ImportEntriesResponse(offset=offset)
 
 
+def from_working() -> pb.ImportEntriesResponse:
+    """That a batch of an import is still worked on."""
+    return pb.ImportEntriesResponse(working=True)
+
+
 def from_entry(entry: Entry) -> entry_pb2.Entry:
     """An entry with the parts that were read."""
     return entry_pb2.Entry(

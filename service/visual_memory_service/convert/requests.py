@@ -47,6 +47,7 @@ VALUE_K = 5
 COUNTS_K_MAX = 1000
 RELIABILITY_K = 10
 RERANK_SECONDS = 10.0
+ALIVE_SECONDS_MIN = 0.1
 SECONDS_MAX = 600.0
 ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
 MEMORIES_PAGE, MEMORIES_PAGE_MAX = 100, 1000
@@ -118,6 +119,18 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
     return request.start
 
 
+def to_alive_seconds(start: pb.ImportStart) -> float | None:
+    """How often to say that a batch is worked on, None for never. Raises BadField."""
+    if not start.HasField("alive_every"):
+        return None
+    seconds = to_seconds(start.alive_every, "start.alive_every")
+    if seconds < ALIVE_SECONDS_MIN:
+        raise BadField(
+            "start.alive_every", f"must be {ALIVE_SECONDS_MIN:g} s or more, but is {seconds:g} s"
+        )
+    return seconds
+
+
 def to_import_batch(
     request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings
 ) -> Batch:
@@ -127,6 +140,8 @@ def to_import_batch(
     step = request.batch
     if step.offset < 0:
         raise BadField("offset", f"must not be negative, but is {step.offset}")
+    if step.count and not step.offset + len(step.batch.entries) <= step.count:
+        raise BadField("count", f"is {step.count}, but the batch goes beyond")
     entries, rows, hashes = to_entries_and_rows(step.batch, settings)
     again = to_request(step, start.request_id, step.offset, hashes)
     return Batch(entries, rows, again, start.replace_existing)

@@ -11,7 +11,7 @@ from pathlib import Path
 from visual_memory._terminal.output import plural
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Limits
-from visual_memory_service.commands.pictures import Picture, faults, labelled, read
+from visual_memory_service.commands.pictures import Picture, faults, labelled
 
 SEED = 0
 PICTURES_MAX = 600
@@ -63,7 +63,7 @@ def by_class(folder: Path) -> dict[str, list[Picture]]:
     """A sample of the pictures that decode, by class. Raises Refused."""
     random_state = random.Random(SEED)
     classes = defaultdict(list)
-    for picture in labelled(folder):
+    for picture in labelled(folder)[0]:
         classes[picture.label].append(picture)
     labels = sorted(label for label in classes if len(classes[label]) >= PER_CLASS_MIN)
     if len(labels) > CLASSES_MAX:
@@ -72,7 +72,7 @@ def by_class(folder: Path) -> dict[str, list[Picture]]:
     chosen = {}
     for label in labels:
         pictures = random_state.sample(classes[label], min(most, len(classes[label])))
-        found = faults([read(each.path) for each in pictures], DEFAULT_LIMITS)
+        found = faults([each.path for each in pictures], DEFAULT_LIMITS)
         chosen[label] = [p for p, fault in zip(pictures, found, strict=True) if not fault]
     chosen = {label: each for label, each in chosen.items() if len(each) >= PER_CLASS_MIN}
     if len(chosen) < 2:

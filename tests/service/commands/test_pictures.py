@@ -11,7 +11,7 @@ from PIL import Image
 
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Limits
-from visual_memory_service.commands.pictures import faults, labelled, named, others, walk
+from visual_memory_service.commands.pictures import Look, faults, labelled, look_at
 
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 
@@ -25,7 +25,7 @@ def put(folder: Path, *names: str) -> None:
 def test_the_label_is_the_first_folder_and_the_id_the_path(tmp_path: Path) -> None:
     put(tmp_path, "b/deep/er/1.JPG", "b/a.webp", "a/ü.tiff", "a/x.txt", ".git/1.png", "a/.1.png")
 
-    found = labelled(tmp_path)
+    found, _ = labelled(tmp_path)
 
     assert [(picture.id, picture.label) for picture in found] == [
         ("a/ü.tiff", "a"),
@@ -35,11 +35,14 @@ def test_the_label_is_the_first_folder_and_the_id_the_path(tmp_path: Path) -> No
 
 
 def test_other_files_are_counted_by_their_ends(tmp_path: Path) -> None:
-    names = ("cat/a.JPG", "cat/b.avif", "dog/c.avif", "dog/notes", "dog/.hidden", "list.txt")
+    names = ("cat/a.JPG", "cat/b.heic", "dog/c.heic", "dog/notes", "dog/.hidden", "list.txt")
     put(tmp_path, *names)
 
-    assert others(tmp_path) == {".avif": 2, "": 1, ".txt": 1}
-    assert [path.name for path in walk(tmp_path)] == ["a.JPG"]
+    look = Look()
+    look.walk(tmp_path)
+
+    assert look.others == {".heic": 2, "": 1, ".txt": 1}
+    assert [path.name for path in look.pictures] == ["a.JPG"]
 
 
 def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) -> None:
@@ -47,23 +50,35 @@ def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) 
     (tmp_path / "all" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "all" / "a" / "loop").symlink_to(tmp_path / "all")
 
-    assert [picture.id for picture in labelled(tmp_path / "all")] == ["a/2.png", "b/1.png"]
+    found, look = labelled(tmp_path / "all")
+
+    assert [picture.id for picture in found] == ["a/2.png", "b/1.png"]
+    assert len(look.remarks) == 2
 
 
-def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_cannot_be_used(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png")
     os.rename(tmp_path / "a/1.png", os.fsencode(tmp_path) + b"/a/\xff.png")
 
-    with pytest.raises(Refused, match="is not UTF-8"):
+    found, look = labelled(tmp_path)
+
+    assert found == []
+    assert list(look.bad.values()) == ["has a name that is not UTF-8; rename it"]
+
+
+def test_a_folder_with_loose_pictures_alone_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "1.png")
+
+    with pytest.raises(Refused, match=r"lie directly in .*: 1\.png"):
         labelled(tmp_path)
 
 
 def test_named_files_may_end_as_they_like_and_folders_are_searched(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png", "a/b/2.png", "picture")
 
-    found = named([tmp_path / "picture", tmp_path / "a"])
+    found = look_at([tmp_path / "picture", tmp_path / "a"])
 
-    assert found == [tmp_path / "picture", tmp_path / "a/1.png", tmp_path / "a/b/2.png"]
+    assert found.pictures == [tmp_path / "picture", tmp_path / "a/1.png", tmp_path / "a/b/2.png"]
 
 
 def encoded(mode: str, size: tuple[int, int], kind: str) -> bytes:
@@ -83,3 +98,24 @@ def test_faults_are_what_the_server_would_say() -> None:
     phrases = ("not a whole", "damaged", "10,001 bytes", "200 × 200", "32 bits", "not a whole")
     for phrase, fault in zip(phrases, found[1:], strict=True):
         assert phrase in str(fault)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+def test_a_folder_that_is_closed_is_named(tmp_path: Path, mode: int) -> None:
+    put(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "b").chmod(mode)
+
+    found, look = labelled(tmp_path)
+    (tmp_path / "b").chmod(0o700)
+
+    assert [picture.id for picture in found] == ["a/1.png"]
+    (why,) = look.bad.values()
+    assert why.endswith("Permission denied")
+
+
+def test_a_file_of_any_name_is_nothing_where_a_folder_is_wanted(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+
+    with pytest.raises(Refused, match="There is no folder"):
+        labelled(tmp_path / "a.png")

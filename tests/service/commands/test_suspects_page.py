@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.conftest import to_picture
+from tests.test_docs import draw_pictures
 
 from visual_memory import Client, Memory
 from visual_memory._terminal.refused import Refused
@@ -194,6 +195,44 @@ def test_a_memory_without_pictures_says_how_one_gets_them(crowd: Memory, write: 
     assert page.all("img") == []
     assert "keeps no pictures" in page.text
     assert "visual-memory create NAME --store-images" in page.text
+    assert "--images FOLDER" in page.text
+
+
+@pytest.fixture
+def zoo(client: Client, empty: RemoteMemory, tmp_path: Path) -> Memory:
+    """A memory of the pictures in ``zoo`` that keeps none, with two likely wrong labels."""
+    draw_pictures(tmp_path)
+    zoo = client.create_memory(f"{empty.name}x")
+    files = sorted((tmp_path / "zoo").glob("*/*"))
+    ids = [file.relative_to(tmp_path / "zoo").as_posix() for file in files]
+    zoo.insert(images=files, labels=[file.parent.name for file in files], ids=ids)
+    return zoo
+
+
+def test_pictures_are_taken_from_where_they_are(zoo: Memory, write: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "zoo"
+    (folder / "dog" / "tom.jpg").unlink()
+    (folder / "fox" / "night.jpg").write_bytes(to_picture(1))
+
+    page = write(zoo, "--k", "5", "--images", str(folder))
+
+    ids = {id for id, _, _ in page.judged} | set(page.near)
+    assert ids >= {"dog/tom.jpg", "fox/night.jpg"}
+    places = len(page.judged) + len(page.near)
+    missing = sum(id == "dog/tom.jpg" for id in (*(id for id, _, _ in page.judged), *page.near))
+    other = sum(id == "fox/night.jpg" for id in (*(id for id, _, _ in page.judged), *page.near))
+    assert page.html.count("<span class=blank>not in the folder</span>") == missing
+    assert page.html.count("<span class=blank>not the picture inserted</span>") == other
+    assert len(page.all("img")) == places - missing - other
+    assert (
+        f"Pictures are those in {folder}, by id: {len(ids) - 2} shown, 1 not in the folder, "
+        "1 not the picture inserted." in page.text
+    )
+
+
+def test_a_folder_that_is_not_there_is_refused(crowd: Memory, write: Write) -> None:
+    with pytest.raises(Refused, match=r"There is no folder nowhere\."):
+        write(crowd, "--images", "nowhere")
 
 
 def test_it_loads_nothing_and_runs_only_its_own_script(gallery: Memory, write: Write) -> None:

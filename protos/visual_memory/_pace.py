@@ -1,0 +1,52 @@
+"""Messages as large as the server is fast, so that none takes long, however slow that is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TypeAlias
+
+FIRST_ITEMS = 4
+SECONDS = 1.5  # of work in a message
+GROWTH = 4
+
+
+class Pace:
+    """How many items the next message should have, by how long the last ones took.
+
+    It starts with 4. The number falls at once when the work on a message took longer than 1.5 s, or
+    an eighth of ``timeout``, and rises to at most four times what was measured. What two messages
+    of different sizes took whatever their size, up to a quarter of the timeout, is no work on them:
+    smaller ones would only wait more often.
+    """
+
+    def __init__(self, timeout: float = 60.0) -> None:
+        self.items = FIRST_ITEMS
+        self._seconds, self._waiting_max = min(SECONDS, timeout / 8), timeout / 4
+        self._last = self._other = (0, 0.0)  # the other has half as many items, or twice
+
+    def note(self, items: int, seconds: float) -> None:
+        """That a message of so many items took so long."""
+        work = max(seconds - self._waiting(items, seconds), 1e-6)
+        fitting = int(items * self._seconds / work)
+        if work > self._seconds:
+            self.items = max(1, fitting)
+        else:
+            self.items = max(self.items, min(fitting, GROWTH * items))
+
+    def _waiting(self, items: int, seconds: float) -> float:
+        """Where the line through two measurements begins."""
+        if differ(self._last[0], items):
+            self._other = self._last
+        self._last = (items, seconds)
+        if not differ(self._other[0], items):
+            return 0.0
+        (few, quick), (many, slow) = sorted((self._other, self._last))
+        return min(max((quick * many - slow * few) / (many - few), 0.0), seconds, self._waiting_max)
+
+
+def differ(one: int, other: int) -> bool:
+    """Whether two sizes tell more of each other than noise does."""
+    return min(one, other) > 0 and max(one, other) >= 2 * min(one, other)
+
+
+Paces: TypeAlias = "defaultdict[tuple[str, str, str], Pace]"  # by memory, method and contents

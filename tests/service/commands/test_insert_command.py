@@ -1,0 +1,360 @@
+"""``insert`` against a real server: what it takes, what it finds odd, and that it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from PIL import Image, features
+from tests.conftest import to_picture
+from tests.service.conftest import Run, answer, refused
+from tests.slow import write_network
+
+import visual_memory
+
+if TYPE_CHECKING:
+    from tests.conftest import Server, Start
+
+COUNT = int(os.environ.get("INSERTED_PICTURES", "120"))
+PER_SECOND = float(os.environ.get("PICTURES_PER_SECOND", "40"))
+TIMEOUT = os.environ.get("INSERT_TIMEOUT", "60")  # less than 1,024 pictures take, for a large run
+
+
+@pytest.fixture
+def pets(server: Server) -> Iterator[str]:
+    """A memory for pictures."""
+    with visual_memory.connect(server.address) as client:
+        yield client.create_memory(f"memory-{uuid4().hex}").name
+
+
+@pytest.fixture
+def labels(run: Run, pets: str) -> Callable[[], dict[str, str]]:
+    """What is stored: the label by id."""
+
+    def labels() -> dict[str, str]:
+        return {each["id"]: each["label"] for each in answer(run("entries", pets, "--json"))}
+
+    return labels
+
+
+Labels = Callable[[], dict[str, str]]
+
+
+def put(folder: Path, *names: str) -> None:
+    """Pictures, each another."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(to_picture(abs(hash(name)) % 1000))
+
+
+def test_a_picture_with_a_label_is_inserted_by_its_name(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "some/tom.png", "rex.JPG", "odd")
+
+    run("insert", pets, "some/tom.png", "--label", "cat")
+    done = answer(run("insert", pets, "rex.JPG", "odd", "--label", "dog", "--json"))
+
+    assert done["inserted"] == 2
+    assert labels() == {"tom.png": "cat", "rex.JPG": "dog", "odd": "dog"}
+
+
+def test_a_flat_folder_with_a_label_is_inserted_by_the_paths_in_it(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "flat/1.png", "flat/deep/2.png")
+
+    done = [answer(run("insert", pets, "flat", "--label", "cat", "--json")) for _ in range(2)]
+
+    assert [each["inserted"] for each in done] == [2, 0]
+    assert labels() == {"1.png": "cat", "deep/2.png": "cat"}
+
+
+def test_another_folder_with_the_same_names_is_told_how_both_can_be_stored(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "cats/1.png", "dogs/1.png")
+    run("insert", pets, "cats", "--label", "cat")
+
+    said = refused(run("insert", pets, "dogs", "--label", "dog"))
+
+    assert "nothing was stored: 1.png" in said
+    assert "have both under other ids, which a CSV table says" in said
+
+
+def test_several_folders_of_classes_are_one_source(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "one/cat/1.png", "other/dog/2.png")
+
+    run("insert", pets, "one", "other")
+
+    assert labels() == {"cat/1.png": "cat", "dog/2.png": "dog"}
+
+
+def test_a_table_of_paths_and_labels_is_inserted_with_its_other_columns_as_metadata(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "shop/pictures/1.png", "shop/2.png", "elsewhere/3.png")
+    (tmp_path / "shop" / "list.csv").write_text(
+        "\ufeffid,path,label,source\r\n"
+        ",pictures/1.png,cat,web\r\n"
+        'two,./2.png,"dog, small",\r\n'
+        f"three,{tmp_path / 'elsewhere' / '3.png'},cat,own\r\n",
+        encoding="utf-8",
+    )
+
+    done = [answer(run("insert", pets, "shop/list.csv", "--json")) for _ in range(2)]
+
+    assert [(each["inserted"], each["skipped"]) for each in done] == [(3, 0), (0, 3)]
+    found = answer(run("entries", pets, "--json"))
+    assert {each["id"]: (each["label"], each["metadata"]) for each in found} == {
+        "pictures/1.png": ("cat", {"source": "web"}),
+        "two": ("dog, small", {}),
+        "three": ("cat", {"source": "own"}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["photo.png"], "photo.png is a picture without a label; say with --label"),
+        (["notes.txt"], "notes.txt is nothing that can be inserted: that are folders"),
+        (["nowhere.jpg", "--label", "a"], "There is no file or folder nowhere.jpg."),
+        (["empty", "--label", "a"], "There are no pictures in empty."),
+        (["list.csv", "--label", "a"], "list.csv has labels of its own"),
+        (["some.parquet", "--label", "a"], "some.parquet has labels of its own"),
+        (["some.parquet", "photo.png"], "some.parquet is a Parquet file; insert it by itself"),
+        (["list.csv"], "list.csv has the columns a, b; wanted are path and label"),
+    ],
+)
+def test_what_cannot_be_inserted_is_refused_by_what_it_is(
+    run: Run, pets: str, tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    put(tmp_path, "photo.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "some.parquet").write_bytes(b"")
+
+    assert sentence in refused(run("insert", pets, *arguments))
+
+
+def printed(name: str) -> str:
+    """A name that is no UTF-8 as it is printed."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def odd(folder: Path) -> dict[str, str]:
+    """A folder with one good picture and all that is odd: why, by id."""
+    put(folder, "cat/good.png", "loose.png", "cat/cut.png")
+    whole = (folder / "cat" / "cut.png").read_bytes()
+    (folder / "cat" / "cut.png").write_bytes(whole[:200])
+    (folder / "cat" / "gone.png").symlink_to("nowhere.png")
+    (folder / "dog").symlink_to("nowhere")
+    (folder / "cat" / "round.png").symlink_to("round.png")
+    os.mkfifo(folder / "cat" / "pipe.png")
+    (folder / "cat" / "memory.png").symlink_to("/proc/self/mem")
+    put(folder, "cat/name.png", "name/1.png")
+    os.rename(folder / "cat" / "name.png", os.fsencode(folder) + b"/cat/\xff.png")
+    os.rename(folder / "name", os.fsencode(folder) + b"/\xfe")
+    return {
+        "loose.png": "lies directly in pictures, not in a folder of its label",
+        "cat/cut.png": "is damaged",
+        "cat/gone.png": "is a link to nothing",
+        "dog": "is a link to nothing",
+        "cat/round.png": "cannot be read: Too many levels of symbolic links",
+        "cat/pipe.png": "is no file that can be read again",
+        "cat/memory.png": "cannot be read: Input/output error",
+        "cat/\udcff.png": "has a name that is not UTF-8; rename it",
+        "\udcfe": "has a name that is not UTF-8; rename it",
+    }
+
+
+def test_all_that_is_odd_is_told_at_once_and_left_out_on_request(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    expected = odd(tmp_path / "pictures")
+
+    said = run("insert", pets, "pictures")
+    before = labels()
+    done = run("insert", pets, "pictures", "--skip-bad", "--json")
+
+    assert (said.returncode, said.stdout, before) == (1, "", {})
+    *lines, last = said.stderr.splitlines()
+    assert last == "Nothing was stored, because of 9 pictures; use --skip-bad to store the others."
+    for name, why in expected.items():
+        assert sum(line.startswith(f"{printed(name)} {why}") for line in lines) == 1
+    assert len(lines) == len(expected)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["bad"].keys() == expected.keys()
+    assert labels() == {"cat/good.png": "cat"}
+
+
+@pytest.mark.parametrize("question", ["evaluate", "classify", "search"])
+def test_questions_about_a_folder_find_the_same_odd(
+    run: Run, pets: str, tmp_path: Path, question: str
+) -> None:
+    put(tmp_path, "pets/cat/1.png")
+    run("insert", pets, "pets")
+    expected = odd(tmp_path / "pictures")
+    if question != "evaluate":
+        del expected["loose.png"]
+
+    said = run(question, pets, "pictures")
+    done = run(question, pets, "pictures", "--skip-bad", "--json")
+
+    assert said.returncode == done.returncode == 1
+    for name, why in expected.items():
+        assert f"pictures/{printed(name)} {why}" in said.stderr
+    assert said.stderr.count("\n") == len(expected) + 1
+    assert f"{len(expected)} pictures left out." in done.stderr
+
+
+def test_links_to_folders_empty_folders_and_other_files_are_remarked(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "elsewhere/1.png", "pictures/cat/2.png", "pictures/dog/3.png")
+    (tmp_path / "pictures" / "bird").mkdir()
+    (tmp_path / "pictures" / "fox").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "pictures" / "cat" / "up").symlink_to(tmp_path / "pictures")
+    (tmp_path / "pictures" / "cat" / "aside").symlink_to(tmp_path / "pictures" / "dog")
+    (tmp_path / "pictures" / "dog" / "back").symlink_to(tmp_path / "pictures" / "cat")
+    (tmp_path / "pictures" / "cat" / "notes.txt").write_text("no picture")
+
+    done = run("insert", pets, "pictures")
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "Left out, as no pictures: 2 .txt.",
+        "Followed, as links to folders: pictures/cat/aside, pictures/dog/back, pictures/fox.",
+        "Not followed, as links to folders that they lie in: pictures/cat/aside/back, "
+        "pictures/cat/up, pictures/dog/back/aside, pictures/dog/back/up.",
+        "No pictures are in bird.",
+    ]
+    assert labels().keys() == {
+        "cat/2.png",
+        "cat/aside/3.png",
+        "dog/3.png",
+        "dog/back/2.png",
+        "fox/1.png",
+    }
+
+
+def test_where_many_have_the_same_fault_they_share_a_line(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pictures/cat/1.png", *(f"pictures/{number:02}.png" for number in range(30)))
+
+    said = run("insert", pets, "pictures").stderr.splitlines()
+
+    assert len(said) == 2
+    assert said[0].startswith("00.png, 01.png, ")
+    assert said[0].endswith(
+        " and 20 more: each lies directly in pictures, not in a folder of its label."
+    )
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_taken(run: Run, pets: str, labels: Labels, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    Image.effect_noise((64, 64), 80).convert("RGB").save(tmp_path / "pictures" / "cat" / "a.avif")
+
+    run("insert", pets, "pictures")
+
+    assert labels() == {"cat/a.avif": "cat"}
+
+
+def tiny(seed: int) -> bytes:
+    data = BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+class Slow:
+    """A server with an embedder that takes its time, and as many pictures in a folder."""
+
+    FLAGS = ("--allow-embedder", "onnx:*", "--threads", "2")
+
+    def __init__(self, start: Start, folder: Path, count: int) -> None:
+        self.names = [f"{number % 10}/{number:05}.png" for number in range(count)]
+        self.pictures = folder / "pictures"
+        for number, name in enumerate(self.names):
+            (self.pictures / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.pictures / name).write_bytes(tiny(number))
+        self.embedder = write_network(folder / "slow.onnx", 2 / PER_SECOND)
+        self.server = start(None, *self.FLAGS)
+        self.address = self.server.address
+
+    def restart(self, number: int) -> None:
+        """End it by a signal and serve at the same address."""
+        self.server.restart(*self.FLAGS, "--listen", self.address, number=number)
+
+    def insert(self) -> subprocess.Popen[str]:
+        """The command, in a process of its own."""
+        line = [sys.executable, "-m", "visual_memory_service", "insert", "pets", self.pictures]
+        return subprocess.Popen(
+            [*map(str, line), "--server", self.address, "--timeout", TIMEOUT],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def test_many_pictures_are_inserted_by_a_slow_server_whoever_is_killed_and_started_again(
+    start: Start, tmp_path: Path
+) -> None:
+    slow = Slow(start, tmp_path, COUNT)
+
+    with visual_memory.connect(slow.address) as client:
+        memory = client.create_memory("pets", embedder=slow.embedder)
+
+        def until(count: int) -> int:
+            while (found := memory.info().count) < count:
+                time.sleep(0.05)
+            return found
+
+        first = slow.insert()
+        until(COUNT // 5)
+        first.kill()
+        first.communicate()
+        slow.restart(signal.SIGTERM)  # when what the first had sent is stored
+        there = memory.info().count
+        second = slow.insert()
+        until(there + (COUNT - there) // 3)
+        slow.restart(signal.SIGKILL)
+        said, problems = second.communicate()
+        stored = sorted(entry.id for entry in memory.entries())
+
+    assert second.returncode == 0, problems
+    assert stored == sorted(slow.names)
+    assert said.startswith(
+        f"{COUNT - there:,} pictures inserted into pets, {there:,} there already"
+    )
+
+
+def test_two_commands_that_insert_the_same_do_not_disturb_each_other(
+    start: Start, tmp_path: Path
+) -> None:
+    slow = Slow(start, tmp_path, 40)
+
+    with visual_memory.connect(slow.address) as client:
+        memory = client.create_memory("pets", embedder=slow.embedder)
+        both = [slow.insert(), slow.insert()]
+        said = [each.communicate() for each in both]
+
+        assert [each.returncode for each in both] == [0, 0], said
+        assert sorted(entry.id for entry in memory.entries()) == sorted(slow.names)

@@ -1,0 +1,52 @@
+"""A CSV table of pictures is read as spreadsheets write it, or refused by its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands.picture_table import Row, rows
+
+
+def table(folder: Path, data: bytes) -> Path:
+    file = folder / "list.csv"
+    file.write_bytes(data)
+    return file
+
+
+def test_a_row_has_an_id_a_label_a_path_and_what_else_is_said_of_it(tmp_path: Path) -> None:
+    data = b'label,path,id,note\n"a, b",./x/1.png,,"two\nlines"\n\ncat,2.png,two,\n'
+
+    assert list(rows(table(tmp_path, data))) == [
+        Row("x/1.png", "a, b", "./x/1.png", {"note": "two\nlines"}),
+        Row("two", "cat", "2.png", {}),
+    ]
+
+
+def test_without_other_columns_nothing_is_said_of_metadata(tmp_path: Path) -> None:
+    assert list(rows(table(tmp_path, b"\xef\xbb\xbfpath,label\r\n1.png,cat\r\n"))) == [
+        Row("1.png", "cat", "1.png", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "has the columns of an empty file; wanted are path and label"),
+        (b"path;label\n1.png;cat\n", "has the columns path;label; wanted"),
+        (b"path,label,path\n", "has more than one column path"),
+        (b"path,label\n1.png\n", "line 2: the row has more or fewer cells"),
+        (b"path,label\n1.png,cat,more\n", "line 2: the row has more or fewer cells"),
+        (b"path,label\n1.png,cat\n2.png,\n", "line 3: the label is missing"),
+        (b"path,label\n,cat\n", "line 2: the path is missing"),
+        (b"path,label\n\xff.png,cat\n", "is no CSV table in UTF-8"),
+        (b'path,label\n"1.png,cat\n', "is no CSV table in UTF-8"),
+    ],
+)
+def test_what_is_no_such_table_is_refused_with_its_place(
+    tmp_path: Path, data: bytes, sentence: str
+) -> None:
+    with pytest.raises(Refused, match=sentence):
+        list(rows(table(tmp_path, data)))

@@ -1,7 +1,8 @@
 """How many pictures of 224 × 224 a distortion makes a second on one thread, at its slowest level.
 
 Nearly all make more than 20. Eidolons are slower: for each picture they draw and transform 24 (I,
-III) or 48 (II) planes of 512 × 512 normal numbers, as the stimuli of the experiments had them.
+III) or 48 (II) planes of 512 × 512 normal numbers, as the stimuli of the experiments had them. The
+50,000 lines of the first level of vertical lines are drawn one by one, by Pillow as published.
 """
 
 from __future__ import annotations

@@ -22,9 +22,8 @@ from visual_memory_benchmarks.distortions import (
 from visual_memory_benchmarks.errors import BadPicture, MissingData
 from visual_memory_benchmarks.stimuli import Stimulus, StimulusSet
 from visual_memory_benchmarks.task import Question, Task
-from visual_memory_benchmarks.tasks import Circumstances, clean_pictures, numbered
+from visual_memory_benchmarks.tasks import BANK, Circumstances, clean_pictures, numbered
 
-BANK = "caltech20"
 CLEAN = "clean"
 PEERS = MappingProxyType(
     {

@@ -82,6 +82,19 @@ class UnmappedLabels(BenchmarkRefusal):
         self.labels = tuple(labels)
 
 
+class NothingToAnswer(BenchmarkRefusal):
+    """Every picture shows what the memory has no label for, so that no answer could be right."""
+
+    def __init__(self, memory: str, labels: Iterable[str], categories: Iterable[str]) -> None:
+        super().__init__(
+            f"The memory {memory} can get none of the pictures right: they show "
+            f"{listed(categories)}, and its labels are {listed(labels)}. Give the folder that has "
+            "a folder for each label with --data, or say with --mapping FILE.csv what its labels "
+            "stand for."
+        )
+        self.memory = memory
+
+
 class UnnumberedLabels(BenchmarkRefusal):
     """Labels that a neighbour-information file, which has numbers for classes, cannot name."""
 

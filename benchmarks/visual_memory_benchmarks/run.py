@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from visual_memory_benchmarks.errors import (
     BadFile,
     BadTrials,
     MemoryChanged,
+    NothingToAnswer,
     RunStopped,
 )
 from visual_memory_benchmarks.record import Record
@@ -84,7 +85,10 @@ def run(
     check_names(task)
     categories = (*task.dataset.categories, NO_ANSWER)
     given = read_mapping(settings.mapping, categories) if settings.mapping else {}
-    responder = Responder(mapping.complete(info.labels, given, categories))
+    meant = mapping.complete(info.labels, given, categories)
+    lacking = {} if task.strange else without_label(task, meant)
+    if meant and sum(lacking.values()) == len(task.questions):
+        raise NothingToAnswer(memory, sorted(meant), lacking)
     maker = settings.name(memory)
     if not trial_files.NAME.fullmatch(maker):
         raise BadTrials(
@@ -113,9 +117,9 @@ def run(
             problem = "what it was made with is not on record"
             raise BadFile(files.trials, problem, "remove all of that run, or choose another --out")
         begun.write(files.record)
-        asking = Asking(found, task, embeddings, remembered, responder, settings)
+        asking = Asking(found, task, embeddings, remembered, Responder(meant), settings)
         digest = asking.answer(session, begun.digest, progress)
-        finish(files, task, session.answered(), begun, settings)
+        finish(files, task, session.answered(), begun, settings, lacking)
         begun.ended(digest).write(files.record)
     return files
 
@@ -223,8 +227,19 @@ def check_names(task: Task) -> None:
             )
 
 
+def without_label(task: Task, meant: Mapping[str, str]) -> dict[str, int]:
+    """Of each category that no label stands for, how many questions show it."""
+    shown = Counter(each.stimulus.category for each in task.questions)
+    return {each: shown[each] for each in sorted(shown.keys() - set(meant.values()))}
+
+
 def finish(
-    files: RunFiles, task: Task, answers: Sequence[Answer], begun: Record, settings: Settings
+    files: RunFiles,
+    task: Task,
+    answers: Sequence[Answer],
+    begun: Record,
+    settings: Settings,
+    lacking: Mapping[str, int],
 ) -> None:
     """Write the results, and the trials as Parquet."""
     trials = trial_files.read([files.trials], task.dataset)
@@ -233,6 +248,7 @@ def finish(
         "maker": begun.maker,
         "digest": begun.digest,
         "note": task.note,
+        "without_label": dict(lacking),
         **results(trials, answers, Resampling(seed=settings.seed)),
     }
     record.write_json(files.results, value)

@@ -31,7 +31,8 @@ class Task:
 
     ``data`` are the hashes of the sets used, by name. ``own`` says that the pictures are entries
     of the memory by their paths, ``made`` that they are made on the way, and their vectors not
-    worth keeping. ``note`` says what the results may be compared with.
+    worth keeping, ``strange`` that they show what no memory has a label for: their distances are
+    what is asked about. ``note`` says what the results may be compared with.
     """
 
     dataset: Dataset
@@ -40,6 +41,7 @@ class Task:
     show: Callable[[Question], Shown]
     own: bool = False
     made: bool = False
+    strange: bool = False
     note: str = ""
 
 

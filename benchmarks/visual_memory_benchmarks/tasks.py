@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TypeAlias
 
+from visual_memory._terminal.refused import listed
 from visual_memory_benchmarks import layouts, stimuli
 from visual_memory_benchmarks.datasets import ALL, Dataset
 from visual_memory_benchmarks.errors import MissingData, NotRemembered
@@ -19,7 +20,7 @@ from visual_memory_benchmarks.task import Question, Shown, Task, picture_id, tab
 
 Lay: TypeAlias = Callable[[str, Path], list[Placed]]
 
-NATURAL = "natural16"
+NATURAL, BANK = "natural16", "caltech20"
 # Of the sets of texture-vs-shape: the folder, and the code in published names of pictures.
 BY_SHAPE = MappingProxyType(
     {
@@ -28,6 +29,8 @@ BY_SHAPE = MappingProxyType(
         "silhouette": ("filled_silhouettes", "sif"),
     }
 )
+SETS = frozenset({NATURAL, BANK, *SOURCES, *(folder for folder, _ in BY_SHAPE.values())})
+"""Folders in the folder of data that are sets of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,10 @@ def classes(name: str, lay: Lay, at: Circumstances) -> Task:
 
 
 def folder(at: Circumstances) -> Task:
-    """Any folder per class; whatever the memory answers is an answer."""
-    return _foldered("folder", at.data, layouts.by_category, at)
+    """Any folder per class; whatever the memory answers is an answer. Raises MissingData."""
+    task = _foldered("folder", at.data, layouts.by_category, at)
+    _check_categories(task.dataset.categories, "folder", at, "Name one that has none with --data.")
+    return task
 
 
 def _foldered(name: str, folder: Path, lay: Lay, at: Circumstances) -> Task:
@@ -106,7 +111,8 @@ def _foldered(name: str, folder: Path, lay: Lay, at: Circumstances) -> Task:
         categories=categories,
     )
     questions = numbered(name, [(each.attributes[CONDITION], each) for each in found.stimuli])
-    return Task(dataset, {name: found.sha256}, questions, _bytes(found))
+    strange = name == "ninco"
+    return Task(dataset, {name: found.sha256}, questions, _bytes(found), strange=strange)
 
 
 def natural(at: Circumstances) -> Task:
@@ -122,10 +128,27 @@ def natural(at: Circumstances) -> Task:
 
 
 def clean_pictures(at: Circumstances) -> StimulusSet:
-    """The clean pictures: natural16 where it is among the data, else the data themselves."""
+    """The clean pictures: natural16 where it is among the data, else the data themselves.
+
+    Raises MissingData.
+    """
     folder = at.data / NATURAL
     found = stimuli.load(*((NATURAL, folder) if folder.is_dir() else ("natural", at.data)))
+    remedy = f"Move the folders of the categories into {folder}, where they are looked for first."
+    _check_categories(found.categories, found.name, at, remedy)
     return layouts.some(found, at.limit, at.seed)
+
+
+def _check_categories(categories: Iterable[str], name: str, at: Circumstances, remedy: str) -> None:
+    """That they are no sets of pictures, which lie in the folder of data as categories do."""
+    if sets := sorted(SETS.intersection(categories) - at.remembered.labels):
+        lie, are = ("lies", "is a set") if len(sets) == 1 else ("lie", "are sets")
+        raise MissingData(
+            name,
+            f"{listed(sets)} {lie} among the categories in {at.data}, but {are} of pictures and no "
+            f"label of the memory {at.memory}",
+            remedy,
+        )
 
 
 def numbered(code: str, pairs: Iterable[tuple[str, Stimulus]]) -> tuple[Question, ...]:

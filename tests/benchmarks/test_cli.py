@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,6 +61,30 @@ def test_a_run_is_listed_asked_and_compared_with_people(
     assert model["error_consistency"]["value"] is not None
     assert maker in table.stdout
     assert "people" in table.stdout
+
+
+def test_what_one_benchmark_lacks_keeps_no_other_from_being_asked(
+    small: Small, tmp_path: Path
+) -> None:
+    shutil.rmtree(small.data / "caltech20")
+    small.memory.purge('label = "cat"', apply=True)
+    arguments = ("--data", small.data, "--out", tmp_path, "--limit", 1, "-k", 1, "--json")
+
+    ran = bench(
+        *("run", "distortion:laion-c-mosaic", "distortion:colour", *arguments),
+        *("--memory", small.memory.name, "--server", address(small)),
+    )
+    found = bench(
+        *("experiment", "distortions", "triplets", "--other-embedder", "--data", small.data),
+        *("--out", tmp_path, "--server", address(small), "--json"),
+    )
+
+    assert (ran.returncode, found.returncode) == (1, 1)
+    assert list(json.loads(ran.stdout)) == ["distortion:colour"]
+    assert list(json.loads(found.stdout)) == ["triplets"]
+    assert "distortion:laion-c-mosaic: The set caltech20 cannot be used" in ran.stderr
+    assert "3 of 48 pictures show what no label of the memory stands for (cat)" in ran.stderr
+    assert "distortions: The set caltech20 cannot be used" in found.stderr
 
 
 def test_neighbors_are_exported_and_compared(small: Small, tmp_path: Path) -> None:

@@ -72,6 +72,24 @@ def test_a_bank_that_is_not_there_is_asked_for(circumstances: Circumstances) -> 
         BENCHMARKS["distortion:laion-c-stickers"].task(circumstances)
 
 
+def test_a_bank_among_the_categories_is_no_category(circumstances: Circumstances) -> None:
+    own = circumstances.data / "natural16/cat"
+    own.rename(circumstances.data / "cat")
+    own.parent.rmdir()
+
+    with pytest.raises(MissingData, match=r"caltech20 lies among .* into .*natural16"):
+        BENCHMARKS["distortion:laion-c-mosaic"].task(circumstances)
+
+
+def test_a_set_that_is_a_label_of_the_memory_is_a_category(circumstances: Circumstances) -> None:
+    (circumstances.data / "natural16").rename(circumstances.data / "edges")
+    known = Remembered(frozenset(["caltech20", "edges"]), frozenset(), {})
+
+    task = BENCHMARKS["distortion:colour"].task(replace(circumstances, remembered=known))
+
+    assert task.dataset.categories == ("caltech20", "edges")
+
+
 def test_a_picture_that_does_not_decode_is_named(circumstances: Circumstances) -> None:
     (circumstances.data / "natural16/cat/b.png").write_bytes(b"no picture")
     task = BENCHMARKS["distortion:colour"].task(circumstances)

@@ -25,6 +25,7 @@ from visual_memory_benchmarks.errors import (
     BadTrials,
     CannotEmbed,
     MemoryChanged,
+    NothingToAnswer,
     NotRemembered,
     OtherRun,
     RunStopped,
@@ -321,6 +322,37 @@ def test_labels_that_are_no_categories_need_a_mapping(small: Small, tmp_path: Pa
 
     parameters = json.loads(files.record.read_bytes())["parameters"]
     assert parameters["mapping"] == {"laptop": "na", "tabby": "cat"}
+
+
+def test_pictures_none_of_which_shows_a_label_are_not_asked_about(
+    small: Small, tmp_path: Path
+) -> None:
+    for category in sorted((small.data / "natural16").iterdir()):
+        category.rename(category.with_name(category.name.upper()))
+
+    with pytest.raises(NothingToAnswer, match=r"show AIRPLANE, .* are airplane, .*--mapping"):
+        asked(replace(small, data=small.data / "natural16"), "folder", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_other_classes_are_asked_about_for_their_distances(
+    small: Small, tmp_path: Path
+) -> None:
+    (small.data / "caltech20").rename(small.data / "ninco")
+
+    files = asked(small, "ninco", tmp_path)
+
+    assert results(files)["accuracy"]["value"] == 0
+    assert results(files)["nearest_distance"]["mean"] > 0.1
+
+
+def test_categories_that_no_label_stands_for_are_counted(small: Small, tmp_path: Path) -> None:
+    small.memory.purge('label = "cat" OR label = "dog"', apply=True)
+
+    files = asked(small, "cue-conflict", tmp_path)
+
+    assert results(files)["without_label"] == {"cat": 3, "dog": 3}
 
 
 def test_a_mapping_that_cannot_be_read_is_refused(small: Small, tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_a_folder_may_be_answered_with_any_label_of_the_memory(tmp_path: Path) -
     ]
 
 
+def test_a_folder_of_sets_is_no_folder_of_classes(tmp_path: Path) -> None:
+    made(tmp_path, "cat/a.png", "natural16/cat/a.png", "caltech20/crab/a.png")
+
+    with pytest.raises(MissingData, match=r"caltech20, natural16 lie among .* with --data"):
+        BENCHMARKS["folder"].task(at(tmp_path))
+
+
 def test_corruptions_are_conditions_and_classes_are_the_only_answers(tmp_path: Path) -> None:
     made(tmp_path / "imagenet-c", "fog/1/n01/a.png", "fog/2/n01/a.png", "fog/2/n02/b.png")
 

@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory._terminal.progress import Progress
 from visual_memory_benchmarks import record, stimuli
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
+from visual_memory_benchmarks.commands.one_by_one import one_by_one
 from visual_memory_benchmarks.edits import study
 from visual_memory_benchmarks.edits.material import gather
 from visual_memory_benchmarks.edits.protocol import Protocol
@@ -72,21 +74,22 @@ def list_experiments(options: Namespace) -> int:
 def run_experiments(client: Client, options: Namespace) -> int:
     """One after the other; what was found with the same data and embedders is not done again."""
     chosen = choose(options.name)
-    needed = {name for each in chosen if each != EDITS for name in EXPERIMENTS[each].data}
-    sets = {name: stimuli.load(name, options.data / name) for name in sorted(needed)}
+    load = cache(lambda name: stimuli.load(name, options.data / name))
     embedders = Embedders(client, options)
     folder = options.out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
-    for name in chosen:
+
+    def do(name: str) -> Any:
         if name == EDITS:
-            found[name] = _run_edits(client, options, folder)
-        else:
-            experiment = EXPERIMENTS[name]
-            found[name] = _run(client, experiment, sets, embedders.of(experiment), folder)
-    if options.json:
+            return _run_edits(client, options, folder)
+        experiment = EXPERIMENTS[name]
+        sets = {each: load(each) for each in experiment.data}
+        return _run(client, experiment, sets, embedders.of(experiment), folder)
+
+    found, code = one_by_one({name: partial(do, name) for name in chosen})
+    if options.json and found:
         print_json(found)
-    return 0
+    return code
 
 
 def choose(names: Iterable[str]) -> list[str]:

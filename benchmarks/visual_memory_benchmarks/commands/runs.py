@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ from visual_memory import Client
 from visual_memory._terminal.arguments import VOTINGS, Commands, add, add_json, ask_server, natural
 from visual_memory._terminal.output import print_json, print_table, say
 from visual_memory._terminal.progress import Progress
-from visual_memory_benchmarks.benchmarks import BENCHMARKS, choose
+from visual_memory._terminal.refused import listed
+from visual_memory_benchmarks.benchmarks import BENCHMARKS, Benchmark, choose
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out, positive
 from visual_memory_benchmarks.commands.estimate import interval
+from visual_memory_benchmarks.commands.one_by_one import one_by_one
 from visual_memory_benchmarks.run import BATCH, Settings, run
 
 
@@ -95,8 +100,8 @@ def run_benchmarks(client: Client, options: Namespace) -> int:
         mapping=options.mapping,
         batch=options.batch,
     )
-    found: dict[str, Any] = {}
-    for benchmark in chosen:
+
+    def ask(benchmark: Benchmark) -> Any:
         with Progress(f"questions of {benchmark.name}") as progress:
             files = run(
                 client,
@@ -107,13 +112,25 @@ def run_benchmarks(client: Client, options: Namespace) -> int:
                 settings=settings,
                 progress=progress.reach,
             )
-        found[benchmark.name] = json.loads(files.results.read_bytes())
-    if options.json:
+        result = json.loads(files.results.read_bytes())
+        if lacking := result["without_label"]:
+            say(_lacking(benchmark.name, lacking, result["trials"]), file=sys.stderr)
+        return result
+
+    found, code = one_by_one({each.name: partial(ask, each) for each in chosen})
+    if options.json and found:
         print_json(found)
-    else:
+    elif found:
         print_results(found)
         say("", f"Trials, records and results lie in {options.out}.")
-    return 0
+    return code
+
+
+def _lacking(name: str, lacking: Mapping[str, int], trials: int) -> str:
+    return (
+        f"{name}: {sum(lacking.values()):,} of {trials:,} pictures show what no label of the "
+        f"memory stands for ({listed(lacking)}), and cannot be answered right."
+    )
 
 
 def print_results(found: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ are in ``weather``.
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visual_memory_benchmarks.distortions import filters
-from visual_memory_benchmarks.distortions.picture import Floats, Picture
+from visual_memory_benchmarks.distortions.picture import Floats, Picture, shown, unit
 
 
 def gaussian_noise(image: Floats, deviation: float, rng: np.random.Generator) -> Floats:
@@ -47,12 +46,19 @@ class Disk:
 
 
 def defocus_blur(image: Floats, disk: Disk) -> Floats:
-    """Each point becomes a disk."""
-    reach = disk.radius + 2
+    """Each point becomes a disk.
+
+    As published the disk's edge is softened inside a square that the larger disks fill, and what
+    would be beyond it is mirrored: their kernels sum to more than 1, and brighten the picture.
+    """
+    reach, taps = (8, 1) if disk.radius <= 8 else (disk.radius, 2)
     places = np.arange(-reach, reach + 1)
     inside = np.add.outer(places**2, places**2) <= disk.radius**2
-    kernel = filters.gaussian((inside / inside.sum()).astype(np.float32), disk.softness, "constant")
-    return filters.convolve(image, kernel, "reflect")
+    weights = filters.gaussian_weights(disk.softness, taps / disk.softness)
+    softened = filters.convolve(
+        (inside / inside.sum()).astype(np.float32), np.outer(weights, weights), "reflect"
+    )
+    return filters.convolve(image, softened, "reflect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def glass_blur(image: Floats, glass: Glass, rng: np.random.Generator) -> Floats:
     As published a pixel takes the value of another, −shift to shift − 1 away in both directions,
     which does not get its value; from the last pixel to the first, so values can travel far.
     """
-    blurred = filters.gaussian(image, glass.sigma, "edge")
+    blurred = unit(shown(filters.gaussian(image, glass.sigma, "edge")))
     return filters.gaussian(shifted(blurred, glass.shift, glass.times, rng), glass.sigma, "edge")
 
 
@@ -127,18 +133,18 @@ class Zoom:
     step: float
 
     def factors(self) -> list[float]:
-        count = math.ceil((self.end - 1) / self.step - 1e-6)
-        return [1 + self.step * at for at in range(count)]
+        """Of floats as published, so that one end counts although it should not."""
+        factors: list[float] = np.arange(1, self.end, self.step).tolist()
+        return factors
 
 
 def zoom_blur(image: Floats, zoom: Zoom) -> Floats:
     """The mean of the image and of its centre at each zoom."""
-    levels = Image.fromarray(np.rint(image * 255).astype(np.uint8))
     factors = zoom.factors()
-    total = np.zeros(image.shape, np.float32)
+    total = image.copy()
     for factor in factors:
-        total += np.asarray(filters.zoomed(levels, factor))
-    mean: Floats = (image + total / np.float32(255)) / np.float32(len(factors) + 1)
+        total += filters.zoomed(image, factor)
+    mean: Floats = total / np.float32(len(factors) + 1)
     return mean
 
 

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from visual_memory_benchmarks.distortions.bank import Bank
-from visual_memory_benchmarks.distortions.picture import Picture, grey
+from visual_memory_benchmarks.distortions.picture import Picture
 
 STICKER_SIDE = 16
 CELL_SIDE = 14
 BEND = 40  # pixels to the left that black bends a line
 GLITCH_SEED = 1
-_AT_ONCE = 2048  # strokes: few enough for the processor's cache
 SIZES = (6, 15)  # of geometric shapes
 
 
@@ -40,21 +39,22 @@ def glitched(picture: Picture, amount: int) -> Picture:
     """Bands rolled sideways, one channel rolled down, every second row black.
 
     As published all pictures of one size are glitched alike: by Python's generator, from fixed
-    seeds.
+    seeds, and a band that would not be moved is not drawn at all.
     """
     height, width = picture.shape[:2]
-    furthest = amount**2 * width // 100
+    furthest = int(amount**2 / 100 * width)
     result = picture.copy()
     for iteration in range(2 * amount):
         drawn = random.Random(GLITCH_SEED + iteration)
-        offset = drawn.randint(-furthest, furthest)
-        top, tall = drawn.randint(0, height), drawn.randint(1, height // 4)
-        result[top : top + tall] = np.roll(picture[top : top + tall], offset, axis=1)
+        if offset := drawn.randint(-furthest, furthest):
+            top, tall = drawn.randint(0, height), drawn.randint(1, height // 4)
+            result[top : top + tall] = np.roll(picture[top : top + tall], offset, axis=1)
     drawn = random.Random(GLITCH_SEED)
-    across, down = (drawn.randint(-2 * amount, 2 * amount) for _ in range(2))
     channel = drawn.randint(0, 2)
+    across, down = (drawn.randint(-2 * amount, 2 * amount) for _ in range(2))
     rolled = np.roll(picture[..., channel], down, axis=0)
-    rolled[0] = np.roll(rolled[0], across)
+    first = down % height  # where row 0 went, which alone is rolled across
+    rolled[first] = np.roll(rolled[first], across)
     result[..., channel] = rolled
     result[::2] = 0
     return result
@@ -69,45 +69,54 @@ class Lines:
 
 
 def vertical_lines(picture: Picture, lines: Lines) -> Picture:
-    """On black, each column as a line in the picture's colours, bent left where it is dark."""
+    """On black, each column as a line in the picture's colours, bent left where it is dark.
+
+    Column by column from the left: where strokes cross, the later one is seen.
+    """
     height, width = picture.shape[:2]
-    lefts = np.arange(lines.columns) * width // lines.columns
-    thick = max(1, width // lines.columns)
-    across = [picture[:, np.minimum(lefts + at, width - 1)] for at in range(thick)]
+    lefts = np.arange(lines.columns) / lines.columns * width
+    cells = _cell_means(picture, lines, lefts)
+    bends = lefts - BEND * (1 - cells[..., 3] / 255)
+    canvas = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    tops = range(0, height, lines.step)
+    for left, ends, colours in zip(
+        lefts.tolist(),
+        bends.T.tolist(),
+        cells[..., :3].swapaxes(0, 1).tolist(),
+        strict=True,
+    ):
+        begin = (left, 0)
+        for top, end, colour in zip(tops, ends, colours, strict=True):
+            draw.line((*begin, end, top), fill=tuple(colour))
+            begin = (end, top)
+    return np.array(canvas)
+
+
+def _cell_means(picture: Picture, lines: Lines, lefts: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of red, green, blue and Pillow's grey in each cell, rounded down: rows × columns × 4.
+
+    In pictures narrower than there are columns some cells have no pixel, and are black.
+    """
+    height, width = picture.shape[:2]
+    grey = np.asarray(Image.fromarray(picture).convert("L"))[..., np.newaxis]
+    values = np.concatenate([picture, grey], axis=2).astype(np.int64)
     starts = np.arange(0, height, lines.step)
+    rows = np.add.reduceat(values, starts, axis=0)
     tall = np.diff(np.append(starts, height))[:, np.newaxis, np.newaxis]
-    sums = np.add.reduceat(np.sum(across, axis=0, dtype=np.float32), starts, axis=0)
-    colours = (sums / (len(across) * tall)).astype(np.uint8)  # rows × columns × 3
-    bends = np.rint(lefts - BEND * (1 - grey(colours))).astype(np.intp)
-    ends = np.stack([np.broadcast_to(starts[:, np.newaxis], bends.shape), bends], axis=-1)
-    first = np.stack([np.zeros_like(lefts), lefts], axis=-1)[np.newaxis]
-    begins = np.concatenate([first, ends[:-1]])
-    canvas = np.zeros_like(picture)
-    # Column by column from the left: where strokes cross, the later one is seen.
-    strokes = [each.swapaxes(0, 1).reshape(-1, each.shape[-1]) for each in (begins, ends, colours)]
-    for start in range(0, len(strokes[0]), _AT_ONCE):
-        _stroke(canvas, *(each[start : start + _AT_ONCE] for each in strokes))
-    return canvas
-
-
-def _stroke(
-    canvas: Picture, begins: NDArray[np.intp], ends: NDArray[np.intp], colours: NDArray[np.uint8]
-) -> None:
-    """Draw lines of one pixel's width from points to points (row, column), in order."""
-    ways = ends - begins
-    steps = np.abs(ways).max(axis=1)
-    firsts = np.cumsum(steps + 1) - (steps + 1)
-    line = np.repeat(np.arange(len(steps)), steps + 1)
-    parts = (np.arange(len(line)) - firsts[line]) / np.maximum(steps, 1)[line]
-    rows, columns = (
-        begins[line, axis] + np.rint(parts * ways[line, axis]).astype(np.intp) for axis in (0, 1)
-    )
-    inside = (columns >= 0) & (columns < canvas.shape[1])
-    canvas[rows[inside], columns[inside]] = colours[line[inside]]
+    summed = np.pad(rows.cumsum(axis=1), [(0, 0), (1, 0), (0, 0)])
+    first = lefts.astype(np.int64)
+    last = np.minimum((lefts + width / lines.columns).astype(np.int64), width)
+    wide = (last - first)[:, np.newaxis]
+    means: NDArray[np.int64] = (summed[:, last] - summed[:, first]) // np.maximum(tall * wide, 1)
+    return means
 
 
 def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> Picture:
-    """Triangles, squares, stars and circles of any place, size and colour, over one another."""
+    """Triangles, squares, stars and circles of any place, size and colour, over one another.
+
+    Triangles point down. A place is the centre of a star, and the upper left of all others.
+    """
     height, width = picture.shape[:2]
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
@@ -120,19 +129,18 @@ def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> 
         strict=True,
     )
     for kind, (x, y), size, colour, degrees in drawn:
-        left, top = x - size // 2, y - size // 2
-        right, bottom = left + size - 1, top + size - 1  # Pillow draws them, too
+        box = (x, y, x + size, y + size)  # Pillow draws the last row and column, too
         match kind:
             case 0:
-                corners = [((left + right) / 2, top), (right, bottom), (left, bottom)]
+                corners = [(x, y), (x + size, y), (x + size / 2, y + size)]
                 draw.polygon(corners, fill=tuple(colour))
             case 1:
-                draw.rectangle((left, top, right, bottom), fill=tuple(colour))
+                draw.rectangle(box, fill=tuple(colour))
             case 2:
                 corners = [(x + a, y + b) for a, b in _star(size / 1.2, degrees)]
                 draw.polygon(corners, fill=tuple(colour))
             case _:
-                draw.ellipse((left, top, right, bottom), fill=tuple(colour))
+                draw.ellipse(box, fill=tuple(colour))
     return np.array(image)
 
 
@@ -140,7 +148,7 @@ def _star(radius: float, degrees: float) -> list[tuple[float, float]]:
     """Five points and the five corners between them, at half the radius."""
     radii = np.where(np.arange(10) % 2, radius / 2, radius)
     angles = np.deg2rad(degrees + 36 * np.arange(10))
-    return list(zip(radii * np.sin(angles), -radii * np.cos(angles), strict=True))
+    return list(zip(radii * np.sin(angles), radii * np.cos(angles), strict=True))
 
 
 def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank) -> Picture:

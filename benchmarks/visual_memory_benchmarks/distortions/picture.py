@@ -26,11 +26,7 @@ def unit(picture: Picture) -> Floats:
 
 def grey(picture: Picture) -> Floats:
     """Its luminance in [0, 1], h × w."""
-    return luminance(unit(picture))
-
-
-def luminance(image: Floats) -> Floats:
-    """The same of h × w × 3 floats."""
+    image = unit(picture)
     plane: Floats = RED * image[..., 0] + GREEN * image[..., 1] + BLUE * image[..., 2]
     return plane
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from visual_memory_benchmarks.distortions import filters, frost
 from visual_memory_benchmarks.distortions.fractal import plasma
-from visual_memory_benchmarks.distortions.picture import Floats, luminance
+from visual_memory_benchmarks.distortions.picture import Floats
 
 WATER = np.array([175, 238, 238], np.float32) / 255
 MUD = np.array([63, 42, 20], np.float32) / 255
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as OpenCV makes pictures grey
 FURTHEST = 20  # pixels from the outline of a drop over which its light changes
 _BOX = np.full((3, 3), 1 / 9, np.float32)
 _EMBOSS = np.array([[2, 1, 0], [1, 1, -1], [0, -1, -2]], np.float32)
@@ -39,11 +39,12 @@ class Snow:
 def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
     """The picture whitened, under flakes that fall within 45° of straight down."""
     noise = _noise(image, weather.mean, weather.deviation, rng)
-    flakes = np.asarray(filters.zoomed(Image.fromarray(noise), weather.zoom))
+    flakes = filters.zoomed(noise[..., np.newaxis], weather.zoom)[..., 0]
     flakes = np.clip(np.where(flakes < weather.threshold, 0, flakes), 0, 1)
     kernel = filters.motion_kernel(weather.radius, weather.sigma, rng.uniform(-135, -45))
-    flakes = np.clip(filters.convolve(flakes, kernel, "edge"), 0, 1)
-    white = np.maximum(image, luminance(image)[..., np.newaxis] * 1.5 + 0.5)
+    blurred = np.clip(filters.convolve(flakes, kernel, "edge"), 0, 1)
+    flakes = np.rint(blurred * 255) / np.float32(255)
+    white = np.maximum(image, (image * LUMA).sum(axis=2, keepdims=True) * 1.5 + 0.5)
     kept = np.float32(weather.kept)
     whitened: Floats = kept * image + (1 - kept) * white
     whitened += (flakes + np.rot90(flakes, 2))[..., np.newaxis]

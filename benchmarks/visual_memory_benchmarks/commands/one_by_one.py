@@ -1,0 +1,28 @@
+"""Work in several parts, of which one that is refused keeps none of the others from being done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from visual_memory_benchmarks.errors import BenchmarkRefusal, MemoryChanged, RunStopped
+
+
+def one_by_one(parts: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], int]:
+    """What each part that was done gives, by name, and the exit code.
+
+    A refused part is told on standard error, and makes it 1. A lone part, and one after which no
+    other can be done, raises its BenchmarkRefusal.
+    """
+    done: dict[str, Any] = {}
+    for name, do in parts.items():
+        try:
+            done[name] = do()
+        except (RunStopped, MemoryChanged):
+            raise
+        except BenchmarkRefusal as refusal:
+            if len(parts) == 1:
+                raise
+            print(f"{name}: {refusal}", file=sys.stderr)
+    return done, int(len(done) < len(parts))

@@ -21,6 +21,7 @@ from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors
 from visual_memory.v1 import service_pb2 as pb
 
 T = TypeVar("T")
+PART_NEIGHBORS = 1 << 18  # of one answer: it comes well within the timeout
 RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
 
@@ -54,7 +55,7 @@ class Queries(Generic[T]):
             return False
         queries = min(self.items, limits.items, len(self.contents))
         return queries > 1 and (
-            queries * self.header.k > limits.neighbors or self._labels_are_answered
+            queries * self.header.k > part_neighbors(limits) or self._labels_are_answered
         )
 
     def answered_within(self, limits: Limits, memory: MemoryInfo) -> Queries[T]:
@@ -63,7 +64,7 @@ class Queries(Generic[T]):
         each = min(self.header.k, 2 * memory.count)
         if self._labels_are_answered:
             each = max(each, 2 * len(memory.labels))
-        return replace(self, items=min(self.items, max(1, limits.neighbors // max(1, each))))
+        return replace(self, items=min(self.items, max(1, part_neighbors(limits) // max(1, each))))
 
     @property
     def _labels_are_answered(self) -> bool:
@@ -87,6 +88,11 @@ class Queries(Generic[T]):
             return self.read(answer)
 
         return read
+
+
+def part_neighbors(limits: Limits) -> int:
+    """How many neighbours all queries of one message are to have."""
+    return min(limits.neighbors, PART_NEIGHBORS)
 
 
 def classify(

@@ -34,8 +34,8 @@ from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 if TYPE_CHECKING:
     from tests.conftest import Start
 
-SCALE = float(os.environ.get("OVERLOAD", "0.25"))
-CALLS, STORM_SECONDS, SENDERS = int(5000 * SCALE), 8 * SCALE, 16
+SCALE = float(os.environ.get("OVERLOAD", "0.2"))
+CALLS, STORM_SECONDS, SENDERS = max(1250, int(5000 * SCALE)), 8 * SCALE, 16
 STREAMS, DIMENSION, MEBIBYTE = int(520 * SCALE), 1024, 1 << 20
 ANSWERED = ""
 QUESTION = pb.ClassifyRequest(memory="pets", k=5, vectors=to_vectors(np.ones(DIMENSION)))
@@ -281,7 +281,7 @@ def test_all_neighbours_of_many_queries_are_answered_piece_by_piece(
     start: Start, tmp_path: Path
 ) -> None:
     server, generator = start(), np.random.default_rng(0)
-    queries, bound = int(2000 * SCALE**1.5), 512 * MEBIBYTE + 500e6
+    queries, bound = max(250, int(2000 * SCALE**1.5)), 512 * MEBIBYTE + 500e6
     with visual_memory.connect(server.address) as client:
         client.create_memory("pets", dimension=4)
         pets = client.memory("pets")

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 
 from visual_memory._connection import MESSAGE_BYTES
 from visual_memory_index import FileRefusal
+from visual_memory_service.convert.answers import is_from_working
 from visual_memory_service.errors import (
     BadField,
     ClientSilent,
@@ -90,7 +91,7 @@ def answers_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
         with waiting.call():
             async with begin(context) as call:
                 async for response in behaviour(await call.read(), context):
-                    with call.answering():
+                    with call.answering(settles=not is_from_working(response)):
                         yield response
 
     return answered
@@ -267,8 +268,11 @@ class Call:
             self._note()
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
-        """While an answer is on its way. Raises ConnectionsRenewed."""
+    def answering(self, *, settles: bool) -> Iterator[None]:
+        """While an answer is on its way, which ``settles`` what a message asked or does not yet.
+
+        Raises ConnectionsRenewed.
+        """
         self._answering = True
         self._note()
         try:
@@ -276,7 +280,8 @@ class Call:
                 yield
         finally:
             self._answering = False
-            self._unanswered = max(self._unanswered - 1, 0)
+            if settles:
+                self._unanswered = max(self._unanswered - 1, 0)
             self._note()
 
     def _note(self) -> None:

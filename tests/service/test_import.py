@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -257,6 +259,28 @@ def test_a_server_says_that_it_works_as_often_as_it_is_asked_to(slow: tuple[Serv
     assert all(answer == pb.ImportEntriesResponse(working=True) for answer in alive)
     assert len(stored.ids) == 8
     assert not any(answer.working for answer in silent)
+
+
+def test_a_client_that_waits_for_a_slow_batch_is_not_silent(start: Start, tmp_path: Path) -> None:
+    embedder = write_network(tmp_path / "slow.onnx", 0.1)
+    config = tmp_path / "server.toml"
+    config.write_text("idle_seconds = 1\nthreads = 1\n")
+    server = start(None, "--config", str(config), "--allow-embedder", "onnx:*")
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="told", embedder=embedder))
+    every = Duration(seconds=1, nanos=100_000_000)  # one such message, then silence for longer
+
+    def sent() -> Iterator[pb.ImportEntriesRequest]:
+        yield begin("told", alive_every=every)
+        yield pictures(40)
+        stored.wait()
+
+    stored, ids = threading.Event(), list[str]()
+    for answer in server.stub.ImportEntries(sent()):
+        ids += answer.ids
+        if ids:
+            stored.set()
+
+    assert len(ids) == 40
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, -1.0, 601.0])

@@ -140,6 +140,11 @@ def from_working() -> pb.ImportEntriesResponse:
     return pb.ImportEntriesResponse(working=True)
 
 
+def is_from_working(response: object) -> bool:
+    """Whether it is one of those, which answer nothing yet."""
+    return isinstance(response, pb.ImportEntriesResponse) and response.working
+
+
 def from_entry(entry: Entry) -> entry_pb2.Entry:
     """An entry with the parts that were read."""
     return entry_pb2.Entry(

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -59,6 +59,7 @@ class Transport:
         self._channel = endpoint.channel(grpc.aio)
         self._stub = VisualMemoryStub(self._channel)
         self._transfers: set[Blocking] = set()
+        self._streams: set[Any] = set()
         self._closed = False
 
     async def close(self) -> None:
@@ -66,7 +67,19 @@ class Transport:
         self._closed = True
         for blocking in self._transfers:
             blocking.close()
+        for stream in list(self._streams):  # old releases of gRPC go on waiting for their answers
+            stream.cancel()
         await self._channel.close()
+
+    @contextmanager
+    def _streaming(self, stream: Any) -> Iterator[Any]:
+        """A stream that is cancelled in the end, or when this is closed."""
+        self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.discard(stream)
+            stream.cancel()
 
     def opened(self) -> Any:
         """Its calls. Raises FailedPrecondition once it is closed."""
@@ -127,8 +140,9 @@ class Transport:
         self, request: pb.ValueEntriesRequest, progress: Progress | None, patience: Patience
     ) -> dict[str, float]:
         values: dict[str, float] = {}
-        stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
-        try:
+        with self._streaming(
+            self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
+        ) as stream:
             while True:
                 async with asyncio.timeout(patience.remaining()):
                     answer: Any = await stream.read()
@@ -138,8 +152,6 @@ class Transport:
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
-        finally:
-            stream.cancel()
 
     @ended_by_close
     async def backup(
@@ -210,9 +222,10 @@ class Transport:
 
         With a write under way grpc.aio would lose the reason of a refusal.
         """
-        stream = self.opened().ImportEntries(metadata=self._endpoint.metadata)
         ready: pb.ImportEntriesRequest | None = None
-        try:
+        with self._streaming(
+            self.opened().ImportEntries(metadata=self._endpoint.metadata)
+        ) as stream:
             await self._write(stream, importing.begin(), importing)
             while (answer := await self._read(stream, importing)) is not None:
                 importing.note(answer)
@@ -222,8 +235,6 @@ class Transport:
                     ready = ready or await asyncio.to_thread(importing.next)
                     await self._write(stream, ready, importing)
                     ready = await asyncio.to_thread(importing.next)
-        finally:
-            stream.cancel()
         if not importing.finished:
             raise cut_short()
 

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
 MEBIBYTE = 1 << 20
+CELL_MIN = 8  # cut no further, though the terminal is narrower
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns wide enough for their longest cell; numbers to the right."""
+    """Columns wide enough for their longest cell; numbers to the right.
+
+    On a terminal the longest cells are cut to its width; what goes elsewhere is whole.
+    """
+    from wcwidth import clip, ljust, rjust, width
+
     rows = list(rows)
     cells = [list(headers), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     right = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
+    if sys.stdout.isatty():
+        widths = fitted(widths, shutil.get_terminal_size().columns)
+
+    def cut(cell: str, most: int) -> str:
+        return cell if width(cell) <= most else f"{clip(cell, 0, most - 1)}…"
+
     for row in cells:
         columns = zip(row, widths, right, strict=True)
-        say("  ".join(f"{c:>{w}}" if r else f"{c:<{w}}" for c, w, r in columns).rstrip())
+        aligned = ((rjust if r else ljust)(cut(cell, w), w) for cell, w, r in columns)
+        print("  ".join(aligned).rstrip())
+
+
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """The widths of columns, the widest cut so far that all fit beside each other."""
+    most = max(widths, default=0)
+    while most > CELL_MIN and sum(min(each, most) + 2 for each in widths) - 2 > room:
+        most -= 1
+    return [min(each, most) for each in widths]
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory._terminal.output import (
+    fitted,
     is_shown,
     plural,
     print_json,
@@ -44,6 +49,49 @@ def test_a_table_has_four_decimals_and_no_trailing_blanks(
         "a\\x1b   0.5000",
         "bcdef  10.0000",
     ]
+
+
+def test_a_table_is_aligned_by_what_a_terminal_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("label", "n"), [("猫", 1), ("e\u0301te\u0301", 12), ("🐈🐈🐈", 3)])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "label    n",
+        "猫       1",
+        "e\u0301te\u0301     12",
+        "🐈🐈🐈   3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("widths", "room", "fits"),
+    [
+        ([5, 2], 9, [5, 2]),
+        ([60, 4, 30], 60, [26, 4, 26]),
+        ([60, 4], 5, [8, 4]),
+        ([], 5, []),
+    ],
+)
+def test_only_the_widest_columns_are_cut(widths: list[int], room: int, fits: list[int]) -> None:
+    assert fitted(widths, room) == fits
+
+
+def test_on_a_terminal_long_cells_are_cut_and_elsewhere_whole() -> None:
+    program = (
+        "from visual_memory._terminal.output import print_table;"
+        "print_table(('id', 'label'), [('a' * 100, 'cat'), ('猫' * 50, 'dog')])"
+    )
+    command = [sys.executable, "-c", program]
+    piped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    main, terminal = pty.openpty()
+    subprocess.run(command, check=True, stdout=terminal, env={**os.environ, "COLUMNS": "40"})
+    shown = os.read(main, 65536).decode().splitlines()
+    os.close(main)
+    os.close(terminal)
+
+    assert "a" * 100 in piped
+    assert "猫" * 50 in piped
+    assert shown[1] == f"{'a' * 32}…  cat"
+    assert shown[2] == f"{'猫' * 16}…  dog"
 
 
 def test_json_keeps_every_letter(capsys: pytest.CaptureFixture[str]) -> None:

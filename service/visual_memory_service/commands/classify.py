@@ -34,6 +34,12 @@ class Asked(Generic[Answer]):
     seconds: float
 
 
+VOTE_SHARE = (
+    "A vote share of 1 means that all neighbours agree, not that they are right: "
+    "visual-memory calibrate {name}, then --calibrated, says how often such decisions are right."
+)
+
+
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "classify", classify, "say what pictures show")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
@@ -120,7 +126,9 @@ def classify(client: Client, options: Namespace) -> int:
         headers = {"calibrated": options.calibrated, "labels": options.coverage}
         headers["node"] = options.min_confidence
         added = [name for name, wanted in headers.items() if wanted]
-        print_table(("picture", "label", "confidence", *added, "nearest"), rows)
+        print_table(("picture", "label", "vote share", *added, "nearest"), rows)
+        if sys.stderr.isatty() and not options.calibrated:
+            say(VOTE_SHARE.format(name=options.name), file=sys.stderr)
         report(problems(decision for _, decision in asked.answers))
     if any(decision.calibration_stale for _, decision in asked.answers):
         say(

@@ -5,53 +5,52 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from visual_memory.client import Client, Memory, connect
-from visual_memory.errors import (
-    AlreadyExists,
-    DeadlineExceeded,
-    Error,
-    FailedPrecondition,
-    InvalidArgument,
-    InvalidCertificate,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-)
-from visual_memory.types import (
-    Assessment,
-    AuditEvent,
-    AuditHead,
-    Calibration,
-    CalibrationState,
-    CheckResult,
-    Conflict,
-    Decision,
-    EmbedderSpec,
-    Entry,
-    Explanation,
-    InsertResult,
-    LabelAssessment,
-    MemoryInfo,
-    Neighbor,
-    Neighbors,
-    Node,
-    Operation,
-    PruneResult,
-    PurgeResult,
-    RelabelResult,
-    Reranking,
-    RestoreResult,
-    ServerInfo,
-    Suspect,
-    Taxonomy,
-    UnlearnResult,
-)
-
 if TYPE_CHECKING:
     from visual_memory import aio
     from visual_memory.certificate import Certificate, Verification, verify
+    from visual_memory.client import Client, Memory, connect
+    from visual_memory.errors import (
+        AlreadyExists,
+        DeadlineExceeded,
+        Error,
+        FailedPrecondition,
+        InvalidArgument,
+        InvalidCertificate,
+        NotFound,
+        PermissionDenied,
+        ResourceExhausted,
+        Unauthenticated,
+        Unavailable,
+    )
+    from visual_memory.types import (
+        Assessment,
+        AuditEvent,
+        AuditHead,
+        Calibration,
+        CalibrationState,
+        CheckResult,
+        Conflict,
+        Decision,
+        EmbedderSpec,
+        Entry,
+        Explanation,
+        InsertResult,
+        LabelAssessment,
+        MemoryInfo,
+        Neighbor,
+        Neighbors,
+        Node,
+        Operation,
+        PruneResult,
+        PurgeResult,
+        RelabelResult,
+        Reranking,
+        RestoreResult,
+        ServerInfo,
+        Suspect,
+        Taxonomy,
+        UnlearnResult,
+    )
 
     __version__: str
 
@@ -105,14 +104,73 @@ __all__ = [
 ]
 
 
+MODULES = {
+    "certificate": (
+        "Certificate",
+        "Verification",
+        "verify",
+    ),
+    "client": (
+        "Client",
+        "Memory",
+        "connect",
+    ),
+    "errors": (
+        "AlreadyExists",
+        "DeadlineExceeded",
+        "Error",
+        "FailedPrecondition",
+        "InvalidArgument",
+        "InvalidCertificate",
+        "NotFound",
+        "PermissionDenied",
+        "ResourceExhausted",
+        "Unauthenticated",
+        "Unavailable",
+    ),
+    "types": (
+        "Assessment",
+        "AuditEvent",
+        "AuditHead",
+        "Calibration",
+        "CalibrationState",
+        "CheckResult",
+        "Conflict",
+        "Decision",
+        "EmbedderSpec",
+        "Entry",
+        "Explanation",
+        "InsertResult",
+        "LabelAssessment",
+        "MemoryInfo",
+        "Neighbor",
+        "Neighbors",
+        "Node",
+        "Operation",
+        "PruneResult",
+        "PurgeResult",
+        "RelabelResult",
+        "Reranking",
+        "RestoreResult",
+        "ServerInfo",
+        "Suspect",
+        "Taxonomy",
+        "UnlearnResult",
+    ),
+}
+MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
+
 if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
 
     def __getattr__(name: str) -> object:
-        """What few need is loaded when it is asked for."""
-        if name == "aio":
-            return import_module("visual_memory.aio")
-        if name in ("Certificate", "Verification", "verify"):
-            return getattr(import_module("visual_memory.certificate"), name)
+        """What is public is loaded when it is asked for: a command needs little of it."""
         if name == "__version__":
             return import_module("importlib.metadata").version("visual-memory")
+        if name in MODULE_OF:
+            return getattr(import_module(f"visual_memory.{MODULE_OF[name]}"), name)
+        if name in (*MODULES, "aio"):
+            return import_module(f"visual_memory.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*globals(), *__all__]

@@ -3,59 +3,59 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from types import MappingProxyType
 
 from visual_memory._terminal import arguments as terminal
-from visual_memory_service import completion, demo
-from visual_memory_service.commands import (
-    accept,
-    audit,
-    backup,
-    check,
-    classify,
-    entries,
-    evaluate,
-    export,
-    hygiene,
-    insert,
-    memories,
-    operations,
-    reranker,
-    search,
-    serve,
-    suspects,
-    unlearn,
-    verify,
+
+# What one command needs is loaded for it alone: all together take longer than most of them.
+COMMANDS = MappingProxyType(
+    {
+        "commands.serve": ("serve",),
+        "commands.memories": ("create", "list", "show", "drop"),
+        "commands.insert": ("insert",),
+        "commands.export": ("export",),
+        "commands.backup": ("backup", "restore", "copy"),
+        "commands.classify": ("classify",),
+        "commands.evaluate": ("evaluate",),
+        "commands.search": ("search",),
+        "commands.entries": ("entries", "update", "delete", "purge"),
+        "commands.hygiene": ("prune", "relabel"),
+        "commands.suspects": ("suspects", "calibrate"),
+        "commands.operations": ("undo", "operations"),
+        "commands.audit": ("audit",),
+        "commands.check": ("check",),
+        "commands.accept": ("accept",),
+        "commands.unlearn": ("unlearn", "keys"),
+        "commands.verify": ("verify",),
+        "commands.reranker": ("reranker",),
+        "demo": ("demo",),
+    }
 )
 
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
-    return terminal.run(build_parser(), arguments)
+    return terminal.run(build_parser(needed(arguments)), arguments)
 
 
-def build_parser() -> ArgumentParser:
-    """Every command with its options."""
+def needed(arguments: Sequence[str]) -> Iterable[str]:
+    """The module of the command that is asked for; all where none of them is."""
+    first = arguments[0] if arguments else ""
+    if first == "--version":
+        return ()
+    return [module for module, names in COMMANDS.items() if first in names] or COMMANDS
+
+
+def build_parser(modules: Iterable[str] = COMMANDS) -> ArgumentParser:
+    """The commands of these modules with their options."""
     parser = terminal.program("visual-memory", "Classify images by remembering others.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    serve.add_to(commands)
-    memories.add_to(commands)
-    insert.add_to(commands)
-    export.add_to(commands)
-    backup.add_to(commands)
-    classify.add_to(commands)
-    evaluate.add_to(commands)
-    search.add_to(commands)
-    entries.add_to(commands)
-    hygiene.add_to(commands)
-    suspects.add_to(commands)
-    operations.add_to(commands)
-    audit.add_to(commands)
-    check.add_to(commands)
-    accept.add_to(commands)
-    unlearn.add_to(commands)
-    verify.add_to(commands)
-    reranker.add_to(commands)
-    demo.add_to(commands)
-    completion.add_to(commands, parser)
+    for module in modules:
+        import_module(f"visual_memory_service.{module}").add_to(commands)
+    if modules is COMMANDS:
+        from visual_memory_service import completion
+
+        completion.add_to(commands, parser)
     return parser

@@ -27,7 +27,7 @@ import visual_memory
 from visual_memory._terminal import progress
 from visual_memory_embedders.images import KINDS
 from visual_memory_index import VOTINGS
-from visual_memory_service.cli import build_parser
+from visual_memory_service.cli import COMMANDS, build_parser
 from visual_memory_service.completion import commands_of
 
 PYTHON = [sys.executable, "-W", "error"]
@@ -166,6 +166,24 @@ def test_a_server_that_cannot_tell_its_address_ends(
     done = call(command=["bash", "-c", f"{line} {shell}"])
 
     assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_module_has_the_commands_for_which_it_is_loaded(module: str) -> None:
+    assert tuple(commands_of(build_parser((module,)))) == COMMANDS[module]
+
+
+def test_the_version_is_told_without_what_commands_need() -> None:
+    program = (
+        "import sys\n"
+        "from visual_memory_service import cli\n"
+        "try:\n    cli.run(['--version'])\n"
+        "except SystemExit:\n    print([n for n in ('grpc', 'numpy', 'PIL') if n in sys.modules])"
+    )
+
+    printed = subprocess.run([*PYTHON, "-c", program], check=True, capture_output=True, text=True)
+
+    assert printed.stdout.splitlines() == [visual_memory.__version__, "[]"]
 
 
 def test_every_command_explains_itself() -> None:

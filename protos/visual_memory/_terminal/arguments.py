@@ -6,15 +6,18 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+import visual_memory
 from visual_memory._terminal.refused import WrongUsage
-from visual_memory.client import Client, connect
+
+if TYPE_CHECKING:
+    from visual_memory import Client
 
 SERVER = "127.0.0.1:50051"
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 
-Command = Callable[[Client, Namespace], int]
+Command: TypeAlias = "Callable[[Client, Namespace], int]"
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 
 
@@ -65,7 +68,7 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
     )
 
     def ask(options: Namespace) -> int:
-        with connect(options.server, timeout=options.timeout) as client:
+        with visual_memory.connect(options.server, timeout=options.timeout) as client:
             return command(client, options)
 
     parser.set_defaults(run=ask)

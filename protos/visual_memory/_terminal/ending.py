@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 
+import visual_memory
 from visual_memory._terminal.output import say
 from visual_memory._terminal.refused import Refused
-from visual_memory.errors import Error
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
@@ -31,7 +31,7 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
     except Refused as refusal:
         print(refusal, file=sys.stderr)
         return 1
-    except Error as error:
+    except visual_memory.Error as error:
         say(error.message, file=sys.stderr)  # its advice is for Python
         return 1
     except BrokenPipeError:

@@ -200,15 +200,17 @@ class Catalog:
             if not db.execute(known, (request_id,)).fetchone():
                 check_free(db, name)
 
-    def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> int:
+    def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
         """Note for good that these entries are unlearned, as an operation is about to; the tick.
 
-        No backup of before brings them back from now on, and no older file. Raises NotWritten.
+        Without one they were deleted before. No backup of before brings them back from now on,
+        and no older file. Raises NotWritten.
         """
 
         def bury() -> int:
             with self._transaction() as db:
-                noted.keep(db, memory.path.name, memory.noted(operation))
+                if operation is not None:
+                    noted.keep(db, memory.path.name, memory.noted(operation))
                 return tombstones.bury(db, self._secret, memory.identity.uid, ids)
 
         return self._freeing(bury)

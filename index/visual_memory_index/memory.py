@@ -514,13 +514,14 @@ class Memory:
         ids: Sequence[str],
         *,
         allow_missing: bool,
-        none: str = "{}",
+        none: Callable[[], str] = lambda: "{}",
         request: Request | None = None,
     ) -> Begun:
         """Note that these entries are to be erased; that goes on after a restart.
 
-        Where no id is stored, the operation is done, and ``none`` its result. Raises
-        UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused, NotWritten.
+        Where no id is stored, the operation is done, and its result what ``none`` answers, perhaps
+        asked twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
+        NotWritten.
         """
         erasure.check_count(ids)
 
@@ -535,7 +536,7 @@ class Memory:
             if known:
                 transaction.note_erasing(name, ids)
             else:
-                transaction.end(name, "done", result=none)
+                transaction.end(name, "done", result=none())
             transaction.keep(request, [name])
             return Begun(transaction.operation(name), again=False), None
 
@@ -557,21 +558,21 @@ class Memory:
         self,
         operation: str,
         *,
-        none: str = "{}",
+        none: Callable[[], str] = lambda: "{}",
         settings: Iterable[str],
         draft: Callable[[Facts], str],
     ) -> Traces | None:
         """Forget the entries of an operation that ``begin_unlearning`` began; see ``erase``.
 
         None where that was done before a restart, and nobody knows what to look for; also where
-        none of them is stored any more, when the operation is done and ``none`` its result.
+        none of them is stored any more: then it is done, and its result what ``none`` answers.
         """
 
         def write(transaction: Transaction) -> tuple[Traces | None, Removed | None]:
             if transaction.operation(operation).result is not None:
                 return None, None
             if not transaction.look_up(transaction.erasing(operation)):
-                transaction.end(operation, "done", result=none)
+                transaction.end(operation, "done", result=none())
                 return None, None
             return erasure.erase(transaction, operation, settings, draft)
 

@@ -182,8 +182,11 @@ class Memories:
         """The memories that serve, sorted."""
         return sorted(self._open.keys() - self._damaged.keys())
 
-    def bury(self, memory: Memory, ids: Sequence[str], operation: str) -> None:
-        """Note that what an operation is about to erase must not come back. Raises NotWritten."""
+    def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> None:
+        """Note that what an operation is about to erase, or was deleted before, must not come back.
+
+        Raises NotWritten.
+        """
         self._catalog.bury(memory, ids, operation)
 
     def note(self, memory: Memory, *, erased: bool = False) -> None:

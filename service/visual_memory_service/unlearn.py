@@ -120,10 +120,16 @@ class UnlearningWork:
         Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused,
         NotWritten.
         """
+        ids = list(dict.fromkeys(unlearning.ids))
+
+        def none() -> str:
+            self._memories.bury(memory.memory, ids, None)  # backups may have what was deleted
+            return of_none(ids)
+
         begun = memory.memory.begin_unlearning(
             unlearning.ids,
             allow_missing=unlearning.allow_missing,
-            none=of_none(unlearning.ids),
+            none=none,
             request=unlearning.request,
         )
         if not begun.again and begun.operation.state == "running":
@@ -159,7 +165,7 @@ def would_unlearn(unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
 
 def of_none(ids: Sequence[str]) -> str:
     """The result of an unlearning of which no id is stored, as JSON."""
-    return json.dumps(asdict(UnlearnResult(0, len(set(ids)), [], applied=True)))
+    return json.dumps(asdict(UnlearnResult(0, len(ids), [], applied=True)))
 
 
 def certificate_of(memory: Memory, operation: str) -> str:
@@ -193,12 +199,12 @@ def unlearn(
     ids = memory.memory.erasing(job.name)
     if ids:
         job.insist(lambda: memories.bury(memory.memory, ids, job.name))
-    asked = len(ids)
+    asked, nothing = len(ids), of_none(ids)
     with none_of_others():
         traces = job.insist(
             lambda: memory.memory.unlearn(
                 job.name,
-                none=of_none(ids),
+                none=lambda: nothing,
                 settings=(CALIBRATION,),
                 draft=lambda facts: draft(facts, asked),
             )

@@ -116,17 +116,24 @@ class History:
     def unlearn(self, number: int, ids: set[str]) -> None:
         """Perhaps with a backup, and a restart, between what is asked for and what is done."""
         name, memory, kept = self.picked(number)
-        begun = memory.begin_unlearning(sorted(ids), allow_missing=True).operation
+        catalog = self.catalogs[kept.folder]
+
+        def none() -> str:
+            catalog.bury(memory, sorted(ids), None)
+            return "{}"
+
+        begun = memory.begin_unlearning(sorted(ids), allow_missing=True, none=none).operation
         self.forget(kept, ids)
         if number % 3 == 0:
             self.back_up(number, ids)
         if number % 4 == 0:
             self.restart(kept.folder)
             memory = self.memories[name]
-            assert memory.unfinished() == [memory.operation(begun.name)]
-        self.catalogs[kept.folder].bury(memory, memory.erasing(begun.name), begun.name)
-        memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
-        memory.end(begun.name, "done", result="{}")
+            assert memory.unfinished() == [begun][: begun.state == "running"]
+        if begun.state == "running":
+            self.catalogs[kept.folder].bury(memory, memory.erasing(begun.name), begun.name)
+            memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
+            memory.end(begun.name, "done", result="{}")
         self.time += 1
         for id in ids:
             self.unlearned[kept.folder, kept.uid, id] = self.time

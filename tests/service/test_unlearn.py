@@ -255,6 +255,17 @@ def test_unlearning_what_is_not_there_ends_at_once_and_erases_and_certifies_noth
     assert open_stream.result().unlearn.count == 1
 
 
+def test_what_was_deleted_before_it_was_unlearned_does_not_come_back_from_a_backup(
+    client: Client, album: Memory, tmp_path: Path
+) -> None:
+    client.backup("album", tmp_path / "before")
+    album.delete(ids=["stays 001"])
+
+    album.unlearn(["stays 001"], allow_missing=True, wait=False)
+
+    assert client.restore(tmp_path / "before", "again").left_out == 1
+
+
 def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
     insert_people(album, person_ids(2))
 

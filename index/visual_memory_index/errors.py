@@ -331,7 +331,8 @@ class DiskFull(NotWritten):
     """There is no room, or SQLite and the system do not say what there is instead."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(path, problem, "make room on the disk and try again")
+        remedy = "make room on the disk, or let the server write there, and try again"
+        super().__init__(path, problem, remedy)
 
 
 class WriteFailed(NotWritten):

@@ -58,7 +58,10 @@ def printable(value: object) -> str:
         return f"{value:.4f}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return "".join(each if is_shown(each) else ascii(each)[1:-1] for each in str(value))
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(each if is_shown(each) else ascii(each)[1:-1] for each in text)
 
 
 def is_shown(character: str) -> bool:

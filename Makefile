@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+DISTANCES := .venv-distances
 MUTANTS := .venv-mutants
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -14,9 +15,10 @@ GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data
 WORK ?= benchmark-runs
+RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors newest mutants bench hygiene peers report report-page durability pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors newest mutants bench hygiene peers distances report report-page durability pictures stubs promises clean
 
 install: $(INSTALLED)
 
@@ -91,6 +93,15 @@ $(PEERS)/.installed: pyproject.toml
 	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu]' 'cleanlab>=2.9' scikit-learn
 	touch $@
 
+# What docs/distortions.md shows; RELEASED is a folder of checkouts, which the page names.
+distances: $(DISTANCES)/.installed
+	PYTHONPATH=benchmarks/distances $(DISTANCES)/bin/python benchmarks/distances/measure.py --data '$(DATA)' --released '$(RELEASED)' --page docs/distortions.md
+
+$(DISTANCES)/.installed: pyproject.toml
+	test -x $(DISTANCES)/bin/python || $(PYTHON) -m venv $(DISTANCES)
+	$(DISTANCES)/bin/python -m pip install --quiet --editable . 'imagecorruptions-imaug==1.1.5' 'glitch-this==1.0.3'
+	touch $@
+
 # What docs/results.md shows, measured anew; killed, it goes on where it was.
 report: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance $(BIN)/python benchmarks/suite.py --data '$(DATA)' --work '$(WORK)' --results $(RESULTS)
@@ -118,4 +129,4 @@ promises: $(INSTALLED)
 	$(BIN)/python protos/promises.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(MUTANTS) .venv-floors .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(DISTANCES) $(MUTANTS) .venv-floors .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+DISTANCES := .venv-distances
 MUTANTS := .venv-mutants
 STUBS := .venv-stubs
 BIN := $(VENV)/bin
@@ -16,9 +17,10 @@ GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data
 WORK ?= benchmark-runs
+RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench hygiene peers report report-page durability pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench hygiene peers distances report report-page durability pictures stubs promises clean
 
 install: $(INSTALLED)
 
@@ -111,6 +113,15 @@ $(PEERS)/.installed: pyproject.toml
 	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu]' 'cleanlab>=2.9' scikit-learn
 	touch $@
 
+# What docs/distortions.md shows; RELEASED is a folder of checkouts, which the page names.
+distances: $(DISTANCES)/.installed
+	PYTHONPATH=benchmarks/distances $(DISTANCES)/bin/python benchmarks/distances/measure.py --data '$(DATA)' --released '$(RELEASED)' --page docs/distortions.md
+
+$(DISTANCES)/.installed: pyproject.toml
+	test -x $(DISTANCES)/bin/python || $(PYTHON) -m venv $(DISTANCES)
+	$(DISTANCES)/bin/python -m pip install --quiet --editable . 'imagecorruptions-imaug==1.1.5' 'glitch-this==1.0.3'
+	touch $@
+
 # What docs/results.md shows, measured anew; killed, it goes on where it was.
 report: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance $(BIN)/python benchmarks/suite.py --data '$(DATA)' --work '$(WORK)' --results $(RESULTS)
@@ -150,4 +161,4 @@ promises: $(INSTALLED)
 	$(BIN)/python protos/promises.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -41,8 +41,10 @@ def main() -> None:
     out = options.work / "out"
     with served(options.work / "server") as server:
         fill(server.address, options.data / "natural16")
-        for command in commands(options.data, out):
-            call("visual_memory_benchmarks", *command, "--server", server.address)
+        failed = sum(
+            call("visual_memory_benchmarks", *command, "--server", server.address) != 0
+            for command in commands(options.data, out)
+        )
         server_peak = peak(server.pid)
     keep(out, options.results)
     clients_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -50,6 +52,8 @@ def main() -> None:
         f"{time.monotonic() - began:.0f} s; peak memory {server_peak / MIB:.0f} MiB of the server, "
         f"{clients_peak / MIB:.0f} MiB of the largest process."
     )
+    if failed:
+        sys.exit(f"{failed} of the commands above were refused, for the reasons they gave.")
 
 
 def fill(address: str, pictures: Path) -> None:
@@ -65,7 +69,8 @@ def fill(address: str, pictures: Path) -> None:
             with suppress(visual_memory.AlreadyExists):
                 client.create_memory(name, embedder=f"efficientnet-{name}")
     for name in EMBEDDERS:
-        call("visual_memory_service", "insert", name, str(pictures), "--server", address)
+        if call("visual_memory_service", "insert", name, str(pictures), "--server", address):
+            sys.exit(1)
 
 
 def commands(data: Path, out: Path) -> Iterator[list[str]]:
@@ -77,14 +82,12 @@ def commands(data: Path, out: Path) -> Iterator[list[str]]:
     yield ["experiment", "all", *where]
 
 
-def call(module: str, *arguments: str) -> None:
-    """Run a command; its refusal ends all."""
+def call(module: str, *arguments: str) -> int:
+    """Run a command; its exit code."""
     print(f"$ python -m {module} {' '.join(arguments)}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    ended = subprocess.run(command, env=environment, preexec_fn=end_with_parent)
-    if ended.returncode:
-        sys.exit(ended.returncode)
+    return subprocess.run(command, env=environment, preexec_fn=end_with_parent).returncode
 
 
 def peak(pid: int) -> int:

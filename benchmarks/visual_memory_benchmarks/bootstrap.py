@@ -1,13 +1,15 @@
 """Intervals by drawing the pictures again (Efron, 1979), paired whenever the pictures are the same.
 
 Every statistic here takes weights of pictures and gives one value for each row of them. Row 0 is
-the pictures themselves, the other rows are draws, and a difference of two statistics on the same
-rows is a paired comparison.
+the pictures themselves, the next rows are draws, and in the last ``GROUPS`` rows one group of
+pictures after another is left out. A difference of two statistics on the same rows is a paired
+comparison.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,12 @@ from numpy.typing import NDArray
 from visual_memory_benchmarks.panel import Panel
 
 RESAMPLES = 1000
+GROUPS = 100
 COVERAGE = 0.95
+NORMAL = NormalDist()
+REACH = NORMAL.inv_cdf((1 + COVERAGE) / 2)  # of an interval to either side, in standard deviations
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +32,28 @@ class Resampling:
     resamples: int = RESAMPLES
     seed: int = 0
 
-    def weights(self, panel: Panel) -> NDArray[np.float64]:
-        """How often each of the panel's n pictures counts: (1 + resamples, n), whole numbers.
+    def weights(self, panel: Panel) -> Values:
+        """How often each of the panel's n pictures counts: (1 + resamples + GROUPS, n).
 
         A function of seed, dataset, condition and n: two runs over the same pictures draw alike.
         """
-        n = len(panel.images)
-        generator = np.random.default_rng([self.seed, *panel.key.encode()])
-        drawn = generator.integers(n, size=(self.resamples, n))
-        row = np.arange(self.resamples)[:, None] * n
-        counts = np.bincount((drawn + row).ravel(), minlength=self.resamples * n)
-        once = np.ones((1, n))
-        return np.concatenate([once, counts.reshape(self.resamples, n).astype(np.float64)])
+        return weights(len(panel.images), self.resamples, [self.seed, *panel.key.encode()])
+
+
+def weights(n: int, resamples: int, seed: list[int]) -> Values:
+    """Of n pictures, whole numbers: (1 + resamples + GROUPS, n)."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(n, size=(resamples, n))
+    row = np.arange(resamples)[:, None] * n
+    counts = np.bincount((drawn + row).ravel(), minlength=resamples * n)
+    group = generator.permutation(n) % GROUPS
+    kept = (group != np.arange(GROUPS)[:, None]).astype(np.float64)
+    return np.concatenate([np.ones((1, n)), counts.reshape(resamples, n), kept])
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its percentile interval; None where it is undefined.
-
-    Draws in which the statistic is undefined are left out of the interval. Drawing again adds
-    spread, so that a squared difference lies at the lower end of its interval.
-    """
+    """A value with its interval; None where it is undefined."""
 
     value: float | None
     low: float | None
@@ -55,11 +63,55 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(draws: NDArray[np.float64], coverage: float = COVERAGE) -> Estimate:
-    """From one value for each row of weights, nan where undefined."""
-    value = None if np.isnan(draws[0]) else float(draws[0])
-    defined = draws[1:][~np.isnan(draws[1:])]
-    if value is None or not defined.size:
-        return Estimate(value, None, None)
-    low, high = np.quantile(defined, [(1 - coverage) / 2, (1 + coverage) / 2])
-    return Estimate(value, float(low), float(high))
+def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
+    """From one value for each row of weights, nan where undefined; no end is below ``least``."""
+    found = bca(values[0], values[1:-GROUPS], values[-GROUPS:])
+    if found.low is None or found.high is None:
+        return found
+    return Estimate(found.value, max(least, found.low), max(least, found.high))
+
+
+def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
+    """The bias-corrected and accelerated interval (Efron, 1987).
+
+    ``drawn`` are values of draws, ``left_out`` those without one picture after another, or one
+    group. Where the value lies to one side of its draws, as a square does, the ends are taken as
+    far to the other side. That may be beyond all draws, and a normal distribution goes on there.
+    """
+    drawn, left_out = drawn[~np.isnan(drawn)], left_out[~np.isnan(left_out)]
+    if np.isnan(value) or not drawn.size:
+        return Estimate(None if np.isnan(value) else float(value), None, None)
+    below = ((drawn < value).mean() + (drawn <= value).mean()) / 2
+    bias = NORMAL.inv_cdf(min(max(below, 0.5 / drawn.size), 1 - 0.5 / drawn.size))
+    acceleration = _acceleration(left_out)
+    low, high = (
+        _quantile(drawn, bias + z / max(1 - acceleration * z, 0.05))
+        for z in (bias - reach, bias + reach)
+    )
+    return Estimate(float(value), low, high)
+
+
+def _acceleration(left_out: Values) -> float:
+    """How fast the standard error changes with the value; at most 1/6."""
+    influence = left_out.mean() - left_out if left_out.size else left_out
+    size = (influence**2).sum() ** 1.5
+    return float((influence**3).sum() / (6 * size)) if size else 0.0
+
+
+def _quantile(drawn: Values, z: float) -> float:
+    """What a share of Φ(z) of the draws is below; beyond them, the normal's if that is further."""
+    share = NORMAL.cdf(z)
+    quantile = float(np.quantile(drawn, share))
+    if 1 <= share * drawn.size <= drawn.size - 1:
+        return quantile
+    normal = float(drawn.mean() + z * drawn.std())
+    return min(quantile, normal) if z < 0 else max(quantile, normal)
+
+
+def percentiles(value: float, drawn: Values, reach: float = REACH) -> Estimate:
+    """The middle of the draws, for values that draws scatter about evenly: means, differences."""
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(value) or not drawn.size:
+        return Estimate(None if np.isnan(value) else float(value), None, None)
+    low, high = np.quantile(drawn, [NORMAL.cdf(-reach), NORMAL.cdf(reach)])
+    return Estimate(float(value), float(low), float(high))

@@ -6,7 +6,15 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 
 from visual_memory._terminal import arguments as terminal
-from visual_memory_benchmarks.commands import experiments, metrics, neighbors, report, runs, sets
+from visual_memory_benchmarks.commands import (
+    experiments,
+    metrics,
+    neighbors,
+    report,
+    runs,
+    sets,
+    triplets,
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -20,6 +28,7 @@ def build_parser() -> ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     runs.add_to(commands)
     metrics.add_to(commands)
+    triplets.add_to(commands)
     neighbors.add_to(commands)
     experiments.add_to(commands)
     sets.add_to(commands)

@@ -81,7 +81,11 @@ def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
 
 def measures_json(draws: Draws) -> Json:
     """Of (4, r)."""
-    return {name: estimate(row).to_json() for name, row in zip(MEASURES, draws, strict=True)}
+    squared = MEASURES[consistency.ACCURACY_DIFFERENCE]
+    return {
+        name: estimate(row, least=0.0 if name == squared else -np.inf).to_json()
+        for name, row in zip(MEASURES, draws, strict=True)
+    }
 
 
 class Compared:

@@ -180,6 +180,17 @@ class NotRemembered(BenchmarkRefusal):
         self.files = tuple(files)
 
 
+class UnknownPictures(BenchmarkRefusal):
+    """Answers to questions about pictures that a memory does not hold."""
+
+    def __init__(self, memory: str, ids: Sequence[str]) -> None:
+        super().__init__(
+            f"The memory {memory} has no entries with these ids: {listed(ids)}. Name the pictures "
+            "by the ids of their entries, such as cat/0.jpg."
+        )
+        self.ids = tuple(ids)
+
+
 class BadDownload(BenchmarkRefusal):
     """A set could not be fetched, or is not what was published."""
 

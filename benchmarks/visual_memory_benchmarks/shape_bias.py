@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visual_memory_benchmarks.errors import BadTrials
 from visual_memory_benchmarks.panel import Panel
+from visual_memory_benchmarks.trials import Texts
 
 DATASET = "cue-conflict"
 
@@ -19,6 +20,17 @@ def texture_category(name: str) -> str:
     """The texture's category in an image's name or id: bird for ``dog10-bird2.png``."""
     item = name.split("_")[-1].split(".")[0].split("-")[-1]
     return re.sub(r"\d", "", item)
+
+
+def neither(shapes: Texts, textures: Texts, rng: np.random.Generator) -> Texts:
+    """A label for each picture that is not its shape and not its texture."""
+    names = np.unique(shapes)
+    return np.array(
+        [
+            rng.choice(names[(names != shape) & (names != texture)])
+            for shape, texture in zip(shapes, textures, strict=True)
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

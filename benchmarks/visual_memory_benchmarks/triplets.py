@@ -6,9 +6,11 @@ Haghiri et al. (2019).
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,19 +32,22 @@ class Triplet:
 
 def read(path: Path) -> list[Triplet]:
     """From a CSV file with the columns o,y,z,answer. Raises BadFile."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.reader(file)
-        if next(rows, []) != HEADER:
-            raise BadFile(path, "the header is another", f"write {','.join(HEADER)}")
-        triplets = []
-        for row in filter(None, rows):
-            if len(row) != len(HEADER) or row[3] not in ("y", "z") or len(set(row[:3])) < 3:
-                raise BadFile(
-                    path,
-                    f"line {rows.line_num} is {','.join(row)!r}",
-                    "write three different pictures and the answer y or z",
-                )
-            triplets.append(Triplet(*row))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(path, f"it cannot be read ({error})", "give a CSV file in UTF-8") from None
+    rows = csv.reader(io.StringIO(text, newline=""))
+    if next(rows, []) != HEADER:
+        raise BadFile(path, "the header is another", f"write {','.join(HEADER)}")
+    triplets = []
+    for row in filter(None, rows):
+        if len(row) != len(HEADER) or row[3] not in ("y", "z") or len(set(row[:3])) < 3:
+            raise BadFile(
+                path,
+                f"line {rows.line_num} is {','.join(row)!r}",
+                "write three different pictures and the answer y or z",
+            )
+        triplets.append(Triplet(*row))
     if not triplets:
         raise BadFile(path, "it has no triplets", "write one a line")
     return triplets
@@ -66,10 +71,12 @@ def answers(triplets: Sequence[Triplet]) -> NDArray[np.int64]:
     return np.array([-1 if each.answer == "y" else 1 for each in triplets], np.int64)
 
 
-def accuracy(found: NDArray[np.int64], given: NDArray[np.int64]) -> float:
-    """The share of triplets answered alike; a tie counts one half.
+def agreed(found: NDArray[Any], given: NDArray[Any]) -> NDArray[np.float64]:
+    """1 for each triplet answered alike, 0 for others; a tie counts one half.
 
-    Between two embedders ``given`` is what the other one answers: their ordinal consistency.
+    The mean is accuracy where people gave the answers, and ordinal consistency where another
+    embedder did.
     """
     tied = (found == 0) | (given == 0)
-    return float(np.where(tied, 0.5, found == given).mean())
+    scores: NDArray[np.float64] = np.where(tied, 0.5, found == given)
+    return scores

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,16 @@ from tests.benchmarks.made import to_trials
 
 from visual_memory_benchmarks import consistency
 from visual_memory_benchmarks.accuracy import accuracy
-from visual_memory_benchmarks.bootstrap import Estimate, Resampling, estimate
+from visual_memory_benchmarks.bootstrap import (
+    GROUPS,
+    Estimate,
+    Resampling,
+    Values,
+    bca,
+    estimate,
+    percentiles,
+    weights,
+)
 from visual_memory_benchmarks.datasets import Dataset
 from visual_memory_benchmarks.panel import Panel, panels
 
@@ -30,9 +41,9 @@ def test_weights_count_draws_with_replacement_after_the_pictures_themselves(
 ) -> None:
     weights = Resampling(20, seed).weights(panel(rights))
 
-    assert weights.shape == (21, len(rights))
+    assert weights.shape == (21 + GROUPS, len(rights))
     assert (weights[0] == 1).all()
-    assert (weights.sum(axis=1) == len(rights)).all()
+    assert (weights[:21].sum(axis=1) == len(rights)).all()
     assert (weights == weights.astype(int)).all()
     assert (weights >= 0).all()
 
@@ -92,19 +103,105 @@ def by_loop(drawn: list[tuple[bool, bool]]) -> list[float]:
     return [(p - q) ** 2, observed, expected, error]
 
 
-def test_an_interval_covers_the_middle_of_the_draws() -> None:
-    draws = np.concatenate([[7.0], np.arange(101)])
+@pytest.mark.parametrize("n", [7, 100, 250])
+def test_each_picture_is_left_out_once_with_a_hundredth_of_all(n: int) -> None:
+    left_out = weights(n, 3, [0])[-GROUPS:]
 
-    found = estimate(draws)
+    assert ((left_out == 0).sum(axis=0) == 1).all()
+    assert ((left_out == 1).sum(axis=0) == GROUPS - 1).all()
+    assert set((left_out == 0).sum(axis=1)) <= {n // GROUPS, n // GROUPS + 1}
+
+
+def test_percentiles_are_the_middle_of_the_draws() -> None:
+    draws = np.arange(101.0)
+
+    found = percentiles(7.0, draws)
 
     assert (found.value, found.low, found.high) == pytest.approx((7, 2.5, 97.5))
-    assert estimate(draws, 0.5) == Estimate(7.0, 25.0, 75.0)
+    assert percentiles(7.0, draws, 0).low == 50
 
 
-def test_draws_in_which_a_value_is_undefined_are_left_out() -> None:
-    assert estimate(np.array([1.0, np.nan, 2.0])) == Estimate(1.0, 2.0, 2.0)
-    assert estimate(np.array([1.0, np.nan])) == Estimate(1.0, None, None)
-    assert estimate(np.array([np.nan, 1.0])) == Estimate(None, None, None)
+@pytest.mark.parametrize("interval", [percentiles, lambda value, drawn: bca(value, drawn, drawn)])
+def test_draws_in_which_a_value_is_undefined_are_left_out(
+    interval: Callable[[float, Values], Estimate],
+) -> None:
+    assert interval(1.0, np.array([np.nan, 2.0])) == Estimate(1.0, 2.0, 2.0)
+    assert interval(1.0, np.array([np.nan])) == Estimate(1.0, None, None)
+    assert interval(np.nan, np.array([1.0])) == Estimate(None, None, None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        lambda drawn: drawn.mean(axis=-1),
+        lambda drawn: (drawn**2).mean(axis=-1),
+        lambda drawn: drawn.std(axis=-1),
+        lambda drawn: 1 / (1 + drawn.mean(axis=-1)),
+    ],
+)
+def test_bca_is_that_of_scipy_on_the_same_draws(
+    statistic: Callable[[Values], Values], seed: int
+) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(seed)
+    values = rng.exponential(size=60)
+    drawn = statistic(values[rng.integers(60, size=(20_000, 60))])
+    left_out = np.array([statistic(np.delete(values, at)) for at in range(60)])
+
+    found = bca(float(statistic(values)), drawn, left_out)
+
+    draws = SimpleNamespace(bootstrap_distribution=drawn)
+    peer = stats.bootstrap(
+        (values,),
+        lambda sample, axis: statistic(sample),
+        n_resamples=0,
+        bootstrap_result=draws,
+        method="BCa",
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((peer.low, peer.high), rel=1e-12)
+
+
+def test_the_interval_of_a_mean_is_that_of_all_pictures_left_out_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random(GROUPS) < 0.9
+    drawn = weights(GROUPS, 500, [1])
+    rows = drawn @ scores / drawn.sum(axis=1)
+    left_out = np.array([np.delete(scores, at).mean() for at in range(GROUPS)])
+
+    assert estimate(rows) == bca(rows[0], rows[1:-GROUPS], left_out)
+
+
+def test_intervals_of_a_mean_of_squares_hold_the_truth_though_draws_lie_above_it() -> None:
+    """As accuracy differences are: their percentiles lie above what they are of."""
+    rng = np.random.default_rng(0)
+    truths = rng.normal(0, 0.07, 30)
+    drawn = np.stack([weights(150, 400, [at]) for at in range(len(truths))])
+    held, by_percentiles = 0, 0
+    for _ in range(60):
+        gaps = truths[:, None] + rng.normal(0, 0.6, (len(truths), 150))
+        rows = (np.einsum("crn,cn->cr", drawn, gaps) / drawn.sum(axis=2)) ** 2
+        rows = rows.mean(axis=0)
+        truth = float((truths**2).mean())
+        found = estimate(rows, least=0.0)
+        naive = percentiles(rows[0], rows[1:-GROUPS])
+        assert found.low is not None
+        assert found.high is not None
+        assert naive.low is not None
+        held += found.low <= truth <= found.high
+        by_percentiles += naive.low <= truth
+
+    assert held >= 54
+    assert by_percentiles <= 6
+
+
+def test_no_end_is_below_what_a_value_can_be() -> None:
+    rows = (weights(50, 300, [0]) @ np.tile([1.0, -1.0], 25) / 50) ** 2
+
+    found = estimate(rows, least=0.0)
+
+    assert found.value == 0
+    assert found.low == 0
 
 
 def width(found: Estimate) -> float:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.benchmarks.conftest import Small
 from tests.conftest import as_command
@@ -85,6 +86,29 @@ def test_what_one_benchmark_lacks_keeps_no_other_from_being_asked(
     assert "distortion:laion-c-mosaic: The set caltech20 cannot be used" in ran.stderr
     assert "3 of 48 pictures show what no label of the memory stands for (cat)" in ran.stderr
     assert "distortions: The set caltech20 cannot be used" in found.stderr
+
+
+def test_triplets_are_answered_from_a_file(small: Small, command: Run, tmp_path: Path) -> None:
+    small.memory.insert(
+        vectors=np.eye(1280)[[0, 0, 0]] + np.eye(1280)[[0, 1, 2]] * [[0], [0.1], [0.9]],
+        labels=["cat"] * 3,
+        ids=["o", "near", "far"],
+    )
+    path = tmp_path / "answers.csv"
+    path.write_text("o,y,z,answer\no,near,far,y\no,far,near,z\nfar,near,o,y\n")
+    where = ("--memory", small.memory.name, "--server", address(small))
+
+    found = command("triplets", path, *where, "--json")
+    table = command("triplets", path, *where)
+    path.write_text("o,y,z,answer\no,near,gone,y\n")
+    refused = command("triplets", path, *where)
+
+    value = json.loads(found.stdout)
+    assert value["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert (value["triplets"], value["pictures"], value["ties"]) == (3, 3, 0)
+    assert "0.6667" in table.stdout
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "has no entries with these ids: gone." in refused.stderr
 
 
 def test_neighbors_are_exported_and_compared(small: Small, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_benchmarks.errors import BadFile
-from visual_memory_benchmarks.triplets import Triplet, accuracy, answers, closer, read
+from visual_memory_benchmarks.triplets import Triplet, agreed, answers, closer, read
 
 ROWS = {"o": 0, "y": 1, "z": 2, "w": 3}
 VECTORS = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0.8, -0.6]])
@@ -47,13 +47,23 @@ def test_a_bad_file_is_refused_by_line(tmp_path: Path, text: str, sentence: str)
     assert str(refusal.value) == f"{path}: {sentence}"
 
 
+@pytest.mark.parametrize("data", [None, b"o,y,z,answer\na,b,\xff,y\n"])
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, data: bytes | None) -> None:
+    path = tmp_path / "triplets.csv"
+    if data is not None:
+        path.write_bytes(data)
+
+    with pytest.raises(BadFile, match=r"triplets\.csv: it cannot be read"):
+        read(path)
+
+
 def test_vectors_answer_with_the_closer_picture() -> None:
     asked = [Triplet("o", "y", "z", "y"), Triplet("o", "z", "y", "y"), Triplet("o", "y", "w", "z")]
 
     found = closer(asked, ROWS, VECTORS)
 
     assert found.tolist() == [-1, 1, 0]
-    assert accuracy(found, answers(asked)) == pytest.approx((1 + 0 + 0.5) / 3)
+    assert agreed(found, answers(asked)).mean() == pytest.approx((1 + 0 + 0.5) / 3)
 
 
 PICTURES = st.lists(st.floats(0, 6), min_size=3, max_size=6, unique=True)
@@ -81,7 +91,7 @@ def test_accuracy_is_what_a_loop_over_triplets_counts(
             return  # which side rounding falls on is not what is tested
         total += (gap < 0) == (each.answer == "y")
 
-    assert accuracy(closer(asked, rows, vectors), answers(asked)) == pytest.approx(
+    assert agreed(closer(asked, rows, vectors), answers(asked)).mean() == pytest.approx(
         total / len(asked)
     )
 
@@ -92,5 +102,5 @@ def test_embedders_are_consistent_as_far_as_they_order_alike() -> None:
 
     one, other = closer(asked, ROWS, VECTORS), closer(asked, ROWS, mirrored)
 
-    assert accuracy(one, one) == 1
-    assert accuracy(one, other) == 0.5
+    assert agreed(one, one).mean() == 1
+    assert agreed(one, other).mean() == 0.5

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from visual_memory_benchmarks.bootstrap import COVERAGE, estimate
+from visual_memory_benchmarks.bootstrap import COVERAGE, percentiles
 from visual_memory_benchmarks.edits.edit import Edit
 from visual_memory_benchmarks.edits.material import NATURAL, SEEN_BY_PEOPLE
 from visual_memory_benchmarks.edits.outcome import OUTCOMES, Outcome, Sitting, Weights, sitting
@@ -145,13 +145,14 @@ def _contrasts(
             "dose": edit.dose,
             "edited": _number(edited[:, at].mean()),
             "control": _number(controls[:, at].mean()),
-            "difference": estimate(drawn[at]).to_json(),
+            "difference": percentiles(drawn[at, 0], drawn[at, 1:]).to_json(),
             "by_seed": [_number(each) for each in edited[:, at] - controls[:, at]],
             "p": p_value(drawn[at]) if outcome.tested else None,
         }
         for at, edit in enumerate(edits)
     ]
-    return estimate(np.round(level, DECIMALS)).to_json(), found
+    level = np.round(level, DECIMALS)
+    return percentiles(level[0], level[1:]).to_json(), found
 
 
 def _adjusted(rows: Sequence[Json]) -> list[Json]:

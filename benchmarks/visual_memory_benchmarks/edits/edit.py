@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-Control: TypeAlias = Literal["random-addition", "random-removal"]
+Control: TypeAlias = Literal["random-addition", "mislabelled-addition", "random-removal"]
 
 ADDITION: Control = "random-addition"
+MISLABELLED: Control = "mislabelled-addition"
 REMOVAL: Control = "random-removal"
 
 
@@ -24,7 +25,7 @@ class Kind:
 
     def control_of(self, dose: float, size: int) -> Edit:
         """What a dose that concerned ``size`` entries is held against."""
-        return Edit(self.control, dose if self.control == ADDITION else float(size))
+        return Edit(self.control, float(size) if self.control == REMOVAL else dose)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,7 +51,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "silhouettes": Kind("add filled silhouettes", _PER_CATEGORY, _PICTURES, ADDITION),
         "edges": Kind("add edge drawings", _PER_CATEGORY, _PICTURES, ADDITION),
         "cue-conflict": Kind(
-            "add cue-conflict pictures, labelled by shape", _PER_CATEGORY, _PICTURES, ADDITION
+            "add cue-conflict pictures, labelled by shape; control: the same pictures under labels "
+            "that are neither their shape nor their texture",
+            _PER_CATEGORY,
+            _PICTURES,
+            MISLABELLED,
         ),
         "low-pass": Kind(
             "add blurred copies (sigma 5) of the pictures that the control adds",

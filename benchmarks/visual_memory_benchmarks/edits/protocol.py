@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, NOTHING, Edit, Kind
+from visual_memory_benchmarks.edits.edit import KINDS, NOTHING, REMOVAL, Edit, Kind
 from visual_memory_benchmarks.edits.records import States
 
 
@@ -29,14 +29,18 @@ class Protocol:
     @property
     def first(self) -> list[Edit]:
         """Every edit and control that is known before any is made."""
-        added = [kind.doses for kind in self.kinds.values() if kind.control == ADDITION]
-        doses = sorted({dose for each in added for dose in each})
-        return [NOTHING, *self.edits, *(Edit(ADDITION, dose) for dose in doses)]
+        return [NOTHING, *self.edits, *self._added]
 
     @property
     def dose_max(self) -> int:
         """How many pictures of one category are ever added."""
-        return max((int(edit.dose) for edit in self.first if edit.kind == ADDITION), default=0)
+        return max((int(edit.dose) for edit in self._added), default=0)
+
+    @property
+    def _added(self) -> list[Edit]:
+        """Controls of additions."""
+        kinds = [kind for kind in self.kinds.values() if kind.control != REMOVAL]
+        return sorted({kind.control_of(dose, 0) for kind in kinds for dose in kind.doses})
 
     def control(self, edit: Edit, seed: int, states: States) -> Edit:
         """Of an edit that was made."""

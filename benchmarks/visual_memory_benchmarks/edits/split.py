@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_benchmarks.edits.edit import ADDITION
+from visual_memory_benchmarks.edits.edit import ADDITION, MISLABELLED
 from visual_memory_benchmarks.edits.material import (
     CUE_CONFLICT,
     EDGE,
@@ -19,6 +19,7 @@ from visual_memory_benchmarks.edits.material import (
     Pictures,
 )
 from visual_memory_benchmarks.errors import CannotSplit
+from visual_memory_benchmarks.shape_bias import neither
 from visual_memory_benchmarks.trials import Texts
 
 TEST_SHARE, POOL_SHARE = 0.2, 0.3
@@ -32,7 +33,8 @@ class Split:
 
     ``memory`` is the memory before any edit. ``tests`` are what every state of it is asked about.
     ``additions`` has what may be added by kind, the first of every category, then the second, and
-    so on: n for each category are the first n times the number of categories. ``probes`` are
+    so on: n for each category are the first n times the number of categories. Under wrong labels
+    are those of cue-conflict in the same order. ``probes`` are
     conflicting pictures that say which entries are like textures. ``removal`` and ``halved`` are
     orders, of the memory's rows and of the categories.
     """
@@ -78,6 +80,10 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
             raise CannotSplit(kind, fewest, dose_max)
     tests = {name: sets[name].at(~np.isin(sets[name].items, shapes)) for name in SEEN_BY_PEOPLE}
     tests[CUE_CONFLICT] = tests[CUE_CONFLICT].at(~np.isin(tests[CUE_CONFLICT].textures, textures))
+    removal = rng.permutation(len(memory))
+    halved = tuple(rng.permutation(material.categories).tolist())
+    wrong = neither(probes.categories, probes.texture_categories, rng)
+    additions[MISLABELLED] = replace(probes, categories=wrong)
     return Split(
         seed=seed,
         categories=material.categories,
@@ -85,8 +91,8 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
         tests={NATURAL: natural.at(test), **{name: _by_image(tests[name]) for name in tests}},
         additions=additions,
         probes=probes,
-        removal=rng.permutation(len(memory)),
-        halved=tuple(rng.permutation(material.categories).tolist()),
+        removal=removal,
+        halved=halved,
     )
 
 

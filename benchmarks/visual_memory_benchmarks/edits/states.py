@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import visual_memory
-from visual_memory_benchmarks.edits.edit import ADDITION, NOTHING, REMOVAL, Edit
+from visual_memory_benchmarks.edits.edit import ADDITION, MISLABELLED, NOTHING, REMOVAL, Edit
 from visual_memory_benchmarks.edits.split import Split
 from visual_memory_benchmarks.errors import MemoryChanged
 
@@ -203,6 +203,7 @@ APPLY: Mapping[str, Apply] = MappingProxyType(
     {
         NOTHING.kind: lambda memory, edit, split: 0,
         ADDITION: _add,
+        MISLABELLED: _add,
         REMOVAL: _remove_at_random,
         "silhouettes": _add,
         "edges": _add,

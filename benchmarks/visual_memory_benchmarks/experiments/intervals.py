@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from visual_memory_benchmarks.bootstrap import COVERAGE, RESAMPLES, Estimate, estimate
+from visual_memory_benchmarks import bootstrap
+from visual_memory_benchmarks.bootstrap import (
+    REACH,
+    RESAMPLES,
+    Estimate,
+    bca,
+    estimate,
+    percentiles,
+)
 
 PICTURES = (
-    "95 %, percentile bootstrap over the pictures asked about (1,000 draws); the memory is taken "
-    "as given"
+    "95 %, BCa bootstrap over the pictures asked about (1,000 draws); the memory is taken as given"
 )
 SEEDS = (
     "95 %, bootstrap over seeds (1,000 draws, percentiles widened as Student's t asks of few); "
     "each seed deals the pictures out anew, so the pool of pictures is taken as given"
 )
-Values = NDArray[np.float64]
+Values = bootstrap.Values
 
 
 def weights(n: int, seed: int = 0) -> Values:
-    """How often each of n pictures counts, row 0 once each: (1 + draws, n)."""
-    drawn = np.random.default_rng([seed, n]).integers(n, size=(RESAMPLES, n))
-    counts = np.stack([np.bincount(row, minlength=n) for row in drawn])
-    return np.concatenate([np.ones((1, n)), counts.astype(np.float64)])
+    """How often each of n pictures counts, as ``bootstrap`` has them."""
+    return bootstrap.weights(n, RESAMPLES, [seed, n])
 
 
 def over_pictures(scores: ArrayLike) -> Estimate:
@@ -53,23 +57,26 @@ def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = 
     """The mean of values (s,), or a statistic of values (s, …), one row for each seed.
 
     Percentiles of few seeds lie too close; they are widened so that for a normal mean they
-    come to Student's interval (Hesterberg, 2015). nan and one seed alone have no interval.
+    come to Student's interval (Hesterberg, 2015). A mean scatters evenly, a statistic need not and
+    has BCa's. nan and one seed alone have no interval.
     """
     rows = np.asarray(values, np.float64)
     of = statistic or (lambda drawn: float(drawn.mean()))
-    s = len(rows)
+    s, value = len(rows), of(rows)
     if s < 2:
-        return Estimate(_defined(of(rows)), None, None)
-    drawn = np.random.default_rng([0, s]).integers(s, size=(RESAMPLES, s))
-    found = np.array([of(rows), *(of(rows[row]) for row in drawn)])
-    normal = NormalDist()
+        return Estimate(_defined(value), None, None)
+    draws = np.random.default_rng([0, s]).integers(s, size=(RESAMPLES, s))
+    drawn = np.array([of(rows[row]) for row in draws])
     wide = (s / (s - 1)) ** 0.5 * student(s - 1)
-    return estimate(found, 2 * normal.cdf(wide) - 1)
+    if statistic is None:
+        return percentiles(value, drawn, wide)
+    left_out = np.array([of(np.delete(rows, at, axis=0)) for at in range(s)])
+    return bca(value, drawn, left_out, wide)
 
 
 def student(freedom: int) -> float:
     """The 97.5 % point of Student's t, to 1 % from 4 degrees of freedom on (Cornish-Fisher)."""
-    z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
+    z = REACH
     terms: Sequence[float] = (
         z,
         (z**3 + z) / 4,

@@ -97,15 +97,17 @@ def separation(known: Values, unknown: Values) -> Row:
     """AUROC, and which share of the unknown is nearer than 95 % of the known."""
     nearer = (known[:, None] < unknown) + (known[:, None] == unknown) / 2
     counts, others = intervals.weights(len(known)), intervals.weights(len(unknown), 1)
-    auroc = ((counts @ nearer) * others).sum(axis=1) / (len(known) * len(unknown))
+    told = others.sum(axis=1)
+    auroc = ((counts @ nearer) * others).sum(axis=1) / (counts.sum(axis=1) * told)
     limits = _limits(known, counts)
-    below = ((unknown <= limits[:, None]) * others).sum(axis=1) / len(unknown)
+    below = ((unknown <= limits[:, None]) * others).sum(axis=1) / told
     return {"auroc": estimate(auroc), "fpr95": estimate(below), "limit": float(limits[0])}
 
 
 def _limits(known: Values, weights: Values) -> Values:
     """For each row of weights, the smallest score that keeps 95 % of the known."""
     order = np.argsort(known)
-    kept = weights[:, order].cumsum(axis=1) >= np.ceil(KEPT * len(known))
+    wanted = np.ceil(KEPT * weights.sum(axis=1, keepdims=True))
+    kept = weights[:, order].cumsum(axis=1) >= wanted
     limits: Values = known[order][kept.argmax(axis=1)]
     return limits

@@ -34,7 +34,7 @@ LAWS: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
     "Error over the size of the memory, and two laws fitted to it",
     papers=(8, 4),
     data=("natural16",),
-    intervals=intervals.SEEDS,
+    intervals=f"{intervals.SEEDS}; of fits, BCa over seeds",
     comparison=(
         "Published sizes begin at 1,000 entries of 1,000 classes, here all end before: neither "
         "errors nor exponents may be compared, only that the error falls as the memory grows."

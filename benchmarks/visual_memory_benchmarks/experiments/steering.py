@@ -22,6 +22,7 @@ from visual_memory_benchmarks.experiments.gallery import (
 from visual_memory_benchmarks.experiments.intervals import over_seeds
 from visual_memory_benchmarks.experiments.laboratory import Laboratory, remember
 from visual_memory_benchmarks.experiments.result import Tables
+from visual_memory_benchmarks.shape_bias import neither
 
 NATURAL, CUES = "natural16", "cue_conflict"
 DRAWN = ("filled_silhouettes", "edges")
@@ -139,7 +140,7 @@ def dealt(album: Album, rng: np.random.Generator) -> Deal:
     drawn = {name: np.isin(items, shapes) for name, items in album.items.items()}
     cues, names = album.cues.at(added), album.textures[added]
     places = one_by_one(cues.labels, rng)
-    neither = _neither(cues.labels, names, rng)
+    wrong = neither(cues.labels, names, rng)
     return Deal(
         base=base,
         additions={
@@ -147,7 +148,7 @@ def dealt(album: Album, rng: np.random.Generator) -> Deal:
             **{name: _placed(album.drawn[name].at(mask), rng) for name, mask in drawn.items()},
             BY_SHAPE: Addition(cues, places),
             BY_TEXTURE: Addition(cues.labelled(names), places),
-            BY_NEITHER: Addition(cues.labelled(neither), places),
+            BY_NEITHER: Addition(cues.labelled(wrong), places),
         },
         natural=natural,
         drawn={name: album.drawn[name].at(~mask) for name, mask in drawn.items()},
@@ -165,17 +166,6 @@ def _some_items(items: Texts, categories: Texts, share: float, rng: np.random.Ge
     names, first = np.unique(items, return_index=True)
     chosen, _ = parts(categories[first], (share, 1 - share), rng)
     return names[chosen]
-
-
-def _neither(shapes: Texts, textures: Texts, rng: np.random.Generator) -> Texts:
-    """A label for each picture that is not its shape and not its texture."""
-    names = np.unique(shapes)
-    return np.array(
-        [
-            rng.choice(names[(names != shape) & (names != texture)])
-            for shape, texture in zip(shapes, textures, strict=True)
-        ]
-    )
 
 
 def add(memory: Memory, kind: str, addition: Addition) -> None:

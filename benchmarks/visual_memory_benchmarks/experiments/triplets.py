@@ -13,6 +13,7 @@ from visual_memory_benchmarks.experiments.gallery import Gallery, Numbers, Texts
 from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
 from visual_memory_benchmarks.experiments.laboratory import Laboratory
 from visual_memory_benchmarks.experiments.result import Tables
+from visual_memory_benchmarks.triplets import agreed
 
 KINDS = ("category", "random")
 
@@ -54,7 +55,7 @@ def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> 
                 "triplets": kind,
                 "first": names[a],
                 "second": names[b],
-                "agreed": over_pictures(_agreed(found[a], found[b])),
+                "agreed": over_pictures(agreed(found[a], found[b])),
             }
             for kind, found in answers.items()
             for a, b in combinations(range(len(names)), 2)
@@ -95,10 +96,3 @@ def _quoted(id: str) -> str:
     """As a filter reads it."""
     escaped = id.replace("\\", r"\\").replace('"', r"\"").replace("*", r"\*")
     return f'"{escaped}"'
-
-
-def _agreed(first: Values, second: Values) -> Values:
-    """Whether answers are the same; ties count one half."""
-    tied = (first == 0) | (second == 0)
-    agreed: Values = np.where(tied, 0.5, first == second)
-    return agreed

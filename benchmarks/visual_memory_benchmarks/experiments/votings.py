@@ -117,7 +117,8 @@ def reliability(correct: Values) -> list[Row]:
     logs = np.log(np.arange(1, correct.shape[1] + 1))
     if len(logs) < 2:
         return []
-    drawn = intervals.weights(len(correct)) @ correct / len(correct)
+    weights = intervals.weights(len(correct))
+    drawn = weights @ correct / weights.sum(axis=1, keepdims=True)
     slopes, levels = np.polyfit(logs, drawn.T, 1)
     rest = drawn[0] - (slopes[0] * logs + levels[0])
     spread = float(((drawn[0] - drawn[0].mean()) ** 2).sum())

@@ -21,7 +21,8 @@ from visual_memory_benchmarks.trial_files import find, read
 from visual_memory_benchmarks.trials import is_person
 
 Json: TypeAlias = dict[str, Any]
-Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Row: TypeAlias = Mapping[str, Any]
+Rows: TypeAlias = Sequence[Row]
 
 RUNS = "runs"
 """Not an experiment: the trials of memories in folders named as their sets are."""

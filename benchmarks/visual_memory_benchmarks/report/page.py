@@ -25,6 +25,10 @@ READING = (
     "A value stands with its 95 % interval in brackets. What was drawn again for it (pictures, or "
     "seeds that deal pictures out anew) is said below each result; where two values are compared "
     "on the same pictures, the interval is of their difference.",
+    "BCa is the bias-corrected and accelerated interval (Efron, 1987): draws of a square, of κ or "
+    "of a share near 0 or 1 do not scatter evenly about the value, and percentiles of them would "
+    "be off. Percentiles do for means over seeds. Where all pictures are right, or none is, draws "
+    "tell nothing, and an interval is a point.",
     "Below each result stand its seed papers, by their numbers in the list of seed papers, the "
     "command that makes it, its parameters, and the digest of the memory: equal digests mean equal "
     "decisions. All states of a memory have their digests in the linked file.",
@@ -40,7 +44,8 @@ MAY = (
     "May not: a picture distorted here with any that people saw, or a level of it beyond its rough "
     "height. The photographs are others, and so are the people's hard ones.",
     "May not: mosaic, stickers and frost with published rows, for tiles and crystals are others; "
-    "ImageNet-C and LAION-C with published rows, for pictures and labels are others.",
+    "ImageNet-C and LAION-C with published rows, for pictures and labels are others. How far each "
+    "distortion is from the released code is in [distortions.md](distortions.md).",
     "May not: accuracy on natural16 with anything but accuracy on natural16. Parts of it are of "
     "the training set of the embedders, which flatters all of them.",
 )
@@ -170,7 +175,7 @@ def _of_runs(findings: Findings, link: str) -> list[str]:
         f"Trials and records of every run lie beside {listed(links)}; "
         f"server {listed(servers)}, "
         f"seed {listed([str(seed) for seed in seeds])}; digests in the table at the top.",
-        f"Intervals: 95 %, percentile bootstrap over pictures ({resampling['resamples']:,} draws), "
+        f"Intervals: 95 %, BCa bootstrap over pictures ({resampling['resamples']:,} draws), "
         "the same for all who answered them; people and memories are taken as given.",
     ]
 

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, REMOVAL, Edit
+from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, MISLABELLED, REMOVAL, Edit
 from visual_memory_benchmarks.edits.states import APPLY
 
 
 def test_an_addition_is_held_against_photographs_of_the_same_dose() -> None:
     assert KINDS["silhouettes"].control_of(2, size=32) == Edit(ADDITION, 2)
+
+
+def test_cue_conflict_is_held_against_the_same_pictures_under_wrong_labels() -> None:
+    assert KINDS["cue-conflict"].control_of(5, size=80) == Edit(MISLABELLED, 5)
 
 
 def test_a_removal_is_held_against_as_many_entries_removed_at_random() -> None:

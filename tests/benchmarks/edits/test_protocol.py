@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tests.benchmarks.edits.made import to_kinds
 
-from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, NOTHING, REMOVAL, Edit
+from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, MISLABELLED, NOTHING, REMOVAL, Edit
 from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.edits.states import State
 
@@ -13,6 +13,8 @@ STATES = {(0, edit): State(0, edit, SIZES.get(edit, 0), 40, "", {}) for edit in 
 
 def test_controls_of_additions_are_known_before_any_edit_is_made() -> None:
     assert PROTOCOL.first == [NOTHING, *PROTOCOL.edits, Edit(ADDITION, 1), Edit(ADDITION, 2)]
+    study = Protocol(kinds=to_kinds(edges=[1], cue_conflict=[2]))
+    assert study.first[-2:] == [Edit(MISLABELLED, 2), Edit(ADDITION, 1)]
 
 
 def test_controls_of_removals_follow_once_for_each_size() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.benchmarks.edits.made import CATEGORIES, to_material
 
-from visual_memory_benchmarks.edits.edit import ADDITION
+from visual_memory_benchmarks.edits.edit import ADDITION, MISLABELLED
 from visual_memory_benchmarks.edits.material import (
     CUE_CONFLICT,
     NATURAL,
@@ -74,9 +74,9 @@ def test_no_photograph_is_on_two_sides_as_a_distorted_copy(dealt: Split) -> None
 @settings(max_examples=40)
 @given(splits(), st.integers(1, DOSE_MAX))
 def test_a_dose_is_as_many_pictures_of_every_category(dealt: Split, dose: int) -> None:
-    for pictures in dealt.additions.values():
+    for kind, pictures in dealt.additions.items():
         chosen = pictures.categories[: dose * len(CATEGORIES)]
-        assert Counter(chosen.tolist()) == dict.fromkeys(CATEGORIES, dose)
+        assert kind == MISLABELLED or Counter(chosen.tolist()) == dict.fromkeys(CATEGORIES, dose)
 
 
 @settings(max_examples=40)
@@ -92,6 +92,16 @@ def test_distorted_copies_are_of_the_photographs_that_the_control_adds_in_their_
     plain = dealt.additions[ADDITION]
 
     assert dealt.additions["low-pass"].ids.tolist() == [f"{id}+low-pass" for id in plain.ids]
+
+
+def test_wrong_labels_are_of_the_same_pictures_and_name_neither_shape_nor_texture() -> None:
+    dealt = split(WORLD, 3, DOSE_MAX)
+
+    right, wrong = dealt.additions[CUE_CONFLICT], dealt.additions[MISLABELLED]
+
+    assert wrong.ids.tolist() == right.ids.tolist()
+    assert not (wrong.categories == right.categories).any()
+    assert not (wrong.categories == right.texture_categories).any()
 
 
 def test_silhouettes_and_edges_show_the_same_items_in_the_same_order() -> None:

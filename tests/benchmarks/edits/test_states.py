@@ -10,7 +10,7 @@ import pytest
 from tests.benchmarks.edits.made import CATEGORIES, to_material
 
 import visual_memory
-from visual_memory_benchmarks.edits.edit import ADDITION, KINDS, NOTHING, REMOVAL, Edit
+from visual_memory_benchmarks.edits.edit import KINDS, NOTHING, REMOVAL, Edit
 from visual_memory_benchmarks.edits.material import CUE_CONFLICT, NATURAL
 from visual_memory_benchmarks.edits.split import split
 from visual_memory_benchmarks.edits.states import (
@@ -29,7 +29,7 @@ NAME = "edits-tested"
 ENTRIES = len(DEALT.memory)
 FEWEST = min(Counter(DEALT.memory.categories.tolist()).values())
 DOSES = {"hard-pruning": ENTRIES - FEWEST, SOFT: 8, "halving": 2}
-ADDED = {name for name, kind in KINDS.items() if kind.control == ADDITION}
+ADDED = {name for name, kind in KINDS.items() if kind.control != REMOVAL}
 
 
 @pytest.fixture

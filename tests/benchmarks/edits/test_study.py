@@ -23,7 +23,7 @@ PROTOCOL = Protocol(
     resamples=1000,
     kinds=to_kinds(silhouettes=[1, 2], cue_conflict=[1, 2], misleading=[0.2], halving=[1]),
 )
-STATES = 1 + 6 + 2 + 2  # before, edits, additions, removals
+STATES = 1 + 6 + 4 + 2  # before, edits, additions under right and wrong labels, removals
 KILLED_AFTER = 17
 
 KILLED = f"""

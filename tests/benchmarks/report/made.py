@@ -207,7 +207,13 @@ RESULTS: Mapping[str, Mapping[str, Any]] = {
                     f"{name}_change": to_estimate(0.1 * dose)
                     for name in ("shape_bias", "shape", "natural", "filled_silhouettes")
                 }
-                for added, dose in (("natural", 0), ("edges", 1), ("edges", 5))
+                for added, dose in (
+                    ("natural", 0),
+                    ("edges", 1),
+                    ("edges", 5),
+                    ("cue conflict, called by shape", 5),
+                    ("cue conflict, called neither", 5),
+                )
             ]
         },
     ),
@@ -264,6 +270,8 @@ def to_study(differences: Mapping[str, float], p: float = 0.001) -> dict[str, An
         "shape_bias": {"what": "shape bias, cue-conflict", "tested": True},
         "natural_accuracy": {"what": "accuracy on photographs", "tested": True},
         "likeness": {"what": "error consistency with people, mean of three sets", "tested": True},
+        "shape_share": {"what": "answers that follow shape, cue-conflict", "tested": False},
+        "texture_share": {"what": "answers that follow texture, cue-conflict", "tested": False},
         "accuracy_edge": {"what": "accuracy, edge", "tested": False},
     }
     return {

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from visual_memory_benchmarks.edits.edit import MISLABELLED
 from visual_memory_benchmarks.edits.table import to_markdown
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import bullets, folded, listed, paragraph, table
@@ -36,8 +37,9 @@ def write(findings: Findings) -> Sequence[Block]:
     return [
         paragraph(
             f"From one natural memory, {len({edit['kind'] for edit in result['edits']})} kinds of "
-            "edits in several doses, each against a random edit of equal size, "
+            "edits in several doses, each against a control of equal size, "
             f"{statistics['seeds']} seeds; no picture, shape item or texture item on both sides. "
+            f"{_controls(result)}"
             "Each cell is edit minus control, with the interval over seeds and items "
             f"({statistics['resamples']:,} draws), so an edit that changes nothing stands above a "
             f"control that does harm; bold where p < {alpha:g} after Holm's "
@@ -57,17 +59,36 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
+def _controls(result: Mapping[str, Any]) -> str:
+    """How edits are held against what is no edit."""
+    told = "A control adds photographs, or removes entries, at random"
+    if any(edit["control"] == MISLABELLED for edit in result["edits"]):
+        told += (
+            "; that of cue-conflict pictures adds the same ones under labels that are neither "
+            "their shape nor their texture, for whatever lies near the pictures asked about takes "
+            "votes from all others, by whichever label"
+        )
+    return f"{told}. "
+
+
 def sentences(result: Mapping[str, Any]) -> list[str]:
     """What was learnt, and what was not, by the numbers alone."""
     k = result["study"]["ks"][0]
     family = result["statistics"]["families"][str(k)]
     found = told(result, k)
+
+    def moved(outcome: str) -> str:
+        return _moved(result, [row for row in found if row["outcome"] == outcome])
+
+    learnt = (
+        f"**Learnt:** {len(found)} of {family} comparisons differ from their control beyond "
+        f"chance. Shape bias {moved(SHAPE_BIAS)}; error consistency with the memory before the "
+        f"edit {moved(STEADINESS)}."
+    )
     return [
-        f"**Learnt:** {len(found)} of {family} comparisons differ from a random edit of equal size "
-        f"beyond chance. Shape bias {_moved(found, SHAPE_BIAS)}; error consistency with the memory "
-        f"before the edit {_moved(found, STEADINESS)}.",
-        f"**At what price:** accuracy on photographs {_moved(found, NATURAL)}; error consistency "
-        f"with people {_moved(found, LIKENESS)}.",
+        " ".join([learnt, *_shares(result, found)]),
+        f"**At what price:** accuracy on photographs {moved(NATURAL)}; error consistency with "
+        f"people {moved(LIKENESS)}.",
         f"**Not learnt:** {_nothing(result, found)}; that an interval holds 0 does not say that "
         "the edit does nothing, and all of it is of one embedder, one small memory, and the "
         "pictures named here.",
@@ -84,21 +105,61 @@ def told(result: Mapping[str, Any], k: int) -> list[Contrast]:
     ]
 
 
-def _moved(found: Sequence[Contrast], outcome: str) -> str:
-    """Of each kind its largest difference that stands, up and down."""
-    rows = [row for row in found if row["outcome"] == outcome]
+def _before(result: Mapping[str, Any], outcome: str) -> float:
+    """The level before any edit, for the first k."""
+    k = result["study"]["ks"][0]
+    (level,) = (
+        row["value"] for row in result["before"] if row["k"] == k and row["outcome"] == outcome
+    )
+    return float(level)
+
+
+def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
+    """A bias is a ratio: which answers came, and which went, where it stands."""
+    largest = _largest([row for row in found if row["outcome"] == SHAPE_BIAS], 1)
+    return [
+        f"With {row['kind']} at {row['dose']:g} answers by shape "
+        f"{_from_to(result, row, 'shape_share')}, answers by texture "
+        f"{_from_to(result, row, 'texture_share')}."
+        for row in largest
+    ]
+
+
+def _from_to(result: Mapping[str, Any], row: Contrast, outcome: str) -> str:
+    """What became of an outcome that is not tested."""
+    (same,) = (
+        each
+        for each in result["contrasts"]
+        if all(each[key] == row[key] for key in ("k", "kind", "dose"))
+        and each["outcome"] == outcome
+    )
+    return f"go {_path(same, _before(result, outcome))}"
+
+
+def _path(row: Contrast, before: float) -> str:
+    return f"from {before:.3f} to {row['edited']:.3f}, under the control to {row['control']:.3f}"
+
+
+def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
+    """Of each kind its largest difference of this sign, the largest of all first."""
+    largest: dict[str, Contrast] = {}
+    for row in rows:
+        size = sign * _size(row)
+        before = largest.get(row["kind"])
+        if size > 0 and (before is None or size > sign * _size(before)):
+            largest[row["kind"]] = row
+    return sorted(largest.values(), key=lambda row: -abs(_size(row)))
+
+
+def _moved(result: Mapping[str, Any], rows: Sequence[Contrast]) -> str:
+    """Of each kind its largest difference that stands, up and down, and where both ended."""
     if not rows:
         return "differs from the control's under none of the edits"
+    before = _before(result, rows[0]["outcome"])
     parts = []
     for relation, sign in (("above", 1), ("below", -1)):
-        largest: dict[str, Contrast] = {}
-        for row in rows:
-            size = sign * row["difference"]["value"]
-            before = largest.get(row["kind"])
-            if size > 0 and (before is None or size > sign * before["difference"]["value"]):
-                largest[row["kind"]] = row
-        if largest:
-            told = [_by(row) for row in sorted(largest.values(), key=lambda row: -abs(_size(row)))]
+        if largest := _largest(rows, sign):
+            told = [f"{_by(row)[:-1]}: {_path(row, before)})" for row in largest]
             parts.append(f"is {relation} the control's with {listed(told)}")
     return ", and ".join(parts)
 
@@ -118,7 +179,7 @@ def _nothing(result: Mapping[str, Any], found: Sequence[Contrast]) -> str:
     still = [kind for kind in kinds if kind not in {row["kind"] for row in found}]
     if not still:
         return "every kind of edit moves something at some dose, but no dose was ruled out"
-    return f"whether {listed(still)} do{'es' * (len(still) == 1)} anything beyond a random edit"
+    return f"whether {listed(still)} do{'es' * (len(still) == 1)} anything beyond the control"
 
 
 def draw(figure: Figure, theme: Theme, result: Mapping[str, Any]) -> None:

@@ -64,6 +64,7 @@ def write_aggregates(findings: Findings) -> Sequence[Block]:
     found = findings.summary["aggregation"]
     metrics = found["metrics"]
     names = sorted(found["mean_rank"], key=found["mean_rank"].__getitem__)
+    memories = len(set(names).intersection(findings.memories))
     likeness = {
         row["model"]: row["mean_rank"] for row in findings.summary["leaderboard"]["human_likeness"]
     }
@@ -91,7 +92,10 @@ def write_aggregates(findings: Findings) -> Sequence[Block]:
         paragraph(
             f"Correlations of the metrics over these {len(names)} rows; their mean is "
             f"{number(found['mean_correlation'], 2)} (published for 80 models and 69 metrics: "
-            f"{MEAN_CORRELATION:g})."
+            f"{MEAN_CORRELATION:g}). {memories} of the rows are memories of the same pictures, by "
+            "networks of one family, and err on much the same pictures; so these are far from "
+            f"{len(names)} independent models. The correlations describe these rows, and say "
+            "nothing of the metrics for others."
         ),
         table(
             ("", *metrics),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.experiments.steering import BY_NEITHER, BY_SHAPE
+from visual_memory_benchmarks.report.findings import Findings, Row, Rows
+from visual_memory_benchmarks.report.markdown import change, interval, number, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
 from visual_memory_benchmarks.report.section import Block, Section
@@ -33,6 +34,7 @@ def write(findings: Findings) -> Sequence[Block]:
             f"vote. With the natural ones alone shape bias is {interval(base['shape_bias'])}. No "
             "picture, shape or texture of the additions is asked about."
         ),
+        *_against_control(rows),
         Picture(
             "steering",
             "Changes of shape bias and accuracy by what else may vote. Shape bias: "
@@ -67,6 +69,37 @@ def write(findings: Findings) -> Sequence[Block]:
                 for row in rows
             ],
         ),
+    ]
+
+
+def _against_control(rows: Rows) -> list[str]:
+    """A bias is a ratio: what of its rise is shape, what is texture, and what any label does."""
+    base, *added = rows
+    most = max(row["of_each_category"] for row in added)
+    by_kind = {row["added"]: row for row in added if row["of_each_category"] == most}
+    if not {BY_SHAPE, BY_NEITHER} <= by_kind.keys():
+        return []
+    named, wrong = by_kind[BY_SHAPE], by_kind[BY_NEITHER]
+    lost, won = (
+        sign * (base[cue]["value"] - named[cue]["value"])
+        for cue, sign in (("texture", 1), ("shape", -1))
+    )
+
+    def share(row: Row, cue: str) -> str:
+        return number(row[cue]["value"])
+
+    return [
+        paragraph(
+            f"**What of it is shape:** {most} cue-conflict pictures of each category, called by "
+            f"shape, change shape bias by {change(named['shape_bias_change'])}: answers by shape "
+            f"go from {share(base, 'shape')} to {share(named, 'shape')} of all, those by texture "
+            f"from {share(base, 'texture')} to {share(named, 'texture')}. The same pictures under "
+            "labels that are neither their shape nor their texture change it by "
+            f"{change(wrong['shape_bias_change'])}, with {share(wrong, 'shape')} by shape and "
+            f"{share(wrong, 'texture')} by texture. So the change is to be held against that "
+            f"control and not against 0: texture lost {number(lost)} of all answers, and shape won "
+            f"{number(won)}."
+        )
     ]
 
 

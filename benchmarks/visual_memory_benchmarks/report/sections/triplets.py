@@ -17,8 +17,9 @@ def write(findings: Findings) -> Sequence[Block]:
         paragraph(
             "“Is o nearer to y or to z?”, answered from distances. By category the right answer is "
             "the picture of the same category; random triplets have no right answer, and ask how "
-            "far embedders agree. No answers of people to such questions lie here: those are read "
-            "from a file where somebody has them."
+            "far embedders agree. No answers of people to such questions lie here: "
+            "`visual-memory-bench triplets FILE.csv --memory NAME` reads them from a file where "
+            "somebody has them."
         ),
         table(
             ("embedder", "nearer of the same category"),

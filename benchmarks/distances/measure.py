@@ -1,0 +1,181 @@
+"""How far distortions are from released code on the same pictures: makes docs/distortions.md."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from reasons import NOT_COMPARED, REASONS, about
+from released import FILES, Released, table
+
+from visual_memory_benchmarks import stimuli
+from visual_memory_benchmarks.distorted import decode
+from visual_memory_benchmarks.distortions import (
+    DISTORTIONS,
+    Materials,
+    Picture,
+    distort,
+    framed,
+    mean_amplitudes,
+)
+from visual_memory_benchmarks.distortions.seeding import generator
+from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph
+from visual_memory_benchmarks.report.markdown import table as rows_of
+
+SEED = 0
+NATURAL = "natural16"
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """Between two pictures of each pair: the share of pixels that differ, in levels of 255 the
+    largest and the mean difference, and the mean and standard deviation of all values of both.
+    """
+
+    changed: float
+    largest: int
+    mean: float
+    ours: tuple[float, float]
+    theirs: tuple[float, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="with natural16")
+    parser.add_argument("--released", type=Path, required=True, help="with checkouts")
+    parser.add_argument("--page", type=Path, required=True, help="what is written")
+    parser.add_argument("--of-each", type=int, default=1, help="pictures of a category; default: 1")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of the distortions")
+    options = parser.parse_args()
+    pictures = chosen(options.data / NATURAL, options.of_each)
+    materials = Materials(amplitudes=mean_amplitudes(pictures.values()))
+    assert materials.amplitudes is not None
+    peers = table(options.released, materials.amplitudes)
+    found: dict[str, dict[str, Distance]] = {}
+    for name, peer in peers.items():
+        if not options.names or name in options.names:
+            found[name] = {
+                level: distance(pictures, name, level, peer, materials)
+                for level in DISTORTIONS[name].levels
+            }
+            for level, each in found[name].items():
+                print(name, level, *cells(each), each.ours, each.theirs, flush=True)
+    if not options.names:
+        options.page.write_text(page(found, peers, len(pictures)), encoding="utf-8")
+
+
+def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
+    """The first pictures of each category, as distortions get them."""
+    found = stimuli.load(NATURAL, folder)
+    taken: dict[str, list[stimuli.Stimulus]] = {}
+    for each in found.stimuli:
+        taken.setdefault(each.category, []).append(each)
+    return {
+        each.file: framed(decode(found, each)) for some in taken.values() for each in some[:of_each]
+    }
+
+
+def distance(
+    pictures: dict[str, Picture], name: str, level: str, peer: Released, materials: Materials
+) -> Distance:
+    """Of one distortion at one level."""
+    pairs = [
+        (
+            distort(picture, name, level, seed=SEED, picture_id=id, materials=materials),
+            peer.make(picture, level, generator(SEED, name, level, id)),
+        )
+        for id, picture in pictures.items()
+    ]
+    ours, theirs = (np.stack(each).astype(np.int64) for each in zip(*pairs, strict=True))
+    gaps = np.abs(ours - theirs)
+    return Distance(
+        float(gaps.any(axis=3).mean()),
+        int(gaps.max()),
+        float(gaps.mean()),
+        (float(ours.mean()), float(ours.std())),
+        (float(theirs.mean()), float(theirs.std())),
+    )
+
+
+def cells(each: Distance) -> tuple[str, str, str]:
+    """As the page has them; what is there is never rounded to nothing."""
+    changed = f"{each.changed:.4f}" if each.changed >= 5e-5 or not each.changed else "<0.0001"
+    mean = f"{each.mean:.3f}" if each.mean >= 5e-4 or not each.mean else "<0.001"
+    return changed, str(each.largest), mean
+
+
+def page(found: dict[str, dict[str, Distance]], peers: dict[str, Released], pictures: int) -> str:
+    """All of it."""
+    commits = {repository: commit for repository, (_, commit) in FILES.items()}
+    blocks = ["# Distortions against released code", *map(paragraph, about(pictures, commits))]
+    blocks += ["## Distance by level", rows_of(HEADER, _rows(found, peers))]
+    drawn = [name for name, peer in peers.items() if not peer.same_draws]
+    blocks += [
+        "## Where draws cannot be the same",
+        paragraph(
+            "Crystals of frost are grown here, where released code has photographs of frost and "
+            "cuts parts out of them. So only what all values come to can be compared: their mean "
+            "and their standard deviation over all pictures."
+        ),
+        rows_of(
+            ("distortion", "level", "ours: mean, sd", "released: mean, sd"),
+            [
+                (name, level, *(f"{mean:.1f}, {sd:.1f}" for mean, sd in (each.ours, each.theirs)))
+                for name in drawn
+                for level, each in found[name].items()
+            ],
+        ),
+        "## What differs, and why",
+        bullets(_grouped({name: REASONS[name] for name in REASONS if name not in drawn})),
+        "## Not compared",
+        bullets(_grouped(NOT_COMPARED)),
+    ]
+    unexplained = [
+        name
+        for name, levels in found.items()
+        if any(each.changed for each in levels.values()) and name not in {*REASONS, *drawn}
+    ]
+    assert not unexplained, f"differ without a reason: {unexplained}"
+    left = set(DISTORTIONS) - set(found) - set(NOT_COMPARED)
+    assert not left, f"neither compared nor told why not: {left}"
+    return "\n\n".join(blocks) + "\n"
+
+
+HEADER = (
+    "distortion",
+    "level",
+    "pixels that differ",
+    "largest difference",
+    "mean difference",
+    "released by",
+)
+
+
+def _grouped(reasons: Mapping[str, str]) -> list[str]:
+    """Those of one reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"**{listed(some)}:** {reason}." for reason, some in names.items()]
+
+
+def _rows(
+    found: dict[str, dict[str, Distance]], peers: dict[str, Released]
+) -> list[Sequence[object]]:
+    """A distortion of which no level differs is one row."""
+    rows: list[Sequence[object]] = []
+    for name, levels in found.items():
+        if not peers[name].same_draws:
+            continue
+        if not any(each.changed for each in levels.values()):
+            rows.append((name, "all", "0", 0, "0", peers[name].source))
+            continue
+        rows += [(name, level, *cells(each), peers[name].source) for level, each in levels.items()]
+    return rows
+
+
+if __name__ == "__main__":
+    main()

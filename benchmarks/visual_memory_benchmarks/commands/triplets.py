@@ -1,0 +1,74 @@
+"""``triplets``: whether a memory finds nearer what people found more alike."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory import Client, Memory, NotFound
+from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
+from visual_memory._terminal.output import print_json, print_table
+from visual_memory_benchmarks import triplets
+from visual_memory_benchmarks.commands.estimate import interval
+from visual_memory_benchmarks.errors import UnknownPictures
+from visual_memory_benchmarks.experiments.intervals import ratio
+
+
+def add_to(commands: Commands) -> None:
+    parser = add(
+        commands, "triplets", "compare distances in a memory with answers of people in a file"
+    )
+    ask_server(parser, answer)
+    parser.add_argument(
+        "file",
+        metavar="FILE.csv",
+        type=Path,
+        help="with the columns o,y,z,answer: ids of entries, and y or z, which of them is more "
+        "like o",
+    )
+    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked")
+    add_json(parser)
+
+
+def answer(client: Client, options: Namespace) -> int:
+    """The share of triplets that distances answer as the file does; o is what is drawn again."""
+    asked = triplets.read(options.file)
+    names = sorted({name for each in asked for name in (each.o, each.y, each.z)})
+    vectors = _vectors(client.memory(options.memory), names)
+    rows = {name: row for row, name in enumerate(names)}
+    found = triplets.closer(asked, rows, vectors)
+    scores = triplets.agreed(found, triplets.answers(asked))
+    picture = np.array([rows[each.o] for each in asked])
+    accuracy = ratio(
+        *(np.bincount(picture, each)[np.unique(picture)] for each in (scores, np.ones(len(asked))))
+    )
+    value = {
+        "triplets": len(asked),
+        "pictures": len(names),
+        "ties": int((found == 0).sum()),
+        "accuracy": accuracy.to_json(),
+    }
+    if options.json:
+        print_json(value)
+    else:
+        cells = (value["triplets"], value["pictures"], value["ties"], interval(accuracy.to_json()))
+        print_table(("triplets", "pictures", "ties", "answered as people did"), [cells])
+    return 0
+
+
+def _vectors(memory: Memory, ids: Sequence[str]) -> NDArray[np.float32]:
+    """Of entries (n, d). Raises UnknownPictures."""
+    found = np.empty((len(ids), memory.info().dimension), np.float32)
+    missing = []
+    for row, id in enumerate(ids):
+        try:
+            found[row] = memory.get(id, include_vector=True).vector
+        except NotFound:
+            missing.append(id)
+    if missing:
+        raise UnknownPictures(memory.name, missing)
+    return found

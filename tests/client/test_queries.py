@@ -111,11 +111,9 @@ def test_a_memory_is_looked_at_only_where_a_reranker_may_get_too_much(
     assert service.requests["GetMemory"] == []
 
 
-@pytest.mark.parametrize(
-    ("k", "looks", "sizes"), [(2, 0, [20]), (3, 1, [13, 7]), (10**9, 1, [4] * 5)]
-)
+@pytest.mark.parametrize(("k", "looks", "most"), [(2, 0, 20), (3, 1, 13), (10**9, 1, 4)])
 def test_a_message_holds_as_many_queries_as_may_be_answered(
-    client: Client, service: Service, k: int, looks: int, sizes: list[int]
+    client: Client, service: Service, k: int, looks: int, most: int
 ) -> None:
     service.limits.neighbors = 40
     pets = client.memory("pets")
@@ -124,5 +122,6 @@ def test_a_message_holds_as_many_queries_as_may_be_answered(
     pets.search(vectors=[[1.0, 0.0]] * 20, k=k)
 
     came = [request.vectors.rows for request in service.requests["Search"]]
-    assert sorted(came, reverse=True) == sizes
+    assert max(came) <= most  # the pace begins with fewer
+    assert sum(came) == 20
     assert len(service.requests["GetMemory"]) == looks

@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from visual_memory_index import secret, tombstones
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
 from visual_memory_index.check import check_end
+from visual_memory_index.damage import damage_of
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
     BadAuditLog,
@@ -27,6 +28,7 @@ from visual_memory_index.errors import (
     MemoryExists,
     NewerStore,
     UnknownMemory,
+    listed,
 )
 from visual_memory_index.files import make_folder, remove_database, sync, written
 from visual_memory_index.memory import Memory
@@ -38,6 +40,7 @@ from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
 
 SECRET = Path("keys") / "tombstones.key"
+FOLDER = "the whole data folder back from a copy"
 
 
 class Outdated(Exception):
@@ -58,6 +61,10 @@ class Rebuilt:
     since: int
 
 
+FILES = """
+    SELECT file, name FROM memories WHERE state IN ('creating', 'ready')
+    UNION ALL SELECT file, '' FROM dropped
+"""
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",
@@ -70,9 +77,10 @@ class Catalog:
     """A folder locked for this process; its list of memories is the truth, files follow it.
 
     A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
-    file goes, so that opening can finish what a crash cut short. What is not listed yet is in
-    ``unfinished``, which is emptied. The caller lets one thread at a time into ``create``,
-    ``adopt``, ``drop`` and ``clear``. Raises FolderInUse, CorruptStore, NewerStore, LostSecret.
+    file goes, so that opening can finish what a crash cut short; a file that is not listed then
+    belongs to a memory that the list has lost. What is not listed yet is in ``unfinished``, which
+    is emptied. The caller lets one thread at a time into ``create``, ``adopt``, ``drop`` and
+    ``clear``. Raises FolderInUse, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,18 +89,22 @@ class Catalog:
         make_folder(self._memories)
         self._writing = threading.Lock()
         self._lock = FolderLock(folder)
-        try:
-            self._database = Database(folder / "catalog.sqlite", CATALOG_STEPS)
+        path = folder / "catalog.sqlite"
+        with ExitStack() as undo:
+            undo.callback(self._lock.close)
             try:
-                self._secret = self._read_secret()
-                self._clear_unfinished()
-                self.clear()
-            except BaseException:
-                self._database.close()
-                raise
-        except BaseException:
-            self._lock.close()
-            raise
+                with damage_of(path):
+                    check_not_emptied(path, self._memories)
+                    self._database = Database(path, CATALOG_STEPS)
+                    undo.callback(self._database.close)
+                    self._lost = self._find_lost()
+                    self._check()
+                    self._secret = self._read_secret()
+                    self._clear_unfinished()
+                    self.clear()
+            except CorruptStore as damage:
+                raise CorruptStore(damage.path, damage.problem, FOLDER) from damage
+            undo.pop_all()
 
     def close(self) -> None:
         """Let another server have the folder."""
@@ -118,13 +130,16 @@ class Catalog:
         return frozenset(found)
 
     def names(self) -> list[str]:
-        """The memories that exist, sorted."""
+        """The memories that exist, sorted, also those of which only the file is left."""
         with self._database.reading() as db:
-            rows = db.execute("SELECT name FROM memories WHERE state = 'ready' ORDER BY name")
-            return [name for (name,) in rows]
+            rows = db.execute("SELECT name FROM memories WHERE state = 'ready'")
+            return sorted({*self._lost, *(name for (name,) in rows)})
 
     def open(self, name: str) -> Memory:
-        """Read a memory. Raises UnknownMemory, CorruptStore, NewerStore."""
+        """Read a memory. Raises UnknownMemory, and what ``Memory.open`` raises."""
+        if name in self._lost:
+            path = self._memories / self._lost[name]
+            raise CorruptStore(str(path), "catalog.sqlite does not list it any more", FOLDER)
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT file FROM memories WHERE name = ? AND state = 'ready'", (name,)
@@ -172,7 +187,7 @@ class Catalog:
         with self._database.reading() as db:
             known = "SELECT 1 FROM requests WHERE request_id = ?"
             if not db.execute(known, (request_id,)).fetchone():
-                check_free(db, name)
+                self._check_free(db, name)
 
     def bury(self, uid: str, ids: Sequence[str]) -> int:
         """Note for good that these entries of a memory ``uid`` are unlearned; the tick.
@@ -281,11 +296,12 @@ class Catalog:
         """
         with self._transaction() as db:
             row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
-            dropped = row.fetchone()
-            if dropped is None:
+            dropped = row.fetchone() or (self._lost.get(name),)
+            if dropped == (None,):
                 raise UnknownMemory(name)
             db.execute("INSERT INTO dropped VALUES (?)", dropped)
             requests.keep(db, request, name)
+        self._lost.pop(name, None)
 
     def clear(self) -> None:
         """Remove the files of memories that were dropped, or never finished. Raises DiskFull."""
@@ -318,7 +334,7 @@ class Catalog:
         with self._transaction() as db:
             if requests.recall(db, request) is not None:
                 return None
-            check_free(db, name)
+            self._check_free(db, name)
             db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
         memory = None
         try:
@@ -380,6 +396,31 @@ class Catalog:
             tombstones.check_secret(db, found, str(path))
         return found
 
+    def _check(self) -> None:
+        """Raises CorruptStore, which names what the list has lost."""
+        try:
+            self._database.check()
+        except CorruptStore as damage:
+            lost = f"; it has lost {listed(sorted(self._lost.values()))}" if self._lost else ""
+            raise CorruptStore(damage.path, damage.problem + lost) from damage
+
+    def _find_lost(self) -> dict[str, str]:
+        """Files that no memory is listed with, by its name, or by theirs where that is taken."""
+        with self._database.reading() as db:
+            known = dict(db.execute(FILES).fetchall())
+        taken, lost = set(known.values()), dict[str, str]()
+        for path in sorted(self._memories.glob("*.sqlite")):
+            if path.name not in known:
+                name = path.stem.rpartition(".")[0]
+                lost[path.stem if name in {"", *taken, *lost} else name] = path.name
+        return lost
+
+    def _check_free(self, db: sqlite3.Connection, name: str) -> None:
+        """Raises MemoryExists."""
+        row = db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone()
+        if row or name in self._lost:
+            raise MemoryExists(name)
+
     def _clear_unfinished(self) -> None:
         self._unfinished.mkdir(mode=0o700, exist_ok=True)
         for path in self._unfinished.iterdir():
@@ -391,23 +432,25 @@ class Catalog:
             yield db
 
 
-def check_free(db: sqlite3.Connection, name: str) -> None:
-    """Raises MemoryExists."""
-    if db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone():
-        raise MemoryExists(name)
+def check_not_emptied(path: Path, memories: Path) -> None:
+    """Refuse a list that has nothing in it, not even tables, where there are files of memories.
+
+    Raises CorruptStore.
+    """
+    if path.exists() and not path.stat().st_size and any(memories.glob("*.sqlite")):
+        raise CorruptStore(str(path), "it is empty, and memories are there")
 
 
 @contextmanager
 def of_backup() -> Iterator[None]:
     """Say of what is wrong with the file of a backup that it is a backup."""
     try:
-        yield
+        with damage_of(Path()):
+            yield
     except (BadAuditLog, CorruptStore) as bad:
         raise BadBackup(bad.problem) from bad
     except NewerStore as newer:
         raise NewerStore("The backup", newer.found, newer.known) from newer
-    except (sqlite3.Error, TypeError, ValueError) as bad:  # what nobody writes by accident
-        raise BadBackup(str(bad)) from bad
 
 
 class FolderLock:
@@ -418,7 +461,7 @@ class FolderLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(self._file, 32, 0).decode().strip()
+            owner = os.pread(self._file, 32, 0).decode(errors="replace").strip()
             os.close(self._file)
             raise FolderInUse(str(folder), owner or "unknown") from None
         os.ftruncate(self._file, 0)

@@ -175,12 +175,13 @@ class NewerStore(MemoryRefusal):
 
 
 class CorruptStore(MemoryRefusal):
-    """A file that SQLite cannot read, or that contradicts itself."""
+    """A file that SQLite cannot read, or that contradicts itself; a memory's, or the ``what``."""
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(
+        self, path: str, problem: str, what: str = "this memory back from a backup or an export"
+    ) -> None:
         super().__init__(
-            f"{path} is damaged ({problem}); stop the server, keep the file, and bring this memory "
-            "back from a backup or an export."
+            f"{path} is damaged ({problem}); stop the server, keep the file, and bring {what}."
         )
         self.path, self.problem = path, problem
 

@@ -22,6 +22,7 @@ from visual_memory_index.check import Checked, Listed, check, check_end, has_vec
 from visual_memory_index.clock import now
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.counting import Counting, Counts
+from visual_memory_index.damage import damage_of
 from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
@@ -43,14 +44,7 @@ from visual_memory_index.replica import Replica
 from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.search import search
 from visual_memory_index.sqlite_store import SqliteStore
-from visual_memory_index.store import (
-    AuditPage,
-    Identity,
-    Known,
-    Page,
-    Store,
-    Transaction,
-)
+from visual_memory_index.store import AuditPage, Identity, Known, Page, Store, Transaction
 from visual_memory_index.traces import Traces
 from visual_memory_index.writer import Committed, Writer
 
@@ -107,20 +101,20 @@ class Memory:
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
-        store.fail_unfinished()
         self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
         self._load()
+        store.fail_unfinished()  # the first that is written, once all was found as it should be
 
     @classmethod
     def open(cls, path: Path) -> Memory:
-        """Read the file at ``path``. Raises CorruptStore, NewerStore."""
-        store = SqliteStore(path)
-        try:
-            return cls(store, store.database)
-        except BaseException:
-            store.close()
-            raise
+        """Read the file at ``path``. Raises CorruptStore, BadAuditLog, NewerStore, DiskFull."""
+        with damage_of(path), ExitStack() as undo:
+            store = SqliteStore(path)
+            undo.callback(store.close)
+            memory = cls(store, store.database)
+            undo.pop_all()
+            return memory
 
     @classmethod
     def create(cls, path: Path, identity: Identity) -> Memory:

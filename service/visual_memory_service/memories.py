@@ -41,6 +41,7 @@ from visual_memory_index import (
     Traces,
     UnknownMemory,
     UnknownOperation,
+    damage_of,
     tune,
 )
 from visual_memory_service.check import Checks
@@ -120,7 +121,8 @@ class OpenMemory:
             return None
         known, value = self.read.get(name, ("", None))
         if known is not text:
-            value = read(text)
+            with damage_of(self.memory.path):
+                value = read(text)
             self.read[name] = (text, value)
             if self.memory.setting(name) is not text:  # it may have been erased
                 self.read.pop(name, None)
@@ -374,7 +376,5 @@ def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
     """The embedder of the memory at ``path``, as it is stored there. Raises CorruptStore."""
     if text is None:
         return None
-    try:
+    with damage_of(path):
         return EmbedderSpec.from_json(text)
-    except (ValueError, KeyError) as problem:
-        raise CorruptStore(str(path), str(problem)) from None

@@ -38,6 +38,7 @@ class Memory(_message.Message):
     RERANKER_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
+    DAMAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: _builtins.int
@@ -58,6 +59,10 @@ class Memory(_message.Message):
     """
     uid: _builtins.str
     """Tells the memory from others that had its name. Copies and what was restored keep it."""
+    damage: _builtins.str
+    """Why nothing can be asked of it; empty where all is well. Of a damaged memory ListMemories tells
+    this and the name alone.
+    """
     @_builtins.property
     def embedder(self) -> Global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
@@ -88,10 +93,11 @@ class Memory(_message.Message):
         reranker: _builtins.str = ...,
         digest: _builtins.str = ...,
         uid: _builtins.str = ...,
+        damage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

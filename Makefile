@@ -20,7 +20,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench hygiene peers distances report report-page durability pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench hygiene peers distances report report-page durability damage pictures stubs promises clean
 
 install: $(INSTALLED)
 
@@ -143,6 +143,14 @@ durability: export INTERRUPT_STRIKES ?= 1000
 durability: export OVERLOAD ?= 1
 durability: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py
+
+# Files that bytes were changed in, in full: about an hour.
+damage: export DAMAGED_MEMORIES ?= 1000
+damage: export DAMAGED_CATALOGS ?= 400
+damage: export DAMAGED_LOGS ?= 600
+damage: export DAMAGED_SERVERS ?= 50
+damage: $(INSTALLED)
+	$(BIN)/python -m pytest -q -s tests/durability/test_damage.py
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

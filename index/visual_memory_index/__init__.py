@@ -25,6 +25,7 @@ from visual_memory_index.conformal import (
     q_hat,
 )
 from visual_memory_index.counting import Counts
+from visual_memory_index.damage import damage_of
 from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.erasure import (
@@ -194,6 +195,7 @@ __all__ = [
     "clear_scratch",
     "conflicts",
     "confusion",
+    "damage_of",
     "decide",
     "decide_reranked",
     "deepest",

@@ -99,6 +99,26 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
         raise BadAuditLog(OTHER_STATE)
 
 
+def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
+    """Events in a row from number ``first`` on, each vouched for by the next or by the head.
+
+    That is not so of the last, unless it is that of the head. Raises BadAuditLog.
+    """
+    events: list[Event] = []
+    last = ""
+    for number, text in enumerate(texts, first):
+        event = read(text)
+        if event.number != number:
+            raise BadAuditLog(f"event {number} is missing, event {event.number} is there")
+        if event.previous != last and (events or not first):
+            raise BadAuditLog(f"event {number} does not follow the one before it")
+        events.append(event)
+        last = leaf_hash(text.encode()).hex()
+    if events and first + len(events) == head.size and last != head.last:
+        raise BadAuditLog(f"it does not end with event {head.size - 1}, of which its head is")
+    return events
+
+
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
     """How many events a log has that leads to ``head``, and to the memory's ``digest``.
 

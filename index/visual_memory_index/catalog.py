@@ -6,24 +6,24 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
-from visual_memory_index import noted, tombstones
+from visual_memory_index import listing, noted, tombstones
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
+from visual_memory_index.damage import damage_of
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
     CorruptStore,
-    DiskFull,
     MemoryExists,
     NotWritten,
     OtherMemory,
     UnknownMemory,
-    UnlistedFile,
+    listed,
 )
 from visual_memory_index.files import copy_database, make_folder, remove_database, sync, written
 from visual_memory_index.folder import (
@@ -42,13 +42,18 @@ from visual_memory_index.noted import Latest
 from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.request import Request
 from visual_memory_index.reserve import Reserve
-from visual_memory_index.sqlite_standing import look, look_through, name_in
+from visual_memory_index.sqlite_standing import look, look_through
 from visual_memory_index.standing import Noted, Told, refusal
 from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
+from visual_memory_index.unfinished import Unfinished
 
-T = TypeVar("T")
+FOLDER = "the whole data folder back from a copy"
 
+FILES = """
+    SELECT file, name FROM memories WHERE state IN ('creating', 'ready')
+    UNION ALL SELECT file, '' FROM dropped
+"""
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",
@@ -62,35 +67,36 @@ class Catalog:
     """A folder locked for this process; its list of memories is the truth, files follow it.
 
     A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
-    file goes, so that opening can finish what a crash cut short. What is not listed yet is in
-    ``unfinished``, which is emptied. The caller lets one thread at a time into ``create``,
-    ``adopt``, ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore,
-    LostSecret.
+    file goes, so that opening can finish what a crash cut short; a file that is not listed then
+    belongs to a memory that the list has lost. What is not listed yet is in ``unfinished``, which
+    is emptied. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
+    ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._memories, self._unfinished = folder / MEMORIES, folder / UNFINISHED
+        self._memories = folder / MEMORIES
         make_folder(self._memories)
         self._writing = threading.Lock()
         self._lock = FolderLock(folder)
-        try:
-            check_not_lost(folder)
-            self._database = Database(folder / CATALOG, CATALOG_STEPS)
-            try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.close)
+            with of_catalog(folder / CATALOG):
+                check_not_lost(folder)
+                self._database = Database(folder / CATALOG, CATALOG_STEPS)
+                undo.callback(self._database.close)
+                with self._database.reading() as db:
+                    self._lost = listing.unlisted(db, self._memories)
+                self._check()
                 with self._transaction() as db:
                     self._secret = tombstones.read_secret(db, folder / SECRET)
                 self._latest = Latest(folder / LATEST, self._memories)
-                self._clear_unfinished()
+                self._unfinished = Unfinished(folder / UNFINISHED)
                 self.reserve = Reserve(folder / "reserve")
-                self._keep_ready()
+                with self._transaction() as db:
+                    listing.keep_ready(db, self._latest.has)
                 self.clear()
-            except BaseException:
-                self._database.close()
-                raise
-        except BaseException:
-            self._lock.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         """Let another server have the folder."""
@@ -117,17 +123,18 @@ class Catalog:
         return frozenset(found)
 
     def names(self) -> list[str]:
-        """The memories that exist, sorted."""
+        """The memories that exist, sorted, also those of which only the file is left."""
         with self._database.reading() as db:
-            rows = db.execute("SELECT name FROM memories WHERE state = 'ready' ORDER BY name")
-            return [name for (name,) in rows]
+            return sorted({*self._lost, *listing.names(db)})
 
     def open(self, name: str) -> Memory:
-        """Read a memory. Raises UnknownMemory, CorruptStore, NewerStore.
+        """Read a memory. Raises UnknownMemory, UnlistedFile, and what ``Memory.open`` raises.
 
         And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
-        that may not belong to its log is looked through, which raises BadAuditLog, too.
+        that may not belong to its log is looked through.
         """
+        if name in self._lost:
+            raise self._lost[name]
         path = self._path(name)
         known = self._noted(path.name)
         found = look(path, known)
@@ -150,17 +157,6 @@ class Catalog:
             known = noted.read(db, memory.path.name)
             erasing = known.erasing if known and not erased else None
             noted.keep(db, memory.path.name, memory.noted(erasing))
-
-    def unlisted(self) -> list[UnlistedFile]:
-        """Files that no memory is listed with, sorted, each as what there is to say about it."""
-        with self._database.reading() as db:
-            rows = db.execute(
-                "SELECT file FROM memories WHERE state IN ('creating', 'ready') "
-                "UNION SELECT file FROM dropped"
-            )
-            listed = {file for (file,) in rows}
-        paths = sorted(self._memories.glob("*.sqlite"))
-        return [UnlistedFile(str(each), name_in(each)) for each in paths if each.name not in listed]
 
     def create(
         self,
@@ -198,7 +194,7 @@ class Catalog:
         with self._database.reading() as db:
             known = "SELECT 1 FROM requests WHERE request_id = ?"
             if not db.execute(known, (request_id,)).fetchone():
-                check_free(db, name)
+                self._check_free(db, name)
 
     def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
         """Note for good that these entries are unlearned, as an operation is about to; the tick.
@@ -213,7 +209,7 @@ class Catalog:
                     noted.keep(db, memory.path.name, memory.noted(operation))
                 return tombstones.bury(db, self._secret, memory.identity.uid, ids)
 
-        return self._freeing(bury)
+        return self.reserve.freeing(bury)
 
     def backup(
         self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
@@ -232,7 +228,7 @@ class Catalog:
                 tombstones.note_backup(db, backup)
             transaction.log("BackupMemory", transaction.count())
 
-        with self._unlisted() as path:
+        with self._unfinished.file() as path:
             with memory.copying(path, check, begin) as replica:
                 replica.write(
                     memory.identity,
@@ -245,7 +241,7 @@ class Catalog:
 
     def arrival(self) -> Arrival:
         """Where a backup can come in. Raises NotWritten."""
-        return Arrival(self._new_path())
+        return Arrival(self._unfinished.path())
 
     @contextmanager
     def rebuilt(
@@ -256,7 +252,7 @@ class Catalog:
         Where something was, ``settings`` go as well. ``check`` is asked all the time, and may
         raise. Raises BadBackup, NewerStore, NotWritten.
         """
-        with self._unlisted() as path:
+        with self._unfinished.file() as path:
             with of_backup():
                 rebuilt = self._rebuild(
                     arrival.path,
@@ -272,11 +268,10 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Why a memory is refused for what was noted of it, or not listed; None where it is not.
 
-        Raises UnknownMemory, also of several files that are not listed, OtherMemory, CorruptStore.
+        Raises UnknownMemory, OtherMemory, CorruptStore.
         """
-        unlisted = [each for each in self.unlisted() if each.name == name]
-        if len(unlisted) == 1 and name not in self.names():
-            return Doubt(Path(unlisted[0].path), name, unlisted[0], tombstones.BEFORE_ALL)
+        if name in self._lost:
+            return Doubt(Path(self._lost[name].path), name, self._lost[name], tombstones.BEFORE_ALL)
         path = self._path(name)
         known = self._noted(path.name)
         found = look(path, known)
@@ -294,7 +289,7 @@ class Catalog:
 
         Its file is left as it is. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
-        with self._unlisted() as copy, self._unlisted() as path:
+        with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
             yield self._rebuild(
                 copy,
@@ -319,6 +314,7 @@ class Catalog:
             db.execute("INSERT INTO memories VALUES (?, ?, 'ready')", (doubt.name, path.name))
             db.execute("INSERT INTO dropped VALUES (?)", (doubt.path.name,))
             noted.keep(db, memory.path.name, memory.noted())
+        self._lost.pop(doubt.name, None)
         self.clear()
 
     @contextmanager
@@ -329,7 +325,7 @@ class Catalog:
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
-        with self._unlisted() as path:
+        with self._unfinished.file() as path:
             since = self._ticks()
             with memory.copying(path, check) as replica:
                 left_out = replica.write(
@@ -369,18 +365,19 @@ class Catalog:
             with self._transaction() as db:
                 row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
                 dropped = row.fetchone()
-                if dropped is None:
+                if dropped is None and name not in self._lost:
                     raise UnknownMemory(name)
-                db.execute("INSERT INTO dropped VALUES (?)", dropped)
+                file = dropped[0] if dropped else Path(self._lost[name].path).name
+                db.execute("INSERT INTO dropped VALUES (?)", (file,))
                 requests.keep(db, request, name)
 
-        self._freeing(drop)
+        self.reserve.freeing(drop)
+        self._lost.pop(name, None)
 
     def clear(self) -> None:
         """Remove the files of memories that were dropped, or never finished. Raises NotWritten."""
         with self._transaction() as db:
-            db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
-            db.execute("DELETE FROM memories WHERE state = 'creating'")
+            listing.drop_unfinished(db)
         with self._database.reading() as db:
             files = [file for (file,) in db.execute("SELECT file FROM dropped")]
         for file in files:
@@ -409,7 +406,7 @@ class Catalog:
         with self._transaction() as db:
             if requests.recall(db, request) is not None:
                 return None
-            check_free(db, name)
+            self._check_free(db, name)
             db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
         memory = None
         try:
@@ -428,24 +425,13 @@ class Catalog:
             raise
         return memory
 
-    def _keep_ready(self) -> None:
-        """Leave what was ready once, where the catalog lost that, or ``clear`` would remove it."""
-        with self._transaction() as db:
-            for (file,) in db.execute(
-                "SELECT file FROM memories WHERE state = 'creating'"
-            ).fetchall():
-                if self._latest.has(file):
-                    db.execute("UPDATE memories SET state = 'ready' WHERE file = ?", (file,))
-
     def _path(self, name: str) -> Path:
         """Where a memory lies. Raises UnknownMemory, CorruptStore."""
         with self._database.reading() as db:
-            row = db.execute(
-                "SELECT file FROM memories WHERE name = ? AND state = 'ready'", (name,)
-            ).fetchone()
-        if row is None:
+            file = listing.file_of(db, name)
+        if file is None:
             raise UnknownMemory(name)
-        path: Path = self._memories / row[0]
+        path = self._memories / file
         if not path.exists():
             raise CorruptStore(str(path), "the file is missing")
         return path
@@ -482,35 +468,23 @@ class Catalog:
         sync(target)
         return Rebuilt(target, name, identity, left_out, now)
 
-    @contextmanager
-    def _unlisted(self) -> Iterator[Path]:
-        """Where a file can be made; it goes in the end unless it was listed."""
-        path = self._new_path()
-        try:
-            yield path
-        finally:
-            remove_database(path)
-
-    def _new_path(self) -> Path:
-        return self._unfinished / f"{secrets.token_hex(8)}.sqlite"
-
     def _ticks(self) -> int:
         with self._database.reading() as db:
             return tombstones.ticks(db)
 
-    def _freeing(self, act: Callable[[], T]) -> T:
-        """What ``act`` does, which frees room, if need be in what was reserved for that."""
+    def _check(self) -> None:
+        """Raises CorruptStore, which names what the list has lost."""
         try:
-            return act()
-        except DiskFull:
-            if not self.reserve.give_up():
-                raise
-            return act()
+            self._database.check()
+        except CorruptStore as damage:
+            files = [Path(each.path).name for each in self._lost.values()]
+            lost = f"; it has lost {listed(files)}" if files else ""
+            raise CorruptStore(damage.path, damage.problem + lost) from damage
 
-    def _clear_unfinished(self) -> None:
-        self._unfinished.mkdir(mode=0o700, exist_ok=True)
-        for path in self._unfinished.iterdir():
-            path.unlink()
+    def _check_free(self, db: sqlite3.Connection, name: str) -> None:
+        """Raises MemoryExists."""
+        if name in self._lost or listing.is_taken(db, name):
+            raise MemoryExists(name)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -518,7 +492,11 @@ class Catalog:
             yield db
 
 
-def check_free(db: sqlite3.Connection, name: str) -> None:
-    """Raises MemoryExists."""
-    if db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone():
-        raise MemoryExists(name)
+@contextmanager
+def of_catalog(path: Path) -> Iterator[None]:
+    """Say of a damaged catalog that the whole folder has to come back. Raises CorruptStore."""
+    try:
+        with damage_of(path):
+            yield
+    except CorruptStore as damage:
+        raise CorruptStore(damage.path, damage.problem, FOLDER) from damage

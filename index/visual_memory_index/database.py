@@ -10,13 +10,16 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
+from visual_memory_index import sums
+from visual_memory_index.damage import NotAsWritten
 from visual_memory_index.errors import CorruptStore, DiskFull, NotWritten, WriteFailed
 from visual_memory_index.files import new_file, not_written, trouble_in
-from visual_memory_index.migrations import migrate
+from visual_memory_index.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 UNWRITABLE = {
+    sqlite3.SQLITE_BUSY,  # another program holds it
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
@@ -46,17 +49,28 @@ class Database:
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 migrate(self._writer, steps, path)
+                check_schema(self._writer, steps, path)
+                self._before_commit = sums.follow(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
+
+    def check(self) -> None:
+        """Compare the small tables with their sums, and with their indices. Raises CorruptStore."""
+        with self.reading() as db:
+            sums.check(db)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit what is done inside, with an fsync, or undo it all."""
         with self._translated():
             self._writer.execute("BEGIN IMMEDIATE")
+            before = self._writer.total_changes
             try:
                 yield self._writer
+                if self._writer.total_changes > before:  # or a full disk could not be read from
+                    for statement in self._before_commit:
+                        self._writer.execute(statement)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -104,18 +118,16 @@ class Database:
                     reader.close()
                 self._idle.clear()
             fresh = self._connect()
+            sums.follow(fresh)
             self._writer.close()
             self._writer = fresh
         return not busy
 
     def rewrite(self) -> None:
         """Write the whole file anew, so that nothing is left in unused space. Raises NotWritten."""
-        with self._translated():
-            self._writer.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
-            try:
-                self._writer.execute("VACUUM")
-            finally:
-                self._writer.execute("PRAGMA temp_store = MEMORY")
+        with self.apart() as db:
+            db.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
+            db.execute("VACUUM")
 
     def bytes_on_disk(self) -> int:
         """The file and its write-ahead log."""
@@ -156,6 +168,8 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
+        connection.execute("PRAGMA cell_size_check = ON")
+        sums.add_functions(connection)
         return connection
 
 
@@ -192,11 +206,13 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except NotAsWritten as damage:
+        raise CorruptStore(str(path), str(damage)) from None
     except sqlite3.DatabaseError as error:
         extended = getattr(error, "sqlite_errorcode", 0)
         code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
-        if code in DAMAGED or undecodable:
+        if code in DAMAGED or undecodable or str(error).startswith("malformed"):
             raise CorruptStore(str(path), str(error)) from error
         if extended in NO_MEMORY:
             raise MemoryError from error
@@ -207,7 +223,7 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
 
 def unwritable(path: Path, code: int, complaint: str) -> NotWritten:
     """Why SQLite could not write, which it does not tell. Raises MemoryError."""
-    if code == sqlite3.SQLITE_READONLY:
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY):
         return WriteFailed(str(path), complaint)
     trouble = trouble_in(path.parent)
     return not_written(path, trouble) if trouble else DiskFull(str(path), complaint)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from struct import Struct
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from visual_memory_index.entry import Entry
 
 LANES = 1024
-ELEMENT = b"visual-memory entry 1"
+ELEMENT, LENGTHS = b"visual-memory entry 1", Struct("<5Q")
 SHOWN = b"visual-memory digest 1"
 
 State: TypeAlias = NDArray[np.uint16]
@@ -38,12 +39,11 @@ def element(
     ``metadata`` is JSON with sorted keys, ``vector`` the stored row as little-endian float32, and
     ``image_sha256`` empty where no image is kept.
     """
-    parts = (id.encode(), label.encode(), metadata.encode(), vector, image_sha256)
-    hasher = blake3(ELEMENT)
-    hasher.update(b"".join(len(part).to_bytes(8, "little") for part in parts))
-    for part in parts:
-        hasher.update(part)
-    hasher.update(b"\1" if votes else b"\0")
+    texts = id.encode(), label.encode(), metadata.encode()
+    lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))
+    hasher = blake3(b"".join((ELEMENT, lengths, *texts)))
+    hasher.update(vector)
+    hasher.update(image_sha256 + (b"\1" if votes else b"\0"))
     return hasher.digest(length=2 * LANES)
 
 

@@ -207,13 +207,13 @@ class NewerStore(FileRefusal):
 
 
 class CorruptStore(FileRefusal):
-    """A file that SQLite cannot read, or that contradicts itself."""
+    """A file that SQLite cannot read, or that contradicts itself; a memory's, or the ``what``."""
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(
+        self, path: str, problem: str, what: str = "this memory back from a backup or an export"
+    ) -> None:
         super().__init__(
-            path,
-            f"is damaged ({problem}); stop the server, keep the file, and bring this memory back "
-            "from a backup or an export.",
+            path, f"is damaged ({problem}); stop the server, keep the file, and bring {what}."
         )
         self.problem = problem
 

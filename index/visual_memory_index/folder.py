@@ -39,7 +39,7 @@ class FolderLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(self._file, 32, 0).decode().strip()
+            owner = os.pread(self._file, 32, 0).decode(errors="replace").strip()
             os.close(self._file)
             raise FolderInUse(str(folder), owner or "unknown") from None
         os.ftruncate(self._file, 0)

@@ -22,6 +22,7 @@ from visual_memory_index.check import Checked, Listed, check, check_end, has_vec
 from visual_memory_index.clock import now
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.counting import Counting, Counts
+from visual_memory_index.damage import damage_of
 from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
@@ -45,14 +46,7 @@ from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.search import search
 from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.standing import Noted, Standing, Told, unheard
-from visual_memory_index.store import (
-    AuditPage,
-    Identity,
-    Known,
-    Page,
-    Store,
-    Transaction,
-)
+from visual_memory_index.store import AuditPage, Identity, Known, Page, Store, Transaction
 from visual_memory_index.traces import Traces
 from visual_memory_index.writer import Committed, Writer
 
@@ -111,12 +105,12 @@ class Memory:
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
-        store.fail_unfinished()
         self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
         newest = "".join(each.name for each in store.operations(before="", limit=1))
         self._operation_ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
         self._load()
+        store.fail_unfinished()  # the first that is written, once all was found as it should be
 
     @classmethod
     def open(
@@ -124,14 +118,14 @@ class Memory:
     ) -> Memory:
         """Read the file at ``path``; ``committed`` is told where it stands after each write.
 
-        See ``Writer`` for ``give_up``. Raises CorruptStore, NewerStore.
+        See ``Writer`` for ``give_up``. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
-        store = SqliteStore(path, committed)
-        try:
-            return cls(store, store.database, give_up)
-        except BaseException:
-            store.close()
-            raise
+        with damage_of(path), ExitStack() as undo:
+            store = SqliteStore(path, committed)
+            undo.callback(store.close)
+            memory = cls(store, store.database, give_up)
+            undo.pop_all()
+            return memory
 
     @classmethod
     def create(

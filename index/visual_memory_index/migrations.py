@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
-from visual_memory_index.errors import NewerStore
+from visual_memory_index import sums
+from visual_memory_index.errors import CorruptStore, NewerStore
+
+Schema = dict[str, tuple[str, str]]
 
 # Answers are forgotten by a clock of their own, since that of the system may jump.
 AGES_OF_ANSWERS = """
@@ -33,6 +38,13 @@ FORGET_CONTENTS = """
         );
     CREATE INDEX operations_naming_labels ON operations (kind)
         WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL;
+    """
+SUMS = """
+    CREATE TABLE sums (
+        name TEXT PRIMARY KEY,
+        count INTEGER NOT NULL,
+        sum INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     """
 MEMORY_STEPS = (
     # Vectors have a table of their own: a filter then scans 100 bytes an entry instead of 5,000.
@@ -123,6 +135,28 @@ MEMORY_STEPS = (
     CREATE INDEX entries_relabelled ON entries (relabelled_by) WHERE relabelled_by IS NOT NULL;
     """,
     FORGET_CONTENTS,
+    # A checksum stands before a large value, or all pages of that would be read for it.
+    f"""
+    ALTER TABLE entries ADD COLUMN vector_checksum INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN thumbnail_checksum INTEGER;
+    ALTER TABLE entries ADD COLUMN image_checksum INTEGER;
+    ALTER TABLE entries ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+    UPDATE entries SET vector_checksum =
+        (SELECT crc32(vector) FROM vectors WHERE vectors.key = entries.key);
+    UPDATE entries SET (thumbnail_checksum, image_checksum) =
+        (SELECT crc32(thumbnail), crc32(image) FROM images WHERE images.key = entries.key);
+    UPDATE entries SET checksum = checksum(
+        key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by,
+        vector_checksum, thumbnail_checksum, image_checksum
+    );
+    DROP TABLE derived;
+    CREATE TABLE derived (
+        name TEXT PRIMARY KEY,
+        checksum INTEGER NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    {SUMS}
+    """,
 )
 
 CATALOG_STEPS = (
@@ -162,13 +196,48 @@ CATALOG_STEPS = (
         erasing TEXT
     ) STRICT, WITHOUT ROWID;
     """,
+    SUMS,
 )
 
 
 def migrate(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
-    """Bring ``db`` to the newest schema, one transaction a step. Raises NewerStore."""
+    """Bring ``db`` to the newest schema, one transaction a step, in which sums are written anew.
+
+    Raises NewerStore, and NotAsWritten for a file that is to be changed and does not fit its sums.
+    """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
         raise NewerStore(str(path), version, len(steps))
+    sums.add_functions(db)
+    if version < len(steps):
+        sums.check(db)
     for number, step in enumerate(steps[version:], start=version + 1):
-        db.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};\nCOMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};")
+        if sums.are_kept(db):
+            sums.write(db)
+        db.execute("COMMIT")
+
+
+def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
+    """Compare the tables and indices of ``db`` with those that the steps make.
+
+    Raises CorruptStore.
+    """
+    found, made = schema(db), made_by(steps)
+    for name in sorted(found.keys() | made.keys()):
+        if found.get(name) != made.get(name):
+            raise CorruptStore(str(path), f"its schema is not that of this release, at {name!r}")
+
+
+@cache
+def made_by(steps: tuple[str, ...]) -> Schema:
+    """What the steps make."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db, steps, Path())
+        return schema(db)
+
+
+def schema(db: sqlite3.Connection) -> Schema:
+    """Tables, indices and whatever else was made, with its SQL, by name."""
+    rows = db.execute("SELECT name, type, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'")
+    return {name: (type, sql) for name, type, sql in rows}

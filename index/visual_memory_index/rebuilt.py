@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TypeAlias
 
 from visual_memory_index.backup import NAME_SETTING
 from visual_memory_index.check import check_end
+from visual_memory_index.damage import damage_of
 from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
@@ -104,10 +104,9 @@ def rebuild(
 def of_backup() -> Iterator[None]:
     """Say of what is wrong with the file of a backup that it is a backup."""
     try:
-        yield
+        with damage_of(Path()):
+            yield
     except (BadAuditLog, CorruptStore) as bad:
         raise BadBackup(bad.problem) from bad
     except NewerStore as newer:
         raise NewerStore("The backup", newer.found, newer.known) from newer
-    except (sqlite3.Error, TypeError, ValueError) as bad:  # what nobody writes by accident
-        raise BadBackup(str(bad)) from bad

@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from visual_memory_index import digest as digests
+from visual_memory_index import sums
 from visual_memory_index.backup import NAME_SETTING
 from visual_memory_index.check import check_log, state_of
 from visual_memory_index.contents import StoredEntry
@@ -27,7 +28,7 @@ from visual_memory_index.errors import CorruptStore
 from visual_memory_index.files import new_file
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.sqlite_contents import SqliteContents
-from visual_memory_index.sqlite_entries import read_standing
+from visual_memory_index.sqlite_entries import SEAL, read_standing
 from visual_memory_index.sqlite_transaction import SqliteTransaction
 from visual_memory_index.store import Identity, Transaction
 
@@ -122,11 +123,14 @@ class Replica:
                     forget(transaction, left, settings)
                 finish(transaction)
                 transaction.finish()
+                db.execute(f"{SEAL} WHERE pruned_by NOT NULL OR relabelled_by NOT NULL")  # renamed
+                sums.write(db)
                 db.execute("COMMIT")
         return len(left.ids)
 
     def _copy(self, identity: Identity, name: str, leave_out: Iterable[str]) -> LeftOut:
         db = self._db
+        sums.check(db)
         db.execute(
             "INSERT INTO leaving SELECT key FROM main.entries WHERE id IN "
             "(SELECT value FROM json_each(?) UNION SELECT id FROM main.erasing)",
@@ -197,6 +201,8 @@ def connect(path: Path) -> sqlite3.Connection:
     db.execute("PRAGMA busy_timeout = 10000")
     db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA cell_size_check = ON")
+    sums.add_functions(db)
     return db
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+from visual_memory_index.errors import DiskFull
+
+T = TypeVar("T")
 
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # of what is free, or a small disk would be full of it
@@ -40,3 +46,12 @@ class Reserve:
             self._path.unlink()
             return size > 0
         return False
+
+    def freeing(self, act: Callable[[], T]) -> T:
+        """What ``act`` does, which frees room, if need be in what was reserved for that."""
+        try:
+            return act()
+        except DiskFull:
+            if not self.give_up():
+                raise
+            return act()

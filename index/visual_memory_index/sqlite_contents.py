@@ -10,13 +10,14 @@ from visual_memory_index.audit import Head
 from visual_memory_index.contents import StoredEntry
 from visual_memory_index.digest import State
 from visual_memory_index.errors import CorruptStore
+from visual_memory_index.sqlite_entries import ROW, check_part, verified
 
 ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 8 << 20
 STEPS_AT_ONCE = 1000  # of SQLite: pages where it walks through them, so 16 MB
 ENTRIES = (
-    "SELECT key, id, label, metadata, vector, pruned_by IS NULL, content_sha256, image "
-    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) ORDER BY key"
+    f"SELECT {ROW}, vector, image, thumbnail "
+    "FROM entries LEFT JOIN vectors USING (key) LEFT JOIN images USING (key) ORDER BY key"
 )
 
 
@@ -38,8 +39,13 @@ class SqliteContents:
     def entries(self) -> Iterator[list[StoredEntry]]:
         part: list[StoredEntry] = []
         left = BYTES_AT_ONCE
-        for row in self._db.execute(ENTRIES):
-            entry = StoredEntry(*row)
+        for *values, vector, image, thumbnail in self._db.execute(ENTRIES):
+            row = verified(values)
+            check_part("vector", row.key, row.vector_checksum, vector)
+            check_part("image", row.key, row.image_checksum, image)
+            check_part("thumbnail", row.key, row.thumbnail_checksum, thumbnail)
+            votes = row.pruned_by is None
+            entry = StoredEntry(*row[:4], vector, votes, row.content_sha256, image)
             part.append(entry)
             left -= entry.size
             if left < 0 or len(part) == ROWS_AT_ONCE:

@@ -6,15 +6,19 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
 from visual_memory_index import digest as digests
 from visual_memory_index.audit import Head
+from visual_memory_index.damage import NotAsWritten
 from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.filter import Filter, to_sql
 from visual_memory_index.store import StoredRows
+from visual_memory_index.sums import checksum
 
 ROWS_AT_ONCE = 64
 PART_COLUMNS = (
@@ -22,11 +26,52 @@ PART_COLUMNS = (
     (Parts.IMAGE, "images", "image"),
     (Parts.THUMBNAIL, "images", "thumbnail"),
 )
-ROWS = "SELECT key, id, label, vector FROM entries JOIN vectors USING (key)"
-ELEMENTS = (
-    "SELECT id, label, metadata, vector, iif(images.key IS NULL, x'', content_sha256), "
-    "pruned_by IS NULL FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
+VALUES = (
+    "key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by, "
+    "vector_checksum, thumbnail_checksum, image_checksum"
 )
+VECTOR_CHECKSUM = VALUES.split(", ").index("vector_checksum")
+ROW = f"{VALUES}, checksum"
+SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
+ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
+
+
+class Row(NamedTuple):
+    """A row of the table of entries."""
+
+    key: int
+    id: str
+    label: str
+    metadata: str
+    created_at: int
+    content_sha256: bytes
+    pruned_by: str | None
+    relabelled_by: str | None
+    vector_checksum: int
+    thumbnail_checksum: int | None
+    image_checksum: int | None
+    checksum: int
+
+
+def verified(row: Sequence[Any]) -> Row:
+    """A row whose values are those that were written. Raises NotAsWritten."""
+    check_values(row)
+    return Row(*row)
+
+
+def check_values(row: Sequence[Any]) -> None:
+    """Compare what was read by ``ROW`` with its checksum. Raises NotAsWritten."""
+    if checksum(*row[:-1]) != row[-1]:
+        raise NotAsWritten(f"the entry of key {row[0]} is not as it was written")
+
+
+def check_part(part: str, key: int, written: int | None, data: bytes | None) -> None:
+    """Compare the vector or a picture of an entry, None for none, with its checksum.
+
+    Raises NotAsWritten.
+    """
+    if written != (None if data is None else crc32(data)):
+        raise NotAsWritten(f"the {part} of the entry of key {key} is not as it was written")
 
 
 def read_entries(
@@ -37,7 +82,7 @@ def read_entries(
     limit: int,
     parts: Parts = Parts.NONE,
 ) -> Iterator[Entry]:
-    """Entries under an SQL condition of ours."""
+    """Entries under an SQL condition of ours. Raises NotAsWritten."""
     columns = [
         f"(SELECT {column} FROM {table} WHERE {table}.key = entries.key)"
         if part in parts
@@ -45,19 +90,25 @@ def read_entries(
         for part, table, column in PART_COLUMNS
     ]
     rows = db.execute(
-        "SELECT id, label, metadata, created_at, content_sha256, coalesce(pruned_by, ''), "
-        f"{', '.join(columns)} FROM entries WHERE {condition} LIMIT ?",
+        f"SELECT {ROW}, {', '.join(columns)} FROM entries WHERE {condition} LIMIT ?",
         (*parameters, limit),
     )
-    for id, label, metadata, created_at, content_sha256, pruned_by, row, image, thumbnail in rows:
+    for *values, vector, image, thumbnail in rows:
+        row = verified(values)
+        if Parts.VECTOR in parts:
+            check_part("vector", row.key, row.vector_checksum, vector)
+        if Parts.IMAGE in parts:
+            check_part("image", row.key, row.image_checksum, image)
+        if Parts.THUMBNAIL in parts:
+            check_part("thumbnail", row.key, row.thumbnail_checksum, thumbnail)
         yield Entry(
-            id=id,
-            label=label,
-            vector=None if row is None else np.frombuffer(row, "<f4"),
-            metadata=json.loads(metadata),
-            created_at=created_at,
-            content_sha256=content_sha256,
-            pruned_by=pruned_by,
+            id=row.id,
+            label=row.label,
+            vector=None if vector is None else np.frombuffer(vector, "<f4"),
+            metadata=json.loads(row.metadata),
+            created_at=row.created_at,
+            content_sha256=row.content_sha256,
+            pruned_by=row.pruned_by or "",
             image=image or b"",
             thumbnail=thumbnail or b"",
         )
@@ -76,10 +127,13 @@ def where(filter: Filter | None) -> tuple[str, list[str | int]]:
 
 
 def stored_rows(
-    rows: Sequence[tuple[int, str, str, bytes]], dimension: int, revision: int, path: Path
+    rows: Sequence[Sequence[Any]], dimension: int, revision: int, path: Path
 ) -> StoredRows:
-    """What was read by ``ROWS``. Raises CorruptStore."""
-    keys, ids, labels, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
+    """What was read by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    for row in rows:
+        check_values(row[:-1])
+        check_part("vector", row[0], row[VECTOR_CHECKSUM], row[-1])
+    keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
     if any(len(blob) != 4 * dimension for blob in blobs):
         raise CorruptStore(str(path), "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
@@ -92,11 +146,32 @@ def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:
     return digests.from_bytes(row[0]), Head(*row[1:])
 
 
-def state_of(db: sqlite3.Connection, keys: Sequence[int]) -> digests.State:
-    """What the entries of these keys are in the digest."""
-    state = digests.empty()
+class Share(NamedTuple):
+    """What so many entries are in the digest, and in the sums."""
+
+    state: digests.State
+    size: int
+    sum: int
+
+
+def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
+    """That of the entries of these keys. Raises NotAsWritten."""
+    share = Share(digests.empty(), 0, 0)
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
-        rows = db.execute(f"{ELEMENTS} WHERE key IN (SELECT value FROM json_each(?))", (part,))
-        state = digests.moved(state, came=[digests.element(*row) for row in rows])
-    return state
+        read = db.execute(f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))", (part,))
+        rows = [(verified(row), vector) for *row, vector in read]
+        share = Share(
+            digests.moved(share.state, came=[element(row, vector) for row, vector in rows]),
+            share.size + len(rows),
+            share.sum + sum(row.checksum for row, _ in rows),
+        )
+    return share
+
+
+def element(row: Row, vector: bytes) -> bytes:
+    """What an entry is in the digest. Raises NotAsWritten."""
+    check_part("vector", row.key, row.vector_checksum, vector)
+    image_sha256 = b"" if row.image_checksum is None else row.content_sha256
+    votes = row.pruned_by is None
+    return digests.element(row.id, row.label, row.metadata, vector, image_sha256, votes)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from sqlite3 import Connection, DatabaseError
+from sqlite3 import Connection
 
 from visual_memory_index.check import NotListed, check
+from visual_memory_index.damage import damage_of
 from visual_memory_index.database import look_into, translated
-from visual_memory_index.errors import CorruptStore, MemoryRefusal
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.merkle import leaf_hash
 from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.pruning import untold
@@ -82,13 +83,10 @@ def whose(db: Connection, version: int) -> Found | None:
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
     """One state of the file with its log. Raises CorruptStore, also where its tables are others."""
-    try:
-        with translated(path), closing(look_into(path)) as db:
-            db.execute("PRAGMA trusted_schema = OFF")
-            db.execute("BEGIN")
-            yield db
-    except (DatabaseError, TypeError, ValueError) as bad:
-        raise CorruptStore(str(path), str(bad)) from bad
+    with damage_of(path), translated(path), closing(look_into(path)) as db:
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("BEGIN")
+        yield db
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:

@@ -11,6 +11,7 @@ from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +22,22 @@ from visual_memory_index import sqlite_operations as operations
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, Parts
-from visual_memory_index.errors import CorruptStore
+from visual_memory_index.errors import BadAuditLog, CorruptStore
 from visual_memory_index.filter import Filter
 from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.operation import Operation
 from visual_memory_index.request import Request, StoredBatch
 from visual_memory_index.sqlite_contents import SqliteContents
 from visual_memory_index.sqlite_entries import (
+    ROW,
     ROWS,
     ROWS_AT_ONCE,
     read_entries,
     read_ids,
     read_standing,
-    state_of,
+    share_of,
     stored_rows,
+    verified,
     where,
 )
 from visual_memory_index.sqlite_staying import staying
@@ -100,7 +103,11 @@ class SqliteStore:
         return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
 
     def complete(self) -> None:
-        """Find what a file of an older release lacks: its uid and its digest."""
+        """Find what a file of an older release lacks: its uid and its digest.
+
+        Before anything is written all is compared that is not read by ``rows`` or when asked for.
+        """
+        self.database.check()
         with self.database.reading() as db:
             lacking = db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone()
         if lacking is None:
@@ -110,7 +117,7 @@ class SqliteStore:
             keys = [key for (key,) in db.execute("SELECT key FROM entries")]
             db.execute(
                 "UPDATE memory SET uid = ?, digest = ?",
-                (secrets.token_hex(16), digests.to_bytes(state_of(db, keys))),
+                (secrets.token_hex(16), digests.to_bytes(share_of(db, keys).state)),
             )
             transaction = SqliteTransaction(db, self.path, kind)
             transaction.log("MigrateMemory", len(keys))
@@ -124,12 +131,15 @@ class SqliteStore:
     def audit_events(self, first: int, limit: int) -> AuditPage:
         with self.database.reading() as db:
             state, head = read_standing(db)
+            end = min(first + limit + 1, head.size)  # each is vouched for by the next
             rows = db.execute(
                 "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
-                (first, min(first + limit, head.size)),
+                (first, end),
             )
-            events = [audit.read(text) for (text,) in rows]
-        return AuditPage(events, head, digests.shown(state, self._kind))
+            events = audit.linked((text for (text,) in rows), first, head)
+        if first + len(events) < end:
+            raise BadAuditLog(f"event {first + len(events)} is missing")
+        return AuditPage(events[:limit], head, digests.shown(state, self._kind))
 
     @contextmanager
     def contents(self) -> Iterator[SqliteContents]:
@@ -168,9 +178,13 @@ class SqliteStore:
             return dict(db.execute("SELECT name, value FROM settings").fetchall())
 
     def derived(self, name: str) -> bytes | None:
-        with self.database.reading() as db:
-            row = db.execute("SELECT value FROM derived WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else None
+        find = "SELECT value, checksum FROM derived WHERE name = ?"
+        try:
+            with self.database.reading() as db:
+                value, checksum = db.execute(find, (name,)).fetchone() or (None, None)
+        except CorruptStore:  # only time is lost
+            return None
+        return value if value is not None and checksum_of(name, value) == checksum else None
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
         with self.database.reading() as db:
@@ -185,7 +199,10 @@ class SqliteStore:
         if len(value) > self.derived_bytes_max:
             return
         with self.database.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", (name, value))
+            db.execute(
+                "INSERT OR REPLACE INTO derived VALUES (?, ?, ?)",
+                (name, checksum_of(name, value), value),
+            )
 
     def drop_derived(self, names: Iterable[str]) -> None:
         with self.database.transaction() as db:
@@ -210,9 +227,8 @@ class SqliteStore:
 
     def pruned(self) -> list[tuple[int, str, str]]:
         with self.database.reading() as db:
-            return db.execute(
-                "SELECT key, id, label FROM entries WHERE pruned_by IS NOT NULL"
-            ).fetchall()
+            rows = db.execute(f"SELECT {ROW} FROM entries WHERE pruned_by IS NOT NULL")
+            return [verified(row)[:3] for row in rows]
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
         condition, parameters = where(filter)
@@ -255,13 +271,13 @@ class SqliteStore:
             return next(read_entries(db, "id = ?", [id], limit=1, parts=parts), None)
 
     def images(self, ids: Sequence[str], column: Literal["image", "thumbnail"]) -> dict[str, bytes]:
+        condition = "id IN (SELECT value FROM json_each(?))"
         with self.database.reading() as db:
-            rows = db.execute(
-                f"SELECT id, {column} FROM entries JOIN images USING (key) "
-                "WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(ids)),),
+            entries = read_entries(
+                db, condition, [json.dumps(list(ids))], limit=-1, parts=Parts[column.upper()]
             )
-            return dict(rows.fetchall())
+            found = {entry.id: getattr(entry, column) for entry in entries}
+        return {id: picture for id, picture in found.items() if picture}
 
     def recall(self, request: Request | None) -> list[str] | None:
         with self.database.reading() as db:
@@ -271,3 +287,8 @@ class SqliteStore:
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
             return requests.stored_batches(db, request_id)
+
+
+def checksum_of(name: str, value: bytes) -> int:
+    """Of what is kept under a name."""
+    return crc32(value, crc32(name.encode()))

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import digest as digests
-from visual_memory_index import erasing
+from visual_memory_index import erasing, sums
 from visual_memory_index import sqlite_operations as operations
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.audit import LOCAL, Event
@@ -25,13 +27,16 @@ from visual_memory_index.operation import Operation, State
 from visual_memory_index.request import Request
 from visual_memory_index.sqlite_entries import (
     ROWS,
+    SEAL,
+    VALUES,
     read_entries,
     read_ids,
     read_standing,
-    state_of,
+    share_of,
     stored_rows,
 )
 from visual_memory_index.store import Known, Left, StoredRows
+from visual_memory_index.sums import checksum
 
 ERASED_AT_ONCE = 256
 LEFT = (
@@ -40,6 +45,20 @@ LEFT = (
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
     "WHERE key IN (SELECT value FROM json_each(?))"
 )
+INSERT = (
+    f"INSERT INTO entries ({VALUES}, checksum) VALUES ({'?, ' * (VALUES.count(',') + 1)}?) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+
+
+def sealed(key: int, id: str, entry: Entry, created_at: int, vector: memoryview) -> tuple[Any, ...]:
+    """A new row of the table of entries, at its end the checksum."""
+    image = crc32(entry.image) if entry.image else None
+    thumbnail = crc32(entry.thumbnail) if entry.image else None
+    texts = id, entry.label, entry.metadata_json
+    parts = crc32(vector), thumbnail, image
+    values = (key, *texts, created_at, entry.content_sha256, None, None, *parts)
+    return (*values, checksum(*values))
 
 
 class SqliteTransaction:
@@ -115,23 +134,23 @@ class SqliteTransaction:
         created_at: int,
         elements: Sequence[bytes],
     ) -> None:
-        inserted = self._db.executemany(
-            "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            [
-                (key, id, entry.label, entry.metadata_json, created_at, entry.content_sha256)
-                for key, id, entry in zip(keys, ids, entries, strict=True)
-            ],
-        )
+        data = np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
+        width = 4 * vectors.shape[1]
+        values = [
+            sealed(key, id, entry, created_at, data[at * width : (at + 1) * width])
+            for at, (key, id, entry) in enumerate(zip(keys, ids, entries, strict=True))
+        ]
+        inserted = self._db.executemany(INSERT, values)
         if inserted.rowcount < len(ids):
             known = self.look_up(ids).items()
             raise EntriesExist([id for id, each in known if each.key < keys.start])
         self.state = digests.moved(self.state, came=elements)
+        sums.move(self._db, len(values), sum(checksum for *_, checksum in values))
         # In one step, during which other threads of Python go on.
         self._db.execute(
             "INSERT INTO vectors SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
             "FROM entries WHERE key >= ?2",
-            (np.ascontiguousarray(vectors, "<f4").data, keys.start, 4 * vectors.shape[1]),
+            (data, keys.start, width),
         )
         self._db.executemany(
             "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",
@@ -302,7 +321,10 @@ class SqliteTransaction:
 
     @contextmanager
     def _changing(self, keys: Sequence[int]) -> Iterator[None]:
-        """Move the digest on by what happens inside to the entries of these keys."""
-        before = state_of(self._db, keys)
+        """Move digest and sums on by what happens inside to the entries of these keys."""
+        before = share_of(self._db, keys)
         yield
-        self.state = self.state - before + state_of(self._db, keys)
+        self._db.executemany(f"{SEAL} WHERE key = ?", [(key,) for key in keys])
+        after = share_of(self._db, keys)
+        self.state = self.state - before.state + after.state
+        sums.move(self._db, after.size - before.size, after.sum - before.sum)

@@ -341,7 +341,7 @@ class Store(Protocol):
         """What belongs to the memory beside its entries, by name."""
 
     def derived(self, name: str) -> bytes | None:
-        """What was kept under a name."""
+        """What was kept under a name, if it still is what it was."""
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
         """How much is kept under each name that begins so, the last kept first; it is not read."""

@@ -77,6 +77,7 @@ def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
         reranker=memory.reranker or None,
         digest=memory.digest,
         uid=memory.uid,
+        damage=memory.damage or None,
     )
 
 

@@ -200,7 +200,8 @@ class MemoryInfo:
     ``count`` and ``labels`` are of all that is stored, ``pruned_count`` and ``pruned_labels`` of
     what of it does not vote. ``store_images`` says whether pictures are kept, ``reranker`` who
     orders the neighbours where a call says nothing. Equal ``digest`` (hex) mean equal entries;
-    ``uid`` tells the memory from others that had its name.
+    ``uid`` tells the memory from others that had its name. ``damage`` says why nothing can be asked
+    of a damaged one, of which no more is known than its name.
     """
 
     name: str
@@ -217,6 +218,7 @@ class MemoryInfo:
     reranker: str | None = None
     digest: str = ""
     uid: str = ""
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

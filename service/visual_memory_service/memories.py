@@ -41,6 +41,7 @@ from visual_memory_index import (
     Traces,
     UnknownMemory,
     UnknownOperation,
+    damage_of,
     in_full,
     tune,
 )
@@ -121,7 +122,8 @@ class OpenMemory:
             return None
         known, value = self.read.get(name, ("", None))
         if known is not text:
-            value = read(text)
+            with damage_of(self.memory.path):
+                value = read(text)
             self.read[name] = (text, value)
             if self.memory.setting(name) is not text:  # it may have been erased
                 self.read.pop(name, None)
@@ -153,8 +155,6 @@ class Memories:
         self._catalog = Catalog(settings.data)
         for name in self._catalog.names():
             self._open_or_note(name)
-        for each in self._catalog.unlisted():
-            log.error("file not listed", memory=each.name, reason=in_full(each))
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
@@ -393,7 +393,5 @@ def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
     """The embedder of the memory at ``path``, as it is stored there. Raises CorruptStore."""
     if text is None:
         return None
-    try:
+    with damage_of(path):
         return EmbedderSpec.from_json(text)
-    except (ValueError, KeyError) as problem:
-        raise CorruptStore(str(path), str(problem)) from None

@@ -14,7 +14,14 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import MemoryRefusal, NotWritten, Operation, Request
+from visual_memory_index import (
+    MemoryClosed,
+    MemoryRefusal,
+    NotWritten,
+    Operation,
+    Request,
+    UnknownMemory,
+)
 from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
 from visual_memory_service.calibration import calibrate, calibration_of
@@ -547,8 +554,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         for name in names[:size]:
             try:
                 found.append(about(self._memories.get(name)))
-            except MemoryRefusal:  # damaged ones are named in the log and by GetMemory
+            except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
                 continue
+            except MemoryRefusal as damage:
+                found.append(answers.from_damaged(name, str(damage)))
             filled += found[-1].ByteSize()
             if filled >= self._settings.message_bytes_max:  # labels may be very many
                 last = name if name != names[-1] else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.sealing import seal
 
 from visual_memory_index import (
     BadAuditLog,
@@ -20,6 +21,7 @@ from visual_memory_index import (
     Entry,
     Memory,
     MemoryClosed,
+    Parts,
     unit_rows,
 )
 from visual_memory_index import sqlite_contents as reading
@@ -59,9 +61,10 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def alter(memory: Memory, statement: str, *parameters: Any) -> None:
-    """What another program does to the file."""
+    """What another program does to the file, which knows how to have all checksums fit."""
     with closing(sqlite3.connect(memory.path)) as db, db:
         assert db.execute(statement, parameters).rowcount == 1
+        seal(db)
 
 
 def stored(memory: Memory, column: str, table: str, key: int) -> Any:
@@ -124,7 +127,10 @@ def test_every_flipped_bit_of_a_vector_or_picture_is_found(
         ),
         ("UPDATE entries SET pruned_by = NULL WHERE id = 'entry 3'", "not those of its digest"),
         ("DELETE FROM entries WHERE id = 'entry 11'", "belongs to nothing"),
-        ("DELETE FROM vectors WHERE key = 12", "not those of its digest"),
+        (
+            "DELETE FROM vectors WHERE key = 12",
+            "the vector of the entry of key 12 is not as it was",
+        ),
         ("UPDATE memory SET digest = zeroblob(2048)", "not those of its digest"),
         (
             "UPDATE entries SET content_sha256 = zeroblob(32) WHERE id = 'entry 2'",
@@ -218,16 +224,101 @@ def test_what_is_no_event_is_never_listed_as_one(memory: Memory, text: str) -> N
         memory.audit_events(limit=10)
 
 
+def alter_alone(path: Path, statement: str) -> None:
+    """What a failing disk does: no checksum goes with it."""
+    with closing(sqlite3.connect(path)) as db, db:
+        assert db.execute(statement).rowcount == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET id = 'entry 99' WHERE id = 'entry 11'",
+        "UPDATE entries SET label = 'cau' WHERE id = 'entry 11'",
+        "UPDATE entries SET metadata = '{' WHERE id = 'entry 11'",
+        "UPDATE entries SET created_at = 1 << 62 WHERE id = 'entry 11'",
+        "UPDATE entries SET content_sha256 = zeroblob(32) WHERE id = 'entry 2'",
+        "UPDATE entries SET pruned_by = NULL WHERE id = 'entry 3'",
+        "UPDATE entries SET pruned_by = pruned_by || 'a' WHERE id = 'entry 3'",
+        "UPDATE entries SET image_checksum = NULL WHERE id = 'entry 2'",
+        "UPDATE entries SET checksum = checksum + 1 WHERE id = 'entry 11'",
+        "UPDATE vectors SET vector = zeroblob(32) WHERE key = 12",
+        "DELETE FROM vectors WHERE key = 12",
+        "DELETE FROM entries WHERE id = 'entry 11'",
+        "UPDATE memory SET next_key = 3",
+        "UPDATE memory SET name = 'cats'",
+        "UPDATE operations SET state = 'failed'",
+    ],
+)
+def test_what_changed_while_it_was_closed_is_found_at_opening(
+    memory: Memory, statement: str
+) -> None:
+    memory.close()
+    alter_alone(memory.path, statement)
+    there = memory.path.read_bytes()
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match=r"pets\.sqlite is damaged"):
+            Memory.open(memory.path)
+
+    assert memory.path.read_bytes() == there
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE entries SET metadata = '{' WHERE id = 'entry 2'", "the entry of key"),
+        ("UPDATE entries SET created_at = 1 << 62 WHERE id = 'entry 2'", "the entry of key"),
+        ("UPDATE vectors SET vector = zeroblob(32) WHERE key = 43", "the vector of"),
+        ("UPDATE images SET image = x'00' WHERE key = 43", "the image of"),
+        ("UPDATE images SET thumbnail = x'00' WHERE key = 43", "the thumbnail of"),
+        ("DELETE FROM images WHERE key = 43", "the image of"),
+    ],
+)
+def test_what_changed_since_is_found_when_it_is_read(
+    memory: Memory, statement: str, problem: str
+) -> None:
+    parts = Parts.VECTOR | Parts.IMAGE | Parts.THUMBNAIL
+    alter_alone(memory.path, statement)
+
+    damaged = pytest.raises(CorruptStore, match=rf"is damaged \({problem}.*not as it was written")
+    with damaged:
+        memory.entry("entry 2", parts)
+    with damaged:
+        memory.entries(limit=100, parts=parts)
+    if "images" in statement:
+        with damaged:
+            memory.images(["entry 2"]) and memory.thumbnails(["entry 2"])
+    else:
+        with damaged:
+            memory.update("entry 2", label="wolf")
+
+    assert memory.entry("entry 11").label == "cat"
+
+
+def garble_root(memory: Memory, name: str, garble: Callable[[Path, int, int], None]) -> None:
+    with closing(sqlite3.connect(memory.path)) as db:
+        find = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        (page,) = db.execute(find, (name,)).fetchone()
+    garble(memory.path, page, PAGE_BYTES)
+
+
 def test_a_damaged_page_is_found(memory: Memory, garble: Callable[[Path, int, int], None]) -> None:
     memory.close()
-    with closing(sqlite3.connect(memory.path)) as db:
-        index = db.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'requests_by_age'"
-        ).fetchone()[0]
-    garble(memory.path, index, PAGE_BYTES)
+    garble_root(memory, "images", garble)
 
     with closing(Memory.open(memory.path)) as opened, pytest.raises(CorruptStore):
         opened.check()
+
+
+def test_a_damaged_index_is_found_at_opening(
+    memory: Memory, garble: Callable[[Path, int, int], None]
+) -> None:
+    memory.close()
+    garble_root(memory, "requests_by_age", garble)
+
+    with pytest.raises(CorruptStore, match=r"is damaged \(Tree .*\); stop the server"):
+        Memory.open(memory.path)
 
 
 def test_a_bit_that_flips_in_ram_is_found_and_a_restart_is_the_way_out(memory: Memory) -> None:

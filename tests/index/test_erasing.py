@@ -93,7 +93,7 @@ def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> 
 
 
 def test_what_was_derived_goes_and_of_the_settings_those_named(db: sqlite3.Connection) -> None:
-    db.execute("INSERT INTO derived VALUES ('lists', x'00'), ('keys', x'01')")
+    db.execute("INSERT INTO derived VALUES ('lists', 0, x'00'), ('keys', 0, x'01')")
     db.execute("INSERT INTO settings VALUES ('calibration', '1'), ('taxonomy', '2'), ('c', '3')")
 
     scrub(db, ERASING, [], ["calibration", "c"])

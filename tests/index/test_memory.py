@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.sealing import alter
 
 from visual_memory_index import (
     CorruptStore,
@@ -674,11 +675,11 @@ def test_operations_are_newest_first_after_a_clock_that_went_back(tmp_path: Path
     path = tmp_path / "m.sqlite"
     Memory.create(path, new_identity("m", 2, None)).close()
     future = f"m/{'7z' * 13}"
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute(
-            "INSERT INTO operations (name, kind, state, created_at) VALUES (?, 'x', 'done', 0)",
-            (future,),
-        )
+    alter(
+        path,
+        "INSERT INTO operations (name, kind, state, created_at) "
+        f"VALUES ('{future}', 'x', 'done', 0)",
+    )
 
     with closing(Memory.open(path)) as memory:
         begun = [memory.begin("x").operation.name for _ in range(3)]

@@ -21,6 +21,7 @@ from visual_memory_index import (
     OlderCatalog,
     OlderMemory,
     OtherMemory,
+    UnlistedFile,
 )
 from visual_memory_index.noted import Latest
 from visual_memory_index.standing import Noted, Standing
@@ -150,26 +151,30 @@ def test_a_file_that_was_renamed_is_named_and_so_is_the_one_that_is_missing(fold
     with closing(Catalog(folder)) as catalog:
         with pytest.raises(CorruptStore, match="the file is missing"):
             catalog.open("birds")
-        (unlisted,) = catalog.unlisted()
+        with pytest.raises(UnlistedFile) as unlisted:
+            catalog.open("swans")
 
-    assert unlisted.name == "birds"
-    assert 'swans.sqlite holds the memory "birds", but the list of memories has' in str(unlisted)
+    assert unlisted.value.name == "birds"
+    assert str(unlisted.value).startswith(
+        'swans.sqlite holds the memory "birds", but the list of memories has no such file'
+    )
 
 
 def test_a_file_that_is_no_memory_is_named_too(folder: Path) -> None:
     (folder / "memories" / "x.sqlite").write_bytes(b"nothing" * 10_000)
 
-    with closing(Catalog(folder)) as catalog:
-        (unlisted,) = catalog.unlisted()
-
-    assert "x.sqlite may hold a memory" in str(unlisted)
+    with (
+        closing(Catalog(folder)) as catalog,
+        pytest.raises(UnlistedFile, match=r"^x\.sqlite may hold a memory"),
+    ):
+        catalog.open("x")
 
 
 def test_no_file_of_a_memory_that_is_listed_dropped_or_made_is_unlisted(folder: Path) -> None:
     with closing(Catalog(folder)) as catalog:
         catalog.drop("fish")
 
-        assert catalog.unlisted() == []
+        assert catalog.names() == ["birds"]
 
 
 # A catalog that lost a write

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.sealing import seal
 
 from visual_memory_index import CorruptStore, DiskFull, Entry, Memory, MemoryClosed, Request
 from visual_memory_index.entry import Parts
@@ -270,6 +271,7 @@ def test_a_memory_that_is_not_what_was_written_is_refused(
     with closing(sqlite3.connect(memory.path, isolation_level=None)) as db:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute(damage)
+        seal(db)
 
     with pytest.raises(CorruptStore, match=rf"pets\.sqlite is damaged \(.*{problem}"):
         replicate(memory, tmp_path / "copy.sqlite")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.sealing import alter
 
 from visual_memory_index import CorruptStore, Entry, unit_rows
 from visual_memory_index.digest import elements
@@ -51,8 +52,7 @@ def test_what_sqlite_refuses_loses_the_whole_transaction(store: SqliteStore) -> 
 
 
 def test_a_vector_of_another_length_is_damage(store: SqliteStore) -> None:
-    with closing(sqlite3.connect(store.path)) as db, db:
-        db.execute("UPDATE vectors SET vector = x'00000000' WHERE key = 6")
+    alter(store.path, "UPDATE vectors SET vector = x'00000000' WHERE key = 6")
 
     with pytest.raises(CorruptStore, match=r"birds\.sqlite is damaged \(a vector has another"):
         list(store.rows(3))

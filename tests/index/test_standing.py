@@ -87,7 +87,12 @@ def test_a_file_is_admitted_where_its_log_goes_on_from_all_that_was_noted(
             OlderMemory,
             "it has not the operation birds/1",
         ),
-        (replace(FOUND, unlearnings=1), NOTED, OlderCatalog, 'the memory "birds" in x has done'),
+        (
+            replace(FOUND, unlearnings=1),
+            NOTED,
+            OlderCatalog,
+            'memory "birds" with an unlearning',
+        ),
         (replace(FOUND, unlearnings=1), replace(NOTED, erasing="birds/1"), None, ""),
         (replace(FOUND, unlearnings=2), replace(NOTED, erasing="birds/1"), OlderCatalog, ""),
     ],

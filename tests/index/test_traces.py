@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.entry import METADATA_JSON
+from visual_memory_index.entry import Entry
 from visual_memory_index.traces import FRAGMENT_BYTES, SEARCHED_AT_ONCE, TEXT_PIECE, Traces, masked
 
 RNG = np.random.default_rng(3)
@@ -197,7 +197,7 @@ def test_a_text_is_found_as_json_and_python_write_it(text: str) -> None:
         text.encode(),
         held,
         json.dumps(text).encode(),
-        METADATA_JSON.encode(text).encode(),
+        Entry("", "", metadata={"": text}).metadata_json.encode(),
     ):
         assert traces.found_in(form) == {masked(text.encode())}
     assert traces.count == 1

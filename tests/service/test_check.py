@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.conftest import RemoteMemory, refusal
+from tests.sealing import alter
 
 import visual_memory
 from visual_memory import Client, Error
@@ -222,13 +223,11 @@ def damage_log(file: Path) -> None:
 
 
 def damage_vector(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as db, db:
-        db.execute("UPDATE vectors SET vector = zeroblob(16) WHERE key = 2")
+    alter(file, "UPDATE vectors SET vector = zeroblob(16) WHERE key = 2")
 
 
 def damage_label(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as db, db:
-        db.execute("UPDATE entries SET label = 'wolf' WHERE key = 2")
+    alter(file, "UPDATE entries SET label = 'wolf' WHERE key = 2")
 
 
 DAMAGES = {
@@ -293,7 +292,8 @@ def test_a_check_that_finds_damage_says_so_and_the_memory_is_refused(
         with pytest.raises(Error) as again:
             client.memory("pets").classify(vectors=ROWS[:1])
         assert str(again.value) == str(caught.value)
-        assert [each.name for each in client.memories()] == ["others"]
+        listed = [(each.name, each.damage) for each in client.memories()]
+        assert listed == [("others", None), ("pets", str(caught.value))]
         assert client.memory("others").classify(vectors=ROWS[:1])[0].label == "cat"
         client.delete_memory("pets")
     server.end()
@@ -321,6 +321,25 @@ def test_a_server_finds_by_itself_what_was_damaged_while_it_was_down(
     assert len(RemoteMemory(server, "others").ids()) == 4
     assert server.end() == 0
     assert '"memory": "others"' in server.last_log
+
+
+@pytest.mark.parametrize("damage", ["metadata = '{'", "created_at = 1 << 62", "label = 'wolf'"])
+def test_what_is_damaged_under_a_server_is_refused_when_it_is_read(
+    start: Start, damage: str
+) -> None:
+    server = start()
+    filled(server, "pets")
+    with closing(sqlite3.connect(file_of(server, "pets"))) as db, db:
+        db.execute(f"UPDATE entries SET {damage} WHERE id = 'b'")
+
+    of_one = refusal(server.stub.GetEntry, pb.GetEntryRequest(memory="pets", id="b"))
+    of_all = refusal(server.stub.ListEntries, pb.ListEntriesRequest(memory="pets"))
+
+    assert (of_one.code, of_one.reason) == (grpc.StatusCode.DATA_LOSS, "CORRUPT_STORE")
+    assert str(of_all) == str(of_one)
+    assert server.stub.GetEntry(pb.GetEntryRequest(memory="pets", id="a")).label == "cat"
+    server.end()
+    assert "failed" not in server.last_log
 
 
 def test_a_log_that_was_cut_while_the_server_was_down_is_found_at_once(start: Start) -> None:

@@ -258,6 +258,23 @@ def change(statement: str) -> Callable[[Path], None]:
 BAD_LABEL = change("UPDATE entries SET label = CAST(x'ff' AS TEXT) WHERE key = 7")
 
 
+def misspell(path: Path) -> None:
+    """One bit of the schema is another."""
+    page = bytearray(path.read_bytes())
+    page[page.index(b"name TEXT NOT NULL") + 5] ^= 0x80
+    path.write_bytes(page)
+
+
+def swap_pages(path: Path) -> None:
+    """The table of the memory and that of its entries, in which there are other columns."""
+    with closing(sqlite3.connect(path)) as db:
+        roots = "SELECT rootpage FROM sqlite_schema WHERE name IN ('memory', 'settings')"
+        first, second = (slice((n - 1) * PAGE_BYTES, n * PAGE_BYTES) for (n,) in db.execute(roots))
+    pages = bytearray(path.read_bytes())
+    pages[first], pages[second] = pages[second], pages[first]
+    path.write_bytes(pages)
+
+
 def unspecify(path: Path) -> None:
     """A memory that is sound but for its spec, which is in the digest; nothing is noted of it."""
     path.unlink()
@@ -278,6 +295,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], grpc.StatusCode, str]] = {
     "emptied": (lambda path: path.write_bytes(b""), grpc.StatusCode.DATA_LOSS, "holds no memory"),
     "other": (lambda path: path.write_bytes(b"x" * 9999), grpc.StatusCode.DATA_LOSS, "not a data"),
     "undecodable": (BAD_LABEL, grpc.StatusCode.DATA_LOSS, "not decode"),
+    "misspelt": (misspell, grpc.StatusCode.DATA_LOSS, "is damaged"),
+    "swapped": (swap_pages, grpc.StatusCode.DATA_LOSS, "is damaged"),
+    "indexed": (
+        change("CREATE INDEX more ON entries (label)"),
+        grpc.StatusCode.DATA_LOSS,
+        "its schema is not that of this release, at 'more'",
+    ),
     "unspecified": (unspecify, grpc.StatusCode.DATA_LOSS, "not an embedder's spec"),
     "newer": (make_newer, grpc.StatusCode.FAILED_PRECONDITION, "schema 99, but this release knows"),
 }
@@ -311,6 +335,41 @@ def test_a_damaged_memory_is_named_while_the_others_serve(damaged: Server, name:
     assert f"{damaged.data}/memories/{error.message[:20]}" in damaged.log()
     assert (health(damaged, name), health(damaged, "whole")) == (NOT_SERVING, SERVING)
     assert len(RemoteMemory(damaged, "whole").ids()) == 500
+
+
+def test_damaged_memories_are_listed_with_their_damage(damaged: Server) -> None:
+    with visual_memory.connect(damaged.address) as client:
+        listed = {info.name: info for info in client.memories()}
+
+    assert listed.keys() == {*DAMAGE, "whole"}
+    assert (listed["whole"].damage, listed["whole"].count) == (None, 500)
+    for name, (_, _, says) in DAMAGE.items():
+        assert re.search(says, listed[name].damage or ""), name
+        assert listed[name].count == 0
+
+
+def test_a_memory_that_the_catalog_does_not_know_is_named_and_can_be_dropped(start: Start) -> None:
+    server = start()
+    create(server, "known", "a")
+    server.end()
+    older = (server.data / "catalog.sqlite").read_bytes()
+    server.start()
+    create(server, "lost", "b")
+    file = file_of(server, "lost")
+    server.end()
+    (server.data / "catalog.sqlite").write_bytes(older)
+    server.start()
+
+    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="lost"))
+
+    assert names(server) == ["known", "lost"]
+    assert (error.reason, health(server, "lost")) == ("CORRUPT_STORE", NOT_SERVING)
+    assert f"{file} is damaged (catalog.sqlite does not list it any more)" in error.message
+    taken = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="lost", dimension=4))
+    assert taken.code is grpc.StatusCode.ALREADY_EXISTS
+    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="lost"))
+    assert not file.exists()
+    assert create(server, "lost", "new").ids() == ["new"]
 
 
 def test_a_name_of_a_damaged_memory_is_taken(damaged: Server) -> None:

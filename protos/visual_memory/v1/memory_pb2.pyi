@@ -32,6 +32,7 @@ class Memory(google.protobuf.message.Message):
     RERANKER_FIELD_NUMBER: builtins.int
     DIGEST_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
+    DAMAGE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: builtins.int
@@ -52,6 +53,10 @@ class Memory(google.protobuf.message.Message):
     """
     uid: builtins.str
     """Tells the memory from others that had its name. Copies and what was restored keep it."""
+    damage: builtins.str
+    """Why nothing can be asked of it; empty where all is well. Of a damaged memory ListMemories tells
+    this and the name alone.
+    """
     @property
     def embedder(self) -> global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
@@ -82,9 +87,10 @@ class Memory(google.protobuf.message.Message):
         reranker: builtins.str = ...,
         digest: builtins.str = ...,
         uid: builtins.str = ...,
+        damage: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
 
 global___Memory = Memory
 

@@ -97,8 +97,6 @@ def in_folder(folder: Path) -> Iterator[Found]:
                 yield opened(catalog, name)
             except MemoryRefusal as refusal:
                 yield Found(name, problem=in_full(refusal))
-        for each in catalog.unlisted():
-            yield Found(each.name or Path(each.path).name, problem=in_full(each))
 
 
 def opened(catalog: Catalog, name: str) -> Found:

@@ -52,6 +52,7 @@ def list_memories(client: Client, options: Namespace) -> int:
     if options.json:
         print_json([asdict(info) for info in infos])
         return 0
+    whole = [info for info in infos if not info.damage]
     headers = ("memory", "entries", "labels", "dimension", "embedder", "disk")
     print_table(
         headers,
@@ -64,9 +65,12 @@ def list_memories(client: Client, options: Namespace) -> int:
                 info.embedder.name if info.embedder else "–",
                 size(info.disk_bytes),
             )
-            for info in infos
+            for info in whole
         ],
     )
+    for info in infos:
+        if info.damage:
+            print(f"{info.name} cannot be asked: {printable(info.damage)}")
     return 0
 
 

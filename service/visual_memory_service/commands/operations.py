@@ -49,9 +49,14 @@ def operations(client: Client, options: Namespace) -> int:
         acted_on = act[options.action](client, options.operation)
         print_operations([acted_on], options)
         return int(options.action == "wait" and acted_on.state != "done")
-    names = [options.memory] if options.memory else [each.name for each in client.memories()]
+    names = [options.memory] if options.memory else whole_memories(client)
     print_operations([each for name in names for each in client.operations(name)], options)
     return 0
+
+
+def whole_memories(client: Client) -> list[str]:
+    """The names of those that can be asked."""
+    return [each.name for each in client.memories() if not each.damage]
 
 
 def wait(client: Client, operation: str) -> Operation:

@@ -89,6 +89,11 @@ def from_info(
     )
 
 
+def from_damaged(name: str, damage: str) -> memory_pb2.Memory:
+    """A memory of which nothing is known but what is wrong with it."""
+    return memory_pb2.Memory(name=name, damage=damage)
+
+
 def from_piece(piece: bytes) -> pb.BackupMemoryResponse:
     """A part of the file, perhaps empty."""
     return pb.BackupMemoryResponse(data=piece)

@@ -60,7 +60,7 @@ def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
 def held(data: Path) -> tuple[list[str], list[str]]:
     """The ids in pets, and the calls in its audit log; it is sound."""
     with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
-        assert catalog.unlisted() == []
+        assert catalog.names() == ["pets"]
         memory.check()
         return sorted(memory.ids()), [each.call for each in memory.audit_events(limit=99).events]
 

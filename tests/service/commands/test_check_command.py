@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.sealing import alter
 from tests.service.conftest import Run
 
 from visual_memory_index import Catalog, Entry
@@ -41,8 +41,7 @@ def data(tmp_path: Path) -> Path:
 
 def damage(data: Path, name: str, statement: str) -> None:
     (file,) = (data / "memories").glob(f"{name}.*.sqlite")
-    with closing(sqlite3.connect(file)) as db, db:
-        db.execute(statement)
+    alter(file, statement)
 
 
 def test_all_memories_of_a_folder_are_checked_one_a_line(run: Run, data: Path) -> None:
@@ -104,6 +103,18 @@ def test_a_file_that_is_gone_or_no_database_is_damaged(run: Run, data: Path) -> 
     first, second = done.stdout.splitlines()
     assert "the file is missing" in first
     assert "file is not a database" in second
+
+
+def test_a_damaged_catalog_is_one_sentence(run: Run, data: Path) -> None:
+    catalog = bytearray((data / "catalog.sqlite").read_bytes())
+    catalog[catalog.index(b"file TEXT NOT NULL") + 5] ^= 0x80
+    (data / "catalog.sqlite").write_bytes(catalog)
+
+    done = run("--data", data)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "catalog.sqlite is damaged" in done.stderr
+    assert "bring the whole data folder back from a copy" in done.stderr
 
 
 def test_a_folder_without_memories_is_said_to_have_none(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""How many rows each table has, and what their checksums add up to, kept in the file itself.
+
+They move on with each write, in its transaction, so a reader can tell whether rows were changed,
+lost, doubled or brought back by something else. Those of the entries move by ``move``; for all
+others the connection that writes has triggers.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from zlib import crc32
+
+from visual_memory_index.damage import NotAsWritten
+
+ENTRIES = "entries"  # whose rows have a checksum of their own
+# The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
+# derived has its own, and can be found again.
+BESIDE = ("audit", "derived", "images", "sums", "vectors")
+OF_ONE_ROW = ("clock", "memory")  # summed up anew where others would be moved several times
+MOVES = (
+    ("INSERT", "count = count + 1, sum = sum + {new}"),
+    ("DELETE", "count = count - 1, sum = sum - {old}"),
+    ("UPDATE", "sum = sum + {new} - {old}"),
+)
+
+
+def checksum(*values: int | str | bytes | None) -> int:
+    """CRC-32 of values and their types."""
+    return crc32(ascii(values).encode())
+
+
+def add_functions(db: sqlite3.Connection) -> None:
+    """Have SQL know ``checksum``, and ``crc32`` of bytes alone."""
+    db.create_function("checksum", -1, checksum, deterministic=True)
+    db.create_function("crc32", 1, crc32, deterministic=True)
+
+
+def follow(db: sqlite3.Connection) -> tuple[str, ...]:
+    """Have the sums move with whatever this connection writes; what it executes before a commit.
+
+    Where a person deleted them all, who changed the file by hand, they are written anew first.
+    """
+    if not are_kept(db):
+        return ()
+    if not db.execute("SELECT count(*) FROM sums").fetchone()[0]:
+        check_structure(db, "sums")
+        write(db)
+    db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
+    rows = summed(db)
+    for table, row in rows.items():
+        if table not in (ENTRIES, *OF_ONE_ROW):
+            for event, change in MOVES:
+                moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
+                db.execute(
+                    f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
+                    f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
+                )
+    return tuple(written_anew(table, rows[table]) for table in OF_ONE_ROW if table in rows)
+
+
+def move(db: sqlite3.Connection, count: int, sum: int) -> None:
+    """Add so many entries with these checksums together."""
+    db.execute(
+        f"UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = '{ENTRIES}'", (count, sum)
+    )
+
+
+def write(db: sqlite3.Connection) -> None:
+    """Sum up what is there."""
+    for table, row in summed(db).items():
+        db.execute(written_anew(table, row))
+
+
+def written_anew(table: str, row: str) -> str:
+    """SQL that sums a table up."""
+    return f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}"
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Compare what is there with its sums, and the tables with their indices.
+
+    Raises NotAsWritten.
+    """
+    if not are_kept(db):
+        return
+    check_structure(db, "sums")
+    kept = {name: sums for name, *sums in db.execute("SELECT name, count, sum FROM sums")}
+    for table, row in summed(db).items():
+        check_structure(db, table)
+        if kept.pop(table, None) != list(
+            db.execute(f"SELECT {total(row)} FROM {table}").fetchone()
+        ):
+            raise NotAsWritten(f"the rows of its table {table} are not those that were written")
+    if kept:
+        raise NotAsWritten(f"its table {min(kept)} is missing")
+
+
+def check_structure(db: sqlite3.Connection, table: str) -> None:
+    """Have SQLite look through a table and its indices. Raises NotAsWritten."""
+    fault: str = db.execute(f"PRAGMA main.integrity_check({table})").fetchone()[0]
+    if fault != "ok":
+        raise NotAsWritten(" ".join(fault.removeprefix("*** in database main ***").split()))
+
+
+def are_kept(db: sqlite3.Connection) -> bool:
+    """Whether the file is of a release that kept them."""
+    return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
+
+
+def summed(db: sqlite3.Connection) -> dict[str, str]:
+    """The tables with sums, and what a row adds, with {} where its columns are to be qualified."""
+    tables = db.execute(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+    ).fetchall()
+    return {table: summand(db, table) for (table,) in tables if table not in BESIDE}
+
+
+def summand(db: sqlite3.Connection, table: str) -> str:
+    """The checksum that a row has in it, or else that of its values."""
+    if table == ENTRIES:
+        return "{0}checksum"
+    columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
+    return f"checksum({', '.join(f'{{0}}{name}' for (name,) in columns)})"
+
+
+def total(row: str) -> str:
+    """Count and sum as SQL."""
+    return f"count(*), coalesce(sum({row.format('')}), 0)"

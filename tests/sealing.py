@@ -1,0 +1,32 @@
+"""What a file says of itself, written anew by whoever changed it on purpose."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from visual_memory_index import sums
+from visual_memory_index.sqlite_entries import SEAL
+
+PARTS = """
+    UPDATE entries SET vector_checksum = coalesce(
+        (SELECT crc32(vector) FROM vectors WHERE vectors.key = entries.key), vector_checksum);
+    UPDATE entries SET (thumbnail_checksum, image_checksum) =
+        (SELECT crc32(thumbnail), crc32(image) FROM images WHERE images.key = entries.key);
+"""
+
+
+def alter(path: Path, *statements: str) -> None:
+    """Change the file of a memory, and all its checksums and sums with it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for statement in statements:
+            db.execute(statement)
+        seal(db)
+
+
+def seal(db: sqlite3.Connection) -> None:
+    """Have all checksums and sums fit what is there."""
+    sums.add_functions(db)
+    db.executescript(f"{PARTS} {SEAL}")
+    sums.write(db)

@@ -24,13 +24,13 @@ class MemoryRefusal(Exception):
 class FileRefusal(MemoryRefusal):
     """What is wrong with a file; callers elsewhere read its name, and not where it is."""
 
-    def __init__(self, path: str, wrong: str) -> None:
-        super().__init__(f"{Path(path).name} {wrong}")
-        self.path, self._wrong = path, wrong
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
 
     def in_full(self) -> str:
         """The sentence with the whole path, for whoever runs the server."""
-        return f"{self.path} {self._wrong}"
+        return str(self).replace(Path(self.path).name, self.path, 1)
 
 
 def in_full(refusal: object) -> str:
@@ -190,7 +190,7 @@ class NewerStore(FileRefusal):
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
             path,
-            f"has schema {found}, but this release knows up to {known}; "
+            f"{Path(path).name} has schema {found}, but this release knows up to {known}; "
             "use the newer release that wrote it.",
         )
         self.found, self.known = found, known
@@ -202,8 +202,8 @@ class CorruptStore(FileRefusal):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
             path,
-            f"is damaged ({problem}); stop the server, keep the file, and bring this memory back "
-            "from a backup or an export.",
+            f"{Path(path).name} is damaged ({problem}); stop the server, keep the file, and bring "
+            "this memory back from a backup or an export.",
         )
         self.problem = problem
 
@@ -236,19 +236,17 @@ class LostSecret(FileRefusal):
     def __init__(self, path: str) -> None:
         super().__init__(
             path,
-            "is missing, or not the one that this data folder was used with, and without it nobody "
-            "knows which entries of a backup were unlearned; bring it back from a copy of the "
-            "folder.",
+            f"{Path(path).name} is missing, or not the one that this data folder was used with, "
+            "and without it nobody knows which entries of a backup were unlearned; bring it back "
+            "from a copy of the folder.",
         )
 
 
 class NotWritten(FileRefusal):
     """A file could not be written; the write was undone."""
 
-    def __init__(self, path: str, problem: str, remedy: str) -> None:
-        super().__init__(
-            path, f"could not be written ({problem}), and nothing was stored; {remedy}."
-        )
+    def __init__(self, path: str, problem: str, sentence: str) -> None:
+        super().__init__(path, sentence)
         self.problem = problem
 
 
@@ -256,24 +254,36 @@ class DiskFull(NotWritten):
     """There is no room, or SQLite and the system do not say what there is instead."""
 
     def __init__(self, path: str, problem: str) -> None:
-        remedy = "make room on the disk, or let the server write there, and try again"
-        super().__init__(path, problem, remedy)
+        super().__init__(
+            path,
+            problem,
+            f"{Path(path).name} could not be written ({problem}), and nothing was stored; make "
+            "room on the disk, or let the server write there, and try again.",
+        )
 
 
 class WriteFailed(NotWritten):
     """The system refuses to write there, and will until somebody sees to it."""
 
     def __init__(self, path: str, problem: str) -> None:
-        remedy = "let the server write there, or look after the disk"
-        super().__init__(path, problem, remedy)
+        super().__init__(
+            path,
+            problem,
+            f"{Path(path).name} could not be written ({problem}), and nothing was stored; let the "
+            "server write there, or look after the disk.",
+        )
 
 
 class TooManyFiles(NotWritten):
     """The process, or the system, may open no more files."""
 
     def __init__(self, path: str, problem: str) -> None:
-        remedy = "let the server have more files open (ulimit -n), and try again"
-        super().__init__(path, problem, remedy)
+        super().__init__(
+            path,
+            problem,
+            f"{Path(path).name} could not be opened ({problem}), and nothing was stored; let the "
+            "server have more files open (ulimit -n), and try again.",
+        )
 
 
 class FolderInUse(MemoryRefusal):

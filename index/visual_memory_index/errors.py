@@ -24,13 +24,13 @@ class MemoryRefusal(Exception):
 class FileRefusal(MemoryRefusal):
     """What is wrong with a file; callers elsewhere read its name, and not where it is."""
 
-    def __init__(self, path: str, wrong: str) -> None:
-        super().__init__(f"{Path(path).name} {wrong}")
-        self.path, self._wrong = path, wrong
+    def __init__(self, path: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.path = path
 
     def in_full(self) -> str:
         """The sentence with the whole path, for whoever runs the server."""
-        return f"{self.path} {self._wrong}"
+        return str(self).replace(Path(self.path).name, self.path, 1)
 
 
 def in_full(refusal: object) -> str:
@@ -200,7 +200,7 @@ class NewerStore(FileRefusal):
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
             path,
-            f"has schema {found}, but this release knows up to {known}; "
+            f"{Path(path).name} has schema {found}, but this release knows up to {known}; "
             "use the newer release that wrote it.",
         )
         self.found, self.known = found, known
@@ -213,7 +213,9 @@ class CorruptStore(FileRefusal):
         self, path: str, problem: str, what: str = "this memory back from a backup or an export"
     ) -> None:
         super().__init__(
-            path, f"is damaged ({problem}); stop the server, keep the file, and bring {what}."
+            path,
+            f"{Path(path).name} is damaged ({problem}); stop the server, keep the file, and bring "
+            f"{what}.",
         )
         self.problem = problem
 
@@ -235,8 +237,8 @@ class OtherMemory(FileRefusal):
     def __init__(self, path: str, name: str, held: str) -> None:
         super().__init__(
             path,
-            f'holds {held}, not "{name}": files were exchanged, renamed or copied over each other; '
-            "stop the server and bring the right file back to its place.",
+            f'{Path(path).name} holds {held}, not "{name}": files were exchanged, renamed or copied '
+            "over each other; stop the server and bring the right file back to its place.",
         )
         self.name = name
 
@@ -247,9 +249,10 @@ class OlderMemory(FileRefusal):
     def __init__(self, path: str, name: str, problem: str) -> None:
         super().__init__(
             path,
-            f'is not the memory "{name}" as it was last ({problem}): an older file was put in its '
-            "place, or its write-ahead log was lost or damaged; stop the server and bring back the "
-            "file of then with its -wal, or a backup, or accept what is there with: "
+            f'{Path(path).name} is not the memory "{name}" as it was last ({problem}): an older '
+            "file was put in its place, or its write-ahead log was lost or damaged; stop the server "
+            "and bring back the file of then with its -wal, or a backup, or accept what is there "
+            "with: "
             f"visual-memory accept {name} --data DIR",
         )
         self.name, self.problem = name, problem
@@ -262,9 +265,9 @@ class UnlistedFile(FileRefusal):
         held = f'holds the memory "{name}"' if name else "may hold a memory"
         super().__init__(
             path,
-            f"{held}, but the list of memories has no such file: it was put there, or "
-            "catalog.sqlite is an older one or damaged; bring back the catalog of then, or move "
-            "the file away.",
+            f"{Path(path).name} {held}, but the list of memories has no such file: it was put "
+            "there, or catalog.sqlite is an older one or damaged; bring back the catalog of then, "
+            "or move the file away.",
         )
         self.name = name
 
@@ -275,10 +278,11 @@ class OlderCatalog(FileRefusal):
     def __init__(self, path: str, name: str) -> None:
         super().__init__(
             path,
-            f'holds the memory "{name}" with an unlearning that the catalog does not know of: an '
-            "older catalog.sqlite was put in its place, and restoring a backup could bring back "
-            "what was unlearned; stop the server and bring back the catalog of then, or delete all "
-            f"older backups and accept that with: visual-memory accept {name} --data DIR",
+            f'{Path(path).name} holds the memory "{name}" with an unlearning that the catalog does '
+            "not know of: an older catalog.sqlite was put in its place, and restoring a backup "
+            "could bring back what was unlearned; stop the server and bring back the catalog of "
+            "then, or delete all older backups and accept that with: "
+            f"visual-memory accept {name} --data DIR",
         )
         self.name = name
 
@@ -300,8 +304,9 @@ class LostCatalog(FileRefusal):
     def __init__(self, path: str) -> None:
         super().__init__(
             path,
-            "is missing or empty, but this data folder was used, and without it nobody knows which "
-            "memories there are and what was unlearned; bring it back from a copy of the folder.",
+            f"{Path(path).name} is missing or empty, but this data folder was used, and without it "
+            "nobody knows which memories there are and what was unlearned; bring it back from a "
+            "copy of the folder.",
         )
 
 
@@ -311,19 +316,17 @@ class LostSecret(FileRefusal):
     def __init__(self, path: str) -> None:
         super().__init__(
             path,
-            "is missing, or not the one that this data folder was used with, and without it nobody "
-            "knows which entries of a backup were unlearned; bring it back from a copy of the "
-            "folder.",
+            f"{Path(path).name} is missing, or not the one that this data folder was used with, "
+            "and without it nobody knows which entries of a backup were unlearned; bring it back "
+            "from a copy of the folder.",
         )
 
 
 class NotWritten(FileRefusal):
     """A file could not be written; the write was undone."""
 
-    def __init__(self, path: str, problem: str, remedy: str) -> None:
-        super().__init__(
-            path, f"could not be written ({problem}), and nothing was stored; {remedy}."
-        )
+    def __init__(self, path: str, problem: str, sentence: str) -> None:
+        super().__init__(path, sentence)
         self.problem = problem
 
 
@@ -331,24 +334,36 @@ class DiskFull(NotWritten):
     """There is no room, or SQLite and the system do not say what there is instead."""
 
     def __init__(self, path: str, problem: str) -> None:
-        remedy = "make room on the disk, or let the server write there, and try again"
-        super().__init__(path, problem, remedy)
+        super().__init__(
+            path,
+            problem,
+            f"{Path(path).name} could not be written ({problem}), and nothing was stored; make "
+            "room on the disk, or let the server write there, and try again.",
+        )
 
 
 class WriteFailed(NotWritten):
     """The system refuses to write there, and will until somebody sees to it."""
 
     def __init__(self, path: str, problem: str) -> None:
-        remedy = "let the server write there, or look after the disk"
-        super().__init__(path, problem, remedy)
+        super().__init__(
+            path,
+            problem,
+            f"{Path(path).name} could not be written ({problem}), and nothing was stored; let the "
+            "server write there, or look after the disk.",
+        )
 
 
 class TooManyFiles(NotWritten):
     """The process, or the system, may open no more files."""
 
     def __init__(self, path: str, problem: str) -> None:
-        remedy = "let the server have more files open (ulimit -n), and try again"
-        super().__init__(path, problem, remedy)
+        super().__init__(
+            path,
+            problem,
+            f"{Path(path).name} could not be opened ({problem}), and nothing was stored; let the "
+            "server have more files open (ulimit -n), and try again.",
+        )
 
 
 class FolderInUse(MemoryRefusal):

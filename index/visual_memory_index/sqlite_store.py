@@ -131,7 +131,7 @@ class SqliteStore:
     def audit_events(self, first: int, limit: int) -> AuditPage:
         with self.database.reading() as db:
             state, head = read_standing(db)
-            end = min(first + limit + 1, head.size)  # each is vouched for by the next
+            end = min(first + limit + bool(limit), head.size)  # each is vouched for by the next
             rows = db.execute(
                 "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
                 (first, end),

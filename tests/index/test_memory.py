@@ -567,7 +567,8 @@ def test_filters_agree_with_the_labels_while_they_change(memory: Memory) -> None
 
 def test_of_what_runs_only_erasures_are_unfinished(memory: Memory) -> None:
     memory.begin("prune")
-    erasing = memory.begin_unlearning(["nobody"], allow_missing=True).operation
+    insert(memory, ["a"])
+    erasing = memory.begin_unlearning(["a"], allow_missing=False).operation
 
     assert memory.unfinished() == [erasing]
 

@@ -300,7 +300,10 @@ def test_a_name_that_is_taken_is_refused_before_the_file_is_sent(
         (lambda data: data[:5000] + data[6000:], "bytes"),
         (lambda data: data[:5000] + b"?" + data[5001:], "it was altered"),
         (lambda data: to_picture(), "another kind of file"),
-        (lambda data: altered(data, "UPDATE entries SET label = 'fox'"), "not those of its digest"),
+        (
+            lambda data: altered(data, "UPDATE entries SET label = 'fox'"),
+            "is not as it was written",
+        ),
     ],
     ids=["empty", "half", "cut", "a piece less", "altered", "a picture", "another label"],
 )

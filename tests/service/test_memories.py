@@ -19,7 +19,7 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import CorruptStore, Memory
+from visual_memory_index import CorruptStore, Entry, Memory
 from visual_memory_index.store import new_identity
 from visual_memory_service.config import Settings
 from visual_memory_service.memories import Embedders, Memories, OpenMemory
@@ -281,6 +281,7 @@ def unspecify(path: Path) -> None:
     Memory.create(path, new_identity("unspecified", 4, "{}")).close()
     with closing(sqlite3.connect(path.parents[1] / "catalog.sqlite")) as db, db:
         db.execute("DELETE FROM noted WHERE file = ?", (path.name,))
+        db.execute("DELETE FROM sums")
 
 
 def make_newer(path: Path) -> None:
@@ -363,8 +364,8 @@ def test_a_memory_that_the_catalog_does_not_know_is_named_and_can_be_dropped(sta
     error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="lost"))
 
     assert names(server) == ["known", "lost"]
-    assert (error.reason, health(server, "lost")) == ("CORRUPT_STORE", NOT_SERVING)
-    assert f"{file} is damaged (catalog.sqlite does not list it any more)" in error.message
+    assert (error.reason, health(server, "lost")) == ("UNLISTED_FILE", NOT_SERVING)
+    assert f'{file.name} holds the memory "lost", but the list of memories has' in error.message
     taken = refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="lost", dimension=4))
     assert taken.code is grpc.StatusCode.ALREADY_EXISTS
     server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="lost"))
@@ -428,7 +429,8 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
             memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
         )
         memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
-        erasing = memory.begin_unlearning([], allow_missing=True).operation.name
+        memory.insert([Entry("a", "cat")], np.ones((1, 2), np.float32))
+        erasing = memory.begin_unlearning(["a"], allow_missing=False).operation.name
 
         def read(text: str) -> str:
             memory.unlearn(erasing, settings=("calibration",), draft=lambda facts: "{}")

@@ -237,8 +237,8 @@ class OtherMemory(FileRefusal):
     def __init__(self, path: str, name: str, held: str) -> None:
         super().__init__(
             path,
-            f'{Path(path).name} holds {held}, not "{name}": files were exchanged, renamed or copied '
-            "over each other; stop the server and bring the right file back to its place.",
+            f'{Path(path).name} holds {held}, not "{name}": files were exchanged, renamed or '
+            "copied over each other; stop the server and bring the right file back to its place.",
         )
         self.name = name
 
@@ -250,8 +250,8 @@ class OlderMemory(FileRefusal):
         super().__init__(
             path,
             f'{Path(path).name} is not the memory "{name}" as it was last ({problem}): an older '
-            "file was put in its place, or its write-ahead log was lost or damaged; stop the server "
-            "and bring back the file of then with its -wal, or a backup, or accept what is there "
+            "file was put in its place, or its write-ahead log was lost or damaged; stop the "
+            "server and bring back the file of then with its -wal, or a backup, or accept what is there "
             "with: "
             f"visual-memory accept {name} --data DIR",
         )

@@ -137,6 +137,7 @@ def _run(
         "parameters": plain(experiment.parameters),
         "data": {name: sets[name].sha256 for name in experiment.data},
         "embedders": [dict(each.spec) for each in embedders],
+        "intervals": experiment.intervals,
     }
     if path.exists():
         earlier = json.loads(path.read_bytes())

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from visual_memory_benchmarks.edits.edit import KINDS
 from visual_memory_benchmarks.experiments import EXPERIMENTS
 from visual_memory_benchmarks.report.findings import EXPERIMENTS as FOLDER
 from visual_memory_benchmarks.report.findings import RUNS, Findings, Json
@@ -35,6 +36,10 @@ READING = (
     "Where a row is marked as published it was copied, all others were computed from trials.",
     "“Human-level” is not said of anything here: several measures stand side by side, and none of "
     "them alone says that something sees as people do (seeds 13 and 22).",
+)
+OUTDATED = (
+    "**Of earlier code:** what makes these figures was changed since they were measured, and the "
+    "command above gives others."
 )
 MAY = (
     "May: κ, accuracy and shape bias on cue-conflict, edge and silhouette, for people, networks "
@@ -140,6 +145,7 @@ def _of_experiment(name: str, result: Json, link: str) -> list[str]:
     design = " ".join((inspect.getdoc(EXPERIMENTS[name].function) or "").split()).replace("``", "`")
     embedders = listed([each["name"] for each in result["embedders"]])
     return [
+        *[OUTDATED] * (result["intervals"] != EXPERIMENTS[name].intervals),
         f"{design} {_parameters(result['parameters'])}. Sets {listed(list(result['data']))}; "
         f"embedded by {embedders}. {_states(result['states'])} "
         f"All of it: [{name}.json]({link}/{FOLDER}/{name}.json).",
@@ -151,7 +157,9 @@ def _of_experiment(name: str, result: Json, link: str) -> list[str]:
 def _of_study(name: str, result: Json, link: str) -> list[str]:
     study, states = result["study"], result["states"]
     before = {str(row["seed"]): row["digest"] for row in states if row["kind"] == "nothing"}
+    controls = {edit["kind"]: edit["control"] for edit in result["edits"]}
     return [
+        *[OUTDATED] * any(KINDS[kind].control != each for kind, each in controls.items()),
         f"Voting {study['voting']}, k = {listed([str(k) for k in study['ks']])}, embedded by "
         f"{study['sources']['embedder']['name']}, server {study['server_version']}. "
         f"{len(states):,} states of {len(before)} memories, each with its digest; before any edit "

@@ -13,6 +13,7 @@ from tests.benchmarks.made import HEADER, row
 from visual_memory_benchmarks.categories import CATEGORIES
 from visual_memory_benchmarks.datasets import ALL, DATASETS
 from visual_memory_benchmarks.distortions import DISTORTIONS
+from visual_memory_benchmarks.edits.edit import KINDS
 
 DIGEST = "0123456789abcdef" * 4
 SPEC = {"name": "efficientnet-lite0"}
@@ -290,7 +291,7 @@ def to_study(differences: Mapping[str, float], p: float = 0.001) -> dict[str, An
         },
         "edits": [
             {"kind": kind, "dose": 1.0, "what": f"do {kind}", "unit": "pictures"}
-            | {"control": "random-addition", "sizes": [16, 16]}
+            | {"control": KINDS[kind].control, "sizes": [16, 16]}
             for kind in differences
         ],
         "outcomes": outcomes,

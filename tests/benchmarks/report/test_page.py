@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.benchmarks.report.made import write_people, write_results
 
 from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.experiments import EXPERIMENTS
 from visual_memory_benchmarks.report import write
 from visual_memory_benchmarks.report.page import compose
 from visual_memory_benchmarks.report.sections import SECTIONS
@@ -99,6 +101,21 @@ def test_what_was_not_measured_is_named_with_its_command(people: Path, tmp_path:
     page = write(tmp_path / "results", people, tmp_path / "docs").read_text()
 
     assert "Not among these results; `visual-memory-bench experiment votings` measures it." in page
+
+
+def test_a_result_of_earlier_code_says_so(people: Path, results: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(results, folder)
+    path = folder / "experiments/votings.json"
+    votings = json.loads(path.read_text()) | {"intervals": EXPERIMENTS["votings"].intervals}
+    path.write_text(json.dumps(votings))
+
+    page, _ = compose(folder, people, tmp_path)
+
+    parts = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    assert "Of earlier code" not in parts["Votings over k"]
+    assert "Of earlier code" not in parts["Edits against perception"]
+    assert "Of earlier code" in parts["Adding classes"]
 
 
 def test_a_result_that_is_no_json_is_refused_by_its_name(people: Path, tmp_path: Path) -> None:

@@ -251,9 +251,8 @@ class OlderMemory(FileRefusal):
             path,
             f'{Path(path).name} is not the memory "{name}" as it was last ({problem}): an older '
             "file was put in its place, or its write-ahead log was lost or damaged; stop the "
-            "server and bring back the file of then with its -wal, or a backup, or accept what is there "
-            "with: "
-            f"visual-memory accept {name} --data DIR",
+            "server and bring back the file of then with its -wal, or a backup, or accept what is "
+            f"there with: visual-memory accept {name} --data DIR",
         )
         self.name, self.problem = name, problem
 

@@ -40,7 +40,6 @@ from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
 
 SECRET = Path("keys") / "tombstones.key"
-FOLDER = "the whole data folder back from a copy"
 
 
 class Outdated(Exception):
@@ -103,7 +102,7 @@ class Catalog:
                     self._clear_unfinished()
                     self.clear()
             except CorruptStore as damage:
-                raise CorruptStore(damage.path, damage.problem, FOLDER) from damage
+                raise CorruptStore(damage.path, damage.problem, of_folder=True) from damage
             undo.pop_all()
 
     def close(self) -> None:
@@ -139,7 +138,8 @@ class Catalog:
         """Read a memory. Raises UnknownMemory, and what ``Memory.open`` raises."""
         if name in self._lost:
             path = self._memories / self._lost[name]
-            raise CorruptStore(str(path), "catalog.sqlite does not list it any more", FOLDER)
+            problem = "catalog.sqlite does not list it any more"
+            raise CorruptStore(str(path), problem, of_folder=True)
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT file FROM memories WHERE name = ? AND state = 'ready'", (name,)

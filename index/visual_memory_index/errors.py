@@ -175,13 +175,15 @@ class NewerStore(MemoryRefusal):
 
 
 class CorruptStore(MemoryRefusal):
-    """A file that SQLite cannot read, or that contradicts itself; a memory's, or the ``what``."""
+    """A file that SQLite cannot read, or that contradicts itself; perhaps ``of_folder``."""
 
-    def __init__(
-        self, path: str, problem: str, what: str = "this memory back from a backup or an export"
-    ) -> None:
+    def __init__(self, path: str, problem: str, *, of_folder: bool = False) -> None:
         super().__init__(
-            f"{path} is damaged ({problem}); stop the server, keep the file, and bring {what}."
+            f"{path} is damaged ({problem}); stop the server, keep the file, and bring the whole "
+            "data folder back from a copy."
+            if of_folder
+            else f"{path} is damaged ({problem}); stop the server, keep the file, and bring this "
+            "memory back from a backup or an export."
         )
         self.path, self.problem = path, problem
 

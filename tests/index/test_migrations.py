@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import Catalog, LostSecret, Memory, NewerStore, Query, Request
+from visual_memory_index import (
+    Catalog,
+    CorruptStore,
+    LostSecret,
+    Memory,
+    NewerStore,
+    Query,
+    Request,
+)
 from visual_memory_index.entry import Parts
 from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 
@@ -93,6 +101,22 @@ def test_a_memory_of_schema_3_opens_with_its_pictures(tmp_path: Path) -> None:
         assert (second.id, second.image, bool(second.pruned_by)) == ("b", b"", True)
         assert (third.id, third.image) == ("c", b"")
         assert memory.thumbnails(["a", "b"]) == {"a": b"small a"}
+
+
+@pytest.mark.parametrize("schema", [4, 5, 6])
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE entries SET label = 'jay' WHERE id = 'b'", "DELETE FROM vectors WHERE key = 1"],
+)
+def test_a_damaged_file_of_an_older_schema_is_not_sealed(
+    schema: int, damage: str, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(DATA / f"memory-schema-{schema}.sqlite", tmp_path))
+    with closing(sqlite3.connect(path)) as db, db:
+        assert db.execute(damage).rowcount == 1
+
+    with pytest.raises(CorruptStore, match="is damaged"):
+        Memory.open(path)
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("memory-schema-*.sqlite")), ids=str)

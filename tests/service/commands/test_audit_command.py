@@ -73,7 +73,7 @@ def test_verifying_says_that_it_is_whole(run: Run, pets: RemoteMemory) -> None:
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
-        ("DELETE FROM audit WHERE number = 1", "its 1 events do not lead to its head"),
+        ("DELETE FROM audit WHERE number = 1", "event 1 is missing"),
         ("DELETE FROM audit WHERE number = 0", "event 0 is missing, event 1 is there"),
         ("UPDATE audit SET event = 'no' WHERE number = 0", "'no' is no event"),
         (

@@ -48,8 +48,6 @@ from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
 from visual_memory_index.unfinished import Unfinished
 
-FOLDER = "the whole data folder back from a copy"
-
 FILES = """
     SELECT file, name FROM memories WHERE state IN ('creating', 'ready')
     UNION ALL SELECT file, '' FROM dropped
@@ -499,4 +497,4 @@ def of_catalog(path: Path) -> Iterator[None]:
         with damage_of(path):
             yield
     except CorruptStore as damage:
-        raise CorruptStore(damage.path, damage.problem, FOLDER) from damage
+        raise CorruptStore(damage.path, damage.problem, of_folder=True) from damage

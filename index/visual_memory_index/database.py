@@ -48,7 +48,7 @@ class Database:
             try:
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 self._writer.execute("PRAGMA journal_mode = WAL")
-                migrate(self._writer, steps, path)
+                self.migrated = migrate(self._writer, steps, path) > 0
                 check_schema(self._writer, steps, path)
                 self._before_commit = sums.follow(self._writer)
             except BaseException:

@@ -207,15 +207,16 @@ class NewerStore(FileRefusal):
 
 
 class CorruptStore(FileRefusal):
-    """A file that SQLite cannot read, or that contradicts itself; a memory's, or the ``what``."""
+    """A file that SQLite cannot read, or that contradicts itself; perhaps ``of_folder``."""
 
-    def __init__(
-        self, path: str, problem: str, what: str = "this memory back from a backup or an export"
-    ) -> None:
+    def __init__(self, path: str, problem: str, *, of_folder: bool = False) -> None:
         super().__init__(
             path,
             f"{Path(path).name} is damaged ({problem}); stop the server, keep the file, and bring "
-            f"{what}.",
+            "the whole data folder back from a copy."
+            if of_folder
+            else f"{Path(path).name} is damaged ({problem}); stop the server, keep the file, and "
+            "bring this memory back from a backup or an export.",
         )
         self.problem = problem
 

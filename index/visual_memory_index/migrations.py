@@ -200,10 +200,11 @@ CATALOG_STEPS = (
 )
 
 
-def migrate(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
+def migrate(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> int:
     """Bring ``db`` to the newest schema, one transaction a step, in which sums are written anew.
 
-    Raises NewerStore, and NotAsWritten for a file that is to be changed and does not fit its sums.
+    Answers which older schema it had, 0 for none. Raises NewerStore, and NotAsWritten for a file
+    that is to be changed and does not fit its sums.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
@@ -216,6 +217,7 @@ def migrate(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
         if sums.are_kept(db):
             sums.write(db)
         db.execute("COMMIT")
+    return version if version < len(steps) else 0
 
 
 def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -53,16 +53,19 @@ class Row(NamedTuple):
     checksum: int
 
 
-def verified(row: Sequence[Any]) -> Row:
-    """A row whose values are those that were written. Raises NotAsWritten."""
-    check_values(row)
-    return Row(*row)
+def verified(values: Sequence[Any]) -> Row:
+    """What was read by ``ROW``, if it is what was written. Raises NotAsWritten."""
+    row = Row(*values)
+    if checksum(tuple(values[:-1])) != row.checksum:
+        raise NotAsWritten(f"the entry of key {row.key} is not as it was written")
+    return row
 
 
-def check_values(row: Sequence[Any]) -> None:
-    """Compare what was read by ``ROW`` with its checksum. Raises NotAsWritten."""
-    if checksum(*row[:-1]) != row[-1]:
-        raise NotAsWritten(f"the entry of key {row[0]} is not as it was written")
+def check_row(row: tuple[Any, ...]) -> None:
+    """Compare what was read by ``ROWS`` with its checksums. Raises NotAsWritten."""
+    vector = row[-1]
+    if checksum(row[:-2]) != row[-2] or vector is None or crc32(vector) != row[VECTOR_CHECKSUM]:
+        check_part("vector", row[0], verified(row[:-1]).vector_checksum, vector)
 
 
 def check_part(part: str, key: int, written: int | None, data: bytes | None) -> None:
@@ -127,12 +130,11 @@ def where(filter: Filter | None) -> tuple[str, list[str | int]]:
 
 
 def stored_rows(
-    rows: Sequence[Sequence[Any]], dimension: int, revision: int, path: Path
+    rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
 ) -> StoredRows:
     """What was read by ``ROWS``. Raises NotAsWritten, CorruptStore."""
     for row in rows:
-        check_values(row[:-1])
-        check_part("vector", row[0], row[VECTOR_CHECKSUM], row[-1])
+        check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
     if any(len(blob) != 4 * dimension for blob in blobs):
         raise CorruptStore(str(path), "a vector has another length than the rest")
@@ -154,24 +156,29 @@ class Share(NamedTuple):
     sum: int
 
 
-def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
-    """That of the entries of these keys. Raises NotAsWritten."""
+def share_of(
+    db: sqlite3.Connection,
+    keys: Sequence[int],
+    check: Callable[[tuple[Any, ...]], None] = lambda row: None,
+) -> Share:
+    """That of the entries of these keys; each row is told to ``check``, which may raise."""
     share = Share(digests.empty(), 0, 0)
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
-        read = db.execute(f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))", (part,))
-        rows = [(verified(row), vector) for *row, vector in read]
+        query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
+        rows = db.execute(query, (part,)).fetchall()
+        for row in rows:
+            check(row)
         share = Share(
-            digests.moved(share.state, came=[element(row, vector) for row, vector in rows]),
+            digests.moved(share.state, came=[element(Row(*row[:-1]), row[-1]) for row in rows]),
             share.size + len(rows),
-            share.sum + sum(row.checksum for row, _ in rows),
+            share.sum + sum(row[-2] for row in rows),
         )
     return share
 
 
 def element(row: Row, vector: bytes) -> bytes:
-    """What an entry is in the digest. Raises NotAsWritten."""
-    check_part("vector", row.key, row.vector_checksum, vector)
+    """What an entry is in the digest."""
     image_sha256 = b"" if row.image_checksum is None else row.content_sha256
     votes = row.pruned_by is None
     return digests.element(row.id, row.label, row.metadata, vector, image_sha256, votes)

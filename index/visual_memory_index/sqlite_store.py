@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from visual_memory_index.sqlite_entries import (
     ROW,
     ROWS,
     ROWS_AT_ONCE,
+    check_row,
     read_entries,
     read_ids,
     read_standing,
@@ -110,14 +112,16 @@ class SqliteStore:
         self.database.check()
         with self.database.reading() as db:
             lacking = db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone()
-        if lacking is None:
-            return
+            if lacking is None and not self.database.migrated:
+                return
+            keys = [key for (key,) in db.execute("SELECT key FROM entries")]
+            if lacking is None:  # its checksums were made of what was there
+                return check_digest(db, keys, self.path)
         kind = self._kind
         with self.database.transaction() as db:
-            keys = [key for (key,) in db.execute("SELECT key FROM entries")]
             db.execute(
                 "UPDATE memory SET uid = ?, digest = ?",
-                (secrets.token_hex(16), digests.to_bytes(share_of(db, keys).state)),
+                (secrets.token_hex(16), digests.to_bytes(share_of(db, keys, check_row).state)),
             )
             transaction = SqliteTransaction(db, self.path, kind)
             transaction.log("MigrateMemory", len(keys))
@@ -292,3 +296,10 @@ class SqliteStore:
 def checksum_of(name: str, value: bytes) -> int:
     """Of what is kept under a name."""
     return crc32(value, crc32(name.encode()))
+
+
+def check_digest(db: sqlite3.Connection, keys: Sequence[int], path: Path) -> None:
+    """Compare all entries, which have these keys, with the digest. Raises CorruptStore."""
+    state, _ = read_standing(db)
+    if not np.array_equal(share_of(db, keys, check_row).state, state):
+        raise CorruptStore(str(path), "its entries are not those of its digest")

@@ -29,6 +29,7 @@ from visual_memory_index.sqlite_entries import (
     ROWS,
     SEAL,
     VALUES,
+    check_row,
     read_entries,
     read_ids,
     read_standing,
@@ -58,7 +59,7 @@ def sealed(key: int, id: str, entry: Entry, created_at: int, vector: memoryview)
     texts = id, entry.label, entry.metadata_json
     parts = crc32(vector), thumbnail, image
     values = (key, *texts, created_at, entry.content_sha256, None, None, *parts)
-    return (*values, checksum(*values))
+    return (*values, checksum(values))
 
 
 class SqliteTransaction:
@@ -163,8 +164,11 @@ class SqliteTransaction:
 
     def delete(self, keys: Sequence[int]) -> None:
         """``secure_delete`` overwrites them."""
-        with self._changing(keys), erasing.forgetting(self._db, keys):
+        gone = share_of(self._db, keys, check_row)
+        with erasing.forgetting(self._db, keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+        self.state = self.state - gone.state
+        sums.move(self._db, -gone.size, -gone.sum)
 
     def update(self, key: int, entry: Entry) -> None:
         with self._changing([key]), erasing.forgetting(self._db, [key]):
@@ -322,9 +326,9 @@ class SqliteTransaction:
     @contextmanager
     def _changing(self, keys: Sequence[int]) -> Iterator[None]:
         """Move digest and sums on by what happens inside to the entries of these keys."""
-        before = share_of(self._db, keys)
+        before = share_of(self._db, keys, check_row)
         yield
         self._db.executemany(f"{SEAL} WHERE key = ?", [(key,) for key in keys])
         after = share_of(self._db, keys)
         self.state = self.state - before.state + after.state
-        sums.move(self._db, after.size - before.size, after.sum - before.sum)
+        sums.move(self._db, 0, after.sum - before.sum)

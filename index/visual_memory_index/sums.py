@@ -17,6 +17,7 @@ ENTRIES = "entries"  # whose rows have a checksum of their own
 # derived has its own, and can be found again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")
 OF_ONE_ROW = ("clock", "memory")  # summed up anew where others would be moved several times
+DIGEST = "digest"  # which the last event of the audit log has, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),
     ("DELETE", "count = count - 1, sum = sum - {old}"),
@@ -24,14 +25,14 @@ MOVES = (
 )
 
 
-def checksum(*values: int | str | bytes | None) -> int:
+def checksum(values: tuple[int | str | bytes | None, ...]) -> int:
     """CRC-32 of values and their types."""
     return crc32(ascii(values).encode())
 
 
 def add_functions(db: sqlite3.Connection) -> None:
     """Have SQL know ``checksum``, and ``crc32`` of bytes alone."""
-    db.create_function("checksum", -1, checksum, deterministic=True)
+    db.create_function("checksum", -1, lambda *values: checksum(values), deterministic=True)
     db.create_function("crc32", 1, crc32, deterministic=True)
 
 
@@ -44,7 +45,9 @@ def follow(db: sqlite3.Connection) -> tuple[str, ...]:
         return ()
     if not db.execute("SELECT count(*) FROM sums").fetchone()[0]:
         check_structure(db, "sums")
+        db.execute("BEGIN IMMEDIATE")
         write(db)
+        db.execute("COMMIT")
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
     rows = summed(db)
     for table, row in rows.items():
@@ -120,7 +123,8 @@ def summand(db: sqlite3.Connection, table: str) -> str:
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
-    return f"checksum({', '.join(f'{{0}}{name}' for (name,) in columns)})"
+    names = [name for (name,) in columns if name != DIGEST]
+    return f"checksum({', '.join(f'{{0}}{name}' for name in names)})"
 
 
 def total(row: str) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,6 +15,7 @@ from tests.durability.contents import of_folder, of_server
 from tests.durability.ledger import judge
 from tests.durability.test_faults import KINDS, UNSOUND
 from tests.durability.workload import OperationFailed, Writer, create_shared
+from tests.sealing import alter
 
 import visual_memory
 from visual_memory import errors
@@ -211,9 +210,8 @@ def test_an_entry_that_a_full_disk_lost_is_seen(start: Start, small_disk: SmallD
     small_disk.make_room(1_000_000)
     server.end()
     (path,) = (small_disk.folder / "data" / "memories").glob("*.sqlite")
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("DELETE FROM entries WHERE key = (SELECT min(key) FROM entries)")
+    lose = "DELETE FROM entries WHERE key = (SELECT min(key) FROM entries)"
+    alter(path, "PRAGMA foreign_keys = ON", lose)
 
     problems = judge(of_folder(server.data), [writer.ledger])
 

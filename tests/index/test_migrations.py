@@ -15,6 +15,7 @@ import pytest
 
 from visual_memory_index import (
     Catalog,
+    CorruptStore,
     LostSecret,
     Memory,
     NewerStore,
@@ -141,6 +142,22 @@ def test_what_answers_and_results_of_schema_6_kept_of_entries_is_gone(tmp_path: 
     data = path.read_bytes()
     assert b"secret " not in data
     assert data.count(b"a dead label") == 1  # of the one that an undo would bring back
+
+
+@pytest.mark.parametrize("schema", [4, 5, 6])
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE entries SET label = 'jay' WHERE id = 'b'", "DELETE FROM vectors WHERE key = 1"],
+)
+def test_a_damaged_file_of_an_older_schema_is_not_sealed(
+    schema: int, damage: str, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(DATA / f"memory-schema-{schema}.sqlite", tmp_path))
+    with closing(sqlite3.connect(path)) as db, db:
+        assert db.execute(damage).rowcount == 1
+
+    with pytest.raises(CorruptStore, match="is damaged"):
+        Memory.open(path)
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("memory-schema-*.sqlite")), ids=str)

@@ -19,6 +19,7 @@ import grpc
 import numpy as np
 import pytest
 from tests.conftest import Server, refusal, to_picture
+from tests.sealing import seal
 
 import visual_memory
 from visual_memory import Client, Memory
@@ -72,6 +73,7 @@ def altered(data: bytes, statement: str) -> bytes:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.deserialize(data[:-TRAILER_BYTES])
         db.execute(statement)
+        seal(db)
         return b"".join(sealed(io.BytesIO(db.serialize())))
 
 

@@ -374,7 +374,7 @@ def test_without_the_library_of_parquet_nothing_is_asked(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-    with pytest.raises(MissingExtra, match=r"pip install 'visual-memory\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install -e '\.\[parquet\]'"):
         asked(small, "edge", tmp_path / "out")
 
     assert not (tmp_path / "out").exists()

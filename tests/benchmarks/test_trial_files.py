@@ -229,7 +229,7 @@ def test_parquet_without_its_library_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-    with pytest.raises(MissingExtra, match=r"pip install 'visual-memory\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install -e '\.\[parquet\]'"):
         write_parquet(tmp_path / "edge.parquet", to_trials({"lite0": ["cat"]}, ["cat"]))
 
 

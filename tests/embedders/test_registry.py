@@ -51,7 +51,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, library, None)
 
-    with pytest.raises(MissingExtra, match=rf"{library}.*'visual-memory\[{extra}\]'"):
+    with pytest.raises(MissingExtra, match=rf"{library}.*'\.\[{extra}\]'"):
         build(name, cache=tmp_path, workers=workers, limits=ImageLimits())
 
 

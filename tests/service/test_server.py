@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from PIL import Image
 from tests.conftest import RemoteMemory, Server, refusal, to_batch, to_picture, to_vectors
 
 import visual_memory
@@ -145,10 +147,16 @@ def test_a_write_past_its_deadline_is_done_once_when_it_is_tried_again(
     assert list(album.stub.InsertEntries(request).ids) == ids
 
 
-def test_the_client_says_how_a_late_write_is_done_once(
-    album: RemoteMemory, pictures: list[bytes]
-) -> None:
-    given: dict[str, Any] = {"images": pictures, "labels": ["x"] * len(pictures)}
+def plain(shade: int, size: tuple[int, int]) -> bytes:
+    """A picture of few bytes, and of many pixels to decode."""
+    data = io.BytesIO()
+    Image.new("RGB", size, (shade, 0, 0)).save(data, "PNG", compress_level=1)
+    return data.getvalue()
+
+
+def test_the_client_says_how_a_late_write_is_done_once(album: RemoteMemory) -> None:
+    large = [plain(shade, (7000, 7000)) for shade in range(4)]
+    given: dict[str, Any] = {"images": large, "labels": ["x"] * len(large)}
 
     with visual_memory.connect(album.server.address, timeout=0.2) as hasty:
         hasty.server_info()
@@ -407,7 +415,6 @@ def test_on_a_full_disk_writes_are_refused_and_reads_go_on(
     errors = [
         refusal(lambda: pets.insert(rows, ids, request_id="again")),
         refusal(server.stub.CreateMemory, pb.CreateMemoryRequest(name="more", dimension=4)),
-        refusal(server.stub.DeleteMemory, pb.DeleteMemoryRequest(name="pets")),
     ]
 
     assert {error.code for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}

@@ -93,14 +93,10 @@ def crops(options: Namespace) -> int:
         at_least_one("threads", options.threads)
         log_to_standard_error(options.log_level)
         graphs = options.graph_cache or graph_cache()
+        if graphs.exists() and not graphs.is_dir():
+            raise Refused(f"{graphs} cannot keep the network's graph: it is no folder.")
         with ThreadPoolExecutor(options.threads, thread_name_prefix="embed") as workers:
-            try:
-                embedder = build(
-                    options.embedder, cache=graphs, workers=workers, limits=ImageLimits()
-                )
-            except OSError as error:
-                problem = error.strerror or error
-                raise Refused(f"{graphs} cannot keep the network's graph: {problem}.") from None
+            embedder = build(options.embedder, cache=graphs, workers=workers, limits=ImageLimits())
             serve(Crops(embedder, VectorCache(options.vector_cache_mib * MEBIBYTE)), options.listen)
     return 0
 

@@ -41,7 +41,8 @@ def element(
     """
     texts = id.encode(), label.encode(), metadata.encode()
     lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))
-    hasher = blake3(b"".join((ELEMENT, lengths, *texts)))
+    hasher = blake3(ELEMENT)  # of what is given to it here, a copy stays on the stack
+    hasher.update(b"".join((lengths, *texts)))
     hasher.update(vector)
     hasher.update(image_sha256 + (b"\1" if votes else b"\0"))
     return hasher.digest(length=2 * LANES)

@@ -50,6 +50,7 @@ class Patience:
         self._deadline = self._clock() + self._timeout
         self._pause = PAUSE_SECONDS
         self._connecting_until: float | None = None
+        self._refused: Error | None = None
 
     @property
     def alive_seconds(self) -> float:
@@ -82,8 +83,9 @@ class Patience:
         self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
         if self._connecting_until is not None:
             pause = min(pause, self._connecting_until - now)
+        self._refused = errors.from_rpc(error, self._target)
         if not worth_a_retry(error) or pause <= 0 or now + pause >= self._deadline:
-            raise self._told(errors.from_rpc(error, self._target)) from None
+            raise self._told(self._refused) from None
         return pause
 
     def give_up(self) -> NoReturn:
@@ -91,6 +93,8 @@ class Patience:
         sentence = f"No answer from {self._target} within the timeout of {self._timeout:g} s"
         if self._request_id:
             sentence += "; whether it was done is not known"
+        if self._refused:
+            sentence += f". The try before was refused: {self._refused.message.rstrip('.')}"
         error = self._told(DeadlineExceeded(f"{sentence}."))
         if self._request_id:
             error.advice = f"The same call with request_id={self._request_id!r} does it once."

@@ -21,6 +21,7 @@ from visual_memory_service.intake import Bounds, Intake
 from visual_memory_service.interceptors import Guard
 from visual_memory_service.waiting import Waiting
 
+CANCELLED = 4  # calls, for each that may be under way, that Python need not have seen off yet
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
     # A server that is made anew takes over while the old one ends.
@@ -148,10 +149,10 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
     return [
         # Twice the limit reaches the interceptor, whose sentence says how to split.
         ("grpc.max_receive_message_length", 2 * bounds.message_bytes_max),
-        # More wait in their client. As many again may have been cancelled there and not yet here:
+        # More wait in their client. Some more may have been cancelled there and not yet here:
         # gRPC breaks off what comes in beyond, so that they cost other connections nothing.
         ("grpc.max_concurrent_streams", bounds.connection_calls_max),
-        ("grpc.http2.max_deallocating_streams", bounds.connection_calls_max),
+        ("grpc.http2.max_deallocating_streams", CANCELLED * bounds.connection_calls_max),
         # The others are for files.
         ("grpc.max_allowed_incoming_connections", min(bounds.connections_max, descriptors // 2)),
         ("grpc.max_connection_idle_ms", int(1000 * bounds.idle_seconds)),

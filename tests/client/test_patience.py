@@ -107,6 +107,16 @@ def test_time_without_waiting_for_the_server_does_not_count() -> None:
     assert patience.remaining() == pytest.approx(60.0)
 
 
+def test_what_was_refused_before_the_time_ran_out_is_told() -> None:
+    clock = Clock()
+    patience = patient(clock)
+    patience.pause(Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Make room on the disk."))
+    clock.now += 60
+
+    with pytest.raises(DeadlineExceeded, match=r"The try before was refused: Make room on the disk\."):
+        patience.give_up()
+
+
 def test_a_cancelled_call_after_the_deadline_was_too_late() -> None:
     clock = Clock()
     patience = patient(clock, request_id="r1")

@@ -490,10 +490,11 @@ def test_pictures_are_classified_searched_and_evaluated(
 
     assert [each["label"] for each in decisions] == ["red", "blue", "blue", "red"]
     assert len(decisions[0]["neighbors"]) == 3
-    assert table.stdout.split()[:6] == [
+    assert table.stdout.split()[:7] == [
         "picture",
         "label",
-        "confidence",
+        "vote",
+        "share",
         "nearest",
         str(query),
         "red",

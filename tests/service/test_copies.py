@@ -304,7 +304,7 @@ def test_a_name_that_is_taken_is_refused_before_the_file_is_sent(
         (lambda data: to_picture(), "another kind of file"),
         (
             lambda data: altered(data, "UPDATE entries SET label = 'fox'"),
-            "is not as it was written",
+            "its entries are not those of its digest",
         ),
     ],
     ids=["empty", "half", "cut", "a piece less", "altered", "a picture", "another label"],

@@ -113,7 +113,9 @@ def test_what_was_refused_before_the_time_ran_out_is_told() -> None:
     patience.pause(Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Make room on the disk."))
     clock.now += 60
 
-    with pytest.raises(DeadlineExceeded, match=r"The try before was refused: Make room on the disk\."):
+    with pytest.raises(
+        DeadlineExceeded, match=r"The try before was refused: Make room on the disk\."
+    ):
         patience.give_up()
 
 

@@ -103,12 +103,10 @@ def test_on_a_full_disk_entries_are_deleted_and_unlearned_nevertheless(
     with visual_memory.connect(server.address) as client:
         pets = client.memory("pets")
         small_disk.fill()
-        with (
-            visual_memory.connect(server.address, timeout=2) as hasty,
-            pytest.raises(visual_memory.Error, match="make room"),
-        ):
-            rows = np.ones((400, 768))
-            hasty.memory("pets").insert(vectors=rows, labels=["x"] * 400, atomic=True)
+        with visual_memory.connect(server.address, timeout=2) as hasty:
+            refused = hasty.memory("pets")
+            with pytest.raises(visual_memory.Error, match="make room"):
+                refused.insert(vectors=np.ones((400, 768)), labels=["x"] * 400, atomic=True)
 
         assert pets.delete(ids=["0"]) == 1
         assert pets.purge(filter="id = 1 OR id = 2", apply=True).count == 2

@@ -137,12 +137,14 @@ durability: export BROKEN_STREAMS ?= 2000
 durability: export FAULT_POINTS ?= 1000000
 durability: export FAULT_RESTARTS ?= 1000000
 durability: export ROLLBACKS ?= 2000
+durability: export HISTORIES ?= 2000
 durability: export INTERRUPT_RUNS ?= 20
 durability: export INTERRUPTS ?= 300
 durability: export INTERRUPT_STRIKES ?= 1000
 durability: export OVERLOAD ?= 1
 durability: $(INSTALLED)
-	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py
+	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py \
+		tests/properties/test_backups.py tests/properties/test_digest.py
 
 # Files that bytes were changed in, in full: about an hour.
 damage: export DAMAGED_MEMORIES ?= 1000

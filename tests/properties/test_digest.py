@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from contextlib import closing
 from copy import deepcopy
@@ -184,7 +185,8 @@ def bits(decision: Decision) -> list[object]:
 
 
 def test_a_digest_stands_for_the_entries_and_the_entries_for_the_decisions() -> None:
+    histories = int(os.environ.get("HISTORIES", "100"))
     run_state_machine_as_test(
-        DigestMachine, settings=settings(max_examples=300, stateful_step_count=20)
+        DigestMachine, settings=settings(max_examples=histories, stateful_step_count=20)
     )
-    assert len(STATES) == len(DIGESTS) > 300
+    assert len(STATES) == len(DIGESTS) > histories

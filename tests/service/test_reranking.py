@@ -275,16 +275,16 @@ def test_large_pictures_do_not_keep_a_call_beyond_its_time(
     client: Client, reranker: Reranker
 ) -> None:
     large = client.create_memory("large", store_images=True)
-    pictures = [to_picture(seed, (1600, 1600), "JPEG", quality=95) for seed in range(12)]
-    large.insert(images=pictures, labels=["x"] * 12)
+    pictures = [to_picture(seed, (1600, 1600), "JPEG", quality=95) for seed in range(6)]
+    large.insert(images=pictures, labels=["x"] * 6)
     large.set_reranker("eyes")
     reranker.answer = never
-    timeout = 3.0 + 2 * seconds(lambda: large.classify(images=PICTURES * 6, reranker="none"))
+    timeout = 3.0 + 2 * seconds(lambda: large.classify(images=PICTURES * 3, reranker="none"))
 
     with visual_memory.connect(client._endpoint.target, timeout=timeout) as hasty:
-        decisions = hasty.memory("large").classify(images=PICTURES * 6, reranker="eyes")
+        decisions = hasty.memory("large").classify(images=PICTURES * 3, reranker="eyes")
 
-    assert len(decisions) == 36
+    assert len(decisions) == 18
     assert all(each.reranking and not each.reranking.applied for each in decisions)
 
 

@@ -22,14 +22,22 @@ class Row:
     metadata: dict[str, str] | None
 
 
-def rows(file: Path) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is no picture with a label; ``place`` names it, ``why`` is what it lacks."""
+
+    place: str
+    why: str
+
+
+def rows(file: Path) -> Iterator[Row | BadRow]:
     """Every row, in order; columns beside path, label and id are metadata. Raises Refused."""
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
             table = csv.DictReader(text, strict=True)
             check(file, list(table.fieldnames or ()))
             for cells in table:
-                yield to_row(f"{file}, line {table.line_num}", cells)
+                yield to_row(f"{file.name}, line {table.line_num}", cells)
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -47,14 +55,13 @@ def check(file: Path, names: list[str]) -> None:
         )
 
 
-def to_row(place: str, cells: dict[str | None, str | list[str] | None]) -> Row:
-    """Raises Refused for a row of another length, or without a path or a label."""
+def to_row(place: str, cells: dict[str | None, str | list[str] | None]) -> Row | BadRow:
+    """A row that is at ``place`` in its file."""
     texts = {name: cell for name, cell in cells.items() if name and isinstance(cell, str)}
     if len(texts) != len(cells):
-        raise Refused(f"{place}: the row has more or fewer cells than there are columns.")
+        return BadRow(place, "has more or fewer cells than there are columns")
+    if missing := [name for name in NEEDED if not texts[name]]:
+        return BadRow(place, f"has no {' and no '.join(missing)}")
     path, label = (texts.pop(name) for name in NEEDED)
-    for name, cell in zip(NEEDED, (path, label), strict=True):
-        if not cell:
-            raise Refused(f"{place}: the {name} is missing.")
     id = texts.pop(OPTIONAL, "") or Path(path).as_posix()
     return Row(id, label, path, {k: v for k, v in texts.items() if v} if texts else None)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import MemoryInfo
 from visual_memory_service.commands import parquet, picture_table, pictures
+from visual_memory_service.commands.picture_table import BadRow
 from visual_memory_service.commands.pictures import SUFFIXES, Look
 
 Content = bytes | NDArray[np.float32]
@@ -132,7 +133,8 @@ def of_pictures(paths: Sequence[Path], label: str | None) -> Source:
         elif path.is_dir():
             found, look = of_classes(path)
         elif path.suffix.lower() == ".csv":
-            found, look = of_table(path)
+            found, look, bad_rows = of_table(path)
+            bad |= bad_rows
         else:
             raise Refused(unknown(path))
         items += found
@@ -162,17 +164,20 @@ def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
     return [Item(named(each, path), label, each) for each in sorted(look.pictures)], look
 
 
-def of_table(file: Path) -> tuple[list[Item], Look]:
-    """A CSV table of paths, from its folder on, and labels. Raises Refused."""
-    items, look = list[Item](), Look()
+def of_table(file: Path) -> tuple[list[Item], Look, dict[str, str]]:
+    """A CSV table of paths, from its folder on, and labels, and why rows are bad. Raises Refused."""
+    items, look, bad = list[Item](), Look(), dict[str, str]()
     for row in picture_table.rows(file):
+        if isinstance(row, BadRow):
+            bad[row.place] = row.why
+            continue
         path = file.parent / row.path
         look.add(path)
         if path not in look.bad:
             items.append(Item(row.id, row.label, path, row.metadata))
-    if not items and not look.bad:
+    if not items and not look.bad and not bad:
         raise Refused(f"There are no rows in {file}.")
-    return items, look
+    return items, look, bad
 
 
 def named(path: Path, source: Path) -> str:

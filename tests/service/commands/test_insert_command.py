@@ -127,6 +127,20 @@ def test_a_table_of_paths_and_labels_is_inserted_with_its_other_columns_as_metad
     }
 
 
+def test_bad_rows_of_a_table_are_told_with_bad_pictures_and_left_out_where_that_is_asked_for(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "1.png")
+    (tmp_path / "list.csv").write_text("path,label\n1.png,cat\n1.png,\ngone.png,cat\n")
+
+    refused, done = run("insert", pets, "list.csv"), run("insert", pets, "list.csv", "--skip-bad")
+
+    assert "list.csv, line 3 has no label.\ngone.png " in refused.stderr
+    assert "Nothing was stored, because of 2 " in refused.stderr
+    assert (refused.returncode, done.returncode) == (1, 1)
+    assert labels() == {"1.png": "cat"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

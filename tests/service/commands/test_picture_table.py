@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from visual_memory._terminal.refused import Refused
-from visual_memory_service.commands.picture_table import Row, rows
+from visual_memory_service.commands.picture_table import BadRow, Row, rows
 
 
 def table(folder: Path, data: bytes) -> Path:
@@ -37,10 +37,6 @@ def test_without_other_columns_nothing_is_said_of_metadata(tmp_path: Path) -> No
         (b"", "has the columns of an empty file; wanted are path and label"),
         (b"path;label\n1.png;cat\n", "has the columns path;label; wanted"),
         (b"path,label,path\n", "has more than one column path"),
-        (b"path,label\n1.png\n", "line 2: the row has more or fewer cells"),
-        (b"path,label\n1.png,cat,more\n", "line 2: the row has more or fewer cells"),
-        (b"path,label\n1.png,cat\n2.png,\n", "line 3: the label is missing"),
-        (b"path,label\n,cat\n", "line 2: the path is missing"),
         (b"path,label\n\xff.png,cat\n", "is no CSV table in UTF-8"),
         (b'path,label\n"1.png,cat\n', "is no CSV table in UTF-8"),
     ],
@@ -50,3 +46,24 @@ def test_what_is_no_such_table_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(Refused, match=sentence):
         list(rows(table(tmp_path, data)))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"1.png", "has more or fewer cells than there are columns"),
+        (b"1.png,cat,more", "has more or fewer cells than there are columns"),
+        (b"1.png,", "has no label"),
+        (b",cat", "has no path"),
+        (b",", "has no path and no label"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line_and_others_are_read(
+    tmp_path: Path, line: bytes, why: str
+) -> None:
+    data = b"path,label\n" + line + b"\n2.png,dog\n"
+
+    assert list(rows(table(tmp_path, data))) == [
+        BadRow("list.csv, line 2", why),
+        Row("2.png", "dog", "2.png", None),
+    ]

@@ -39,7 +39,7 @@ from visual_memory_index.folder import (
 from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.noted import Latest
-from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
+from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, of_copy, rebuild
 from visual_memory_index.request import Request
 from visual_memory_index.reserve import Reserve
 from visual_memory_index.sqlite_standing import look, look_through
@@ -289,14 +289,16 @@ class Catalog:
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
-            yield self._rebuild(
-                copy,
-                path,
-                doubt.name,
-                call="AcceptMemory",
-                since=lambda db, backup: doubt.since,
-                settings=settings,
-            )
+            with of_copy(doubt.path):
+                rebuilt = self._rebuild(
+                    copy,
+                    path,
+                    doubt.name,
+                    call="AcceptMemory",
+                    since=lambda db, backup: doubt.since,
+                    settings=settings,
+                )
+            yield rebuilt
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
         """List what was rebuilt in the place of what is in doubt. Raises NotWritten."""

@@ -110,3 +110,12 @@ def of_backup() -> Iterator[None]:
         raise BadBackup(bad.problem) from bad
     except NewerStore as newer:
         raise NewerStore("The backup", newer.found, newer.known) from newer
+
+
+@contextmanager
+def of_copy(path: Path) -> Iterator[None]:
+    """Say of what is wrong with a copy of the file at ``path`` that it is wrong with that file."""
+    try:
+        yield
+    except CorruptStore as bad:
+        raise CorruptStore(str(path), bad.problem) from bad

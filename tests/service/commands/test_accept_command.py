@@ -184,7 +184,8 @@ def test_what_is_damaged_is_not_accepted(run: Run, data: Path) -> None:
     done = run("pets", "--data", data, "--apply")
 
     assert done.returncode == 1
-    assert "the entry of key 1 is not as it was written" in done.stderr
+    name = file_of(data).name
+    assert f"{name} is damaged (the entry of key 1 is not as it was written)" in done.stderr
 
 
 def test_what_cannot_be_accepted_is_one_sentence(run: Run, data: Path, tmp_path: Path) -> None:

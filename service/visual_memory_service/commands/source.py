@@ -165,7 +165,7 @@ def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
 
 
 def of_table(file: Path) -> tuple[list[Item], Look, dict[str, str]]:
-    """A CSV table of paths, from its folder on, and labels, and why rows are bad. Raises Refused."""
+    """A CSV table of paths, from its folder on, and labels; why rows are bad. Raises Refused."""
     items, look, bad = list[Item](), Look(), dict[str, str]()
     for row in picture_table.rows(file):
         if isinstance(row, BadRow):

@@ -64,11 +64,15 @@ class Estimate:
 
 
 def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
-    """From one value for each row of weights, nan where undefined; no end is below ``least``."""
+    """From one value for each row of weights, nan where undefined; no end is below ``least``.
+
+    Draws of a square near 0 may lie above it so far that the corrected ends miss it; they hold it.
+    """
     found = bca(values[0], values[1:-GROUPS], values[-GROUPS:])
-    if found.low is None or found.high is None:
+    if found.value is None or found.low is None or found.high is None:
         return found
-    return Estimate(found.value, max(least, found.low), max(least, found.high))
+    low, high = min(found.low, found.value), max(found.high, found.value)
+    return Estimate(found.value, max(least, low), max(least, high))
 
 
 def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
@@ -108,10 +112,10 @@ def _quantile(drawn: Values, z: float) -> float:
     return min(quantile, normal) if z < 0 else max(quantile, normal)
 
 
-def percentiles(value: float, drawn: Values, reach: float = REACH) -> Estimate:
+def percentiles(value: float, drawn: Values) -> Estimate:
     """The middle of the draws, for values that draws scatter about evenly: means, differences."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Estimate(None if np.isnan(value) else float(value), None, None)
-    low, high = np.quantile(drawn, [NORMAL.cdf(-reach), NORMAL.cdf(reach)])
+    low, high = np.quantile(drawn, [NORMAL.cdf(-REACH), NORMAL.cdf(REACH)])
     return Estimate(float(value), float(low), float(high))

@@ -9,6 +9,7 @@ import pytest
 from tests.benchmarks.made import to_trials
 
 from visual_memory_benchmarks.bootstrap import Resampling
+from visual_memory_benchmarks.consistency import MEASURES
 from visual_memory_benchmarks.datasets import DATASETS
 from visual_memory_benchmarks.summary import summarise
 from visual_memory_benchmarks.trial_files import read, write
@@ -155,7 +156,7 @@ def test_what_was_drawn_and_averaged_and_left_out_is_told(everyone: Any) -> None
 
 def test_intervals_hold_their_values(everyone: Any) -> None:
     for row in [everyone["humans"], *everyone["models"].values()]:
-        for name in ("ood_accuracy", "observed_consistency", "error_consistency"):
+        for name in (*MEASURES, "ood_accuracy"):
             assert row[name]["low"] <= row[name]["value"] <= row[name]["high"]
 
 

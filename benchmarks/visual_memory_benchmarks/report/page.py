@@ -28,7 +28,7 @@ READING = (
     "on the same pictures, the interval is of their difference.",
     "BCa is the bias-corrected and accelerated interval (Efron, 1987): draws of a square, of κ or "
     "of a share near 0 or 1 do not scatter evenly about the value, and percentiles of them would "
-    "be off. Percentiles do for means over seeds. Where all pictures are right, or none is, draws "
+    "be off. Means over seeds have Student’s t. Where all pictures are right, or none is, draws "
     "tell nothing, and an interval is a point.",
     "Below each result stand its seed papers, by their numbers in the list of seed papers, the "
     "command that makes it, its parameters, and the digest of the memory: equal digests mean equal "

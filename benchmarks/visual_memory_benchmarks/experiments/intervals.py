@@ -14,9 +14,9 @@ PICTURES = (
     "95 %, BCa bootstrap over the pictures asked about (1,000 draws); the memory is taken as given"
 )
 SEEDS = (
-    "95 %, over seeds: Student's t for means; the BCa bootstrap (1,000 draws), widened as Student's "
-    "t asks of few, for what is made of several columns; each seed deals the pictures out anew, so "
-    "the pool of pictures is taken as given"
+    "95 %, over seeds: Student's t for means; the BCa bootstrap (1,000 draws), widened as "
+    "Student's t asks of few, for what is made of several columns; each seed deals the pictures "
+    "out anew, so the pool of pictures is taken as given"
 )
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """The 97.5 % points of Student's t with 1 to 9 degrees of freedom."""

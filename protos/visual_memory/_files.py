@@ -66,11 +66,22 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
             os.replace(part, path)
         else:
             name(part, path)
+        sync_folder(path.parent)
     except OSError as problem:
         refuse_file(path, "path", problem)
     finally:
         with suppress(OSError):  # it may have its name already
             part.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in it on disk, as far as its file system does that."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def check_free(path: Path) -> None:

@@ -310,9 +310,11 @@ class Call:
         traceback.clear_frames(trace)  # where an error would keep messages until a collection
         if self._admitted:
             self._intake.note(self, silent=False)
-            if self._held >= LARGE_BYTES:
-                await asyncio.to_thread(give_back)
-            self._intake.release(self._held)
+            try:
+                if self._held >= LARGE_BYTES:
+                    await asyncio.to_thread(give_back)
+            finally:  # it may be cancelled here, too
+                self._intake.release(self._held)
         if self._ended is not None and isinstance(error, asyncio.CancelledError):
             error = self._ended
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)

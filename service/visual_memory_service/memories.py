@@ -162,14 +162,22 @@ class Memories:
 
     def get(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what kept the memory from being opened."""
-        if name in self._damaged:
-            self._open_if_there_is_room(name)
-        if name in self._damaged:
-            raise self._damaged[name].with_traceback(None)  # or it would grow with every call
+        if refusal := self._damaged.get(name):
+            raise refusal.with_traceback(None)  # or it would grow with every call
         try:
             return self._open[name]
         except KeyError:
             raise UnknownMemory(name) from None
+
+    def waits_for_room(self, name: str) -> bool:
+        """Whether only the disk kept it from being opened."""
+        return isinstance(self._damaged.get(name), NotWritten)
+
+    def open_if_there_is_room(self, name: str) -> None:
+        """Try once more what waits for room; may take as long as reading a file."""
+        with self._editing:
+            if self.waits_for_room(name):
+                self._open_or_note(name)
 
     def of_operation(self, name: str) -> Memory:
         """The memory that an operation worked on. Raises UnknownOperation."""
@@ -359,12 +367,6 @@ class Memories:
                     self._serve(made.name, memory)
                     log.info("memory created", memory=made.name, left_out=made.left_out)
                     return made.left_out
-
-    def _open_if_there_is_room(self, name: str) -> None:
-        """Try once more what only a full disk kept from being opened."""
-        with self._editing:
-            if isinstance(self._damaged.get(name), NotWritten):
-                self._open_or_note(name)
 
     def _open_or_note(self, name: str) -> None:
         """Open a memory, or keep what it is refused with as the answer to all that ask for it."""

@@ -258,7 +258,8 @@ class Operations:
     def _cancel(self, job: Job) -> None:
         """One that still waits for a thread ends here, one that runs at its next step."""
         job.cancelled.set()
-        queued = self._queued.get(job.name)
+        with self._lock:  # whoever comes second finds none
+            queued = self._queued.pop(job.name, None)
         if queued is not None and queued.cancel():
             try:
                 job.end_cancelled()
@@ -266,8 +267,9 @@ class Operations:
                 self._ended(job)
 
     def _ended(self, job: Job) -> None:
-        self._queued.pop(job.name, None)
-        self._jobs.pop(job.name, None)
+        with self._lock:
+            self._queued.pop(job.name, None)
+            self._jobs.pop(job.name, None)
         job.ended.set_result(None)
 
     def _run(self, job: Job, work: Work) -> None:

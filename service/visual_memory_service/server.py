@@ -109,7 +109,11 @@ async def run(settings: Settings) -> None:
 
         async def go_on() -> None:
             while True:
-                await asyncio.to_thread(unlearning.go_on, await begun.get())
+                memory = await begun.get()
+                try:
+                    await asyncio.to_thread(unlearning.go_on, memory)
+                except Exception as error:  # nobody waits for this task
+                    log.error("erasures not gone on with", memory=memory, exc_info=error)
 
         listener = Listener(settings.listen, bounds(settings), SERVICE, add, states)
         going_on = loop.create_task(go_on())

@@ -136,7 +136,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return await asyncio.to_thread(about, created)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Any) -> memory_pb2.Memory:
-        return await asyncio.to_thread(about, self._memories.get(request.name))
+        return await asyncio.to_thread(about, await self._memory(request.name))
 
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
@@ -165,7 +165,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def InsertEntries(
         self, request: pb.InsertEntriesRequest, context: Any
     ) -> pb.InsertEntriesResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         batch = await read(request, requests.to_insertion, request, self._settings)
         return answers.from_ids(await asyncio.to_thread(remember.insert, batch, memory))
 
@@ -175,7 +175,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         first = await anext(aiter(messages), pb.ImportEntriesRequest())
         start = requests.to_import_start(first)
         every = requests.to_alive_seconds(start)
-        memory = self._memories.get(start.memory)
+        memory = await self._memory(start.memory)
         known = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
         for batch in known:
             yield answers.from_stored(batch)
@@ -195,7 +195,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         id = requests.to_text(request.id, "id")
         parts = requests.to_parts(
             vector=request.include_vector,
@@ -207,7 +207,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Any
     ) -> pb.ListEntriesResponse:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         filter, after, limit, parts = requests.to_page(request)
         bytes_max = self._settings.message_bytes_max
         page = await asyncio.to_thread(
@@ -221,21 +221,21 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return await asyncio.to_thread(answers.from_entries, page, request.filter)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         change = requests.to_change(request)
         return answers.from_entry(await asyncio.to_thread(remember.update, change, memory))
 
     async def DeleteEntries(
         self, request: pb.DeleteEntriesRequest, context: Any
     ) -> pb.DeleteEntriesResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         deletion = await read(request, requests.to_deletion, request)
         return answers.from_deleted(await asyncio.to_thread(forget.delete, deletion, memory))
 
     async def PurgeEntries(
         self, request: pb.PurgeEntriesRequest, context: Any
     ) -> pb.PurgeEntriesResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         purge = requests.to_purge(request)
         return answers.from_purged(
             await asyncio.to_thread(forget.purge, purge, memory), purge.apply
@@ -243,7 +243,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         until = end_of(context.time_remaining())
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         voting, shown = requests.to_voting(request), requests.to_shown(request)
         wishes = requests.to_wishes(request)
         seconds = requests.to_rerank_seconds(request)
@@ -279,20 +279,20 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return response
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         question = await read(request, requests.to_question, request, self._settings)
         neighbors, _ = await search(question, memory)
         return await read(request, answers.from_neighbors, neighbors)
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         images = requests.to_images(request.images, self._settings)
         return answers.from_vectors(await embed(images, memory))
 
     async def GetMisleadingCounts(
         self, request: pb.GetMisleadingCountsRequest, context: Any
     ) -> pb.GetMisleadingCountsResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         k, after, size = convert.to_counts_page(request)
         finding = await asyncio.to_thread(hygiene.find_counts, k, memory, self._operations)
         if finding is not None:
@@ -303,7 +303,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def PruneEntries(
         self, request: pb.PruneEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         prune = await read(request, convert.to_prune, request)
         started = await asyncio.to_thread(hygiene.prune, prune, memory, self._operations)
         return self._from_operation(started)
@@ -311,7 +311,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def RelabelEntries(
         self, request: pb.RelabelEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         relabel = await read(request, convert.to_relabel, request)
         done = await asyncio.to_thread(hygiene.relabel, relabel, memory)
         if isinstance(done, hygiene.RelabelResult):
@@ -319,7 +319,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return self._from_operation(done)
 
     async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         again = requests.to_request(request, request.request_id)
         ids = await asyncio.to_thread(memory.undo, request.operation, request=again)
         return convert.from_undone(ids)
@@ -327,7 +327,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ValueEntries(
         self, request: pb.ValueEntriesRequest, context: Any
     ) -> AsyncIterator[pb.ValueEntriesResponse]:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         k = insight.to_value_k(request)
         queries, labels = await read(request, insight.to_labelled, request, self._settings)
         vectors = None
@@ -357,7 +357,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ExplainDecision(
         self, request: pb.ExplainDecisionRequest, context: Any
     ) -> pb.ExplainDecisionResponse:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         query, k, voting, seconds = insight.to_explaining(request, self._settings)
         dimension = memory.memory.identity.dimension
         what_if = insight.to_what_if(request, dimension, self._settings)
@@ -378,7 +378,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def AssessMemory(
         self, request: pb.AssessMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         k, voting, thin, again = insight.to_assessing(request)
 
         def work(job: Job) -> str:
@@ -392,7 +392,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def CalibrateMemory(
         self, request: pb.CalibrateMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         k, voting, again = insight.to_calibrating(request)
         asked, labels = await read(request, insight.to_labelled, request, self._settings)
         queries = None if asked is None else await to_vectors(asked, memory)
@@ -412,12 +412,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         )
 
     async def GetTaxonomy(self, request: pb.GetTaxonomyRequest, context: Any) -> pb.Taxonomy:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         labels = await asyncio.to_thread(memory.memory.labels)
         return insight.from_taxonomy(taxonomy_of(memory), labels)
 
     async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         edges = [(edge.child, edge.parent) for edge in request.edges]
         again = requests.to_request(request, request.request_id)
         grown = await asyncio.to_thread(set_taxonomy, edges, memory, request=again)
@@ -425,7 +425,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return insight.from_taxonomy(grown, labels)
 
     async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         again = requests.to_request(request, request.request_id)
         await asyncio.to_thread(
             set_reranker, request.reranker, memory, self._rerankers, request=again
@@ -437,7 +437,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         request = await convert_unlearning.joined(aiter(messages))
         asked = await read(request, convert_unlearning.to_unlearning, request)
-        memory = self._memories.get(request.memory)
+        memory = await self._memory(request.memory)
         if not asked.apply:
             result = await asyncio.to_thread(would_unlearn, asked, memory)
             return convert_unlearning.from_would_unlearn(request.memory, result)
@@ -453,7 +453,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ListAuditEvents(
         self, request: pb.ListAuditEventsRequest, context: Any
     ) -> pb.ListAuditEventsResponse:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         first, size = audit.to_audit_page(request)
         page = await asyncio.to_thread(memory.audit_events, first, limit=size)
         return await asyncio.to_thread(audit.from_audit_page, page, first + size)
@@ -461,7 +461,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def CheckMemory(
         self, request: pb.CheckMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         again = requests.to_request(request, request.request_id)
 
         def work(job: Job) -> str:
@@ -505,7 +505,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Any
     ) -> pb.ListOperationsResponse:
-        memory = self._memories.get(request.memory).memory
+        memory = (await self._memory(request.memory)).memory
         before, size = convert.to_operations_page(request)
         operations = await asyncio.to_thread(memory.operations, before=before, limit=size + 1)
         last = operations[size - 1].name if len(operations) > size else ""
@@ -539,6 +539,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         finally:
             leaving.cancel()
 
+    async def _memory(self, name: str) -> OpenMemory:
+        """Raises UnknownMemory, or what keeps the memory from being opened now."""
+        if self._memories.waits_for_room(name):
+            await asyncio.to_thread(self._memories.open_if_there_is_room, name)
+        return self._memories.get(name)
+
     def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
         job = self._operations.job(operation.name)
         if job is None:
@@ -552,6 +558,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         found: list[memory_pb2.Memory] = []
         filled, last = 0, names[size - 1] if len(names) > size else ""
         for name in names[:size]:
+            if self._memories.waits_for_room(name):
+                self._memories.open_if_there_is_room(name)
             try:
                 found.append(about(self._memories.get(name)))
             except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile

@@ -88,6 +88,20 @@ def test_one_that_was_cancelled_may_be_cancelled_again(
         operations.cancel(memory, running[0].name)
 
 
+def test_two_may_cancel_what_waits_at_the_same_time(memory: Memory, operations: Operations) -> None:
+    event = threading.Event()
+    for _ in range(AT_ONCE):
+        operations.start(memory, "x", until(event))
+
+    with ThreadPoolExecutor(2) as both:
+        for _ in range(60):
+            queued = operations.start(memory, "x", until(event))
+            cancelled = [both.submit(operations.cancel, memory, queued.name) for _ in range(2)]
+            assert {each.result().state for each in cancelled} <= {"running", "cancelled"}
+            assert memory.operation(queued.name).state == "cancelled"
+    event.set()
+
+
 def test_an_end_that_cannot_be_noted_keeps_no_other_from_ending(
     memory: Memory, operations: Operations
 ) -> None:

@@ -82,7 +82,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.explanation import Flip, smallest_flip
 from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
-from visual_memory_index.files import write_private
+from visual_memory_index.files import read_small, write_private
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.folder import FolderLock, was_used
 from visual_memory_index.memory import Memory, MemoryInfo
@@ -210,6 +210,7 @@ __all__ = [
     "predictions",
     "prune_methods",
     "q_hat",
+    "read_small",
     "sealed",
     "search_files",
     "smallest_flip",

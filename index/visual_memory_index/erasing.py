@@ -38,13 +38,15 @@ def scrub(
     """Drop what names the noted ids or ``labels``, and what was derived of the entries.
 
     Answers to writes, results of operations and why they failed, ``settings`` by name; the ids
-    themselves go last. Certificates name nobody.
+    themselves go last. Certificates name nobody. What an operation was asked for may have named
+    them too, and a guess of it could be checked by its fingerprint.
     """
     db.execute(
         "UPDATE requests SET fingerprint = x'', answer = ?1 WHERE EXISTS "
         "(SELECT 1 FROM json_each(requests.answer) AS each WHERE each.value IN "
-        "(SELECT id FROM erasing WHERE operation = ?2))",
-        (ERASED, operation),
+        "(SELECT id FROM erasing WHERE operation = ?2 "
+        "UNION ALL SELECT name FROM operations WHERE kind != ?3))",
+        (ERASED, operation, UNLEARN),
     )
     drop_results(db, operation, labels)
     db.execute("DELETE FROM derived")

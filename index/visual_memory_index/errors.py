@@ -69,12 +69,13 @@ class BadAuditLog(MemoryRefusal):
 
 
 class RequestErased(MemoryRefusal):
-    """A write that was done before, and whose entries were unlearned since."""
+    """A write that was done before, of what is not kept since entries were unlearned."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f'What the request "{request_id}" wrote was unlearned, and is not written again; use '
-            "another request_id to insert anew."
+            f'The request "{request_id}" was done before; since then entries were unlearned that '
+            "it may have named, so what it was is not kept, and it is not done again. Use another "
+            "request_id to do it anew."
         )
         self.request_id = request_id
 

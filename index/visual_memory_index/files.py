@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from visual_memory_index.errors import DiskFull, NotWritten, TooManyFiles, Write
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 PROBE_BYTES = 16_384
+SMALL_BYTES = 1 << 20
 
 
 def make_folder(path: Path) -> None:
@@ -49,6 +51,15 @@ def write_private(path: Path, data: bytes) -> None:
         part.replace(path)
         sync(path.parent)
         sync(path.parent.parent)
+
+
+def read_small(path: Path) -> bytes:
+    """A file of a few lines; a FIFO or a device might have no end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return file.read(SMALL_BYTES)
 
 
 def copy_database(path: Path, to: Path) -> None:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from visual_memory_index.database import has_log
-from visual_memory_index.files import written
+from visual_memory_index.files import read_small, written
 from visual_memory_index.standing import Noted, Standing
 
 CHECK_CHARACTERS = 16
@@ -58,7 +58,7 @@ class Latest:
     def add_to(self, noted: Noted | None, file: str) -> Noted | None:
         """What is noted, with what the small file says where it is there and whole."""
         try:
-            text, _, check = self._path(file).read_text("latin-1").rpartition(" ")
+            text, _, check = read_small(self._path(file)).decode("latin-1").rpartition(" ")
         except OSError:
             return noted
         if noted is None or check != f"{check_of(text)}\n":

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from visual_memory_index.errors import LostSecret
-from visual_memory_index.files import write_private
+from visual_memory_index.files import read_small, write_private
 
 SECRET_BYTES = 32
 
@@ -19,7 +19,10 @@ def make(path: Path) -> None:
 
 def read(path: Path) -> bytes:
     """Raises LostSecret where it is missing, or no secret."""
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = read_small(path)
+    except OSError as problem:
+        raise LostSecret(str(path)) from problem
     if len(data) != SECRET_BYTES:
         raise LostSecret(str(path))
     return data

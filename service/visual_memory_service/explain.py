@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,17 +68,25 @@ def explain(
     exclude_ids: Sequence[str],
     what_if: WhatIf,
     seconds: float,
+    over: threading.Event,
     with_thumbnails: bool,
 ) -> Explanation:
     """Explain the decision about one unit ``query`` (1, d).
 
+    The smallest flip is looked for so many ``seconds``, unless the call is ``over`` before.
     Raises EmptyMemory, NotVoting for entries of ``what_if`` that do not vote.
     """
     ranking = without(memory.ranking(query), exclude_ids)
     if not ranking.ids.shape[1]:
         raise EmptyMemory("No entry of this memory is left to vote, so there is no decision.")
     check_votes(what_if, ranking)
-    flip = smallest_flip(ranking.labels[0], ranking.distances[0], k, voting, seconds=seconds)
+
+    def clock() -> float:
+        return math.inf if over.is_set() else time.monotonic()
+
+    flip = smallest_flip(
+        ranking.labels[0], ranking.distances[0], k, voting, seconds=seconds, clock=clock
+    )
     before = decision(ranking, k, voting)
     after = decision(changed(ranking, query, what_if), k, voting) if what_if else None
     fewest = [] if flip is None else ranking.ids[0, list(flip.ranks)].tolist()

@@ -8,18 +8,19 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from visual_memory_index import write_private
+from visual_memory_index import read_small, write_private
 
 PRIVATE, FORMER = "signing.pem", "former.txt"
 
 
 class BadKey(Exception):
-    """The file of the key that signs is something else."""
+    """The file of the key that signs is something else, or cannot be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, problem: str = "") -> None:
         super().__init__(
-            f"{path} holds no Ed25519 key without a password; bring it back from a copy of the "
-            "folder, or remove it: then a new key signs, and the former one is not published."
+            f"{path} {problem or 'holds no Ed25519 key without a password'}; bring it back from a "
+            "copy of the folder, or remove it: then a new key signs, and the former one is not "
+            "published."
         )
 
 
@@ -53,7 +54,7 @@ class SigningKeys:
 
     def _former(self) -> list[str]:
         path = self._folder / FORMER
-        return path.read_text().split() if path.exists() else []
+        return read_small(path).decode("latin-1").split() if path.exists() else []
 
     def _write(self, key: Ed25519PrivateKey) -> None:
         pem = key.private_bytes(
@@ -67,7 +68,9 @@ class SigningKeys:
 def read(path: Path) -> Ed25519PrivateKey:
     """Raises BadKey."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        key = serialization.load_pem_private_key(read_small(path), None)
+    except OSError as problem:
+        raise BadKey(path, f"cannot be read ({problem.strerror})") from problem
     except (ValueError, TypeError, UnsupportedAlgorithm) as problem:  # TypeError: it has a password
         raise BadKey(path) from problem
     if not isinstance(key, Ed25519PrivateKey):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -48,6 +49,7 @@ from visual_memory_service.reranking import (
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
 from visual_memory_service.unlearn import UnlearningWork, certificate_of, would_unlearn
 
+EXPLAINED_AT_ONCE = 4  # each holds the ranking of all entries
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 
 P = ParamSpec("P")
@@ -108,6 +110,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self._rerankers = rerankers
         self._operations = operations
         self._settings = settings
+        self._explaining = asyncio.Semaphore(EXPLAINED_AT_ONCE)
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -362,17 +365,23 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         dimension = memory.memory.identity.dimension
         what_if = insight.to_what_if(request, dimension, self._settings)
         memory.memory.check_dimension(what_if.add_vectors)
-        explanation = await asyncio.to_thread(
-            explain,
-            await to_vectors(query, memory),
-            k,
-            voting,
-            memory.memory,
-            exclude_ids=request.exclude_ids,
-            what_if=what_if,
-            seconds=seconds,
-            with_thumbnails=request.include_thumbnails,
-        )
+        vectors, over = await to_vectors(query, memory), threading.Event()
+        async with self._explaining:
+            try:
+                explanation = await asyncio.to_thread(
+                    explain,
+                    vectors,
+                    k,
+                    voting,
+                    memory.memory,
+                    exclude_ids=request.exclude_ids,
+                    what_if=what_if,
+                    seconds=seconds,
+                    over=over,
+                    with_thumbnails=request.include_thumbnails,
+                )
+            finally:
+                over.set()
         return insight.from_explanation(explanation)
 
     async def AssessMemory(

@@ -59,6 +59,25 @@ def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) ->
     assert db.execute("SELECT count(*) FROM requests WHERE fingerprint = x''").fetchone() == (1,)
 
 
+def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_be_repeated(
+    db: sqlite3.Connection,
+) -> None:
+    operations.begin(db, "pets/3", "relabel")
+    relabel = Request("relabels", b"a is ill")
+    keep(db, relabel, ["pets/3"])
+    keep(db, Request("unlearns", b"a"), [ERASING])
+
+    scrub(db, ERASING, [], [])
+
+    with pytest.raises(RequestErased):
+        recall(db, relabel)
+    assert recall(db, Request("unlearns", b"a")) == [ERASING]
+    assert (
+        db.execute("SELECT 1 FROM requests WHERE fingerprint = ?", (b"a is ill",)).fetchone()
+        is None
+    )
+
+
 @pytest.mark.parametrize(
     ("result", "gone"),
     [

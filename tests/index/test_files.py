@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from visual_memory_index import DiskFull, NotWritten, TooManyFiles, WriteFailed
-from visual_memory_index.files import trouble_in, written
+from visual_memory_index.files import SMALL_BYTES, read_small, trouble_in, written
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,16 @@ def test_what_troubles_a_folder_is_said_by_the_system(tmp_path: Path) -> None:
 
     assert trouble is not None
     assert trouble.errno == errno.ENOENT
+
+
+def test_of_a_small_file_no_more_is_read_and_what_has_no_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (SMALL_BYTES + 1))
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+
+    assert len(read_small(tmp_path / "large")) == SMALL_BYTES
+    for name in ("fifo", "zeros"):
+        with pytest.raises(OSError, match="Not a regular file"):
+            read_small(tmp_path / name)
+    with pytest.raises(OSError, match="Is a directory"):
+        read_small(tmp_path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,7 +27,10 @@ from visual_memory import (
     NotFound,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import VOTINGS
+from visual_memory_index import VOTINGS, Entry, unit_rows
+from visual_memory_index import Memory as IndexMemory
+from visual_memory_index.store import new_identity
+from visual_memory_service.explain import WhatIf, explain
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -403,3 +408,44 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
             return await memory.explain(vectors=QUERIES[:1], **how)
 
     assert asyncio.run(run()) == crowd.explain(vectors=QUERIES[:1], **how)
+
+
+class AfterOneLook(threading.Event):
+    """Set as soon as somebody has seen that it is not."""
+
+    def is_set(self) -> bool:
+        before = super().is_set()
+        self.set()
+        return before
+
+
+@pytest.mark.parametrize(("over", "proven"), [(threading.Event(), True), (AfterOneLook(), False)])
+def test_nobody_looks_on_for_a_call_that_is_over(
+    tmp_path: Path, over: threading.Event, proven: bool
+) -> None:
+    query = np.eye(1, 6, dtype=np.float32)
+    with closing(made(tmp_path / "crowd.sqlite", ROWS, NAMES)) as memory:
+        flip = explain(
+            query,
+            9,
+            VOTINGS["rank"],
+            memory,
+            exclude_ids=(),
+            what_if=WhatIf((), {}, query[:0], ()),
+            seconds=600.0,
+            over=over,
+            with_thumbnails=False,
+        ).minimal_flip
+
+    assert flip is not None
+    assert flip.proven_minimal == proven
+
+
+def made(path: Path, rows: Vector, labels: Sequence[str]) -> IndexMemory:
+    """A memory of a file, without a server."""
+    memory = IndexMemory.create(path, new_identity("crowd", rows.shape[1], None))
+    entries = [
+        Entry(id, label, content_sha256=bytes(32)) for id, label in zip(IDS, labels, strict=True)
+    ]
+    memory.insert(entries, unit_rows(rows.astype(np.float32)))
+    return memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -42,4 +43,14 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys" / "signing.pem").write_text("no key")
 
     with pytest.raises(BadKey, match=r"signing\.pem holds no Ed25519 key without a password"):
+        SigningKeys(tmp_path)
+
+
+def test_a_key_that_would_never_end_is_refused(tmp_path: Path) -> None:
+    SigningKeys(tmp_path)
+    path = tmp_path / "keys" / "signing.pem"
+    path.unlink()
+    os.mkfifo(path)
+
+    with pytest.raises(BadKey, match=r"signing\.pem cannot be read \(Not a regular file\)"):
         SigningKeys(tmp_path)

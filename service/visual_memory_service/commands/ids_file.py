@@ -7,6 +7,7 @@ from pathlib import Path
 from visual_memory._terminal.refused import Refused
 
 IDS_MAX = 1_000_000
+CHARACTERS_MAX = 1 << 28  # a device has no end
 
 
 def read_ids(file: Path) -> list[str]:
@@ -27,8 +28,11 @@ def read_text(file: Path) -> str:
     """Raises Refused."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            return opened.read()
+            text = opened.read(CHARACTERS_MAX + 1)
     except UnicodeDecodeError:
         raise Refused(f"{file} cannot be read: it is no text in UTF-8.") from None
     except OSError as problem:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
+    if len(text) > CHARACTERS_MAX:
+        raise Refused(f"{file} has more than {CHARACTERS_MAX:,} characters, so it is another file.")
+    return text

@@ -7,13 +7,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from visual_memory_index.operation import UNLEARN
+from visual_memory_index.operation import GONE, UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
 
-GONE = (
-    "What it answered named entries that were unlearned, or labels that no entry has any more, "
-    "and is gone."
-)
 NAMING_LABELS = (
     "SELECT 1 FROM operations WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL "
     "LIMIT 1"

@@ -38,7 +38,7 @@ from visual_memory_index.errors import (
 from visual_memory_index.filter import Filter
 from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.operation import UNLEARN, Operation, State
+from visual_memory_index.operation import GONE, UNLEARN, Operation, State
 from visual_memory_index.pruning import Progress, untold
 from visual_memory_index.ram import RamCopy, Silent
 from visual_memory_index.replica import Replica
@@ -574,6 +574,8 @@ class Memory:
         with self._lock.writing():
             self._check_open()
             self._counting.forget()
+            for name, ended in self._unwritten.items():  # what it says may name them
+                self._unwritten[name] = replace(ended, problem=GONE)
         self._read_settings()
         return traces
 

@@ -7,6 +7,10 @@ from typing import Literal, TypeAlias
 
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 UNLEARN = "unlearn"
+GONE = (
+    "What it answered named entries that were unlearned, or labels that no entry has any more, "
+    "and is gone."
+)
 CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from visual_memory_index import Request, RequestErased
 from visual_memory_index import sqlite_operations as operations
-from visual_memory_index.erasing import GONE, drop, forgetting, note, noted, scrub
+from visual_memory_index.erasing import drop, forgetting, note, noted, scrub
 from visual_memory_index.migrations import MEMORY_STEPS, migrate
-from visual_memory_index.operation import UNLEARN
+from visual_memory_index.operation import GONE, UNLEARN
 from visual_memory_index.sqlite_requests import keep, recall
 
 ERASING, OTHER = "pets/1", "pets/2"

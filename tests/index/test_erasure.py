@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -26,10 +27,13 @@ from visual_memory_index import (
     unexplained,
     unit_rows,
 )
-from visual_memory_index.erasing import GONE
 from visual_memory_index.erasure import OVERLAP, READ_AT_ONCE, search_files
+from visual_memory_index.operation import GONE
 from visual_memory_index.store import new_identity
 from visual_memory_index.traces import masked
+
+if TYPE_CHECKING:
+    from tests.index.conftest import SmallDisk
 
 RNG = np.random.default_rng(5)
 VECTORS = unit_rows(RNG.standard_normal((4, 64)).astype(np.float32))
@@ -74,6 +78,22 @@ def erased(memory: Memory, *ids: str) -> tuple[Traces, Facts]:
     traces = memory.unlearn(name, settings=(), draft=draft)
     assert traces is not None
     return traces, told[0]
+
+
+def test_why_operations_failed_that_could_not_be_written_is_forgotten_too(
+    small_disk: SmallDisk,
+) -> None:
+    path = small_disk.folder / "m.sqlite"
+    with closing(Memory.create(path, new_identity("m", 64, None))) as memory:
+        memory.insert([Entry("a.person", "a", content_sha256=bytes(32))], VECTORS[:1])
+        failed = memory.begin("prune").operation.name
+        small_disk.fill()
+        memory.end(failed, "failed", problem="No entry but a.person is left.")
+        small_disk.make_room(3_000_000)
+
+        erased(memory, "a.person")
+
+        assert memory.operation(failed).problem == GONE
 
 
 def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:

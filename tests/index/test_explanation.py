@@ -63,7 +63,7 @@ def random_memory(seed: int) -> tuple[Labels, Distances, int]:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_flip_is_the_first_that_trying_every_subset_finds(rule: str) -> None:
     sizes = set[int]()
-    for seed in range(500):
+    for seed in range(150):
         labels, distances, k = random_memory(seed)
 
         flip = smallest_flip(labels, distances, k, VOTINGS[rule], seconds=SECONDS)

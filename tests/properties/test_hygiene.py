@@ -243,7 +243,7 @@ def state(memory: Memory) -> tuple[object, ...]:
     return (stored, answers, memory.info().label_counts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(before=edits, pruned=some_ids, after=edits)
 def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
     before: list[Edit], pruned: list[str], after: list[Edit]

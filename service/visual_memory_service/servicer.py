@@ -49,7 +49,7 @@ from visual_memory_service.reranking import (
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
 from visual_memory_service.unlearn import UnlearningWork, certificate_of, would_unlearn
 
-EXPLAINED_AT_ONCE = 4  # each holds the ranking of all entries
+LONG_AT_ONCE = 4  # calls that hold much and keep Python busy: pages of entries, explanations
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 
 P = ParamSpec("P")
@@ -110,7 +110,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self._rerankers = rerankers
         self._operations = operations
         self._settings = settings
-        self._explaining = asyncio.Semaphore(EXPLAINED_AT_ONCE)
+        self._long = asyncio.Semaphore(LONG_AT_ONCE)
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -213,15 +213,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = (await self._memory(request.memory)).memory
         filter, after, limit, parts = requests.to_page(request)
         bytes_max = self._settings.message_bytes_max
-        page = await asyncio.to_thread(
-            memory.entries,
-            filter=filter,
-            after=after,
-            limit=limit,
-            bytes_max=bytes_max,
-            parts=parts,
-        )
-        return await asyncio.to_thread(answers.from_entries, page, request.filter)
+        async with self._long:
+            page = await asyncio.to_thread(
+                memory.entries,
+                filter=filter,
+                after=after,
+                limit=limit,
+                bytes_max=bytes_max,
+                parts=parts,
+            )
+            return await asyncio.to_thread(answers.from_entries, page, request.filter)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = await self._memory(request.memory)
@@ -366,7 +367,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         what_if = insight.to_what_if(request, dimension, self._settings)
         memory.memory.check_dimension(what_if.add_vectors)
         vectors, over = await to_vectors(query, memory), threading.Event()
-        async with self._explaining:
+        async with self._long:
             try:
                 explanation = await asyncio.to_thread(
                     explain,

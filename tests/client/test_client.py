@@ -304,7 +304,7 @@ def test_a_server_that_stays_busy_is_given_up_with_its_sentence(
     service.faults["GetMemory"] = [BUSY] * 100
 
     with pytest.raises(ResourceExhausted, match="not now"):
-        connect(target, timeout=0.6).memory("pets").info()
+        connect(target, timeout=3).memory("pets").info()
 
     assert 2 < len(service.requests["GetMemory"]) < 10
 

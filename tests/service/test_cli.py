@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from tests.service.conftest import Done, Run, answer
 
 import visual_memory
 from visual_memory._terminal import progress
+from visual_memory_benchmarks.cli import build_parser as build_benchmark_parser
 from visual_memory_embedders.images import KINDS
 from visual_memory_index import VOTINGS
 from visual_memory_service.cli import COMMANDS, build_parser
@@ -189,6 +191,26 @@ def test_the_version_is_told_without_what_commands_need() -> None:
 def test_every_command_explains_itself() -> None:
     for name, command in commands_of(build_parser()).items():
         assert f"visual-memory {name}" in command.format_help()
+
+
+@pytest.mark.parametrize("build", [build_parser, build_benchmark_parser])
+def test_every_argument_explains_itself_and_says_if_it_is_needed(
+    build: Callable[[], ArgumentParser],
+) -> None:
+    unexplained = list(unexplained_arguments(build()))
+
+    assert unexplained == []
+
+
+def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for each in dict.fromkeys(action.choices.values()):
+                yield from unexplained_arguments(each)
+        elif not action.help or (
+            action.required and action.option_strings and "needed" not in action.help
+        ):
+            yield f"{parser.prog} {action.dest}"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from visual_memory_service.commands.arguments import add_asking
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
-    parser.add_argument("file", metavar="FILE.parquet", type=Path)
+    parser.add_argument("file", metavar="FILE.parquet", type=Path, help="what is written")
     output_file.add_force(parser, "the file")
 
 

@@ -94,7 +94,7 @@ def add_to(commands: Commands) -> None:
         metavar="FILE.csv",
         type=Path,
         required=True,
-        help="with the columns id and label; rows without a label are left out",
+        help="with the columns id and label; rows without a label are left out; needed",
     )
     add_apply(parser)
 

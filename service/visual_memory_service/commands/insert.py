@@ -77,7 +77,9 @@ class Plan:
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "insert", insert, "remember pictures, or a Parquet file")
+    parser = add_asking(
+        commands, "insert", insert, "remember pictures in folders or a CSV table, or a Parquet file"
+    )
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.description = (
         "Remember folders with a folder for each label (the label is its name, the id the path\n"
@@ -88,7 +90,13 @@ def add_to(commands: Commands) -> None:
         "interruption; an id stored with other content is refused. A server that is restarted\n"
         "meanwhile is waited for until --timeout."
     )
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=Path)
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        type=Path,
+        help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
+    )
     parser.add_argument("--label", metavar="L", help="what all these pictures show")
     parser.add_argument(
         "--replace", action="store_true", help="replace what is stored with other content"

@@ -176,7 +176,10 @@ def read_labels(file: Path) -> dict[str, str]:
     try:
         missing = {"id", "label"} - set(rows.fieldnames or ())
         if missing:
-            raise Refused(f"{file} has no column named {' and none named '.join(sorted(missing))}.")
+            raise Refused(
+                f"{file} has no column named {' and none named '.join(sorted(missing))}. "
+                "Wanted are id and label, separated by commas."
+            )
         for row in rows:
             id, label = row["id"], row["label"]
             if not id:

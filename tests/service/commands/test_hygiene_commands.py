@@ -219,6 +219,7 @@ def test_labels_that_are_there_already_change_nothing(run: Run, crowd: Memory) -
         (b"id,name\n0001,z\n", "new.csv has no column named label."),
         (b"ID,Label\n0001,z\n", "new.csv has no column named id and none named label."),
         (b"", "new.csv has no column named id and none named label."),
+        (b"id;label\n0001;z\n", "Wanted are id and label, separated by commas."),
         (b"id,label\n", "new.csv gives no entry a label."),
         (b"id,label\n0001,\n", "new.csv gives no entry a label."),
         (b"id,label\n0001,z\n0002,z\n0001,y\n", "line 4: 0001 is there twice"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from visual_memory import InvalidArgument
@@ -37,6 +37,15 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
             f"Nothing was {done}, because of {plural(len(bad), 'picture')}; "
             f"use --skip-bad to {do} the others.",
         )
+
+
+def tell(others: Mapping[str, int], remarks: Iterable[str]) -> None:
+    """Say on standard error which files are no pictures, by their ends, and what is odd."""
+    if others:
+        ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
+        say(f"Left out, as no pictures: {', '.join(ends)}.", file=sys.stderr)
+    for remark in remarks:
+        say(remark, file=sys.stderr)
 
 
 def send(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,13 +34,15 @@ Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 class Plan:
     """What is to be done with the items of a source, by id.
 
-    ``changed`` items are stored otherwise. ``doubtful`` ones are the same if their row is the
+    ``changed`` items are stored otherwise; ``relabelled`` counts them by their stored and new
+    labels, where those differ. ``doubtful`` ones are the same if their row is the
     stored one; with each is the hash of its row. ``kept`` are the stored metadata of items whose
     source has nothing to say of them. ``pruned`` do not vote in the source, ``silent`` as stored.
     """
 
     new: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
+    relabelled: Counter[tuple[str, str]] = field(default_factory=Counter)
     doubtful: dict[str, str] = field(default_factory=dict)
     same: int = 0
     bad: dict[str, str] = field(default_factory=dict)
@@ -69,6 +71,8 @@ class Plan:
             self.doubtful[item.id] = row
             return True
         self.changed.add(item.id)
+        if item.label != label:
+            self.relabelled[label, item.label] += 1
         return False
 
     def to_prune(self) -> list[str]:
@@ -114,7 +118,7 @@ def insert(client: Client, options: Namespace) -> int:
     source = open_source(options.sources, options.label, memory.info())
     limits = client.server_info().limits
     if not options.json:
-        tell(source)
+        bad_pictures.tell(source.others, source.remarks)
     plan = compare(source, stored(memory), limits)
     if plan.doubtful:
         settle(plan, memory)
@@ -145,17 +149,6 @@ def insert(client: Client, options: Namespace) -> int:
         pruned = prune(memory, plan.to_prune())
     report(plan, source, seconds, pruned, options)
     return 1 if plan.bad else 0
-
-
-def tell(source: Source) -> None:
-    """Say on standard error what of a source is left out, and what was noticed."""
-    if source.others:
-        ends = ", ".join(
-            f"{count:,} {end or 'without an end'}" for end, count in sorted(source.others.items())
-        )
-        say(f"Left out, as no pictures: {ends}.", file=sys.stderr)
-    for remark in source.remarks:
-        say(remark, file=sys.stderr)
 
 
 def so_far(done: int, options: Namespace) -> str:
@@ -220,14 +213,25 @@ def bad(items: list[Item], limits: Limits) -> dict[str, str]:
 def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
     if plan.changed and not options.replace:
-        said = (
-            f"Stored already with other content, label or metadata, so nothing was stored: "
-            f"{listed(sorted(plan.changed))}; use --replace to replace what is stored."
+        ids, changes = listed(sorted(plan.changed)), relabelling(plan)
+        if options.label is None:
+            raise Refused(
+                f"Stored already with other content, label or metadata, so nothing was stored: "
+                f"{ids}; use --replace to replace what is stored.{changes}"
+            )
+        raise Refused(
+            f"Stored already with other content, label or metadata, so nothing was stored: {ids}. "
+            "To have both, give them other ids: insert the folder above, with a folder for each "
+            "label, into a new memory, or a CSV table with the column id. --replace replaces what "
+            f"is stored instead.{changes}"
         )
-        if options.label is not None:
-            said += " Or have both under other ids, which a CSV table says in its column id."
-        raise Refused(said)
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
+
+
+def relabelling(plan: Plan) -> str:
+    """A sentence on the labels that --replace changes, if there are any."""
+    changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(plan.relabelled.items())]
+    return f" That changes labels: {listed(changes)}." if changes else ""
 
 
 def batch_bytes(limits: Limits) -> int:

@@ -196,8 +196,8 @@ def unknown(path: Path) -> str:
             "folder with a folder for each label, or a CSV table with the columns path and label."
         )
     return (
-        f"{path} is nothing that can be inserted: that are folders with a folder for each label, "
-        f"CSV tables (.csv), Parquet files (.parquet), and with --label pictures "
+        f"{path} is nothing that can be inserted; give a folder with a folder for each label, a "
+        f"CSV table (.csv), a Parquet file (.parquet), or with --label a picture "
         f"({', '.join(SUFFIXES)})."
     )
 

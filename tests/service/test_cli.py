@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -221,7 +222,10 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["insert", "{empty}", "nowhere"], "no file or folder nowhere"),
         (["insert", "{empty}", "empty"], "no pictures in empty"),
         (["insert", "{empty}", "loose"], "directly in loose"),
-        (["insert", "{empty}", "text.parquet"], "neither a folder nor a Parquet file"),
+        (
+            ["insert", "{empty}", "text.parquet"],
+            "neither a folder nor a Parquet file that can be read.",
+        ),
         (["insert", "{empty}", "columns.parquet"], "has the columns name (string), x (int64)"),
         (["insert", "{empty}", "wide.parquet"], "have dimension 5, but this memory holds 4"),
         (["insert", "{empty}", "twice.parquet"], "id a comes twice"),
@@ -419,7 +423,13 @@ def test_an_interrupted_insertion_goes_on_where_it_ended(
 
     assert 0 < stored < count
     assert interrupted.returncode == 130
-    assert said.splitlines()[-1] == "Interrupted."
+    *_, told, last = said.splitlines()
+    assert last == "Interrupted."
+    assert re.fullmatch(
+        rf"[\d,]+ of 60,000 are stored in {rows}, perhaps some more; the same command goes on "
+        "after them.",
+        told,
+    )
     assert done["skipped"] >= stored
     assert done["inserted"] + done["skipped"] == count
     assert answer(run("show", rows, "--json"))["count"] == count

@@ -39,13 +39,16 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
         )
 
 
+def odd(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
+    """Sentences on files that are no pictures, by their ends, and the remarks."""
+    ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
+    return [*([f"Left out, as no pictures: {', '.join(ends)}."] if ends else []), *remarks]
+
+
 def tell(others: Mapping[str, int], remarks: Iterable[str]) -> None:
-    """Say on standard error which files are no pictures, by their ends, and what is odd."""
-    if others:
-        ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
-        say(f"Left out, as no pictures: {', '.join(ends)}.", file=sys.stderr)
-    for remark in remarks:
-        say(remark, file=sys.stderr)
+    """Say them on standard error."""
+    for sentence in odd(others, remarks):
+        say(sentence, file=sys.stderr)
 
 
 def send(

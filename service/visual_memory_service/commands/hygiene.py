@@ -44,7 +44,10 @@ def add_to(commands: Commands) -> None:
         help="default: hard",
     )
     how.add_argument(
-        "--ids-file", metavar="FILE", type=Path, help="prune these ids, one a line, instead"
+        "--ids-file",
+        metavar="FILE",
+        type=Path,
+        help="prune these ids, one a line, instead; -: of standard input",
     )
     parser.add_argument(
         "--k",
@@ -94,7 +97,8 @@ def add_to(commands: Commands) -> None:
         metavar="FILE.csv",
         type=Path,
         required=True,
-        help="with the columns id and label; rows without a label are left out; needed",
+        help="with the columns id and label; rows without a label are left out; -: standard input; "
+        "needed",
     )
     add_apply(parser)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from visual_memory._terminal.refused import Refused
 
 IDS_MAX = 1_000_000
+STANDARD_INPUT = Path("-")
 
 
 def read_ids(file: Path) -> list[str]:
@@ -24,11 +25,12 @@ def read_ids(file: Path) -> list[str]:
 
 
 def read_text(file: Path) -> str:
-    """Raises Refused."""
+    """Of standard input, where the file is ``-``. Raises Refused."""
+    place = 0 if file == STANDARD_INPUT else file
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with open(place, encoding="utf-8-sig", newline="", closefd=place != 0) as opened:
             return opened.read()
     except UnicodeDecodeError:
-        raise Refused(f"{file} cannot be read: it is no text in UTF-8.") from None
+        raise Refused(f"{file} cannot be read: it is no text in UTF-8; save it as such.") from None
     except OSError as problem:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None

@@ -19,7 +19,7 @@ from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
 from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.interrupted import told_what_goes_on
+from visual_memory_service.commands.interrupted import told_what_goes_on, told_what_is_stored
 from visual_memory_service.commands.pictures import Unreadable, faults
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
@@ -124,7 +124,8 @@ def insert(client: Client, options: Namespace) -> int:
         settle(plan, memory)
     refuse(plan, options)
     todo = plan.new.union(plan.changed) - plan.bad.keys()
-    with Progress(f"{source.noun}s", len(todo)) as progress:
+    progress = Progress(f"{source.noun}s", len(todo))
+    with told_what_is_stored(options.name, progress, len(todo)), progress:
         items = (
             replace(item, metadata=plan.kept.get(item.id, item.metadata))
             for item in source.items()

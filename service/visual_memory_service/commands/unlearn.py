@@ -27,7 +27,11 @@ SAID = "nothing was looked for, and the certificate says why"
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "unlearn", unlearn, "erase entries for good, with a certificate")
     parser.add_argument(
-        "--ids-file", metavar="FILE", type=Path, required=True, help="the ids, one a line; needed"
+        "--ids-file",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="the ids, one a line; -: of standard input; needed",
     )
     parser.add_argument(
         "--certificate",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory, to_picture
-from tests.service.conftest import Run, answer, refused, text
+from tests.conftest import RemoteMemory, Server, to_picture
+from tests.service.conftest import Done, Run, answer, refused, text
 
 from visual_memory import Client, Memory
 
@@ -139,6 +141,22 @@ def test_entries_that_a_prune_took_are_listed_by_a_filter(run: Run, crowd: Memor
     assert by_it == pruned
     assert len(others) == COUNT - 2
     assert [line.split()[0] for line in shown.splitlines()] == ["id", "0001", "0003"]
+
+
+def test_a_file_may_be_standard_input(server: Server, crowd: Memory) -> None:
+    def given(text: str, *arguments: str) -> Done:
+        command = [sys.executable, "-m", "visual_memory_service", *arguments, "--server"]
+        return subprocess.run(
+            [*command, server.address], input=text, capture_output=True, text=True, timeout=50
+        )
+
+    pruned = given("0001\n", "prune", crowd.name, "--ids-file", "-")
+    relabelled = given("id,label\n0001,z\n", "relabel", crowd.name, "--from", "-")
+    nothing = given("", "prune", crowd.name, "--ids-file", "-")
+
+    assert pruned.stdout.startswith(f"1 entry would no longer vote in {crowd.name}: 0001.")
+    assert relabelled.stdout.startswith(f"1 entry would have another label in {crowd.name}: 0001.")
+    assert nothing.stderr == "- names no id; wanted is one id a line.\n"
 
 
 @pytest.mark.parametrize(

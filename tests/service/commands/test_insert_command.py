@@ -150,7 +150,7 @@ def test_bad_rows_of_a_table_are_told_with_bad_pictures_and_left_out_where_that_
     ("arguments", "sentence"),
     [
         (["photo.png"], "photo.png is a picture without a label; say with --label"),
-        (["notes.txt"], "notes.txt is nothing that can be inserted: that are folders"),
+        (["notes.txt"], "notes.txt is nothing that can be inserted; give a folder with"),
         (["nowhere.jpg", "--label", "a"], "There is no file or folder nowhere.jpg."),
         (["empty", "--label", "a"], "There are no pictures in empty."),
         (["list.csv", "--label", "a"], "list.csv has labels of its own"),

@@ -42,7 +42,7 @@ hooks: $(INSTALLED)
 	git config core.hooksPath .githooks
 
 demo: $(SERVER)
-	$(BIN)/visual-memory demo $(if $(IMAGES),--images '$(IMAGES)')
+	$(BIN)/visual-memory demo $${IMAGES:+--images "$$IMAGES"}
 
 test: $(INSTALLED)
 	$(BIN)/python $(PYTEST) $(TESTS)

@@ -16,6 +16,7 @@ from visual_memory import InvalidArgument
 from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
 
 MANIFEST = "manifest.csv"
+WHERE = "Name the folder that has it with --data DIR."
 POSITION = re.compile(r"images\[(\d+)\]")
 CATEGORY_COLUMNS = ("category", "shape_category")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -77,7 +78,7 @@ def load(name: str, folder: Path) -> StimulusSet:
     Raises MissingData, BadFile.
     """
     if not folder.is_dir():
-        raise MissingData(name, f"there is no folder {folder}")
+        raise MissingData(name, f"there is no folder {folder}", WHERE)
     manifest = folder / MANIFEST
     if manifest.is_file():
         return _listed(name, folder, manifest.read_bytes())
@@ -121,7 +122,7 @@ def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
             name, f"{loose[0]} lies directly in {folder}, where a folder for each category belongs"
         )
     if not found:
-        raise MissingData(name, f"there are no pictures in {folder}")
+        raise MissingData(name, f"there are no pictures in {folder}", WHERE)
     return [(file, file.partition("/")[0]) for file in found]
 
 

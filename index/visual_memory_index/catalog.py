@@ -18,6 +18,8 @@ from visual_memory_index.backup import NAME_SETTING, Arrival
 from visual_memory_index.damage import damage_of
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
+    FOLDER_BACK,
+    PUT_BACK,
     CorruptStore,
     MemoryExists,
     NotWritten,
@@ -433,7 +435,7 @@ class Catalog:
             raise UnknownMemory(name)
         path = self._memories / file
         if not path.exists():
-            raise CorruptStore(str(path), "the file is missing")
+            raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
         return path
 
     def _noted(self, file: str) -> Noted | None:
@@ -499,4 +501,4 @@ def of_catalog(path: Path) -> Iterator[None]:
         with damage_of(path):
             yield
     except CorruptStore as damage:
-        raise CorruptStore(damage.path, damage.problem, of_folder=True) from damage
+        raise CorruptStore(damage.path, damage.problem, way_out=FOLDER_BACK) from damage

@@ -7,6 +7,12 @@ from itertools import accumulate
 from pathlib import Path
 
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
+# Other ways out of damage than for a file that is there.
+PUT_BACK = (
+    "stop the server and put the file back, or, while it runs, drop the memory and bring it back "
+    "from a backup or an export, with restore or insert"
+)
+FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
 
 
 def listed(ids: Sequence[str]) -> str:
@@ -62,8 +68,8 @@ class BadAuditLog(MemoryRefusal):
     def __init__(self, problem: str, memory: str = "") -> None:
         super().__init__(
             f'The audit log of the memory "{memory}" does not fit ({problem}): another program '
-            "changed the file; stop the server, keep the file, and bring this memory back from a "
-            "backup."
+            "changed the file; stop the server, copy the file away, and start it again; then drop "
+            "the memory and bring this memory back from a backup."
         )
         self.problem, self.memory = problem, memory
 
@@ -208,16 +214,16 @@ class NewerStore(FileRefusal):
 
 
 class CorruptStore(FileRefusal):
-    """A file that SQLite cannot read, or that contradicts itself; perhaps ``of_folder``."""
+    """A file that SQLite cannot read, or that contradicts itself."""
 
-    def __init__(self, path: str, problem: str, *, of_folder: bool = False) -> None:
+    def __init__(self, path: str, problem: str, *, way_out: str = "") -> None:
         super().__init__(
             path,
-            f"{Path(path).name} is damaged ({problem}); stop the server, keep the file, and bring "
-            "the whole data folder back from a copy."
-            if of_folder
-            else f"{Path(path).name} is damaged ({problem}); stop the server, keep the file, and "
-            "bring this memory back from a backup or an export.",
+            f"{Path(path).name} is damaged ({problem}); {way_out}."
+            if way_out
+            else f"{Path(path).name} is damaged ({problem}); stop the server, copy the file away, "
+            "and start it again; then drop the memory and bring this memory back from a backup or "
+            "an export, with restore or insert.",
         )
         self.problem = problem
 

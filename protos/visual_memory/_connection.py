@@ -21,6 +21,9 @@ from visual_memory.errors import refuse
 
 KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 MESSAGE_BYTES = "message-bytes"  # of metadata: a server makes room before it receives a message
+ADDRESS = re.compile(r"(?:\[[^\[\]/\s]+\]|[^\[\]:/\s]+):(\d{1,5})", re.ASCII)
+NAMED_BY_GRPC = re.compile(r"(?:dns|ipv[46]|unix):")  # in its own syntax, whose ends it checks
+PORT_MAX = 65_535
 LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
 
 
@@ -62,8 +65,12 @@ def endpoint(
 ) -> Endpoint:
     """Raises InvalidArgument."""
     text_bytes(target, "target")
-    if not target or not target.isprintable():
-        refuse("target", f"must be HOST:PORT, but is {target!r}")
+    if not is_address(target):
+        refuse(
+            "target",
+            f"must be HOST:PORT, but is {target!r}; HOST is a name or an address, and PORT 1 to "
+            f"{PORT_MAX}",
+        )
     if api_key is not None:
         text_bytes(api_key, "api_key")
         if not KEY.fullmatch(api_key):
@@ -77,6 +84,14 @@ def endpoint(
         metadata=() if api_key is None else (("authorization", f"Bearer {api_key}"),),
         timeout=timeout,
     )
+
+
+def is_address(target: str) -> bool:
+    """Whether a server can be there: HOST:PORT, or what gRPC names by a scheme of its own."""
+    if NAMED_BY_GRPC.match(target):
+        return target.isprintable()
+    found = ADDRESS.fullmatch(target)
+    return found is not None and target.isprintable() and 0 < int(found[1]) <= PORT_MAX
 
 
 def reaching(target: str) -> list[tuple[str, int]]:

@@ -264,7 +264,7 @@ def to_document(data: str | bytes) -> dict[str, object]:
     try:
         document = parse(data)
     except ValueError as problem:
-        raise Flaw(str(problem)) from None
+        raise Flaw(f"{problem}, so this file may be none") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise Flaw(f"is no JSON object with the format {FORMAT!r}")
     check_version(document.get("version"))

@@ -47,7 +47,7 @@ compdef _visual_memory visual-memory"""
 
 def add_to(commands: Commands, whole: ArgumentParser) -> None:
     parser = add(commands, "completion", "print a completion script for a shell")
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="whose script")
     parser.set_defaults(run=lambda options: complete(options, whole))
 
 

@@ -19,7 +19,7 @@ from visual_memory_service.copies import Copies
 from visual_memory_service.health import Health
 from visual_memory_service.intake import Bounds
 from visual_memory_service.keys import BadKey, SigningKeys
-from visual_memory_service.listener import Listener, told_to_stop
+from visual_memory_service.listener import Listener, check_free, told_to_stop
 from visual_memory_service.memories import Memories
 from visual_memory_service.operations import Operations
 from visual_memory_service.reranking import Rerankers
@@ -37,6 +37,7 @@ def serve(settings: Settings) -> None:
 
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting and what opening refuses.
     """
+    check_free(settings.listen)  # before there is a data folder, which opening makes
     keep_freed_memory()
     use_all_descriptors()
     asyncio.run(run(settings))

@@ -67,7 +67,9 @@ def test_a_bad_manifest_is_refused(manifest: str, sentence: str, tmp_path: Path)
 
 
 def test_a_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MissingData, match=r"set pets cannot be used: there is no folder .*none"):
+    with pytest.raises(
+        MissingData, match=r"set pets cannot be used: there is no folder .*none\. .* --data"
+    ):
         stimuli.load("pets", tmp_path / "none")
     with pytest.raises(MissingData, match="no pictures"):
         stimuli.load("pets", tmp_path)

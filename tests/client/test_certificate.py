@@ -556,7 +556,7 @@ def test_another_version_is_named_with_the_release_that_reads_it(version: int, w
         (changed().replace(b'"count": 4', b'"count": ' + b"4" * 9999), "has 4444444444"),
         (changed().replace(b'"count": 4', b'"count": 4, "count": 4'), "has the same name twice"),
         (changed().replace(b'"pets"', b'"\\ud800"'), "says memory: '\\ud800', which must be text"),
-        (changed().replace(b'"pets"', b'"\xff"'), "is not UTF-8"),
+        (changed().replace(b'"pets"', b'"\xff"'), "is not UTF-8, so this file may be none; get"),
         (changed() + b"{}", "is no whole JSON"),
         (b"\xef\xbb\xbf" + changed(), "is no whole JSON"),
         (b" " * CERTIFICATE_BYTES_MAX + b"{}", "has more than 67108864 bytes"),

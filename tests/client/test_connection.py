@@ -54,7 +54,31 @@ def test_a_key_that_no_call_could_carry_is_refused_unquoted(key: str) -> None:
         endpoint("host:1", key, None, 1.0)
 
 
-@pytest.mark.parametrize("target", ["", "host:1\n", "\x1b[31mhost:1"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        "host:1\n",
+        "\x1b[31mhost:1",
+        "http://127.0.0.1:50051",
+        "localhost",
+        "127.0.0.1:0",
+        "127.0.0.1:99999",
+        "host:x",
+        ":50051",
+        "::1:50051",
+        "host :1",
+        "host:1/path",
+    ],
+)
 def test_a_target_that_is_no_address_is_refused(target: str) -> None:
     with pytest.raises(InvalidArgument, match=r"^target must be HOST:PORT, but is '"):
         endpoint(target, None, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["host:1", "a_b.example.org:65535", "[::1]:50051", "[fe80::1%eth0]:1", "dns:///host:1"],
+)
+def test_a_target_that_may_be_an_address_is_left_to_the_connection(target: str) -> None:
+    assert endpoint(target, None, None, 1.0).target == target

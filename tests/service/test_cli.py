@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +27,7 @@ from tests.service.conftest import Done, Run, answer
 
 import visual_memory
 from visual_memory._terminal import progress
+from visual_memory_benchmarks.cli import build_parser as build_benchmark_parser
 from visual_memory_embedders.images import KINDS
 from visual_memory_index import VOTINGS
 from visual_memory_service.cli import COMMANDS, build_parser
@@ -191,6 +194,26 @@ def test_every_command_explains_itself() -> None:
         assert f"visual-memory {name}" in command.format_help()
 
 
+@pytest.mark.parametrize("build", [build_parser, build_benchmark_parser])
+def test_every_argument_explains_itself_and_says_if_it_is_needed(
+    build: Callable[[], ArgumentParser],
+) -> None:
+    unexplained = list(unexplained_arguments(build()))
+
+    assert unexplained == []
+
+
+def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for each in dict.fromkeys(action.choices.values()):
+                yield from unexplained_arguments(each)
+        elif not action.help or (
+            action.required and action.option_strings and "needed" not in action.help
+        ):
+            yield f"{parser.prog} {action.dest}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -199,7 +222,10 @@ def test_every_command_explains_itself() -> None:
         (["insert", "{empty}", "nowhere"], "no file or folder nowhere"),
         (["insert", "{empty}", "empty"], "no pictures in empty"),
         (["insert", "{empty}", "loose"], "directly in loose"),
-        (["insert", "{empty}", "text.parquet"], "neither a folder nor a Parquet file"),
+        (
+            ["insert", "{empty}", "text.parquet"],
+            "neither a folder nor a Parquet file that can be read.",
+        ),
         (["insert", "{empty}", "columns.parquet"], "has the columns name (string), x (int64)"),
         (["insert", "{empty}", "wide.parquet"], "have dimension 5, but this memory holds 4"),
         (["insert", "{empty}", "twice.parquet"], "id a comes twice"),
@@ -397,7 +423,13 @@ def test_an_interrupted_insertion_goes_on_where_it_ended(
 
     assert 0 < stored < count
     assert interrupted.returncode == 130
-    assert said.splitlines()[-1] == "Interrupted."
+    *_, told, last = said.splitlines()
+    assert last == "Interrupted."
+    assert re.fullmatch(
+        rf"[\d,]+ of 60,000 are stored in {rows}, perhaps some more; the same command goes on "
+        "after them.",
+        told,
+    )
     assert done["skipped"] >= stored
     assert done["inserted"] + done["skipped"] == count
     assert answer(run("show", rows, "--json"))["count"] == count

@@ -102,3 +102,4 @@ def test_a_server_that_cannot_be_set_up_says_so_in_one_line(
     assert (done.returncode, done.stdout) == (1, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "d").exists()

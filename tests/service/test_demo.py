@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +18,13 @@ from PIL import Image
 
 from visual_memory import Decision, Neighbors
 from visual_memory._terminal.refused import Refused
+from visual_memory_embedders.images import KINDS
 from visual_memory_service.commands.pictures import Picture
 from visual_memory_service.demo import server as demo_server
-from visual_memory_service.demo.pictures import CALTECH
+from visual_memory_service.demo.pictures import CALTECH, by_class
 from visual_memory_service.demo.story import Answers, Outcome, check, escaped
 
+ROOT = Path(__file__).resolve().parents[2]
 PYTHON = [sys.executable, "-W", "error"]
 DEMO = ["-m", "visual_memory_service", "demo"]
 
@@ -72,6 +75,90 @@ def test_it_learns_and_forgets_a_class_of_ones_own_pictures(
     assert "without training: 2 of 2 right" in said
     assert "every decision is what it was before, to the last bit" in said
     assert_nothing_is_left(tmp_path, said)
+
+
+def test_what_it_leaves_out_of_ones_own_pictures_is_told(
+    tmp_path: Path, environment: dict[str, str], folder: Path
+) -> None:
+    (folder / "few").mkdir()
+    shutil.copy(folder / "red" / "0.png", folder / "few")
+    shutil.copy(folder / "red" / "0.png", folder / "loose.png")
+    (folder / "red" / "empty.png").touch()
+    (folder / "red" / "phone.heic").touch()
+
+    _, complaints = run(tmp_path, environment, "--images", str(folder))
+
+    assert [line for line in complaints.splitlines() if "/s, " not in line] == [
+        "Left out, as no pictures: 1 .heic.",
+        f"{folder}/loose.png lies directly in {folder}, not in a folder of its label.",
+        f"{folder}/red/empty.png is not a whole {KINDS} image.",
+        "Left out, as classes of fewer than 3 pictures that decode: few.",
+    ]
+
+
+def test_of_many_pictures_a_sample_is_taken_and_told(tmp_path: Path) -> None:
+    for label in ("red", "blue"):
+        (tmp_path / label).mkdir()
+        for number in range(45):
+            Image.new("RGB", (2, 2), (number, 0, 0)).save(tmp_path / label / f"{number}.png")
+
+    chosen, odd = by_class(tmp_path)
+
+    assert {label: len(each) for label, each in chosen.items()} == {"blue": 40, "red": 40}
+    assert odd == [
+        "A sample is taken, 80 of 90 pictures: at most 50 classes, and 40 pictures of each."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("file", "file cannot be the folder of the page: File exists."),
+        ("/proc/nix", "/proc/nix cannot be the folder of the page: No such file or directory."),
+        ("taken", "taken/demo.html is a folder; name a file in it."),
+    ],
+)
+def test_a_place_where_no_page_can_be_is_refused_before_anything_is_shown(
+    tmp_path: Path, environment: dict[str, str], output: str, sentence: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "demo.html").mkdir(parents=True)
+
+    done = subprocess.run(
+        [*PYTHON, *DEMO, "--output", output],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{sentence}\n")
+
+
+def test_its_page_says_how_many_of_the_neighbours_are_shown(
+    tmp_path: Path, environment: dict[str, str], folder: Path
+) -> None:
+    run(tmp_path, environment, "--images", str(folder))
+
+    page = (tmp_path / "out" / "demo.html").read_text(encoding="utf-8")
+
+    assert "<small class=shown>8 of the 11 neighbours that vote</small>" in page
+    assert "<small class=shown>4 of the 17 neighbours that vote</small>" in page
+
+
+@pytest.mark.parametrize("name", ["it's", 'say "x"', "$(touch made)", "a b", ""])
+def test_make_hands_it_the_name_of_a_folder_as_it_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "installed").touch()
+    (tmp_path / "visual-memory").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "visual-memory").chmod(0o755)
+    make = ["make", "--silent", "--file", str(ROOT / "Makefile"), "demo"]
+    given = ["SERVER=installed", "BIN=.", f"IMAGES={name.replace('$', '$$')}"]
+
+    done = subprocess.run([*make, *given], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.stdout.splitlines() == ["demo", *(["--images", name] if name else [])]
 
 
 def test_its_page_is_one_file_that_needs_no_other(

@@ -318,6 +318,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
         sentence = refused(serve(tmp_path / "data", "--listen", address))
 
     assert sentence == (f"{address} cannot be listened on; is another program using that port?")
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def add_to(commands: Commands) -> None:
     parser = add(kinds, "export", "write the nearest entries of each picture of a folder")
     ask_server(parser, export)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
-    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked")
+    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked; needed")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="default: this folder"
     )
@@ -48,8 +48,8 @@ def add_to(commands: Commands) -> None:
         help="neighbours; default: 100; take 101 where the pictures are entries themselves",
     )
     parser = add(kinds, "compare", "say how far two files agree")
-    parser.add_argument("first", metavar="FIRST.json", type=Path)
-    parser.add_argument("second", metavar="SECOND.json", type=Path)
+    parser.add_argument("first", metavar="FIRST.json", type=Path, help="of one memory")
+    parser.add_argument("second", metavar="SECOND.json", type=Path, help="of another")
     add_json(parser)
     parser.set_defaults(run=compare_files)
 

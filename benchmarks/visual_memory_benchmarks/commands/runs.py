@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "name", metavar="NAME", nargs="+", help="a benchmark, or a pattern such as 'distortion:*'"
     )
-    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked")
+    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked; needed")
     add_folder_of_data(parser)
     add_out(parser)
     parser.add_argument(

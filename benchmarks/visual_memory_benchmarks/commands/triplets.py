@@ -30,7 +30,7 @@ def add_to(commands: Commands) -> None:
         help="with the columns o,y,z,answer: ids of entries, and y or z, which of them is more "
         "like o",
     )
-    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked")
+    parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked; needed")
     add_json(parser)
 
 

@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory._terminal.refused import listed
 from visual_memory_benchmarks.confusion import confusion
 from visual_memory_benchmarks.datasets import DATASETS
-from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.errors import BadFile, MissingData
 from visual_memory_benchmarks.panel import Panel, panels
 from visual_memory_benchmarks.summary import summarise
 from visual_memory_benchmarks.trial_files import find, read
@@ -68,8 +69,15 @@ class Findings:
 
     @cached_property
     def summary(self) -> Json:
-        """People, published networks and memories before the same pictures."""
+        """People, published networks and memories before the same pictures. Raises MissingData."""
         folders = [self.people / PEOPLE, self.people / NETWORKS]
+        if lacking := [name for name in DATASETS if not (folders[0] / name).is_dir()]:
+            raise MissingData(
+                self.people.name,
+                f"it has no tables in {folders[0]} for {listed(lacking)}, with which the page "
+                "compares",
+                "Name the folder of data that has them with --data DIR.",
+            )
         if self.records:
             folders += [path for name in DATASETS if (path := self.folder / name).is_dir()]
         return summarise(*folders).to_json()

@@ -61,7 +61,7 @@ def write(results: Path, people: Path, out: Path) -> Path:
 
     ``results`` is what runs and experiments had as --out; ``people`` has tables in ``human`` and
     ``model``. What was not measured is named with its command. Raises BadFile, BadTrials, NoTrials,
-    MissingExtra.
+    MissingData, MissingExtra.
     """
     text, pictures = compose(results, people, out)
     folder = out / PICTURES

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
 import visual_memory
-from visual_memory._terminal.refused import WrongUsage
+from visual_memory._terminal.refused import Refused, WrongUsage
 
 if TYPE_CHECKING:
     from visual_memory import Client
@@ -68,10 +68,20 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
     )
 
     def ask(options: Namespace) -> int:
-        with visual_memory.connect(options.server, timeout=options.timeout) as client:
+        with connect(options) as client:
             return command(client, options)
 
     parser.set_defaults(run=ask)
+
+
+def connect(options: Namespace) -> Client:
+    """A client of the server that --server names. Raises Refused where that is no address."""
+    try:
+        return visual_memory.connect(options.server, timeout=options.timeout)
+    except visual_memory.InvalidArgument as error:
+        ((field, wish),) = error.field_violations
+        option = "server" if field == "target" else field
+        raise Refused(f"--{option} {wish}.") from None
 
 
 def add_json(parser: ArgumentParser) -> None:

@@ -32,7 +32,7 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
         print(refusal, file=sys.stderr)
         return 1
     except visual_memory.Error as error:
-        say(error.message, file=sys.stderr)  # its advice is for Python
+        say(without_field(error), file=sys.stderr)  # its advice is for Python
         return 1
     except BrokenPipeError:
         leave_unwritten()
@@ -43,6 +43,15 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
         print(f"The answer could not be written: {error.strerror}.", file=sys.stderr)
         leave_unwritten()
         return 1
+
+
+def without_field(error: visual_memory.Error) -> str:
+    """The message of an error, without the argument of Python that names a file."""
+    for path, _ in error.field_violations[:1]:
+        if error.message.startswith(f"{path}: "):
+            problem = error.message.removeprefix(f"{path}: ")
+            return problem[:1].upper() + problem[1:]
+    return error.message
 
 
 def leave_unwritten() -> None:

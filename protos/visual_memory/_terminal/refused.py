@@ -36,6 +36,14 @@ class MissingExtra(Refused):
 
 def listed(names: Iterable[str]) -> str:
     """The first names, comma-separated, and how many more there are."""
-    names = [printable(name) for name in names]
+    names = [quoted(name) for name in names]
     shown = ", ".join(names[:SHOWN_MAX])
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
+
+
+def quoted(name: str) -> str:
+    """A name, in quotes where its ends would not be seen between others."""
+    shown = printable(name)
+    if shown and shown.strip() == shown and not set(shown) & {",", '"'}:
+        return shown
+    return '"' + shown.replace('"', '\\"') + '"'

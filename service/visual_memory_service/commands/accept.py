@@ -12,6 +12,8 @@ from visual_memory._terminal.refused import Refused
 from visual_memory_service.commands.arguments import add_apply
 from visual_memory_service.commands.serve import server_libraries
 
+BY_THIS = " with: visual-memory accept "  # which whoever reads it here has said already
+
 
 def add_to(commands: Commands) -> None:
     parser = add(
@@ -25,7 +27,7 @@ def add_to(commands: Commands) -> None:
         metavar="DIR",
         type=Path,
         required=True,
-        help="the data folder, which no server uses",
+        help="the data folder, which no server uses; needed",
     )
     add_apply(parser)
     parser.set_defaults(run=accept)
@@ -44,7 +46,8 @@ def accept(options: Namespace) -> int:
             if doubt is None:
                 print(f"{options.name} is as it was noted last, so nothing is to be accepted.")
                 return 0
-            print(printable(in_full(doubt.refusal)))
+            doubted, _, _ = in_full(doubt.refusal).partition(BY_THIS)
+            print(printable(f"{doubted.removesuffix('.')}."))
             with catalog.accepting(doubt, settings=(SETTING,)) as rebuilt:
                 with closing(Memory.open(rebuilt.path)) as memory:
                     entries = plural(memory.info().count, "entry")

@@ -19,7 +19,7 @@ def add_to(commands: Commands) -> None:
     parser = add_asking(
         commands, "backup", backup, "write all of a memory to a file, while it serves"
     )
-    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("file", metavar="FILE", type=Path, help="what is written")
     output_file.add_force(parser, "the file")
     parser = add_asking(
         commands,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from visual_memory import InvalidArgument
@@ -37,6 +37,18 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
             f"Nothing was {done}, because of {plural(len(bad), 'picture')}; "
             f"use --skip-bad to {do} the others.",
         )
+
+
+def odd(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
+    """Sentences on files that are no pictures, by their ends, and the remarks."""
+    ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
+    return [*([f"Left out, as no pictures: {', '.join(ends)}."] if ends else []), *remarks]
+
+
+def tell(others: Mapping[str, int], remarks: Iterable[str]) -> None:
+    """Say them on standard error."""
+    for sentence in odd(others, remarks):
+        say(sentence, file=sys.stderr)
 
 
 def send(

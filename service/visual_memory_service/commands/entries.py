@@ -23,8 +23,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--filter", metavar="F", help=FILTER)
     parser.add_argument("--limit", metavar="N", type=natural, help="stop after so many")
     parser = add_asking(commands, "update", update, "change the label or the metadata of an entry")
-    parser.add_argument("--id", metavar="ID", required=True)
-    parser.add_argument("--label", metavar="LABEL")
+    parser.add_argument("--id", metavar="ID", required=True, help="of the entry; needed")
+    parser.add_argument("--label", metavar="LABEL", help="its new label")
     parser.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
@@ -33,10 +33,17 @@ def add_to(commands: Commands) -> None:
         help="repeatable; together they replace what the entry had",
     )
     parser = add_asking(commands, "delete", delete, "forget entries by id, all or none")
-    parser.add_argument("--id", metavar="ID", nargs="+", action="extend", required=True)
+    parser.add_argument(
+        "--id",
+        metavar="ID",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="of the entries; needed",
+    )
     parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
     parser = add_asking(commands, "purge", purge, "forget the entries that a filter admits")
-    parser.add_argument("--filter", metavar="F", required=True, help=FILTER)
+    parser.add_argument("--filter", metavar="F", required=True, help=f"{FILTER}; needed")
     parser.add_argument(
         "--apply", action="store_true", help="do it; without it only shows what would be deleted"
     )

@@ -18,7 +18,7 @@ from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.classify import add_vote, ask, problems, vote
 from visual_memory_service.commands.classify import report as report_problems
-from visual_memory_service.commands.pictures import labelled
+from visual_memory_service.commands.pictures import alike, labelled
 
 CONFUSIONS_SHOWN = 10
 SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
@@ -70,6 +70,9 @@ def evaluate(client: Client, options: Namespace) -> int:
     found, look = labelled(options.folder)
     labels = {picture.path: picture.label for picture in found}
     info = memory.info()
+    remarks = [*look.remarks, *alike(labels.values(), info.labels)]
+    if not options.json:
+        bad_pictures.tell(look.others, remarks)
     reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
@@ -88,7 +91,8 @@ def evaluate(client: Client, options: Namespace) -> int:
         seconds=asked.seconds,
     )
     if options.json:
-        print_json(as_json(evaluation, options))
+        found_odd = {"others": look.others, "remarks": remarks}
+        print_json(as_json(evaluation, options) | found_odd)
     else:
         print_report(evaluation)
     bad_pictures.report(evaluation.bad)

@@ -11,20 +11,25 @@ from visual_memory._files import whole_file
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say, size
 from visual_memory._terminal.progress import Progress
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import Entry
 from visual_memory_service.commands import output_file, parquet
 from visual_memory_service.commands.arguments import add_asking
 
+OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # names that promise another format
+
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
-    parser.add_argument("file", metavar="FILE.parquet", type=Path)
+    parser.add_argument("file", metavar="FILE.parquet", type=Path, help="what is written")
     output_file.add_force(parser, "the file")
 
 
 def export(client: Client, options: Namespace) -> int:
     """Write every entry with its vector and picture; the file appears when it is whole."""
     path = options.file
+    if path.suffix.lower() in OTHERS:
+        raise Refused(f"{path} would hold Parquet, which export writes; let it end in .parquet.")
     output_file.refuse(path, force=options.force)
     parquet.pyarrow()
     memory = client.memory(options.name)

@@ -42,6 +42,11 @@ class FolderThumbnails:
                 self.found[entry.id] = found
                 self.unchecked += not checked and isinstance(found, bytes)
 
+    @property
+    def is_of_no_use(self) -> bool:
+        """Whether pictures were looked for, and none of them can be shown."""
+        return bool(self.found) and all(isinstance(found, str) for found in self.found.values())
+
     def summary(self) -> str:
         """A sentence on what is shown, and what is not."""
         reasons = [found for found in self.found.values() if isinstance(found, str)]

@@ -44,7 +44,10 @@ def add_to(commands: Commands) -> None:
         help="default: hard",
     )
     how.add_argument(
-        "--ids-file", metavar="FILE", type=Path, help="prune these ids, one a line, instead"
+        "--ids-file",
+        metavar="FILE",
+        type=Path,
+        help="prune these ids, one a line, instead; -: of standard input",
     )
     parser.add_argument(
         "--k",
@@ -94,7 +97,8 @@ def add_to(commands: Commands) -> None:
         metavar="FILE.csv",
         type=Path,
         required=True,
-        help="with the columns id and label; rows without a label are left out",
+        help="with the columns id and label; rows without a label are left out; -: standard input; "
+        "needed",
     )
     add_apply(parser)
 
@@ -176,7 +180,10 @@ def read_labels(file: Path) -> dict[str, str]:
     try:
         missing = {"id", "label"} - set(rows.fieldnames or ())
         if missing:
-            raise Refused(f"{file} has no column named {' and none named '.join(sorted(missing))}.")
+            raise Refused(
+                f"{file} has no column named {' and none named '.join(sorted(missing))}. "
+                "Wanted are id and label, separated by commas."
+            )
         for row in rows:
             id, label = row["id"], row["label"]
             if not id:

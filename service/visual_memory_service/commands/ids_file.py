@@ -8,6 +8,7 @@ from visual_memory._terminal.refused import Refused
 
 IDS_MAX = 1_000_000
 CHARACTERS_MAX = 1 << 28  # a device has no end
+STANDARD_INPUT = Path("-")
 
 
 def read_ids(file: Path) -> list[str]:
@@ -25,12 +26,13 @@ def read_ids(file: Path) -> list[str]:
 
 
 def read_text(file: Path) -> str:
-    """Raises Refused."""
+    """Of standard input, where the file is ``-``. Raises Refused."""
+    place = 0 if file == STANDARD_INPUT else file
     try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
+        with open(place, encoding="utf-8-sig", newline="", closefd=place != 0) as opened:
             text = opened.read(CHARACTERS_MAX + 1)
     except UnicodeDecodeError:
-        raise Refused(f"{file} cannot be read: it is no text in UTF-8.") from None
+        raise Refused(f"{file} cannot be read: it is no text in UTF-8; save it as such.") from None
     except OSError as problem:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
     if len(text) > CHARACTERS_MAX:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
 from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.interrupted import told_what_goes_on
+from visual_memory_service.commands.interrupted import told_what_goes_on, told_what_is_stored
 from visual_memory_service.commands.pictures import Unreadable, faults
 from visual_memory_service.commands.source import Item, Source, open_source, sha256
 
@@ -34,13 +34,15 @@ Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 class Plan:
     """What is to be done with the items of a source, by id.
 
-    ``changed`` items are stored otherwise. ``doubtful`` ones are the same if their row is the
+    ``changed`` items are stored otherwise; ``relabelled`` counts them by their stored and new
+    labels, where those differ. ``doubtful`` ones are the same if their row is the
     stored one; with each is the hash of its row. ``kept`` are the stored metadata of items whose
     source has nothing to say of them. ``pruned`` do not vote in the source, ``silent`` as stored.
     """
 
     new: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
+    relabelled: Counter[tuple[str, str]] = field(default_factory=Counter)
     doubtful: dict[str, str] = field(default_factory=dict)
     same: int = 0
     bad: dict[str, str] = field(default_factory=dict)
@@ -69,6 +71,8 @@ class Plan:
             self.doubtful[item.id] = row
             return True
         self.changed.add(item.id)
+        if item.label != label:
+            self.relabelled[label, item.label] += 1
         return False
 
     def to_prune(self) -> list[str]:
@@ -77,7 +81,9 @@ class Plan:
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "insert", insert, "remember pictures, or a Parquet file")
+    parser = add_asking(
+        commands, "insert", insert, "remember pictures in folders or a CSV table, or a Parquet file"
+    )
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.description = (
         "Remember folders with a folder for each label (the label is its name, the id the path\n"
@@ -88,7 +94,13 @@ def add_to(commands: Commands) -> None:
         "interruption; an id stored with other content is refused. A server that is restarted\n"
         "meanwhile is waited for until --timeout."
     )
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=Path)
+    parser.add_argument(
+        "sources",
+        metavar="SOURCE",
+        nargs="+",
+        type=Path,
+        help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
+    )
     parser.add_argument("--label", metavar="L", help="what all these pictures show")
     parser.add_argument(
         "--replace", action="store_true", help="replace what is stored with other content"
@@ -106,13 +118,14 @@ def insert(client: Client, options: Namespace) -> int:
     source = open_source(options.sources, options.label, memory.info())
     limits = client.server_info().limits
     if not options.json:
-        tell(source)
+        bad_pictures.tell(source.others, source.remarks)
     plan = compare(source, stored(memory), limits)
     if plan.doubtful:
         settle(plan, memory)
     refuse(plan, options)
     todo = plan.new.union(plan.changed) - plan.bad.keys()
-    with Progress(f"{source.noun}s", len(todo)) as progress:
+    progress = Progress(f"{source.noun}s", len(todo))
+    with told_what_is_stored(options.name, progress, len(todo)), progress:
         items = (
             replace(item, metadata=plan.kept.get(item.id, item.metadata))
             for item in source.items()
@@ -137,17 +150,6 @@ def insert(client: Client, options: Namespace) -> int:
         pruned = prune(memory, plan.to_prune())
     report(plan, source, seconds, pruned, options)
     return 1 if plan.bad else 0
-
-
-def tell(source: Source) -> None:
-    """Say on standard error what of a source is left out, and what was noticed."""
-    if source.others:
-        ends = ", ".join(
-            f"{count:,} {end or 'without an end'}" for end, count in sorted(source.others.items())
-        )
-        say(f"Left out, as no pictures: {ends}.", file=sys.stderr)
-    for remark in source.remarks:
-        say(remark, file=sys.stderr)
 
 
 def so_far(done: int, options: Namespace) -> str:
@@ -212,14 +214,25 @@ def bad(items: list[Item], limits: Limits) -> dict[str, str]:
 def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
     if plan.changed and not options.replace:
-        said = (
-            f"Stored already with other content, label or metadata, so nothing was stored: "
-            f"{listed(sorted(plan.changed))}; use --replace to replace what is stored."
+        ids, changes = listed(sorted(plan.changed)), relabelling(plan)
+        if options.label is None:
+            raise Refused(
+                f"Stored already with other content, label or metadata, so nothing was stored: "
+                f"{ids}; use --replace to replace what is stored.{changes}"
+            )
+        raise Refused(
+            f"Stored already with other content, label or metadata, so nothing was stored: {ids}. "
+            "To have both, give them other ids: insert the folder above, with a folder for each "
+            "label, into a new memory, or a CSV table with the column id. --replace replaces what "
+            f"is stored instead.{changes}"
         )
-        if options.label is not None:
-            said += " Or have both under other ids, which a CSV table says in its column id."
-        raise Refused(said)
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
+
+
+def relabelling(plan: Plan) -> str:
+    """A sentence on the labels that --replace changes, if there are any."""
+    changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(plan.relabelled.items())]
+    return f" That changes labels: {listed(changes)}." if changes else ""
 
 
 def batch_bytes(limits: Limits) -> int:

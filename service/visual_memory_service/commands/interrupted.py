@@ -1,4 +1,4 @@
-"""Work that a command waits for goes on in the server when the command is interrupted."""
+"""What a command that is interrupted leaves: work that goes on, and what is stored."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from visual_memory import Client
 from visual_memory._terminal.output import say
+from visual_memory._terminal.progress import Progress
 
 
 @contextmanager
@@ -24,4 +25,18 @@ def told_what_goes_on(client: Client, memory: str) -> Iterator[None]:
                     f"{'waits for' if action == 'wait' else 'stops'} it.",
                     file=sys.stderr,
                 )
+        raise
+
+
+@contextmanager
+def told_what_is_stored(memory: str, progress: Progress, count: int) -> Iterator[None]:
+    """Say how many of ``count`` are stored in a memory, where what is inside is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(
+            f"{progress.done:,} of {count:,} are stored in {memory}, perhaps some more; the same "
+            "command goes on after them.",
+            file=sys.stderr,
+        )
         raise

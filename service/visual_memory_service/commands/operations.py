@@ -15,7 +15,7 @@ from visual_memory_service.commands.arguments import add_asking
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "undo", undo, "take back a prune or a relabel")
-    parser.add_argument("operation", metavar="OPERATION")
+    parser.add_argument("operation", metavar="OPERATION", help="as operations names it")
     parser = add_asking(
         commands,
         "operations",
@@ -23,8 +23,16 @@ def add_to(commands: Commands) -> None:
         "list long or undoable work, wait for it, or stop it",
         memory=False,
     )
-    parser.add_argument("action", metavar="ACTION", choices=("wait", "cancel"), nargs="?")
-    parser.add_argument("operation", metavar="ID", nargs="?")
+    parser.add_argument(
+        "action",
+        metavar="ACTION",
+        choices=("wait", "cancel"),
+        nargs="?",
+        help="wait or cancel: wait for an operation, or stop it; default: list them",
+    )
+    parser.add_argument(
+        "operation", metavar="ID", nargs="?", help="the operation, as the list names it"
+    )
     parser.add_argument("--memory", metavar="NAME", help="list those of one memory")
 
 

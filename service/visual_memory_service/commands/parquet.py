@@ -47,8 +47,9 @@ class File:
         try:
             self._file = self._arrow.parquet.ParquetFile(path)
         except (OSError, self._arrow.ArrowException) as error:
+            why = "" if isinstance(error, self._arrow.ArrowInvalid) else f" ({error})"
             raise Refused(
-                f"{path} is neither a folder nor a Parquet file that can be read ({error})."
+                f"{path} is neither a folder nor a Parquet file that can be read{why}."
             ) from None
         schema = self._file.schema_arrow
         self.content = self._check(schema)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from visual_memory._terminal.refused import Refused, listed
+from visual_memory._terminal.refused import Refused, listed, quoted
 
 NEEDED, OPTIONAL = ("path", "label"), "id"
 
@@ -34,19 +34,26 @@ def rows(file: Path) -> Iterator[Row | BadRow]:
     """Every row, in order; columns beside path, label and id are metadata. Raises Refused."""
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
-            table = csv.DictReader(text, strict=True)
-            check(file, list(table.fieldnames or ()))
-            for cells in table:
-                yield to_row(f"{file.name}, line {table.line_num}", cells)
+            table = csv.reader(text, strict=True)
+            names, lines = next(table, []), dict[str, int]()
+            check(file, names)
+            for cells in filter(None, table):
+                place, line = f"{file.name}, line {table.line_num}", table.line_num
+                row = to_row(place, names, cells)
+                if isinstance(row, Row) and lines.setdefault(row.id, line) != line:
+                    row = BadRow(place, f"has the id {quoted(row.id)}, as line {lines[row.id]} has")
+                yield row
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror}.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file} is no CSV table in UTF-8 ({error}); save it as CSV UTF-8.") from None
+    except csv.Error as error:
         raise Refused(f"{file} is no CSV table in UTF-8 ({error}).") from None
 
 
 def check(file: Path, names: list[str]) -> None:
     """Raises Refused where a column is missing or there twice."""
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise Refused(f"{file} has more than one column {listed(twice)}.")
     if not set(NEEDED) <= set(names):
         raise Refused(
@@ -55,11 +62,14 @@ def check(file: Path, names: list[str]) -> None:
         )
 
 
-def to_row(place: str, cells: dict[str | None, str | list[str] | None]) -> Row | BadRow:
-    """A row that is at ``place`` in its file."""
-    texts = {name: cell for name, cell in cells.items() if name and isinstance(cell, str)}
-    if len(texts) != len(cells):
+def to_row(place: str, names: list[str], cells: list[str]) -> Row | BadRow:
+    """A row that is at ``place`` in its file; columns without a name are there if all is empty."""
+    if len(cells) != len(names):
         return BadRow(place, "has more or fewer cells than there are columns")
+    for column, (name, cell) in enumerate(zip(names, cells, strict=True), start=1):
+        if cell and not name:
+            return BadRow(place, f"has a cell in column {column}, which has no name")
+    texts = {name: cell for name, cell in zip(names, cells, strict=True) if name}
     if missing := [name for name in NEEDED if not texts[name]]:
         return BadRow(place, f"has no {' and no '.join(missing)}")
     path, label = (texts.pop(name) for name in NEEDED)

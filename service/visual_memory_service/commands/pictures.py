@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -148,11 +148,39 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
     found.bad |= dict.fromkeys(
         sorted(loose), f"lies directly in {folder}, not in a folder of its label"
     )
+    found.remarks += nested(pictures, folder)
     seen = {path.relative_to(folder).parts[:1] for path in (*found.pictures, *found.bad)}
-    empty = [each.name for each in found.folders if each.parent == folder]
+    empty = [each.name for each in found.folders[1:] if each.parent == folder]
     if empty := sorted(name for name in empty if (name,) not in seen):
         found.remarks.append(f"No pictures are in {listed(empty)}.")
     return pictures, found
+
+
+def nested(pictures: Iterable[Picture], folder: Path) -> list[str]:
+    """A remark on pictures in folders inside that of their label, as of train and test sets."""
+    counts = Counter(each.label for each in pictures if each.id.count("/") > 1)
+    if not counts:
+        return []
+    inside = [f"{label} ({count:,})" for label, count in sorted(counts.items())]
+    return [
+        f"Labels are the names of the folders in {folder}, also for pictures in folders inside "
+        f"these: {listed(inside)}. Where the inner folders are the labels, give "
+        f"{listed(str(folder / label) for label in sorted(counts))} instead."
+    ]
+
+
+def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A remark for each label that hardly differs from others, also from ``known`` ones."""
+    groups = defaultdict[str, set[str]](set)
+    labels = set(labels)
+    for label in labels.union(known):
+        groups[" ".join(label.split()).casefold()].add(label)
+    return [
+        "Labels that differ only by blanks or by case are different labels: "
+        f"{listed(sorted(group))}."
+        for _, group in sorted(groups.items())
+        if len(group) > 1 and group & labels
+    ]
 
 
 def is_picture(path: Path) -> bool:
@@ -175,9 +203,12 @@ def flaw(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return "is a link to nothing" if path.is_symlink() else "is not there"
+        other = "; write paths with slashes, not backslashes" if "\\" in path.name else ""
+        return "is a link to nothing" if path.is_symlink() else f"is not there{other}"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return "is a folder"
     if not stat.S_ISREG(mode):
         return "is no file that can be read again"
     return None if os.access(path, os.R_OK) else "cannot be read: Permission denied"

@@ -54,9 +54,11 @@ def add_to(commands: Commands) -> None:
         metavar="BASE",
         required=True,
         help="what comes before /chat/completions, such as http://127.0.0.1:8080/v1; "
-        "its key, if it wants one, is taken from $VISUAL_MEMORY_CHAT_KEY",
+        "its key, if it wants one, is taken from $VISUAL_MEMORY_CHAT_KEY; needed",
     )
-    parser.add_argument("--model", metavar="NAME", required=True, help="as the server names it")
+    parser.add_argument(
+        "--model", metavar="NAME", required=True, help="as the server names it; needed"
+    )
     parser.add_argument(
         "--candidates",
         metavar="N",

@@ -105,7 +105,7 @@ def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
         raise Refused(f"{rows[0]} has labels of its own; insert it without --label.")
     if rows and len(paths) > 1:
         raise Refused(f"{rows[0]} is a Parquet file; insert it by itself.")
-    return of_rows(rows[0], memory) if rows else of_pictures(paths, label)
+    return of_rows(rows[0], memory) if rows else of_pictures(paths, label, memory)
 
 
 def of_rows(path: Path, memory: MemoryInfo) -> Source:
@@ -124,7 +124,7 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
     return Source(file.content, file.count, items)
 
 
-def of_pictures(paths: Sequence[Path], label: str | None) -> Source:
+def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
     """Folders, files and tables of pictures, seen in one look. Raises Refused."""
     items, bad, others, remarks = list[Item](), dict[str, str](), Counter[str](), list[str]()
     for path in paths:
@@ -141,6 +141,7 @@ def of_pictures(paths: Sequence[Path], label: str | None) -> Source:
         bad |= {named(each, path): why for each, why in look.bad.items()}
         others += look.others
         remarks += look.remarks
+    remarks += pictures.alike((item.label for item in items), memory.labels)
     return Source("picture", len(items), lambda: iter(items), bad, others, remarks)
 
 
@@ -195,8 +196,8 @@ def unknown(path: Path) -> str:
             "folder with a folder for each label, or a CSV table with the columns path and label."
         )
     return (
-        f"{path} is nothing that can be inserted: that are folders with a folder for each label, "
-        f"CSV tables (.csv), Parquet files (.parquet), and with --label pictures "
+        f"{path} is nothing that can be inserted; give a folder with a folder for each label, a "
+        f"CSV table (.csv), a Parquet file (.parquet), or with --label a picture "
         f"({', '.join(SUFFIXES)})."
     )
 

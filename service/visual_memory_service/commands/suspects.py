@@ -90,6 +90,10 @@ def suspects(client: Client, options: Namespace) -> int:
         limits = client.server_info().limits
         folder = FolderThumbnails(images, memory.info(), limits) if images else None
         html = to_page(memory, found, worst_labels(found), folder)
+        if folder and folder.is_of_no_use:
+            raise Refused(
+                f"No picture could be shown. {folder.summary()} Name the folder that was inserted."
+            )
         with whole_file(page, overwrite=options.force) as file:
             file.write(html.encode())
     if options.json:
@@ -99,6 +103,8 @@ def suspects(client: Client, options: Namespace) -> int:
     elif page:
         likely = part(SUSPECTS_SHOWN, len(found.suspects), "suspect")
         pairs = part(CONFLICTS_SHOWN, len(found.conflicts), "conflicting pair")
+        if folder:
+            say(folder.summary())
         say(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
     else:
         print_assessment(found, options)

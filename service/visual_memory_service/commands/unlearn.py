@@ -27,14 +27,18 @@ SAID = "nothing was looked for, and the certificate says why"
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "unlearn", unlearn, "erase entries for good, with a certificate")
     parser.add_argument(
-        "--ids-file", metavar="FILE", type=Path, required=True, help="the ids, one a line"
+        "--ids-file",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="the ids, one a line; -: of standard input; needed",
     )
     parser.add_argument(
         "--certificate",
         metavar="OUT.json",
         type=Path,
         required=True,
-        help="where the certificate goes; the same ids again get the same one",
+        help="where the certificate goes; the same ids again get the same one; needed",
     )
     output_file.add_force(parser, "the certificate")
     add_apply(parser)

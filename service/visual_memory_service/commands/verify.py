@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
-from visual_memory._terminal.arguments import Commands, add, add_json, seconds
+from visual_memory._terminal.arguments import Commands, add, add_json, connect, seconds
 from visual_memory._terminal.output import plural, print_json, print_table, printable, say
 from visual_memory._terminal.refused import Refused, listed
 
@@ -55,7 +55,7 @@ def add_to(commands: Commands) -> None:
 def verify(options: Namespace) -> int:
     """What a certificate says, and whose key signed it. Raises InvalidCertificate, Refused."""
     if options.server:
-        with visual_memory.connect(options.server, timeout=options.timeout) as client:
+        with connect(options) as client:
             found = client.verify(options.file, options.public_key, memory=options.memory)
     else:
         found = visual_memory.verify(options.file, options.public_key, memory=options.memory)

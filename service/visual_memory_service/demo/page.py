@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from visual_memory._terminal.output import percent, plural
+from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision, Neighbor
+from visual_memory_service.commands import output_file
 from visual_memory_service.commands.pictures import Picture
 
 if TYPE_CHECKING:
@@ -26,15 +29,31 @@ TEMPLATE = Path(__file__).with_name("page.html")
 WRONG_SHOWN = 8
 SHOWN = 24
 NEW_SHOWN = 6
+K = 50
 QUERY_PIXELS = 240
 NEIGHBOR_PIXELS = 120
 Asked = tuple[Picture, Decision]
 
 
-def write_page(folder: Path, story: Story, collection: Collection, outcome: Outcome) -> Path:
-    """Write ``demo.html`` into ``folder``; its path."""
+def prepare(folder: Path) -> Path:
+    """Where the page will be, in a folder that is made. Raises Refused where it could not be."""
+    page = folder / "demo.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be the folder of the page: {error.strerror}.") from None
+    output_file.refuse(page, force=True)
+    if not os.access(page if page.exists() else folder, os.W_OK):
+        raise Refused(f"{page} cannot be written: Permission denied.")
+    return page
+
+
+def write_page(page: Path, story: Story, collection: Collection, outcome: Outcome) -> None:
+    """Write what was said and shown, with all pictures in it."""
     paths = {p.id: p.path for pictures in collection.seen.values() for p in pictures}
     learnt = outcome.learnt.pictures[:NEW_SHOWN]
+    known, new = len(collection.known(collection.seen)), len(collection.seen[collection.held_back])
+    voters = [min(K, count) for count in (known, known + new, known)]
     stages = [each.decisions for each in (outcome.before, outcome.learnt, outcome.forgotten)]
     shown = chosen(outcome.known)
     parts = {
@@ -43,15 +62,12 @@ def write_page(folder: Path, story: Story, collection: Collection, outcome: Outc
         "TITLE": escape(collection.title),
         "CREDIT": escape(collection.credit),
         "NEW": escape(collection.held_back),
-        "LEARNT": "".join(map(lambda p, *d: three_times(p, d, paths), learnt, *stages)),
-        "KNOWN": "".join(card(*asked, paths) for asked in shown),
+        "LEARNT": "".join(map(lambda p, *d: three_times(p, d, paths, voters), learnt, *stages)),
+        "KNOWN": "".join(card(*asked, paths, voters[0]) for asked in shown),
         "COUNT": f"{len(shown)} of {len(outcome.known.pictures)}",
     }
     html = MARK.sub(lambda mark: parts[mark[1]], TEMPLATE.read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
-    page = folder / "demo.html"
     page.write_text(html, encoding="utf-8")
-    return page
 
 
 def tiles(outcome: Outcome, new: str) -> Iterator[str]:
@@ -82,23 +98,25 @@ def chosen(answers: Answers) -> list[Asked]:
     return [*wrong, *right][:SHOWN]
 
 
-def three_times(picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path]) -> str:
+def three_times(
+    picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path], voters: Sequence[int]
+) -> str:
     """One picture of the new class: before, learnt, forgotten."""
     names = ("before", "learnt", "forgotten")
     stages = "".join(
         f"<div class=stage><h4>{name}</h4>{verdict(picture, decision)}"
-        f"{strip(decision.neighbors[:4], paths)}</div>"
-        for name, decision in zip(names, decisions, strict=True)
+        f"{strip(decision.neighbors[:4], paths, count)}</div>"
+        for name, decision, count in zip(names, decisions, voters, strict=True)
     )
     return f"<article class=new>{query(picture)}<div class=stages>{stages}</div></article>"
 
 
-def card(picture: Picture, decision: Decision, paths: dict[str, Path]) -> str:
+def card(picture: Picture, decision: Decision, paths: dict[str, Path], voters: int) -> str:
     """One picture with its decision and who voted."""
     kind = "right" if picture.label == decision.label else "wrong"
     return (
         f"<article class='card {kind}'>{query(picture)}<div>{verdict(picture, decision)}"
-        f"{strip(list(decision.neighbors), paths)}</div></article>"
+        f"{strip(list(decision.neighbors), paths, voters)}</div></article>"
     )
 
 
@@ -120,10 +138,14 @@ def verdict(picture: Picture, decision: Decision) -> str:
     )
 
 
-def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path]) -> str:
-    """The nearest entries, with their distance and the weight of their vote as bars."""
+def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path], voters: int) -> str:
+    """The nearest of those that voted, with their distance and the weight of their vote as bars."""
     heaviest = max(each.weight for each in neighbors)
-    return f"<ol>{''.join(near(each, paths, heaviest) for each in neighbors)}</ol>"
+    shown = f"{len(neighbors)} of the {plural(voters, 'neighbour')} that vote"
+    return (
+        f"<ol>{''.join(near(each, paths, heaviest) for each in neighbors)}</ol>"
+        f"<small class=shown>{shown}</small>"
+    )
 
 
 def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:

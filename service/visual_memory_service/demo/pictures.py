@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from visual_memory._terminal.output import plural
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import Limits
+from visual_memory_service.commands import bad_pictures
 from visual_memory_service.commands.pictures import Picture, faults, labelled
 
 SEED = 0
@@ -33,7 +34,8 @@ DEFAULT_LIMITS = Limits(
 class Collection:
     """Pictures by class, to remember and to ask about; one class is held back at first.
 
-    ``credit`` names whose pictures they are, where that is not the user.
+    ``credit`` names whose pictures they are, where that is not the user. ``odd`` are sentences on
+    what of a folder is not shown.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Collection:
     held_back: str
     seen: Mapping[str, Sequence[Picture]]
     unseen: Mapping[str, Sequence[Picture]]
+    odd: Sequence[str] = ()
 
     @property
     def count(self) -> int:
@@ -55,32 +58,58 @@ class Collection:
 def collect(images: Path | None) -> Collection:
     """The user's pictures, or 20 of each of ten classes of Caltech-101. Raises Refused."""
     if images:
-        return split(f"your pictures in {images}", "", by_class(images))
-    return split("Caltech-101", CREDIT, by_class(CALTECH), held_back="sunflower")
+        classes, odd = by_class(images)
+        return replace(split(f"your pictures in {images}", "", classes), odd=odd)
+    return split("Caltech-101", CREDIT, by_class(CALTECH)[0], held_back="sunflower")
 
 
-def by_class(folder: Path) -> dict[str, list[Picture]]:
-    """A sample of the pictures that decode, by class. Raises Refused."""
-    random_state = random.Random(SEED)
+def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
+    """A sample of the pictures that decode, by class; sentences on all others. Raises Refused."""
     classes = defaultdict(list)
-    for picture in labelled(folder)[0]:
+    found, look = labelled(folder)
+    for picture in found:
         classes[picture.label].append(picture)
+    sampled, bad = sample(classes)
+    chosen = {label: each for label, each in sampled.items() if len(each) >= PER_CLASS_MIN}
+    lines = bad_pictures.lines({str(path): why for path, why in (look.bad | bad).items()})
+    odd = [*bad_pictures.odd(look.others, look.remarks), *lines]
+    small = [label for label in classes if len(sampled.get(label, classes[label])) < PER_CLASS_MIN]
+    if small:
+        odd.append(
+            f"Left out, as classes of fewer than {PER_CLASS_MIN} pictures that decode: "
+            f"{listed(sorted(small))}."
+        )
+    taken = sum(map(len, chosen.values()))
+    if taken + len(bad) + sum(len(classes[label]) for label in small) < len(found):
+        odd.append(
+            f"A sample is taken, {taken:,} of {plural(len(found), 'picture')}: at most "
+            f"{CLASSES_MAX} classes, and {PER_CLASS_MAX} pictures of each."
+        )
+    if len(chosen) < 2:
+        raise Refused(
+            *lines,
+            f"{folder} has {plural(len(chosen), 'folder')} with at least {PER_CLASS_MIN} pictures "
+            "that decode; the demo needs two, one for each class.",
+        )
+    return chosen, odd
+
+
+def sample(
+    classes: Mapping[str, Sequence[Picture]],
+) -> tuple[dict[str, list[Picture]], dict[Path, str]]:
+    """Some pictures that decode of some classes, by class; why others of these do not, by path."""
+    random_state = random.Random(SEED)
     labels = sorted(label for label in classes if len(classes[label]) >= PER_CLASS_MIN)
     if len(labels) > CLASSES_MAX:
         labels = sorted(random_state.sample(labels, CLASSES_MAX))
     most = min(PER_CLASS_MAX, PICTURES_MAX // max(len(labels), 1))
-    chosen = {}
+    chosen, bad = dict[str, list[Picture]](), dict[Path, str]()
     for label in labels:
         pictures = random_state.sample(classes[label], min(most, len(classes[label])))
         found = faults([each.path for each in pictures], DEFAULT_LIMITS)
-        chosen[label] = [p for p, fault in zip(pictures, found, strict=True) if not fault]
-    chosen = {label: each for label, each in chosen.items() if len(each) >= PER_CLASS_MIN}
-    if len(chosen) < 2:
-        raise Refused(
-            f"{folder} has {plural(len(chosen), 'folder')} with at least {PER_CLASS_MIN} pictures "
-            "that decode; the demo needs two, one for each class."
-        )
-    return chosen
+        chosen[label] = [p for p, why in zip(pictures, found, strict=True) if not why]
+        bad |= {p.path: why for p, why in zip(pictures, found, strict=True) if why}
+    return chosen, bad
 
 
 def split(

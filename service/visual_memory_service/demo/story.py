@@ -23,7 +23,7 @@ from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision
 from visual_memory_service.commands.pictures import Picture
-from visual_memory_service.demo.page import write_page
+from visual_memory_service.demo.page import K, prepare, write_page
 from visual_memory_service.demo.pictures import Collection, collect
 from visual_memory_service.demo.server import running_server
 
@@ -103,6 +103,9 @@ def demo(options: Namespace) -> int:
     signal.signal(signal.SIGTERM, leave)
     with TemporaryDirectory(prefix="visual-memory-demo-") as folder:
         collection = collect(options.images)
+        if collection.odd:
+            print(*map(printable, collection.odd), sep="\n", file=sys.stderr)
+        page = prepare(options.output)
         story = Story()
         story.say(
             "Pictures",
@@ -115,7 +118,7 @@ def demo(options: Namespace) -> int:
             ready = time.perf_counter() - began
             story.say("Server", f"on {target}, ready in {ready:.1f} s, gone when this ends")
             outcome = tell(story, collection, memory)
-        page = write_page(options.output, story, collection, outcome)
+        write_page(page, story, collection, outcome)
     story.say("Page", str(page))
     check(outcome, collection.held_back)
     return 0
@@ -178,7 +181,7 @@ def insert(memory: Memory, pictures: Sequence[Picture]) -> float:
 def ask(memory: Memory, pictures: Sequence[Picture]) -> Answers:
     """Classify pictures together."""
     images = [picture.path for picture in pictures]
-    return Answers(pictures, memory.classify(images=images, neighbors=NEIGHBORS))
+    return Answers(pictures, memory.classify(images=images, k=K, neighbors=NEIGHBORS))
 
 
 def milliseconds_alone(memory: Memory, pictures: Sequence[Picture]) -> float:
@@ -186,7 +189,7 @@ def milliseconds_alone(memory: Memory, pictures: Sequence[Picture]) -> float:
     times = []
     for picture in pictures[:TIMED_ALONE]:
         began = time.perf_counter()
-        memory.classify(images=[picture.path], neighbors=NEIGHBORS)
+        memory.classify(images=[picture.path], k=K, neighbors=NEIGHBORS)
         times.append(time.perf_counter() - began)
     return 1000 * statistics.median(times)
 

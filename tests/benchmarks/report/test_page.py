@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.benchmarks.report.made import write_people, write_results
 
-from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.errors import BadFile, MissingData
 from visual_memory_benchmarks.experiments import EXPERIMENTS
 from visual_memory_benchmarks.report import write
 from visual_memory_benchmarks.report.page import compose
@@ -101,6 +101,19 @@ def test_what_was_not_measured_is_named_with_its_command(people: Path, tmp_path:
     page = write(tmp_path / "results", people, tmp_path / "docs").read_text()
 
     assert "Not among these results; `visual-memory-bench experiment votings` measures it." in page
+
+
+def test_without_tables_of_people_the_page_is_not_written_but_refused(
+    results: Path, people: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(people / "human", tmp_path / "human")
+    shutil.rmtree(tmp_path / "human" / "cue-conflict")
+
+    for folder, lacking in ((tmp_path, "for cue-conflict"), (tmp_path / "none", "for edge, ")):
+        with pytest.raises(MissingData, match=rf"no tables in \S+/human {lacking}.* --data DIR"):
+            write(results, folder, tmp_path / "docs")
+
+    assert not (tmp_path / "docs").exists()
 
 
 def test_a_result_of_earlier_code_says_so(people: Path, results: Path, tmp_path: Path) -> None:

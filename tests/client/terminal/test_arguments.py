@@ -16,7 +16,7 @@ from visual_memory._terminal.arguments import (
     run,
     seconds,
 )
-from visual_memory._terminal.refused import WrongUsage
+from visual_memory._terminal.refused import Refused, WrongUsage
 from visual_memory.client import Client
 
 
@@ -37,6 +37,21 @@ def test_a_command_asks_the_server_that_is_named(parser: ArgumentParser) -> None
     assert (here.server, here.timeout) == (SERVER, 60.0)
     assert (there.server, there.timeout) == ("elsewhere:1", 2.0)
     assert there.run(there) == len("<Client of elsewhere:1>")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "wish"),
+    [
+        ("--server", "http://127.0.0.1:50051", "HOST:PORT, but is 'http://127.0.0.1:50051'; HOST"),
+        ("--server", "localhost", "HOST:PORT, but is 'localhost'; HOST is a name or an address"),
+        ("--timeout", "1e300", "positive seconds, but is 1e"),
+    ],
+)
+def test_a_connection_that_cannot_be_is_refused_by_its_option(
+    parser: ArgumentParser, flag: str, value: str, wish: str
+) -> None:
+    with pytest.raises(Refused, match=f"^{flag} must be {wish}"):
+        run(parser, ["name", flag, value])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from visual_memory._terminal.ending import carry_out
 from visual_memory._terminal.refused import MissingExtra
-from visual_memory.errors import NotFound
+from visual_memory.errors import InvalidArgument, NotFound
 
 
 def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +23,14 @@ def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> N
     ("refusal", "sentence"),
     [
         (NotFound("There is no memory."), "There is no memory.\n"),
+        (
+            InvalidArgument("key[0]: no such file: a", field_violations=[("key[0]", "no such…")]),
+            "No such file: a\n",
+        ),
+        (
+            InvalidArgument("k must be 1.", field_violations=[("k", "must be 1")]),
+            "k must be 1.\n",
+        ),
         (
             MissingExtra("pyarrow", extra="parquet", purpose="Parquet"),
             "Parquet needs the Python package pyarrow, which is not installed; in the checkout of "

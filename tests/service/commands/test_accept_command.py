@@ -81,6 +81,8 @@ def test_without_apply_it_only_shows(run: Run, data: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "has 2 events, but 3 were noted, so 1 acknowledged write is missing" in done.stdout
     assert "What the file holds, 3 entries, would be accepted; --apply does it." in done.stdout
+    assert "or accept what is there." in done.stdout
+    assert "visual-memory accept" not in done.stdout
     assert {path: path.read_bytes() for path in (data / "memories").iterdir()} == before
     assert run("pets", "--data", data).stdout == done.stdout
 

@@ -75,7 +75,7 @@ def test_a_file_that_is_there_is_kept_unless_forced(run: Run, pets: RemoteMemory
     [
         (["backup", "nobody", "new.vmb"], 'There is no memory named "nobody"'),
         (["backup", "{pets}", "nowhere/new.vmb"], "There is no folder for nowhere/new.vmb."),
-        (["restore", "nowhere.vmb", "new"], "path: no such file: nowhere.vmb."),
+        (["restore", "nowhere.vmb", "new"], "No such file: nowhere.vmb."),
         (["restore", "cut.vmb", "new"], "The backup cannot be restored: its end is missing"),
         (["restore", "other.vmb", "new"], "The backup cannot be restored: it is another kind"),
         (["restore", "pets.vmb", "{pets}"], "exists already; choose another name"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from tests.conftest import to_picture
-from tests.service.conftest import Run, answer
+from tests.service.conftest import Run, answer, refused
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory
@@ -142,3 +143,13 @@ def test_a_file_without_the_column_takes_no_votes(
 
     assert (done["inserted"], done["pruned"]) == (COUNT, 0)
     assert client.memory(names[1]).info().pruned_count == 0
+
+
+@pytest.mark.parametrize("name", ["pets.csv", "pets.JSON"])
+def test_a_name_that_promises_another_format_is_refused(
+    command: Run, tmp_path: Path, name: str
+) -> None:
+    said = refused(command("export", "pets", name, "--server", "127.0.0.1:1"))
+
+    assert said == f"{name} would hold Parquet, which export writes; let it end in .parquet.\n"
+    assert not (tmp_path / name).exists()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory, to_picture
-from tests.service.conftest import Run, answer, refused, text
+from tests.conftest import RemoteMemory, Server, to_picture
+from tests.service.conftest import Done, Run, answer, refused, text
 
 from visual_memory import Client, Memory
 
@@ -141,6 +143,22 @@ def test_entries_that_a_prune_took_are_listed_by_a_filter(run: Run, crowd: Memor
     assert [line.split()[0] for line in shown.splitlines()] == ["id", "0001", "0003"]
 
 
+def test_a_file_may_be_standard_input(server: Server, crowd: Memory) -> None:
+    def given(text: str, *arguments: str) -> Done:
+        command = [sys.executable, "-m", "visual_memory_service", *arguments, "--server"]
+        return subprocess.run(
+            [*command, server.address], input=text, capture_output=True, text=True, timeout=50
+        )
+
+    pruned = given("0001\n", "prune", crowd.name, "--ids-file", "-")
+    relabelled = given("id,label\n0001,z\n", "relabel", crowd.name, "--from", "-")
+    nothing = given("", "prune", crowd.name, "--ids-file", "-")
+
+    assert pruned.stdout.startswith(f"1 entry would no longer vote in {crowd.name}: 0001.")
+    assert relabelled.stdout.startswith(f"1 entry would have another label in {crowd.name}: 0001.")
+    assert nothing.stderr == "- names no id; wanted is one id a line.\n"
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -219,6 +237,7 @@ def test_labels_that_are_there_already_change_nothing(run: Run, crowd: Memory) -
         (b"id,name\n0001,z\n", "new.csv has no column named label."),
         (b"ID,Label\n0001,z\n", "new.csv has no column named id and none named label."),
         (b"", "new.csv has no column named id and none named label."),
+        (b"id;label\n0001;z\n", "Wanted are id and label, separated by commas."),
         (b"id,label\n", "new.csv gives no entry a label."),
         (b"id,label\n0001,\n", "new.csv gives no entry a label."),
         (b"id,label\n0001,z\n0002,z\n0001,y\n", "line 4: 0001 is there twice"),

@@ -88,10 +88,15 @@ def test_another_folder_with_the_same_names_is_told_how_both_can_be_stored(
     put(tmp_path, "cats/1.png", "dogs/1.png")
     run("insert", pets, "cats", "--label", "cat")
 
+    put(tmp_path, "dogs/2.png")
     said = refused(run("insert", pets, "dogs", "--label", "dog"))
 
-    assert "nothing was stored: 1.png" in said
-    assert "have both under other ids, which a CSV table says" in said
+    assert said == (
+        "Stored already with other content, label or metadata, so nothing was stored: 1.png. To "
+        "have both, give them other ids: insert the folder above, with a folder for each label, "
+        "into a new memory, or a CSV table with the column id. --replace replaces what is stored "
+        "instead. That changes labels: 1 from cat to dog.\n"
+    )
 
 
 def test_several_folders_of_classes_are_one_source(
@@ -145,7 +150,7 @@ def test_bad_rows_of_a_table_are_told_with_bad_pictures_and_left_out_where_that_
     ("arguments", "sentence"),
     [
         (["photo.png"], "photo.png is a picture without a label; say with --label"),
-        (["notes.txt"], "notes.txt is nothing that can be inserted: that are folders"),
+        (["notes.txt"], "notes.txt is nothing that can be inserted; give a folder with"),
         (["nowhere.jpg", "--label", "a"], "There is no file or folder nowhere.jpg."),
         (["empty", "--label", "a"], "There are no pictures in empty."),
         (["list.csv", "--label", "a"], "list.csv has labels of its own"),
@@ -256,6 +261,9 @@ def test_links_to_folders_empty_folders_and_other_files_are_remarked(
         "Followed, as links to folders: pictures/cat/aside, pictures/dog/back, pictures/fox.",
         "Not followed, as links to folders that they lie in: pictures/cat/aside/back, "
         "pictures/cat/up, pictures/dog/back/aside, pictures/dog/back/up.",
+        "Labels are the names of the folders in pictures, also for pictures in folders inside "
+        "these: cat (1), dog (1). Where the inner folders are the labels, give pictures/cat, "
+        "pictures/dog instead.",
         "No pictures are in bird.",
     ]
     assert labels().keys() == {
@@ -265,6 +273,20 @@ def test_links_to_folders_empty_folders_and_other_files_are_remarked(
         "dog/back/2.png",
         "fox/1.png",
     }
+
+
+def test_a_table_with_labels_that_hardly_differ_is_remarked(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "0.png", "1.png", "2.png", "Dog/3.png")
+    (tmp_path / "list.csv").write_text("path,label\n0.png,cat\n1.png,Cat\n2.png,dog\n")
+
+    said = run("insert", pets, "list.csv").stderr
+    asked = run("evaluate", pets, ".", "--skip-bad").stderr
+
+    assert said == "Labels that differ only by blanks or by case are different labels: Cat, cat.\n"
+    assert asked.startswith("Left out, as no pictures: 1 .csv.\nLabels that differ only by")
+    assert "are different labels: Dog, dog.\n" in asked
 
 
 def test_where_many_have_the_same_fault_they_share_a_line(

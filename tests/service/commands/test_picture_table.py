@@ -25,6 +25,15 @@ def test_a_row_has_an_id_a_label_a_path_and_what_else_is_said_of_it(tmp_path: Pa
     ]
 
 
+def test_empty_columns_without_a_name_are_no_columns(tmp_path: Path) -> None:
+    data = b"path,label,,\n1.png,cat,,\n2.png,dog,,\n"
+
+    assert list(rows(table(tmp_path, data))) == [
+        Row("1.png", "cat", "1.png", None),
+        Row("2.png", "dog", "2.png", None),
+    ]
+
+
 def test_without_other_columns_nothing_is_said_of_metadata(tmp_path: Path) -> None:
     assert list(rows(table(tmp_path, b"\xef\xbb\xbfpath,label\r\n1.png,cat\r\n"))) == [
         Row("1.png", "cat", "1.png", None)
@@ -37,7 +46,8 @@ def test_without_other_columns_nothing_is_said_of_metadata(tmp_path: Path) -> No
         (b"", "has the columns of an empty file; wanted are path and label"),
         (b"path;label\n1.png;cat\n", "has the columns path;label; wanted"),
         (b"path,label,path\n", "has more than one column path"),
-        (b"path,label\n\xff.png,cat\n", "is no CSV table in UTF-8"),
+        (b"path,label\n\xff.png,cat\n", r"is no CSV table in UTF-8 \(.*\); save it as CSV UTF-8"),
+        ("path,label\n1.png,cat\n".encode("utf-16"), "is no CSV table in UTF-8 .* as CSV UTF-8"),
         (b'path,label\n"1.png,cat\n', "is no CSV table in UTF-8"),
     ],
 )
@@ -66,4 +76,22 @@ def test_a_bad_row_is_named_by_its_line_and_others_are_read(
     assert list(rows(table(tmp_path, data))) == [
         BadRow("list.csv, line 2", why),
         Row("2.png", "dog", "2.png", None),
+    ]
+
+
+def test_a_cell_of_a_column_without_a_name_makes_its_row_bad(tmp_path: Path) -> None:
+    data = b"path,,label,,\n1.png,,cat,,\n2.png,,cat,,note\n3.png,a note,cat,,\n"
+
+    assert list(rows(table(tmp_path, data)))[1:] == [
+        BadRow("list.csv, line 3", "has a cell in column 5, which has no name"),
+        BadRow("list.csv, line 4", "has a cell in column 2, which has no name"),
+    ]
+
+
+def test_an_id_that_comes_again_makes_its_row_bad(tmp_path: Path) -> None:
+    data = b"path,label,id\na/1.png,cat,\nb/1.png,dog,a/1.png\na/./1.png,dog,\n"
+
+    assert list(rows(table(tmp_path, data)))[1:] == [
+        BadRow("list.csv, line 3", "has the id a/1.png, as line 2 has"),
+        BadRow("list.csv, line 4", "has the id a/1.png, as line 2 has"),
     ]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Limits
-from visual_memory_service.commands.pictures import Look, faults, labelled, look_at
+from visual_memory_service.commands.pictures import Look, alike, faults, flaw, labelled, look_at
 
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 
@@ -60,6 +60,29 @@ def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) 
     assert len(look.remarks) == 2
 
 
+def test_pictures_in_folders_inside_that_of_a_label_are_remarked(tmp_path: Path) -> None:
+    names = [f"tv/train/cat/{number}.png" for number in range(2)]
+    put(tmp_path, *names, "tv/test/dog/a/b/1.png", "tv/bird/1.png")
+
+    _, look = labelled(tmp_path / "tv")
+
+    tv = tmp_path / "tv"
+    assert look.remarks == [
+        f"Labels are the names of the folders in {tv}, also for pictures in folders inside these: "
+        f"test (1), train (2). Where the inner folders are the labels, give {tv}/test, {tv}/train "
+        "instead."
+    ]
+
+
+def test_labels_that_hardly_differ_are_remarked() -> None:
+    new, known = ["cat", " cat", "dog", "Bird"], ["CAT  ", "bird", "Dog house", "owl", "Owl"]
+
+    assert alike(new, known) == [
+        "Labels that differ only by blanks or by case are different labels: Bird, bird.",
+        'Labels that differ only by blanks or by case are different labels: " cat", "CAT  ", cat.',
+    ]
+
+
 def test_a_name_that_is_not_utf_8_cannot_be_used(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png")
     os.rename(tmp_path / "a/1.png", os.fsencode(tmp_path) + b"/a/\xff.png")
@@ -68,6 +91,14 @@ def test_a_name_that_is_not_utf_8_cannot_be_used(tmp_path: Path) -> None:
 
     assert found == []
     assert list(look.bad.values()) == ["has a name that is not UTF-8; rename it"]
+
+
+def test_a_path_of_another_system_or_of_a_folder_says_so(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png")
+
+    assert flaw(tmp_path / "a\\1.png") == "is not there; write paths with slashes, not backslashes"
+    assert flaw(tmp_path / "b.png") == "is not there"
+    assert flaw(tmp_path / "a") == "is a folder"
 
 
 def test_a_folder_with_loose_pictures_alone_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from tests.conftest import to_picture
+from tests.service.conftest import Run, refused, text
 from tests.test_docs import draw_pictures
 
 from visual_memory import Client, Memory
@@ -228,6 +229,23 @@ def test_pictures_are_taken_from_where_they_are(zoo: Memory, write: Write, tmp_p
         f"Pictures are those in {folder}, by id: {len(ids) - 2} shown, 1 not in the folder, "
         "1 not the picture inserted." in page.text
     )
+
+
+def test_how_many_pictures_a_folder_has_is_told_and_none_refused(
+    command: Run, server: Server, zoo: Memory, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "zoo" / "dog" / "tom.jpg").unlink()
+    asked = ("suspects", zoo.name, "--server", server.address, "--k", "5", "--page")
+
+    said = refused(command(*asked, "none.html", "--images", "other"))
+    done = text(command(*asked, "some.html", "--images", "zoo"))
+
+    assert said.startswith("No picture could be shown. Pictures are those in other, by id: ")
+    assert said.endswith(" not in the folder. Name the folder that was inserted.\n")
+    assert not (tmp_path / "none.html").exists()
+    assert done.startswith("Pictures are those in zoo, by id: ")
+    assert ", 1 not in the folder.\n" in done
 
 
 def test_a_folder_that_is_not_there_is_refused(crowd: Memory, write: Write) -> None:

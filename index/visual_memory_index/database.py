@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from visual_memory_index import sums
-from visual_memory_index.damage import NotAsWritten
+from visual_memory_index.damage import NotAsWritten, said
 from visual_memory_index.errors import CorruptStore, DiskFull, NotWritten, WriteFailed
 from visual_memory_index.files import new_file, not_written, trouble_in
 from visual_memory_index.migrations import check_schema, migrate
@@ -213,7 +213,7 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
         code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable or str(error).startswith("malformed"):
-            raise CorruptStore(str(path), str(error)) from error
+            raise CorruptStore(str(path), said(error)) from None
         if extended in NO_MEMORY:
             raise MemoryError from error
         if code in UNWRITABLE:

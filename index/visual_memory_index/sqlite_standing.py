@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from visual_memory_index.check import NotListed, check
-from visual_memory_index.damage import damage_of
+from visual_memory_index.damage import NotAsWritten, damage_of
 from visual_memory_index.database import look_into, translated
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.merkle import leaf_hash
@@ -76,7 +76,7 @@ def whose(db: Connection, version: int) -> Found | None:
         return None if done else Found("", "", Standing(0, ""))
     name, uid, size, last = row
     if [*map(type, row)] != [str, str, int, str]:
-        raise TypeError("it does not say whose it is")
+        raise NotAsWritten("it does not say whose it is")
     return Found(name, uid, Standing(size, last))
 
 

@@ -579,7 +579,7 @@ def test_a_repeated_request_restores_once(catalog: Catalog, birds: Memory) -> No
         (["UPDATE audit SET event = '{}' WHERE number = 2"], "does not end with event 2"),
         (["UPDATE audit SET event = replace(event, 'Insert', 'Delete')"], "does not follow"),
         (["DELETE FROM audit WHERE number = 1"], "event 1 is missing"),
-        (["UPDATE audit SET event = '{}' WHERE number = 0"], "is no event"),
+        (["UPDATE audit SET event = '{}' WHERE number = 0"], "event 0 cannot be read"),
         (["UPDATE memory SET audit_peaks = zeroblob(64)"], "not those of its head"),
         (["UPDATE vectors SET vector = x'00' WHERE key = 1"], "another length"),
         (["DELETE FROM memory"], "it holds no memory"),

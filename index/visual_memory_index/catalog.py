@@ -48,10 +48,6 @@ from visual_memory_index.store import Identity, Transaction, new_identity
 from visual_memory_index.traces import Traces
 from visual_memory_index.unfinished import Unfinished
 
-FILES = """
-    SELECT file, name FROM memories WHERE state IN ('creating', 'ready')
-    UNION ALL SELECT file, '' FROM dropped
-"""
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",

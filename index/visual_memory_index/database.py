@@ -161,16 +161,27 @@ class Database:
         self._read.clear()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA busy_timeout = 10000")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
+        connection = connect(self.path)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
-        connection.execute("PRAGMA cell_size_check = ON")
-        sums.add_functions(connection)
         return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there, and is not made where it is not any more."""
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    db.execute("PRAGMA busy_timeout = 10000")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
+    db.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
+    db.execute("PRAGMA cell_size_check = ON")
+    sums.add_functions(db)
+    return db
 
 
 def look_into(path: Path) -> sqlite3.Connection:
@@ -216,6 +227,8 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
             raise CorruptStore(str(path), said(error)) from None
         if extended in NO_MEMORY:
             raise MemoryError from error
+        if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
+            raise CorruptStore(str(path), "the file is missing") from None
         if code in UNWRITABLE:
             raise unwritable(target or path, code, str(error)) from error
         raise

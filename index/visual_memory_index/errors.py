@@ -259,15 +259,16 @@ class OlderMemory(FileRefusal):
 
 
 class UnlistedFile(FileRefusal):
-    """A memory's file that no memory is listed with."""
+    """A memory's file that no memory is listed with, which goes by what it is ``called``."""
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, called: str) -> None:
         held = f'holds the memory "{name}"' if name else "may hold a memory"
         super().__init__(
             path,
             f"{Path(path).name} {held}, but the list of memories has no such file: it was put "
-            "there, or catalog.sqlite is an older one or damaged; bring back the catalog of then, "
-            "or move the file away.",
+            "there, or catalog.sqlite is an older one or damaged; stop the server and bring back "
+            "the catalog of then, or accept what is there with: "
+            f'visual-memory accept {called} --data DIR, or drop the memory "{called}".',
         )
         self.name = name
 

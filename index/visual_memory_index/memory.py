@@ -744,9 +744,10 @@ class Memory:
             self._check_open()
             check()
 
-        with self._long_reads.reading(), Replica(self.path, target, go_on) as replica:
-            with self._writer.turn:
+        with self._long_reads.reading(), ExitStack() as copying:
+            with self._writer.turn:  # or it could be dropped while its file is opened
                 self._check_open()
+                replica = copying.enter_context(Replica(self.path, target, go_on))
                 with self._store.transaction() as transaction:
                     begin(transaction)
                 replica.begin()

@@ -10,7 +10,7 @@ from sqlite3 import Connection
 
 from visual_memory_index.check import NotListed, check
 from visual_memory_index.damage import NotAsWritten, damage_of
-from visual_memory_index.database import look_into, translated
+from visual_memory_index.database import has_log, look_into, translated
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.merkle import leaf_hash
 from visual_memory_index.migrations import MEMORY_STEPS
@@ -54,6 +54,11 @@ def look_through(path: Path) -> None:
         name, kind = db.execute(query).fetchone()
         contents = SqliteContents(db, path, *read_standing(db))
         check(contents, name, str(kind), NotListed(), lambda entries: True, untold)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file holds nothing, and its log neither."""
+    return not path.stat().st_size and not has_log(path)
 
 
 def name_in(path: Path) -> str:

@@ -29,6 +29,7 @@ from visual_memory_index import (
     FolderInUse,
     LostSecret,
     Memory,
+    MemoryClosed,
     MemoryExists,
     NewerStore,
     Outdated,
@@ -274,18 +275,45 @@ def test_files_that_are_not_listed_are_named_as_memories(tmp_path: Path) -> None
     with closing(Catalog(tmp_path)) as catalog:
         create(catalog, "birds")
     for name in ("birds.0a.sqlite", "fish.0b.sqlite", "fish.0c.sqlite", "bees.sqlite"):
-        (tmp_path / "memories" / name).write_bytes(b"")
+        (tmp_path / "memories" / name).write_bytes(b"lost")
 
     with closing(Catalog(tmp_path)) as catalog:
         assert catalog.names() == ["bees", "birds", "birds.0a", "fish.0b", "fish.0c"]
         catalog.open("birds").close()
-        with pytest.raises(UnlistedFile, match=r"bees\.sqlite may hold a memory"):
+        both = r"bees\.sqlite may hold a memory.* accept bees --data DIR, or drop the memory .bees"
+        with pytest.raises(UnlistedFile, match=both):
             catalog.open("bees")
         with pytest.raises(MemoryExists):
             create(catalog, "bees")
         catalog.drop("bees")
         assert create(catalog, "bees")
         assert "bees.sqlite" not in files(tmp_path)
+
+
+def test_a_file_with_nothing_in_it_is_no_memory(tmp_path: Path) -> None:
+    Catalog(tmp_path).close()
+    (tmp_path / "memories" / "birds.0a.sqlite").write_bytes(b"")
+
+    with closing(Catalog(tmp_path)) as catalog:
+        assert catalog.names() == []
+        assert create(catalog, "birds")
+
+
+def test_a_memory_that_was_dropped_is_not_made_anew_by_who_would_read_it(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    memory = catalog.create("birds", dimension=2, embedder=None)
+    assert memory is not None
+    catalog.drop("birds")
+    memory.close(keep=False)
+    catalog.clear()
+
+    with pytest.raises(MemoryClosed):
+        catalog.backup(memory, settings=(), check=lambda: None)
+    with pytest.raises(MemoryClosed), catalog.copied(memory, "b", settings=(), check=lambda: None):
+        pass
+
+    assert not list((tmp_path / "memories").iterdir())
 
 
 def test_a_newer_memory_is_refused_and_the_others_open(catalog: Catalog) -> None:

@@ -199,6 +199,16 @@ def test_too_many_open_files_are_not_told_as_a_full_disk(
         pass
 
 
+def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database) -> None:
+    for file in database.files():
+        file.unlink(missing_ok=True)
+
+    with pytest.raises(CorruptStore, match="the file is missing"), database.reading():
+        pass
+
+    assert not database.path.exists()
+
+
 @pytest.fixture
 def files_max() -> Iterator[Callable[[int], None]]:
     """Lets this process open no file of a higher number, until the test is over."""

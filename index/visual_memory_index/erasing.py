@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
@@ -90,13 +90,22 @@ def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
     )
     labels = [label for (label,) in rows]
     yield
-    there = (
-        "SELECT EXISTS (SELECT 1 FROM entries WHERE label = ?1) "
-        "OR EXISTS (SELECT 1 FROM relabels WHERE label = ?1)"
-    )
-    gone = [label for label in labels if not db.execute(there, (label,)).fetchone()[0]]
-    if gone:
+    if gone := without(db, labels):
         drop_results(db, "", gone)
+
+
+def without(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
+    """Those of ``labels`` that no entry has, nor an undo would bring back.
+
+    However many they are, all entries are read once, and no further than to the last that is found.
+    """
+    left = dict.fromkeys(labels)
+    for table in ("entries", "relabels"):
+        find = f"SELECT DISTINCT label FROM {table} WHERE label IN (SELECT value FROM json_each(?))"
+        with closing(db.execute(find, (json.dumps(list(left)),))) as found:
+            while left and (row := found.fetchone()):
+                left.pop(row[0])
+    return list(left)
 
 
 def drop(db: sqlite3.Connection, operation: str) -> None:

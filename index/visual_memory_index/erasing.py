@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from visual_memory_index.operation import UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
@@ -95,16 +95,19 @@ def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
 
 
 def without(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
-    """Those of ``labels`` that no entry has, nor an undo would bring back.
+    """Those of ``labels``, once each, that no entry has, nor an undo would bring back.
 
     However many they are, all entries are read once, and no further than to the last that is found.
     """
     left = dict.fromkeys(labels)
     for table in ("entries", "relabels"):
-        find = f"SELECT DISTINCT label FROM {table} WHERE label IN (SELECT value FROM json_each(?))"
-        with closing(db.execute(find, (json.dumps(list(left)),))) as found:
-            while left and (row := found.fetchone()):
-                left.pop(row[0])
+        found = db.execute(
+            f"SELECT DISTINCT label FROM {table} "
+            "WHERE label IN (SELECT value FROM json_each(?)) LIMIT ?",
+            (json.dumps(list(left)), len(left)),
+        ).fetchall()
+        for (label,) in found:
+            del left[label]
     return list(left)
 
 

@@ -151,8 +151,9 @@ damage: export DAMAGED_MEMORIES ?= 1000
 damage: export DAMAGED_CATALOGS ?= 400
 damage: export DAMAGED_LOGS ?= 600
 damage: export DAMAGED_SERVERS ?= 50
+damage: export DAMAGED_TEXTS ?= 3000
 damage: $(INSTALLED)
-	$(BIN)/python -m pytest -q -s tests/durability/test_damage.py
+	$(BIN)/python -m pytest -q -s tests/durability/test_damage.py tests/index/test_damage.py
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

@@ -54,16 +54,16 @@ class Head:
         return Frontier.from_bytes(self.size, self.peaks).root().hex()
 
 
-def read(text: str) -> Event:
-    """An event that ``to_json`` wrote. Raises BadAuditLog."""
+def read(text: str, number: int) -> Event:
+    """An event that ``to_json`` wrote, kept as this ``number``. Raises BadAuditLog."""
     try:
         event = Event(**json.loads(text))
     except (TypeError, ValueError, RecursionError):
         event = None
     if event is None or not is_sound(event):
-        raise BadAuditLog(f"{text[:80]!r} is no event")
+        raise BadAuditLog(f"event {number} cannot be read")
     if event.to_json() != text:
-        raise BadAuditLog(f"event {event.number} is written in another way than events are")
+        raise BadAuditLog(f"event {number} is written in another way than events are")
     return event
 
 
@@ -95,7 +95,7 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
     number, text = last
     if number != head.size - 1 or leaf_hash(text.encode()).hex() != head.last:
         raise BadAuditLog(f"it does not end with event {head.size - 1}, of which its head is")
-    if read(text).digest != digest:
+    if read(text, number).digest != digest:
         raise BadAuditLog(OTHER_STATE)
 
 
@@ -107,7 +107,7 @@ def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
     events: list[Event] = []
     last = ""
     for number, text in enumerate(texts, first):
-        event = read(text)
+        event = read(text, number)
         if event.number != number:
             raise BadAuditLog(f"event {number} is missing, event {event.number} is there")
         if event.previous != last and (events or not first):
@@ -127,7 +127,7 @@ def check(texts: Iterable[str], head: Head, digest: str) -> int:
     grown = Head()
     event = None
     for text in texts:
-        event = read(text)
+        event = read(text, grown.size)
         if event.number != grown.size:
             raise BadAuditLog(f"event {grown.size} is missing, event {event.number} is there")
         if event.previous != grown.last:

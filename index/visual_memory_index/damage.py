@@ -1,11 +1,17 @@
-"""What is raised while a file is read that may hold what nobody wrote, as damage of that file."""
+"""What is raised while a file is read that may hold what nobody wrote, as damage of that file.
+
+What others raise may quote the file, and so whoever is remembered there: none of their words is
+told on.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 
 from visual_memory_index.errors import CorruptStore
 
@@ -18,6 +24,10 @@ SENSELESS = (
     RecursionError,
     TypeError,
     ValueError,
+)
+SAYABLE = re.compile(
+    r"(Could not decode to UTF-8 column '\w+')|database disk image is malformed"
+    r"|file is not a database|malformed JSON"
 )
 
 
@@ -33,5 +43,17 @@ def damage_of(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except NotAsWritten as damage:
+        raise CorruptStore(str(path), str(damage)) from None
+    except sqlite3.Error as error:
+        raise CorruptStore(str(path), said(error)) from None
     except SENSELESS as problem:
-        raise CorruptStore(str(path), str(problem) or type(problem).__name__) from problem
+        place = extract_tb(problem.__traceback__, limit=-1)[0]
+        what = f"{type(problem).__name__} at {Path(place.filename).name}:{place.lineno}"
+        raise CorruptStore(str(path), what) from None
+
+
+def said(error: sqlite3.Error) -> str:
+    """SQLite's complaint, as far as it quotes nothing that the file holds."""
+    found = SAYABLE.match(str(error))
+    return found[0] if found else getattr(error, "sqlite_errorname", type(error).__name__)

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from visual_memory_index import sums
-from visual_memory_index.damage import NotAsWritten
-from visual_memory_index.errors import CorruptStore, DiskFull, NotWritten, WriteFailed
+from visual_memory_index.damage import NotAsWritten, said
+from visual_memory_index.errors import CorruptStore, DiskFull, FileHeld, NotWritten, WriteFailed
 from visual_memory_index.files import new_file, not_written, trouble_in
 from visual_memory_index.migrations import check_schema, migrate
 
@@ -161,16 +161,27 @@ class Database:
         self._read.clear()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA busy_timeout = 10000")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
+        connection = connect(self.path)
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
-        connection.execute("PRAGMA cell_size_check = ON")
-        sums.add_functions(connection)
         return connection
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to a file that is there, and is not made where it is not any more."""
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    db.execute("PRAGMA busy_timeout = 10000")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
+    db.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
+    db.execute("PRAGMA cell_size_check = ON")
+    sums.add_functions(db)
+    return db
 
 
 def look_into(path: Path) -> sqlite3.Connection:
@@ -213,9 +224,11 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
         code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable or str(error).startswith("malformed"):
-            raise CorruptStore(str(path), str(error)) from error
+            raise CorruptStore(str(path), said(error)) from None
         if extended in NO_MEMORY:
             raise MemoryError from error
+        if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
+            raise CorruptStore(str(path), "the file is missing") from None
         if code in UNWRITABLE:
             raise unwritable(target or path, code, str(error)) from error
         raise
@@ -223,7 +236,11 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
 
 def unwritable(path: Path, code: int, complaint: str) -> NotWritten:
     """Why SQLite could not write, which it does not tell. Raises MemoryError."""
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY):
+    if code == sqlite3.SQLITE_BUSY:
+        return FileHeld(str(path), complaint)
+    if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(str(path), complaint)
-    trouble = trouble_in(path.parent)
-    return not_written(path, trouble) if trouble else DiskFull(str(path), complaint)
+    opening = code == sqlite3.SQLITE_CANTOPEN
+    if trouble := trouble_in(path.parent):
+        return not_written(path, trouble, opening=opening)
+    return DiskFull(str(path), complaint, opening=opening)

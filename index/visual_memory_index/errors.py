@@ -234,7 +234,8 @@ class CorruptCopy(MemoryRefusal):
     def __init__(self, memory: str) -> None:
         super().__init__(
             f'What the server has of the memory "{memory}" in its RAM is not what its file holds; '
-            "restart the server, which reads the file again, and have the RAM tested."
+            "restart the server, which reads the file again, and see that it has enough "
+            "RAM, and that it is sound."
         )
         self.memory = memory
 
@@ -266,15 +267,16 @@ class OlderMemory(FileRefusal):
 
 
 class UnlistedFile(FileRefusal):
-    """A memory's file that no memory is listed with."""
+    """A memory's file that no memory is listed with, which goes by what it is ``called``."""
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, called: str) -> None:
         held = f'holds the memory "{name}"' if name else "may hold a memory"
         super().__init__(
             path,
             f"{Path(path).name} {held}, but the list of memories has no such file: it was put "
-            "there, or catalog.sqlite is an older one or damaged; bring back the catalog of then, "
-            "or move the file away.",
+            "there, or catalog.sqlite is an older one or damaged; stop the server and bring back "
+            "the catalog of then, or accept what is there with: "
+            f'visual-memory accept {called} --data DIR, or drop the memory "{called}".',
         )
         self.name = name
 
@@ -330,34 +332,39 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file could not be written; the write was undone."""
+    """A file could not be written, perhaps not even on ``opening`` it; the write was undone."""
 
-    def __init__(self, path: str, problem: str, sentence: str) -> None:
-        super().__init__(path, sentence)
+    def __init__(self, path: str, problem: str, way_out: str, *, opening: bool = False) -> None:
+        failed = "opened" if opening else "written"
+        stored = "" if opening else ", and nothing was stored"
+        super().__init__(
+            path, f"{Path(path).name} could not be {failed} ({problem}){stored}; {way_out}."
+        )
         self.problem = problem
 
 
 class DiskFull(NotWritten):
     """There is no room, or SQLite and the system do not say what there is instead."""
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"{Path(path).name} could not be written ({problem}), and nothing was stored; make "
-            "room on the disk, or let the server write there, and try again.",
-        )
+    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
+        way_out = "make room on the disk, or let the server write there, and try again"
+        super().__init__(path, problem, way_out, opening=opening)
 
 
 class WriteFailed(NotWritten):
     """The system refuses to write there, and will until somebody sees to it."""
 
+    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
+        way_out = "let the server write there, or look after the disk"
+        super().__init__(path, problem, way_out, opening=opening)
+
+
+class FileHeld(NotWritten):
+    """Another program has locked the file; it may let go of it any time."""
+
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
-            path,
-            problem,
-            f"{Path(path).name} could not be written ({problem}), and nothing was stored; let the "
-            "server write there, or look after the disk.",
+            path, problem, "another program holds it: have that let it go, and try again"
         )
 
 
@@ -365,12 +372,8 @@ class TooManyFiles(NotWritten):
     """The process, or the system, may open no more files."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"{Path(path).name} could not be opened ({problem}), and nothing was stored; let the "
-            "server have more files open (ulimit -n), and try again.",
-        )
+        way_out = "let the server have more files open (ulimit -n), and try again"
+        super().__init__(path, problem, way_out, opening=True)
 
 
 class FolderInUse(MemoryRefusal):

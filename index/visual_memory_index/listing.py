@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from visual_memory_index.errors import UnlistedFile
-from visual_memory_index.sqlite_standing import name_in
+from visual_memory_index.sqlite_standing import is_empty, name_in
 
 FILES = """
     SELECT file, name FROM memories WHERE state IN ('creating', 'ready')
@@ -47,17 +47,19 @@ def drop_unfinished(db: sqlite3.Connection) -> None:
 
 
 def unlisted(db: sqlite3.Connection, folder: Path) -> dict[str, UnlistedFile]:
-    """Files that no memory is listed with, by the name that each is to be called by.
+    """Files with something in them that no memory is listed with, by the name to call each by.
 
     That is the name of the memory in it, or else of the one that it was made for; where that is
     listed, or several such files have it, it is that of the file.
     """
     known: Mapping[str, str] = dict(db.execute(FILES).fetchall())
-    paths = [path for path in sorted(folder.glob("*.sqlite")) if path.name not in known]
+    paths = [
+        path
+        for path in sorted(folder.glob("*.sqlite"))
+        if path.name not in known and not is_empty(path)
+    ]
     held = {path: name_in(path) for path in paths}
-    called = {path: held[path] or path.stem.rpartition(".")[0] for path in paths}
-    count = Counter([*called.values(), *known.values(), ""])
-    return {
-        called[path] if count[called[path]] == 1 else path.stem: UnlistedFile(str(path), held[path])
-        for path in paths
-    }
+    meant = {path: held[path] or path.stem.rpartition(".")[0] for path in paths}
+    count = Counter([*meant.values(), *known.values(), ""])
+    called = {path: name if count[name] == 1 else path.stem for path, name in meant.items()}
+    return {called[path]: UnlistedFile(str(path), held[path], called[path]) for path in paths}

@@ -27,6 +27,7 @@ from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, IdMaker, Parts
 from visual_memory_index.erasure import Facts, Findings
 from visual_memory_index.errors import (
+    CorruptCopy,
     DeletedSince,
     EntriesExist,
     MemoryClosed,
@@ -104,6 +105,7 @@ class Memory:
         self._writer = Writer(store, self._check_open, self._prepare, self._publish, give_up)
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
+        self._behind = False  # the copy in RAM is not what the file holds
         self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
         self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
@@ -144,7 +146,7 @@ class Memory:
 
         What was found for counts goes there first, unless it is not to ``keep``.
         """
-        if keep and not self._closed:
+        if keep and not self._closed and not self._behind:
             self._counting.save()
         with self._writer.turn, self._lock.writing():
             if not self._closed:
@@ -746,9 +748,10 @@ class Memory:
             self._check_open()
             check()
 
-        with self._long_reads.reading(), Replica(self.path, target, go_on) as replica:
-            with self._writer.turn:
+        with self._long_reads.reading(), ExitStack() as copying:
+            with self._writer.turn:  # or it could be dropped while its file is opened
                 self._check_open()
+                replica = copying.enter_context(Replica(self.path, target, go_on))
                 with self._store.transaction() as transaction:
                     begin(transaction)
                 replica.begin()
@@ -803,14 +806,19 @@ class Memory:
         self._ram.reserve(sum(len(each.ids) for each in changes if isinstance(each, Added)))
 
     def _publish(self, committed: Sequence[Committed]) -> None:
-        """Let readers see what was committed; where that fails, read it all from the store."""
+        """Let readers see what was committed; where that fails, read it all from the store.
+
+        Where that fails, too, nobody reads or writes any more.
+        """
         with self._lock.writing():
             try:
                 for change, revision, digest in committed:
                     change.apply(self._ram)
                     self._ram.revision, self._digest = revision, digest
             except BaseException:
+                self._behind = True
                 self._load()
+                self._behind = False
                 raise
 
     def _read_settings(self) -> None:
@@ -819,17 +827,19 @@ class Memory:
             self._settings = self._store.settings()
 
     def _load(self) -> None:
-        self._ram = RamCopy(self.identity.dimension)
+        ram = self._ram = RamCopy(self.identity.dimension)
         self._digest = self._store.digest()
         for key, id, label in self._store.pruned():
-            self._ram.pruned[id] = Silent(key, label)
+            ram.pruned[id] = Silent(key, label)
         for rows in self._store.rows(self.identity.dimension):
-            self._ram.add(rows.keys, rows.ids, rows.labels, rows.vectors)
-            self._ram.revision = rows.revision
+            ram.add(rows.keys, rows.ids, rows.labels, rows.vectors)
+            ram.revision = rows.revision
 
     def _check_open(self) -> None:
         if self._closed:
             raise MemoryClosed(self.identity.name)
+        if self._behind:
+            raise CorruptCopy(self.identity.name)
 
 
 def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:

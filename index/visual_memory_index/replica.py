@@ -22,7 +22,7 @@ from visual_memory_index import sums
 from visual_memory_index.backup import NAME_SETTING
 from visual_memory_index.check import check_log, state_of
 from visual_memory_index.contents import StoredEntry
-from visual_memory_index.database import PAGE_BYTES, translated
+from visual_memory_index.database import PAGE_BYTES, connect, translated
 from visual_memory_index.distances import bad_rows
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.files import new_file
@@ -68,13 +68,13 @@ class Replica:
         new_file(target).close()
         with self._translated():
             with closing(connect(target)) as db:
+                do_not_sync(db, "main")
                 db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 migrate(db, MEMORY_STEPS, target)
             self._db = connect(source)
             try:
                 self._db.execute("ATTACH ? AS target", (str(target),))
                 do_not_sync(self._db, "target")
-                self._db.execute("PRAGMA temp_store = MEMORY")
                 self._db.execute("CREATE TEMP TABLE leaving (key INTEGER PRIMARY KEY)")
                 self._inserts = {table: to_insert(self._db, table) for table in TABLES}
             except BaseException:
@@ -193,17 +193,6 @@ def check_tables(path: Path) -> None:
         kinds = "SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"
         if db.execute(f"{kinds} OR sql LIKE 'CREATE VIRTUAL%'").fetchone():
             raise CorruptStore(str(path), "it holds more than the tables of a memory")
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that takes nothing of the file's schema on trust."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA busy_timeout = 10000")
-    db.execute("PRAGMA secure_delete = ON")
-    db.execute("PRAGMA trusted_schema = OFF")
-    db.execute("PRAGMA cell_size_check = ON")
-    sums.add_functions(db)
-    return db
 
 
 def do_not_sync(db: sqlite3.Connection, schema: str) -> None:

@@ -395,5 +395,7 @@ def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
     """The embedder of the memory at ``path``, as it is stored there. Raises CorruptStore."""
     if text is None:
         return None
-    with damage_of(path):
+    try:
         return EmbedderSpec.from_json(text)
+    except ValueError:
+        raise CorruptStore(str(path), "what it has is not an embedder's spec") from None

@@ -29,6 +29,7 @@ from visual_memory_index import (
     FolderInUse,
     LostSecret,
     Memory,
+    MemoryClosed,
     MemoryExists,
     NewerStore,
     Outdated,
@@ -36,6 +37,7 @@ from visual_memory_index import (
     RequestReused,
     UnknownMemory,
     UnlistedFile,
+    WriteFailed,
     sealed,
 )
 
@@ -275,18 +277,65 @@ def test_files_that_are_not_listed_are_named_as_memories(tmp_path: Path) -> None
     with closing(Catalog(tmp_path)) as catalog:
         create(catalog, "birds")
     for name in ("birds.0a.sqlite", "fish.0b.sqlite", "fish.0c.sqlite", "bees.sqlite"):
-        (tmp_path / "memories" / name).write_bytes(b"")
+        (tmp_path / "memories" / name).write_bytes(b"lost")
 
     with closing(Catalog(tmp_path)) as catalog:
         assert catalog.names() == ["bees", "birds", "birds.0a", "fish.0b", "fish.0c"]
         catalog.open("birds").close()
-        with pytest.raises(UnlistedFile, match=r"bees\.sqlite may hold a memory"):
+        both = r"bees\.sqlite may hold a memory.* accept bees --data DIR, or drop the memory .bees"
+        with pytest.raises(UnlistedFile, match=both):
             catalog.open("bees")
         with pytest.raises(MemoryExists):
             create(catalog, "bees")
         catalog.drop("bees")
         assert create(catalog, "bees")
         assert "bees.sqlite" not in files(tmp_path)
+
+
+def test_a_file_that_the_system_does_not_let_us_look_at_is_refused_as_a_memory(
+    tmp_path: Path,
+) -> None:
+    with closing(Catalog(tmp_path)) as catalog:
+        create(catalog, "birds")
+    (tmp_path / "memories" / "fish.sqlite").symlink_to("x" * 256)
+    (path,) = (tmp_path / "memories").glob("birds.*")
+    path.unlink()
+    path.symlink_to("x" * 256)
+
+    with closing(Catalog(tmp_path)) as again:
+        assert again.names() == ["birds", "fish"]
+        with pytest.raises(
+            WriteFailed, match=r"could not be opened \(file name too long\); let the"
+        ):
+            again.open("birds")
+        with pytest.raises(UnlistedFile):
+            again.open("fish")
+
+
+def test_a_file_with_nothing_in_it_is_no_memory(tmp_path: Path) -> None:
+    Catalog(tmp_path).close()
+    (tmp_path / "memories" / "birds.0a.sqlite").write_bytes(b"")
+
+    with closing(Catalog(tmp_path)) as catalog:
+        assert catalog.names() == []
+        assert create(catalog, "birds")
+
+
+def test_a_memory_that_was_dropped_is_not_made_anew_by_who_would_read_it(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    memory = catalog.create("birds", dimension=2, embedder=None)
+    assert memory is not None
+    catalog.drop("birds")
+    memory.close(keep=False)
+    catalog.clear()
+
+    with pytest.raises(MemoryClosed):
+        catalog.backup(memory, settings=(), check=lambda: None)
+    with pytest.raises(MemoryClosed), catalog.copied(memory, "b", settings=(), check=lambda: None):
+        pass
+
+    assert not list((tmp_path / "memories").iterdir())
 
 
 def test_a_newer_memory_is_refused_and_the_others_open(catalog: Catalog) -> None:
@@ -580,7 +629,7 @@ def test_a_repeated_request_restores_once(catalog: Catalog, birds: Memory) -> No
         (["UPDATE audit SET event = '{}' WHERE number = 2"], "does not end with event 2"),
         (["UPDATE audit SET event = replace(event, 'Insert', 'Delete')"], "does not follow"),
         (["DELETE FROM audit WHERE number = 1"], "event 1 is missing"),
-        (["UPDATE audit SET event = '{}' WHERE number = 0"], "is no event"),
+        (["UPDATE audit SET event = '{}' WHERE number = 0"], "event 0 cannot be read"),
         (["UPDATE memory SET audit_peaks = zeroblob(64)"], "not those of its head"),
         (["UPDATE vectors SET vector = x'00' WHERE key = 1"], "another length"),
         (["DELETE FROM memory"], "it holds no memory"),

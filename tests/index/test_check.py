@@ -157,7 +157,7 @@ def test_whatever_is_changed_is_found_and_said(
         ("DELETE FROM audit WHERE number = 2", "event 2 is missing, event 3 is there"),
         ("DELETE FROM audit WHERE number = 5", "it does not end with event 5"),
         ("UPDATE audit SET number = 6 WHERE number = 5", "it does not end with event 5"),
-        ("UPDATE audit SET event = 'no' WHERE number = 1", "'no' is no event"),
+        ("UPDATE audit SET event = 'no' WHERE number = 1", "event 1 cannot be read"),
         ("UPDATE memory SET audit_size = 5", "it does not end with event 4"),
         (
             "UPDATE audit SET event = replace(event, 'local', 'other') WHERE number = 1",

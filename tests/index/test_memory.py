@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tests.sealing import alter
 
 from visual_memory_index import (
+    CorruptCopy,
     CorruptStore,
     DiskFull,
     EntriesExist,
@@ -37,7 +38,7 @@ from visual_memory_index.change import Removed
 from visual_memory_index.database import PAGE_BYTES
 from visual_memory_index.entry import Parts
 from visual_memory_index.faiss_scan import SCANNED_MAX
-from visual_memory_index.store import new_identity
+from visual_memory_index.store import StoredRows, new_identity
 from visual_memory_index.writer import Committed
 
 if TYPE_CHECKING:
@@ -670,6 +671,40 @@ def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])
     assert sorted(found(memory, filter=parsed('label = "cat"'))) == ["a", "b", "c"]
+
+
+def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory: Memory) -> None:
+    insert(memory, ["a", "b", "c"])
+    store = memory._store
+
+    class Short:
+        """The store, in a process that is out of memory after some rows."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def rows(self, dimension: int) -> Iterator[StoredRows]:
+            for rows in store.rows(dimension):
+                yield StoredRows(rows.keys[:1], rows.ids[:1], rows.labels[:1], rows.vectors[:1], 1)
+                raise MemoryError
+
+    memory._store = Short()  # type: ignore[assignment]  # a store all the same
+    with pytest.raises(MemoryError):
+        memory._publish([Committed(Removed(["a", "nobody"]), 0, "")])
+
+    calls: list[Callable[[], object]] = [
+        memory.info,
+        lambda: memory.nearest([Query(QUERY, 1)]),
+        lambda: memory.entry("a"),
+        lambda: insert(memory, ["d"]),
+        memory.ids,
+    ]
+    for call in calls:
+        with pytest.raises(CorruptCopy, match="restart the server, which reads the file again"):
+            call()
+    memory.close()
+    with closing(Memory.open(memory.path)) as opened:
+        assert sorted(found(opened)) == ["a", "b", "c"]
 
 
 def test_operations_are_newest_first_after_a_clock_that_went_back(tmp_path: Path) -> None:

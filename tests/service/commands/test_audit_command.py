@@ -75,7 +75,7 @@ def test_verifying_says_that_it_is_whole(run: Run, pets: RemoteMemory) -> None:
     [
         ("DELETE FROM audit WHERE number = 1", "event 1 is missing"),
         ("DELETE FROM audit WHERE number = 0", "event 0 is missing, event 1 is there"),
-        ("UPDATE audit SET event = 'no' WHERE number = 0", "'no' is no event"),
+        ("UPDATE audit SET event = 'no' WHERE number = 0", "event 0 cannot be read"),
         (
             "UPDATE audit SET event = replace(event, 'Create', 'Made') WHERE number = 0",
             "event 1 does not follow the one before it",

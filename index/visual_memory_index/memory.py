@@ -626,6 +626,12 @@ class Memory:
             self._check_open()
             return self._store.found_in(traces)
 
+    def renew_connections(self) -> None:
+        """Leave nothing in RAM of what was deleted here, which connections to the file may hold."""
+        with self._writer.turn:
+            self._check_open()
+            self._file.renew_connections()
+
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
         with self._lock.reading(), audit.of(self.identity.name):

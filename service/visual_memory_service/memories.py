@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -199,6 +199,12 @@ class Memories:
             self._catalog.note(memory, erased=erased)
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
+
+    def renew_connections(self) -> None:
+        """Leave nothing in RAM of what was deleted from any memory, perhaps long ago."""
+        for name in self.serving():
+            with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
+                self.get(name).memory.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.

@@ -325,6 +325,7 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
     """
     words = cache(process_memory.words)
     for _ in range(TRIES_MAX):
+        memories.renew_connections()
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe()
         searched = process_memory.search(traces)

@@ -9,7 +9,7 @@ import queue
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from tests.service.conftest import Run, text
 import visual_memory
 from visual_memory import (
     Client,
+    Entry,
     FailedPrecondition,
     InvalidArgument,
     InvalidCertificate,
@@ -601,3 +602,36 @@ def test_what_copies_hold_is_no_trace(client: Client, album: Memory) -> None:
     assert [place.where for place in certificate.searched][1:]
     assert not any("found again and again" in text for text in certificate.not_covered)
     assert client.memory("twin").info().count == 100
+
+
+@LINUX
+@pytest.mark.parametrize("made", ["copied", "inserted"])
+def test_what_another_memory_held_and_deleted_is_found_nowhere(
+    client: Client, album: Memory, made: str
+) -> None:
+    ids = person_ids(5)
+    insert_people(album, ids)
+    if made == "copied":
+        client.copy("album", "twin")
+    else:
+        twin = client.create_memory("twin", dimension=32, store_images=True)
+        insert_same(twin, album.entries(include_vectors=True, include_images=True))
+    twin = client.memory("twin")
+    assert len(list(twin.entries(include_vectors=True, include_images=True))) == 95
+    twin.delete(ids)
+
+    certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
+    assert not any("found again and again" in text for text in certificate.not_covered)
+
+
+def insert_same(memory: Memory, entries: Iterable[Entry], prefix: str = "") -> None:
+    """Insert what other entries hold, under ids of their own."""
+    listed = list(entries)
+    memory.insert(
+        vectors=np.stack([each.vector for each in listed if each.vector is not None]),
+        images=[each.image for each in listed if each.image is not None] or None,
+        labels=[each.label for each in listed],
+        ids=[prefix + each.id for each in listed],
+    )

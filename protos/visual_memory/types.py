@@ -310,13 +310,20 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class UnlearnResult:
-    """What was erased, or would be: how many entries, and which ids (some) were not stored."""
+    """What was erased, or would be: how many entries, and which ids (some) were not stored.
+
+    The memories ``also_in`` hold the same, where it stays: in a copy, or by content; the memory
+    itself is among them where another entry has the same content. ``backups`` are the times of
+    backups of it, which may hold it.
+    """
 
     count: int
     unknown_count: int
     unknown_ids: list[str]
     applied: bool
     operation: str
+    also_in: list[str] = field(default_factory=list)
+    backups: list[datetime] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,21 @@ class Memories:
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
+    def holding(self, memory: Memory, ids: Sequence[str]) -> list[str]:
+        """The memories that serve and hold what these entries of one hold, too, sorted.
+
+        By content, or as a copy's by the same id; the memory itself, where another entry of it has
+        the same content.
+        """
+        sought = memory.sought(ids)
+        found = []
+        for name in self.serving() if sought.ids else ():
+            with suppress(MemoryRefusal):  # dropped meanwhile, or found damaged
+                other = self.get(name).memory
+                if other.holds(sought, without=sought.ids if other is memory else ()):
+                    found.append(name)
+        return found
+
     def renew_connections(self) -> None:
         """Leave nothing in RAM of what was deleted from any memory, perhaps long ago."""
         for name in self.serving():

@@ -46,7 +46,7 @@ from visual_memory_service.reranking import (
     whom_to_ask,
 )
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
-from visual_memory_service.unlearn import UnlearningWork, certificate_of, would_unlearn
+from visual_memory_service.unlearn import UnlearningWork, certificate_of
 
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 
@@ -439,7 +439,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         asked = await read(request, convert_unlearning.to_unlearning, request)
         memory = self._memories.get(request.memory)
         if not asked.apply:
-            result = await asyncio.to_thread(would_unlearn, asked, memory)
+            result = await asyncio.to_thread(self._unlearning.would_unlearn, asked, memory)
             return convert_unlearning.from_would_unlearn(request.memory, result)
         return self._from_operation(await asyncio.to_thread(self._unlearning.begin, asked, memory))
 

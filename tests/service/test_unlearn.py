@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -624,6 +625,65 @@ def test_what_another_memory_held_and_deleted_is_found_nowhere(
 
     assert len(certificate.searched) == 2
     assert not any("found again and again" in text for text in certificate.not_covered)
+
+
+def test_memories_that_hold_the_same_are_named_before_and_after(
+    client: Client, album: Memory, tmp_path: Path
+) -> None:
+    ids = person_ids(3)
+    insert_people(album, ids)
+    client.backup("album", tmp_path / "before")
+    client.copy("album", "copied")
+    client.copy("album", "cleaned")
+    client.memory("cleaned").delete(ids)
+    kept = list(album.entries(include_vectors=True, include_images=True))
+    going = [each for each in kept if each.id in ids]
+    for name, store_images in (("pictures", True), ("vectors", False)):
+        memory = client.create_memory(name, dimension=32, store_images=store_images)
+        entries = going if store_images else [replace(each, image=None) for each in going]
+        insert_same(memory, entries, prefix="of another id ")
+    namesake = client.create_memory("namesake", dimension=32)
+    namesake.insert(vectors=rows(3), labels=["cat"] * 3, ids=ids)
+
+    planned = album.unlearn(ids, dry_run=True)
+    certificate = album.unlearn(ids)
+    done = client.operation(certificate.operation).result
+
+    holding = ["copied", "pictures", "vectors"]
+    assert (planned.also_in, len(planned.backups)) == (holding, 1)
+    assert certificate.also_in == tuple(holding)
+    assert isinstance(done, UnlearnResult)
+    assert (done.also_in, done.backups) == (planned.also_in, planned.backups)
+    assert len(certificate.searched) == 2
+    for name in holding:
+        memory = client.memory(name)
+        same = [each.id for each in memory.entries() if each.id[-len(ids[0]) :] in ids]
+        again = memory.unlearn(same)
+        assert name not in again.also_in
+    assert again.also_in == ()
+
+
+def test_another_entry_with_the_same_content_is_named_as_of_the_memory_itself(
+    album: Memory,
+) -> None:
+    vectors = rows(2)
+    album.insert(vectors=vectors[[0, 0, 1]], labels=["cat"] * 3, ids=["one", "two", "three"])
+
+    assert album.unlearn(["three"], dry_run=True).also_in == []
+    assert album.unlearn(["one", "two"], dry_run=True).also_in == []
+    assert album.unlearn(["one"], dry_run=True).also_in == ["album"]
+    assert album.unlearn(["one"]).also_in == ("album",)
+    assert album.unlearn(["two"]).also_in == ()
+
+
+def test_a_label_that_another_memory_has_is_not_told_as_the_same_content(
+    client: Client, album: Memory
+) -> None:
+    label = "a label of two memories"
+    album.insert(vectors=rows(1), labels=[label], ids=["one"])
+    client.create_memory("other", dimension=32).insert(vectors=rows(1), labels=[label], ids=["1"])
+
+    assert album.unlearn(["one"]).also_in == ()
 
 
 def insert_same(memory: Memory, entries: Iterable[Entry], prefix: str = "") -> None:

@@ -12,6 +12,7 @@ import visual_memory
 from visual_memory._terminal.arguments import Commands, add, add_json, seconds
 from visual_memory._terminal.output import plural, print_json, print_table, printable, say
 from visual_memory._terminal.refused import Refused, listed
+from visual_memory_service.commands.erased import NOT_IN_RAM, but, holders
 
 if TYPE_CHECKING:
     from visual_memory import Verification
@@ -109,13 +110,18 @@ def print_verification(found: Verification, server: str | None) -> None:
         ],
     )
     if found.searched:
-        say("", f"{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
+        only = f", {NOT_IN_RAM}" if len(found.searched) == 1 else ""
+        traces = plural(found.looked_for, "trace")
+        say("", f"{traces} looked for afterwards, and none found{but(found)}{only}:")
         print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
     else:
         say("", "Nothing was looked for afterwards.")
     say("", "Not covered:")
     for sentence in found.not_covered:
         say(f"- {sentence}")
+    if found.also_in:
+        held = holders(found.memory, found.also_in)
+        say(f"- What was erased was also in {held}, and stayed there.")
     for backup in found.backups:
         say(f"- A backup of {printable(backup)} UTC may hold what was erased.")
 

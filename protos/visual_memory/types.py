@@ -251,10 +251,14 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class InsertResult:
-    """The ids of what was inserted, in order, and the id of the request that did it."""
+    """The ids of what was inserted, in order, and the id of the request that did it.
+
+    Of those ``unlearned`` the memory was to unlearn entries before, which are there again.
+    """
 
     ids: list[str]
     request_id: str
+    unlearned: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,10 @@ class Memories:
         """
         self._catalog.bury(memory, ids, operation)
 
+    def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        return self._catalog.unlearned(memory, ids)
+
     def note(self, memory: Memory, *, erased: bool = False) -> None:
         """Have it known where a memory stands, so that no older file is taken for it.
 

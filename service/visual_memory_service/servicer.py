@@ -20,6 +20,7 @@ from visual_memory_index import (
     NotWritten,
     Operation,
     Request,
+    StoredBatch,
     UnknownMemory,
 )
 from visual_memory_service import calibration, forget, hygiene, remember, values
@@ -167,7 +168,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.InsertEntriesResponse:
         memory = self._memories.get(request.memory)
         batch = await read(request, requests.to_insertion, request, self._settings)
-        return answers.from_ids(await asyncio.to_thread(remember.insert, batch, memory))
+
+        def store() -> pb.InsertEntriesResponse:
+            ids = remember.insert(batch, memory)
+            return answers.from_ids(ids, self._memories.unlearned(memory.memory, ids))
+
+        return await asyncio.to_thread(store)
 
     async def ImportEntries(
         self, messages: AsyncIterator[pb.ImportEntriesRequest], context: Any
@@ -176,20 +182,24 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         start = requests.to_import_start(first)
         every = requests.to_alive_seconds(start)
         memory = self._memories.get(start.memory)
+
+        def stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
+            return answers.from_stored(batch, self._memories.unlearned(memory.memory, batch.ids))
+
         known = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
         for batch in known:
-            yield answers.from_stored(batch)
+            yield await asyncio.to_thread(stored, batch)
         yield answers.from_import_offset(sum(len(batch.ids) for batch in known))
 
         def store(request: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
             batch = requests.to_import_batch(request, start, self._settings)
-            return answers.from_stored(remember.import_batch(batch, memory))
+            return stored(remember.import_batch(batch, memory))
 
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
         try:
-            stored = (loop.run_in_executor(thread, store, message) async for message in messages)
-            async for answer in each_done(stored, every):
+            done = (loop.run_in_executor(thread, store, message) async for message in messages)
+            async for answer in each_done(done, every):
                 yield answer or answers.from_working()
         finally:
             thread.shutdown(wait=False, cancel_futures=True)

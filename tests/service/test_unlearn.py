@@ -686,6 +686,30 @@ def test_a_label_that_another_memory_has_is_not_told_as_the_same_content(
     assert album.unlearn(["one"]).also_in == ()
 
 
+def test_an_insertion_is_told_what_of_it_was_unlearned_before(
+    client: Client, album: Memory
+) -> None:
+    stays = [f"stays {number:03}" for number in range(4)]
+    client.copy("album", "twin")
+    other = client.create_memory("other", dimension=32)
+    album.unlearn(stays)
+
+    vectors = rows(6)
+
+    def again(memory: Memory, **more: Any) -> list[str]:
+        result = memory.insert(
+            vectors=vectors, labels=["cat"] * 6, ids=[*stays, "new", "newer"], **more
+        )
+        return sorted(result.unlearned)
+
+    assert again(other) == []
+    assert again(album, request_id="once", atomic=False) == stays
+    assert again(album, request_id="once", atomic=False) == stays
+    assert again(album, replace_existing=True) == stays
+    assert again(client.memory("twin"), replace_existing=True) == stays
+    assert album.insert(vectors=rows(1), labels=["cat"]).unlearned == []
+
+
 def insert_same(memory: Memory, entries: Iterable[Entry], prefix: str = "") -> None:
     """Insert what other entries hold, under ids of their own."""
     listed = list(entries)

@@ -37,6 +37,7 @@ class Plan:
     ``changed`` items are stored otherwise. ``doubtful`` ones are the same if their row is the
     stored one; with each is the hash of its row. ``kept`` are the stored metadata of items whose
     source has nothing to say of them. ``pruned`` do not vote in the source, ``silent`` as stored.
+    ``unlearned`` were inserted though the memory was to unlearn them before.
     """
 
     new: set[str] = field(default_factory=set)
@@ -47,6 +48,7 @@ class Plan:
     kept: dict[str, Metadata] = field(default_factory=dict)
     pruned: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
+    unlearned: set[str] = field(default_factory=set)
 
     def note(
         self, item: Item, label: str, content_sha256: str, metadata: Metadata, silent: bool
@@ -132,6 +134,8 @@ def insert(client: Client, options: Namespace) -> int:
                 raise
             said = problem.message if isinstance(problem, Error) else problem
             raise Refused(str(said), so_far(progress.done, options)) from None
+        finally:
+            tell_of_unlearned(options.name, sorted(plan.unlearned))
         seconds = progress.seconds
     with told_what_goes_on(client, options.name):
         pruned = prune(memory, plan.to_prune())
@@ -148,6 +152,17 @@ def tell(source: Source) -> None:
         say(f"Left out, as no pictures: {ends}.", file=sys.stderr)
     for remark in source.remarks:
         say(remark, file=sys.stderr)
+
+
+def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
+    """Say on standard error of which entries that were unlearned before there are some again."""
+    if ids:
+        ones = "1 of these ids was" if len(ids) == 1 else f"{len(ids):,} of these ids were"
+        say(
+            f"{ones} unlearned from {memory} before, and entries are there again: {listed(ids)}.",
+            "Where that is not meant, take them out of the source, and unlearn them once more.",
+            file=sys.stderr,
+        )
 
 
 def so_far(done: int, options: Namespace) -> str:
@@ -265,9 +280,10 @@ def store(
     while items:
         told = counting(progress)
         try:
-            memory.insert(
+            done = memory.insert(
                 **columns(items), atomic=False, replace_existing=options.replace, progress=told
             )
+            plan.unlearned.update(done.unlearned)
             return
         except AlreadyExists as error:
             del items[: error.stored or 0]
@@ -324,6 +340,7 @@ def report(
                 "replaced": replaced,
                 "skipped": plan.same,
                 "pruned": len(pruned.ids) if pruned else 0,
+                "unlearned": sorted(plan.unlearned),
                 "bad": plan.bad,
                 "others": source.others,
                 "remarks": source.remarks,

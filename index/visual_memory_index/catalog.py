@@ -215,6 +215,11 @@ class Catalog:
 
         return self.reserve.freeing(bury)
 
+    def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        with self._database.reading() as db:
+            return tombstones.unlearned(db, self._secret, memory.identity.uid, ids)
+
     def backup(
         self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
     ) -> BinaryIO:

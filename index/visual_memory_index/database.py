@@ -107,12 +107,20 @@ class Database:
     def truncate_log(self) -> bool:
         """Fold the log into the file and cut it to nothing; False where a reader still needs it.
 
-        Nothing else may write, and who reads keeps it from being cut. All connections are made
-        anew: they hold pages of the file.
+        Nothing else may write, and who reads keeps it from being cut. Connections are made anew.
         """
         with self._translated():
             self._writer.execute("PRAGMA busy_timeout = 0")  # the caller holds others up
             busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        self.renew_connections()
+        return not busy
+
+    def renew_connections(self) -> None:
+        """Leave nothing in RAM of pages and values that connections keep. Nothing else may write.
+
+        Those that read at the moment stay as they are.
+        """
+        with self._translated():
             with self._idle_lock:
                 for reader in self._idle:
                     reader.close()
@@ -121,7 +129,6 @@ class Database:
             sums.follow(fresh)
             self._writer.close()
             self._writer = fresh
-        return not busy
 
     def rewrite(self) -> None:
         """Write the whole file anew, so that nothing is left in unused space. Raises NotWritten."""

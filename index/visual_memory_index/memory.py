@@ -47,7 +47,7 @@ from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.search import search
 from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.standing import Noted, Standing, Told, unheard
-from visual_memory_index.store import AuditPage, Identity, Known, Page, Store, Transaction
+from visual_memory_index.store import AuditPage, Identity, Known, Page, Sought, Store, Transaction
 from visual_memory_index.traces import Traces
 from visual_memory_index.writer import Committed, Writer
 
@@ -629,6 +629,30 @@ class Memory:
         with self._long_reads.reading():
             self._check_open()
             return self._store.found_in(traces)
+
+    def sought(self, ids: Sequence[str]) -> Sought:
+        """Those of these entries that are stored, to be looked for in any memory."""
+        with self._long_reads.reading():
+            self._check_open()
+            return self._store.sought(ids)
+
+    def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
+        """Whether an entry is one of ``sought``, by a copy's id or by content; see ``Store``."""
+        with self._long_reads.reading():
+            self._check_open()
+            return self._store.holds(sought, without=without)
+
+    def backups(self) -> list[int]:
+        """When backups were made of it, in microseconds since 1970."""
+        with self._lock.reading():
+            self._check_open()
+            return self._store.backups()
+
+    def renew_connections(self) -> None:
+        """Leave nothing in RAM of what was deleted here, which connections to the file may hold."""
+        with self._writer.turn:
+            self._check_open()
+            self._file.renew_connections()
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import audit, erasing
+from visual_memory_index import audit, erasing, sqlite_elsewhere
 from visual_memory_index import digest as digests
 from visual_memory_index import sqlite_operations as operations
 from visual_memory_index import sqlite_requests as requests
@@ -44,7 +44,7 @@ from visual_memory_index.sqlite_entries import (
 from visual_memory_index.sqlite_staying import staying
 from visual_memory_index.sqlite_transaction import SqliteTransaction
 from visual_memory_index.standing import Standing, Told, unheard
-from visual_memory_index.store import AuditPage, Identity, Page, StoredRows
+from visual_memory_index.store import AuditPage, Identity, Page, Sought, StoredRows
 from visual_memory_index.traces import Traces
 
 
@@ -163,6 +163,20 @@ class SqliteStore:
             for part in staying(db):
                 found |= traces.found_in(part)
         return frozenset(found)
+
+    def sought(self, ids: Sequence[str]) -> Sought:
+        uid = self.identity().uid
+        with self.database.apart() as db:
+            return sqlite_elsewhere.sought(db, uid, ids)
+
+    def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
+        uid = self.identity().uid
+        with self.database.apart() as db:
+            return sqlite_elsewhere.holds(db, uid, sought, without)
+
+    def backups(self) -> list[int]:
+        with self.database.reading() as db:
+            return sqlite_elsewhere.backups(db)
 
     def fail_unfinished(self) -> None:
         with self.database.transaction() as db:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import digest as digests
-from visual_memory_index import erasing, sums
+from visual_memory_index import erasing, sqlite_elsewhere, sums
 from visual_memory_index import sqlite_operations as operations
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.audit import LOCAL, Event
@@ -251,11 +251,7 @@ class SqliteTransaction:
         return gone
 
     def backups(self) -> list[int]:
-        rows = self._db.execute(
-            "SELECT json_extract(event, '$.time') FROM audit "
-            "WHERE json_extract(event, '$.call') = 'BackupMemory'"
-        )
-        return [time for (time,) in rows]
+        return sqlite_elsewhere.backups(self._db)
 
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))

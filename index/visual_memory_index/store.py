@@ -96,6 +96,19 @@ class Left:
     contents: list[tuple[bytes, bytes, list[bytes]]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Sought:
+    """Entries of the memory ``uid`` and its copies, as those of any memory are compared with them.
+
+    By id, by the hash of what was inserted, and by vector: a hash of each, by its checksum.
+    """
+
+    uid: str
+    ids: list[str] = field(default_factory=list)
+    hashes: set[bytes] = field(default_factory=set)
+    vectors: dict[int, set[bytes]] = field(default_factory=dict)
+
+
 class Transaction(Protocol):
     """The writes that can be done inside one transaction; each is seen by those after it.
 
@@ -336,6 +349,18 @@ class Store(Protocol):
 
     def found_in(self, traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that are in entries, settings and names, masked."""
+
+    def sought(self, ids: Sequence[str]) -> Sought:
+        """Those of these entries that are stored, to be compared with others."""
+
+    def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
+        """Whether an entry has the content of one of ``sought``, or is a copy of it by its id.
+
+        Those of the ids ``without`` do not count.
+        """
+
+    def backups(self) -> list[int]:
+        """When backups were made, in microseconds since 1970."""
 
     def settings(self) -> dict[str, str]:
         """What belongs to the memory beside its entries, by name."""

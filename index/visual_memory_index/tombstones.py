@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from visual_memory_index import secret
@@ -17,6 +17,7 @@ from visual_memory_index.errors import LostSecret
 
 AT_ONCE = 1024
 BEFORE_ALL = -1
+ANY = ""  # no entry has this id: its mark says that some of the memory have one
 CHECK = b"visual-memory tombstones 1"
 
 
@@ -75,7 +76,7 @@ def bury(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) ->
     now = tick(db)
     db.executemany(
         "INSERT OR REPLACE INTO tombstones VALUES (?, ?)",
-        ((mark(secret, uid, id), now) for id in ids),
+        ((mark(secret, uid, id), now) for id in chain((ANY,), ids)),
     )
     return now
 
@@ -90,6 +91,13 @@ def buried(
     while part := list(islice(ids, AT_ONCE)):
         marked = {mark(secret, uid, id): id for id in part}
         yield from (marked[found] for found in stored(db, list(marked), since))
+
+
+def unlearned(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
+    """Those of ``ids`` that were ever unlearned; of a memory that unlearned none this is quick."""
+    if not stored(db, [mark(secret, uid, ANY)], BEFORE_ALL):
+        return []
+    return list(buried(db, secret, uid, ids, BEFORE_ALL))
 
 
 def stored(db: sqlite3.Connection, marks: Sequence[bytes], since: int) -> list[bytes]:

@@ -62,6 +62,11 @@ class Traces:
         self.count = text_count + sum(not self._probes.keys().isdisjoint(each) for each in noted)
         """How many are looked for."""
 
+    @property
+    def texts(self) -> frozenset[bytes]:
+        """Those pieces that can be found which are texts, masked."""
+        return frozenset(self._texts.values())
+
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
         """The pieces of them that ``data`` holds, masked: texts, and fragments or more."""
         return set(self._pieces(memoryview(data)))

@@ -38,6 +38,7 @@ class Import:
         self._insertion, self._limits, self._progress = insertion, limits, progress
         self._pace = pace
         self._ids: list[str] = []
+        self._unlearned: dict[str, None] = {}
         self.patience = patience
 
     @property
@@ -89,6 +90,7 @@ class Import:
         self._due += len(ids)
         if self._due > len(self._insertion):
             refuse_other()
+        self._unlearned |= dict.fromkeys(answer.unlearned_ids)
         if self.going_on:
             self._measure(len(ids))
             self._keep(offset, ids)
@@ -109,7 +111,7 @@ class Import:
 
     def result(self) -> InsertResult:
         """What the call answers with."""
-        return InsertResult(self._ids, self._insertion.request_id)
+        return InsertResult(self._ids, self._insertion.request_id, [*self._unlearned])
 
     @contextmanager
     def accounted(self) -> Iterator[None]:

@@ -28,7 +28,7 @@ from visual_memory._fields import (
 from visual_memory._images import SomeImages
 from visual_memory._pace import FIRST_ITEMS, Pace
 from visual_memory.errors import refuse
-from visual_memory.types import Limits
+from visual_memory.types import InsertResult, Limits
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
@@ -96,11 +96,15 @@ class Insertion:
             )
         return False
 
-    def whole(self) -> Call[list[str]]:
+    def whole(self) -> Call[InsertResult]:
         """All of it as one message that is answered at once."""
         request = self._header()
         self._write(range(len(self)), request.batch)
-        return Call("InsertEntries", request, lambda answer: list(answer.ids))
+
+        def read(answer: pb.InsertEntriesResponse) -> InsertResult:
+            return InsertResult(list(answer.ids), self.request_id, list(answer.unlearned_ids))
+
+        return Call("InsertEntries", request, read)
 
     def batches(
         self, limits: Limits, start: int, pace: Pace | None

@@ -220,6 +220,8 @@ def to_result(
                 unknown_ids=list(unlearn.unknown_ids),
                 applied=unlearn.applied,
                 operation=operation.name,
+                also_in=list(unlearn.also_in),
+                backups=[each.ToDatetime(tzinfo=UTC) for each in unlearn.backup_times],
             )
         case _:
             return None

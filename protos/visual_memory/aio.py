@@ -268,10 +268,10 @@ class Client:
         limits = await self._limits()
         one = await asyncio.to_thread(insertion.is_one_message, limits, atomic=atomic)
         if one and insertion.pictures <= FIRST_ITEMS:
-            ids = await self._transport.do(insertion.whole())
+            result = await self._transport.do(insertion.whole())
             if progress is not None:
-                progress(len(ids), len(ids))
-            return InsertResult(ids, insertion.request_id)
+                progress(len(result.ids), len(result.ids))
+            return result
         pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
         importing = Import(insertion, limits, progress, self._endpoint.patience(), pace)
         with importing.accounted():

@@ -60,8 +60,10 @@ class Statement:
     ``embedder`` is its spec as text, empty for a memory of vectors. ``audit_index`` and
     ``audit_event`` are where the erasure stands in the memory's audit log and the hash of what
     stands there, ``audit_root`` is the root of the log up to it. ``searched`` are the places where
-    ``looked_for`` traces were looked for afterwards, and none was found. ``backups`` are the times
-    of those that may hold what was erased; ``not_covered`` says what else is not promised.
+    ``looked_for`` traces were looked for afterwards, and none was found but what the memories
+    ``also_in`` of the server hold, too; the memory itself is one where another entry has the same
+    content. ``backups`` are the times of those that may hold what was erased; ``not_covered`` says
+    what else is not promised.
     """
 
     memory: str
@@ -83,6 +85,7 @@ class Statement:
     searched: tuple[Searched, ...]
     backups: tuple[datetime, ...]
     not_covered: tuple[str, ...]
+    also_in: tuple[str, ...] = ()
 
     def holds(self, id: str) -> bool:
         """Whether the entry with this id is among those that were erased."""
@@ -113,7 +116,8 @@ class Certificate(Statement):
     def of(cls, data: str | bytes) -> Self:
         """A certificate from its JSON. Raises Flaw, InvalidCertificate for other versions."""
         document = to_document(data)
-        certificate = cls(**{name: to_field(document, name) for name in READERS})
+        said = {name: to_field(document, name) for name in READERS if name in document}
+        certificate = cls(**said)
         check_commitments(certificate)
         return certificate
 
@@ -227,7 +231,8 @@ def values(statement: Statement) -> dict[str, Any]:
 
 def from_certificate(certificate: Certificate) -> dict[str, Any]:
     """A certificate as what JSON can say."""
-    return {**CONSTANTS} | {name: plain(getattr(certificate, name)) for name in READERS}
+    said = {name: plain(getattr(certificate, name)) for name in READERS}
+    return {**CONSTANTS} | {name: said[name] for name in READERS if said[name] or name not in LATER}
 
 
 def plain(value: object) -> object:
@@ -258,7 +263,10 @@ def content(source: Source) -> str | bytes:
 
 
 def to_document(data: str | bytes) -> dict[str, object]:
-    """An object with all fields of a certificate and no other. Raises Flaw."""
+    """An object with all fields of a certificate, but for empty later ones, and no other.
+
+    Raises Flaw.
+    """
     if len(data) > CERTIFICATE_BYTES_MAX:
         raise Flaw(f"has more than {CERTIFICATE_BYTES_MAX} bytes")
     try:
@@ -268,7 +276,7 @@ def to_document(data: str | bytes) -> dict[str, object]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise Flaw(f"is no JSON object with the format {FORMAT!r}")
     check_version(document.get("version"))
-    if differing := document.keys() ^ {*CONSTANTS, *READERS}:
+    if differing := (document.keys() ^ {*CONSTANTS, *READERS}) - (LATER - document.keys()):
         name = min(differing)
         which = "has an unknown" if name in document else "lacks the"
         raise Flaw(f"{which} field {shown(name)}")
@@ -370,6 +378,18 @@ def every(read: Reader) -> Reader:
     return read_all
 
 
+def some(read: Reader) -> Reader:
+    """Reads a list that is left out where it is empty."""
+
+    def read_some(value: object) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = every(read)(value)
+        if found:
+            return found
+        raise ValueError("must have one at least, or not be there")
+
+    return read_some
+
+
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "memory": text,
@@ -391,10 +411,12 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "searched": every(place),
         "backups": every(moment),
         "not_covered": every(text),
+        "also_in": some(text),
         "public_key": key,
         "signature": hexadecimal(SIGNATURE_BYTES),
     }
 )
+LATER = frozenset({"also_in"})  # than the first certificates, which are read as they are
 
 
 def damaged(problem: object) -> InvalidCertificate:

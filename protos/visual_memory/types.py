@@ -251,10 +251,14 @@ class ServerInfo:
 
 @dataclass(frozen=True, slots=True)
 class InsertResult:
-    """The ids of what was inserted, in order, and the id of the request that did it."""
+    """The ids of what was inserted, in order, and the id of the request that did it.
+
+    Of those ``unlearned`` the memory was to unlearn entries before, which are there again.
+    """
 
     ids: list[str]
     request_id: str
+    unlearned: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,13 +314,20 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class UnlearnResult:
-    """What was erased, or would be: how many entries, and which ids (some) were not stored."""
+    """What was erased, or would be: how many entries, and which ids (some) were not stored.
+
+    The memories ``also_in`` hold the same, where it stays: in a copy, or by content; the memory
+    itself is among them where another entry has the same content. ``backups`` are the times of
+    backups of it, which may hold it.
+    """
 
     count: int
     unknown_count: int
     unknown_ids: list[str]
     applied: bool
     operation: str
+    also_in: list[str] = field(default_factory=list)
+    backups: list[datetime] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

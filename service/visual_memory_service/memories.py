@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -197,6 +197,10 @@ class Memories:
         """
         self._catalog.bury(memory, ids, operation)
 
+    def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        return self._catalog.unlearned(memory, ids)
+
     def note(self, memory: Memory, *, erased: bool = False) -> None:
         """Have it known where a memory stands, so that no older file is taken for it.
 
@@ -207,6 +211,27 @@ class Memories:
             self._catalog.note(memory, erased=erased)
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
+
+    def holding(self, memory: Memory, ids: Sequence[str]) -> list[str]:
+        """The memories that serve and hold what these entries of one hold, too, sorted.
+
+        By content, or as a copy's by the same id; the memory itself, where another entry of it has
+        the same content.
+        """
+        sought = memory.sought(ids)
+        found = []
+        for name in self.serving() if sought.ids else ():
+            with suppress(MemoryRefusal):  # dropped meanwhile, or found damaged
+                other = self.get(name).memory
+                if other.holds(sought, without=sought.ids if other is memory else ()):
+                    found.append(name)
+        return found
+
+    def renew_connections(self) -> None:
+        """Leave nothing in RAM of what was deleted from any memory, perhaps long ago."""
+        for name in self.serving():
+            with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
+                self.get(name).memory.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
         """The files of the list of memories, opened to be read, without what was dropped.

@@ -21,6 +21,7 @@ from visual_memory_index import (
     NotWritten,
     Operation,
     Request,
+    StoredBatch,
     UnknownMemory,
 )
 from visual_memory_service import calibration, forget, hygiene, remember, values
@@ -47,7 +48,7 @@ from visual_memory_service.reranking import (
     whom_to_ask,
 )
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
-from visual_memory_service.unlearn import UnlearningWork, certificate_of, would_unlearn
+from visual_memory_service.unlearn import UnlearningWork, certificate_of
 
 LONG_AT_ONCE = 4  # calls that hold much and keep Python busy: pages of entries, explanations
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
@@ -170,7 +171,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.InsertEntriesResponse:
         memory = await self._memory(request.memory)
         batch = await read(request, requests.to_insertion, request, self._settings)
-        return answers.from_ids(await asyncio.to_thread(remember.insert, batch, memory))
+
+        def store() -> pb.InsertEntriesResponse:
+            ids = remember.insert(batch, memory)
+            return answers.from_ids(ids, self._memories.unlearned(memory.memory, ids))
+
+        return await asyncio.to_thread(store)
 
     async def ImportEntries(
         self, messages: AsyncIterator[pb.ImportEntriesRequest], context: Any
@@ -179,20 +185,24 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         start = requests.to_import_start(first)
         every = requests.to_alive_seconds(start)
         memory = await self._memory(start.memory)
+
+        def stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
+            return answers.from_stored(batch, self._memories.unlearned(memory.memory, batch.ids))
+
         known = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
         for batch in known:
-            yield answers.from_stored(batch)
+            yield await asyncio.to_thread(stored, batch)
         yield answers.from_import_offset(sum(len(batch.ids) for batch in known))
 
         def store(request: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
             batch = requests.to_import_batch(request, start, self._settings)
-            return answers.from_stored(remember.import_batch(batch, memory))
+            return stored(remember.import_batch(batch, memory))
 
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
         try:
-            stored = (loop.run_in_executor(thread, store, message) async for message in messages)
-            async for answer in each_done(stored, every):
+            done = (loop.run_in_executor(thread, store, message) async for message in messages)
+            async for answer in each_done(done, every):
                 yield answer or answers.from_working()
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
@@ -449,7 +459,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         asked = await read(request, convert_unlearning.to_unlearning, request)
         memory = await self._memory(request.memory)
         if not asked.apply:
-            result = await asyncio.to_thread(would_unlearn, asked, memory)
+            result = await asyncio.to_thread(self._unlearning.would_unlearn, asked, memory)
             return convert_unlearning.from_would_unlearn(request.memory, result)
         return self._from_operation(await asyncio.to_thread(self._unlearning.begin, asked, memory))
 

@@ -63,10 +63,11 @@ NOT_COVERED = (
     "What the file system and the drive keep of blocks that were given back or moved, and what the "
     "operating system keeps in its own memory and swap space.",
     "What was learned from the entries outside of this memory.",
-    "What belongs to no entry and has their texts in it: names of memories, settings such as a "
-    "taxonomy, labels that an undo brings back, answers to and ids of requests of two days, what "
-    "operations on others answered, ids that another erasure has still to erase, and words of the "
-    "program itself.",
+    "Texts that entries which stay have, too, here or in other memories of the server, such as a "
+    "label, and what belongs to no entry and has their texts in it: names of memories, settings "
+    "such as a taxonomy, labels that an undo brings back, answers to and ids of requests of two "
+    "days, what operations on others answered, ids that another erasure has still to erase, and "
+    "words of the program itself.",
     "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
     "few different bytes or as many have them, which could be there by chance, parts of texts, and "
     "the first quarter of each picture, where headers are, were not looked for; of very many "
@@ -87,13 +88,18 @@ class Unlearning:
 
 @dataclass(frozen=True, slots=True)
 class UnlearnResult:
-    """See UnlearnResult in operation.proto; ``certificate`` is JSON, empty where not applied."""
+    """See UnlearnResult in operation.proto; ``certificate`` is JSON, empty where not applied.
+
+    ``backups`` are times in microseconds since 1970.
+    """
 
     count: int
     unknown_count: int
     unknown_ids: Sequence[str]
     applied: bool
     certificate: str = ""
+    also_in: Sequence[str] = ()
+    backups: Sequence[int] = ()
 
 
 class UnlearningWork:
@@ -136,6 +142,18 @@ class UnlearningWork:
             self._start(begun.operation, memory)
         return begun.operation
 
+    def would_unlearn(self, unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
+        """What would be erased; what is missing is counted in any case. Raises TooManyIds."""
+        known, unknown = memory.memory.would_unlearn(unlearning.ids)
+        return UnlearnResult(
+            len(known),
+            len(unknown),
+            unknown[:UNKNOWN_SHOWN],
+            applied=False,
+            also_in=self._memories.holding(memory.memory, known),
+            backups=memory.memory.backups() if known else (),
+        )
+
     def go_on(self, name: str) -> None:
         """Finish what a restart cut short, of a memory that begins to serve."""
         try:
@@ -155,12 +173,6 @@ class UnlearningWork:
                 return unlearn(job, memory, self._memories, others, self.keys, self._renew)
 
         self._operations.go_on(memory.memory, operation, work)
-
-
-def would_unlearn(unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
-    """What would be erased; what is missing is counted in any case. Raises TooManyIds."""
-    known, unknown = memory.memory.would_unlearn(unlearning.ids)
-    return UnlearnResult(len(known), len(unknown), unknown[:UNKNOWN_SHOWN], applied=False)
 
 
 def of_none(ids: Sequence[str]) -> str:
@@ -200,13 +212,14 @@ def unlearn(
     if ids:
         job.insist(lambda: memories.bury(memory.memory, ids, job.name))
     asked, nothing = len(ids), of_none(ids)
+    also_in = memories.holding(memory.memory, ids)
     with none_of_others():
         traces = job.insist(
             lambda: memory.memory.unlearn(
                 job.name,
                 none=lambda: nothing,
                 settings=(CALIBRATION,),
-                draft=lambda facts: draft(facts, asked),
+                draft=lambda facts: draft(facts, asked, also_in),
             )
         )
     if memory.memory.operation(job.name).state == "done":  # others erased all of them since
@@ -216,6 +229,8 @@ def unlearn(
     told(job, "deleted", began)
     left = 0
     places = []
+    drafted = json.loads(memory.memory.operation(job.name).result or "{}")
+    also_in = drafted.get("also_in", [])  # as it was before a restart; earlier releases lack it
     searched = erase_files(job, memory, memories, traces)
     told(job, "erased from files", began)
     if traces is not None:
@@ -223,12 +238,12 @@ def unlearn(
         if process_memory.searchable():
             del ids
             job.insist(lambda: job.wait(renew()), against=BadSetting)
-            searched = erase_ram(job, memory, memories, traces)
+            searched, holding = erase_ram(job, memory, memories, traces)
+            also_in = sorted({*also_in, *holding})
             left = len(searched.found)
             if not left:
                 places.append(Searched(PROCESS, searched.size))
             told(job, "erased from memory", began)
-    drafted = json.loads(memory.memory.operation(job.name).result or "{}")
     statement = Statement(
         memory=identity.name,
         memory_uid=identity.uid,
@@ -238,6 +253,7 @@ def unlearn(
         operation=job.name,
         looked_for=traces.count if traces is not None else 0,
         searched=tuple(places),
+        also_in=tuple(also_in),
         not_covered=not_covered(traces, left),
         **to_statement(drafted),
     )
@@ -247,6 +263,8 @@ def unlearn(
         "unknown_ids": [],
         "applied": True,
         "certificate": sign(statement, keys.private).to_json(),
+        "also_in": also_in,
+        "backups": drafted["backups"],
     }
     return json.dumps(result)
 
@@ -256,7 +274,7 @@ def told(job: Job, phase: str, began: float) -> None:
     log.info(phase, operation=job.name, seconds=round(time.perf_counter() - began, 2))
 
 
-def draft(facts: Facts, asked: int) -> str:
+def draft(facts: Facts, asked: int, also_in: Sequence[str]) -> str:
     """What is known once the entries are deleted, without their ids, as JSON."""
     salt = secrets.token_hex(32)
     return json.dumps(
@@ -272,13 +290,14 @@ def draft(facts: Facts, asked: int) -> str:
             "audit_event": facts.audit_event,
             "audit_root": facts.audit_root,
             "backups": list(facts.backups),
+            "also_in": list(also_in),
         }
     )
 
 
 def to_statement(drafted: dict[str, Any]) -> dict[str, Any]:
     """What ``draft`` kept, as a certificate says it."""
-    kept = {name: value for name, value in drafted.items() if name != "asked"}
+    kept = {name: value for name, value in drafted.items() if name not in ("asked", "also_in")}
     kept["time"] = to_time(drafted["time"])
     kept["backups"] = tuple(map(to_time, drafted["backups"]))
     kept["commitments"] = tuple(drafted["commitments"])
@@ -318,13 +337,18 @@ def erase_files(
     raise AssertionError
 
 
-def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) -> Findings:
+def erase_ram(
+    job: Job, memory: OpenMemory, memories: Memories, traces: Traces
+) -> tuple[Findings, set[str]]:
     """Until nothing is found in the memory of this process, or it was tried often enough.
 
-    What other memories hold is there, such as a copy of this one, and words of the program.
+    What other memories hold is there, such as a copy of this one, and words of the program. With
+    what is left come the names of those where vectors or pictures are, or parts of them.
     """
     words = cache(process_memory.words)
+    holding: set[str] = set()
     for _ in range(TRIES_MAX):
+        memories.renew_connections()
         clear_scratch(memory.memory.identity.dimension)
         process_memory.wipe()
         searched = process_memory.search(traces)
@@ -332,11 +356,14 @@ def erase_ram(job: Job, memory: OpenMemory, memories: Memories, traces: Traces) 
         for name in dict.fromkeys((job.memory_name, *memories.serving())):
             if left:
                 with suppress(MemoryRefusal):  # dropped meanwhile
-                    left = unexplained(left, memories.get(name).memory.pieces_of(traces))
+                    found = left
+                    left = unexplained(found, memories.get(name).memory.pieces_of(traces))
+                    if found - left - traces.texts:
+                        holding.add(name)
         if left:
             left = unexplained(left, words(traces))
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))
         job.pause(RAM_PAUSE)
-    return Findings(searched.size, left)
+    return Findings(searched.size, left), holding

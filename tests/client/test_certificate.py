@@ -149,7 +149,10 @@ def statements(draw: st.DrawFn) -> Statement:
     """Whatever can be said."""
     commitments = tuple(sorted(draw(st.sets(hashes(16), max_size=4))))
     return Statement(
-        **{name: draw(texts()) for name in ("memory", "memory_uid", "embedder", "server")},
+        memory=draw(texts()),
+        memory_uid=draw(texts()),
+        embedder=draw(texts()),
+        server=draw(texts()),
         operation=draw(texts()),
         dimension=draw(wholes()),
         time=draw(times()),
@@ -165,6 +168,7 @@ def statements(draw: st.DrawFn) -> Statement:
         searched=draw(tuples(st.builds(Searched, texts(), wholes()))),
         backups=draw(tuples(times())),
         not_covered=draw(tuples(texts())),
+        also_in=draw(tuples(texts())),
     )
 
 
@@ -216,6 +220,17 @@ def test_anybody_can_check_a_signature_by_the_documented_rule() -> None:
 def test_what_the_first_release_wrote_is_read_and_written_as_it_was() -> None:
     assert PETS.to_json() == GOLDEN.read_text(encoding="utf-8")
     assert said(verify(GOLDEN, PUBLIC)) == said(about("pets"))
+
+
+def test_a_later_field_is_there_only_where_it_says_something() -> None:
+    certificate = sign(replace(about("pets"), also_in=("pets2", "pets")), KEY)
+
+    assert document_of(certificate)["also_in"] == ["pets2", "pets"]
+    assert verify(certificate, PUBLIC).also_in == ("pets2", "pets")
+    assert "also_in" not in PETS_SAY
+    assert verify(PETS, PUBLIC).also_in == ()
+    assert "must have one at least" in refused(changed(also_in=[]))
+    assert "signature does not fit" in refused(changed(also_in=["pets2"]))
 
 
 def test_a_certificate_says_that_nothing_was_found() -> None:

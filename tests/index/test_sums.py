@@ -127,7 +127,9 @@ def test_what_is_undone_is_not_summed_up(database: Database) -> None:
     database.check()
 
 
-@pytest.mark.parametrize("renew", [Database.truncate_log, Database.rewrite])
+@pytest.mark.parametrize(
+    "renew", [Database.truncate_log, Database.renew_connections, Database.rewrite]
+)
 def test_a_connection_that_is_made_anew_goes_on(
     renew: Callable[[Database], object], database: Database
 ) -> None:

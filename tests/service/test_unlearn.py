@@ -9,8 +9,9 @@ import queue
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from tests.service.conftest import Run, text
 import visual_memory
 from visual_memory import (
     Client,
+    Entry,
     FailedPrecondition,
     InvalidArgument,
     InvalidCertificate,
@@ -601,3 +603,119 @@ def test_what_copies_hold_is_no_trace(client: Client, album: Memory) -> None:
     assert [place.where for place in certificate.searched][1:]
     assert not any("found again and again" in text for text in certificate.not_covered)
     assert client.memory("twin").info().count == 100
+
+
+@LINUX
+@pytest.mark.parametrize("made", ["copied", "inserted"])
+def test_what_another_memory_held_and_deleted_is_found_nowhere(
+    client: Client, album: Memory, made: str
+) -> None:
+    ids = person_ids(5)
+    insert_people(album, ids)
+    if made == "copied":
+        client.copy("album", "twin")
+    else:
+        twin = client.create_memory("twin", dimension=32, store_images=True)
+        insert_same(twin, album.entries(include_vectors=True, include_images=True))
+    twin = client.memory("twin")
+    assert len(list(twin.entries(include_vectors=True, include_images=True))) == 95
+    twin.delete(ids)
+
+    certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
+    assert not any("found again and again" in text for text in certificate.not_covered)
+
+
+def test_memories_that_hold_the_same_are_named_before_and_after(
+    client: Client, album: Memory, tmp_path: Path
+) -> None:
+    ids = person_ids(3)
+    insert_people(album, ids)
+    client.backup("album", tmp_path / "before")
+    client.copy("album", "copied")
+    client.copy("album", "cleaned")
+    client.memory("cleaned").delete(ids)
+    kept = list(album.entries(include_vectors=True, include_images=True))
+    going = [each for each in kept if each.id in ids]
+    for name, store_images in (("pictures", True), ("vectors", False)):
+        memory = client.create_memory(name, dimension=32, store_images=store_images)
+        entries = going if store_images else [replace(each, image=None) for each in going]
+        insert_same(memory, entries, prefix="of another id ")
+    namesake = client.create_memory("namesake", dimension=32)
+    namesake.insert(vectors=rows(3), labels=["cat"] * 3, ids=ids)
+
+    planned = album.unlearn(ids, dry_run=True)
+    certificate = album.unlearn(ids)
+    done = client.operation(certificate.operation).result
+
+    holding = ["copied", "pictures", "vectors"]
+    assert (planned.also_in, len(planned.backups)) == (holding, 1)
+    assert certificate.also_in == tuple(holding)
+    assert isinstance(done, UnlearnResult)
+    assert (done.also_in, done.backups) == (planned.also_in, planned.backups)
+    assert len(certificate.searched) == 2
+    for name in holding:
+        memory = client.memory(name)
+        same = [each.id for each in memory.entries() if each.id[-len(ids[0]) :] in ids]
+        again = memory.unlearn(same)
+        assert name not in again.also_in
+    assert again.also_in == ()
+
+
+def test_another_entry_with_the_same_content_is_named_as_of_the_memory_itself(
+    album: Memory,
+) -> None:
+    vectors = rows(2)
+    album.insert(vectors=vectors[[0, 0, 1]], labels=["cat"] * 3, ids=["one", "two", "three"])
+
+    assert album.unlearn(["three"], dry_run=True).also_in == []
+    assert album.unlearn(["one", "two"], dry_run=True).also_in == []
+    assert album.unlearn(["one"], dry_run=True).also_in == ["album"]
+    assert album.unlearn(["one"]).also_in == ("album",)
+    assert album.unlearn(["two"]).also_in == ()
+
+
+def test_a_label_that_another_memory_has_is_not_told_as_the_same_content(
+    client: Client, album: Memory
+) -> None:
+    label = "a label of two memories"
+    album.insert(vectors=rows(1), labels=[label], ids=["one"])
+    client.create_memory("other", dimension=32).insert(vectors=rows(1), labels=[label], ids=["1"])
+
+    assert album.unlearn(["one"]).also_in == ()
+
+
+def test_an_insertion_is_told_what_of_it_was_unlearned_before(
+    client: Client, album: Memory
+) -> None:
+    stays = [f"stays {number:03}" for number in range(4)]
+    client.copy("album", "twin")
+    other = client.create_memory("other", dimension=32)
+    album.unlearn(stays)
+
+    vectors = rows(6)
+
+    def again(memory: Memory, **more: Any) -> list[str]:
+        result = memory.insert(
+            vectors=vectors, labels=["cat"] * 6, ids=[*stays, "new", "newer"], **more
+        )
+        return sorted(result.unlearned)
+
+    assert again(other) == []
+    assert again(album, request_id="once", atomic=False) == stays
+    assert again(album, request_id="once", atomic=False) == stays
+    assert again(album, replace_existing=True) == stays
+    assert again(client.memory("twin"), replace_existing=True) == stays
+    assert album.insert(vectors=rows(1), labels=["cat"]).unlearned == []
+
+
+def insert_same(memory: Memory, entries: Iterable[Entry], prefix: str = "") -> None:
+    """Insert what other entries hold, under ids of their own."""
+    listed = list(entries)
+    memory.insert(
+        vectors=np.stack([each.vector for each in listed if each.vector is not None]),
+        images=[each.image for each in listed if each.image is not None] or None,
+        labels=[each.label for each in listed],
+        ids=[prefix + each.id for each in listed],
+    )

@@ -131,6 +131,8 @@ class UnlearnResult(google.protobuf.message.Message):
     UNKNOWN_COUNT_FIELD_NUMBER: builtins.int
     UNKNOWN_IDS_FIELD_NUMBER: builtins.int
     APPLIED_FIELD_NUMBER: builtins.int
+    ALSO_IN_FIELD_NUMBER: builtins.int
+    BACKUP_TIMES_FIELD_NUMBER: builtins.int
     count: builtins.int
     unknown_count: builtins.int
     """Ids that were not stored, and the first hundred of them."""
@@ -138,6 +140,17 @@ class UnlearnResult(google.protobuf.message.Message):
     """Whether it was done; then there is a certificate."""
     @property
     def unknown_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def also_in(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Memories of this server that hold the same, where it stays: as a copy's entry of the same id, or
+        by content, under whatever id. The memory itself is among them where another entry has the same
+        content. Sorted.
+        """
+
+    @property
+    def backup_times(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.timestamp_pb2.Timestamp]:
+        """Of the backups of this memory that the server knows of: they may hold it."""
+
     def __init__(
         self,
         *,
@@ -145,8 +158,10 @@ class UnlearnResult(google.protobuf.message.Message):
         unknown_count: builtins.int = ...,
         unknown_ids: collections.abc.Iterable[builtins.str] | None = ...,
         applied: builtins.bool = ...,
+        also_in: collections.abc.Iterable[builtins.str] | None = ...,
+        backup_times: collections.abc.Iterable[google.protobuf.timestamp_pb2.Timestamp] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["applied", b"applied", "count", b"count", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["also_in", b"also_in", "applied", b"applied", "backup_times", b"backup_times", "count", b"count", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]) -> None: ...
 
 global___UnlearnResult = UnlearnResult
 

@@ -274,16 +274,24 @@ class InsertEntriesResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     IDS_FIELD_NUMBER: builtins.int
+    UNLEARNED_IDS_FIELD_NUMBER: builtins.int
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """In the order of the request."""
+
+    @property
+    def unlearned_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Those of the request that this memory, or a copy of it, was to unlearn before, in any order:
+        entries of these ids are there again.
+        """
 
     def __init__(
         self,
         *,
         ids: collections.abc.Iterable[builtins.str] | None = ...,
+        unlearned_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["ids", b"ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["ids", b"ids", "unlearned_ids", b"unlearned_ids"]) -> None: ...
 
 global___InsertEntriesResponse = InsertEntriesResponse
 
@@ -383,6 +391,7 @@ class ImportEntriesResponse(google.protobuf.message.Message):
     IDS_FIELD_NUMBER: builtins.int
     FINGERPRINT_FIELD_NUMBER: builtins.int
     WORKING_FIELD_NUMBER: builtins.int
+    UNLEARNED_IDS_FIELD_NUMBER: builtins.int
     offset: builtins.int
     fingerprint: builtins.bytes
     """SHA-256 of "ImportBatch", of the deterministic serialisation of the batch without its images or
@@ -395,6 +404,10 @@ class ImportEntriesResponse(google.protobuf.message.Message):
     """
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @property
+    def unlearned_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of the batch, as in InsertEntriesResponse."""
+
     def __init__(
         self,
         *,
@@ -402,8 +415,9 @@ class ImportEntriesResponse(google.protobuf.message.Message):
         ids: collections.abc.Iterable[builtins.str] | None = ...,
         fingerprint: builtins.bytes = ...,
         working: builtins.bool = ...,
+        unlearned_ids: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset", "working", b"working"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fingerprint", b"fingerprint", "ids", b"ids", "offset", b"offset", "unlearned_ids", b"unlearned_ids", "working", b"working"]) -> None: ...
 
 global___ImportEntriesResponse = ImportEntriesResponse
 

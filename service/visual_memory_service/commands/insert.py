@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ class Plan:
     labels, where those differ. ``doubtful`` ones are the same if their row is the
     stored one; with each is the hash of its row. ``kept`` are the stored metadata of items whose
     source has nothing to say of them. ``pruned`` do not vote in the source, ``silent`` as stored.
+    ``unlearned`` were inserted though the memory was to unlearn them before.
     """
 
     new: set[str] = field(default_factory=set)
@@ -49,6 +51,7 @@ class Plan:
     kept: dict[str, Metadata] = field(default_factory=dict)
     pruned: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
+    unlearned: set[str] = field(default_factory=set)
 
     def note(
         self, item: Item, label: str, content_sha256: str, metadata: Metadata, silent: bool
@@ -145,11 +148,24 @@ def insert(client: Client, options: Namespace) -> int:
                 raise
             said = problem.message if isinstance(problem, Error) else problem
             raise Refused(str(said), so_far(progress.done, options)) from None
+        finally:
+            tell_of_unlearned(options.name, sorted(plan.unlearned))
         seconds = progress.seconds
     with told_what_goes_on(client, options.name):
         pruned = prune(memory, plan.to_prune())
     report(plan, source, seconds, pruned, options)
     return 1 if plan.bad else 0
+
+
+def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
+    """Say on standard error of which entries that were unlearned before there are some again."""
+    if ids:
+        ones = "1 of these ids was" if len(ids) == 1 else f"{len(ids):,} of these ids were"
+        say(
+            f"{ones} unlearned from {memory} before, and entries are there again: {listed(ids)}.",
+            "Where that is not meant, take them out of the source, and unlearn them once more.",
+            file=sys.stderr,
+        )
 
 
 def so_far(done: int, options: Namespace) -> str:
@@ -278,9 +294,10 @@ def store(
     while items:
         told = counting(progress)
         try:
-            memory.insert(
+            done = memory.insert(
                 **columns(items), atomic=False, replace_existing=options.replace, progress=told
             )
+            plan.unlearned.update(done.unlearned)
             return
         except AlreadyExists as error:
             del items[: error.stored or 0]
@@ -337,6 +354,7 @@ def report(
                 "replaced": replaced,
                 "skipped": plan.same,
                 "pruned": len(pruned.ids) if pruned else 0,
+                "unlearned": sorted(plan.unlearned),
                 "bad": plan.bad,
                 "others": source.others,
                 "remarks": source.remarks,

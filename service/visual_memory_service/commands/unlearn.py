@@ -15,13 +15,12 @@ from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, listed
 from visual_memory_service.commands import output_file
 from visual_memory_service.commands.arguments import add_apply, add_asking
+from visual_memory_service.commands.erased import outcome, staying
 from visual_memory_service.commands.ids_file import read_ids
 from visual_memory_service.commands.interrupted import told_what_goes_on
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
-
-SAID = "nothing was looked for, and the certificate says why"
 
 
 def add_to(commands: Commands) -> None:
@@ -77,6 +76,8 @@ def unlearn(client: Client, options: Namespace) -> int:
                     "entries": found.count,
                     "unknown": found.unknown_count,
                     "applied": False,
+                    "also_in": found.also_in,
+                    "backups": found.backups,
                 }
             )
             return 0
@@ -84,7 +85,8 @@ def unlearn(client: Client, options: Namespace) -> int:
         if found.unknown_count:
             shown = listed(found.unknown_ids)
             say(f"{plural(found.unknown_count, 'id')} not stored, such as {shown}.")
-        say("Nothing was changed; --apply does it.")
+        stays = staying(options.name, found.also_in, found.backups)
+        say(*stays, "Nothing was changed; --apply does it.")
         return 0
     with told_what_goes_on(client, options.name):
         certificate = erased(memory, ids) if found.count else known(client, memory, ids)
@@ -100,17 +102,19 @@ def unlearn(client: Client, options: Namespace) -> int:
                 "operation": certificate.operation,
                 "certificate": str(options.certificate),
                 "signer": certificate.signer,
+                "also_in": certificate.also_in,
+                "backups": certificate.backups,
             }
         )
         return 0
-    places = ", ".join(f"{place.where} ({place.bytes:,} bytes)" for place in certificate.searched)
-    outcome = f"nothing was found in {places}" if places else SAID
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""
+    count = plural(entries, "entry")
     say(
-        f"{plural(entries, 'entry')} of {options.name} erased{when}{beside}; {outcome}.",
+        f"{count} of {options.name} erased{when}{beside}; {outcome(certificate)}.",
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
+        *(staying(options.name, certificate.also_in, certificate.backups) if found.count else ()),
     )
     return 0
 

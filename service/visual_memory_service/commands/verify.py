@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
+from visual_memory import NotFound
 from visual_memory._terminal.arguments import Commands, add, add_json, connect, seconds
 from visual_memory._terminal.output import plural, print_json, print_table, printable, say
 from visual_memory._terminal.refused import Refused, listed
+from visual_memory_service.commands.erased import NOT_IN_RAM, but, holders
 
 if TYPE_CHECKING:
-    from visual_memory import Verification
+    from visual_memory import Memory, Verification
 
 
 def add_to(commands: Commands) -> None:
@@ -57,17 +60,29 @@ def verify(options: Namespace) -> int:
     if options.server:
         with connect(options) as client:
             found = client.verify(options.file, options.public_key, memory=options.memory)
+            again: list[str] | None = there_again(client.memory(found.memory), found, options.id)
     else:
         found = visual_memory.verify(options.file, options.public_key, memory=options.memory)
+        again = None
     covered = {id: found.holds(id) for id in options.id}
     if options.json:
-        print_json(as_json(found) | {"ids": covered})
+        there = {} if again is None else {"there_again": again}
+        print_json(as_json(found) | {"ids": covered} | there)
     else:
         print_verification(found, options.server)
-        print_ids(covered)
+        print_ids(covered, again or [])
     if missing := [id for id, is_covered in covered.items() if not is_covered]:
         raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
     return 0
+
+
+def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list[str]:
+    """Those of ``ids`` that were erased, and of which entries were inserted since."""
+    again = []
+    for id in filter(found.holds, dict.fromkeys(ids)):
+        with suppress(NotFound):
+            again.append(memory.get(id).id)
+    return again
 
 
 def as_json(found: Verification) -> dict[str, Any]:
@@ -109,19 +124,27 @@ def print_verification(found: Verification, server: str | None) -> None:
         ],
     )
     if found.searched:
-        say("", f"{plural(found.looked_for, 'trace')} looked for afterwards, and none found:")
+        only = f", {NOT_IN_RAM}" if len(found.searched) == 1 else ""
+        traces = plural(found.looked_for, "trace")
+        say("", f"{traces} looked for afterwards, and none found{but(found)}{only}:")
         print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
     else:
         say("", "Nothing was looked for afterwards.")
     say("", "Not covered:")
     for sentence in found.not_covered:
         say(f"- {sentence}")
+    if found.also_in:
+        held = holders(found.memory, found.also_in)
+        say(f"- What was erased was also in {held}, and stayed there.")
     for backup in found.backups:
         say(f"- A backup of {printable(backup)} UTC may hold what was erased.")
 
 
-def print_ids(covered: Mapping[str, bool]) -> None:
-    """Which of the ids asked for were erased."""
+def print_ids(covered: Mapping[str, bool], again: Sequence[str]) -> None:
+    """Which of the ids asked for were erased, and of which entries are there again."""
     if covered:
         say("")
         print_table(("id", "erased"), [(id, "yes" if yes else "no") for id, yes in covered.items()])
+    if again:
+        one = "An entry of this id is" if len(again) == 1 else "Entries of these ids are"
+        say("", f"{one} there again, inserted since: {listed(again)}.")

@@ -123,15 +123,18 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
     )
 
 
-def from_ids(ids: Sequence[str]) -> pb.InsertEntriesResponse:
-    """The ids of a batch, in order."""
-    return pb.InsertEntriesResponse(ids=ids)
+def from_ids(ids: Sequence[str], unlearned: Sequence[str]) -> pb.InsertEntriesResponse:
+    """The ids of a batch, in order, and those of them that were unlearned before."""
+    return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
 
-def from_stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
-    """That a batch of an import is on disk."""
+def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
+    """That a batch of an import is on disk, and which of it was unlearned before."""
     return pb.ImportEntriesResponse(
-        offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint
+        offset=batch.start,
+        ids=batch.ids,
+        fingerprint=batch.fingerprint,
+        unlearned_ids=unlearned,
     )
 
 

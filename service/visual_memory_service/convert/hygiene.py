@@ -193,7 +193,8 @@ def from_operation(
 def from_unlearning(result: dict[str, Any]) -> operation_pb2.UnlearnResult:
     """What came of an unlearning, but for its certificate."""
     del result["certificate"]
-    return operation_pb2.UnlearnResult(**result)
+    times = [from_time(each) for each in result.pop("backups", ())]
+    return operation_pb2.UnlearnResult(backup_times=times, **result)
 
 
 def from_label_counts(counts: Mapping[str, int]) -> list[memory_pb2.LabelCount]:

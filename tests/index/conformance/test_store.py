@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -559,7 +560,7 @@ def test_every_event_follows_the_one_before(store: Store) -> None:
 
     assert [event.call for event in page.events] == ["InsertEntries", "InsertEntries"]
     assert rest.events == [written]
-    assert backups == [written.time]
+    assert backups == store.backups() == [written.time]
     assert (page.head, page.digest) == (rest.head, store.digest())
     assert (page.head.size, written.digest) == (4, store.digest())
     with store.contents() as contents:
@@ -639,3 +640,34 @@ def test_the_bytes_that_some_entry_has_are_found(store: Store) -> None:
     found = store.found_in(Traces([text, absent]))
 
     assert found == {masked(text.encode())}
+
+
+def test_what_an_entry_holds_is_found_in_others_by_id_in_a_copy_and_else_by_content(
+    store: Store, tmp_path: Path
+) -> None:
+    gone = store.sought(["b", "nobody"])
+    of_nobody = store.sought(["nobody"])
+
+    assert gone.ids == ["b"]
+    assert (store.holds(gone), store.holds(gone, without=["b"])) == (True, False)
+    assert not store.holds(of_nobody)
+    stranger = replace(IDENTITY, uid="another")
+    of_hash, of_vector = ENTRIES[0].content_sha256, VECTORS[:1]
+    other = VECTORS[1:2]
+    for number, (identity, entry, vector, held) in enumerate(
+        [
+            (IDENTITY, Entry("b", "cat"), other, True),
+            (IDENTITY, Entry("c", "cat"), other, False),
+            (stranger, Entry("b", "cat"), other, False),
+            (stranger, Entry("c", "cat", content_sha256=of_hash), other, True),
+            (stranger, Entry("c", "cat"), of_vector, True),
+        ]
+    ):
+        for name, place in PLACES.items():
+            folder = tmp_path / f"{name} {number}"
+            folder.mkdir()
+            with closing(place(folder).create(identity)) as another:
+                with another.transaction() as transaction:
+                    insert(transaction, range(1, 2), [entry], vector, 10)
+                assert another.holds(gone) is held
+                assert not another.holds(of_nobody)

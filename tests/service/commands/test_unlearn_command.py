@@ -98,6 +98,30 @@ def test_without_apply_it_counts_each_id_once_and_names_what_is_unknown(
     assert not Path("out.json").exists()
 
 
+def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
+    run: Run, server: Server, people: Memory, command: Run, tmp_path: Path
+) -> None:
+    with visual_memory.connect(server.address) as client:
+        client.backup(people.name, tmp_path / "before")
+        copy = client.copy(people.name, f"copy-of-{people.name}").name
+        try:
+            shown = run(b"a person 0\n").stdout
+            told = json.loads(run(b"a person 0\n", "--json").stdout)
+            done = run(b"a person 0\n", "--apply").stdout
+            verified = command("verify", "out.json").stdout
+        finally:
+            client.delete_memory(copy)
+
+    stays = f"The same is also in {copy}, where it stays: unlearn it there.\n"
+    assert stays in shown
+    assert f"1 backup of {people.name} may hold it, the last of 20" in shown
+    assert (told["also_in"], len(told["backups"])) == ([copy], 1)
+    assert f"nothing was found but what was also in {copy} in the files" in done
+    assert stays in done
+    assert f"looked for afterwards, and none found but what was also in {copy}:\n" in verified
+    assert f"- What was erased was also in {copy}, and stayed there.\n" in verified
+
+
 def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
     run: Run, people: Memory
 ) -> None:
@@ -114,6 +138,8 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
         "operation": first.operation,
         "certificate": "out.json",
         "signer": first.signer,
+        "also_in": [],
+        "backups": [],
     }
     assert [first.holds(f"a person {number}") for number in range(3)] == [True, True, False]
     assert not first.holds("nobody")

@@ -77,6 +77,24 @@ def test_the_certificate_of_a_server_is_believed(run: Run, erased: Erased) -> No
     ]
 
 
+def test_an_entry_that_is_there_again_is_told(run: Run, erased: Erased) -> None:
+    where = ("--server", erased.server.address, "--id", "a", "b")
+    assert json.loads(run(erased.certificate, *where, "--json").stdout)["there_again"] == []
+    with visual_memory.connect(erased.server.address) as client:
+        pets = client.memory("pets")
+        done = pets.insert(vectors=np.eye(1, 8), labels=["cat"], ids=["a"])
+        try:
+            told = run(erased.certificate, *where)
+            answer = json.loads(run(erased.certificate, *where, "--json").stdout)
+        finally:
+            pets.delete(["a"])
+
+    assert done.unlearned == ["a"]
+    assert told.returncode == 0
+    assert told.stdout.endswith("\nAn entry of this id is there again, inserted since: a.\n")
+    assert (answer["ids"], answer["there_again"]) == ({"a": True, "b": True}, ["a"])
+
+
 def test_programs_are_told_that_the_key_is_trusted(run: Run, erased: Erased) -> None:
     done = run(erased.certificate, "--server", erased.server.address, "--json", "--memory", "pets")
 

@@ -118,6 +118,7 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
         "found": 0,
         "backups": ["2026-01-30T12:00:05+00:00"],
         "not_covered": ["Copies that clients made.", "Red \x1b[31m\u202e letters."],
+        "also_in": [],
         "public_key": PUBLIC.hex(),
         "signer": FINGERPRINT,
         "trusted": True,

@@ -1,0 +1,65 @@
+"""Where else the content of entries is: in which entries, and perhaps in which backups."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from visual_memory_index.store import Sought
+
+STORED = (
+    "SELECT id, content_sha256, vector_checksum, vector FROM entries JOIN vectors USING (key) "
+    "WHERE id IN (SELECT value FROM json_each(?))"
+)
+OF_IDS = "SELECT EXISTS (SELECT 1 FROM entries WHERE id IN (SELECT value FROM json_each(?1)) {})"
+OF_HASHES = (
+    "SELECT EXISTS (SELECT 1 FROM entries "
+    "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?1)) {})"
+)
+OF_CHECKSUMS = (
+    "SELECT vector FROM entries JOIN vectors USING (key) "
+    "WHERE vector_checksum IN (SELECT value FROM json_each(?1)) {}"
+)
+WITHOUT = "AND id NOT IN (SELECT value FROM json_each(?2))"
+
+
+def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
+    """Those of ``ids`` that are stored, as others are compared with them."""
+    found = Sought(uid)
+    for id, content_sha256, checksum, vector in db.execute(STORED, (json.dumps(list(ids)),)):
+        found.ids.append(id)
+        if content_sha256:
+            found.hashes.add(content_sha256)
+        found.vectors.setdefault(checksum, set()).add(hashed(vector))
+    return found
+
+
+def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
+    """Whether an entry, none of the ids ``without``, is one of ``sought`` or has what one has."""
+
+    def ask(select: str, values: Sequence[str | int]) -> sqlite3.Cursor:
+        parameters = (json.dumps(list(values)), json.dumps(list(without)))
+        return db.execute(select.format(WITHOUT), parameters)
+
+    if uid == sought.uid and ask(OF_IDS, sought.ids).fetchone()[0]:
+        return True
+    if ask(OF_HASHES, [each.hex().upper() for each in sought.hashes]).fetchone()[0]:
+        return True
+    known = set[bytes]().union(*sought.vectors.values())
+    return any(hashed(vector) in known for (vector,) in ask(OF_CHECKSUMS, [*sought.vectors]))
+
+
+def hashed(vector: bytes) -> bytes:
+    """What a vector is compared by, so that many of them need little room."""
+    return blake2b(vector, digest_size=16).digest()
+
+
+def backups(db: sqlite3.Connection) -> list[int]:
+    """When backups were made, in microseconds since 1970."""
+    rows = db.execute(
+        "SELECT json_extract(event, '$.time') FROM audit "
+        "WHERE json_extract(event, '$.call') = 'BackupMemory'"
+    )
+    return [time for (time,) in rows]

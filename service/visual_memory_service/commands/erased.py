@@ -1,0 +1,47 @@
+"""The sentences on an erasure: what was found of it, and where it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from visual_memory._terminal.output import plural, printable
+from visual_memory._terminal.refused import listed
+
+if TYPE_CHECKING:
+    from visual_memory.certificate import Statement
+
+NOT_IN_RAM = "but RAM is not vouched for, and the certificate says why"
+
+
+def outcome(statement: Statement) -> str:
+    """What was found, and where, as a sentence goes on with it."""
+    places = [f"{place.where} ({place.bytes:,} bytes)" for place in statement.searched]
+    if not places:
+        return "nothing was looked for, and the certificate says why"
+    found = f"nothing was found{but(statement)} in {', '.join(places)}"
+    return found if len(places) > 1 else f"{found}, {NOT_IN_RAM}"
+
+
+def but(statement: Statement) -> str:
+    """What was found all the same, if anything."""
+    if not statement.also_in:
+        return ""
+    return f" but what was also in {holders(statement.memory, statement.also_in)}"
+
+
+def holders(memory: str, also_in: Sequence[str]) -> str:
+    """The memories that hold the same as what is erased from ``memory``."""
+    others = [name for name in also_in if name != memory]
+    own = [f"other entries of {memory}"] if memory in also_in else []
+    return listed([*others, *own])
+
+
+def staying(memory: str, also_in: Sequence[str], backups: Sequence[datetime]) -> Iterator[str]:
+    """A sentence each on the memories and the backups that an unlearning does not reach into."""
+    if also_in:
+        yield f"The same is also in {holders(memory, also_in)}, where it stays: unlearn it there."
+    if backups:
+        last = f"the last of {printable(max(backups))} UTC"
+        yield f"{plural(len(backups), 'backup')} of {memory} may hold it, {last}."

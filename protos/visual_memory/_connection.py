@@ -22,7 +22,7 @@ from visual_memory.errors import refuse
 KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 MESSAGE_BYTES = "message-bytes"  # of metadata: a server makes room before it receives a message
 ADDRESS = re.compile(r"(?:\[[^\[\]/\s]+\]|[^\[\]:/\s]+):(\d{1,5})", re.ASCII)
-NAMED_BY_GRPC = re.compile(r"(?:dns|ipv[46]|unix):")  # in its own syntax, whose ends it checks
+NAMED_BY_GRPC = re.compile(r"(?:dns|ipv[46]|unix):")
 PORT_MAX = 65_535
 LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
 

@@ -230,18 +230,19 @@ def bad(items: list[Item], limits: Limits) -> dict[str, str]:
 def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
     if plan.changed and not options.replace:
-        ids, changes = listed(sorted(plan.changed)), relabelling(plan)
-        if options.label is None:
-            raise Refused(
-                f"Stored already with other content, label or metadata, so nothing was stored: "
-                f"{ids}; use --replace to replace what is stored.{changes}"
-            )
-        raise Refused(
-            f"Stored already with other content, label or metadata, so nothing was stored: {ids}. "
-            "To have both, give them other ids: insert the folder above, with a folder for each "
-            "label, into a new memory, or a CSV table with the column id. --replace replaces what "
-            f"is stored instead.{changes}"
+        ids = listed(sorted(plan.changed))
+        said = (
+            f"Stored already with other content, label or metadata, so nothing was stored: {ids}; "
+            "use --replace to replace what is stored."
         )
+        if options.label is not None:
+            said = (
+                "Stored already with other content, label or metadata, so nothing was stored: "
+                f"{ids}. To have both, give them other ids: insert the folder above, with a folder "
+                "for each label, into a new memory, or a CSV table with the column id. --replace "
+                "replaces what is stored instead."
+            )
+        raise Refused(said + relabelling(plan))
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
 
 

@@ -79,11 +79,12 @@ def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
             f"Left out, as classes of fewer than {PER_CLASS_MIN} pictures that decode: "
             f"{listed(sorted(small))}."
         )
-    taken = sum(map(len, chosen.values()))
-    if taken + len(bad) + sum(len(classes[label]) for label in small) < len(found):
+    large = sum(len(each) for each in classes.values() if len(each) >= PER_CLASS_MIN)
+    if len(bad) + sum(map(len, sampled.values())) < large:
         odd.append(
-            f"A sample is taken, {taken:,} of {plural(len(found), 'picture')}: at most "
-            f"{CLASSES_MAX} classes, and {PER_CLASS_MAX} pictures of each."
+            f"A sample is taken, {sum(map(len, chosen.values())):,} of "
+            f"{plural(len(found), 'picture')}: at most {CLASSES_MAX} classes, and {PER_CLASS_MAX} "
+            "pictures of each."
         )
     if len(chosen) < 2:
         raise Refused(

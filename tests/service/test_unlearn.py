@@ -281,7 +281,7 @@ def test_what_wrote_them_is_refused_and_not_replayed(album: Memory) -> None:
     insert_people(album, person_ids(3))
     album.unlearn(person_ids(3)[:1])
 
-    with pytest.raises(FailedPrecondition, match="was unlearned") as refused:
+    with pytest.raises(FailedPrecondition, match="entries were unlearned") as refused:
         insert_people(album, person_ids(3))
 
     assert refused.value.reason == "REQUEST_ERASED"

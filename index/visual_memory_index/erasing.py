@@ -90,13 +90,25 @@ def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
     )
     labels = [label for (label,) in rows]
     yield
-    there = (
-        "SELECT EXISTS (SELECT 1 FROM entries WHERE label = ?1) "
-        "OR EXISTS (SELECT 1 FROM relabels WHERE label = ?1)"
-    )
-    gone = [label for label in labels if not db.execute(there, (label,)).fetchone()[0]]
-    if gone:
+    if gone := without(db, labels):
         drop_results(db, "", gone)
+
+
+def without(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
+    """Those of ``labels``, once each, that no entry has, nor an undo would bring back.
+
+    However many they are, all entries are read once, and no further than to the last that is found.
+    """
+    left = dict.fromkeys(labels)
+    for table in ("entries", "relabels"):
+        found = db.execute(
+            f"SELECT DISTINCT label FROM {table} "
+            "WHERE label IN (SELECT value FROM json_each(?)) LIMIT ?",
+            (json.dumps(list(left)), len(left)),
+        ).fetchall()
+        for (label,) in found:
+            del left[label]
+    return list(left)
 
 
 def drop(db: sqlite3.Connection, operation: str) -> None:

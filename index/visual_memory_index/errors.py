@@ -227,8 +227,8 @@ class CorruptCopy(MemoryRefusal):
     def __init__(self, memory: str) -> None:
         super().__init__(
             f'What the server has of the memory "{memory}" in its RAM is not what its file holds; '
-            "restart the server, which reads the file again, and see that it has RAM enough that is "
-            "sound."
+            "restart the server, which reads the file again, and see that it has enough "
+            "RAM, and that it is sound."
         )
         self.memory = memory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -143,3 +143,26 @@ def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_bac
         judged.execute("DELETE FROM entries WHERE key = 3")
 
     assert named_still(judged) == ["pets/5"]
+
+
+def steps_of(db: sqlite3.Connection, keys: Sequence[int]) -> int:
+    """How much SQLite does where entries of these keys go."""
+    steps = list[None]()
+    db.set_progress_handler(lambda: steps.append(None), 100)
+    with forgetting(db, keys):
+        db.execute("DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?))", [str(keys)])
+    return len(steps)
+
+
+def test_all_entries_are_looked_through_once_however_many_labels_go(
+    judged: sqlite3.Connection,
+) -> None:
+    judged.executemany(
+        f"{ENTRY} (?, ?, ?, '{{}}', 0, x'')",
+        [(key, f"{key}", f"{key}" if key < 200 else "cat") for key in range(10, 5000)],
+    )
+
+    one = steps_of(judged, [10])
+
+    assert steps_of(judged, list(range(11, 100))) < 3 * one
+    assert steps_of(judged, [300]) < one / 10  # a label that is found at once

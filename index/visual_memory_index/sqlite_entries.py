@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -156,25 +156,34 @@ class Share(NamedTuple):
     sum: int
 
 
-def share_of(
-    db: sqlite3.Connection,
-    keys: Sequence[int],
-    check: Callable[[tuple[Any, ...]], None] = lambda row: None,
-) -> Share:
-    """That of the entries of these keys; each row is told to ``check``, which may raise."""
-    share = Share(digests.empty(), 0, 0)
+def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[Row, bytes]]]:
+    """The entries of these keys with their vectors, in parts. Raises NotAsWritten."""
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
         query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
         rows = db.execute(query, (part,)).fetchall()
         for row in rows:
-            check(row)
+            check_row(row)
+        yield [(Row(*row[:-1]), row[-1]) for row in rows]
+
+
+def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
+    """That of the entries of these keys. Raises NotAsWritten."""
+    share = Share(digests.empty(), 0, 0)
+    for rows in rows_of(db, keys):
         share = Share(
-            digests.moved(share.state, came=[element(Row(*row[:-1]), row[-1]) for row in rows]),
+            digests.moved(share.state, came=[element(row, vector) for row, vector in rows]),
             share.size + len(rows),
-            share.sum + sum(row[-2] for row in rows),
+            share.sum + sum(row.checksum for row, _ in rows),
         )
     return share
+
+
+def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:
+    """A row with other values in these columns, and its checksum."""
+    changes: dict[str, Any] = dict(zip(columns, values, strict=True))
+    new = row._replace(**changes)
+    return new._replace(checksum=checksum(new[:-1]))
 
 
 def element(row: Row, vector: bytes) -> bytes:

@@ -33,7 +33,6 @@ from visual_memory_index.sqlite_entries import (
     ROW,
     ROWS,
     ROWS_AT_ONCE,
-    check_row,
     read_entries,
     read_ids,
     read_standing,
@@ -121,7 +120,7 @@ class SqliteStore:
         with self.database.transaction() as db:
             db.execute(
                 "UPDATE memory SET uid = ?, digest = ?",
-                (secrets.token_hex(16), digests.to_bytes(share_of(db, keys, check_row).state)),
+                (secrets.token_hex(16), digests.to_bytes(share_of(db, keys).state)),
             )
             transaction = SqliteTransaction(db, self.path, kind)
             transaction.log("MigrateMemory", len(keys))
@@ -301,5 +300,5 @@ def checksum_of(name: str, value: bytes) -> int:
 def check_digest(db: sqlite3.Connection, keys: Sequence[int], path: Path) -> None:
     """Compare all entries, which have these keys, with the digest. Raises CorruptStore."""
     state, _ = read_standing(db)
-    if not np.array_equal(share_of(db, keys, check_row).state, state):
+    if not np.array_equal(share_of(db, keys).state, state):
         raise CorruptStore(str(path), "its entries are not those of its digest")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,13 @@ from visual_memory_index.operation import Operation, State
 from visual_memory_index.request import Request
 from visual_memory_index.sqlite_entries import (
     ROWS,
-    SEAL,
     VALUES,
-    check_row,
+    altered,
+    element,
     read_entries,
     read_ids,
     read_standing,
+    rows_of,
     share_of,
     stored_rows,
 )
@@ -68,18 +68,26 @@ class SqliteTransaction:
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
         self._db, self._path, self._kind = db, path, kind
         self.state, self.head = read_standing(db)
-        self._size = self.head.size
+        counted: tuple[int, int] = db.execute("SELECT revision, next_key FROM memory").fetchone()
+        self._revision, self._next_key = counted
+        self._found = (*counted, self.head)
 
     @property
     def written(self) -> int:
-        return self._db.total_changes
+        return self._db.total_changes + self._revision + self._next_key
 
     def finish(self) -> None:
-        """Write where the digest and the audit log stand."""
-        if self.head.size != self._size:
+        """Write what is counted, and where the digest and the audit log stand."""
+        if (self._revision, self._next_key, self.head) != self._found:
             self._db.execute(
-                "UPDATE memory SET digest = ?, audit_size = ?, audit_peaks = ?, audit_last = ?",
-                (digests.to_bytes(self.state), *astuple(self.head)),
+                "UPDATE memory SET revision = ?, next_key = ?, digest = ?, audit_size = ?, "
+                "audit_peaks = ?, audit_last = ?",
+                (
+                    self._revision,
+                    self._next_key,
+                    digests.to_bytes(self.state),
+                    *astuple(self.head),
+                ),
             )
 
     def log(self, call: str, count: int) -> Event:
@@ -117,14 +125,12 @@ class SqliteTransaction:
         requests.check_start(self._db, request)
 
     def next_revision(self) -> int:
-        statement = "UPDATE memory SET revision = revision + 1 RETURNING revision"
-        revision: int = self._db.execute(statement).fetchone()[0]
-        return revision
+        self._revision += 1
+        return self._revision
 
     def next_keys(self, count: int) -> range:
-        statement = "UPDATE memory SET next_key = next_key + ? RETURNING next_key"
-        end: int = self._db.execute(statement, (count,)).fetchone()[0]
-        return range(end - count, end)
+        self._next_key += count
+        return range(self._next_key - count, self._next_key)
 
     def insert(
         self,
@@ -164,24 +170,23 @@ class SqliteTransaction:
 
     def delete(self, keys: Sequence[int]) -> None:
         """``secure_delete`` overwrites them."""
-        gone = share_of(self._db, keys, check_row)
+        if not keys:
+            return
+        gone = share_of(self._db, keys)
         with erasing.forgetting(self._db, keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
         self.state = self.state - gone.state
         sums.move(self._db, -gone.size, -gone.sum)
 
     def update(self, key: int, entry: Entry) -> None:
-        with self._changing([key]), erasing.forgetting(self._db, [key]):
-            self._db.execute(
-                "DELETE FROM relabels WHERE key = ?1 AND EXISTS "
-                "(SELECT 1 FROM entries WHERE key = ?1 AND label != ?2)",
-                (key, entry.label),
-            )  # no undo would bring them back
-            self._db.execute(
-                "UPDATE entries SET relabelled_by = iif(label = ?1, relabelled_by, NULL), "
-                "label = ?1, metadata = ?2 WHERE key = ?3",
-                (entry.label, entry.metadata_json, key),
-            )
+        find = "SELECT label, relabelled_by FROM entries WHERE key = ?"
+        label, relabelled_by = self._db.execute(find, (key,)).fetchone()
+        with erasing.forgetting(self._db, [key]):
+            if label != entry.label:  # no undo would bring the former ones back
+                relabelled_by = None
+                self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
+            values = (entry.label, entry.metadata_json, relabelled_by)
+            self._set(("label", "metadata", "relabelled_by"), {key: values})
 
     def begin(self, name: str, kind: str) -> None:
         operations.begin(self._db, name, kind)
@@ -259,31 +264,20 @@ class SqliteTransaction:
         operations.mark_undone(self._db, name)
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
-        with self._changing(keys):
-            self._db.executemany(
-                "UPDATE entries SET pruned_by = ? WHERE key = ?",
-                [(operation, key) for key in keys],
-            )
+        self._set(("pruned_by",), {key: (operation,) for key in keys})
 
     def unprune(self, operation: str, dimension: int) -> StoredRows:
         rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
-        with self._changing([row[0] for row in rows]):
-            self._db.execute(
-                "UPDATE entries SET pruned_by = NULL WHERE pruned_by = ?", (operation,)
-            )
+        self._set(("pruned_by",), {row[0]: (None,) for row in rows})
         return stored_rows(rows, dimension, self.next_revision(), self._path)
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        pairs = list(labels)
+        values = {key: (label, operation) for key, label in labels}
         self._db.executemany(
             "INSERT INTO relabels SELECT ?, key, label, relabelled_by FROM entries WHERE key = ?",
-            [(operation, key) for key, _ in pairs],
+            [(operation, key) for key in values],
         )
-        with self._changing([key for key, _ in pairs]):
-            self._db.executemany(
-                "UPDATE entries SET label = ?, relabelled_by = ? WHERE key = ?",
-                [(label, operation, key) for key, label in pairs],
-            )
+        self._set(("label", "relabelled_by"), values)
 
     def unrelabel(self, operation: str) -> dict[str, str]:
         restored: dict[str, str] = {}
@@ -301,21 +295,19 @@ class SqliteTransaction:
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
         """Labels by id that are back, and which operations had set them."""
-        keys = self._db.execute(
-            "SELECT key FROM relabels JOIN entries USING (key) "
+        rows = self._db.execute(
+            "SELECT key, id, before.label, before.relabelled_by "
+            "FROM relabels AS before JOIN entries USING (key) "
             "WHERE operation = ?1 AND entries.relabelled_by = ?1",
             (operation,),
+        ).fetchall()
+        values = {key: (label, before) for key, _, label, before in rows}
+        with erasing.forgetting(self._db, list(values)):
+            self._set(("label", "relabelled_by"), values)
+        return (
+            {id: label for _, id, label, _ in rows},
+            {before for *_, before in rows if before},
         )
-        changing = [key for (key,) in keys]
-        with self._changing(changing), erasing.forgetting(self._db, changing):
-            rows = self._db.execute(
-                "UPDATE entries SET label = before.label, relabelled_by = before.relabelled_by "
-                "FROM relabels AS before WHERE before.operation = ?1 AND before.key = entries.key "
-                "AND entries.relabelled_by = ?1 "
-                "RETURNING entries.id, entries.label, entries.relabelled_by",
-                (operation,),
-            ).fetchall()
-        return {id: label for id, label, _ in rows}, {name for _, _, name in rows if name}
 
     def entry(self, id: str) -> Entry | None:
         return next(read_entries(self._db, "id = ?", [id], limit=1), None)
@@ -323,12 +315,19 @@ class SqliteTransaction:
     def ids(self, filter: Filter) -> list[str]:
         return read_ids(self._db, filter)
 
-    @contextmanager
-    def _changing(self, keys: Sequence[int]) -> Iterator[None]:
-        """Move digest and sums on by what happens inside to the entries of these keys."""
-        before = share_of(self._db, keys, check_row)
-        yield
-        self._db.executemany(f"{SEAL} WHERE key = ?", [(key,) for key in keys])
-        after = share_of(self._db, keys)
-        self.state = self.state - before.state + after.state
-        sums.move(self._db, 0, after.sum - before.sum)
+    def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
+        """Have these values in these columns of entries by key, and move digest and sums on."""
+        update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
+        grown = 0
+        for rows in rows_of(self._db, list(values)):
+            changed = [altered(row, columns, values[row.key]) for row, _ in rows]
+            self.state = digests.moved(
+                self.state,
+                came=[element(row, vector) for row, (_, vector) in zip(changed, rows, strict=True)],
+                went=[element(row, vector) for row, vector in rows],
+            )
+            self._db.executemany(
+                update, [(*values[row.key], row.checksum, row.key) for row in changed]
+            )
+            grown += sum(row.checksum for row in changed) - sum(row.checksum for row, _ in rows)
+        sums.move(self._db, 0, grown)

@@ -7,11 +7,13 @@ others the connection that writes has triggers.
 
 from __future__ import annotations
 
+import marshal
 import sqlite3
 from zlib import crc32
 
 from visual_memory_index.damage import NotAsWritten
 
+FORM = 2
 ENTRIES = "entries"  # whose rows have a checksum of their own
 # The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
 # derived has its own, and can be found again.
@@ -26,8 +28,11 @@ MOVES = (
 
 
 def checksum(values: tuple[int | str | bytes | None, ...]) -> int:
-    """CRC-32 of values and their types."""
-    return crc32(ascii(values).encode())
+    """CRC-32 of values and their types, in the form that version 2 of ``marshal`` gives them.
+
+    That depends on nothing but them, and is written by C; a test has it spelt out.
+    """
+    return crc32(marshal.dumps(values, FORM))
 
 
 def add_functions(db: sqlite3.Connection) -> None:

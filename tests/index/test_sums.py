@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from zlib import crc32
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.conftest import folder_in_ram
 
@@ -65,7 +68,40 @@ def test_a_checksum_tells_values_and_types_apart() -> None:
 
 
 def test_a_checksum_stays_what_it_is_from_release_to_release() -> None:
-    assert checksum((7, "Häher \U0001f426 '\"\n", b"\0'\xff", None)) == 239052050
+    assert checksum((7, "Häher \U0001f426 '\"\n", b"\0'\xff", None)) == 69490834
+
+
+def form(values: tuple[int | str | bytes | None, ...]) -> bytes:
+    """What the checksum is of, spelt out."""
+    return b"(" + len(values).to_bytes(4, "little") + b"".join(map(form_of, values))
+
+
+def form_of(value: int | str | bytes | None) -> bytes:
+    match value:
+        case None:
+            return b"N"
+        case str():
+            data = value.encode()
+            return b"u" + len(data).to_bytes(4, "little") + data
+        case bytes():
+            return b"s" + len(value).to_bytes(4, "little") + value
+    if -(1 << 31) <= value < 1 << 31:
+        return b"i" + value.to_bytes(4, "little", signed=True)
+    size = abs(value)
+    digits = [(size >> shift) & 0x7FFF for shift in range(0, size.bit_length(), 15)]
+    count = len(digits) if value > 0 else -len(digits)
+    return b"l" + struct.pack(f"<i{len(digits)}H", count, *digits)
+
+
+VALUE = st.none() | st.integers(-(1 << 63), (1 << 63) - 1) | st.text() | st.binary()
+
+
+@given(st.lists(VALUE).map(tuple))
+@example((1 << 31, -(1 << 31), -(1 << 31) - 1, 1 << 45, "x" * 300, sys.intern("label"), "\x00"))
+def test_a_checksum_is_of_a_form_that_can_be_spelt_out(
+    values: tuple[int | str | bytes | None, ...],
+) -> None:
+    assert checksum(values) == crc32(form(values))
 
 
 @given(st.lists(st.tuples(st.sampled_from(WRITES), st.sampled_from("xyz"), st.integers(0, 3))))

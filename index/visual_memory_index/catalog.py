@@ -25,7 +25,14 @@ from visual_memory_index.errors import (
     UnknownMemory,
     listed,
 )
-from visual_memory_index.files import copy_database, make_folder, remove_database, sync, written
+from visual_memory_index.files import (
+    copy_database,
+    make_folder,
+    opened,
+    remove_database,
+    sync,
+    written,
+)
 from visual_memory_index.folder import (
     CATALOG,
     LATEST,
@@ -131,12 +138,13 @@ class Catalog:
             raise self._lost[name]
         path = self._path(name)
         known = self._noted(path.name)
-        found = look(path, known)
-        if found and (refused := refusal(path, name, found, known)):
-            raise refused
-        if self._latest.may_be_mixed(known, path.name):
-            look_through(path)
-        memory = Memory.open(path, self._told(path.name), self.reserve.give_up)
+        with opened(path):
+            found = look(path, known)
+            if found and (refused := refusal(path, name, found, known)):
+                raise refused
+            if self._latest.may_be_mixed(known, path.name):
+                look_through(path)
+            memory = Memory.open(path, self._told(path.name), self.reserve.give_up)
         with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
             self.note(memory, erased=bool(found and found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
@@ -422,14 +430,15 @@ class Catalog:
         return memory
 
     def _path(self, name: str) -> Path:
-        """Where a memory lies. Raises UnknownMemory, CorruptStore."""
+        """Where a memory lies. Raises UnknownMemory, CorruptStore, NotWritten."""
         with self._database.reading() as db:
             file = listing.file_of(db, name)
         if file is None:
             raise UnknownMemory(name)
         path = self._memories / file
-        if not path.exists():
-            raise CorruptStore(str(path), "the file is missing")
+        with opened(path):
+            if not path.exists():
+                raise CorruptStore(str(path), "the file is missing")
         return path
 
     def _noted(self, file: str) -> Noted | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from visual_memory_index import sums
 from visual_memory_index.damage import NotAsWritten, said
-from visual_memory_index.errors import CorruptStore, DiskFull, NotWritten, WriteFailed
+from visual_memory_index.errors import CorruptStore, DiskFull, FileHeld, NotWritten, WriteFailed
 from visual_memory_index.files import new_file, not_written, trouble_in
 from visual_memory_index.migrations import check_schema, migrate
 
@@ -236,7 +236,11 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
 
 def unwritable(path: Path, code: int, complaint: str) -> NotWritten:
     """Why SQLite could not write, which it does not tell. Raises MemoryError."""
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY):
+    if code == sqlite3.SQLITE_BUSY:
+        return FileHeld(str(path), complaint)
+    if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(str(path), complaint)
-    trouble = trouble_in(path.parent)
-    return not_written(path, trouble) if trouble else DiskFull(str(path), complaint)
+    opening = code == sqlite3.SQLITE_CANTOPEN
+    if trouble := trouble_in(path.parent):
+        return not_written(path, trouble, opening=opening)
+    return DiskFull(str(path), complaint, opening=opening)

@@ -325,34 +325,39 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file could not be written; the write was undone."""
+    """A file could not be written, perhaps not even on ``opening`` it; the write was undone."""
 
-    def __init__(self, path: str, problem: str, sentence: str) -> None:
-        super().__init__(path, sentence)
+    def __init__(self, path: str, problem: str, way_out: str, *, opening: bool = False) -> None:
+        failed = "opened" if opening else "written"
+        stored = "" if opening else ", and nothing was stored"
+        super().__init__(
+            path, f"{Path(path).name} could not be {failed} ({problem}){stored}; {way_out}."
+        )
         self.problem = problem
 
 
 class DiskFull(NotWritten):
     """There is no room, or SQLite and the system do not say what there is instead."""
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"{Path(path).name} could not be written ({problem}), and nothing was stored; make "
-            "room on the disk, or let the server write there, and try again.",
-        )
+    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
+        way_out = "make room on the disk, or let the server write there, and try again"
+        super().__init__(path, problem, way_out, opening=opening)
 
 
 class WriteFailed(NotWritten):
     """The system refuses to write there, and will until somebody sees to it."""
 
+    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
+        way_out = "let the server write there, or look after the disk"
+        super().__init__(path, problem, way_out, opening=opening)
+
+
+class FileHeld(NotWritten):
+    """Another program has locked the file; it may let go of it any time."""
+
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
-            path,
-            problem,
-            f"{Path(path).name} could not be written ({problem}), and nothing was stored; let the "
-            "server write there, or look after the disk.",
+            path, problem, "another program holds it: have that let it go, and try again"
         )
 
 
@@ -360,12 +365,8 @@ class TooManyFiles(NotWritten):
     """The process, or the system, may open no more files."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"{Path(path).name} could not be opened ({problem}), and nothing was stored; let the "
-            "server have more files open (ulimit -n), and try again.",
-        )
+        way_out = "let the server have more files open (ulimit -n), and try again"
+        super().__init__(path, problem, way_out, opening=True)
 
 
 class FolderInUse(MemoryRefusal):

@@ -86,16 +86,24 @@ def written(path: Path) -> Iterator[None]:
         raise not_written(path, problem) from problem
 
 
-def not_written(path: Path, problem: OSError) -> NotWritten:
+@contextmanager
+def opened(path: Path) -> Iterator[None]:
+    """Like ``written``, for what only looks. Raises MemoryError, NotWritten."""
+    try:
+        yield
+    except OSError as problem:
+        raise not_written(path, problem, opening=True) from problem
+
+
+def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWritten:
     """What the system says of a file that could not be written. Raises MemoryError."""
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
-    kind: type[DiskFull | TooManyFiles | WriteFailed] = WriteFailed
-    if problem.errno in NO_ROOM:
-        kind = DiskFull
-    elif problem.errno in TOO_MANY:
-        kind = TooManyFiles
-    return kind(str(path), (problem.strerror or str(problem)).lower())
+    complaint = (problem.strerror or str(problem)).lower()
+    if problem.errno in TOO_MANY:
+        return TooManyFiles(str(path), complaint)
+    kind = DiskFull if problem.errno in NO_ROOM else WriteFailed
+    return kind(str(path), complaint, opening=opening)
 
 
 def trouble_in(folder: Path) -> OSError | None:

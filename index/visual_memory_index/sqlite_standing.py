@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -12,6 +12,7 @@ from visual_memory_index.check import NotListed, check
 from visual_memory_index.damage import NotAsWritten, damage_of
 from visual_memory_index.database import has_log, look_into, translated
 from visual_memory_index.errors import MemoryRefusal
+from visual_memory_index.files import opened
 from visual_memory_index.merkle import leaf_hash
 from visual_memory_index.migrations import MEMORY_STEPS
 from visual_memory_index.pruning import untold
@@ -25,10 +26,12 @@ WITH_LOG = 4  # the first schema that has uids and audit logs
 def look(path: Path, noted: Noted | None) -> Found | None:
     """What the file says of itself, as far as it has to be compared with what was noted.
 
-    None where there is no memory, or of a newer release; opening refuses both. Raises CorruptStore.
+    None where there is no memory, or of a newer release; opening refuses both. Raises CorruptStore,
+    NotWritten.
     """
-    if not path.stat().st_size:
-        return None
+    with opened(path):
+        if not path.stat().st_size:
+            return None
     with reading(path) as db:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         found = whose(db, version) if version <= len(MEMORY_STEPS) else None
@@ -57,8 +60,10 @@ def look_through(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a file holds nothing, and its log neither."""
-    return not path.stat().st_size and not has_log(path)
+    """Whether a file holds nothing, and its log neither, as far as they can be looked at."""
+    with suppress(OSError):
+        return not path.stat().st_size and not has_log(path)
+    return False
 
 
 def name_in(path: Path) -> str:

@@ -37,6 +37,7 @@ from visual_memory_index import (
     RequestReused,
     UnknownMemory,
     UnlistedFile,
+    WriteFailed,
     sealed,
 )
 
@@ -288,6 +289,26 @@ def test_files_that_are_not_listed_are_named_as_memories(tmp_path: Path) -> None
         catalog.drop("bees")
         assert create(catalog, "bees")
         assert "bees.sqlite" not in files(tmp_path)
+
+
+def test_a_file_that_the_system_does_not_let_us_look_at_is_refused_as_a_memory(
+    tmp_path: Path,
+) -> None:
+    with closing(Catalog(tmp_path)) as catalog:
+        create(catalog, "birds")
+    (tmp_path / "memories" / "fish.sqlite").symlink_to("x" * 256)
+    (path,) = (tmp_path / "memories").glob("birds.*")
+    path.unlink()
+    path.symlink_to("x" * 256)
+
+    with closing(Catalog(tmp_path)) as again:
+        assert again.names() == ["birds", "fish"]
+        with pytest.raises(
+            WriteFailed, match=r"could not be opened \(file name too long\); let the"
+        ):
+            again.open("birds")
+        with pytest.raises(UnlistedFile):
+            again.open("fish")
 
 
 def test_a_file_with_nothing_in_it_is_no_memory(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from visual_memory_index.database import PAGE_BYTES, Database
 from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
+    FileHeld,
     NewerStore,
     TooManyFiles,
     WriteFailed,
@@ -188,6 +189,30 @@ def test_where_nothing_can_be_written_that_is_not_told_as_a_full_disk(database: 
 
     with pytest.raises(WriteFailed, match="let the server write there"):
         insert(database, "x")
+
+
+def test_the_lock_of_another_program_is_told_as_that_and_not_as_a_broken_disk(
+    database: Database,
+) -> None:
+    with database.transaction() as db:
+        db.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(
+            FileHeld, match="another program holds it: have that let it go, and try"
+        ):
+            insert(database, "x")
+
+    insert(database, "y")
+    assert stored(database) == ["y"]
+
+
+def test_what_cannot_be_opened_says_nothing_of_what_was_to_be_stored(tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite").mkdir()
+
+    with pytest.raises(DiskFull, match=r"^a\.sqlite could not be opened \([^)]+\); make room"):
+        Database(tmp_path / "a.sqlite", STEPS)
 
 
 def test_too_many_open_files_are_not_told_as_a_full_disk(

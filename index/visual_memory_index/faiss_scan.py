@@ -74,7 +74,7 @@ class FaissScan(Blocks):
 
     That is all that ``ScannedIndex`` asks of it: another scan in this place has scores of the same
     three kinds, its own bound for them, and ``best_max``, how many it is quick to find. What it
-    keeps of each row beside the vector it keeps in ``append`` and ``swap_remove``.
+    keeps of each row beside the vector it keeps in ``append`` and ``remove``.
     """
 
     best_max = SCANNED_MAX

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -41,7 +40,7 @@ from visual_memory_index.lock import ReadWriteLock
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.operation import GONE, UNLEARN, Operation, State
 from visual_memory_index.pruning import Progress, untold
-from visual_memory_index.ram import RamCopy, Silent
+from visual_memory_index.ram import RamCopy
 from visual_memory_index.replica import Replica
 from visual_memory_index.request import WHOLE, Request, StoredBatch
 from visual_memory_index.search import search
@@ -162,7 +161,7 @@ class Memory:
         """Counts and sizes."""
         with self._lock.reading():
             self._check_open()
-            pruned = Counter(entry.label for entry in self._ram.pruned.values())
+            pruned = self._ram.pruned_counts
             stored = self._ram.label_counts + pruned
             return MemoryInfo(
                 self.identity,
@@ -854,7 +853,7 @@ class Memory:
         ram = self._ram = RamCopy(self.identity.dimension)
         self._digest = self._store.digest()
         for key, id, label in self._store.pruned():
-            ram.pruned[id] = Silent(key, label)
+            ram.silence([id], [key], [label])
         for rows in self._store.rows(self.identity.dimension):
             ram.add(rows.keys, rows.ids, rows.labels, rows.vectors)
             ram.revision = rows.revision

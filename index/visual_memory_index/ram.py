@@ -13,7 +13,7 @@ from visual_memory_index.distances import exact_distances
 from visual_memory_index.neighbors import Neighbors
 from visual_memory_index.ranking import rank_all
 from visual_memory_index.scanned_index import ScannedIndex
-from visual_memory_index.vectors import Rows, VectorIndex
+from visual_memory_index.vectors import Rows, VectorIndex, moves
 
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
@@ -46,6 +46,7 @@ class RamCopy:
         self.revision = 0
         self.label_counts: Counter[str] = Counter()
         self.pruned: dict[str, Silent] = {}
+        self.pruned_counts: Counter[str] = Counter()
         self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
         self._ids = np.empty(FIRST_CAPACITY, dtype=object)
         self._labels = np.empty(FIRST_CAPACITY, dtype=object)
@@ -84,16 +85,14 @@ class RamCopy:
         """Let entries with ``vectors`` (b, d) vote, in the place of those ``replaced``, if any."""
         self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
-        voted = [id for id in replaced if self.pruned.pop(id, None) is None]
-        old_rows = sorted((self._row_of.pop(id) for id in voted), reverse=True)
+        gone = self._rows_to_go(replaced)
         self._keys[start:end] = keys
         self._ids[start:end] = ids
         self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
         self._row_of.update(zip(ids, range(start, end), strict=True))
         self.label_counts.update(self._labels[start:end].tolist())
         self.vectors.append(vectors)
-        for row in old_rows:
-            self._remove(row)
+        self._remove(gone)
 
     def label(self, id: str) -> str:
         """The label of an entry, pruned or not."""
@@ -101,22 +100,28 @@ class RamCopy:
         return label
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Forget these entries: the last row moves into each hole."""
-        for id in ids:
-            if self.pruned.pop(id, None) is None:
-                self._remove(self._row_of.pop(id))
+        """Forget these entries: the last rows move into the holes."""
+        self._remove(self._rows_to_go(ids))
 
-    def prune(self, ids: Iterable[str]) -> None:
+    def prune(self, ids: Sequence[str]) -> None:
         """Take the votes of these entries, which vote: their vectors leave."""
+        rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
+        self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
         for id in ids:
-            row = self._row_of.pop(id)
-            self.pruned[id] = Silent(int(self._keys[row]), self._labels[row])
-            self._remove(row)
+            del self._row_of[id]
+        self._remove(np.sort(rows))
+
+    def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
+        """Know of these entries that they do not vote."""
+        self.pruned.update(zip(ids, map(Silent, keys, labels), strict=True))
+        self.pruned_counts.update(labels)
 
     def relabel(self, id: str, label: str) -> None:
         """Give one entry another label."""
         if id in self.pruned:
-            self.pruned[id] = Silent(self.pruned[id].key, label)
+            before = self.pruned[id]
+            self.silence([id], [before.key], [label])
+            count_down(self.pruned_counts, before.label)
             return
         row = self._row_of[id]
         self._count_down(self._labels[row])
@@ -248,18 +253,35 @@ class RamCopy:
         positions = sorted(range(len(rows)), key=lambda at: (distances[at], ids[at]))
         return np.array(positions, dtype=np.intp)
 
-    def _remove(self, row: int) -> None:
-        last = len(self) - 1
-        self._count_down(self._labels[row])
-        self.vectors.swap_remove(row)
-        if row != last:
-            for column in (self._keys, self._ids, self._labels):
-                column[row] = column[last]
-            self._row_of[self._ids[row]] = row
-        self._keys[last], self._ids[last], self._labels[last] = 0, None, None
+    def _rows_to_go(self, ids: Iterable[str]) -> Rows:
+        """The rows, ascending, of those of ``ids`` that vote; what is known by id is forgotten."""
+        rows = []
+        for id in ids:
+            if (silent := self.pruned.pop(id, None)) is None:
+                rows.append(self._row_of.pop(id))
+            else:
+                count_down(self.pruned_counts, silent.label)
+        return np.array(sorted(rows), dtype=np.intp)
 
-    def _count_down(self, label: str) -> None:
-        self.label_counts[label] -= 1
-        if not self.label_counts[label]:
-            del self.label_counts[label]
+    def _remove(self, rows: Rows) -> None:
+        start, end = moves(len(self), rows)
+        for label, count in Counter(self._labels[rows].tolist()).items():
+            self._count_down(label, count)
+        self.vectors.remove(rows)
+        for column in (self._keys, self._ids, self._labels):
+            column[end] = column[start]
+        self._row_of.update(zip(self._ids[end].tolist(), end.tolist(), strict=True))
+        free = slice(len(self), len(self) + len(rows))
+        self._keys[free], self._ids[free], self._labels[free] = 0, None, None
+
+    def _count_down(self, label: str, count: int = 1) -> None:
+        count_down(self.label_counts, label, count)
+        if label not in self.label_counts:
             del self._interned[label]
+
+
+def count_down(counts: Counter[str], label: str, count: int = 1) -> None:
+    """So many fewer; nothing where none is left."""
+    counts[label] -= count
+    if not counts[label]:
+        del counts[label]

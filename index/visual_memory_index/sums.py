@@ -1,8 +1,8 @@
 """How many rows each table has, and what their checksums add up to, kept in the file itself.
 
 They move on with each write, in its transaction, so a reader can tell whether rows were changed,
-lost, doubled or brought back by something else. Those of the entries move by ``move``; for all
-others the connection that writes has triggers.
+lost, doubled or brought back by something else. Those of tables that get many rows at a time move
+by ``move``; for all others the connection that writes has triggers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from visual_memory_index.damage import NotAsWritten
 
 FORM = 2
 ENTRIES = "entries"  # whose rows have a checksum of their own
+TOMBSTONES = "tombstones"
+OF_MANY = (ENTRIES, TOMBSTONES)
 # The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
 # derived has its own, and can be found again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")
@@ -56,7 +58,7 @@ def follow(db: sqlite3.Connection) -> tuple[str, ...]:
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
     rows = summed(db)
     for table, row in rows.items():
-        if table not in (ENTRIES, *OF_ONE_ROW):
+        if table not in (*OF_MANY, *OF_ONE_ROW):
             for event, change in MOVES:
                 moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
                 db.execute(
@@ -66,10 +68,10 @@ def follow(db: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(written_anew(table, rows[table]) for table in OF_ONE_ROW if table in rows)
 
 
-def move(db: sqlite3.Connection, count: int, sum: int) -> None:
-    """Add so many entries with these checksums together."""
+def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
+    """Add so many rows with these checksums together."""
     db.execute(
-        f"UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = '{ENTRIES}'", (count, sum)
+        "UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = ?", (count, sum, table)
     )
 
 

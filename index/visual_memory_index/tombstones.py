@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
-from visual_memory_index import secret
+from visual_memory_index import secret, sums
 from visual_memory_index.errors import LostSecret
 
 AT_ONCE = 1024
@@ -74,10 +74,18 @@ def tick_of_backup(db: sqlite3.Connection, name: str) -> int:
 def bury(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> int:
     """Mark these entries as unlearned now; the tick."""
     now = tick(db)
-    db.executemany(
-        "INSERT OR REPLACE INTO tombstones VALUES (?, ?)",
-        ((mark(secret, uid, id), now) for id in chain((ANY,), ids)),
-    )
+    left = iter(dict.fromkeys(chain((ANY,), ids)))
+    while part := [mark(secret, uid, id) for id in islice(left, AT_ONCE)]:
+        count, sum_before = db.execute(
+            "SELECT count(*), coalesce(sum(checksum(mark, tick)), 0) FROM tombstones "
+            f"WHERE mark IN ({places(part)})",
+            part,
+        ).fetchone()
+        db.executemany(
+            "INSERT OR REPLACE INTO tombstones VALUES (?, ?)", [(each, now) for each in part]
+        )
+        sum_now = sum(sums.checksum((each, now)) for each in part)
+        sums.move(db, len(part) - count, sum_now - sum_before, table=sums.TOMBSTONES)
     return now
 
 
@@ -102,8 +110,13 @@ def unlearned(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str
 
 def stored(db: sqlite3.Connection, marks: Sequence[bytes], since: int) -> list[bytes]:
     """Those of ``marks`` that are tombstones later than ``since``."""
-    places = ", ".join("?" * len(marks))
     rows = db.execute(
-        f"SELECT mark FROM tombstones WHERE +tick > ? AND mark IN ({places})", (since, *marks)
+        f"SELECT mark FROM tombstones WHERE +tick > ? AND mark IN ({places(marks)})",
+        (since, *marks),
     )
     return [found for (found,) in rows]
+
+
+def places(values: Sequence[bytes]) -> str:
+    """A parameter of SQL for each."""
+    return ", ".join("?" * len(values))

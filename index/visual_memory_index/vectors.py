@@ -34,15 +34,27 @@ class Others(NamedTuple):
     doubts: Iterator[Doubt]
 
 
+def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
+    """Which rows move, and where to, when ascending ``gone`` of ``count`` rows go.
+
+    The last rows, as far as they stay, fill the holes, both in ascending order.
+    """
+    left = count - len(gone)
+    holes = gone[gone < left]
+    stays = np.ones(len(gone), dtype=bool)
+    stays[gone[len(holes) :] - left] = False
+    return left + np.flatnonzero(stays), holes
+
+
 class VectorIndex(Protocol):
-    """Unit vectors float32 (m, d) in rows that stay dense: deleting moves the last row.
+    """Unit vectors float32 (m, d) in rows that stay dense: deleting ``moves`` the last rows.
 
     It proposes, and proves that nothing nearer is missing: whoever asks computes the exact
     distances of what it proposed (``distances.exact_distances``) and finds the k nearest, with all
     that are as near as the k-th, or is wrong. How few candidates there are is a matter of time
     alone. ``bound`` has the proof for scores.
 
-    Not safe for threads: the owner lets no one read while ``append`` or ``swap_remove`` runs.
+    Not safe for threads: the owner lets no one read while ``append`` or ``remove`` runs.
     ``reserve`` may run beside readers.
     """
 
@@ -66,8 +78,8 @@ class VectorIndex(Protocol):
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Have ``vectors`` (b, d) as the rows from ``count`` on."""
 
-    def swap_remove(self, row: int) -> None:
-        """Move the last row into ``row``, and leave nothing of what was there in RAM."""
+    def remove(self, rows: Rows) -> None:
+        """Let ascending ``rows`` go as ``moves`` says, and leave nothing of them in RAM."""
 
     def blocks(self) -> list[NDArray[np.float32]]:
         """All rows, in pieces, by row."""

@@ -35,7 +35,7 @@ def test_removing_keeps_the_other_rows_and_wipes_the_place_that_gets_free(
 
     for _ in range(data.draw(st.integers(1, m))):
         row = data.draw(st.integers(0, len(model) - 1))
-        index.swap_remove(row)
+        index.remove(np.array([row]))
         model[row] = model[-1]
         model.pop()
 

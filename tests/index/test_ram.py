@@ -52,6 +52,19 @@ def test_a_pruned_entry_that_is_added_again_votes_with_its_new_label() -> None:
     assert (copy.pruned, copy.label_counts) == ({}, {"cat": 1, "dog": 1})
 
 
+def test_the_pruned_are_counted_by_label() -> None:
+    copy = ram("a", "b", "c", "d")
+
+    copy.prune(["a", "b", "d"])
+    copy.relabel("b", "dog")
+    assert (copy.pruned_counts, copy.label_counts) == ({"cat": 2, "dog": 1}, {"cat": 1})
+
+    copy.remove(["b"])
+    copy.add([9], ["a"], ["owl"], vectors(1), replaced=["a"])
+    assert (copy.pruned_counts, copy.label_counts) == ({"cat": 1}, {"cat": 1, "owl": 1})
+    assert (copy.keys(["a", "c", "d"]), found(copy)) == ([9, 3, 4], ["a", "c"])
+
+
 def test_removing_leaves_the_others_with_their_keys() -> None:
     copy = ram("a", "b", "c", "d")
 

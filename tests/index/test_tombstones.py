@@ -11,7 +11,8 @@ import pytest
 
 from visual_memory_index import LostSecret, tombstones
 from visual_memory_index.migrations import CATALOG_STEPS, migrate
-from visual_memory_index.tombstones import BEFORE_ALL
+from visual_memory_index.sums import checksum
+from visual_memory_index.tombstones import AT_ONCE, BEFORE_ALL
 
 SECRET = bytes(range(32))
 UID = "7" * 32
@@ -30,6 +31,20 @@ def bury(db: sqlite3.Connection, *ids: str, uid: str = UID) -> int:
 
 def buried(db: sqlite3.Connection, ids: list[str], since: int, uid: str = UID) -> list[str]:
     return sorted(tombstones.buried(db, SECRET, uid, ids, since))
+
+
+def test_the_sums_of_marks_move_with_them_also_of_those_that_are_made_anew(
+    db: sqlite3.Connection,
+) -> None:
+    ids = [f"{number}" for number in range(2 * AT_ONCE + 3)]
+    bury(db, *ids)
+    bury(db, *ids[:9], *ids[:9], "new")
+    kept = "SELECT count, sum FROM sums WHERE name = 'tombstones'"
+
+    assert db.execute(kept).fetchone() == (
+        len(ids) + 1,
+        sum(map(checksum, db.execute("SELECT mark, tick FROM tombstones"))),
+    )
 
 
 def test_each_backup_and_each_erasure_has_a_tick_of_its_own(db: sqlite3.Connection) -> None:

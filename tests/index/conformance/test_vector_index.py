@@ -113,13 +113,33 @@ def test_rows_stay_dense_and_the_last_one_moves_into_a_hole(
 
     for _ in range(data.draw(st.integers(1, m))):
         row = data.draw(st.integers(0, len(model) - 1))
-        index.swap_remove(row)
+        index.remove(np.array([row]))
         model[row] = model[-1]
         model.pop()
 
         assert index.count == len(model)
         assert index.gather(np.arange(len(model))).tolist() == model
         assert [row for block in index.blocks() for row in block.tolist()] == model
+
+
+@each_index
+@given(st.integers(1, 40), st.data())
+def test_of_many_that_go_the_last_that_stay_move_into_the_holes(
+    new_index: NewIndex, m: int, data: st.DataObject
+) -> None:
+    vectors = np.arange(1, 1 + 2 * m, dtype=np.float32).reshape(m, 2)
+    index = filled(new_index(2), vectors)
+    gone = sorted(data.draw(st.sets(st.integers(0, m - 1))))
+    model = {row: vectors[row].tolist() for row in range(m) if row not in gone}
+    for hole in [row for row in gone if row < len(model)]:
+        model[hole] = model.pop(min(row for row in model if row >= m - len(gone)))
+
+    index.remove(np.array(gone, dtype=np.intp))
+
+    assert index.count == len(model)
+    assert index.gather(np.arange(index.count)).tolist() == [
+        row for _, row in sorted(model.items())
+    ]
 
 
 @each_index
@@ -136,7 +156,7 @@ def test_rows_are_gathered_in_whatever_order_and_as_often_as_asked(new_index: Ne
 def test_an_index_that_was_emptied_takes_rows_again(new_index: NewIndex) -> None:
     index = filled(new_index(2), np.ones((20, 2), np.float32))
     for _ in range(20):
-        index.swap_remove(0)
+        index.remove(np.array([0]))
 
     filled(index, np.eye(2, dtype=np.float32))
 
@@ -183,8 +203,8 @@ def test_a_row_is_reached_by_what_belongs_among_its_nearest_whatever_came_and_we
     came = vectors[data.draw(st.lists(st.integers(0, m - 1), min_size=1, max_size=3))]
     index.append(came)
     gone = data.draw(st.integers(0, m - 1))
-    index.swap_remove(gone)
-    index.swap_remove(gone)
+    index.remove(np.array([gone]))
+    index.remove(np.array([gone]))
 
     left = index.gather(np.arange(index.count))
     before = [np.flatnonzero((vectors == row).all(axis=1))[0] for row in left]

@@ -230,7 +230,7 @@ def unlearn(
     left = 0
     places = []
     drafted = json.loads(memory.memory.operation(job.name).result or "{}")
-    also_in = drafted.get("also_in", [])  # as it was before a restart; earlier releases lack it
+    also_in = drafted.pop("also_in", [])  # as it was before a restart; earlier releases lack it
     searched = erase_files(job, memory, memories, traces)
     told(job, "erased from files", began)
     if traces is not None:
@@ -297,7 +297,7 @@ def draft(facts: Facts, asked: int, also_in: Sequence[str]) -> str:
 
 def to_statement(drafted: dict[str, Any]) -> dict[str, Any]:
     """What ``draft`` kept, as a certificate says it."""
-    kept = {name: value for name, value in drafted.items() if name not in ("asked", "also_in")}
+    kept = {name: value for name, value in drafted.items() if name != "asked"}
     kept["time"] = to_time(drafted["time"])
     kept["backups"] = tuple(map(to_time, drafted["backups"]))
     kept["commitments"] = tuple(drafted["commitments"])

@@ -116,7 +116,7 @@ def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
     assert stays in shown
     assert f"1 backup of {people.name} may hold it, the last of 20" in shown
     assert (told["also_in"], len(told["backups"])) == ([copy], 1)
-    assert f"nothing was found but what was also in {copy} in the files" in done
+    assert f" but what was also in {copy}.\n" in done
     assert stays in done
     assert f"looked for afterwards, and none found but what was also in {copy}:\n" in verified
     assert f"- What was erased was also in {copy}, and stayed there.\n" in verified

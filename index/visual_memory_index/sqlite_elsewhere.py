@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from visual_memory_index.store import Sought
@@ -13,16 +13,20 @@ STORED = (
     "SELECT id, content_sha256, vector_checksum, vector FROM entries JOIN vectors USING (key) "
     "WHERE id IN (SELECT value FROM json_each(?))"
 )
-OF_IDS = "SELECT EXISTS (SELECT 1 FROM entries WHERE id IN (SELECT value FROM json_each(?1)) {})"
+OF_IDS = (
+    "SELECT EXISTS (SELECT 1 FROM entries WHERE id IN (SELECT value FROM json_each(?1)) "
+    "AND id NOT IN (SELECT value FROM json_each(?2)))"
+)
 OF_HASHES = (
     "SELECT EXISTS (SELECT 1 FROM entries "
-    "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?1)) {})"
+    "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?1)) "
+    "AND id NOT IN (SELECT value FROM json_each(?2)))"
 )
 OF_CHECKSUMS = (
     "SELECT vector FROM entries JOIN vectors USING (key) "
-    "WHERE vector_checksum IN (SELECT value FROM json_each(?1)) {}"
+    "WHERE vector_checksum IN (SELECT value FROM json_each(?1)) "
+    "AND id NOT IN (SELECT value FROM json_each(?2))"
 )
-WITHOUT = "AND id NOT IN (SELECT value FROM json_each(?2))"
 
 
 def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
@@ -32,23 +36,24 @@ def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
         found.ids.append(id)
         if content_sha256:
             found.hashes.add(content_sha256)
-        found.vectors.setdefault(checksum, set()).add(hashed(vector))
+        found.checksums.add(checksum)
+        found.vectors.add(hashed(vector))
     return found
 
 
 def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
     """Whether an entry, none of the ids ``without``, is one of ``sought`` or has what one has."""
+    left_out = json.dumps(list(without))
 
-    def ask(select: str, values: Sequence[str | int]) -> sqlite3.Cursor:
-        parameters = (json.dumps(list(values)), json.dumps(list(without)))
-        return db.execute(select.format(WITHOUT), parameters)
+    def ask(select: str, values: Iterable[str | int]) -> sqlite3.Cursor:
+        return db.execute(select, (json.dumps(list(values)), left_out))
 
     if uid == sought.uid and ask(OF_IDS, sought.ids).fetchone()[0]:
         return True
     if ask(OF_HASHES, [each.hex().upper() for each in sought.hashes]).fetchone()[0]:
         return True
-    known = set[bytes]().union(*sought.vectors.values())
-    return any(hashed(vector) in known for (vector,) in ask(OF_CHECKSUMS, [*sought.vectors]))
+    alike = ask(OF_CHECKSUMS, sought.checksums)
+    return any(hashed(vector) in sought.vectors for (vector,) in alike)
 
 
 def hashed(vector: bytes) -> bytes:

@@ -100,13 +100,14 @@ class Left:
 class Sought:
     """Entries of the memory ``uid`` and its copies, as those of any memory are compared with them.
 
-    By id, by the hash of what was inserted, and by vector: a hash of each, by its checksum.
+    By id, by the hash of what was inserted, and by vector, of which its checksum and a hash stand.
     """
 
     uid: str
     ids: list[str] = field(default_factory=list)
     hashes: set[bytes] = field(default_factory=set)
-    vectors: dict[int, set[bytes]] = field(default_factory=dict)
+    checksums: set[int] = field(default_factory=set)
+    vectors: set[bytes] = field(default_factory=set)
 
 
 class Transaction(Protocol):

@@ -155,7 +155,8 @@ class NoCertificate(RequestRefusal):
     def __init__(self, name: str, state: str) -> None:
         super().__init__(
             f'The operation "{name}" is {state} and has no certificate; only an unlearning that is '
-            "done and that erased something has one."
+            "done and that erased something has one. What another erased before, its certificate "
+            "names; list the operations of the kind unlearn."
         )
         self.name, self.state = name, state
 

@@ -33,6 +33,7 @@ from visual_memory_index import (
     CorruptCopy,
     CorruptStore,
     Memory,
+    MemoryClosed,
     MemoryRefusal,
     NotWritten,
     Outdated,
@@ -216,12 +217,12 @@ class Memories:
         """The memories that serve and hold what these entries of one hold, too, sorted.
 
         By content, or as a copy's by the same id; the memory itself, where another entry of it has
-        the same content.
+        the same content. Raises CorruptStore where it is damaged itself, NotWritten.
         """
         sought = memory.sought(ids)
         found = []
         for name in self.serving() if sought.ids else ():
-            with suppress(MemoryRefusal):  # dropped meanwhile, or found damaged
+            with suppress(UnknownMemory, MemoryClosed, CorruptStore):  # dropped, or found damaged
                 other = self.get(name).memory
                 if other.holds(sought, without=sought.ids if other is memory else ()):
                     found.append(name)

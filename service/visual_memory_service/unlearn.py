@@ -63,11 +63,11 @@ NOT_COVERED = (
     "What the file system and the drive keep of blocks that were given back or moved, and what the "
     "operating system keeps in its own memory and swap space.",
     "What was learned from the entries outside of this memory.",
-    "Texts that entries which stay have, too, here or in other memories of the server, such as a "
-    "label, and what belongs to no entry and has their texts in it: names of memories, settings "
-    "such as a taxonomy, labels that an undo brings back, answers to and ids of requests of two "
-    "days, what operations on others answered, ids that another erasure has still to erase, and "
-    "words of the program itself.",
+    "Texts and pieces that entries which stay have, too, such as a label, also of other memories "
+    "of the server, and what belongs to no entry and has their texts in it: names of memories, "
+    "settings such as a taxonomy, labels that an undo brings back, answers to and ids of requests "
+    "of two days, what operations on others answered, ids that another erasure has still to "
+    "erase, and words of the program itself.",
     "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
     "few different bytes or as many have them, which could be there by chance, parts of texts, and "
     "the first quarter of each picture, where headers are, were not looked for; of very many "
@@ -212,7 +212,7 @@ def unlearn(
     if ids:
         job.insist(lambda: memories.bury(memory.memory, ids, job.name))
     asked, nothing = len(ids), of_none(ids)
-    also_in = memories.holding(memory.memory, ids)
+    also_in = job.insist(lambda: memories.holding(memory.memory, ids))
     with none_of_others():
         traces = job.insist(
             lambda: memory.memory.unlearn(
@@ -230,7 +230,7 @@ def unlearn(
     left = 0
     places = []
     drafted = json.loads(memory.memory.operation(job.name).result or "{}")
-    also_in = drafted.get("also_in", [])  # as it was before a restart; earlier releases lack it
+    also_in = drafted.pop("also_in", [])  # as it was before a restart; earlier releases lack it
     searched = erase_files(job, memory, memories, traces)
     told(job, "erased from files", began)
     if traces is not None:
@@ -297,7 +297,7 @@ def draft(facts: Facts, asked: int, also_in: Sequence[str]) -> str:
 
 def to_statement(drafted: dict[str, Any]) -> dict[str, Any]:
     """What ``draft`` kept, as a certificate says it."""
-    kept = {name: value for name, value in drafted.items() if name not in ("asked", "also_in")}
+    kept = {name: value for name, value in drafted.items() if name != "asked"}
     kept["time"] = to_time(drafted["time"])
     kept["backups"] = tuple(map(to_time, drafted["backups"]))
     kept["commitments"] = tuple(drafted["commitments"])
@@ -343,7 +343,7 @@ def erase_ram(
     """Until nothing is found in the memory of this process, or it was tried often enough.
 
     What other memories hold is there, such as a copy of this one, and words of the program. With
-    what is left come the names of those where vectors or pictures are, or parts of them.
+    what is left come the names of others where vectors or pictures are, or parts of them.
     """
     words = cache(process_memory.words)
     holding: set[str] = set()
@@ -358,7 +358,7 @@ def erase_ram(
                 with suppress(MemoryRefusal):  # dropped meanwhile
                     found = left
                     left = unexplained(found, memories.get(name).memory.pieces_of(traces))
-                    if found - left - traces.texts:
+                    if name != job.memory_name and found - left - traces.texts:
                         holding.add(name)
         if left:
             left = unexplained(left, words(traces))

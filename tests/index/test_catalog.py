@@ -802,7 +802,7 @@ def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path, birds: Memory
             with catalog._database.reading() as db:
                 marks |= set(db.execute("SELECT mark FROM tombstones"))
 
-    assert len(marks) == 4  # one of the id and one of the memory each
+    assert len(marks) == 4  # each of the entry and of the memory
 
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:

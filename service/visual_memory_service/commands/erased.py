@@ -12,7 +12,7 @@ from visual_memory._terminal.refused import listed
 if TYPE_CHECKING:
     from visual_memory.certificate import Statement
 
-NOT_IN_RAM = "but RAM is not vouched for, and the certificate says why"
+NOT_IN_RAM = "; RAM is not vouched for, and the certificate says why"
 
 
 def outcome(statement: Statement) -> str:
@@ -20,8 +20,12 @@ def outcome(statement: Statement) -> str:
     places = [f"{place.where} ({place.bytes:,} bytes)" for place in statement.searched]
     if not places:
         return "nothing was looked for, and the certificate says why"
-    found = f"nothing was found{but(statement)} in {', '.join(places)}"
-    return found if len(places) > 1 else f"{found}, {NOT_IN_RAM}"
+    return f"nothing was found in {', '.join(places)}{but(statement)}{doubt(statement)}"
+
+
+def doubt(statement: Statement) -> str:
+    """What is added where only files were found clean."""
+    return NOT_IN_RAM if len(statement.searched) == 1 else ""
 
 
 def but(statement: Statement) -> str:

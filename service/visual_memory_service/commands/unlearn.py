@@ -5,10 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visual_memory import Client, Memory
+from visual_memory import (
+    Client,
+    FailedPrecondition,
+    InvalidCertificate,
+    Memory,
+    Operation,
+    UnlearnResult,
+)
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
@@ -65,32 +74,16 @@ def unlearn(client: Client, options: Namespace) -> int:
     Ids that are not stored are left out, so that the same file may come again.
     """
     ids = read_ids(options.ids_file)
-    output_file.refuse(options.certificate, force=options.force)
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
+    if found.count:
+        output_file.refuse(options.certificate, force=options.force)
     if not options.apply:
-        if options.json:
-            print_json(
-                {
-                    "memory": options.name,
-                    "entries": found.count,
-                    "unknown": found.unknown_count,
-                    "applied": False,
-                    "also_in": found.also_in,
-                    "backups": found.backups,
-                }
-            )
-            return 0
-        say(f"{plural(found.count, 'entry')} of {options.name} would be erased for good.")
-        if found.unknown_count:
-            shown = listed(found.unknown_ids)
-            say(f"{plural(found.unknown_count, 'id')} not stored, such as {shown}.")
-        stays = staying(options.name, found.also_in, found.backups)
-        say(*stays, "Nothing was changed; --apply does it.")
+        show(client, ids, found, options)
         return 0
     with told_what_goes_on(client, options.name):
-        certificate = erased(memory, ids) if found.count else known(client, memory, ids)
-    certificate.save(options.certificate, overwrite=options.force)
+        certificate = erased(client, memory, ids) if found.count else known(client, memory, ids)
+    save(certificate, options)
     entries = sum(map(certificate.holds, dict.fromkeys(ids)))
     if options.json:
         print_json(
@@ -119,12 +112,54 @@ def unlearn(client: Client, options: Namespace) -> int:
     return 0
 
 
-def erased(memory: Memory, ids: list[str]) -> Certificate:
+def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespace) -> None:
+    """Say what would be erased, what was before, and where the same stays."""
+    past = list(naming(client, options.name, ids, client.operation)) if found.unknown_count else []
+    before = sum(any(each.holds(id) for each in past) for id in dict.fromkeys(ids))
+    if options.json:
+        print_json(
+            {
+                "memory": options.name,
+                "entries": found.count,
+                "unknown": found.unknown_count,
+                "erased_before": before,
+                "applied": False,
+                "also_in": found.also_in,
+                "backups": found.backups,
+            }
+        )
+        return
+    say(f"{plural(found.count, 'entry')} of {options.name} would be erased for good.")
+    if found.unknown_count:
+        say(f"{plural(found.unknown_count, 'id')} not stored, such as {listed(found.unknown_ids)}.")
+    if before:
+        say(f"{plural(before, 'id')} erased before, on {past[0].time:%Y-%m-%d}.")
+    stays = staying(options.name, found.also_in, found.backups)
+    say(*stays, "Nothing was changed; --apply does it.")
+
+
+def save(certificate: Certificate, options: Namespace) -> None:
+    """Write it, unless the file is this certificate already. Raises Refused without --force."""
+    path = options.certificate
+    if path.is_file():
+        with suppress(InvalidCertificate):
+            if certificate.read(path) == certificate:
+                return
+    output_file.refuse(path, force=options.force)
+    certificate.save(path, overwrite=options.force)
+
+
+def erased(client: Client, memory: Memory, ids: list[str]) -> Certificate:
     """Erase them. The same ids again have the same certificate, unless some came again since."""
     with Progress("steps of erasing") as progress:
-        certificate = memory.unlearn(
-            ids, allow_missing=True, request_id=named(memory, ids), progress=progress.reach
-        )
+        try:
+            certificate = memory.unlearn(
+                ids, allow_missing=True, request_id=named(memory, ids), progress=progress.reach
+            )
+        except FailedPrecondition as refused:
+            if refused.reason != "NO_CERTIFICATE":
+                raise
+            certificate = known(client, memory, ids)  # somebody else has erased them meanwhile
         if memory.unlearn(ids, dry_run=True, allow_missing=True).count:
             certificate = memory.unlearn(ids, allow_missing=True, progress=progress.reach)
     return certificate
@@ -132,16 +167,27 @@ def erased(memory: Memory, ids: list[str]) -> Certificate:
 
 def known(client: Client, memory: Memory, ids: list[str]) -> Certificate:
     """The latest certificate that names one of them. Raises Refused where there is none."""
-    for operation in client.operations(memory.name):
-        if operation.kind == "unlearn":
-            ended = client.wait(operation.name)
-            certificate = client.certificate(ended.name) if ended.state == "done" else None
-            if certificate is not None and any(map(certificate.holds, ids)):
-                return certificate
+    for certificate in naming(client, memory.name, ids, client.wait):
+        return certificate
     raise Refused(
         f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned there; "
         "there is nothing to certify."
     )
+
+
+def naming(
+    client: Client, memory: str, ids: Sequence[str], look: Callable[[str], Operation]
+) -> Iterator[Certificate]:
+    """The certificates that name one of the ids, the latest first, of erasures that are done.
+
+    ``look`` answers with an operation by its name, and may wait for it.
+    """
+    for name in [each.name for each in client.operations(memory) if each.kind == "unlearn"]:
+        result = look(name).result
+        if isinstance(result, UnlearnResult) and result.count:
+            certificate = client.certificate(name)
+            if any(map(certificate.holds, ids)):
+                yield certificate
 
 
 def named(memory: Memory, ids: list[str]) -> str:

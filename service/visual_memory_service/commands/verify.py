@@ -14,7 +14,7 @@ from visual_memory import NotFound
 from visual_memory._terminal.arguments import Commands, add, add_json, connect, seconds
 from visual_memory._terminal.output import plural, print_json, print_table, printable, say
 from visual_memory._terminal.refused import Refused, listed
-from visual_memory_service.commands.erased import NOT_IN_RAM, but, holders
+from visual_memory_service.commands.erased import but, doubt, holders
 
 if TYPE_CHECKING:
     from visual_memory import Memory, Verification
@@ -124,9 +124,8 @@ def print_verification(found: Verification, server: str | None) -> None:
         ],
     )
     if found.searched:
-        only = f", {NOT_IN_RAM}" if len(found.searched) == 1 else ""
         traces = plural(found.looked_for, "trace")
-        say("", f"{traces} looked for afterwards, and none found{but(found)}{only}:")
+        say("", f"{traces} looked for afterwards, and none found{but(found)}{doubt(found)}:")
         print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
     else:
         say("", "Nothing was looked for afterwards.")

@@ -21,13 +21,13 @@ FILES, RAM = Searched("the files", 2000), Searched("the RAM", 3000)
         (
             (FILES, RAM),
             ("copy", "pets"),
-            "nothing was found but what was also in copy, other entries of pets in the files "
-            "(2,000 bytes), the RAM (3,000 bytes)",
+            "nothing was found in the files (2,000 bytes), the RAM (3,000 bytes) but what was also "
+            "in copy, other entries of pets",
         ),
         (
             (FILES,),
             (),
-            "nothing was found in the files (2,000 bytes), but RAM is not vouched for, and the "
+            "nothing was found in the files (2,000 bytes); RAM is not vouched for, and the "
             "certificate says why",
         ),
         ((), ("copy",), "nothing was looked for, and the certificate says why"),

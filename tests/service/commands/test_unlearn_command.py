@@ -116,7 +116,7 @@ def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
     assert stays in shown
     assert f"1 backup of {people.name} may hold it, the last of 20" in shown
     assert (told["also_in"], len(told["backups"])) == ([copy], 1)
-    assert f"nothing was found but what was also in {copy} in the files" in done
+    assert f" but what was also in {copy}.\n" in done
     assert stays in done
     assert f"looked for afterwards, and none found but what was also in {copy}:\n" in verified
     assert f"- What was erased was also in {copy}, and stayed there.\n" in verified
@@ -145,16 +145,61 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
     assert not first.holds("nobody")
     assert people.info().count == 4
 
-    refused = run(ids, "--apply")
-    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
-    assert run(ids, "--apply", "--force").returncode == 0
+    written = Path("out.json").stat().st_mtime_ns
+    again = run(ids, "--apply")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert Path("out.json").stat().st_mtime_ns == written
     assert Certificate.read("out.json") == first
+    assert run(ids, "--apply", "--force").returncode == 0
 
     insert(people, range(1))
+    refused = run(ids, "--apply")
+    assert (refused.returncode, "--force" in refused.stderr) == (1, True)
     assert run(ids, "--apply", "--force").returncode == 0
     second = Certificate.read("out.json")
     assert (second.count, second.holds("a person 0")) == (1, True)
     assert people.info().count == 4
+
+
+def test_another_certificate_than_the_one_that_is_due_is_not_overwritten(
+    run: Run, people: Memory
+) -> None:
+    assert run(b"a person 0\n", "--apply").returncode == 0
+    assert run(b"a person 1\n", "--apply", "--certificate", "other.json").returncode == 0
+    first = Certificate.read("out.json")
+
+    done = run(b"a person 1\n", "--apply")
+
+    assert (done.returncode, "out.json exists already" in done.stderr) == (1, True)
+    assert Certificate.read("out.json") == first
+
+
+def test_without_apply_it_says_what_was_erased_before(run: Run, people: Memory) -> None:
+    assert people.unlearn(["nobody"], allow_missing=True, wait=False).result is not None
+    assert run(b"a person 0\na person 1\n", "--apply").returncode == 0
+    first = Certificate.read("out.json")
+
+    done = run(b"a person 0\na person 1\nnobody\na person 2\n", "--certificate", "next.json")
+    told = run(b"a person 0\nnobody\n", "--json")
+
+    assert done.stdout.splitlines() == [
+        f"1 entry of {people.name} would be erased for good.",
+        "3 ids not stored, such as a person 0, a person 1, nobody.",
+        f"2 ids erased before, on {first.time:%Y-%m-%d}.",
+        "Nothing was changed; --apply does it.",
+    ]
+    assert json.loads(told.stdout)["erased_before"] == 1
+
+
+def test_what_another_client_erases_meanwhile_gets_its_certificate(
+    run: Run, people: Memory
+) -> None:
+    for number in range(3):
+        people.unlearn([f"a person {number}"], wait=False)
+    done = run(b"a person 2\na person 1\n", "--apply")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Certificate.read("out.json").holds("a person 2")
 
 
 def test_a_certificate_that_is_there_is_refused_before_anything_is_erased(

@@ -101,6 +101,7 @@ class Memory:
         self._ids = IdMaker()
         self._lock = ReadWriteLock()
         self._long_reads = ReadWriteLock()  # what holds the log of the file; taken before all else
+        self._file_reads = ReadWriteLock()  # what reads the file, and not RAM
         self._writer = Writer(store, self._check_open, self._prepare, self._publish, give_up)
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
@@ -147,7 +148,7 @@ class Memory:
         """
         if keep and not self._closed and not self._behind:
             self._counting.save()
-        with self._writer.turn, self._lock.writing():
+        with self._writer.turn, self._file_reads.writing(), self._lock.writing():
             if not self._closed:
                 self._closed = True
                 self._store.close()
@@ -174,8 +175,7 @@ class Memory:
 
     def noted(self, erasing: str | None = None) -> Noted:
         """What there is to note of it now, where an operation may be ``erasing``."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             standing = Standing.of(self._store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)
 
@@ -188,14 +188,12 @@ class Memory:
         """The ids of this write where it was done before, else None. Raises RequestReused."""
         if request is None:
             return None
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.recall(request)
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """The stored batches of an import, in order. Raises RequestReused."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.stored_batches(request_id)
 
     def insert(
@@ -265,8 +263,7 @@ class Memory:
 
     def would_purge(self, filter: Filter) -> list[str]:
         """The ids that ``purge`` would forget now."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.ids(filter)
 
     def update(
@@ -389,14 +386,12 @@ class Memory:
 
     def operation(self, name: str) -> Operation:
         """Raises UnknownOperation."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._unwritten.get(name) or self._store.operation(name)
 
     def operations(self, *, before: str = "", limit: int) -> list[Operation]:
         """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             stored = self._store.operations(before=before, limit=limit)
             return [self._unwritten.get(each.name, each) for each in stored]
 
@@ -539,14 +534,12 @@ class Memory:
 
     def unfinished(self) -> list[Operation]:
         """Erasures that are not done, the oldest first: perhaps they were cut short."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return [each for each in self._store.unfinished() if each.kind == UNLEARN]
 
     def erasing(self, operation: str) -> list[str]:
         """The ids that an operation has still to erase, ascending."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.erasing(operation)
 
     def unlearn(
@@ -607,7 +600,12 @@ class Memory:
         return self._look_for(files, traces or Traces(()), there)
 
     def _cut_log(self) -> bool:
-        with self._long_reads.writing(), self._writer.turn, self._lock.writing():
+        with (
+            self._long_reads.writing(),
+            self._writer.turn,
+            self._file_reads.writing(),
+            self._lock.writing(),
+        ):
             self._check_open()
             return self._file.truncate_log()
 
@@ -643,8 +641,7 @@ class Memory:
 
     def backups(self) -> list[int]:
         """When backups were made of it, in microseconds since 1970."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.backups()
 
     def renew_connections(self) -> None:
@@ -655,8 +652,7 @@ class Memory:
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
-        with self._lock.reading(), audit.of(self.identity.name):
-            self._check_open()
+        with self._reading_file(), audit.of(self.identity.name):
             return self._store.audit_events(first, limit)
 
     def check(self, told: Progress = lambda done, total: None) -> Checked:
@@ -683,8 +679,7 @@ class Memory:
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry:
         """One entry. Raises UnknownEntries."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             entry = self._store.entry(id, parts)
         if entry is None:
             raise UnknownEntries([id], read=True)
@@ -703,22 +698,19 @@ class Memory:
 
         At least one where there is one, and no more than have ``bytes_max`` together.
         """
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.entries(
                 filter=filter, after=after, limit=limit, bytes_max=bytes_max, parts=parts
             )
 
     def images(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The pictures of these entries as they were sent, by id, of those that have one."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.images(ids, "image")
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The thumbnails of these entries, by id, of those that have one."""
-        with self._lock.reading():
-            self._check_open()
+        with self._reading_file():
             return self._store.images(ids, "thumbnail")
 
     def misleading_counts(
@@ -844,9 +836,15 @@ class Memory:
                 self._behind = False
                 raise
 
-    def _read_settings(self) -> None:
-        with self._reading_settings, self._lock.reading():
+    @contextmanager
+    def _reading_file(self) -> Iterator[None]:
+        """Have the file stay open, and its log uncut; what is committed meanwhile is published."""
+        with self._file_reads.reading():
             self._check_open()
+            yield
+
+    def _read_settings(self) -> None:
+        with self._reading_settings, self._reading_file():
             self._settings = self._store.settings()
 
     def _load(self) -> None:

@@ -48,6 +48,7 @@ RNG = np.random.default_rng(0)
 VECTORS = unit_rows(RNG.standard_normal((1100, 8)).astype(np.float32))
 QUERY = VECTORS[:1]
 REQUEST = Request("r", b"content")
+LONG = 10
 
 
 def parsed(text: str) -> Filter:
@@ -660,6 +661,39 @@ def test_a_setting_is_not_lost_to_one_that_was_read_before_it(memory: Memory) ->
         first.result()
 
     assert (memory.setting("a"), memory.setting("b")) == ("1", "2")
+
+
+def test_who_reads_the_file_holds_up_no_publishing_and_no_query_but_is_waited_for_at_the_end(
+    memory: Memory,
+) -> None:
+    insert(memory, ["a"])
+    store, reading, go_on = memory._store, threading.Event(), threading.Event()
+
+    class Slow:
+        """The store, which takes its time over ids."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def ids(self, filter: Filter) -> list[str]:
+            reading.set()
+            go_on.wait(3 * LONG)
+            return store.ids(filter)
+
+    memory._store = Slow()  # type: ignore[assignment]  # a store all the same
+    with ThreadPoolExecutor(3) as threads:
+        read = threads.submit(memory.would_purge, parsed('label = "cat"'))
+        reading.wait(LONG)
+        try:
+            threads.submit(insert, memory, ["b"]).result(LONG)
+            after = threads.submit(found, memory).result(LONG)
+            end = threads.submit(memory.close)
+            assert not end.done()
+        finally:
+            go_on.set()
+        end.result(LONG)
+
+    assert (sorted(after), read.result()) == (["a", "b"], ["a", "b"])
 
 
 def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None:

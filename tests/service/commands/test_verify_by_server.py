@@ -81,13 +81,13 @@ def test_an_entry_that_is_there_again_is_told(run: Run, erased: Erased) -> None:
     where = ("--server", erased.server.address, "--id", "a", "b")
     assert json.loads(run(erased.certificate, *where, "--json").stdout)["there_again"] == []
     with visual_memory.connect(erased.server.address) as client:
-        pets = client.memory("pets")
-        done = pets.insert(vectors=np.eye(1, 8), labels=["cat"], ids=["a"])
-        try:
-            told = run(erased.certificate, *where)
-            answer = json.loads(run(erased.certificate, *where, "--json").stdout)
-        finally:
-            pets.delete(["a"])
+        birds = client.create_memory("birds", dimension=8)
+        birds.insert(vectors=np.eye(2, 8), labels=["owl"] * 2, ids=["a", "b"])
+        certificate = birds.unlearn(["a", "b"])
+        done = birds.insert(vectors=np.eye(1, 8), labels=["owl"], ids=["a"])
+
+    told = run(certificate, *where)
+    answer = json.loads(run(certificate, *where, "--json").stdout)
 
     assert done.unlearned == ["a"]
     assert told.returncode == 0

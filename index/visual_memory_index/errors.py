@@ -332,14 +332,10 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file could not be written, perhaps not even on ``opening`` it; the write was undone."""
+    """A file could not be written, perhaps not even opened; the write was undone."""
 
-    def __init__(self, path: str, problem: str, way_out: str, *, opening: bool = False) -> None:
-        failed = "opened" if opening else "written"
-        stored = "" if opening else ", and nothing was stored"
-        super().__init__(
-            path, f"{Path(path).name} could not be {failed} ({problem}){stored}; {way_out}."
-        )
+    def __init__(self, path: str, problem: str, sentence: str) -> None:
+        super().__init__(path, f"{Path(path).name} {sentence}")
         self.problem = problem
 
 
@@ -347,16 +343,29 @@ class DiskFull(NotWritten):
     """There is no room, or SQLite and the system do not say what there is instead."""
 
     def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        way_out = "make room on the disk, or let the server write there, and try again"
-        super().__init__(path, problem, way_out, opening=opening)
+        super().__init__(
+            path,
+            problem,
+            f"could not be opened ({problem}); make room on the disk, or let the server write "
+            "there, and try again."
+            if opening
+            else f"could not be written ({problem}), and nothing was stored; make room on the "
+            "disk, or let the server write there, and try again.",
+        )
 
 
 class WriteFailed(NotWritten):
     """The system refuses to write there, and will until somebody sees to it."""
 
     def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        way_out = "let the server write there, or look after the disk"
-        super().__init__(path, problem, way_out, opening=opening)
+        super().__init__(
+            path,
+            problem,
+            f"could not be opened ({problem}); let the server write there, or look after the disk."
+            if opening
+            else f"could not be written ({problem}), and nothing was stored; let the server write "
+            "there, or look after the disk.",
+        )
 
 
 class FileHeld(NotWritten):
@@ -364,7 +373,10 @@ class FileHeld(NotWritten):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(
-            path, problem, "another program holds it: have that let it go, and try again"
+            path,
+            problem,
+            f"could not be written ({problem}), and nothing was stored; another program holds it: "
+            "have that let it go, and try again.",
         )
 
 
@@ -372,8 +384,12 @@ class TooManyFiles(NotWritten):
     """The process, or the system, may open no more files."""
 
     def __init__(self, path: str, problem: str) -> None:
-        way_out = "let the server have more files open (ulimit -n), and try again"
-        super().__init__(path, problem, way_out, opening=True)
+        super().__init__(
+            path,
+            problem,
+            f"could not be opened ({problem}); let the server have more files open (ulimit -n), "
+            "and try again.",
+        )
 
 
 class FolderInUse(MemoryRefusal):

@@ -64,17 +64,24 @@ def verified(values: Sequence[Any]) -> Row:
 def check_row(row: tuple[Any, ...]) -> None:
     """Compare what was read by ``ROWS`` with its checksums. Raises NotAsWritten."""
     vector = row[-1]
-    if checksum(row[:-2]) != row[-2] or vector is None or crc32(vector) != row[VECTOR_CHECKSUM]:
+    if checksum(row[:-2]) != row[-2] or crc_of(vector) != row[VECTOR_CHECKSUM]:
         check_part("vector", row[0], verified(row[:-1]).vector_checksum, vector)
 
 
-def check_part(part: str, key: int, written: int | None, data: bytes | None) -> None:
+def check_part(part: str, key: int, written: int | None, data: object) -> None:
     """Compare the vector or a picture of an entry, None for none, with its checksum.
 
     Raises NotAsWritten.
     """
-    if written != (None if data is None else crc32(data)):
+    if written != crc_of(data):
         raise NotAsWritten(f"the {part} of the entry of key {key} is not as it was written")
+
+
+def crc_of(data: object) -> int | None:
+    """CRC-32 of bytes, None for none, and -1 for what else damage may have made of them."""
+    if data is None:
+        return None
+    return crc32(data) if isinstance(data, bytes) else -1
 
 
 def read_entries(

@@ -201,7 +201,7 @@ class SqliteStore:
                 value, checksum = db.execute(find, (name,)).fetchone() or (None, None)
         except CorruptStore:  # only time is lost
             return None
-        return value if value is not None and checksum_of(name, value) == checksum else None
+        return value if isinstance(value, bytes) and checksum_of(name, value) == checksum else None
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
         with self.database.reading() as db:

@@ -34,7 +34,7 @@ from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 if TYPE_CHECKING:
     from tests.conftest import Start
 
-SCALE = float(os.environ.get("OVERLOAD", "0.2"))
+SCALE = float(os.environ.get("OVERLOAD", "0.1"))
 CALLS, STORM_SECONDS, SENDERS = max(1250, int(5000 * SCALE)), 8 * SCALE, 16
 STREAMS, DIMENSION, MEBIBYTE = int(520 * SCALE), 1024, 1 << 20
 ANSWERED = ""

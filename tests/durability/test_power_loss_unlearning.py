@@ -22,7 +22,7 @@ import visual_memory
 from visual_memory_index import Catalog
 
 DIMENSION, ERASED, STAYING = 64, 20, 10
-VARIANTS = 1 + int(os.environ.get("POWER_LOSS_STATES", "150")) // 100  # of each moment
+VARIANTS = 1 + int(os.environ.get("POWER_LOSS_STATES", "100")) // 100  # of each moment
 CERTIFIED = b"digest_after"
 
 

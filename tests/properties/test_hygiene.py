@@ -204,7 +204,7 @@ class HygieneMachine(RuleBasedStateMachine):
 
 def test_counts_and_undo_are_exact_whatever_happened() -> None:
     run_state_machine_as_test(
-        HygieneMachine, settings=settings(max_examples=60, stateful_step_count=40)
+        HygieneMachine, settings=settings(max_examples=40, stateful_step_count=40)
     )
 
 

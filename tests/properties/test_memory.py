@@ -334,5 +334,5 @@ class MemoryMachine(RuleBasedStateMachine):
 
 def test_a_memory_holds_and_finds_what_a_dict_would() -> None:
     run_state_machine_as_test(
-        MemoryMachine, settings=settings(max_examples=60, stateful_step_count=25)
+        MemoryMachine, settings=settings(max_examples=40, stateful_step_count=25)
     )

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -366,7 +366,7 @@ class LogLab:
         self.tally: Counter[str] = Counter()
         self.failures: list[str] = []
         self.lost = 0
-        with closing(Memory.open(file_of(work / "whole", "pets"))) as memory:
+        with closing(Catalog(work / "whole")) as catalog, closing(catalog.open("pets")) as memory:
             self.states = [answers_of(memory)]
             for number in range(self.commits):
                 edit(memory, number)
@@ -376,7 +376,7 @@ class LogLab:
         self.log = log.with_name(f"{log.name}-wal").read_bytes()
 
     def round(self, seed: int) -> None:
-        """Damage the log, open the folder, and look which state it is in."""
+        """Damage the log, open the folder, and compare what it lost with what is said of that."""
         pages = {"log": list(range(len(self.log) // PAGE_BYTES))}
         done, data = damaged(self.log, pages, random.Random(seed))
         path = file_of(fresh(self.killed, self.work), "pets")
@@ -386,14 +386,20 @@ class LogLab:
         except Exception as error:  # the lab is to see all of them
             self.failures.append(f"raised: {seed}: {done}: {error!r}")
             return
-        if found.problem or found.refused:
-            self.tally["refused"] += 1
-        elif found.answers["pets"] in self.states:
-            lost = self.commits - self.states.index(found.answers["pets"])
-            self.lost += lost
-            self.tally["some commits lost" if lost else "nothing lost"] += 1
+        state = self.states[-1]
+        if not found.refused:
+            state = found.answers["pets"]
         else:
+            with suppress(MemoryRefusal), closing(Memory.open(path)) as memory:
+                state = answers_of(memory)
+        if state not in self.states:
             self.failures.append(f"no state that was: {seed}: {done}")
+            return
+        lost = self.commits - self.states.index(state)
+        self.lost += lost
+        self.tally["refused, some commits lost" if lost else "nothing lost"] += 1
+        if lost and f"so {lost} acknowledged" not in found.refused.get("pets", ""):
+            self.failures.append(f"{lost} lost without a word: {seed}: {done}: {found.refused}")
 
 
 def answers_of(memory: Memory) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_a_damaged_file_is_refused_or_answers_as_before(
     assert not lab.failures, "\n".join(lab.failures)
 
 
-def test_a_damaged_log_gives_a_state_that_was(tmp_path: Path) -> None:
+def test_of_a_damaged_log_is_said_how_many_writes_it_lost(tmp_path: Path) -> None:
     lab = LogLab(tmp_path)
 
     for seed in range(FIRST, FIRST + LOGS):

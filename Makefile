@@ -146,7 +146,7 @@ durability: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py \
 		tests/properties/test_backups.py tests/properties/test_digest.py
 
-# Files that bytes were changed in, in full: about an hour.
+# Files that bytes were changed in, in full: a quarter of an hour.
 damage: export DAMAGED_MEMORIES ?= 1000
 damage: export DAMAGED_CATALOGS ?= 400
 damage: export DAMAGED_LOGS ?= 600

@@ -568,7 +568,7 @@ class Memory:
         with self._lock.writing():
             self._check_open()
             self._counting.forget()
-            for name, ended in self._unwritten.items():  # what it says may name them
+            for name, ended in [*self._unwritten.items()]:  # what it says may name them
                 self._unwritten[name] = replace(ended, problem=GONE)
         self._read_settings()
         return traces
@@ -634,7 +634,7 @@ class Memory:
             return self._store.sought(ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Whether an entry is one of ``sought``, by a copy's id or by content; see ``Store``."""
+        """True if an entry is one of ``sought``, by a copy's id or by content; see ``Store``."""
         with self._long_reads.reading():
             self._check_open()
             return self._store.holds(sought, without=without)

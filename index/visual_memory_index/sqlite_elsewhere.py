@@ -42,7 +42,7 @@ def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
 
 
 def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
-    """Whether an entry, none of the ids ``without``, is one of ``sought`` or has what one has."""
+    """True if an entry, none of the ids ``without``, is one of ``sought`` or has what one has."""
     left_out = json.dumps(list(without))
 
     def ask(select: str, values: Iterable[str | int]) -> sqlite3.Cursor:
@@ -57,7 +57,7 @@ def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[st
 
 
 def hashed(vector: bytes) -> bytes:
-    """What a vector is compared by, so that many of them need little room."""
+    """A hash to compare a vector by, so that many of them need little room."""
     return blake2b(vector, digest_size=16).digest()
 
 

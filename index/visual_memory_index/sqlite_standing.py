@@ -60,7 +60,7 @@ def look_through(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a file holds nothing, and its log neither, as far as they can be looked at."""
+    """True if neither a file nor its log holds anything, as far as they can be looked at."""
     with suppress(OSError):
         return not path.stat().st_size and not has_log(path)
     return False

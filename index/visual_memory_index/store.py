@@ -355,7 +355,7 @@ class Store(Protocol):
         """Those of these entries that are stored, to be compared with others."""
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Whether an entry has the content of one of ``sought``, or is a copy of it by its id.
+        """True if an entry has the content of one of ``sought``, or is a copy of it by its id.
 
         Those of the ids ``without`` do not count.
         """

@@ -87,7 +87,7 @@ def endpoint(
 
 
 def is_address(target: str) -> bool:
-    """Whether a server can be there: HOST:PORT, or what gRPC names by a scheme of its own."""
+    """True for HOST:PORT, and for targets that gRPC names by a scheme of its own."""
     if NAMED_BY_GRPC.match(target):
         return target.isprintable()
     found = ADDRESS.fullmatch(target)

@@ -171,7 +171,7 @@ class Memories:
             raise UnknownMemory(name) from None
 
     def waits_for_room(self, name: str) -> bool:
-        """Whether only the disk kept it from being opened."""
+        """True if only the disk kept it from being opened."""
         return isinstance(self._damaged.get(name), NotWritten)
 
     def open_if_there_is_room(self, name: str) -> None:

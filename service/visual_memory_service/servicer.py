@@ -50,7 +50,8 @@ from visual_memory_service.reranking import (
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
 from visual_memory_service.unlearn import UnlearningWork, certificate_of
 
-LONG_AT_ONCE = 4  # calls that hold much and keep Python busy: pages of entries, explanations
+LISTED_AT_ONCE = 4  # pages of entries, which keep Python busy
+EXPLAINED_AT_ONCE = 4  # decisions, for each of which all entries are ranked
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 
 P = ParamSpec("P")
@@ -111,7 +112,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self._rerankers = rerankers
         self._operations = operations
         self._settings = settings
-        self._long = asyncio.Semaphore(LONG_AT_ONCE)
+        self._listing = asyncio.Semaphore(LISTED_AT_ONCE)
+        self._explaining = asyncio.Semaphore(EXPLAINED_AT_ONCE)
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -173,8 +175,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         batch = await read(request, requests.to_insertion, request, self._settings)
 
         def store() -> pb.InsertEntriesResponse:
-            ids = remember.insert(batch, memory)
-            return answers.from_ids(ids, self._memories.unlearned(memory.memory, ids))
+            unlearned = self._unlearned(batch, memory)
+            return answers.from_ids(remember.insert(batch, memory), unlearned)
 
         return await asyncio.to_thread(store)
 
@@ -196,7 +198,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
         def store(request: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
             batch = requests.to_import_batch(request, start, self._settings)
-            return stored(remember.import_batch(batch, memory))
+            unlearned = self._unlearned(batch, memory)
+            return answers.from_stored(remember.import_batch(batch, memory), unlearned)
 
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
@@ -223,7 +226,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = (await self._memory(request.memory)).memory
         filter, after, limit, parts = requests.to_page(request)
         bytes_max = self._settings.message_bytes_max
-        async with self._long:
+        async with self._listing:
             page = await asyncio.to_thread(
                 memory.entries,
                 filter=filter,
@@ -377,7 +380,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         what_if = insight.to_what_if(request, dimension, self._settings)
         memory.memory.check_dimension(what_if.add_vectors)
         vectors, over = await to_vectors(query, memory), threading.Event()
-        async with self._long:
+        async with self._explaining:
             try:
                 explanation = await asyncio.to_thread(
                     explain,
@@ -564,6 +567,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if self._memories.waits_for_room(name):
             await asyncio.to_thread(self._memories.open_if_there_is_room, name)
         return self._memories.get(name)
+
+    def _unlearned(self, batch: remember.Batch, memory: OpenMemory) -> list[str]:
+        """Those ids of a batch that were unlearned; asked first, or a stored batch could fail."""
+        ids = [entry.id for entry in batch.entries if entry.id]
+        return self._memories.unlearned(memory.memory, ids)
 
     def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
         job = self._operations.job(operation.name)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start
 
 STATES = int(os.environ.get("POWER_LOSS_STATES", "100"))
-FEW = 100  # states, in which a seeded fault is surely seen
+FEW = 150  # states, in which a seeded fault is surely seen
 SERVED = max(2, STATES // 200)  # of them are also looked at by a real server
 VARIANTS = 3
 RUNS, STEPS = 3, 12

@@ -16,7 +16,7 @@ NOT_IN_RAM = "; RAM is not vouched for, and the certificate says why"
 
 
 def outcome(statement: Statement) -> str:
-    """What was found, and where, as a sentence goes on with it."""
+    """Findings and their places, as a sentence goes on with them."""
     places = [f"{place.where} ({place.bytes:,} bytes)" for place in statement.searched]
     if not places:
         return "nothing was looked for, and the certificate says why"
@@ -24,12 +24,12 @@ def outcome(statement: Statement) -> str:
 
 
 def doubt(statement: Statement) -> str:
-    """What is added where only files were found clean."""
+    """A clause for where only files were found clean."""
     return NOT_IN_RAM if len(statement.searched) == 1 else ""
 
 
 def but(statement: Statement) -> str:
-    """What was found all the same, if anything."""
+    """A clause on content that other memories hold, too, if any do."""
     if not statement.also_in:
         return ""
     return f" but what was also in {holders(statement.memory, statement.also_in)}"

@@ -44,7 +44,7 @@ class FolderThumbnails:
 
     @property
     def is_of_no_use(self) -> bool:
-        """Whether pictures were looked for, and none of them can be shown."""
+        """True if pictures were looked for, and none of them can be shown."""
         return bool(self.found) and all(isinstance(found, str) for found in self.found.values())
 
     def summary(self) -> str:

@@ -129,7 +129,7 @@ def from_ids(ids: Sequence[str], unlearned: Sequence[str]) -> pb.InsertEntriesRe
 
 
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
-    """That a batch of an import is on disk, and which of it was unlearned before."""
+    """A batch of an import that is on disk, with those of its ids that were unlearned before."""
     return pb.ImportEntriesResponse(
         offset=batch.start,
         ids=batch.ids,

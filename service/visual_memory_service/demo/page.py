@@ -36,7 +36,7 @@ Asked = tuple[Picture, Decision]
 
 
 def prepare(folder: Path) -> Path:
-    """Where the page will be, in a folder that is made. Raises Refused where it could not be."""
+    """Its path, in a folder that is made. Raises Refused where it could not be written."""
     page = folder / "demo.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +16,7 @@ HOLDS = (
     3  # times its bytes that a message takes: as it came, as its fields, and as what they become
 )
 LOOK_SECONDS = 1.0
-PRESSED_SECONDS = 5.0  # of silence, where others wait for a place
+PRESSED_SECONDS = 5.0  # of silence, where others lack what it would free
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,35 @@ class Bounds:
     drain_seconds: float
 
 
-class Ended(Protocol):
-    """A call that can be ended because its client is silent."""
+class Silent(Protocol):
+    """A call that can be ended because its client is silent.
+
+    It would free the bytes it ``held`` and, where it is ``unannounced``, one of the few places of
+    such messages.
+    """
+
+    held: int
+    unannounced: bool
 
     def end_silent(self) -> None: ...
+
+
+class Places:
+    """So many at a time; the others wait, first come, first served."""
+
+    def __init__(self, number: int) -> None:
+        self._free = asyncio.Semaphore(number)
+        self.waiting = 0
+
+    async def take(self) -> None:
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+
+    def give(self) -> None:
+        self._free.release()
 
 
 class Intake:
@@ -44,23 +72,19 @@ class Intake:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._pending_bytes = 0
+        self._pending_bytes, self._refused_at = 0, -math.inf
+        self._places = Places(bounds.calls_max)
         # That gRPC receives, in the pieces that come and joined.
-        self._largest = 2 * 2 * bounds.message_bytes_max
-        self._places = asyncio.Semaphore(bounds.calls_max)
-        self.beginnings = asyncio.Semaphore(max(1, bounds.pending_bytes_max // self._largest))
-        self._waiting, self._calls, self._draining = 0, 0, False
+        largest = 2 * 2 * bounds.message_bytes_max
+        self._unannounced = Places(max(1, bounds.pending_bytes_max // largest))
+        self._calls, self._draining = 0, False
         self._idle = asyncio.Event()
-        self._silent: dict[Ended, float] = {}  # since when; those that are longest come first
+        self._silent: dict[Silent, float] = {}  # since when; those that are longest come first
 
     async def admit(self) -> None:
         """A call begins, once there is a place for it. Raises ServerStopping."""
-        self._waiting += 1
-        try:
-            if not self._draining:
-                await self._places.acquire()
-        finally:
-            self._waiting -= 1
+        if not self._draining:
+            await self._places.take()
         if self._draining:
             raise ServerStopping
         self._calls += 1
@@ -68,51 +92,43 @@ class Intake:
     async def drain(self) -> None:
         """Admit no more calls, and come back once those under way are over."""
         self._draining = True
-        for _ in range(self._waiting):
-            self._places.release()
+        for _ in range(self._places.waiting):
+            self._places.give()
         if self._calls:
             await self._idle.wait()
 
-    def expect(self, size: int | None) -> int:
-        """What a call holds whose message comes: of ``size`` bytes, or else of as many as can be.
-
-        Raises TooLarge, Overloaded.
-        """
-        if size is None:
-            return self.exchange(0, self._largest)
-        self.check(size)
-        return self.exchange(0, HOLDS * size)
+    @asynccontextmanager
+    async def unannounced(self) -> AsyncIterator[None]:
+        """While a message comes that may be as large as can be: few do at a time."""
+        await self._unannounced.take()
+        try:
+            yield
+        finally:
+            self._unannounced.give()
 
     def take(self, held: int, size: int) -> int:
-        """What a call holds once its next message took the place of the last.
+        """What a call holds for a message of ``size`` bytes, in place of what it ``held`` before.
 
         Raises TooLarge, Overloaded.
         """
-        self.check(size)
-        return self.exchange(held, HOLDS * size)
-
-    def exchange(self, held: int, size: int) -> int:
-        """What a call holds: ``size`` bytes in place of ``held``. Raises Overloaded."""
-        others = self._pending_bytes - held
-        if others and others + size > self._bounds.pending_bytes_max:
-            raise Overloaded(self._bounds.pending_bytes_max)
-        self._pending_bytes = others + size
-        return size
-
-    def check(self, size: int) -> None:
-        """Raises TooLarge."""
         if size > self._bounds.message_bytes_max:
             raise TooLarge(size, self._bounds.message_bytes_max)
+        others, holds = self._pending_bytes - held, HOLDS * size
+        if others and others + holds > self._bounds.pending_bytes_max:
+            self._refused_at = time.monotonic()
+            raise Overloaded(self._bounds.pending_bytes_max)
+        self._pending_bytes = others + holds
+        return holds
 
     def release(self, held: int) -> None:
         """A call is over that was admitted."""
         self._pending_bytes -= held
         self._calls -= 1
-        self._places.release()
+        self._places.give()
         if not self._calls and self._draining:
             self._idle.set()
 
-    def note(self, call: Ended, *, silent: bool) -> None:
+    def note(self, call: Silent, *, silent: bool) -> None:
         """Whether it is its client that a call waits for, from now on."""
         self._silent.pop(call, None)
         if silent:
@@ -121,13 +137,20 @@ class Intake:
     async def watch(self) -> None:
         """End calls whose clients are silent for too long, until this is cancelled.
 
-        Where others wait for a place that is the sooner.
+        Where others lack what it would free that is the sooner: a place, or room for a message.
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            waiting, now = self._waiting, time.monotonic()
-            for call, since in list(self._silent.items()):
-                if now - since < (PRESSED_SECONDS if waiting else self._bounds.idle_seconds):
-                    break
-                call.end_silent()
-                waiting -= bool(waiting)
+            self._end_silent(time.monotonic())
+
+    def _end_silent(self, now: float) -> None:
+        places, unannounced = self._places.waiting, self._unannounced.waiting
+        room = int(now - self._refused_at < PRESSED_SECONDS)
+        for call, since in list(self._silent.items()):
+            lacking = places or (call.unannounced and unannounced) or (call.held and room)
+            if now - since < (PRESSED_SECONDS if lacking else self._bounds.idle_seconds):
+                continue
+            call.end_silent()
+            places -= bool(places)
+            unannounced -= bool(call.unannounced and unannounced)
+            room -= bool(call.held and room)

@@ -35,7 +35,6 @@ OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
 NUMBER = re.compile(r"[0-9]{1,18}")
 LARGE_BYTES = 64 << 20  # held by a call: what it frees would lie about in pieces
-MOMENT_SECONDS = 0.05  # in which a message arrives that came with its call
 log = structlog.get_logger()
 
 Begin = Callable[[Any], "Call"]
@@ -161,7 +160,7 @@ class Call:
         self._method, self._metadata = details.method, details.invocation_metadata
         self._context, self._handler = context, handler
         self._leaving, self._waiting = leaving, waiting
-        self._intake, self._held = intake, 0
+        self._intake, self.held, self.unannounced = intake, 0, False
         self._ours = self._method.startswith(OURS)  # health is told under any load
         self._admitted = False
         self._ended: RequestRefusal | None = None
@@ -186,12 +185,16 @@ class Call:
     async def _only(self) -> bytes:
         """Receive the one message that there is, with room for it."""
         size = announced(self._metadata)
-        if size is not None:
-            self._held = self._intake.expect(size)
-            data = await self._first()
-        else:
-            data = await self._unannounced()
-        if size is not None and len(data) > size:
+        if size is None:
+            async with self._intake.unannounced():
+                self.unannounced = True
+                try:
+                    return await self._first()
+                finally:
+                    self.unannounced = False
+        self.held = self._intake.take(self.held, size)
+        data = await self._first()
+        if len(data) > size:
             raise BadField(
                 MESSAGE_BYTES, f"in the metadata is {size}, but the message has {len(data)} bytes"
             )
@@ -200,22 +203,6 @@ class Call:
     async def _first(self) -> bytes:
         with self._receiving():
             return await only(self._context)
-
-    async def _unannounced(self) -> bytes:
-        """A message of unknown size: one that is not there in a moment may be as large as can be.
-
-        Only as many of them begin at a time as there would be room for.
-        """
-        async with self._intake.beginnings:
-            coming = asyncio.ensure_future(self._first())
-            try:
-                await asyncio.wait([coming], timeout=MOMENT_SECONDS)
-                if not coming.done():
-                    self._held = self._intake.expect(None)
-            except BaseException:
-                coming.cancel()
-                raise
-        return await coming
 
     async def _messages(self) -> AsyncIterator[Any]:
         if not self._ours:
@@ -244,7 +231,7 @@ class Call:
         return None if data is None else self._taken(data)
 
     def _taken(self, data: bytes) -> Any:
-        self._held = self._intake.take(self._held, len(data))
+        self.held = self._intake.take(self.held, len(data))
         return self._parsed(data)
 
     def _parsed(self, data: bytes) -> Any:
@@ -311,10 +298,10 @@ class Call:
         if self._admitted:
             self._intake.note(self, silent=False)
             try:
-                if self._held >= LARGE_BYTES:
+                if self.held >= LARGE_BYTES:
                     await asyncio.to_thread(give_back)
             finally:  # it may be cancelled here, too
-                self._intake.release(self._held)
+                self._intake.release(self.held)
         if self._ended is not None and isinstance(error, asyncio.CancelledError):
             error = self._ended
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)

@@ -6,7 +6,9 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from tests.conftest import refusal, to_batch, to_vectors
 
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
-from visual_memory_service.intake import HOLDS, Bounds, Intake
+from visual_memory_service.intake import HOLDS, LOOK_SECONDS, PRESSED_SECONDS, Bounds, Intake
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Start
@@ -78,17 +80,19 @@ def test_who_waits_for_a_place_is_refused_once_the_server_ends() -> None:
     asyncio.run(refused())
 
 
-def test_a_message_counts_before_it_has_come() -> None:
+def test_what_calls_hold_is_counted_and_bounded() -> None:
     async def counted() -> None:
         intake = Intake(BOUNDS)
-        held = intake.expect(100)
+        held = intake.take(0, 100)
         assert held == 100 * HOLDS
-        assert intake.expect(None) == 400
+        for _ in range(2):
+            intake.take(0, 100)
         with pytest.raises(Overloaded):
-            intake.expect(None)
+            intake.take(0, 40)
         assert intake.take(held, 10) == 10 * HOLDS
+        intake.take(0, 40)
         with pytest.raises(TooLarge):
-            intake.expect(101)
+            intake.take(0, 101)
 
     asyncio.run(counted())
 
@@ -154,6 +158,52 @@ def test_a_call_whose_message_does_not_come_is_ended(start: Start, tmp_path: Pat
     error = refusal(lambda: method(silent(), timeout=30))
 
     assert error.reason == "CLIENT_SILENT"
+
+
+def until_answered(call: Callable[[], int], seconds: float) -> int:
+    """What a call comes to that is tried again while the server is overloaded."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if time.monotonic() > end or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            time.sleep(0.25)
+
+
+@pytest.mark.parametrize(
+    "said", [[None] * 4, [64 << 20, 64 << 20, (128 << 20) // 3]], ids=["unannounced", "announced"]
+)
+def test_calls_whose_messages_do_not_come_hold_nobody_up(
+    pets: RemoteMemory, said: list[int | None]
+) -> None:
+    over, silent = threading.Event(), []
+    question = pb.SearchRequest(memory=pets.name, vectors=to_vectors(np.eye(4)))
+
+    def metadata(size: int | None) -> Any:
+        return None if size is None else (("message-bytes", str(size)),)
+
+    def nothing() -> Iterator[bytes]:
+        over.wait(60)
+        yield from ()
+
+    def told() -> int:
+        size = question.ByteSize()
+        return len(pets.stub.Search(question, metadata=metadata(size), timeout=3).results)
+
+    try:
+        for size in said:
+            channel = grpc.insecure_channel(pets.server.address)
+            method: Any = channel.stream_unary("/visual_memory.v1.VisualMemory/Search")
+            silent.append((channel, method.future(nothing(), metadata=metadata(size))))
+        time.sleep(0.5)
+        if said[0]:
+            assert refusal(told).reason == "OVERLOADED"
+        assert until_answered(told, PRESSED_SECONDS + 3 * LOOK_SECONDS) == 4
+        assert len(pets.stub.Search(question, timeout=30).results) == 4
+    finally:
+        over.set()
 
 
 def test_a_client_that_stood_still_for_longer_goes_on(start: Start, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class Traces:
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Which of ``words`` are probes."""
-        near = np.flatnonzero(self._table[self._hashed(words)])
+        near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
         values = words[near]
@@ -157,9 +157,9 @@ class Traces:
         probes: NDArray[np.intp] = near[self._values[places] == values]
         return probes
 
-    def _hashed(self, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        places: NDArray[np.uint64] = (words * MULTIPLIER) >> self._shift
-        return places
+    def _hashed(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
+        places = (words * MULTIPLIER) >> self._shift
+        return places.view(np.int64)  # as ``take`` has it without converting
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:

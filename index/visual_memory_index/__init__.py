@@ -83,7 +83,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.explanation import Flip, smallest_flip
 from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
-from visual_memory_index.files import read_small, write_private
+from visual_memory_index.files import read_small, trouble_in, write_private
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.folder import FolderLock, was_used
 from visual_memory_index.memory import Memory, MemoryInfo
@@ -219,6 +219,7 @@ __all__ = [
     "suspects",
     "thin_labels",
     "threshold",
+    "trouble_in",
     "tune",
     "unexplained",
     "unit_rows",

@@ -103,8 +103,8 @@ class Catalog:
 
     def close(self) -> None:
         """Let another server have the folder."""
-        self._database.close()
-        self._lock.close()
+        with closing(self._lock):
+            self._database.close()
 
     def cut_log(self) -> None:
         """Leave nothing of what was dropped in the log, if nobody reads it. Raises NotWritten."""

@@ -106,7 +106,8 @@ class Memory:
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
         self._closed = False
         self._behind = False  # the copy in RAM is not what the file holds
-        self._unwritten: dict[str, Operation] = {}  # those that ended, while the disk was full
+        self._lost: Callable[[CorruptCopy], None] = lambda damage: None
+        self._unwritten: dict[str, Operation] = {}  # ended, which the file does not know
         self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
         self._settings = store.settings()
         newest = "".join(each.name for each in store.operations(before="", limit=1))
@@ -138,16 +139,28 @@ class Memory:
         give_up: Callable[[], bool] = lambda: False,
     ) -> Memory:
         """A new memory in a new file, like ``open``. Raises NotWritten."""
-        store = SqliteStore.create(path, identity, committed)
-        return cls(store, store.database, give_up)
+        with ExitStack() as undo:
+            store = SqliteStore.create(path, identity, committed)
+            undo.callback(store.close)
+            memory = cls(store, store.database, give_up)
+            undo.pop_all()
+            return memory
+
+    def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
+        """Have ``lost`` told once nobody reads or writes any more; it may ask nothing here."""
+        self._lost = lost
 
     def close(self, *, keep: bool = True) -> None:
         """Wait for the writer and the readers, then let go of the file.
 
         What was found for counts goes there first, unless it is not to ``keep``.
         """
-        if keep and not self._closed and not self._behind:
-            self._counting.save()
+        with ExitStack() as closing:
+            closing.callback(self._let_go)
+            if keep and not self._closed and not self._behind:
+                self._counting.save()
+
+    def _let_go(self) -> None:
         with self._writer.turn, self._file_reads.writing(), self._lock.writing():
             if not self._closed:
                 self._closed = True
@@ -344,12 +357,17 @@ class Memory:
         except NotWritten:
             if state == "done":
                 raise
-            ended = replace(
-                self._store.operation(name), state=state, problem=problem, ended_at=now()
-            )
-            self._unwritten[name] = ended
-            return ended
+            return self._remember(self._store.operation(name), state, problem)
         self._read_settings()
+        return ended
+
+    def put_off(self, operation: Operation, problem: str) -> None:
+        """Call an erasure failed until the memory closes; the next start goes on with it."""
+        self._remember(operation, "failed", problem)
+
+    def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
+        ended = replace(operation, state=state, problem=problem, ended_at=now())
+        self._unwritten[operation.name] = ended
         return ended
 
     def labels(self) -> list[str]:
@@ -568,8 +586,9 @@ class Memory:
         with self._lock.writing():
             self._check_open()
             self._counting.forget()
-            for name, ended in [*self._unwritten.items()]:  # what it says may name them
-                self._unwritten[name] = replace(ended, problem=GONE)
+            for name, ended in [*self._unwritten.items()]:
+                if ended.problem:  # it may name them
+                    self._unwritten[name] = replace(ended, problem=GONE)
         self._read_settings()
         return traces
 
@@ -831,10 +850,16 @@ class Memory:
                     change.apply(self._ram)
                     self._ram.revision, self._digest = revision, digest
             except BaseException:
-                self._behind = True
-                self._load()
-                self._behind = False
+                self._load_anew()
                 raise
+
+    def _load_anew(self) -> None:
+        try:
+            self._load()
+        except BaseException:
+            self._behind = True
+            self._lost(CorruptCopy(self.identity.name))
+            raise
 
     @contextmanager
     def _reading_file(self) -> Iterator[None]:

@@ -221,6 +221,7 @@ def to_result(
                 applied=unlearn.applied,
                 operation=operation.name,
                 also_in=list(unlearn.also_in),
+                not_asked=list(unlearn.not_asked),
                 backups=[each.ToDatetime(tzinfo=UTC) for each in unlearn.backup_times],
             )
         case _:

@@ -317,8 +317,8 @@ class UnlearnResult:
     """What was erased, or would be: how many entries, and which ids (some) were not stored.
 
     The memories ``also_in`` hold the same, where it stays: in a copy, or by content; the memory
-    itself is among them where another entry has the same content. ``backups`` are the times of
-    backups of it, which may hold it.
+    itself is among them where another entry has the same content. Those ``not_asked``, such as
+    damaged ones, may hold it. ``backups`` are the times of backups of it, which may hold it.
     """
 
     count: int
@@ -328,6 +328,7 @@ class UnlearnResult:
     operation: str
     also_in: list[str] = field(default_factory=list)
     backups: list[datetime] = field(default_factory=list)
+    not_asked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -33,7 +35,6 @@ from visual_memory_index import (
     CorruptCopy,
     CorruptStore,
     Memory,
-    MemoryClosed,
     MemoryRefusal,
     NotWritten,
     Outdated,
@@ -41,9 +42,9 @@ from visual_memory_index import (
     Request,
     Traces,
     UnknownMemory,
-    UnknownOperation,
     damage_of,
     in_full,
+    trouble_in,
     tune,
 )
 from visual_memory_service.check import Checks
@@ -51,6 +52,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.searches import Searches
 
+TRY_AGAIN_SECONDS = 3.0  # a file is read as a whole to be opened
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -132,6 +134,30 @@ class OpenMemory:
         return found
 
 
+@dataclass(eq=False, slots=True)
+class Refused:
+    """Why a memory does not serve, and when it was last tried again; one is ``opening`` it then."""
+
+    refusal: MemoryRefusal
+    tried: float = -math.inf
+    opening: threading.Lock = field(default_factory=threading.Lock)
+
+    def may_be_tried(self) -> bool:
+        """Whether only the disk kept it from being opened, and that not just now."""
+        rested = time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
+        return rested and isinstance(self.refusal, NotWritten)
+
+
+class Elsewhere(NamedTuple):
+    """The memories that hold what entries of one hold, and those that could not be asked, sorted.
+
+    One of them is the memory itself where another entry of it has the same content.
+    """
+
+    also_in: list[str]
+    not_asked: list[str]
+
+
 class Restored(NamedTuple):
     """A memory that came of a backup, and how many entries of that were unlearned since."""
 
@@ -150,46 +176,61 @@ class Memories:
         self.embedders = Embedders(settings)
         self._changed = changed
         self._editing = threading.Lock()
+        self._states = threading.Lock()  # of what serves and what does not; taken last
+        self._closed = False
         self._open: dict[str, OpenMemory] = {}
-        self._damaged: dict[str, MemoryRefusal] = {}
+        self._refused: dict[str, Refused] = {}
         self.checks = Checks(lambda name, told: self.check(self.get(name).memory, told))
         self._catalog = Catalog(settings.data)
-        for name in self._catalog.names():
-            self._open_or_note(name)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            for name in self._catalog.names():
+                self._open_or_note(name)
+            undo.pop_all()
 
     def names(self) -> list[str]:
         """All memories, also the damaged, sorted."""
-        return sorted({*self._open, *self._damaged})
+        return sorted({*self._open, *self._refused})
 
     def get(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what kept the memory from being opened."""
-        if refusal := self._damaged.get(name):
-            raise refusal.with_traceback(None)  # or it would grow with every call
+        if refused := self._refused.get(name):
+            raise refused.refusal.with_traceback(None)  # or it would grow with every call
         try:
             return self._open[name]
         except KeyError:
             raise UnknownMemory(name) from None
 
-    def waits_for_room(self, name: str) -> bool:
-        """True if only the disk kept it from being opened."""
-        return isinstance(self._damaged.get(name), NotWritten)
+    def may_be_opened(self, name: str) -> bool:
+        """Whether ``get_or_open`` would try to open it."""
+        refused = self._refused.get(name)
+        return refused is not None and refused.may_be_tried()
 
-    def open_if_there_is_room(self, name: str) -> None:
-        """Try once more what waits for room; may take as long as reading a file."""
-        with self._editing:
-            if self.waits_for_room(name):
-                self._open_or_note(name)
+    def get_or_open(self, name: str) -> OpenMemory:
+        """Like ``get``, and may take as long as reading a file.
 
-    def of_operation(self, name: str) -> Memory:
-        """The memory that an operation worked on. Raises UnknownOperation."""
+        What only the disk kept from being opened is tried again, now and then, where it can be
+        written by now.
+        """
+        refused = self._refused.get(name)
+        if refused is not None and refused.may_be_tried():
+            with refused.opening:
+                if self._refused.get(name) is refused and not self._closed:
+                    self._try_again(name, refused)
+        return self.get(name)
+
+    def _try_again(self, name: str, refused: Refused) -> None:
+        if not (refused.may_be_tried() and isinstance(refused.refusal, NotWritten)):
+            return
         try:
-            return self.get(name.rpartition("/")[0]).memory
-        except UnknownMemory:
-            raise UnknownOperation(name) from None
+            if trouble_in(Path(refused.refusal.path).parent) is None:
+                self._open_or_note(name)
+        finally:
+            refused.tried = time.monotonic()
 
     def serving(self) -> list[str]:
         """The memories that serve, sorted."""
-        return sorted(self._open.keys() - self._damaged.keys())
+        return sorted(self._open.keys() - self._refused.keys())
 
     def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> None:
         """Note that what an operation is about to erase, or was deleted before, must not come back.
@@ -213,19 +254,27 @@ class Memories:
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
-    def holding(self, memory: Memory, ids: Sequence[str]) -> list[str]:
-        """The memories that serve and hold what these entries of one hold, too, sorted.
+    def elsewhere(self, memory: Memory, ids: Sequence[str]) -> Elsewhere:
+        """Where what these entries of a memory hold is, too: by content, or as a copy's by id.
 
-        By content, or as a copy's by the same id; the memory itself, where another entry of it has
-        the same content. Raises CorruptStore where it is damaged itself, NotWritten.
+        Raises what the memory itself refuses; nothing waits for another one.
         """
-        sought = memory.sought(ids)
-        found = []
-        for name in self.serving() if sought.ids else ():
-            with suppress(UnknownMemory, MemoryClosed, CorruptStore):  # dropped, or found damaged
+        sought, own = memory.sought(ids), memory.identity.name
+        found = Elsewhere([], [])
+        for name in self.names() if sought.ids else ():
+            if name == own:
+                if memory.holds(sought, without=sought.ids):
+                    found.also_in.append(name)
+                continue
+            try:
                 other = self.get(name).memory
-                if other.holds(sought, without=sought.ids if other is memory else ()):
-                    found.append(name)
+                with damage_of(other.path):
+                    if other.holds(sought):
+                        found.also_in.append(name)
+            except MemoryRefusal as refusal:
+                if name in self.names():  # or it was dropped meanwhile
+                    log.warning("memory not asked", memory=name, reason=in_full(refusal))
+                    found.not_asked.append(name)
         return found
 
     def renew_connections(self) -> None:
@@ -271,9 +320,7 @@ class Memories:
             if memory is not None:
                 self._serve(name, memory)
                 log.info("memory created", memory=name)
-            elif name not in self._open:
-                raise UnknownMemory(name)
-        return self.get(name)
+        return self.get_or_open(name)
 
     def was_dropped(self, request: Request | None) -> bool:
         """Whether this request dropped its memory before. Raises RequestReused."""
@@ -284,13 +331,14 @@ class Memories:
 
         Raises UnknownMemory, RequestReused, NotWritten.
         """
-        with self._editing:
+        with self._not_opening(name), self._editing:
             if self._catalog.recall(request) is not None:
                 return
             self._catalog.drop(name, request=request)
-            served = self._open.pop(name, None)
-            self._damaged.pop(name, None)
-            self._changed(name, False)
+            with self._states:
+                served = self._open.pop(name, None)
+                self._refused.pop(name, None)
+                self._changed(name, False)
             log.info("memory dropped", memory=name)
             if served is not None:
                 served.memory.close(keep=False)
@@ -301,7 +349,8 @@ class Memories:
 
     def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
         """See ``Catalog.backup``. Raises UnknownMemory."""
-        return self._catalog.backup(self.get(name).memory, settings=settings, check=check)
+        memory = self.get_or_open(name).memory
+        return self._catalog.backup(memory, settings=settings, check=check)
 
     def arrival(self, name: str, request_id: str) -> Arrival:
         """Where the backup of a memory to be can come in. Raises MemoryExists, NotWritten."""
@@ -323,7 +372,7 @@ class Memories:
         """
         rebuilt = partial(self._catalog.rebuilt, arrival, name, settings=settings, check=check)
         left_out = self._adopt(rebuilt, request)
-        return Restored(self.get(name), left_out)
+        return Restored(self.get_or_open(name), left_out)
 
     def copy(
         self,
@@ -340,10 +389,10 @@ class Memories:
         """
         if self._catalog.recall(request) is None:
             self._catalog.check_free(new_name, "")
-            memory = self.get(name).memory
+            memory = self.get_or_open(name).memory
             copied = partial(self._catalog.copied, memory, new_name, settings=settings, check=check)
             self._adopt(copied, request)
-        return self.get(new_name)
+        return self.get_or_open(new_name)
 
     def check(self, memory: Memory, told: Callable[[int, int], None]) -> Checked:
         """Look whether a memory is what was written to it; a damaged one is refused from then on.
@@ -353,25 +402,23 @@ class Memories:
         try:
             return memory.check(told)
         except (BadAuditLog, CorruptCopy, CorruptStore) as damage:
-            name = memory.identity.name
-            with self._editing:
-                served = self._open.get(name)
-                if served is not None and served.memory is memory:
-                    self._damaged[name] = damage
-                    self._changed(name, False)
-                    log.error("memory damaged", memory=name, reason=in_full(damage))
+            self._refuse(memory, damage)
             raise
 
     def close(self) -> None:
-        """Close every memory and let go of the folder."""
+        """Close every memory and let go of the folder, whatever any of that raises."""
         self.checks.close()
-        with self._editing:
-            for name in self.serving():
-                self.note(self._open[name].memory)
+        self._closed = True
+        for name in [*self._refused]:
+            with self._not_opening(name):
+                pass
+        with self._editing, ExitStack() as closing:
+            closing.callback(self.embedders.close)
+            closing.callback(self._catalog.close)
             for served in self._open.values():
-                served.memory.close()
-            self._catalog.close()
-        self.embedders.close()
+                closing.callback(served.memory.close)
+            for name in self.serving():
+                closing.callback(self.note, self._open[name].memory)
 
     def _adopt(
         self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request | None
@@ -399,10 +446,26 @@ class Memories:
         try:
             self._serve(name, self._catalog.open(name))
         except MemoryRefusal as refusal:
-            self._open.pop(name, None)
-            self._damaged[name] = refusal
-            self._changed(name, False)
+            with self._states:
+                self._refused.setdefault(name, Refused(refusal)).refusal = refusal
+                self._changed(name, False)
             log.error("memory not opened", memory=name, reason=in_full(refusal))
+
+    def _not_opening(self, name: str) -> AbstractContextManager[object]:
+        """Wait until nobody is opening a memory, and have nobody begin to inside."""
+        refused = self._refused.get(name)
+        return refused.opening if refused is not None else nullcontext()
+
+    def _refuse(self, memory: Memory, damage: MemoryRefusal) -> None:
+        """Have a memory that is open serve no more, until the server is started again."""
+        name = memory.identity.name
+        with self._states:
+            served = self._open.get(name)
+            if served is None or served.memory is not memory or name in self._refused:
+                return
+            self._refused[name] = Refused(damage)
+            self._changed(name, False)
+        log.error("memory damaged", memory=name, reason=in_full(damage))
 
     def _serve(self, name: str, memory: Memory) -> None:
         try:
@@ -410,11 +473,13 @@ class Memories:
         except CorruptStore:
             memory.close()
             raise
-        self._open[name] = OpenMemory(
-            memory, Searches(memory), Searches(memory), spec, self.embedders
-        )
-        self._damaged.pop(name, None)
-        self._changed(name, True)
+        memory.watch(partial(self._refuse, memory))
+        with self._states:
+            self._open[name] = OpenMemory(
+                memory, Searches(memory), Searches(memory), spec, self.embedders
+            )
+            self._refused.pop(name, None)
+            self._changed(name, True)
 
 
 def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:

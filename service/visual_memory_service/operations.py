@@ -34,6 +34,7 @@ PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AT_ONCE = 2  # others wait: each takes the processors as well as it can
+GOES_ON = "{} What is to be erased is noted: it goes on when the server is started again."
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -116,6 +117,16 @@ class Job:
             self.memory.end(self.name, "failed", problem=self.stopped)
         else:
             self.memory.end(self.name, "cancelled")
+
+    def end_failed(self, problem: str) -> None:
+        """Note in the memory why it failed; of an erasure only here, which goes on at a start.
+
+        What it is to erase may be marked as unlearned already, and still be stored.
+        """
+        if self.operation.kind == UNLEARN:
+            self.memory.put_off(self.operation, GOES_ON.format(problem))
+        else:
+            self.memory.end(self.name, "failed", problem=problem)
 
 
 Work = Callable[[Job], str | None]
@@ -292,9 +303,9 @@ class Operations:
         except Cancelled:
             job.end_cancelled()
         except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
-            job.memory.end(job.name, "failed", problem=str(refusal))
+            job.end_failed(str(refusal))
         except Exception as error:
-            job.memory.end(job.name, "failed", problem=str(foreseen(error)))
+            job.end_failed(str(foreseen(error)))
             raise
 
 

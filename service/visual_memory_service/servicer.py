@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
+    Memory,
     MemoryClosed,
     MemoryRefusal,
     NotWritten,
@@ -23,6 +24,7 @@ from visual_memory_index import (
     Request,
     StoredBatch,
     UnknownMemory,
+    UnknownOperation,
 )
 from visual_memory_service import calibration, forget, hygiene, remember, values
 from visual_memory_service.assess import assess
@@ -469,7 +471,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def GetCertificate(
         self, request: pb.GetCertificateRequest, context: Any
     ) -> pb.Certificate:
-        memory = self._memories.of_operation(request.operation)
+        memory = await self._of_operation(request.operation)
         found = await asyncio.to_thread(certificate_of, memory, request.operation)
         return pb.Certificate(json=found)
 
@@ -522,7 +524,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.of_operation(request.name)
+        memory = await self._of_operation(request.name)
         return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
 
     async def ListOperations(
@@ -537,18 +539,18 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def CancelOperation(
         self, request: pb.CancelOperationRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.of_operation(request.name)
+        memory = await self._of_operation(request.name)
         asked = await asyncio.to_thread(self._operations.cancel, memory, request.name)
         return self._from_operation(asked)
 
     async def WaitOperation(
         self, request: pb.WaitOperationRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = self._memories.of_operation(request.name)
+        memory = await self._of_operation(request.name)
         seconds = convert.to_seconds(request)
         if job := self._operations.job(request.name):
             await self._until_ended(job, seconds)
-            memory = self._memories.of_operation(request.name)  # unless it was found damaged
+            memory = await self._of_operation(request.name)  # unless it was found damaged
         return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
 
     async def _until_ended(self, job: Job, seconds: float | None) -> None:
@@ -564,9 +566,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def _memory(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what keeps the memory from being opened now."""
-        if self._memories.waits_for_room(name):
-            await asyncio.to_thread(self._memories.open_if_there_is_room, name)
+        if self._memories.may_be_opened(name):
+            return await asyncio.to_thread(self._memories.get_or_open, name)
         return self._memories.get(name)
+
+    async def _of_operation(self, name: str) -> Memory:
+        """The memory that an operation worked on. Raises UnknownOperation, and as ``_memory``."""
+        try:
+            return (await self._memory(name.rpartition("/")[0])).memory
+        except UnknownMemory:
+            raise UnknownOperation(name) from None
 
     def _unlearned(self, batch: remember.Batch, memory: OpenMemory) -> list[str]:
         """Those ids of a batch that were unlearned; asked first, or a stored batch could fail."""
@@ -586,10 +595,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         found: list[memory_pb2.Memory] = []
         filled, last = 0, names[size - 1] if len(names) > size else ""
         for name in names[:size]:
-            if self._memories.waits_for_room(name):
-                self._memories.open_if_there_is_room(name)
             try:
-                found.append(about(self._memories.get(name)))
+                found.append(about(self._memories.get_or_open(name)))
             except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
                 continue
             except MemoryRefusal as damage:

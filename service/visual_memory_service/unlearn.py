@@ -35,7 +35,7 @@ from visual_memory_service.calibration import SETTING as CALIBRATION
 from visual_memory_service.config import BadSetting
 from visual_memory_service.errors import NoCertificate
 from visual_memory_service.keys import SigningKeys
-from visual_memory_service.memories import Memories, OpenMemory
+from visual_memory_service.memories import Elsewhere, Memories, OpenMemory
 from visual_memory_service.operations import Job, Operations, pauses
 
 log = structlog.get_logger()
@@ -74,6 +74,10 @@ NOT_COVERED = (
     "vectors and pictures, some pieces of each were, and of more than 512 MiB those beyond were "
     "not.",
 )
+NOT_ASKED = (
+    "Memories of the server that could not be asked whether they hold the same, such as damaged "
+    "ones: {}."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class UnlearnResult:
     applied: bool
     certificate: str = ""
     also_in: Sequence[str] = ()
+    not_asked: Sequence[str] = ()
     backups: Sequence[int] = ()
 
 
@@ -145,12 +150,13 @@ class UnlearningWork:
     def would_unlearn(self, unlearning: Unlearning, memory: OpenMemory) -> UnlearnResult:
         """What would be erased; what is missing is counted in any case. Raises TooManyIds."""
         known, unknown = memory.memory.would_unlearn(unlearning.ids)
+        elsewhere = self._memories.elsewhere(memory.memory, known)
         return UnlearnResult(
             len(known),
             len(unknown),
             unknown[:UNKNOWN_SHOWN],
             applied=False,
-            also_in=self._memories.holding(memory.memory, known),
+            **elsewhere._asdict(),
             backups=memory.memory.backups() if known else (),
         )
 
@@ -208,18 +214,18 @@ def unlearn(
     """
     began = time.perf_counter()
     identity = memory.memory.identity
-    ids = memory.memory.erasing(job.name)
+    ids = job.insist(lambda: memory.memory.erasing(job.name))
+    asked, nothing = len(ids), of_none(ids)
+    elsewhere = job.insist(lambda: memories.elsewhere(memory.memory, ids))
     if ids:
         job.insist(lambda: memories.bury(memory.memory, ids, job.name))
-    asked, nothing = len(ids), of_none(ids)
-    also_in = job.insist(lambda: memories.holding(memory.memory, ids))
     with none_of_others():
         traces = job.insist(
             lambda: memory.memory.unlearn(
                 job.name,
                 none=lambda: nothing,
                 settings=(CALIBRATION,),
-                draft=lambda facts: draft(facts, asked, also_in),
+                draft=lambda facts: draft(facts, asked, elsewhere),
             )
         )
     if memory.memory.operation(job.name).state == "done":  # others erased all of them since
@@ -231,6 +237,7 @@ def unlearn(
     places = []
     drafted = json.loads(memory.memory.operation(job.name).result or "{}")
     also_in = drafted.pop("also_in", [])  # as it was before a restart; earlier releases lack it
+    not_asked = drafted.pop("not_asked", [])
     searched = erase_files(job, memory, memories, traces)
     told(job, "erased from files", began)
     if traces is not None:
@@ -254,7 +261,7 @@ def unlearn(
         looked_for=traces.count if traces is not None else 0,
         searched=tuple(places),
         also_in=tuple(also_in),
-        not_covered=not_covered(traces, left),
+        not_covered=not_covered(traces, left, not_asked),
         **to_statement(drafted),
     )
     result = {
@@ -264,6 +271,7 @@ def unlearn(
         "applied": True,
         "certificate": sign(statement, keys.private).to_json(),
         "also_in": also_in,
+        "not_asked": not_asked,
         "backups": drafted["backups"],
     }
     return json.dumps(result)
@@ -274,7 +282,7 @@ def told(job: Job, phase: str, began: float) -> None:
     log.info(phase, operation=job.name, seconds=round(time.perf_counter() - began, 2))
 
 
-def draft(facts: Facts, asked: int, also_in: Sequence[str]) -> str:
+def draft(facts: Facts, asked: int, elsewhere: Elsewhere) -> str:
     """What is known once the entries are deleted, without their ids, as JSON."""
     salt = secrets.token_hex(32)
     return json.dumps(
@@ -290,7 +298,7 @@ def draft(facts: Facts, asked: int, also_in: Sequence[str]) -> str:
             "audit_event": facts.audit_event,
             "audit_root": facts.audit_root,
             "backups": list(facts.backups),
-            "also_in": list(also_in),
+            **elsewhere._asdict(),
         }
     )
 
@@ -309,13 +317,18 @@ def to_time(microseconds: int) -> datetime:
     return datetime.fromtimestamp(microseconds // 1_000_000, UTC)
 
 
-def not_covered(traces: Traces | None, left: int) -> tuple[str, ...]:
+def not_covered(traces: Traces | None, left: int, not_asked: Sequence[str]) -> tuple[str, ...]:
     """What a certificate does not promise."""
+    said = [*NOT_COVERED]
+    if not_asked:
+        said.append(NOT_ASKED.format(", ".join(not_asked)))
     if traces is None:
-        return (*NOT_COVERED, RESTARTED)
-    if left:
-        return (*NOT_COVERED, STILL_HELD.format(left))
-    return NOT_COVERED if process_memory.searchable() else (*NOT_COVERED, NOT_SEARCHED)
+        said.append(RESTARTED)
+    elif left:
+        said.append(STILL_HELD.format(left))
+    elif not process_memory.searchable():
+        said.append(NOT_SEARCHED)
+    return tuple(said)
 
 
 def erase_files(

@@ -38,7 +38,7 @@ from visual_memory.certificate import Certificate
 from visual_memory.errors import from_rpc
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_service.unlearn import RESTARTED
+from visual_memory_service.unlearn import NOT_ASKED, RESTARTED
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -662,6 +662,56 @@ def test_memories_that_hold_the_same_are_named_before_and_after(
         again = memory.unlearn(same)
         assert name not in again.also_in
     assert again.also_in == ()
+
+
+def test_a_memory_whose_file_cannot_be_opened_is_named_and_not_waited_for(
+    server: Server, client: Client, album: Memory
+) -> None:
+    client.create_memory("other", dimension=32).insert(vectors=rows(1), labels=["cat"])
+    (path,) = (server.data / "memories").glob("other.*.sqlite")
+    away = path.rename(path.with_name("away"))
+    path.mkdir()
+    try:
+        planned = album.unlearn(["stays 001"], dry_run=True)
+        certificate = album.unlearn(["stays 001"], request_id="once")
+    finally:
+        path.rmdir()
+        away.rename(path)
+    done = client.operation(certificate.operation).result
+
+    assert (planned.also_in, planned.not_asked) == ([], ["other"])
+    assert isinstance(done, UnlearnResult)
+    assert done.not_asked == ["other"]
+    assert NOT_ASKED.format("other") in certificate.not_covered
+    assert album.unlearn(["stays 002"], dry_run=True).not_asked == []
+
+
+def test_an_erasure_that_fails_goes_on_at_the_next_start_and_no_entry_stays_that_is_marked(
+    server: Server, client: Client, album: Memory, tmp_path: Path
+) -> None:
+    one = "key = (SELECT key FROM entries WHERE id = 'stays 001')"
+    (path,) = (server.data / "memories").glob("album.*.sqlite")
+    with closing(sqlite3.connect(path)) as db:
+        (vector,) = db.execute(f"SELECT vector FROM vectors WHERE {one}").fetchone()
+        with db:
+            db.execute(f"UPDATE vectors SET vector = zeroblob(length(vector)) WHERE {one}")
+        with pytest.raises(
+            FailedPrecondition, match="goes on when the server is started"
+        ) as failed:
+            album.unlearn(["stays 001"])
+        with db:
+            db.execute(f"UPDATE vectors SET vector = ? WHERE {one}", (vector,))
+    stored = {entry.id for entry in album.entries()}
+    (operation,) = [each for each in client.operations("album") if each.kind == "unlearn"]
+    server.restart()
+
+    assert operation.state == "failed"
+    assert "is damaged" in str(failed.value)
+    assert "stays 001" in stored
+    with visual_memory.connect(server.address) as client:
+        assert client.wait(operation.name).state == "done"
+        assert client.certificate(operation.name).holds("stays 001")
+        assert "stays 001" not in {entry.id for entry in client.memory("album").entries()}
 
 
 def test_another_entry_with_the_same_content_is_named_as_of_the_memory_itself(

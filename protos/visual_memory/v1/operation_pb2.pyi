@@ -74,7 +74,9 @@ class Operation(google.protobuf.message.Message):
     """How much of it is done, of how much; both 0 where that is not known."""
     total_count: builtins.int
     problem: builtins.str
-    """Why it failed; of one that runs, what it waits for."""
+    """Why it failed; of one that runs, what it waits for. An unlearning that failed goes on when the
+    server is started again.
+    """
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -133,6 +135,7 @@ class UnlearnResult(google.protobuf.message.Message):
     APPLIED_FIELD_NUMBER: builtins.int
     ALSO_IN_FIELD_NUMBER: builtins.int
     BACKUP_TIMES_FIELD_NUMBER: builtins.int
+    NOT_ASKED_FIELD_NUMBER: builtins.int
     count: builtins.int
     unknown_count: builtins.int
     """Ids that were not stored, and the first hundred of them."""
@@ -151,6 +154,12 @@ class UnlearnResult(google.protobuf.message.Message):
     def backup_times(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.timestamp_pb2.Timestamp]:
         """Of the backups of this memory that the server knows of: they may hold it."""
 
+    @property
+    def not_asked(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Memories of this server that could not be asked whether they hold the same, such as damaged
+        ones. Sorted.
+        """
+
     def __init__(
         self,
         *,
@@ -160,8 +169,9 @@ class UnlearnResult(google.protobuf.message.Message):
         applied: builtins.bool = ...,
         also_in: collections.abc.Iterable[builtins.str] | None = ...,
         backup_times: collections.abc.Iterable[google.protobuf.timestamp_pb2.Timestamp] | None = ...,
+        not_asked: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["also_in", b"also_in", "applied", b"applied", "backup_times", b"backup_times", "count", b"count", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["also_in", b"also_in", "applied", b"applied", "backup_times", b"backup_times", "count", b"count", "not_asked", b"not_asked", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]) -> None: ...
 
 global___UnlearnResult = UnlearnResult
 

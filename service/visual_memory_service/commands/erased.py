@@ -42,10 +42,17 @@ def holders(memory: str, also_in: Sequence[str]) -> str:
     return listed([*others, *own])
 
 
-def staying(memory: str, also_in: Sequence[str], backups: Sequence[datetime]) -> Iterator[str]:
+def staying(
+    memory: str,
+    also_in: Sequence[str],
+    backups: Sequence[datetime],
+    not_asked: Sequence[str],
+) -> Iterator[str]:
     """A sentence each on the memories and the backups that an unlearning does not reach into."""
     if also_in:
         yield f"The same is also in {holders(memory, also_in)}, where it stays: unlearn it there."
+    if not_asked:
+        yield f"Memories that could not be asked may hold the same: {listed(not_asked)}."
     if backups:
         last = f"the last of {printable(max(backups))} UTC"
         yield f"{plural(len(backups), 'backup')} of {memory} may hold it, {last}."

@@ -96,10 +96,12 @@ def unlearn(client: Client, options: Namespace) -> int:
                 "certificate": str(options.certificate),
                 "signer": certificate.signer,
                 "also_in": certificate.also_in,
+                "not_asked": found.not_asked,
                 "backups": certificate.backups,
             }
         )
         return 0
+    stays = staying(options.name, certificate.also_in, certificate.backups, found.not_asked)
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""
@@ -107,7 +109,7 @@ def unlearn(client: Client, options: Namespace) -> int:
     say(
         f"{count} of {options.name} erased{when}{beside}; {outcome(certificate)}.",
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
-        *(staying(options.name, certificate.also_in, certificate.backups) if found.count else ()),
+        *(stays if found.count else ()),
     )
     return 0
 
@@ -125,6 +127,7 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
                 "erased_before": before,
                 "applied": False,
                 "also_in": found.also_in,
+                "not_asked": found.not_asked,
                 "backups": found.backups,
             }
         )
@@ -134,7 +137,7 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
         say(f"{plural(found.unknown_count, 'id')} not stored, such as {listed(found.unknown_ids)}.")
     if before:
         say(f"{plural(before, 'id')} erased before, on {past[0].time:%Y-%m-%d}.")
-    stays = staying(options.name, found.also_in, found.backups)
+    stays = staying(options.name, found.also_in, found.backups, found.not_asked)
     say(*stays, "Nothing was changed; --apply does it.")
 
 

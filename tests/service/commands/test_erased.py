@@ -42,8 +42,9 @@ def test_where_nothing_was_found_is_told_with_what_was_and_what_is_not_vouched_f
 def test_what_stays_is_named() -> None:
     times = [datetime(2026, 1, day, tzinfo=UTC) for day in (31, 30)]
 
-    assert list(staying("pets", ["copy", "pets"], times)) == [
+    assert list(staying("pets", ["copy", "pets"], times, ["old", "lost"])) == [
         "The same is also in copy, other entries of pets, where it stays: unlearn it there.",
+        "Memories that could not be asked may hold the same: old, lost.",
         "2 backups of pets may hold it, the last of 2026-01-31 00:00:00 UTC.",
     ]
-    assert list(staying("pets", [], [])) == []
+    assert list(staying("pets", [], [], [])) == []

@@ -139,6 +139,7 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
         "certificate": "out.json",
         "signer": first.signer,
         "also_in": [],
+        "not_asked": [],
         "backups": [],
     }
     assert [first.holds(f"a person {number}") for number in range(3)] == [True, True, False]

@@ -30,16 +30,20 @@ class ReadWriteLock:
                 self._changed.notify_all()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold it alone."""
+    def writing(self, seconds: float | None = None) -> Iterator[bool]:
+        """Hold it alone; False where it does not get free within ``seconds``, and is not held."""
         with self._changed:
             self._writers_waiting += 1
-            self._changed.wait_for(lambda: not self._writing and not self._readers)
+            free = self._changed.wait_for(lambda: not self._writing and not self._readers, seconds)
             self._writers_waiting -= 1
-            self._writing = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._writing = False
+            if free:
+                self._writing = True
+            else:
                 self._changed.notify_all()
+        try:
+            yield free
+        finally:
+            if free:
+                with self._changed:
+                    self._writing = False
+                    self._changed.notify_all()

@@ -51,6 +51,7 @@ from visual_memory_index.traces import Traces
 from visual_memory_index.writer import Committed, Writer
 
 UNDOABLE = ("prune", "relabel")
+CUT_SECONDS = 1.0  # in which checks and copies that come later wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Memory:
             check_end(contents, self.identity.name, self.identity.kind)
         self._ids = IdMaker()
         self._lock = ReadWriteLock()
-        self._long_reads = ReadWriteLock()  # what holds the log of the file; taken before all else
+        self._long_reads = ReadWriteLock()  # checks and copies hold the log; taken before all else
         self._file_reads = ReadWriteLock()  # what reads the file, and not RAM
         self._writer = Writer(store, self._check_open, self._prepare, self._publish, give_up)
         self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
@@ -605,9 +606,9 @@ class Memory:
         log: then it has to be tried again. Raises NotWritten.
         """
         files = (*self._file.descriptors(), *beside)
+        if not self._cut_log():  # or what is written anew would only make it longer
+            return None
         if traces is not None:
-            if not self._cut_log():
-                return None
             searched = self._look_for(files, traces, there)
             if not searched.found:
                 return searched
@@ -619,14 +620,12 @@ class Memory:
         return self._look_for(files, traces or Traces(()), there)
 
     def _cut_log(self) -> bool:
-        with (
-            self._long_reads.writing(),
-            self._writer.turn,
-            self._file_reads.writing(),
-            self._lock.writing(),
-        ):
-            self._check_open()
-            return self._file.truncate_log()
+        with self._long_reads.writing(CUT_SECONDS) as free:
+            if not free:
+                return False
+            with self._writer.turn, self._file_reads.writing(), self._lock.writing():
+                self._check_open()
+                return self._file.truncate_log()
 
     def _look_for(
         self,
@@ -642,21 +641,18 @@ class Memory:
 
     def pieces_of(self, traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that are in entries which stay, settings and names, masked."""
-        with self._long_reads.reading():
-            self._check_open()
-            return self._store.found_in(traces)
+        self._check_open()
+        return self._store.found_in(traces)
 
     def sought(self, ids: Sequence[str]) -> Sought:
         """Those of these entries that are stored, to be looked for in any memory."""
-        with self._long_reads.reading():
-            self._check_open()
-            return self._store.sought(ids)
+        self._check_open()
+        return self._store.sought(ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
         """True if an entry is one of ``sought``, by a copy's id or by content; see ``Store``."""
-        with self._long_reads.reading():
-            self._check_open()
-            return self._store.holds(sought, without=without)
+        self._check_open()
+        return self._store.holds(sought, without=without)
 
     def backups(self) -> list[int]:
         """When backups were made of it, in microseconds since 1970."""

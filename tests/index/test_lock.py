@@ -13,7 +13,7 @@ LONG = 10.0
 MOMENT = 0.05
 
 
-def started(run: Callable[[], None]) -> threading.Thread:
+def started(run: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
@@ -74,6 +74,26 @@ def test_writers_are_alone() -> None:
         thread.join(LONG)
 
     assert (most, inside) == (1, 0)
+
+
+def test_a_writer_that_waited_long_enough_gives_up_and_those_behind_it_go_on() -> None:
+    lock, done = ReadWriteLock(), list[object]()
+
+    def write() -> None:
+        with lock.writing(MOMENT) as free:
+            done.append(free)
+
+    def read() -> None:
+        with lock.reading():
+            done.append("reader")
+
+    with lock.reading():
+        for thread in [started(write), started(read)]:
+            thread.join(LONG)
+
+    assert sorted(map(str, done)) == ["False", "reader"]
+    with lock.writing(MOMENT) as free:
+        assert free
 
 
 @pytest.mark.parametrize("side", [ReadWriteLock.reading, ReadWriteLock.writing])

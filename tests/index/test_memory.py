@@ -696,6 +696,27 @@ def test_who_reads_the_file_holds_up_no_publishing_and_no_query_but_is_waited_fo
     assert (sorted(after), read.result()) == (["a", "b"], ["a", "b"])
 
 
+def test_while_a_copy_is_made_an_erasure_is_put_off_and_nobody_waits_for_it(
+    memory: Memory, tmp_path: Path
+) -> None:
+    insert(memory, ["a"])
+    sought = memory.sought(["a"])
+
+    with (
+        ThreadPoolExecutor(3) as threads,
+        memory.copying(tmp_path / "copy", check=lambda: None) as replica,
+    ):
+        erasing = threads.submit(memory.erase_file, None)
+        holding = threads.submit(memory.holds, sought)
+        seeking = threads.submit(memory.sought, ["a"])
+        assert holding.result(LONG)
+        assert seeking.result(LONG).ids == ["a"]
+        assert erasing.result(LONG) is None
+        replica.write(memory.identity, "copy", lambda transaction: None, settings=())
+
+    assert memory.erase_file(None) is not None
+
+
 def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None:
     insert(memory, ["a", "b"])
 

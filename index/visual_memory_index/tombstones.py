@@ -102,7 +102,7 @@ def buried(
 
 
 def unlearned(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-    """Those of ``ids`` that were ever unlearned; of a memory that unlearned none this is quick."""
+    """Those of ``ids`` that were ever to be unlearned; where there were none this is quick."""
     if not stored(db, [mark(secret, uid, ANY)], BEFORE_ALL):
         return []
     return list(buried(db, secret, uid, ids, BEFORE_ALL))

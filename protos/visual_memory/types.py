@@ -253,7 +253,7 @@ class ServerInfo:
 class InsertResult:
     """The ids of what was inserted, in order, and the id of the request that did it.
 
-    Of those ``unlearned`` the memory was to unlearn entries before, which are there again.
+    Those ``unlearned`` the memory was asked to unlearn before, stored then or not.
     """
 
     ids: list[str]

@@ -578,7 +578,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             raise UnknownOperation(name) from None
 
     def _unlearned(self, batch: remember.Batch, memory: OpenMemory) -> list[str]:
-        """Those ids of a batch that were unlearned; asked first, or a stored batch could fail."""
+        """Those ids that were to be unlearned; asked first, or a stored batch could fail."""
         ids = [entry.id for entry in batch.entries if entry.id]
         return self._memories.unlearned(memory.memory, ids)
 

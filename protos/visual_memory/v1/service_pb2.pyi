@@ -281,8 +281,8 @@ class InsertEntriesResponse(google.protobuf.message.Message):
 
     @property
     def unlearned_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Those of the request that this memory, or a copy of it, was to unlearn before, in any order:
-        entries of these ids are there again.
+        """Those of the request that this memory, or a copy of it, was asked to unlearn before, whether
+        they were stored then or not; entries have these ids now. In any order.
         """
 
     def __init__(

@@ -158,12 +158,13 @@ def insert(client: Client, options: Namespace) -> int:
 
 
 def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
-    """Say on standard error of which entries that were unlearned before there are some again."""
+    """Say on standard error which ids entries have now that were to be unlearned before."""
     if ids:
         ones = "1 of these ids was" if len(ids) == 1 else f"{len(ids):,} of these ids were"
         say(
-            f"{ones} unlearned from {memory} before, and entries are there again: {listed(ids)}.",
-            "Where that is not meant, take them out of the source, and unlearn them once more.",
+            f"{ones} to be unlearned from {memory} before, stored then or not, and there are "
+            f"such entries now: {listed(ids)}.",
+            "Where that is not meant, take them out of the source, and unlearn them.",
             file=sys.stderr,
         )
 

@@ -124,12 +124,12 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
 
 
 def from_ids(ids: Sequence[str], unlearned: Sequence[str]) -> pb.InsertEntriesResponse:
-    """The ids of a batch, in order, and those of them that were unlearned before."""
+    """The ids of a batch, in order, and those of them that were to be unlearned before."""
     return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
 
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
-    """A batch of an import that is on disk, with those of its ids that were unlearned before."""
+    """A batch of an import that is on disk, and those of its ids that were to be unlearned."""
     return pb.ImportEntriesResponse(
         offset=batch.start,
         ids=batch.ids,

@@ -396,22 +396,25 @@ def test_two_commands_that_insert_the_same_do_not_disturb_each_other(
         assert sorted(entry.id for entry in memory.entries()) == sorted(slow.names)
 
 
-def test_what_was_unlearned_before_is_told_where_it_comes_back(run: Run, pets: str) -> None:
+def test_what_was_to_be_unlearned_before_is_told_where_it_is_stored_now(
+    run: Run, pets: str
+) -> None:
     put(Path("folder"), "cat/0.png", "cat/1.png", "dog/2.png")
     assert run("insert", pets, "folder").returncode == 0
-    Path("ids.txt").write_text("cat/0.png\ndog/2.png\n")
+    Path("ids.txt").write_text("cat/0.png\ndog/never.png\n")
     assert (
         run("unlearn", pets, "--ids-file=ids.txt", "--certificate=c.json", "--apply").returncode
         == 0
     )
 
+    put(Path("folder"), "dog/never.png")
     again = run("insert", pets, "folder", "--json")
 
     assert (again.returncode, json.loads(again.stdout)["inserted"]) == (0, 2)
-    assert json.loads(again.stdout)["unlearned"] == ["cat/0.png", "dog/2.png"]
+    assert json.loads(again.stdout)["unlearned"] == ["cat/0.png", "dog/never.png"]
     assert again.stderr.endswith(
-        f"2 of these ids were unlearned from {pets} before, and entries are there again: "
-        "cat/0.png, dog/2.png.\nWhere that is not meant, take them out of the source, and unlearn "
-        "them once more.\n"
+        f"2 of these ids were to be unlearned from {pets} before, stored then or not, and there "
+        "are such entries now: cat/0.png, dog/never.png.\nWhere that is not meant, take them out "
+        "of the source, and unlearn them.\n"
     )
     assert "unlearned" not in run("insert", pets, "folder").stderr

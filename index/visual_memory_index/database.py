@@ -17,6 +17,7 @@ from visual_memory_index.files import new_file, not_written, trouble_in
 from visual_memory_index.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
+BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 UNWRITABLE = {
     sqlite3.SQLITE_BUSY,  # another program holds it
@@ -111,7 +112,10 @@ class Database:
         """
         with self._translated():
             self._writer.execute("PRAGMA busy_timeout = 0")  # the caller holds others up
-            busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            try:
+                busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                self._writer.execute(BUSY_TIMEOUT)
         self.renew_connections()
         return not busy
 
@@ -126,7 +130,11 @@ class Database:
                     reader.close()
                 self._idle.clear()
             fresh = self._connect()
-            sums.follow(fresh)
+            try:
+                sums.follow(fresh)
+            except BaseException:
+                fresh.close()
+                raise
             self._writer.close()
             self._writer = fresh
 
@@ -181,7 +189,7 @@ def connect(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    db.execute("PRAGMA busy_timeout = 10000")
+    db.execute(BUSY_TIMEOUT)
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases

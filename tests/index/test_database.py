@@ -224,6 +224,19 @@ def test_too_many_open_files_are_not_told_as_a_full_disk(
         pass
 
 
+def test_where_no_connection_can_be_made_anew_the_one_that_writes_stays_as_it_was(
+    database: Database, files_max: Callable[[int], None]
+) -> None:
+    insert(database, "a")
+    files_max(3)
+
+    with pytest.raises(TooManyFiles):
+        database.truncate_log()
+
+    with database.transaction() as db:
+        assert db.execute("PRAGMA busy_timeout").fetchone() == (10000,)
+
+
 def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database) -> None:
     for file in database.files():
         file.unlink(missing_ok=True)

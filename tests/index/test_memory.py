@@ -38,6 +38,7 @@ from visual_memory_index.change import Removed
 from visual_memory_index.database import PAGE_BYTES
 from visual_memory_index.entry import Parts
 from visual_memory_index.faiss_scan import SCANNED_MAX
+from visual_memory_index.operation import GONE
 from visual_memory_index.store import StoredRows, new_identity
 from visual_memory_index.writer import Committed
 
@@ -573,6 +574,25 @@ def test_of_what_runs_only_erasures_are_unfinished(memory: Memory) -> None:
     erasing = memory.begin_unlearning(["a"], allow_missing=False).operation
 
     assert memory.unfinished() == [erasing]
+
+
+def test_an_operation_that_was_cancelled_on_a_full_disk_says_nothing_of_what_was_unlearned_since(
+    small_disk: SmallDisk,
+) -> None:
+    with closing(new_memory(small_disk.folder)) as memory:
+        insert(memory, ["a"])
+        cancelled, failed = (memory.begin("check").operation.name for _ in range(2))
+        erasing = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        small_disk.fill()
+        memory.end(cancelled, "cancelled")
+        memory.end(failed, "failed", problem="a is not there")
+        assert memory._store.operation(cancelled).state == "running"
+        small_disk.make_room(2_000_000)
+
+        memory.unlearn(erasing, settings=(), draft=lambda facts: "{}")
+
+        assert memory.operation(cancelled).problem is None
+        assert memory.operation(failed).problem == GONE
 
 
 def test_a_memory_is_closed_when_nobody_reads_any_more(memory: Memory) -> None:

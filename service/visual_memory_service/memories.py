@@ -142,10 +142,10 @@ class Refused:
     tried: float = -math.inf
     opening: threading.Lock = field(default_factory=threading.Lock)
 
-    def may_be_tried(self) -> bool:
-        """Whether only the disk kept it from being opened, and that not just now."""
+    def to_try(self) -> Path | None:
+        """The file, where only the disk kept it from being opened, and that not just now."""
         rested = time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
-        return rested and isinstance(self.refusal, NotWritten)
+        return Path(self.refusal.path) if rested and isinstance(self.refusal, NotWritten) else None
 
 
 class Elsewhere(NamedTuple):
@@ -204,26 +204,28 @@ class Memories:
     def may_be_opened(self, name: str) -> bool:
         """Whether ``get_or_open`` would try to open it."""
         refused = self._refused.get(name)
-        return refused is not None and refused.may_be_tried()
+        return refused is not None and refused.to_try() is not None
 
     def get_or_open(self, name: str) -> OpenMemory:
         """Like ``get``, and may take as long as reading a file.
 
         What only the disk kept from being opened is tried again, now and then, where it can be
-        written by now.
+        written by now; who asks meanwhile is refused as before.
         """
         refused = self._refused.get(name)
-        if refused is not None and refused.may_be_tried():
-            with refused.opening:
-                if self._refused.get(name) is refused and not self._closed:
-                    self._try_again(name, refused)
+        if refused is not None and refused.opening.acquire(blocking=False):
+            try:
+                self._try_again(name, refused)
+            finally:
+                refused.opening.release()
         return self.get(name)
 
     def _try_again(self, name: str, refused: Refused) -> None:
-        if not (refused.may_be_tried() and isinstance(refused.refusal, NotWritten)):
+        path = refused.to_try()
+        if path is None or self._closed or self._refused.get(name) is not refused:
             return
         try:
-            if trouble_in(Path(refused.refusal.path).parent) is None:
+            if trouble_in(path.parent) is None:
                 self._open_or_note(name)
         finally:
             refused.tried = time.monotonic()
@@ -257,19 +259,15 @@ class Memories:
     def elsewhere(self, memory: Memory, ids: Sequence[str]) -> Elsewhere:
         """Where what these entries of a memory hold is, too: by content, or as a copy's by id.
 
-        Raises what the memory itself refuses; nothing waits for another one.
+        Raises CorruptStore, NotWritten where they cannot be read themselves.
         """
         sought, own = memory.sought(ids), memory.identity.name
         found = Elsewhere([], [])
         for name in self.names() if sought.ids else ():
-            if name == own:
-                if memory.holds(sought, without=sought.ids):
-                    found.also_in.append(name)
-                continue
             try:
-                other = self.get(name).memory
-                with damage_of(other.path):
-                    if other.holds(sought):
+                asked = memory if name == own else self.get(name).memory
+                with damage_of(asked.path):
+                    if asked.holds(sought, without=sought.ids if asked is memory else ()):
                         found.also_in.append(name)
             except MemoryRefusal as refusal:
                 if name in self.names():  # or it was dropped meanwhile

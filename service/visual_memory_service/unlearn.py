@@ -228,14 +228,15 @@ def unlearn(
                 draft=lambda facts: draft(facts, asked, elsewhere),
             )
         )
-    if memory.memory.operation(job.name).state == "done":  # others erased all of them since
+    noted = job.insist(lambda: memory.memory.operation(job.name))
+    if noted.state == "done":  # others erased all of them since
         return None
     memory.read.clear()
     memories.note(memory.memory, erased=True)
     told(job, "deleted", began)
     left = 0
     places = []
-    drafted = json.loads(memory.memory.operation(job.name).result or "{}")
+    drafted = json.loads(noted.result or "{}")
     also_in = drafted.pop("also_in", [])  # as it was before a restart; earlier releases lack it
     not_asked = drafted.pop("not_asked", [])
     searched = erase_files(job, memory, memories, traces)
@@ -245,7 +246,7 @@ def unlearn(
         if process_memory.searchable():
             del ids
             job.insist(lambda: job.wait(renew()), against=BadSetting)
-            searched, holding = erase_ram(job, memory, memories, traces)
+            searched, holding = job.insist(partial(erase_ram, job, memory, memories, traces))
             also_in = sorted({*also_in, *holding})
             left = len(searched.found)
             if not left:

@@ -106,6 +106,22 @@ def test_all_memories_are_closed_and_the_folder_is_free_though_one_cannot_be_not
         assert again.serving() == ["a", "b", "c"]
 
 
+def test_all_memories_are_closed_and_the_folder_is_free_though_one_is_damaged_and_that_is_told(
+    tmp_path: Path,
+) -> None:
+    memories = Memories(Settings(tmp_path), lambda name, serves: None)
+    a, damaged, c = (create(memories, name) for name in ("a", "b", "c"))
+    with closing(sqlite3.connect(damaged.path)) as db, db:
+        db.execute("DROP TABLE audit")
+
+    with pytest.raises(sqlite3.OperationalError, match="no such table: audit"):
+        memories.close()
+
+    assert [memory._closed for memory in (a, damaged, c)] == [True] * 3
+    with opened(tmp_path) as again:
+        assert again.serving() == ["a", "c"]
+
+
 @pytest.fixture
 def cut_short(tmp_path: Path, small_disk: SmallDisk) -> str:
     """An operation on a memory in ``data``, whose memories have a disk of their own that is full.

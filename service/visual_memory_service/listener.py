@@ -108,8 +108,8 @@ class Listener:
     async def drain(self) -> None:
         """Refuse calls, and end once those under way have, or their time is up.
 
-        Streams do not go on, as when connections are made anew. Calls are refused in words of ours until then: gRPC's own server, once it stops, breaks off
-        what comes over its connections.
+        Streams do not go on, as when connections are made anew. Calls are refused in words of ours
+        until then: gRPC's own server, once it stops, breaks off what comes over its connections.
         """
         loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
         end = loop.time() + seconds

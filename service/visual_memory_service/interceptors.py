@@ -131,18 +131,18 @@ def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
 async def until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
     """The messages up to the event: nobody's conversation is to hold up that a server ends."""
     ended = asyncio.create_task(event.wait())
+    following: asyncio.Future[bytes | None] | None = None
     try:
         while not ended.done():
             following = asyncio.ensure_future(received(context))
             await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-            elif (data := following.result()) is not None:
-                yield data
-                continue
-            return
+            if not following.done() or (data := following.result()) is None:
+                return
+            yield data
     finally:
         ended.cancel()
+        if following is not None:
+            following.cancel()
 
 
 class Call:

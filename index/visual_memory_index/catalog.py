@@ -25,6 +25,7 @@ from visual_memory_index.errors import (
     NotWritten,
     OtherMemory,
     UnknownMemory,
+    UnlistedFile,
     listed,
 )
 from visual_memory_index.files import (
@@ -136,8 +137,6 @@ class Catalog:
         And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
         that may not belong to its log is looked through.
         """
-        if name in self._lost:
-            raise self._lost[name]
         path = self._path(name)
         known = self._noted(path.name)
         with opened(path):
@@ -279,9 +278,10 @@ class Catalog:
 
         Raises UnknownMemory, OtherMemory, CorruptStore.
         """
-        if name in self._lost:
-            return Doubt(Path(self._lost[name].path), name, self._lost[name], tombstones.BEFORE_ALL)
-        path = self._path(name)
+        try:
+            path = self._path(name)
+        except UnlistedFile as lost:
+            return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
         known = self._noted(path.name)
         found = look(path, known)
         refused = refusal(path, name, found, known) if found else None
@@ -325,7 +325,7 @@ class Catalog:
             db.execute("INSERT INTO memories VALUES (?, ?, 'ready')", (doubt.name, path.name))
             db.execute("INSERT INTO dropped VALUES (?)", (doubt.path.name,))
             noted.keep(db, memory.path.name, memory.noted())
-        self._lost.pop(doubt.name, None)
+        self._lost = {name: each for name, each in self._lost.items() if each is not doubt.refusal}
         self.clear()
 
     @contextmanager
@@ -437,16 +437,21 @@ class Catalog:
         return memory
 
     def _path(self, name: str) -> Path:
-        """Where a memory lies. Raises UnknownMemory, CorruptStore, NotWritten."""
+        """Where a memory lies. Raises UnknownMemory, UnlistedFile, CorruptStore, NotWritten."""
         with self._database.reading() as db:
             file = listing.file_of(db, name)
         if file is None:
-            raise UnknownMemory(name)
+            raise self._unlisted(name) or UnknownMemory(name)
         path = self._memories / file
         with opened(path):
             if not path.exists():
                 raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
         return path
+
+    def _unlisted(self, name: str) -> UnlistedFile | None:
+        """The file that is called so, or may have been before another was listed or dropped."""
+        stems = {Path(each.path).stem: each for each in self._lost.values()}
+        return self._lost.get(name) or (stems.get(name) if listing.NAME.fullmatch(name) else None)
 
     def _noted(self, file: str) -> Noted | None:
         with self._database.reading() as db:

@@ -31,7 +31,7 @@ class FileRefusal(MemoryRefusal):
     """What is wrong with a file; callers elsewhere read its name, and not where it is."""
 
     def __init__(self, path: str, sentence: str) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence.encode(errors="backslashreplace").decode())
         self.path = path
 
     def in_full(self) -> str:

@@ -44,17 +44,9 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 
 def follow(db: sqlite3.Connection) -> tuple[str, ...]:
-    """Have the sums move with whatever this connection writes; what it executes before a commit.
-
-    Where a person deleted them all, who changed the file by hand, they are written anew first.
-    """
+    """Have the sums move with whatever this connection writes; what it executes before a commit."""
     if not are_kept(db):
         return ()
-    if not db.execute("SELECT count(*) FROM sums").fetchone()[0]:
-        check_structure(db, "sums")
-        db.execute("BEGIN IMMEDIATE")
-        write(db)
-        db.execute("COMMIT")
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
     rows = summed(db)
     for table, row in rows.items():
@@ -115,6 +107,14 @@ def check_structure(db: sqlite3.Connection, table: str) -> None:
 def are_kept(db: sqlite3.Connection) -> bool:
     """Whether the file is of a release that kept them."""
     return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
+
+
+def are_deleted(db: sqlite3.Connection) -> bool:
+    """Whether a person deleted all of them. Raises NotAsWritten."""
+    if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
+        return False
+    check_structure(db, "sums")
+    return True
 
 
 def summed(db: sqlite3.Connection) -> dict[str, str]:

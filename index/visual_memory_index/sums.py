@@ -16,7 +16,8 @@ from visual_memory_index.damage import NotAsWritten
 FORM = 2
 ENTRIES = "entries"  # whose rows have a checksum of their own
 TOMBSTONES = "tombstones"
-OF_MANY = (ENTRIES, TOMBSTONES)
+ERASING = "erasing"
+OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
 # The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
 # derived has its own, and can be found again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from visual_memory_index import listing, noted, tombstones
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
-from visual_memory_index.damage import damage_of
+from visual_memory_index.damage import relabelled
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
     FOLDER_BACK,
@@ -49,7 +49,7 @@ from visual_memory_index.folder import (
 from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.noted import Latest
-from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, of_copy, rebuild
+from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.request import Request
 from visual_memory_index.reserve import Reserve
 from visual_memory_index.sqlite_standing import look, look_through
@@ -85,7 +85,7 @@ class Catalog:
         self._lock = FolderLock(folder)
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            with of_catalog(folder / CATALOG):
+            with relabelled(folder / CATALOG, FOLDER_BACK):
                 check_not_lost(folder)
                 self._database = Database(folder / CATALOG, CATALOG_STEPS)
                 undo.callback(self._database.close)
@@ -300,7 +300,7 @@ class Catalog:
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
-            with of_copy(doubt.path):
+            with relabelled(doubt.path):
                 rebuilt = self._rebuild(
                     copy,
                     path,
@@ -507,13 +507,3 @@ class Catalog:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._writing, self._database.transaction() as db:
             yield db
-
-
-@contextmanager
-def of_catalog(path: Path) -> Iterator[None]:
-    """Say of a damaged catalog that the whole folder has to come back. Raises CorruptStore."""
-    try:
-        with damage_of(path):
-            yield
-    except CorruptStore as damage:
-        raise CorruptStore(damage.path, damage.problem, way_out=FOLDER_BACK) from damage

@@ -55,7 +55,7 @@ class Database:
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 migrate(self._writer, steps, path, compare)
                 check_schema(self._writer, steps, path)
-                self._before_commit = sums.follow(self._writer)
+                sums.follow(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -70,12 +70,8 @@ class Database:
         """Commit what is done inside, with an fsync, or undo it all."""
         with self._translated():
             self._writer.execute("BEGIN IMMEDIATE")
-            before = self._writer.total_changes
             try:
                 yield self._writer
-                if self._writer.total_changes > before:  # or a full disk could not be read from
-                    for statement in self._before_commit:
-                        self._writer.execute(statement)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:

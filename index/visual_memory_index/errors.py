@@ -225,7 +225,7 @@ class CorruptStore(FileRefusal):
             "and start it again; then drop the memory and bring this memory back from a backup or "
             "an export, with restore or insert.",
         )
-        self.problem = problem
+        self.problem, self.way_out = problem, way_out
 
 
 class CorruptCopy(MemoryRefusal):

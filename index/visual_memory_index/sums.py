@@ -21,7 +21,6 @@ OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
 # The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
 # derived has its own, and can be found again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")
-OF_ONE_ROW = ("clock", "memory")  # summed up anew where others would be moved several times
 DIGEST = "digest"  # which the last event of the audit log has, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),
@@ -44,21 +43,18 @@ def add_functions(db: sqlite3.Connection) -> None:
     db.create_function("crc32", 1, crc32, deterministic=True)
 
 
-def follow(db: sqlite3.Connection) -> tuple[str, ...]:
-    """Have the sums move with whatever this connection writes; what it executes before a commit."""
+def follow(db: sqlite3.Connection) -> None:
+    """Have the sums move with whatever this connection writes."""
     if not are_kept(db):
-        return ()
+        return
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
-    rows = summed(db)
-    for table, row in rows.items():
-        if table not in (*OF_MANY, *OF_ONE_ROW):
-            for event, change in MOVES:
-                moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
-                db.execute(
-                    f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
-                    f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
-                )
-    return tuple(written_anew(table, rows[table]) for table in OF_ONE_ROW if table in rows)
+    for table, row in summed(db).items():
+        for event, change in MOVES if table not in OF_MANY else ():
+            moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
+            db.execute(
+                f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
+                f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
+            )
 
 
 def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
@@ -71,12 +67,7 @@ def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) 
 def write(db: sqlite3.Connection) -> None:
     """Sum up what is there."""
     for table, row in summed(db).items():
-        db.execute(written_anew(table, row))
-
-
-def written_anew(table: str, row: str) -> str:
-    """SQL that sums a table up."""
-    return f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}"
+        db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
 
 
 def check(db: sqlite3.Connection) -> None:

@@ -84,8 +84,8 @@ class Source:
     """Items in an order that stays.
 
     ``bad`` has why others cannot be used, by id, or by where they are if something else would have
-    that id. ``others`` counts files that are left out unseen,
-    by the ends of their names; ``remarks`` are sentences on what else was noticed.
+    that id. ``others`` counts files that are left out unseen, by the ends of their names;
+    ``remarks`` are sentences on what else was noticed.
     """
 
     noun: str

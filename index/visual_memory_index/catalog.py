@@ -276,11 +276,13 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Why a memory is refused for what was noted of it, or not listed; None where it is not.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore.
+        Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile for one to be renamed.
         """
         try:
             path = self._path(name)
         except UnlistedFile as lost:
+            if lost.to_rename:
+                raise
             return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
         known = self._noted(path.name)
         found = look(path, known)
@@ -369,16 +371,20 @@ class Catalog:
     def drop(self, name: str, *, request: Request | None = None) -> None:
         """Forget a memory. Its file goes when it is closed, by ``clear``.
 
-        Raises UnknownMemory, RequestReused, NotWritten.
+        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile for one to be renamed.
         """
 
         def drop() -> None:
             with self._transaction() as db:
                 row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
                 dropped = row.fetchone()
-                if dropped is None and name not in self._lost:
-                    raise UnknownMemory(name)
-                file = dropped[0] if dropped else Path(self._lost[name].path).name
+                lost = self._lost.get(name)
+                if dropped:
+                    (file,) = dropped
+                elif lost and not lost.to_rename:
+                    file = Path(lost.path).name
+                else:
+                    raise lost or UnknownMemory(name)
                 db.execute("INSERT INTO dropped VALUES (?)", (file,))
                 requests.keep(db, request, name)
 

@@ -68,9 +68,11 @@ def unlisted(db: sqlite3.Connection, folder: Path) -> dict[str, UnlistedFile]:
     held = {path: name_in(path) for path in paths}
     meant = {path.stem: held[path] or path.stem.rpartition(".")[0] for path in paths}
     names = called(meant, set(known.values()))
-    return {
-        names[path.stem]: UnlistedFile(str(path), held[path], names[path.stem]) for path in paths
-    }
+    found = {}
+    for path in paths:
+        name, is_text = names[path.stem], path.name.encode(errors="ignore").decode() == path.name
+        found[name] = UnlistedFile(str(path), held[path], name, to_rename=not is_text)
+    return found
 
 
 def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:

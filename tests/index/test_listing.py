@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import NAME, Catalog, Entry, MemoryRefusal
+from visual_memory_index import NAME, Catalog, Entry, MemoryRefusal, UnlistedFile
 from visual_memory_index.listing import called
 
 WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or drop the memory "(.*)"\.$')
@@ -158,13 +158,22 @@ def test_a_folder_beside_the_files_is_no_memory(folder: Path) -> None:
         assert catalog.names() == ["cats", "dogs"]
 
 
-def test_a_name_that_is_no_text_can_be_told(folder: Path) -> None:
-    stray(folder, "cats\udcff.sqlite")
+def test_a_file_whose_name_is_no_text_is_told_and_has_to_be_renamed(folder: Path) -> None:
+    copy = stray(folder, "cats\udcff.sqlite")
+    told = r"^cats\\udcff\.sqlite holds the memory .*, or give the file a name in UTF-8\.$"
 
     with closing(Catalog(folder)) as catalog:
-        (file,) = strays(catalog)
+        (name,) = set(catalog.names()) - {"cats", "dogs"}
+        for ask in (catalog.open, catalog.doubt, catalog.drop):
+            with pytest.raises(UnlistedFile, match=told):
+                ask(name)
 
-    assert file == r"cats\udcff.sqlite"
+    copy.rename(copy.with_name("é.sqlite"))
+    with closing(Catalog(folder)) as catalog:
+        (name,) = strays(catalog).values()
+        catalog.drop(name)
+        catalog.clear()
+        assert held(catalog) == {"cats": ["cats"], "dogs": ["dogs"]}
 
 
 @given(st.dictionaries(STEMS, STEMS | st.just(""), max_size=6), st.sets(STEMS, max_size=6))

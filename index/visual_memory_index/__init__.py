@@ -86,6 +86,7 @@ from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
 from visual_memory_index.files import read_small, trouble_in, write_private
 from visual_memory_index.filter import Filter, parse
 from visual_memory_index.folder import FolderLock, was_used
+from visual_memory_index.listing import NAME
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.neighbors import Neighbors, Query
 from visual_memory_index.open_set import threshold
@@ -104,6 +105,7 @@ from visual_memory_index.voting import VOTINGS, Decision, Voting, decide, winner
 
 __all__ = [
     "CUT_SHORT",
+    "NAME",
     "SCORES",
     "UNLEARN",
     "UNLEARNED_MAX",

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from visual_memory_index import listing, noted, tombstones
 from visual_memory_index import sqlite_requests as requests
 from visual_memory_index.backup import NAME_SETTING, Arrival
-from visual_memory_index.damage import damage_of
+from visual_memory_index.damage import relabelled
 from visual_memory_index.database import Database
 from visual_memory_index.errors import (
     FOLDER_BACK,
@@ -25,6 +25,7 @@ from visual_memory_index.errors import (
     NotWritten,
     OtherMemory,
     UnknownMemory,
+    UnlistedFile,
     listed,
 )
 from visual_memory_index.files import (
@@ -48,7 +49,7 @@ from visual_memory_index.folder import (
 from visual_memory_index.memory import Memory
 from visual_memory_index.migrations import CATALOG_STEPS
 from visual_memory_index.noted import Latest
-from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, of_copy, rebuild
+from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.request import Request
 from visual_memory_index.reserve import Reserve
 from visual_memory_index.sqlite_standing import look, look_through
@@ -84,7 +85,7 @@ class Catalog:
         self._lock = FolderLock(folder)
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            with of_catalog(folder / CATALOG):
+            with relabelled(folder / CATALOG, FOLDER_BACK):
                 check_not_lost(folder)
                 self._database = Database(folder / CATALOG, CATALOG_STEPS)
                 undo.callback(self._database.close)
@@ -136,8 +137,6 @@ class Catalog:
         And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
         that may not belong to its log is looked through.
         """
-        if name in self._lost:
-            raise self._lost[name]
         path = self._path(name)
         known = self._noted(path.name)
         with opened(path):
@@ -277,11 +276,14 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Why a memory is refused for what was noted of it, or not listed; None where it is not.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore.
+        Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile for one to be renamed.
         """
-        if name in self._lost:
-            return Doubt(Path(self._lost[name].path), name, self._lost[name], tombstones.BEFORE_ALL)
-        path = self._path(name)
+        try:
+            path = self._path(name)
+        except UnlistedFile as lost:
+            if lost.to_rename:
+                raise
+            return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
         known = self._noted(path.name)
         found = look(path, known)
         refused = refusal(path, name, found, known) if found else None
@@ -300,7 +302,7 @@ class Catalog:
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
-            with of_copy(doubt.path):
+            with relabelled(doubt.path):
                 rebuilt = self._rebuild(
                     copy,
                     path,
@@ -325,7 +327,7 @@ class Catalog:
             db.execute("INSERT INTO memories VALUES (?, ?, 'ready')", (doubt.name, path.name))
             db.execute("INSERT INTO dropped VALUES (?)", (doubt.path.name,))
             noted.keep(db, memory.path.name, memory.noted())
-        self._lost.pop(doubt.name, None)
+        self._lost = {name: each for name, each in self._lost.items() if each is not doubt.refusal}
         self.clear()
 
     @contextmanager
@@ -369,16 +371,20 @@ class Catalog:
     def drop(self, name: str, *, request: Request | None = None) -> None:
         """Forget a memory. Its file goes when it is closed, by ``clear``.
 
-        Raises UnknownMemory, RequestReused, NotWritten.
+        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile for one to be renamed.
         """
 
         def drop() -> None:
             with self._transaction() as db:
                 row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
                 dropped = row.fetchone()
-                if dropped is None and name not in self._lost:
-                    raise UnknownMemory(name)
-                file = dropped[0] if dropped else Path(self._lost[name].path).name
+                lost = self._lost.get(name)
+                if dropped:
+                    (file,) = dropped
+                elif lost and not lost.to_rename:
+                    file = Path(lost.path).name
+                else:
+                    raise lost or UnknownMemory(name)
                 db.execute("INSERT INTO dropped VALUES (?)", (file,))
                 requests.keep(db, request, name)
 
@@ -437,16 +443,21 @@ class Catalog:
         return memory
 
     def _path(self, name: str) -> Path:
-        """Where a memory lies. Raises UnknownMemory, CorruptStore, NotWritten."""
+        """Where a memory lies. Raises UnknownMemory, UnlistedFile, CorruptStore, NotWritten."""
         with self._database.reading() as db:
             file = listing.file_of(db, name)
         if file is None:
-            raise UnknownMemory(name)
+            raise self._unlisted(name) or UnknownMemory(name)
         path = self._memories / file
         with opened(path):
             if not path.exists():
                 raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
         return path
+
+    def _unlisted(self, name: str) -> UnlistedFile | None:
+        """The file that is called so, or may have been before another was listed or dropped."""
+        stems = {Path(each.path).stem: each for each in self._lost.values()}
+        return self._lost.get(name) or (stems.get(name) if listing.NAME.fullmatch(name) else None)
 
     def _noted(self, file: str) -> Noted | None:
         with self._database.reading() as db:
@@ -502,13 +513,3 @@ class Catalog:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._writing, self._database.transaction() as db:
             yield db
-
-
-@contextmanager
-def of_catalog(path: Path) -> Iterator[None]:
-    """Say of a damaged catalog that the whole folder has to come back. Raises CorruptStore."""
-    try:
-        with damage_of(path):
-            yield
-    except CorruptStore as damage:
-        raise CorruptStore(damage.path, damage.problem, way_out=FOLDER_BACK) from damage

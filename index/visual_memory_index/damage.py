@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
 
-from visual_memory_index.errors import CorruptStore
+from visual_memory_index.errors import CorruptStore, NewerStore
 
 # By SQLite and Python, about bytes that mean nothing; who stops a read raises something else.
 SENSELESS = (
@@ -51,6 +51,21 @@ def damage_of(path: Path) -> Iterator[None]:
         place = extract_tb(problem.__traceback__, limit=-1)[0]
         what = f"{type(problem).__name__} at {Path(place.filename).name}:{place.lineno}"
         raise CorruptStore(str(path), what) from None
+
+
+@contextmanager
+def relabelled(path: Path, way_out: str = "") -> Iterator[None]:
+    """Say of what is wrong with a file inside that it is wrong with the one at ``path``.
+
+    With its own way out, if there is one. Raises CorruptStore, NewerStore.
+    """
+    try:
+        with damage_of(path):
+            yield
+    except CorruptStore as bad:
+        raise CorruptStore(str(path), bad.problem, way_out=way_out or bad.way_out) from bad
+    except NewerStore as newer:
+        raise NewerStore(str(path), newer.found, newer.known) from newer
 
 
 def said(error: sqlite3.Error) -> str:

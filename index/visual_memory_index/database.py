@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,10 +33,15 @@ class Database:
     """One writing connection and as many reading ones as read at the same time.
 
     The caller lets one thread at a time into ``transaction``. Raises CorruptStore, NotWritten, and
-    NewerStore at opening.
+    NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``.
     """
 
-    def __init__(self, path: Path, steps: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        steps: tuple[str, ...],
+        compare: Callable[[sqlite3.Connection], None] = lambda db: None,
+    ) -> None:
         self.path = path
         self._translated = partial(translated, path)
         self._idle: list[sqlite3.Connection] = []
@@ -49,9 +54,9 @@ class Database:
             try:
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 self._writer.execute("PRAGMA journal_mode = WAL")
-                self.migrated = migrate(self._writer, steps, path) > 0
+                migrate(self._writer, steps, path, compare)
                 check_schema(self._writer, steps, path)
-                self._before_commit = sums.follow(self._writer)
+                sums.follow(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -66,12 +71,8 @@ class Database:
         """Commit what is done inside, with an fsync, or undo it all."""
         with self._translated():
             self._writer.execute("BEGIN IMMEDIATE")
-            before = self._writer.total_changes
             try:
                 yield self._writer
-                if self._writer.total_changes > before:  # or a full disk could not be read from
-                    for statement in self._before_commit:
-                        self._writer.execute(statement)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:

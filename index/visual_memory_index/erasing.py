@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from visual_memory_index import sums
 from visual_memory_index.operation import GONE, UNLEARN
 from visual_memory_index.sqlite_requests import ERASED
 
@@ -19,7 +20,9 @@ OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 def note(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
     """Keep the ids that an operation has still to erase."""
-    db.executemany("INSERT OR IGNORE INTO erasing VALUES (?, ?)", [(operation, id) for id in ids])
+    rows = [(operation, id) for id in dict.fromkeys(ids)]
+    db.executemany("INSERT INTO erasing VALUES (?, ?)", rows)
+    sums.move(db, len(rows), sum(map(sums.checksum, rows)), table=sums.ERASING)
 
 
 def noted(db: sqlite3.Connection, operation: str) -> list[str]:
@@ -111,4 +114,6 @@ def without(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
 
 def drop(db: sqlite3.Connection, operation: str) -> None:
     """Drop the noted ids."""
+    rows = [(operation, id) for id in noted(db, operation)]
     db.execute("DELETE FROM erasing WHERE operation = ?", (operation,))
+    sums.move(db, -len(rows), -sum(map(sums.checksum, rows)), table=sums.ERASING)

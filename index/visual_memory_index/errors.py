@@ -31,7 +31,7 @@ class FileRefusal(MemoryRefusal):
     """What is wrong with a file; callers elsewhere read its name, and not where it is."""
 
     def __init__(self, path: str, sentence: str) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence.encode(errors="backslashreplace").decode())
         self.path = path
 
     def in_full(self) -> str:
@@ -225,7 +225,7 @@ class CorruptStore(FileRefusal):
             "and start it again; then drop the memory and bring this memory back from a backup or "
             "an export, with restore or insert.",
         )
-        self.problem = problem
+        self.problem, self.way_out = problem, way_out
 
 
 class CorruptCopy(MemoryRefusal):
@@ -267,18 +267,26 @@ class OlderMemory(FileRefusal):
 
 
 class UnlistedFile(FileRefusal):
-    """A memory's file that no memory is listed with, which goes by what it is ``called``."""
+    """A memory's file that no memory is listed with, which goes by what it is ``called``.
 
-    def __init__(self, path: str, name: str, called: str) -> None:
+    It is first ``to_rename`` where its own name is no UTF-8, which the list cannot have.
+    """
+
+    def __init__(self, path: str, name: str, called: str, *, to_rename: bool = False) -> None:
         held = f'holds the memory "{name}"' if name else "may hold a memory"
+        way_out = (
+            "give the file a name in UTF-8"
+            if to_rename
+            else "accept what is there with: "
+            f'visual-memory accept {called} --data DIR, or drop the memory "{called}"'
+        )
         super().__init__(
             path,
             f"{Path(path).name} {held}, but the list of memories has no such file: it was put "
             "there, or catalog.sqlite is an older one or damaged; stop the server and bring back "
-            "the catalog of then, or accept what is there with: "
-            f'visual-memory accept {called} --data DIR, or drop the memory "{called}".',
+            f"the catalog of then, or {way_out}.",
         )
-        self.name = name
+        self.name, self.to_rename = name, to_rename
 
 
 class OlderCatalog(FileRefusal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -200,11 +201,16 @@ CATALOG_STEPS = (
 )
 
 
-def migrate(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> int:
-    """Bring ``db`` to the newest schema, one transaction a step, in which sums are written anew.
+def migrate(
+    db: sqlite3.Connection,
+    steps: tuple[str, ...],
+    path: Path,
+    compare: Callable[[sqlite3.Connection], None] = lambda db: None,
+) -> None:
+    """Bring ``db`` to the newest schema, in one transaction in which sums are written anew.
 
-    Answers which older schema it had, 0 for none. Raises NewerStore, and NotAsWritten for a file
-    that is to be changed and does not fit its sums.
+    So are those that a person deleted, who changed the file by hand. What ``compare`` refuses stays
+    as it was. Raises NewerStore, and NotAsWritten for a file that does not fit its sums.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
@@ -212,12 +218,14 @@ def migrate(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> int:
     sums.add_functions(db)
     if version < len(steps):
         sums.check(db)
-    for number, step in enumerate(steps[version:], start=version + 1):
-        db.executescript(f"BEGIN IMMEDIATE;\n{step}\nPRAGMA user_version = {number};")
-        if sums.are_kept(db):
-            sums.write(db)
-        db.execute("COMMIT")
-    return version if version < len(steps) else 0
+    elif not sums.are_deleted(db):
+        return
+    script = ("BEGIN IMMEDIATE;", *steps[version:], f"PRAGMA user_version = {len(steps)};")
+    db.executescript("\n".join(script))
+    if sums.are_kept(db):
+        sums.write(db)
+    compare(db)
+    db.execute("COMMIT")
 
 
 def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:

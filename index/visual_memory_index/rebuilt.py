@@ -10,14 +10,8 @@ from typing import TypeAlias
 
 from visual_memory_index.backup import NAME_SETTING
 from visual_memory_index.check import check_end
-from visual_memory_index.damage import damage_of
-from visual_memory_index.errors import (
-    BadAuditLog,
-    BadBackup,
-    CorruptStore,
-    MemoryRefusal,
-    NewerStore,
-)
+from visual_memory_index.damage import relabelled
+from visual_memory_index.errors import BadAuditLog, BadBackup, CorruptStore, MemoryRefusal
 from visual_memory_index.replica import Replica, check_tables
 from visual_memory_index.sqlite_store import SqliteStore
 from visual_memory_index.store import Identity
@@ -104,18 +98,7 @@ def rebuild(
 def of_backup() -> Iterator[None]:
     """Say of what is wrong with the file of a backup that it is a backup."""
     try:
-        with damage_of(Path()):
+        with relabelled(Path("The backup")):
             yield
     except (BadAuditLog, CorruptStore) as bad:
         raise BadBackup(bad.problem) from bad
-    except NewerStore as newer:
-        raise NewerStore("The backup", newer.found, newer.known) from newer
-
-
-@contextmanager
-def of_copy(path: Path) -> Iterator[None]:
-    """Say of what is wrong with a copy of the file at ``path`` that it is wrong with that file."""
-    try:
-        yield
-    except CorruptStore as bad:
-        raise CorruptStore(str(path), bad.problem) from bad

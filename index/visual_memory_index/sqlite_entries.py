@@ -186,6 +186,11 @@ def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
     return share
 
 
+def share_of_all(db: sqlite3.Connection) -> Share:
+    """That of all entries. Raises NotAsWritten."""
+    return share_of(db, [key for (key,) in db.execute("SELECT key FROM entries")])
+
+
 def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:
     """A row with other values in these columns, and its checksum."""
     changes: dict[str, Any] = dict(zip(columns, values, strict=True))

@@ -21,6 +21,7 @@ from visual_memory_index import audit, erasing, sqlite_elsewhere
 from visual_memory_index import digest as digests
 from visual_memory_index import sqlite_operations as operations
 from visual_memory_index import sqlite_requests as requests
+from visual_memory_index.damage import NotAsWritten
 from visual_memory_index.database import Database
 from visual_memory_index.entry import Entry, Parts
 from visual_memory_index.errors import BadAuditLog, CorruptStore
@@ -30,15 +31,14 @@ from visual_memory_index.operation import Operation
 from visual_memory_index.request import Request, StoredBatch
 from visual_memory_index.sqlite_contents import SqliteContents
 from visual_memory_index.sqlite_entries import (
-    ROW,
     ROWS,
     ROWS_AT_ONCE,
+    check_row,
     read_entries,
     read_ids,
     read_standing,
-    share_of,
+    share_of_all,
     stored_rows,
-    verified,
     where,
 )
 from visual_memory_index.sqlite_staying import staying
@@ -60,7 +60,7 @@ class SqliteStore:
     def __init__(self, path: Path, committed: Told = unheard) -> None:
         self.path = path
         self._committed = committed
-        self.database = Database(path, MEMORY_STEPS)
+        self.database = Database(path, MEMORY_STEPS, check_digest)
         self.bytes_on_disk = self.database.bytes_on_disk
         self.close = self.database.close
 
@@ -110,20 +110,17 @@ class SqliteStore:
         """
         self.database.check()
         with self.database.reading() as db:
-            lacking = db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone()
-            if lacking is None and not self.database.migrated:
+            if db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone() is None:
                 return
-            keys = [key for (key,) in db.execute("SELECT key FROM entries")]
-            if lacking is None:  # its checksums were made of what was there
-                return check_digest(db, keys, self.path)
         kind = self._kind
         with self.database.transaction() as db:
+            share = share_of_all(db)
             db.execute(
                 "UPDATE memory SET uid = ?, digest = ?",
-                (secrets.token_hex(16), digests.to_bytes(share_of(db, keys).state)),
+                (secrets.token_hex(16), digests.to_bytes(share.state)),
             )
             transaction = SqliteTransaction(db, self.path, kind)
-            transaction.log("MigrateMemory", len(keys))
+            transaction.log("MigrateMemory", share.size)
             transaction.finish()
 
     def digest(self) -> str:
@@ -244,8 +241,11 @@ class SqliteStore:
 
     def pruned(self) -> list[tuple[int, str, str]]:
         with self.database.reading() as db:
-            rows = db.execute(f"SELECT {ROW} FROM entries WHERE pruned_by IS NOT NULL")
-            return [verified(row)[:3] for row in rows]
+            found = []
+            for row in db.execute(f"{ROWS} WHERE pruned_by IS NOT NULL"):
+                check_row(row)
+                found.append(row[:3])
+            return found
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
         condition, parameters = where(filter)
@@ -311,8 +311,11 @@ def checksum_of(name: str, value: bytes) -> int:
     return crc32(value, crc32(name.encode()))
 
 
-def check_digest(db: sqlite3.Connection, keys: Sequence[int], path: Path) -> None:
-    """Compare all entries, which have these keys, with the digest. Raises CorruptStore."""
-    state, _ = read_standing(db)
-    if not np.array_equal(share_of(db, keys).state, state):
-        raise CorruptStore(str(path), "its entries are not those of its digest")
+def check_digest(db: sqlite3.Connection) -> None:
+    """Compare all entries with the digest, where there is one, as checksums are made of them.
+
+    Raises NotAsWritten.
+    """
+    known = db.execute("SELECT digest FROM memory WHERE digest NOT NULL").fetchone()
+    if known and not np.array_equal(share_of_all(db).state, digests.from_bytes(known[0])):
+        raise NotAsWritten("its entries are not those of its digest")

@@ -16,11 +16,11 @@ from visual_memory_index.damage import NotAsWritten
 FORM = 2
 ENTRIES = "entries"  # whose rows have a checksum of their own
 TOMBSTONES = "tombstones"
-OF_MANY = (ENTRIES, TOMBSTONES)
+ERASING = "erasing"
+OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
 # The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
 # derived has its own, and can be found again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")
-OF_ONE_ROW = ("clock", "memory")  # summed up anew where others would be moved several times
 DIGEST = "digest"  # which the last event of the audit log has, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),
@@ -43,29 +43,18 @@ def add_functions(db: sqlite3.Connection) -> None:
     db.create_function("crc32", 1, crc32, deterministic=True)
 
 
-def follow(db: sqlite3.Connection) -> tuple[str, ...]:
-    """Have the sums move with whatever this connection writes; what it executes before a commit.
-
-    Where a person deleted them all, who changed the file by hand, they are written anew first.
-    """
+def follow(db: sqlite3.Connection) -> None:
+    """Have the sums move with whatever this connection writes."""
     if not are_kept(db):
-        return ()
-    if not db.execute("SELECT count(*) FROM sums").fetchone()[0]:
-        check_structure(db, "sums")
-        db.execute("BEGIN IMMEDIATE")
-        write(db)
-        db.execute("COMMIT")
+        return
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
-    rows = summed(db)
-    for table, row in rows.items():
-        if table not in (*OF_MANY, *OF_ONE_ROW):
-            for event, change in MOVES:
-                moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
-                db.execute(
-                    f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
-                    f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
-                )
-    return tuple(written_anew(table, rows[table]) for table in OF_ONE_ROW if table in rows)
+    for table, row in summed(db).items():
+        for event, change in MOVES if table not in OF_MANY else ():
+            moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
+            db.execute(
+                f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
+                f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
+            )
 
 
 def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
@@ -78,12 +67,7 @@ def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) 
 def write(db: sqlite3.Connection) -> None:
     """Sum up what is there."""
     for table, row in summed(db).items():
-        db.execute(written_anew(table, row))
-
-
-def written_anew(table: str, row: str) -> str:
-    """SQL that sums a table up."""
-    return f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}"
+        db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
 
 
 def check(db: sqlite3.Connection) -> None:
@@ -115,6 +99,14 @@ def check_structure(db: sqlite3.Connection, table: str) -> None:
 def are_kept(db: sqlite3.Connection) -> bool:
     """Whether the file is of a release that kept them."""
     return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
+
+
+def are_deleted(db: sqlite3.Connection) -> bool:
+    """Whether a person deleted all of them. Raises NotAsWritten."""
+    if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
+        return False
+    check_structure(db, "sums")
+    return True
 
 
 def summed(db: sqlite3.Connection) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from visual_memory_index import (
 )
 from visual_memory_service.errors import AnswerTooLarge
 from visual_memory_service.memories import OpenMemory
+from visual_memory_service.threads import in_thread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ async def classify(question: Question, voting: Voting, memory: OpenMemory) -> Cl
     neighbors, vectors = await search(question, memory)
     if len(neighbors.ids) == 1:
         return Classified(decide(neighbors, voting), neighbors, vectors)
-    decisions = await asyncio.to_thread(decide, neighbors, voting)
+    decisions = await in_thread(decide, neighbors, voting)
     return Classified(decisions, neighbors, vectors)
 
 
@@ -97,5 +97,5 @@ async def to_vectors(
 
 async def embed(images: Sequence[bytes], memory: OpenMemory) -> NDArray[np.float32]:
     """Unit vectors float32 (n, d) of encoded images. Raises NoEmbedder, UndecodableImage."""
-    embedder = await asyncio.to_thread(memory.embedder)
-    return await asyncio.to_thread(embedder.embed, images)
+    embedder = await in_thread(memory.embedder)
+    return await in_thread(embedder.embed, images)

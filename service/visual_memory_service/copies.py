@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeAlias, TypeVar
 from visual_memory_index import Arrival, MemoryClosed, Request, be_patient, sealed
 from visual_memory_service.calibration import SETTING as CALIBRATION
 from visual_memory_service.memories import Memories, OpenMemory, Restored
+from visual_memory_service.threads import in_thread
 
 WAITING_SECONDS = 0.5
 FITTED = (CALIBRATION,)  # what goes with entries that it was fitted to
@@ -51,10 +52,10 @@ class Copies:
             making.cancel()
         try:
             pieces = sealed(file)
-            while piece := await asyncio.to_thread(next, pieces, b""):
+            while piece := await in_thread(next, pieces, b""):
                 yield piece
         finally:
-            await asyncio.to_thread(file.close)  # its blocks are freed then
+            await asyncio.shield(asyncio.to_thread(file.close))  # its blocks are freed then
 
     @asynccontextmanager
     async def received(
@@ -64,14 +65,14 @@ class Copies:
 
         Raises MemoryExists before any of it does, BadBackup, NotWritten.
         """
-        arrival = await asyncio.to_thread(self._memories.arrival, name, request_id)
+        arrival = await in_thread(self._memories.arrival, name, request_id)
         try:
             async for piece in pieces:
-                await asyncio.to_thread(arrival.write, piece)
-            await asyncio.to_thread(arrival.finish)
+                await in_thread(arrival.write, piece)
+            await in_thread(arrival.finish)
             yield arrival
         finally:
-            await asyncio.to_thread(arrival.close)
+            await asyncio.shield(asyncio.to_thread(arrival.close))
 
     async def restore(self, arrival: Arrival, name: str, request: Request | None) -> Restored:
         """A memory of a backup that was received.

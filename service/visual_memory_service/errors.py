@@ -66,12 +66,12 @@ class ServerStopping(RequestRefusal):
 
 
 class ConnectionsRenewed(RequestRefusal):
-    """A stream in which nothing came, while an erasure had all connections made anew."""
+    """A stream that would go on while the server ends its connections."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The server makes its connections anew to erase what their buffers held, and waited "
-            "for the next message of this stream; begin it again."
+            "The server is ending its connections, because it erased entries or is stopping, and "
+            "this stream with them; begin it again."
         )
 
 

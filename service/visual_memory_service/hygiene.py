@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from visual_memory_index import (
 from visual_memory_service import asking, values
 from visual_memory_service.memories import OpenMemory
 from visual_memory_service.operations import Job, Operations, check_done
+from visual_memory_service.threads import in_thread
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
 
@@ -200,9 +200,9 @@ def find_counts(k: int, memory: OpenMemory, operations: Operations) -> Operation
 
 async def await_counts(k: int, memory: OpenMemory, operations: Operations) -> None:
     """Return once the neighbour lists to count in are known. Raises NotDone."""
-    operation = await asyncio.to_thread(find_counts, k, memory, operations)
+    operation = await in_thread(find_counts, k, memory, operations)
     if operation is None:
         return
     async for _ in operations.progress(operation.name):
         pass
-    await asyncio.to_thread(check_done, memory.memory, operation.name)
+    await in_thread(check_done, memory.memory, operation.name)

@@ -16,7 +16,10 @@ HOLDS = (
     3  # times its bytes that a message takes: as it came, as its fields, and as what they become
 )
 LOOK_SECONDS = 1.0
-PRESSED_SECONDS = 5.0  # of silence, where others lack what it would free
+PRESSED_SECONDS = 5.0  # of silence, where others lack what its end would free
+UNANNOUNCED_SECONDS = 15.0  # the same while a message of unknown size comes
+BYTES_PER_SECOND_MIN = 1 << 20  # of a message whose size is known, which is not silent meanwhile
+SMALL_BYTES = 65_536  # messages of so many bytes are never refused: there are not more than calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,13 @@ class Bounds:
 class Silent(Protocol):
     """A call that can be ended because its client is silent.
 
-    It would free the bytes it ``held`` and, where it is ``unannounced``, one of the few places of
-    such messages.
+    It frees the bytes it ``held`` and, where it is ``unannounced``, one of the few places of such
+    messages. It has ``patience`` for so many seconds, even where others lack that.
     """
 
     held: int
     unannounced: bool
+    patience: float
 
     def end_silent(self) -> None: ...
 
@@ -72,7 +76,8 @@ class Intake:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._pending_bytes, self._refused_at = 0, -math.inf
+        self._pending_bytes = 0
+        self._refused_bytes, self._refused_at = 0, -math.inf
         self._places = Places(bounds.calls_max)
         # That gRPC receives, in the pieces that come and joined.
         largest = 2 * 2 * bounds.message_bytes_max
@@ -92,16 +97,22 @@ class Intake:
     async def drain(self) -> None:
         """Admit no more calls, and come back once those under way are over."""
         self._draining = True
-        for _ in range(self._places.waiting):
-            self._places.give()
+        for places in (self._places, self._unannounced):
+            for _ in range(places.waiting):
+                places.give()
         if self._calls:
             await self._idle.wait()
 
     @asynccontextmanager
     async def unannounced(self) -> AsyncIterator[None]:
-        """While a message comes that may be as large as can be: few do at a time."""
+        """While a message comes that may be as large as can be: few do at a time.
+
+        Raises ServerStopping.
+        """
         await self._unannounced.take()
         try:
+            if self._draining:
+                raise ServerStopping
             yield
         finally:
             self._unannounced.give()
@@ -114,8 +125,9 @@ class Intake:
         if size > self._bounds.message_bytes_max:
             raise TooLarge(size, self._bounds.message_bytes_max)
         others, holds = self._pending_bytes - held, HOLDS * size
-        if others and others + holds > self._bounds.pending_bytes_max:
-            self._refused_at = time.monotonic()
+        full = others + holds > self._bounds.pending_bytes_max
+        if others and full and size > SMALL_BYTES:
+            self._refused_bytes, self._refused_at = holds, time.monotonic()
             raise Overloaded(self._bounds.pending_bytes_max)
         self._pending_bytes = others + holds
         return holds
@@ -137,20 +149,34 @@ class Intake:
     async def watch(self) -> None:
         """End calls whose clients are silent for too long, until this is cancelled.
 
-        Where others lack what it would free that is the sooner: a place, or room for a message.
+        That is the sooner where others lack what it would free, a place or room for a message.
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self._end_silent(time.monotonic())
+            for call in self.overdue(time.monotonic()):
+                call.end_silent()
 
-    def _end_silent(self, now: float) -> None:
-        places, unannounced = self._places.waiting, self._unannounced.waiting
-        room = int(now - self._refused_at < PRESSED_SECONDS)
-        for call, since in list(self._silent.items()):
-            lacking = places or (call.unannounced and unannounced) or (call.held and room)
-            if now - since < (PRESSED_SECONDS if lacking else self._bounds.idle_seconds):
-                continue
-            call.end_silent()
-            places -= bool(places)
-            unannounced -= bool(call.unannounced and unannounced)
-            room -= bool(call.held and room)
+    def overdue(self, now: float) -> set[Silent]:
+        """Those that are silent for too long at that time of the monotonic clock."""
+        silent = {call: now - since for call, since in self._silent.items()}
+        pressed = [call for call, seconds in silent.items() if seconds >= call.patience]
+        unannounced = [call for call in pressed if call.unannounced]
+        return {
+            *(call for call, seconds in silent.items() if seconds >= self._bounds.idle_seconds),
+            *pressed[: self._places.waiting],
+            *unannounced[: self._unannounced.waiting],
+            *self._to_make_room(pressed, now),
+        }
+
+    def _to_make_room(self, pressed: list[Silent], now: float) -> list[Silent]:
+        """Those that hold most, as many as let in what was refused just now, if they do."""
+        if now - self._refused_at > PRESSED_SECONDS:
+            return []
+        lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max
+        ended = []
+        for call in sorted(pressed, key=lambda call: call.held, reverse=True):
+            if lacking <= 0:
+                break
+            lacking -= call.held
+            ended.append(call)
+        return ended if lacking <= 0 else []

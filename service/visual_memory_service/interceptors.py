@@ -25,7 +25,12 @@ from visual_memory_service.errors import (
     OutOfMemory,
     RequestRefusal,
 )
-from visual_memory_service.intake import Intake
+from visual_memory_service.intake import (
+    BYTES_PER_SECOND_MIN,
+    PRESSED_SECONDS,
+    UNANNOUNCED_SECONDS,
+    Intake,
+)
 from visual_memory_service.process_memory import give_back
 from visual_memory_service.status import REFUSALS, answer, foreseen
 from visual_memory_service.waiting import Waiting
@@ -126,18 +131,18 @@ def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
 async def until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
     """The messages up to the event: nobody's conversation is to hold up that a server ends."""
     ended = asyncio.create_task(event.wait())
+    following: asyncio.Future[bytes | None] | None = None
     try:
         while not ended.done():
             following = asyncio.ensure_future(received(context))
             await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-            elif (data := following.result()) is not None:
-                yield data
-                continue
-            return
+            if not following.done() or (data := following.result()) is None:
+                return
+            yield data
     finally:
         ended.cancel()
+        if following is not None:
+            following.cancel()
 
 
 class Call:
@@ -160,7 +165,8 @@ class Call:
         self._method, self._metadata = details.method, details.invocation_metadata
         self._context, self._handler = context, handler
         self._leaving, self._waiting = leaving, waiting
-        self._intake, self.held, self.unannounced = intake, 0, False
+        self._intake, self.held = intake, 0
+        self.unannounced, self.patience = False, PRESSED_SECONDS
         self._ours = self._method.startswith(OURS)  # health is told under any load
         self._admitted = False
         self._ended: RequestRefusal | None = None
@@ -173,32 +179,43 @@ class Call:
 
     async def read(self) -> Any:
         """Its message, or its messages as they come."""
-        if self._ours:
-            await self._intake.admit()
-            self._admitted = True
         if self._handler.request_streaming:
+            if self._ours:
+                await self._admit()
             return self._messages()
         if self._ours:
             return self._taken(await self._only())
         return self._parsed(await only(self._context))
 
+    async def _admit(self) -> None:
+        await self._intake.admit()
+        self._admitted = True
+
     async def _only(self) -> bytes:
         """Receive the one message that there is, with room for it."""
         size = announced(self._metadata)
         if size is None:
-            async with self._intake.unannounced():
-                self.unannounced = True
-                try:
+            async with self._intake.unannounced():  # first: while it waits it keeps no place
+                await self._admit()
+                with self._as(unannounced=True, patience=UNANNOUNCED_SECONDS):
                     return await self._first()
-                finally:
-                    self.unannounced = False
+        await self._admit()
         self.held = self._intake.take(self.held, size)
-        data = await self._first()
+        with self._as(patience=PRESSED_SECONDS + size / BYTES_PER_SECOND_MIN):
+            data = await self._first()
         if len(data) > size:
             raise BadField(
                 MESSAGE_BYTES, f"in the metadata is {size}, but the message has {len(data)} bytes"
             )
         return data
+
+    @contextmanager
+    def _as(self, *, patience: float, unannounced: bool = False) -> Iterator[None]:
+        self.patience, self.unannounced = patience, unannounced
+        try:
+            yield
+        finally:
+            self.patience, self.unannounced = PRESSED_SECONDS, False
 
     async def _first(self) -> bytes:
         with self._receiving():
@@ -302,7 +319,7 @@ class Call:
                     await asyncio.to_thread(give_back)
             finally:  # it may be cancelled here, too
                 self._intake.release(self.held)
-        if self._ended is not None and isinstance(error, asyncio.CancelledError):
+        if self._ended is not None and isinstance(error, CANCELLED):
             error = self._ended
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
         method = self._method.rpartition("/")[2]

@@ -108,8 +108,8 @@ class Listener:
     async def drain(self) -> None:
         """Refuse calls, and end once those under way have, or their time is up.
 
-        They are refused in words of ours until then: gRPC's own server, once it stops, breaks off
-        what comes over its connections.
+        Streams do not go on, as when connections are made anew. Calls are refused in words of ours
+        until then: gRPC's own server, once it stops, breaks off what comes over its connections.
         """
         loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
         end = loop.time() + seconds
@@ -118,8 +118,10 @@ class Listener:
         async with self._changing:
             self._draining = True
         self._leaving.set()
+        ending = asyncio.create_task(self._waiting.end())
         with suppress(TimeoutError):
             await asyncio.wait_for(self.intake.drain(), seconds)
+        ending.cancel()
         self._watching.cancel()
         await self._server.stop(max(end - loop.time(), 0))
 

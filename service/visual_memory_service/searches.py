@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from contextlib import suppress
 
 from visual_memory_index import Memory, Neighbors, Query
+from visual_memory_service.threads import until_done
 
 VECTORS_AT_ONCE = 256  # more bring no more throughput and make the others wait
 PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and have asked again
@@ -22,20 +22,25 @@ class Searches:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._waiting: deque[tuple[Query, asyncio.Future[Neighbors]]] = deque()
+        self._waiting: dict[asyncio.Future[Neighbors], Query] = {}
         self._expected = 0
         self._gathered = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
-        """Like ``Memory.nearest`` for one query."""
+        """Like ``Memory.nearest`` for one query; cancelled, it stays while that is searched for."""
         answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
-        self._waiting.append((query, answer))
+        self._waiting[answer] = query
         if len(self._waiting) >= self._expected:
             self._gathered.set()
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await answer
+        return await until_done(answer, lambda: self._leave(answer))
+
+    def _leave(self, answer: asyncio.Future[Neighbors]) -> None:
+        """Nobody waits for it any more, but the search for it may have begun."""
+        if self._waiting.pop(answer, None) is not None:
+            answer.cancel()
 
     async def _run(self) -> None:
         while batch := self._next_batch():
@@ -55,22 +60,20 @@ class Searches:
     def _next_batch(self) -> list[tuple[Query, asyncio.Future[Neighbors]]]:
         batch: list[tuple[Query, asyncio.Future[Neighbors]]] = []
         vectors = 0
-        while self._waiting:
-            query, answer = self._waiting[0]
-            if batch and vectors + len(query.vectors) > VECTORS_AT_ONCE:
+        for answer, query in self._waiting.items():
+            vectors += len(query.vectors)
+            if batch and vectors > VECTORS_AT_ONCE:
                 break
-            self._waiting.popleft()
-            if not answer.cancelled():
-                batch.append((query, answer))
-                vectors += len(query.vectors)
+            batch.append((query, answer))
+        for _, answer in batch:
+            del self._waiting[answer]
         return batch
 
     async def _search(self, batch: list[tuple[Query, asyncio.Future[Neighbors]]]) -> None:
         try:
             found = await asyncio.to_thread(self._memory.nearest, [query for query, _ in batch])
             for (_, answer), neighbors in zip(batch, found, strict=True):
-                if not answer.cancelled():
-                    answer.set_result(neighbors)
+                answer.set_result(neighbors)
         except Exception as error:  # each waiting call answers it in its own name
             for _, answer in batch:
                 if not answer.done():

@@ -50,6 +50,7 @@ from visual_memory_service.reranking import (
     whom_to_ask,
 )
 from visual_memory_service.taxonomy import set_taxonomy, taxonomy_of
+from visual_memory_service.threads import in_thread, stoppable
 from visual_memory_service.unlearn import UnlearningWork, certificate_of
 
 LISTED_AT_ONCE = 4  # pages of entries, which keep Python busy
@@ -64,7 +65,7 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
     """Convert a small message here, a large one in a thread, so that no call waits for it."""
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
-    return await asyncio.to_thread(reading, *args, **kwargs)
+    return await in_thread(reading, *args, **kwargs)
 
 
 async def each_done(
@@ -133,7 +134,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CreateMemoryRequest, context: Any
     ) -> memory_pb2.Memory:
         embedder, dimension = requests.to_creation(request)
-        created = await asyncio.to_thread(
+        created = await in_thread(
             self._memories.create,
             requests.to_name(request.name, "name"),
             embedder=embedder,
@@ -141,22 +142,22 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             store_images=request.store_images,
             request=requests.to_request(request, request.request_id),
         )
-        return await asyncio.to_thread(about, created)
+        return await in_thread(about, created)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Any) -> memory_pb2.Memory:
-        return await asyncio.to_thread(about, await self._memory(request.name))
+        return await in_thread(about, await self._memory(request.name))
 
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
     ) -> pb.ListMemoriesResponse:
         after, size = requests.to_memories_page(request)
-        return await asyncio.to_thread(self._page_of_memories, after, size)
+        return await in_thread(self._page_of_memories, after, size)
 
     async def DeleteMemory(
         self, request: pb.DeleteMemoryRequest, context: Any
     ) -> pb.DeleteMemoryResponse:
         again = requests.to_request(request, request.request_id)
-        await asyncio.to_thread(self._drop, request.name, again)
+        await in_thread(self._drop, request.name, again)
         return pb.DeleteMemoryResponse()
 
     def _drop(self, name: str, again: Request | None) -> None:
@@ -180,7 +181,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             unlearned = self._unlearned(batch, memory)
             return answers.from_ids(remember.insert(batch, memory), unlearned)
 
-        return await asyncio.to_thread(store)
+        return await in_thread(store)
 
     async def ImportEntries(
         self, messages: AsyncIterator[pb.ImportEntriesRequest], context: Any
@@ -193,9 +194,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         def stored(batch: StoredBatch) -> pb.ImportEntriesResponse:
             return answers.from_stored(batch, self._memories.unlearned(memory.memory, batch.ids))
 
-        known = await asyncio.to_thread(memory.memory.stored_batches, start.request_id)
+        known = await in_thread(memory.memory.stored_batches, start.request_id)
         for batch in known:
-            yield await asyncio.to_thread(stored, batch)
+            yield await in_thread(stored, batch)
         yield answers.from_import_offset(sum(len(batch.ids) for batch in known))
 
         def store(request: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
@@ -211,6 +212,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
                 yield answer or answers.from_working()
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
+            await in_thread(thread.shutdown)
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = (await self._memory(request.memory)).memory
@@ -220,7 +222,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             image=request.include_image,
             thumbnail=request.include_thumbnail,
         )
-        return answers.from_entry(await asyncio.to_thread(memory.entry, id, parts))
+        return answers.from_entry(await in_thread(memory.entry, id, parts))
 
     async def ListEntries(
         self, request: pb.ListEntriesRequest, context: Any
@@ -229,7 +231,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         filter, after, limit, parts = requests.to_page(request)
         bytes_max = self._settings.message_bytes_max
         async with self._listing:
-            page = await asyncio.to_thread(
+            page = await in_thread(
                 memory.entries,
                 filter=filter,
                 after=after,
@@ -237,28 +239,26 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
                 bytes_max=bytes_max,
                 parts=parts,
             )
-            return await asyncio.to_thread(answers.from_entries, page, request.filter)
+            return await in_thread(answers.from_entries, page, request.filter)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = await self._memory(request.memory)
         change = requests.to_change(request)
-        return answers.from_entry(await asyncio.to_thread(remember.update, change, memory))
+        return answers.from_entry(await in_thread(remember.update, change, memory))
 
     async def DeleteEntries(
         self, request: pb.DeleteEntriesRequest, context: Any
     ) -> pb.DeleteEntriesResponse:
         memory = await self._memory(request.memory)
         deletion = await read(request, requests.to_deletion, request)
-        return answers.from_deleted(await asyncio.to_thread(forget.delete, deletion, memory))
+        return answers.from_deleted(await in_thread(forget.delete, deletion, memory))
 
     async def PurgeEntries(
         self, request: pb.PurgeEntriesRequest, context: Any
     ) -> pb.PurgeEntriesResponse:
         memory = await self._memory(request.memory)
         purge = requests.to_purge(request)
-        return answers.from_purged(
-            await asyncio.to_thread(forget.purge, purge, memory), purge.apply
-        )
+        return answers.from_purged(await in_thread(forget.purge, purge, memory), purge.apply)
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         until = end_of(context.time_remaining())
@@ -271,7 +271,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if reranker and wishes:
             wishes.check_uncalibrated()
         if wishes and wishes.coverage is not None:
-            labels = await asyncio.to_thread(memory.memory.labels)
+            labels = await in_thread(memory.memory.labels)
             question.check_answer(len(labels), "labels")
         if question.counts_k is not None:
             await hygiene.await_counts(question.counts_k, memory, self._operations)
@@ -292,7 +292,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if wishes is None:
             response = await read(request, answers.from_decisions, decisions, shown)
         else:
-            refined = await asyncio.to_thread(refine, decisions, classified.vectors, wishes, memory)
+            refined = await in_thread(refine, decisions, classified.vectors, wishes, memory)
             response = await read(request, answers.from_refined, *refined, shown)
         answers.add_rerankings(response, rerankings)
         return response
@@ -313,18 +313,18 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.GetMisleadingCountsResponse:
         memory = await self._memory(request.memory)
         k, after, size = convert.to_counts_page(request)
-        finding = await asyncio.to_thread(hygiene.find_counts, k, memory, self._operations)
+        finding = await in_thread(hygiene.find_counts, k, memory, self._operations)
         if finding is not None:
             return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
-        counts = await asyncio.to_thread(memory.memory.misleading_counts, k)
-        return await asyncio.to_thread(convert.from_counts, counts, after, size)
+        counts = await in_thread(memory.memory.misleading_counts, k)
+        return await in_thread(convert.from_counts, counts, after, size)
 
     async def PruneEntries(
         self, request: pb.PruneEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
         prune = await read(request, convert.to_prune, request)
-        started = await asyncio.to_thread(hygiene.prune, prune, memory, self._operations)
+        started = await in_thread(hygiene.prune, prune, memory, self._operations)
         return self._from_operation(started)
 
     async def RelabelEntries(
@@ -332,7 +332,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
         relabel = await read(request, convert.to_relabel, request)
-        done = await asyncio.to_thread(hygiene.relabel, relabel, memory)
+        done = await in_thread(hygiene.relabel, relabel, memory)
         if isinstance(done, hygiene.RelabelResult):
             return convert.from_relabel_result(request.memory, done)
         return self._from_operation(done)
@@ -340,7 +340,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
         memory = (await self._memory(request.memory)).memory
         again = requests.to_request(request, request.request_id)
-        ids = await asyncio.to_thread(memory.undo, request.operation, request=again)
+        ids = await in_thread(memory.undo, request.operation, request=again)
         return convert.from_undone(ids)
 
     async def ValueEntries(
@@ -361,16 +361,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             else:
                 found.append(values.given(snapshot, k, vectors, labels, job))
 
-        started = await asyncio.to_thread(self._operations.start, memory.memory, "values", work)
+        started = await in_thread(self._operations.start, memory.memory, "values", work)
         try:
             async for done, total in self._operations.progress(started.name):
                 yield insight.from_values_progress(started.name, done, total)
         finally:
             self._operations.abandon(started.name)
-        await asyncio.to_thread(check_done, memory.memory, started.name)
+        await in_thread(check_done, memory.memory, started.name)
         asked = len(found[0].ids) if vectors is None else len(vectors)
         yield insight.from_values_progress(started.name, asked, asked)
-        for response in await asyncio.to_thread(list, insight.from_values(started.name, found[0])):
+        for response in await in_thread(list, insight.from_values(started.name, found[0])):
             yield response
 
     async def ExplainDecision(
@@ -383,21 +383,19 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory.memory.check_dimension(what_if.add_vectors)
         vectors, over = await to_vectors(query, memory), threading.Event()
         async with self._explaining:
-            try:
-                explanation = await asyncio.to_thread(
-                    explain,
-                    vectors,
-                    k,
-                    voting,
-                    memory.memory,
-                    exclude_ids=request.exclude_ids,
-                    what_if=what_if,
-                    seconds=seconds,
-                    over=over,
-                    with_thumbnails=request.include_thumbnails,
-                )
-            finally:
-                over.set()
+            explanation = await stoppable(
+                over,
+                explain,
+                vectors,
+                k,
+                voting,
+                memory.memory,
+                exclude_ids=request.exclude_ids,
+                what_if=what_if,
+                seconds=seconds,
+                over=over,
+                with_thumbnails=request.include_thumbnails,
+            )
         return insight.from_explanation(explanation)
 
     async def AssessMemory(
@@ -410,9 +408,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             return assess(memory.snapshot(), k, voting, thin, job).to_json()
 
         start = self._operations.start
-        return self._from_operation(
-            await asyncio.to_thread(start, memory, "assess", work, request=again)
-        )
+        return self._from_operation(await in_thread(start, memory, "assess", work, request=again))
 
     async def CalibrateMemory(
         self, request: pb.CalibrateMemoryRequest, context: Any
@@ -433,29 +429,27 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
         start = self._operations.start
         return self._from_operation(
-            await asyncio.to_thread(start, memory.memory, "calibrate", work, request=again)
+            await in_thread(start, memory.memory, "calibrate", work, request=again)
         )
 
     async def GetTaxonomy(self, request: pb.GetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = await self._memory(request.memory)
-        labels = await asyncio.to_thread(memory.memory.labels)
+        labels = await in_thread(memory.memory.labels)
         return insight.from_taxonomy(taxonomy_of(memory), labels)
 
     async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = await self._memory(request.memory)
         edges = [(edge.child, edge.parent) for edge in request.edges]
         again = requests.to_request(request, request.request_id)
-        grown = await asyncio.to_thread(set_taxonomy, edges, memory, request=again)
-        labels = await asyncio.to_thread(memory.memory.labels)
+        grown = await in_thread(set_taxonomy, edges, memory, request=again)
+        labels = await in_thread(memory.memory.labels)
         return insight.from_taxonomy(grown, labels)
 
     async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
         memory = await self._memory(request.memory)
         again = requests.to_request(request, request.request_id)
-        await asyncio.to_thread(
-            set_reranker, request.reranker, memory, self._rerankers, request=again
-        )
-        return await asyncio.to_thread(about, memory)
+        await in_thread(set_reranker, request.reranker, memory, self._rerankers, request=again)
+        return await in_thread(about, memory)
 
     async def UnlearnEntries(
         self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
@@ -464,15 +458,15 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         asked = await read(request, convert_unlearning.to_unlearning, request)
         memory = await self._memory(request.memory)
         if not asked.apply:
-            result = await asyncio.to_thread(self._unlearning.would_unlearn, asked, memory)
+            result = await in_thread(self._unlearning.would_unlearn, asked, memory)
             return convert_unlearning.from_would_unlearn(request.memory, result)
-        return self._from_operation(await asyncio.to_thread(self._unlearning.begin, asked, memory))
+        return self._from_operation(await in_thread(self._unlearning.begin, asked, memory))
 
     async def GetCertificate(
         self, request: pb.GetCertificateRequest, context: Any
     ) -> pb.Certificate:
         memory = await self._of_operation(request.operation)
-        found = await asyncio.to_thread(certificate_of, memory, request.operation)
+        found = await in_thread(certificate_of, memory, request.operation)
         return pb.Certificate(json=found)
 
     async def ListAuditEvents(
@@ -480,8 +474,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.ListAuditEventsResponse:
         memory = (await self._memory(request.memory)).memory
         first, size = audit.to_audit_page(request)
-        page = await asyncio.to_thread(memory.audit_events, first, limit=size)
-        return await asyncio.to_thread(audit.from_audit_page, page, first + size)
+        page = await in_thread(memory.audit_events, first, limit=size)
+        return await in_thread(audit.from_audit_page, page, first + size)
 
     async def CheckMemory(
         self, request: pb.CheckMemoryRequest, context: Any
@@ -493,9 +487,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             return json.dumps(asdict(self._memories.check(memory, job.told)))
 
         start = self._operations.start
-        return self._from_operation(
-            await asyncio.to_thread(start, memory, "check", work, request=again)
-        )
+        return self._from_operation(await in_thread(start, memory, "check", work, request=again))
 
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
@@ -512,27 +504,27 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         async with self._copies.received(name, first.request_id, pieces) as arrival:
             again = requests.to_restoring(first, arrival.sha256)
             restored = await self._copies.restore(arrival, name, again)
-        found = await asyncio.to_thread(about, restored.memory)
+        found = await in_thread(about, restored.memory)
         return answers.from_restored(found, restored.left_out)
 
     async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
         new_name = requests.to_name(request.new_name, "new_name")
         again = requests.to_request(request, request.request_id)
         copied = await self._copies.copy(request.memory, new_name, again)
-        return await asyncio.to_thread(about, copied)
+        return await in_thread(about, copied)
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._of_operation(request.name)
-        return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
+        return self._from_operation(await in_thread(memory.operation, request.name))
 
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Any
     ) -> pb.ListOperationsResponse:
         memory = (await self._memory(request.memory)).memory
         before, size = convert.to_operations_page(request)
-        operations = await asyncio.to_thread(memory.operations, before=before, limit=size + 1)
+        operations = await in_thread(memory.operations, before=before, limit=size + 1)
         last = operations[size - 1].name if len(operations) > size else ""
         return convert.from_operations(operations[:size], last)
 
@@ -540,7 +532,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CancelOperationRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._of_operation(request.name)
-        asked = await asyncio.to_thread(self._operations.cancel, memory, request.name)
+        asked = await in_thread(self._operations.cancel, memory, request.name)
         return self._from_operation(asked)
 
     async def WaitOperation(
@@ -551,7 +543,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if job := self._operations.job(request.name):
             await self._until_ended(job, seconds)
             memory = await self._of_operation(request.name)  # unless it was found damaged
-        return self._from_operation(await asyncio.to_thread(memory.operation, request.name))
+        return self._from_operation(await in_thread(memory.operation, request.name))
 
     async def _until_ended(self, job: Job, seconds: float | None) -> None:
         """Wait as long as that, or until the job has ended. Raises ConnectionEnding."""
@@ -567,7 +559,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def _memory(self, name: str) -> OpenMemory:
         """Raises UnknownMemory, or what keeps the memory from being opened now."""
         if self._memories.may_be_opened(name):
-            return await asyncio.to_thread(self._memories.get_or_open, name)
+            return await in_thread(self._memories.get_or_open, name)
         return self._memories.get(name)
 
     async def _of_operation(self, name: str) -> Memory:

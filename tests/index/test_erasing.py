@@ -41,6 +41,17 @@ def test_what_is_noted_can_be_dropped_by_operation(db: sqlite3.Connection) -> No
     assert (noted(db, ERASING), noted(db, OTHER)) == ([], ["c"])
 
 
+def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> None:
+    there = "SELECT count(*), coalesce(sum(checksum(operation, id)), 0) FROM erasing"
+    kept = "SELECT count, sum FROM sums WHERE name = 'erasing'"
+
+    for operation in (ERASING, OTHER):
+        assert db.execute(kept).fetchone() == db.execute(there).fetchone()
+        drop(db, operation)
+
+    assert db.execute(kept).fetchone() == (0, 0)
+
+
 def test_scrubbing_drops_the_noted_ids_too(db: sqlite3.Connection) -> None:
     scrub(db, ERASING, [], [])
 

@@ -434,6 +434,48 @@ def test_a_page_in_the_middle_of_many_is_refused_at_opening(
         Memory.open(path)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE vectors SET vector = zeroblob(16) WHERE key = 1",
+        "DELETE FROM vectors WHERE key = 1",
+        "UPDATE entries SET label = 'dog' WHERE key = 1",
+    ],
+)
+@pytest.mark.parametrize("pruned", [True, False])
+def test_an_entry_that_is_damaged_is_refused_at_opening_whether_it_votes_or_not(
+    damage: str, pruned: bool, tmp_path: Path
+) -> None:
+    with closing(new_memory(tmp_path)) as memory:
+        insert(memory, ["a", "b"])
+        if pruned:
+            operation = memory.begin("prune").operation.name
+            memory.prune(["a"], operation=operation, result=lambda ids: "{}")
+    with closing(sqlite3.connect(tmp_path / "m.sqlite")) as db, db:
+        db.execute(damage)
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match="of key 1 is not as it was written"):
+            Memory.open(tmp_path / "m.sqlite")
+
+
+def test_who_deletes_the_sums_has_all_entries_compared_with_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    with closing(new_memory(tmp_path)) as memory:
+        insert(memory, ["a", "b"])
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM sums")
+    Memory.open(path).close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM sums")
+        db.execute("DELETE FROM vectors WHERE key = 1")
+        db.execute("DELETE FROM entries WHERE key = 1")
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match="its entries are not those of its digest"):
+            Memory.open(path)
+
+
 def test_a_closed_memory_says_so(tmp_path: Path) -> None:
     memory = new_memory(tmp_path)
     insert(memory, ["a"])

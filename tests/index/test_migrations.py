@@ -23,6 +23,7 @@ from visual_memory_index import (
     Request,
     RequestErased,
 )
+from visual_memory_index.database import connect
 from visual_memory_index.entry import Parts
 from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 
@@ -43,6 +44,12 @@ def columns(db: sqlite3.Connection) -> list[str]:
 def version(db: sqlite3.Connection) -> int:
     found: int = db.execute("PRAGMA user_version").fetchone()[0]
     return found
+
+
+def rows_of(path: Path) -> list[str]:
+    """All that a file holds, as SQL."""
+    with closing(sqlite3.connect(path)) as db:
+        return [f"{version(db)}", *db.iterdump()]
 
 
 def test_steps_are_done_once_and_in_order(db: sqlite3.Connection) -> None:
@@ -144,7 +151,7 @@ def test_what_answers_and_results_of_schema_6_kept_of_entries_is_gone(tmp_path: 
     assert data.count(b"a dead label") == 1  # of the one that an undo would bring back
 
 
-@pytest.mark.parametrize("schema", [4, 5, 6])
+@pytest.mark.parametrize("schema", [4, 5, 6, 7])
 @pytest.mark.parametrize(
     "damage",
     ["UPDATE entries SET label = 'jay' WHERE id = 'b'", "DELETE FROM vectors WHERE key = 1"],
@@ -156,8 +163,27 @@ def test_a_damaged_file_of_an_older_schema_is_not_sealed(
     with closing(sqlite3.connect(path)) as db, db:
         assert db.execute(damage).rowcount == 1
 
-    with pytest.raises(CorruptStore, match="is damaged"):
-        Memory.open(path)
+    before = rows_of(path)
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match="is damaged"):
+            Memory.open(path)
+
+    assert rows_of(path) == before
+
+
+@pytest.mark.parametrize("number", range(1, len(MEMORY_STEPS)))
+def test_a_migration_that_fails_at_its_end_leaves_the_file_as_it_was(
+    number: int, tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(DATA / f"memory-schema-{number}.sqlite", tmp_path))
+    steps = (*MEMORY_STEPS[:-1], f"{MEMORY_STEPS[-1]} INSERT INTO nowhere VALUES (1);")
+    before = rows_of(path)
+
+    with closing(connect(path)) as db, pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        migrate(db, steps, path)
+
+    assert rows_of(path) == before
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("memory-schema-*.sqlite")), ids=str)

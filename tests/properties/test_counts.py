@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from visual_memory_index.distances import exact_distances
 from visual_memory_index.entry import Parts
 from visual_memory_index.store import new_identity
 
-EDITS, LOOKS, RESTARTS = 3000, 300, 10
+EDITS = int(os.environ.get("EDITS", "1200"))
+LOOKS, RESTARTS = EDITS // 10, 10
 DIMENSION = 8
 
 

@@ -221,8 +221,8 @@ def test_what_is_beyond_the_limit_of_all_calls_is_refused_and_may_come_again(
             return refused.reason
         return ""
 
-    rows = np.eye(4)[:1]
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+    rows = np.ones((1, 16_384))
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=16_384))
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(insert, range(400)))
     with visual_memory.connect(server.address) as client:
@@ -238,14 +238,17 @@ def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path
     config.write_text("pending_bytes_max = 1\n")
     server = start(None, "--config", str(config))
     method: Any = server.channel.stream_stream(f"{SERVICE}/ImportEntries")
-    unknown = pb.ImportEntriesRequest(start=pb.ImportStart(memory="none", request_id="r"))
+    large = "x" * 70_000  # what is small is taken in any case
+    unknown = pb.ImportEntriesRequest(start=pb.ImportStart(memory=large, request_id="r"))
 
     def broken(data: bytes) -> str:
         return refusal(lambda: list(method(iter([data])))).reason
 
-    assert broken(b"\xff\xff") == "BAD_FIELD"
+    assert broken(b"\xff" * 70_000) == "BAD_FIELD"
     assert broken(unknown.SerializeToString()) == "UNKNOWN_MEMORY"
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+    assert (
+        refusal(server.stub.GetMemory, pb.GetMemoryRequest(name=large)).reason == "UNKNOWN_MEMORY"
+    )
 
 
 def test_health_and_what_can_never_be_read_are_told_under_any_load(
@@ -260,7 +263,7 @@ def test_health_and_what_can_never_be_read_are_told_under_any_load(
     importing = server.stub.ImportEntries(iter(steps.get, None))
     next(importing)
 
-    overloaded = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets")).reason
+    overloaded = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="x" * 70_000)).reason
     too_large = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="x" * (2**20 + 1))).reason
     health = health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
 

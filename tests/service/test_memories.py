@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 import traceback
 import uuid
@@ -27,6 +28,7 @@ from visual_memory_service.searches import Searches
 
 if TYPE_CHECKING:
     from tests.conftest import Start
+    from tests.service.conftest import Run
 
 INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 PAGE_BYTES = 16_384
@@ -371,6 +373,40 @@ def test_a_memory_that_the_catalog_does_not_know_is_named_and_can_be_dropped(sta
     server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="lost"))
     assert not file.exists()
     assert create(server, "lost", "new").ids() == ["new"]
+
+
+def test_a_copy_beside_a_memory_is_named_and_the_memory_serves(start: Start, command: Run) -> None:
+    """Also after each way out was followed, word for word."""
+    server = start()
+    cats, dogs = create(server, "cats", *"abcd"), create(server, "dogs", "e")
+    file = file_of(server, "cats")
+    for copy in ("cats.sqlite", "dogs.sqlite", "Cats (copy).sqlite"):
+        server.end()
+        shutil.copy(file, file.with_name(copy))
+        server.start()
+
+        (name,) = set(names(server)) - {"cats", "dogs"}
+        error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name=name))
+
+        assert (cats.ids(), health(server, "cats"), health(server, name)) == (
+            [*"abcd"],
+            SERVING,
+            NOT_SERVING,
+        )
+        assert f'{copy} holds the memory "cats", but the list of memories has' in error.message
+        accept, drop = re.findall(r'(?:memory accept|drop the memory) "?([^ "]+)', error.message)
+        assert f"visual-memory accept {accept} --data DIR" in server.log()
+        if copy != "dogs.sqlite":
+            server.stub.DeleteMemory(pb.DeleteMemoryRequest(name=drop))
+        else:
+            server.end()
+            done = command("accept", accept, "--data", server.data, "--apply")
+            assert (done.returncode, done.stderr) == (0, "")
+            server.start()
+            assert RemoteMemory(server, accept).ids() == [*"abcd"]
+            server.stub.DeleteMemory(pb.DeleteMemoryRequest(name=accept))
+        assert not file.with_name(copy).exists()
+        assert (names(server), dogs.ids(), cats.ids()) == (["cats", "dogs"], ["e"], [*"abcd"])
 
 
 def test_a_name_of_a_damaged_memory_is_taken(damaged: Server) -> None:

@@ -38,7 +38,7 @@ def rows(file: Path) -> Iterator[Row | BadRow]:
             names, lines = next(table, []), dict[str, int]()
             check(file, names)
             for cells in filter(None, table):
-                place, line = f"{file.name}, line {table.line_num}", table.line_num
+                place, line = f"{file}, line {table.line_num}", table.line_num
                 row = to_row(place, names, cells)
                 if isinstance(row, Row) and lines.setdefault(row.id, line) != line:
                     row = BadRow(place, f"has the id {quoted(row.id)}, as line {lines[row.id]} has")

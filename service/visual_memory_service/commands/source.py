@@ -83,8 +83,9 @@ class Item:
 class Source:
     """Items in an order that stays.
 
-    ``bad`` has why others cannot be used, by id. ``others`` counts files that are left out unseen,
-    by the ends of their names; ``remarks`` are sentences on what else was noticed.
+    ``bad`` has why others cannot be used, by id, or by where they are if something else would have
+    that id. ``others`` counts files that are left out unseen, by the ends of their names;
+    ``remarks`` are sentences on what else was noticed.
     """
 
     noun: str
@@ -127,6 +128,7 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
 def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
     """Folders, files and tables of pictures, seen in one look. Raises Refused."""
     items, bad, others, remarks = list[Item](), dict[str, str](), Counter[str](), list[str]()
+    flawed: list[tuple[str, Path, str]] = []
     for path in paths:
         if label is not None:
             found, look = of_one_label(path, label)
@@ -138,9 +140,11 @@ def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
         else:
             raise Refused(unknown(path))
         items += found
-        bad |= {named(each, path): why for each, why in look.bad.items()}
+        flawed += [(named(each, path), each, why) for each, why in look.bad.items()]
         others += look.others
         remarks += look.remarks
+    names = Counter([*(name for name, _, _ in flawed), *(item.id for item in items)])
+    bad |= {name if names[name] == 1 else str(each.absolute()): why for name, each, why in flawed}
     remarks += pictures.alike((item.label for item in items), memory.labels)
     return Source("picture", len(items), lambda: iter(items), bad, others, remarks)
 

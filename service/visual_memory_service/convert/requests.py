@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from typing import TypeAlias
@@ -16,6 +15,7 @@ from visual_memory._fingerprint import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
+    NAME,
     SCORES,
     VOTINGS,
     WHOLE,
@@ -37,7 +37,6 @@ from visual_memory_service.refine import Wishes
 from visual_memory_service.remember import Batch, Change
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
 DIMENSION_MAX = 16_384

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -188,6 +189,27 @@ def test_what_is_damaged_is_not_accepted(run: Run, data: Path) -> None:
     assert done.returncode == 1
     name = file_of(data).name
     assert f"{name} is damaged (the entry of key 1 is not as it was written)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE memory SET digest = x'00'", "stray.sqlite is damaged ("),
+        ("PRAGMA user_version = 99", "stray.sqlite has schema 99, but this release knows"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_the_name_of_its_file(
+    run: Run, data: Path, change: str, said: str
+) -> None:
+    file = data / "memories" / "stray.sqlite"
+    file.write_bytes(file_of(data).read_bytes())
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute(change)
+
+    done = run("stray", "--data", data, "--apply")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert said in done.stderr
 
 
 def test_what_cannot_be_accepted_is_one_sentence(run: Run, data: Path, tmp_path: Path) -> None:

@@ -146,6 +146,35 @@ def test_bad_rows_of_a_table_are_told_with_bad_pictures_and_left_out_where_that_
     assert labels() == {"1.png": "cat"}
 
 
+def test_bad_rows_of_tables_of_one_name_are_all_told(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a" / "t.csv").write_text("path,label\n1.png,cat\n1.png,\n")
+    (tmp_path / "b" / "t.csv").write_text("path,label\n2.png,cat\n,dog\n")
+
+    done = run("insert", pets, "a/t.csv", "b/t.csv", "--skip-bad")
+
+    assert "a/t.csv, line 3 has no label.\nb/t.csv, line 3 has no path.\n" in done.stderr
+    assert "2 pictures left out." in done.stderr
+    assert labels() == {"1.png": "cat", "2.png": "cat"}
+
+
+def test_bad_pictures_of_one_name_are_all_told_and_a_good_one_is_stored(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "one/cat/1.png", "other/cat/2.png", "two.png")
+    for path in ("one/cat/2.png", "one/cat/3.png", "other/cat/3.png"):
+        (tmp_path / path).symlink_to("nowhere")
+    (tmp_path / "list.csv").write_text("path,label,id\ngone.png,dog,x\ntwo.png,dog,gone.png\n")
+
+    done = run("insert", pets, "one", "other", "list.csv", "--skip-bad", "--json")
+
+    places = ("one/cat/2.png", "one/cat/3.png", "other/cat/3.png", "gone.png")
+    assert sorted(json.loads(done.stdout)["bad"]) == sorted(str(tmp_path / each) for each in places)
+    assert labels() == {"cat/1.png": "cat", "cat/2.png": "cat", "gone.png": "dog"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -74,7 +74,7 @@ def test_a_bad_row_is_named_by_its_line_and_others_are_read(
     data = b"path,label\n" + line + b"\n2.png,dog\n"
 
     assert list(rows(table(tmp_path, data))) == [
-        BadRow("list.csv, line 2", why),
+        BadRow(f"{tmp_path}/list.csv, line 2", why),
         Row("2.png", "dog", "2.png", None),
     ]
 
@@ -83,8 +83,8 @@ def test_a_cell_of_a_column_without_a_name_makes_its_row_bad(tmp_path: Path) -> 
     data = b"path,,label,,\n1.png,,cat,,\n2.png,,cat,,note\n3.png,a note,cat,,\n"
 
     assert list(rows(table(tmp_path, data)))[1:] == [
-        BadRow("list.csv, line 3", "has a cell in column 5, which has no name"),
-        BadRow("list.csv, line 4", "has a cell in column 2, which has no name"),
+        BadRow(f"{tmp_path}/list.csv, line 3", "has a cell in column 5, which has no name"),
+        BadRow(f"{tmp_path}/list.csv, line 4", "has a cell in column 2, which has no name"),
     ]
 
 
@@ -92,6 +92,6 @@ def test_an_id_that_comes_again_makes_its_row_bad(tmp_path: Path) -> None:
     data = b"path,label,id\na/1.png,cat,\nb/1.png,dog,a/1.png\na/./1.png,dog,\n"
 
     assert list(rows(table(tmp_path, data)))[1:] == [
-        BadRow("list.csv, line 3", "has the id a/1.png, as line 2 has"),
-        BadRow("list.csv, line 4", "has the id a/1.png, as line 2 has"),
+        BadRow(f"{tmp_path}/list.csv, line 3", "has the id a/1.png, as line 2 has"),
+        BadRow(f"{tmp_path}/list.csv, line 4", "has the id a/1.png, as line 2 has"),
     ]

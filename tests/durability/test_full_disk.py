@@ -193,9 +193,11 @@ def test_a_server_starts_on_a_full_disk_and_frees_room_there(
     with visual_memory.connect(server.address) as client:
         client.create_memory("dropped", dimension=768)
     small_disk.fill()
-    with visual_memory.connect(server.address, timeout=2) as hasty:
-        with pytest.raises(visual_memory.Error, match="make room"):
-            hasty.memory("pets").insert(vectors=np.ones((400, 768)), labels=["x"] * 400)
+    with (
+        visual_memory.connect(server.address, timeout=2) as hasty,
+        pytest.raises(visual_memory.Error, match="make room"),
+    ):
+        hasty.memory("pets").insert(vectors=np.ones((400, 768)), labels=["x"] * 400)
     server.end(number)
     for index in (server.data / "memories").glob("*-shm"):
         index.unlink()  # so that opening each memory takes room, too

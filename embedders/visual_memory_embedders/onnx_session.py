@@ -10,10 +10,15 @@ FATAL_ONLY = 4  # errors are raised, and need not be printed too
 
 
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
-    """A session that any number of threads may run at once."""
+    """A session that any number of threads may run at once, and that keeps nothing of what it saw.
+
+    Its arena would keep what was computed of a picture until the next one; without it all goes back
+    to the C library.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = FATAL_ONLY

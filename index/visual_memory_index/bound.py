@@ -12,9 +12,9 @@ from visual_memory_index.distances import UNIT_TOLERANCE
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Of scores that are at most ``error`` from the cosine, for any unit query and any row.
+    """Of scores that are at most ``error`` from the dot product of any unit query and any row.
 
-    With the k-th best score s, the k rows scored s or more have cosines of s − error or more, and
+    With the k-th best score s, the k rows scored s or more have products of s − error or more, and
     whatever is as near scores s − 2·error or more, the floor: nothing below it can be among the k.
 
     Nothing else is believed of a scan. Another one, of quantised vectors say, has its own
@@ -32,10 +32,10 @@ class Bound:
     def floors(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """The lowest score that a vector as near as the one scored so can have.
 
-        Norms up to 1 + 1e-6 take cosines past ±1, where the clamped distances are all equal.
+        Norms up to 1 + 1e-6 take products past ±1, where the clamped distances are all equal.
         """
-        cosines = np.minimum(scores.astype(np.float64) - self.error, 1.0)
-        return np.where(cosines > -1.0, cosines - self.error, -np.inf)
+        products = np.minimum(scores.astype(np.float64) - self.error, 1.0)
+        return np.where(products > -1.0, products - self.error, -np.inf)
 
 
 def float32_bound(dimension: int) -> Bound:

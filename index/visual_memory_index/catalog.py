@@ -83,20 +83,26 @@ class Catalog:
         make_folder(self._memories)
         self._writing = threading.Lock()
         self._lock = FolderLock(folder)
+        self.reserve = Reserve(folder / "reserve")
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            with relabelled(folder / CATALOG, FOLDER_BACK):
-                check_not_lost(folder)
-                self._database = Database(folder / CATALOG, CATALOG_STEPS)
+            self.reserve.freeing(self._begin)  # or a full disk would keep it from freeing any
+            undo.pop_all()
+
+    def _begin(self) -> None:
+        """Open the list, and finish what a crash cut short."""
+        with ExitStack() as undo:
+            with relabelled(self.folder / CATALOG, FOLDER_BACK):
+                check_not_lost(self.folder)
+                self._database = Database(self.folder / CATALOG, CATALOG_STEPS)
                 undo.callback(self._database.close)
                 with self._database.reading() as db:
                     self._lost = listing.unlisted(db, self._memories)
                 self._check()
                 with self._transaction() as db:
-                    self._secret = tombstones.read_secret(db, folder / SECRET)
-                self._latest = Latest(folder / LATEST, self._memories)
-                self._unfinished = Unfinished(folder / UNFINISHED)
-                self.reserve = Reserve(folder / "reserve")
+                    self._secret = tombstones.read_secret(db, self.folder / SECRET)
+                self._latest = Latest(self.folder / LATEST, self._memories)
+                self._unfinished = Unfinished(self.folder / UNFINISHED)
                 with self._transaction() as db:
                     listing.keep_ready(db, self._latest.has)
                 self.clear()
@@ -135,8 +141,11 @@ class Catalog:
         """Read a memory. Raises UnknownMemory, UnlistedFile, and what ``Memory.open`` raises.
 
         And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
-        that may not belong to its log is looked through.
+        that may not belong to its log is looked through. A full disk has the reserve for it.
         """
+        return self.reserve.freeing(partial(self._open, name))
+
+    def _open(self, name: str) -> Memory:
         path = self._path(name)
         known = self._noted(path.name)
         with opened(path):

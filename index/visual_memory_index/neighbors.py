@@ -29,7 +29,7 @@ class Query:
 class Neighbors:
     """The nearest entries of n queries, ascending by distance, equal distances by id in byte order.
 
-    ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k): 1 − cosine in [0, 2].
+    ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k) in [0, 2].
     ``v`` int64 (n, k) are their misleading counts, where those were asked for.
     """
 

@@ -115,7 +115,7 @@ def prune_by_difficulty(
 
 
 def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
-    """1 − cosine of every unit row (m, d) to the mean direction of its label, float64 (m,)."""
+    """The distance of every unit row (m, d) to the mean direction of its label, float64 (m,)."""
     order = np.argsort(ids)
     _, first, codes = np.unique(labels[order], return_index=True, return_inverse=True)
     ordered = vectors[order]
@@ -128,7 +128,7 @@ def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
 def prototype_difficulties(
     vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = untold
 ) -> Values:
-    """1 − cosine of every unit row (m, d) to the nearest of its memory's prototypes, float64 (m,).
+    """The distance of every unit row (m, d) to its memory's nearest prototype, float64 (m,).
 
     Labels are not asked (Sorscher et al., 2022). Raises BadParameter, and what ``told`` raises.
     """

@@ -15,7 +15,7 @@ SHOWN_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """An entry near a query: distance 1 − cosine, and the weight of its vote (0 in a search)."""
+    """An entry near a query: its distance in [0, 2], and the weight of its vote (0 in a search)."""
 
     id: str
     label: str

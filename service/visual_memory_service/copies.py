@@ -6,8 +6,8 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import BinaryIO, TypeAlias, TypeVar
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 from visual_memory_index import Arrival, MemoryClosed, Request, be_patient, sealed
 from visual_memory_service.calibration import SETTING as CALIBRATION
@@ -40,22 +40,21 @@ class Copies:
         Raises UnknownMemory, CorruptStore, BadAuditLog, NotWritten.
         """
 
+        made = ExitStack()
+
         def make(check: Check) -> BinaryIO:
-            return self._memories.backup(name, settings=FITTED, check=check)
+            return made.enter_context(self._memories.backup(name, settings=FITTED, check=check))
 
         making = asyncio.create_task(self._in_turn(name, make))
         try:
             while not (await asyncio.wait([making], timeout=WAITING_SECONDS))[0]:
                 yield b""
-            file = await making
-        finally:
-            making.cancel()
-        try:
-            pieces = sealed(file)
+            pieces = sealed(await making)
             while piece := await in_thread(next, pieces, b""):
                 yield piece
         finally:
-            await asyncio.shield(asyncio.to_thread(file.close))  # its blocks are freed then
+            making.cancel()
+            await closed(making, made)
 
     @asynccontextmanager
     async def received(
@@ -65,14 +64,20 @@ class Copies:
 
         Raises MemoryExists before any of it does, BadBackup, NotWritten.
         """
-        arrival = await in_thread(self._memories.arrival, name, request_id)
+        made = ExitStack()
+
+        def make() -> Arrival:
+            return made.enter_context(self._memories.arrival(name, request_id))
+
+        making = asyncio.ensure_future(asyncio.to_thread(make))
         try:
+            arrival = await asyncio.shield(making)
             async for piece in pieces:
                 await in_thread(arrival.write, piece)
             await in_thread(arrival.finish)
             yield arrival
         finally:
-            await asyncio.shield(asyncio.to_thread(arrival.close))
+            await closed(making, made)
 
     async def restore(self, arrival: Arrival, name: str, request: Request | None) -> Restored:
         """A memory of a backup that was received.
@@ -119,3 +124,16 @@ class Copies:
             if not job.cancel():
                 await asyncio.gather(done, return_exceptions=True)
             raise
+
+
+async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
+    """Close what a thread has ``made``, once it has ended: it goes on where a call is cancelled.
+
+    Another thread does that, for it may free many blocks, also where the call is cancelled again.
+    """
+
+    async def close() -> None:
+        await asyncio.wait([making])
+        await asyncio.to_thread(made.close)
+
+    await asyncio.shield(asyncio.create_task(close()))

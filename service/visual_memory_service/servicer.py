@@ -150,8 +150,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
     ) -> pb.ListMemoriesResponse:
-        after, size = requests.to_memories_page(request)
-        return await in_thread(self._page_of_memories, after, size)
+        return await in_thread(self._page_of_memories, request)
 
     async def DeleteMemory(
         self, request: pb.DeleteMemoryRequest, context: Any
@@ -239,7 +238,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
                 bytes_max=bytes_max,
                 parts=parts,
             )
-            return await in_thread(answers.from_entries, page, request.filter)
+            return await in_thread(answers.from_entries, page, request)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = await self._memory(request.memory)
@@ -317,7 +316,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if finding is not None:
             return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
         counts = await in_thread(memory.memory.misleading_counts, k)
-        return await in_thread(convert.from_counts, counts, after, size)
+        return await in_thread(convert.from_counts, counts, after, size, request)
 
     async def PruneEntries(
         self, request: pb.PruneEntriesRequest, context: Any
@@ -475,7 +474,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = (await self._memory(request.memory)).memory
         first, size = audit.to_audit_page(request)
         page = await in_thread(memory.audit_events, first, limit=size)
-        return await in_thread(audit.from_audit_page, page, first + size)
+        return await in_thread(audit.from_audit_page, page, first + size, request)
 
     async def CheckMemory(
         self, request: pb.CheckMemoryRequest, context: Any
@@ -526,7 +525,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         before, size = convert.to_operations_page(request)
         operations = await in_thread(memory.operations, before=before, limit=size + 1)
         last = operations[size - 1].name if len(operations) > size else ""
-        return convert.from_operations(operations[:size], last)
+        return convert.from_operations(operations[:size], last, request)
 
     async def CancelOperation(
         self, request: pb.CancelOperationRequest, context: Any
@@ -582,7 +581,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             operation, done=job.done, total=job.total, problem=job.problem
         )
 
-    def _page_of_memories(self, after: str, size: int) -> pb.ListMemoriesResponse:
+    def _page_of_memories(self, request: pb.ListMemoriesRequest) -> pb.ListMemoriesResponse:
+        after, size = requests.to_memories_page(request)
         names = [name for name in self._memories.names() if name > after]
         found: list[memory_pb2.Memory] = []
         filled, last = 0, names[size - 1] if len(names) > size else ""
@@ -597,4 +597,4 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             if filled >= self._settings.message_bytes_max:  # labels may be very many
                 last = name if name != names[-1] else ""
                 break
-        return answers.from_memories(found, last)
+        return answers.from_memories(found, last, request)

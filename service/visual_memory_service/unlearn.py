@@ -73,6 +73,9 @@ NOT_COVERED = (
     "the first quarter of each picture, where headers are, were not looked for; of very many "
     "vectors and pictures, some pieces of each were, and of more than 512 MiB those beyond were "
     "not.",
+    "Decoded pictures, and what a network computes of them on the way to their vectors: they are "
+    "overwritten when they are freed, which was not looked for, and a library that runs networks, "
+    "such as PyTorch for those of timm and open_clip, may keep pieces until the next picture.",
 )
 NOT_ASKED = (
     "Memories of the server that could not be asked whether they hold the same, such as damaged "

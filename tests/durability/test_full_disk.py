@@ -185,13 +185,44 @@ def test_an_erasure_goes_on_where_the_disk_refuses_to_drop_its_memory(
         assert client.memories() == []
 
 
-def test_a_server_does_not_start_on_a_full_disk_and_does_where_there_is_room(
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_starts_on_a_full_disk_and_frees_room_there(
+    start: Start, small_disk: SmallDisk, number: signal.Signals
+) -> None:
+    server = served(start, small_disk)
+    with visual_memory.connect(server.address) as client:
+        client.create_memory("dropped", dimension=768)
+    small_disk.fill()
+    with (
+        visual_memory.connect(server.address, timeout=2) as hasty,
+        pytest.raises(visual_memory.Error, match="make room"),
+    ):
+        hasty.memory("pets").insert(vectors=np.ones((400, 768)), labels=["x"] * 400)
+    server.end(number)
+    for index in (server.data / "memories").glob("*-shm"):
+        index.unlink()  # so that opening each memory takes room, too
+    small_disk.fill()
+
+    server.start()
+
+    with visual_memory.connect(server.address) as client:
+        pets = client.memory("pets")
+        assert sorted(each.name for each in client.memories()) == ["dropped", "pets"]
+        assert pets.info().count == len(IDS)
+        assert len(pets.classify(vectors=np.ones((1, 768)), k=5)) == 1
+        assert pets.delete(ids=["0"]) == 1
+        assert visual_memory.verify(pets.unlearn(["3", "4"])).count == 2
+        client.delete_memory("dropped")
+        assert pets.info().count == len(IDS) - 3
+
+
+def test_a_server_does_not_start_on_a_full_disk_without_its_reserve_and_does_where_there_is_room(
     start: Start, small_disk: SmallDisk
 ) -> None:
     server = start(small_disk.folder / "data")
     create_shared(server.stub)
     server.end()
-    small_disk.fill()
+    use_up_reserve(server, small_disk)
 
     with pytest.raises(pytest.fail.Exception, match="make room on the disk, or"):
         server.start()

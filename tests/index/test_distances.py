@@ -113,3 +113,17 @@ def test_rows_without_a_direction_are_named() -> None:
 
     assert bad_rows(units).tolist() == [0, 2, 3, 5]
     assert np.array_equal(units[1], units[4])
+
+
+@pytest.mark.parametrize("norms", [(1 - 9e-7, 1 - 9e-7), (1 - 9e-7, 1 + 9e-7), (1.0, 1 - 9e-7)])
+def test_vectors_that_keep_their_bits_are_not_divided_by_their_norms(
+    norms: tuple[float, float],
+) -> None:
+    direction = np.random.default_rng(3).standard_normal(64)
+    rows = np.outer(norms, direction / np.linalg.norm(direction)).astype(np.float32)
+    assert unit_rows(rows) is rows
+
+    (distance,) = exact_distances(rows[0], rows[1:])
+
+    assert distance == pytest.approx(max(0.0, 1 - math.prod(norms)), abs=2e-7)
+    assert distance <= 2e-6  # so much is it from 1 − cosine, which is 0

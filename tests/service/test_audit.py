@@ -145,12 +145,11 @@ def test_pages_that_cannot_be_are_refused(used: RemoteMemory, field: str, value:
 
 
 @pytest.mark.parametrize("last", ["one", "-1", "9" * 40, "\uff11"])
-def test_a_token_of_another_call_is_refused(used: RemoteMemory, last: str) -> None:
-    token = from_token(last, "")
+def test_a_token_that_no_page_ends_with_is_refused(used: RemoteMemory, last: str) -> None:
+    request = pb.ListAuditEventsRequest(memory=used.name)
+    request.page_token = from_token(last, request)
 
-    error = refusal(
-        used.stub.ListAuditEvents, pb.ListAuditEventsRequest(memory=used.name, page_token=token)
-    )
+    error = refusal(used.stub.ListAuditEvents, request)
 
     assert error.field_violations[0][0] == "page_token"
 
@@ -256,7 +255,8 @@ def verified(memory: Memory) -> Log:
     """The log as a client of a server would verify it."""
     log, first = Log(to_memory(from_info(memory.info(), None, ""))), 0
     while True:
-        page = from_audit_page(memory.audit_events(first, limit=7), first + 7)
+        events = memory.audit_events(first, limit=7)
+        page = from_audit_page(events, first + 7, pb.ListAuditEventsRequest())
         log.add(map(to_audit_event, page.events))
         first += 7
         if not page.next_page_token:

@@ -8,6 +8,7 @@ import os
 import random
 import sqlite3
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -75,6 +76,19 @@ def altered(data: bytes, statement: str) -> bytes:
         db.execute(statement)
         seal(db)
         return b"".join(sealed(io.BytesIO(db.serialize())))
+
+
+def test_restores_that_are_cancelled_at_once_leave_no_file(start: Start) -> None:
+    server, chance = start(), random.Random(0)
+    for number in range(200):
+        request = pb.RestoreMemoryRequest(name=f"r{number}", request_id=f"{number}")
+        call = server.stub.RestoreMemory.future(iter([request]))
+        time.sleep(chance.uniform(0, 0.006))
+        call.cancel()
+
+    end = time.monotonic() + 30
+    while left := unfinished(server):
+        assert time.monotonic() < end, left
 
 
 def test_a_backup_is_restored_with_all_that_it_had(

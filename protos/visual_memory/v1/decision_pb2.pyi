@@ -168,7 +168,7 @@ class Neighbor(google.protobuf.message.Message):
     id: builtins.str
     label: builtins.str
     distance: builtins.float
-    """1 − cosine, in [0, 2]."""
+    """1 − the dot product of the unit vectors, in [0, 2]."""
     weight: builtins.float
     """What it added to its label's score; 0 in a search."""
     def __init__(

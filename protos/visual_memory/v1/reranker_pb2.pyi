@@ -45,7 +45,7 @@ class Candidate(google.protobuf.message.Message):
     id: builtins.str
     label: builtins.str
     distance: builtins.float
-    """1 − cosine, in [0, 2]."""
+    """1 − the dot product of the unit vectors, in [0, 2]."""
     picture: builtins.bytes
     """As above; empty where the memory has none of this entry."""
     def __init__(

@@ -156,6 +156,7 @@ class ListMemoriesRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """1 to 1000; 0 means 100."""
     page_token: builtins.str
+    """Of the page before."""
     def __init__(
         self,
         *,
@@ -465,6 +466,7 @@ class ListEntriesRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """1 to 10000; 0 means 1000. A page of vectors or pictures may hold fewer, to fit a message."""
     page_token: builtins.str
+    """Of the page before, with the same memory and filter."""
     include_vectors: builtins.bool
     include_images: builtins.bool
     include_thumbnails: builtins.bool
@@ -872,6 +874,7 @@ class GetMisleadingCountsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """1 to 10000; 0 means 10000."""
     page_token: builtins.str
+    """Of the page before, with the same memory and k."""
     def __init__(
         self,
         *,
@@ -1280,6 +1283,7 @@ class ListAuditEventsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """1 to 10000; 0 means 1000."""
     page_token: builtins.str
+    """Of the page before, with the same memory."""
     def __init__(
         self,
         *,
@@ -1529,6 +1533,7 @@ class ListOperationsRequest(google.protobuf.message.Message):
     page_size: builtins.int
     """1 to 1000; 0 means 100."""
     page_token: builtins.str
+    """Of the page before, with the same memory."""
     def __init__(
         self,
         *,

@@ -104,9 +104,11 @@ def from_restored(memory: memory_pb2.Memory, left_out: int) -> pb.RestoreMemoryR
     return pb.RestoreMemoryResponse(memory=memory, left_out_count=left_out)
 
 
-def from_memories(memories: Sequence[memory_pb2.Memory], last: str) -> pb.ListMemoriesResponse:
+def from_memories(
+    memories: Sequence[memory_pb2.Memory], last: str, request: pb.ListMemoriesRequest
+) -> pb.ListMemoriesResponse:
     """One page; ``last`` is the name to go on after, empty at the end."""
-    return pb.ListMemoriesResponse(memories=memories, next_page_token=from_token(last, ""))
+    return pb.ListMemoriesResponse(memories=memories, next_page_token=from_token(last, request))
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
@@ -168,12 +170,12 @@ def from_entry(entry: Entry) -> entry_pb2.Entry:
     )
 
 
-def from_entries(page: Page, filter: str) -> pb.ListEntriesResponse:
-    """One page of what ``filter`` admits."""
+def from_entries(page: Page, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
+    """One page of what its filter admits."""
     last = page.entries[-1].id if page.more else ""
     return pb.ListEntriesResponse(
         entries=[from_entry(entry) for entry in page.entries],
-        next_page_token=from_token(last, filter),
+        next_page_token=from_token(last, request),
     )
 
 

@@ -17,13 +17,15 @@ def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
     size = request.page_size
     if not 0 <= size <= AUDIT_PAGE_MAX:
         raise BadField("page_size", f"must be 0 to {AUDIT_PAGE_MAX}, but is {size}")
-    first = to_token(request.page_token, "") or "0"
+    first = to_token(request) or "0"
     if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
         raise BadField("page_token", "must be one that this call answered with")
     return int(first), size or AUDIT_PAGE
 
 
-def from_audit_page(page: AuditPage, end: int) -> pb.ListAuditEventsResponse:
+def from_audit_page(
+    page: AuditPage, end: int, request: pb.ListAuditEventsRequest
+) -> pb.ListAuditEventsResponse:
     """The events up to number ``end``, where the next page begins if there is one."""
     return pb.ListAuditEventsResponse(
         events=[
@@ -39,7 +41,7 @@ def from_audit_page(page: AuditPage, end: int) -> pb.ListAuditEventsResponse:
             )
             for event in page.events
         ],
-        next_page_token=from_token(str(end) if end < page.head.size else "", ""),
+        next_page_token=from_token(str(end) if end < page.head.size else "", request),
         head=pb.AuditHead(
             size=page.head.size, root=page.head.root(), last=page.head.last, digest=page.digest
         ),

@@ -49,7 +49,7 @@ def to_counts_page(request: pb.GetMisleadingCountsRequest) -> tuple[int, str, in
         raise BadField("page_size", f"must be 0 to {COUNTS_PAGE}, but is {request.page_size}")
     return (
         to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k"),
-        to_token(request.page_token, ""),
+        to_token(request),
         request.page_size or COUNTS_PAGE,
     )
 
@@ -136,7 +136,7 @@ def to_operations_page(request: pb.ListOperationsRequest) -> tuple[str, int]:
     size = request.page_size
     if not 0 <= size <= OPERATIONS_PAGE_MAX:
         raise BadField("page_size", f"must be 0 to {OPERATIONS_PAGE_MAX}, but is {size}")
-    return to_token(request.page_token, ""), size or OPERATIONS_PAGE
+    return to_token(request), size or OPERATIONS_PAGE
 
 
 def to_seconds(request: pb.WaitOperationRequest) -> float | None:
@@ -231,11 +231,13 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
     )
 
 
-def from_operations(operations: Sequence[Operation], last: str) -> pb.ListOperationsResponse:
+def from_operations(
+    operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest
+) -> pb.ListOperationsResponse:
     """One page without results; ``last`` is the name to go on after, empty at the end."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
-        next_page_token=from_token(last, ""),
+        next_page_token=from_token(last, request),
     )
 
 
@@ -249,7 +251,9 @@ def from_relabel_result(memory: str, result: RelabelResult) -> operation_pb2.Ope
     )
 
 
-def from_counts(counts: Counts, after: str, size: int) -> pb.GetMisleadingCountsResponse:
+def from_counts(
+    counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest
+) -> pb.GetMisleadingCountsResponse:
     """Up to ``size`` counts of the ids beyond ``after``, by id."""
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
@@ -257,7 +261,7 @@ def from_counts(counts: Counts, after: str, size: int) -> pb.GetMisleadingCounts
     columns = (counts.ids[page], counts.v[page].tolist(), counts.c[page].tolist())
     rows = [pb.MisleadingCount(id=id, v=v, c=c) for id, v, c in zip(*columns, strict=True)]
     last = rows[-1].id if first + size < len(order) else ""
-    return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=from_token(last, ""))
+    return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=from_token(last, request))
 
 
 def from_undone(ids: Sequence[str]) -> pb.UndoResponse:

@@ -1,33 +1,43 @@
-"""Where a page ends, as a token that fits the same filter alone."""
+"""Where a page ends, as a token that goes on in the same list alone."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
 from visual_memory_service.errors import BadField
 
+FREE = ("page_size", "page_token", "include_vectors", "include_images", "include_thumbnails")
 
-def to_token(token: str, filter: str) -> str:
-    """The last id or name of the page before. Raises BadField."""
-    if not token:
+
+def to_token(request: Any) -> str:
+    """The last id or name of the page before the one that a ``request`` asks for.
+
+    Raises BadField.
+    """
+    if not request.page_token:
         return ""
     try:
-        sealed, last = base64.urlsafe_b64decode(token.encode()).decode().split("\0", 1)
+        token = base64.urlsafe_b64decode(request.page_token.encode())
+        sealed, last = token.decode().split("\0", 1)
     except ValueError:
         raise BadField("page_token", "must be one that this call answered with") from None
-    if sealed != seal(filter):
-        raise BadField("page_token", "belongs to another filter; begin again without one")
+    if sealed != seal(request):
+        raise BadField(
+            "page_token", "belongs to another filter, memory or call; begin again without one"
+        )
     return last
 
 
-def from_token(last: str, filter: str) -> str:
-    """A page token that only fits the same filter."""
+def from_token(last: str, request: Any) -> str:
+    """A page token that goes on with what ``request`` lists; empty where nothing was ``last``."""
     if not last:
         return ""
-    return base64.urlsafe_b64encode(f"{seal(filter)}\0{last}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{seal(request)}\0{last}".encode()).decode()
 
 
-def seal(filter: str) -> str:
-    """What ties a page token to its filter."""
-    return hashlib.sha256(filter.encode()).hexdigest()[:16]
+def seal(request: Any) -> str:
+    """What ties a page token to its call and to all that chooses what is listed."""
+    choice = [(each.name, value) for each, value in request.ListFields() if each.name not in FREE]
+    return hashlib.sha256(repr((request.DESCRIPTOR.name, choice)).encode()).hexdigest()[:16]

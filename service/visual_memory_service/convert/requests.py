@@ -401,7 +401,7 @@ def to_page(request: pb.ListEntriesRequest) -> Page:
         raise BadField("page_size", f"must be 0 to {ENTRIES_PAGE_MAX}, but is {request.page_size}")
     return (
         parse(request.filter),
-        to_token(request.page_token, request.filter),
+        to_token(request),
         request.page_size or ENTRIES_PAGE,
         to_parts(
             vector=request.include_vectors,
@@ -424,7 +424,7 @@ def to_memories_page(request: pb.ListMemoriesRequest) -> tuple[str, int]:
     """Last name and size. Raises BadField."""
     if not 0 <= request.page_size <= MEMORIES_PAGE_MAX:
         raise BadField("page_size", f"must be 0 to {MEMORIES_PAGE_MAX}, but is {request.page_size}")
-    return to_token(request.page_token, ""), request.page_size or MEMORIES_PAGE
+    return to_token(request), request.page_size or MEMORIES_PAGE
 
 
 def to_change(request: pb.UpdateEntryRequest) -> Change:

@@ -13,7 +13,7 @@ from visual_memory_index import Ranking
 class Candidate:
     """A neighbour of the query, its picture still encoded, or empty where there is none.
 
-    ``distance`` is 1 − cosine, in [0, 2].
+    ``distance`` is in [0, 2].
     """
 
     id: str

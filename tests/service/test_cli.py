@@ -380,7 +380,7 @@ def test_what_is_stored_is_skipped_and_what_was_changed_is_refused_or_replaced(
     replaced = answer(run("insert", pets, folder, "--json", "--replace"))
 
     assert (again["inserted"], again["skipped"]) == (0, 6)
-    assert "nothing was stored: red/0.png; use --replace" in said
+    assert "nothing was stored: red/0.png; use --keep to" in said
     assert count == 6
     assert (replaced["inserted"], replaced["replaced"], replaced["skipped"]) == (1, 1, 5)
     kept = answer(run("entries", pets, "--filter", 'id = "red/0.png"', "--json"))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 from tests.conftest import to_picture
-from tests.service.conftest import Run, answer, refused
+from tests.service.conftest import Run, answer, refused, text
 from tests.slow import write_network
 
 import visual_memory
@@ -94,9 +94,67 @@ def test_another_folder_with_the_same_names_is_told_how_both_can_be_stored(
     assert said == (
         "Stored already with other content, label or metadata, so nothing was stored: 1.png. To "
         "have both, give them other ids: insert the folder above, with a folder for each label, "
-        "into a new memory, or a CSV table with the column id. --replace replaces what is stored "
-        "instead. That changes labels: 1 from cat to dog.\n"
+        "into a new memory, or a CSV table with the column id. --keep leaves what is stored as it "
+        "is and stores what is new, --replace replaces it. That changes labels: 1 from cat to dog.\n"
     )
+
+
+def test_what_was_corrected_is_kept_when_pictures_are_added(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/lotus/1.png", "pics/lotus/2.png", "pics/umbrella/3.png")
+    run("insert", pets, "pics")
+    run("update", pets, "--id", "lotus/1.png", "--label", "umbrella")
+    put(tmp_path, "pics/lotus/4.png")
+
+    said = refused(run("insert", pets, "pics"))
+    done = run("insert", pets, "pics", "--keep")
+    again = answer(run("insert", pets, "pics", "--keep", "--json"))
+
+    assert said == (
+        "Stored already with other content, label or metadata, so nothing was stored: lotus/1.png; "
+        "use --keep to leave that as it is and store what is new, or --replace to replace it. "
+        "That changes labels: 1 from umbrella to lotus.\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        f"1 picture inserted into {pets}, 2 there already, 1 kept as stored otherwise. "
+    )
+    assert (again["inserted"], again["skipped"], again["kept"]) == (0, 3, ["lotus/1.png"])
+    assert labels()["lotus/1.png"] == "umbrella"
+    assert "lotus/4.png" in labels()
+
+
+def test_what_is_kept_votes_as_it_did_whatever_the_source_says(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/cat/1.png", "pics/cat/2.png")
+    run("insert", pets, "pics")
+    (tmp_path / "ids.txt").write_text("cat/1.png\ncat/2.png\n")
+    pruned = answer(run("prune", pets, "--ids-file", "ids.txt", "--apply", "--json"))
+    run("export", pets, "pruned.parquet")
+    run("undo", pets, pruned["operation"])
+    run("update", pets, "--id", "cat/1.png", "--label", "dog")
+
+    done = answer(run("insert", pets, "pruned.parquet", "--keep", "--json"))
+
+    found = {each["id"]: each for each in answer(run("entries", pets, "--json"))}
+    assert done["kept"] == ["cat/1.png"]
+    assert not found["cat/1.png"]["pruned_by"]
+    assert found["cat/2.png"]["pruned_by"]
+
+
+def test_labels_that_are_replaced_are_told(run: Run, pets: str, tmp_path: Path) -> None:
+    put(tmp_path, "pics/cat/1.png", "pics/dog/2.png")
+    run("insert", pets, "pics")
+    run("update", pets, "--id", "cat/1.png", "--label", "dog")
+
+    said = text(run("insert", pets, "pics", "--replace"))
+    run("update", pets, "--id", "cat/1.png", "--label", "dog")
+    done = answer(run("insert", pets, "pics", "--replace", "--json"))
+
+    assert said.endswith("\nThat changed labels: 1 from dog to cat.\n")
+    assert done["relabelled"] == [{"id": "cat/1.png", "was": "dog", "label": "cat"}]
 
 
 def test_several_folders_of_classes_are_one_source(

@@ -359,6 +359,7 @@ def columns(items: Sequence[Item]) -> dict[str, Any]:
         "ids": [item.id for item in items],
         "labels": [item.label for item in items],
         "metadata": [dict(item.metadata or {}) for item in items],
+        "content_sha256": [item.image_sha256 for item in items] if rows else None,
     }
 
 

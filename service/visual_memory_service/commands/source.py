@@ -29,7 +29,8 @@ PARQUET = b"PAR1"
 class Item:
     """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing.
 
-    ``image`` is to be kept beside a row. A ``pruned`` entry does not vote.
+    ``image`` is to be kept beside a row, and ``image_sha256`` what is known of one that is not. A
+    ``pruned`` entry does not vote.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Item:
     content: Path | Content
     metadata: Mapping[str, str] | None = None
     image: bytes | None = None
+    image_sha256: str = ""
     pruned: bool = False
 
     @property
@@ -119,7 +121,9 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
 
     def items() -> Iterator[Item]:
         for row in file.rows():
-            yield Item(row.id, row.label, row.content, row.metadata, row.image, row.pruned)
+            yield Item(
+                row.id, row.label, row.content, row.metadata, row.image, row.sha256, row.pruned
+            )
 
     return Source(file.content, file.count, items)
 

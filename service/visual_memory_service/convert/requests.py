@@ -41,6 +41,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
 DIMENSION_MAX = 16_384
+SHA256_BYTES = 32
 K = 50
 VOTING = "rank"
 VALUE_K = 5
@@ -174,9 +175,10 @@ def to_entries_and_rows(
 def to_entries(
     batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
 ) -> list[Entry]:
-    """The entries of a batch; without ``images`` an image beside a row is hashed in its place.
+    """The entries of a batch; ``hashes`` are those of its images or rows.
 
-    Raises BadField.
+    Where an image is beside a row, or only its hash, that counts in place of the row's. Raises
+    BadField.
     """
     seen: set[str] = set()
     entries = []
@@ -194,11 +196,26 @@ def to_entries(
                 id=id,
                 label=to_text(entry.label, "entries[{}].label", number),
                 metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
-                content_sha256=sha256(entry.image).digest() if entry.image else content_sha256,
+                content_sha256=to_sha256(entry, number, beside=not images) or content_sha256,
                 image=images[number] if images else entry.image,
             )
         )
     return entries
+
+
+def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
+    """The hash of the picture ``beside`` a row; empty where nothing is known of one.
+
+    Raises BadField.
+    """
+    if entry.image:
+        return sha256(entry.image).digest()
+    if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
+        raise BadField(
+            f"entries[{number}].content_sha256",
+            f"must have {SHA256_BYTES} bytes, but has {len(entry.content_sha256)}",
+        )
+    return entry.content_sha256 if beside else b""
 
 
 def to_content(

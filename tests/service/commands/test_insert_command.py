@@ -95,7 +95,8 @@ def test_another_folder_with_the_same_names_is_told_how_both_can_be_stored(
         "Stored already with other content, label or metadata, so nothing was stored: 1.png. To "
         "have both, give them other ids: insert the folder above, with a folder for each label, "
         "into a new memory, or a CSV table with the column id. --keep leaves what is stored as it "
-        "is and stores what is new, --replace replaces it. That changes labels: 1 from cat to dog.\n"
+        "is and stores what is new, --replace replaces it. "
+        "That changes labels: 1 from cat to dog.\n"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -174,13 +175,19 @@ def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
     groups = defaultdict[str, set[str]](set)
     labels = set(labels)
     for label in labels.union(known):
-        groups[" ".join(label.split()).casefold()].add(label)
+        groups[alike_key(label)].add(label)
     return [
-        "Labels that differ only by blanks or by case are different labels: "
-        f"{listed(sorted(group))}."
+        "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+        f"different labels: {listed(sorted(group))}."
         for _, group in sorted(groups.items())
         if len(group) > 1 and group & labels
     ]
+
+
+def alike_key(label: str) -> str:
+    """What labels have in common that hardly differ."""
+    plain = unicodedata.normalize("NFKC", label).casefold()
+    return " ".join(unicodedata.normalize("NFKC", plain).split())
 
 
 def is_picture(path: Path) -> bool:

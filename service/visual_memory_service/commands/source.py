@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import MemoryInfo
 from visual_memory_service.commands import parquet, picture_table, pictures
 from visual_memory_service.commands.picture_table import BadRow
@@ -162,11 +162,24 @@ def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
     look = Look()
     if path.is_dir():
         look.walk(path)
+        look.remarks += below(look.pictures, path, label)
     else:
         look.add(path)
     if not look.pictures and not look.bad:
         raise Refused(f"There are no pictures in {path}.")
     return [Item(named(each, path), label, each) for each in sorted(look.pictures)], look
+
+
+def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
+    """A remark on pictures in folders inside one that has one label."""
+    inside = Counter(path.relative_to(folder).parts[0] for path in found if path.parent != folder)
+    if not inside:
+        return []
+    folders = listed(f"{name} ({count:,})" for name, count in sorted(inside.items()))
+    return [
+        f"All pictures get the label {label}, also those in folders inside {folder}: {folders}. "
+        "Where these folders are the labels, leave --label out."
+    ]
 
 
 def of_table(file: Path) -> tuple[list[Item], Look, dict[str, str]]:

@@ -343,9 +343,37 @@ def test_a_table_with_labels_that_hardly_differ_is_remarked(
     said = run("insert", pets, "list.csv").stderr
     asked = run("evaluate", pets, ".", "--skip-bad").stderr
 
-    assert said == "Labels that differ only by blanks or by case are different labels: Cat, cat.\n"
+    assert said == (
+        "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+        "different labels: Cat, cat.\n"
+    )
     assert asked.startswith("Left out, as no pictures: 1 .csv.\nLabels that differ only by")
     assert "are different labels: Dog, dog.\n" in asked
+
+
+def test_folders_that_only_unicode_tells_apart_are_remarked_and_shown_apart(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/sch\u00f6n/0.png", "pics/scho\u0308n/1.png", "pics/cat /2.png")
+
+    said = run("insert", pets, "pics").stderr
+    shown = text(run("show", pets))
+
+    assert said.endswith(" are different labels: scho\\u0308n, sch\u00f6n.\n")
+    assert "\nscho\\u0308n " in shown
+    assert "\nsch\u00f6n " in shown
+    assert "\ncat\\x20 " in shown
+
+
+def test_one_label_for_folders_of_classes_is_remarked(run: Run, pets: str, tmp_path: Path) -> None:
+    put(tmp_path, "pics/lotus/1.png", "pics/lotus/2.png", "pics/umbrella/3.png", "pics/4.png")
+
+    said = run("insert", pets, "pics", "--label", "plant").stderr
+
+    assert said == (
+        "All pictures get the label plant, also those in folders inside pics: lotus (2), "
+        "umbrella (1). Where these folders are the labels, leave --label out.\n"
+    )
 
 
 def test_where_many_have_the_same_fault_they_share_a_line(

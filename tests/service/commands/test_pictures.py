@@ -20,6 +20,12 @@ from visual_memory_service.commands.pictures import Look, alike, faults, flaw, l
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 
 
+HARDLY = (
+    "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+    "different labels"
+)
+
+
 def put(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +84,18 @@ def test_labels_that_hardly_differ_are_remarked() -> None:
     new, known = ["cat", " cat", "dog", "Bird"], ["CAT  ", "bird", "Dog house", "owl", "Owl"]
 
     assert alike(new, known) == [
-        "Labels that differ only by blanks or by case are different labels: Bird, bird.",
-        'Labels that differ only by blanks or by case are different labels: " cat", "CAT  ", cat.',
+        f"{HARDLY}: Bird, bird.",
+        f'{HARDLY}: " cat", "CAT  ", cat.',
+    ]
+
+
+def test_labels_that_only_unicode_tells_apart_are_remarked_and_shown_apart() -> None:
+    new, known = ["sch\u00f6n", "\ufb01sh", "Stra\u00dfe"], ["scho\u0308n", "fish", "STRASSE"]
+
+    assert alike(new, known) == [
+        f"{HARDLY}: fish, \ufb01sh.",
+        f"{HARDLY}: scho\\u0308n, sch\u00f6n.",
+        f"{HARDLY}: STRASSE, Stra\u00dfe.",
     ]
 
 

@@ -154,7 +154,7 @@ class NoCertificate(RequestRefusal):
 
     def __init__(self, name: str, state: str) -> None:
         super().__init__(
-            f'The operation "{name}" is {state} and has no certificate; only an unlearning that is '
+            f'The operation "{name}" ({state}) has no certificate; only an unlearning that is '
             "done and that erased something has one. What another erased before, its certificate "
             "names; list the operations of the kind unlearn."
         )

@@ -73,7 +73,7 @@ def add_to(commands: Commands) -> None:
 def add_vote(parser: ArgumentParser) -> None:
     """Who votes, and how."""
     parser.add_argument(
-        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+        "-k", "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
     )
     parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
     parser.add_argument("--filter", metavar="F", help=f"who may vote, {FILTER}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from visual_memory import AlreadyExists, Client, Error, Memory, PruneResult
+from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
@@ -179,7 +179,8 @@ def insert(client: Client, options: Namespace) -> int:
             if not progress.done:
                 raise
             said = problem.message if isinstance(problem, Error) else problem
-            raise Refused(str(said), so_far(progress.done, options)) from None
+            gone = isinstance(problem, NotFound)
+            raise Refused(str(said), so_far(progress.done, options, gone=gone)) from None
         finally:
             tell_of_unlearned(options.name, sorted(plan.unlearned))
         seconds = progress.seconds
@@ -200,8 +201,10 @@ def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
         )
 
 
-def so_far(done: int, options: Namespace) -> str:
-    """What became of the rest where something stopped it."""
+def so_far(done: int, options: Namespace, *, gone: bool) -> str:
+    """What became of the rest where something stopped it, also that the memory is gone."""
+    if gone:
+        return f"It was dropped meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
 
 

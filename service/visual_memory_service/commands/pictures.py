@@ -140,7 +140,8 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
     if loose and not pictures:
         raise Refused(
             f"These pictures lie directly in {folder}, where a folder for each label is "
-            f"expected: {listed(path.name for path in sorted(loose))}."
+            f"expected: {listed(path.name for path in sorted(loose))}. Where all show the same, "
+            "insert says so with --label."
         )
     if not pictures and not found.bad:
         raise Refused(f"There are no pictures in {folder}; {expectation()}.")

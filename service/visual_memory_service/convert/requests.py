@@ -366,7 +366,7 @@ def to_wishes(request: pb.ClassifyRequest) -> Wishes | None:
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if coverage is not None and not 0 < coverage < 1:
-        raise BadField("coverage", f"must be between 0 and 1, but is {coverage}")
+        raise BadField("coverage", f"must be between 0 and 1, both excluded, but is {coverage}")
     if request.conformal not in ("", *SCORES):
         raise BadField(
             "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"

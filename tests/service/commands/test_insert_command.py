@@ -158,6 +158,17 @@ def test_labels_that_are_replaced_are_told(run: Run, pets: str, tmp_path: Path) 
     assert done["relabelled"] == [{"id": "cat/1.png", "was": "dog", "label": "cat"}]
 
 
+def test_one_picture_that_a_memory_holds_is_told_as_one(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/cat/1.png")
+    run("insert", pets, "pics")
+
+    said = text(run("evaluate", pets, "pics"))
+
+    assert "1 picture of this folder is in the memory itself, which makes it easy.\n" in said
+
+
 def test_several_folders_of_classes_are_one_source(
     run: Run, pets: str, labels: Labels, tmp_path: Path
 ) -> None:
@@ -216,12 +227,13 @@ def test_bad_rows_of_a_table_are_told_with_bad_pictures_and_left_out_where_that_
         (["some.parquet", "--label", "a"], "some.parquet has labels of its own"),
         (["some.parquet", "photo.png"], "some.parquet is a Parquet file; insert it by itself"),
         (["list.csv"], "list.csv has the columns a, b; wanted are path and label"),
+        (["flat"], "expected: 1.png. Where all show the same, insert says so with --label."),
     ],
 )
 def test_what_cannot_be_inserted_is_refused_by_what_it_is(
     run: Run, pets: str, tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
-    put(tmp_path, "photo.png")
+    put(tmp_path, "photo.png", "flat/1.png")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("a,b\n1,2\n")
@@ -467,6 +479,26 @@ def test_many_pictures_are_inserted_by_a_slow_server_whoever_is_killed_and_start
     assert said.startswith(
         f"{COUNT - there:,} pictures inserted into pets, {there:,} there already"
     )
+
+
+def test_a_memory_that_is_dropped_meanwhile_is_not_said_to_hold_anything(
+    start: Start, tmp_path: Path
+) -> None:
+    slow = Slow(start, tmp_path, COUNT)
+
+    with visual_memory.connect(slow.address) as client:
+        memory = client.create_memory("pets", embedder=slow.embedder)
+        inserting = slow.insert()
+        while memory.info().count < COUNT // 5:
+            time.sleep(0.05)
+        client.delete_memory("pets")
+        _, problems = inserting.communicate()
+
+    assert inserting.returncode == 1
+    gone, dropped = problems.splitlines()[-2:]
+    assert gone.startswith('There is no memory named "pets"')
+    assert dropped.startswith("It was dropped meanwhile, with the ")
+    assert "goes on" not in problems
 
 
 def test_two_commands_that_insert_the_same_do_not_disturb_each_other(

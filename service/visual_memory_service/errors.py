@@ -178,7 +178,8 @@ class NotDone(RequestRefusal):
 
     def __init__(self, name: str, state: str, problem: str | None) -> None:
         super().__init__(
-            f'The operation "{name}", which this call waited for, is {state}'
+            f'The operation "{name}", which this call waited for, '
+            f"{'failed' if state == 'failed' else f'was {state}'}"
             f"{f': {problem}' if problem else '; ask again to start it anew.'}"
         )
         self.name, self.state = name, state
@@ -187,6 +188,9 @@ class NotDone(RequestRefusal):
 class NotCalibrated(RequestRefusal):
     """A decision that shall carry what only a calibration for its votes can give."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"The memory {problem}; calibrate it for the votes that you ask for.")
+    def __init__(self, problem: str, k: int, voting: str) -> None:
+        super().__init__(
+            f"The memory {problem}; calibrate it for the votes that you ask for, with: "
+            f"visual-memory calibrate NAME --k {k} --voting {voting}"
+        )
         self.problem = problem

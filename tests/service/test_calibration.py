@@ -133,7 +133,10 @@ def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
 
 
 def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
-    with pytest.raises(FailedPrecondition, match="never calibrated"):
+    with pytest.raises(
+        FailedPrecondition,
+        match=r"never calibrated.* visual-memory calibrate NAME --k \d+ --voting \w+$",
+    ):
         crowd.classify(vectors=ROWS[:1], calibrated=True)
     crowd.calibrate(k=20)
 

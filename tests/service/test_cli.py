@@ -552,6 +552,23 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert "does not know: green." in report
 
 
+def test_nodes_of_a_memory_without_a_taxonomy_are_said_to_be_labels(
+    run: Run, pets: str, folder: Path
+) -> None:
+    run("insert", pets, folder)
+    asked = ("classify", pets, folder / "red" / "0.png", "--min-confidence", "0.1")
+
+    without = run(*asked)
+    with visual_memory.connect(os.environ["VISUAL_MEMORY_SERVER"]) as client:
+        client.memory(pets).set_taxonomy({"red": "colour", "blue": "colour"})
+    told = run(*asked)
+
+    assert without.stderr == (
+        f"{pets} has no taxonomy, so its nodes are its labels; in Python set_taxonomy sets one.\n"
+    )
+    assert (without.returncode, told.returncode, told.stderr) == (0, 0, "")
+
+
 def test_a_decision_by_a_calibration_of_other_entries_says_so(
     run: Run, pets: str, folder: Path
 ) -> None:

@@ -60,7 +60,8 @@ def add_to(commands: Commands) -> None:
         "--min-confidence",
         metavar="C",
         type=float,
-        help="add the deepest node of the taxonomy that has this share of the votes",
+        help="add the deepest node of the taxonomy, which set_taxonomy in Python sets, that has "
+        "this share of the votes",
     )
     parser.add_argument(
         "--neighbors",
@@ -116,6 +117,12 @@ def classify(client: Client, options: Namespace) -> int:
         )
 
     asked = ask(client, options, pictures.look_at(options.images), decide)
+    if options.min_confidence is not None and not memory.taxonomy().parents:
+        say(
+            f"{options.name} has no taxonomy, so its nodes are its labels; in Python set_taxonomy "
+            "sets one.",
+            file=sys.stderr,
+        )
     if options.json:
         print_json_array(as_json(path, decision) for path, decision in asked.answers)
     else:

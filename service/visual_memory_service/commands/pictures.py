@@ -20,6 +20,9 @@ from visual_memory.types import Limits
 from visual_memory_embedders.images import FORMATS, KINDS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+UNREAD = (".heic", ".heif")
+HEIC = "HEIC is not read: save such pictures as JPEG first"
+HEIC_BEGINNINGS = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1")
 NOT_UTF8 = "has a name that is not UTF-8; rename it"
 
 
@@ -46,13 +49,14 @@ class Look:
 
     ``bad`` has why what should be a picture cannot be used: a phrase that follows its path.
     ``others`` counts files that are no pictures, by the ends of their names; ``remarks`` are
-    sentences.
+    sentences. ``unread`` are pictures of a kind that is not read, which ``others`` counts, too.
     """
 
     pictures: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     bad: dict[Path, str] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
+    unread: list[Path] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
@@ -91,12 +95,16 @@ class Look:
         self.bad = dict(sorted(self.bad.items()))
         self._remark(followed, "Followed, as links to folders")
         self._remark(loops, "Not followed, as links to folders that they lie in")
+        if self.unread:
+            self.remarks.append(f"{HEIC}, such as with: magick mogrify -format jpg *.heic")
 
     def _file(self, path: Path) -> None:
         if is_picture(path) or (path.is_symlink() and not path.suffix and flaw(path)):
             self.add(path)  # a link to nothing may have been a folder
         else:
             self.others[path.suffix.encode(errors="replace").decode()] += 1
+            if path.suffix.lower() in UNREAD:
+                self.unread.append(path)
 
     def _remark(self, paths: list[Path], what: str) -> None:
         if paths:
@@ -111,7 +119,7 @@ def look_at(paths: Iterable[Path]) -> Look:
             inside = Look()
             inside.walk(path)
             if not inside.pictures and not inside.bad:
-                raise Refused(f"There are no pictures in {path}.")
+                raise Refused(f"There are no pictures in {path}.", *inside.remarks)
             found.pictures += sorted(inside.pictures)
             found.bad |= inside.bad
         elif not os.path.exists(path):
@@ -144,7 +152,8 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
             "insert says so with --label."
         )
     if not pictures and not found.bad:
-        raise Refused(f"There are no pictures in {folder}; {expectation()}.")
+        why = f" {HEIC}." if found.unread else ""
+        raise Refused(f"There are no pictures in {folder}; {expectation()}.{why}")
     pictures.sort(key=lambda picture: picture.id)
     found.pictures = [picture.path for picture in pictures]
     found.bad |= dict.fromkeys(
@@ -152,6 +161,10 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
     )
     found.remarks += nested(pictures, folder)
     seen = {path.relative_to(folder).parts[:1] for path in (*found.pictures, *found.bad)}
+    unread = {path.relative_to(folder).parts[0] for path in found.unread if path.parent != folder}
+    lost = sorted(name for name in unread if (name,) not in seen)
+    found.bad |= {folder / name: f"has HEIC pictures alone. {HEIC}" for name in lost}
+    seen |= {(name,) for name in lost}
     empty = [each.name for each in found.folders[1:] if each.parent == folder]
     if empty := sorted(name for name in empty if (name,) not in seen):
         found.remarks.append(f"No pictures are in {listed(empty)}.")
@@ -265,6 +278,8 @@ def fault(content: Path | bytes, limits: Limits) -> str | None:
             return f"has {width:,} × {height:,} pixels, too many for the server"
         image.load()
     except UnidentifiedImageError:
+        if data[4:12] in HEIC_BEGINNINGS:
+            return f"is a HEIC picture. {HEIC}"
         return f"is not a whole {KINDS} image"
     except Exception as error:  # on bad bytes Pillow raises whatever its parser ran into
         return f"is damaged ({error})"

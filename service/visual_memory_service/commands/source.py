@@ -166,7 +166,7 @@ def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
     else:
         look.add(path)
     if not look.pictures and not look.bad:
-        raise Refused(f"There are no pictures in {path}.")
+        raise Refused(f"There are no pictures in {path}.", *look.remarks)
     return [Item(named(each, path), label, each) for each in sorted(look.pictures)], look
 
 

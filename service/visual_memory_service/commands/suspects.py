@@ -62,7 +62,8 @@ def add_to(commands: Commands) -> None:
         commands,
         "calibrate",
         calibrate,
-        "fit confidences, label sets and rejection to the entries as they are",
+        "fit confidences, label sets and rejection to the entries as they are, in place of the "
+        "former calibration",
     )
     parser.add_argument(
         "-k", "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"

@@ -143,8 +143,9 @@ class EmbedderNotAllowed(RequestRefusal):
 
     def __init__(self, name: str, allowed: Sequence[str]) -> None:
         super().__init__(
-            f'This server does not build the embedder "{name}"; it builds {", ".join(allowed)}. '
-            "Whoever runs it can add one with --allow-embedder PATTERN."
+            f'This server does not build the embedder "{name}"; it builds {", ".join(allowed)}, of '
+            "which efficientnet-lite1 and -lite2 need its extra lite. Whoever runs it can add one "
+            "with --allow-embedder PATTERN."
         )
         self.name = name
 

@@ -66,7 +66,7 @@ class Plan:
             self.silent.add(item.id)
         alike = item.is_alike(label, metadata)
         equal = item.is_stored(label, content_sha256, metadata)
-        if equal and item.image is None:
+        if equal and not item.has_picture:
             self.same += 1
             return True
         if item.metadata is None:
@@ -92,11 +92,14 @@ class Plan:
 
     def relabelling(self, verb: str) -> str:
         """A sentence on the labels that replacing changes, empty where it changes none."""
-        counts = Counter(
-            change for id, change in sorted(self.relabelled.items()) if id in self.replaced
-        )
+        counts = Counter(self.new_labels().values())
         changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
         return f"That {verb} labels: {listed(changes)}." if changes else ""
+
+    def new_labels(self) -> dict[str, tuple[str, str]]:
+        """The stored and the new label of each of those that get another."""
+        replaced = self.replaced
+        return {id: labels for id, labels in sorted(self.relabelled.items()) if id in replaced}
 
     @property
     def replaced(self) -> set[str]:
@@ -388,8 +391,7 @@ def report(
                 "replaced": replaced,
                 "relabelled": [
                     {"id": id, "was": was, "label": label}
-                    for id, (was, label) in sorted(plan.relabelled.items())
-                    if id in plan.replaced
+                    for id, (was, label) in plan.new_labels().items()
                 ],
                 "skipped": plan.same,
                 "kept": sorted(plan.left),

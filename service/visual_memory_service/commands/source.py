@@ -65,7 +65,14 @@ class Item:
 
     def sha256(self) -> str:
         """The hash by which the server knows what it was sent."""
-        return sha256(self.read() if self.image is None else self.image)
+        if self.image is not None:
+            return sha256(self.image)
+        return self.image_sha256 or sha256(self.read())
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether it is a row that the server knows by its picture, whatever the row is."""
+        return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
         """Whether an entry has the same label, and what metadata there are to say."""

@@ -118,6 +118,21 @@ def test_a_file_of_before_hashes_were_in_it_is_inserted_all_the_same(
     assert [(each["inserted"], each["skipped"]) for each in done] == [(COUNT, 0), (0, COUNT)]
 
 
+def test_another_row_is_other_content_whatever_its_hash_says(
+    command: Run, run: Ask, client: Client, names: tuple[str, str]
+) -> None:
+    memory_of(client, names[0], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    table = pa.parquet.read_table("out.parquet").to_pydict()
+    table["vector"][0] = [-x for x in table["vector"][0]]
+    del table["metadata"]
+    pa.parquet.write_table(pa.table(table), "other.parquet")
+
+    said = refused(command("insert", names[0], "other.parquet"))
+
+    assert "nothing was stored: entry 0; use --keep" in said
+
+
 def test_a_hash_that_is_none_is_refused_by_its_id(
     command: Run, run: Ask, client: Client, names: tuple[str, str]
 ) -> None:

@@ -76,8 +76,9 @@ class UnmappedLabels(BenchmarkRefusal):
 
     def __init__(self, labels: Sequence[str], categories: Sequence[str]) -> None:
         super().__init__(
-            f"These labels are none of the categories: {listed(labels)}. Give a CSV file with the "
-            f"columns label,category that maps each to one of {', '.join(categories)}."
+            f"These labels are none of the categories: {listed(labels)}. Give with --mapping a CSV "
+            f"file with the columns label,category that maps each to one of "
+            f"{', '.join(categories)}."
         )
         self.labels = tuple(labels)
 

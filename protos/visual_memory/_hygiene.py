@@ -152,7 +152,7 @@ def check_taken(method: str, given: Mapping[str, object]) -> None:
 def share(fraction: float | None) -> float:
     """Raises InvalidArgument."""
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
-        refuse("fraction", f"must be between 0 and 1, but is {fraction!r:.80}")
+        refuse("fraction", f"must be between 0 and 1, both excluded, but is {fraction!r:.80}")
     return fraction
 
 
@@ -226,6 +226,5 @@ def check_done(operation: Operation) -> None:
     """Raises FailedPrecondition where an operation that ended did not go well."""
     if operation.state != "done":
         problem = operation.problem or "start it again if it should be done after all."
-        raise FailedPrecondition(
-            f'The operation "{operation.name}" is {operation.state}: {problem}'
-        )
+        said = "failed" if operation.state == "failed" else f"was {operation.state}"
+        raise FailedPrecondition(f'The operation "{operation.name}" {said}: {problem}')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from numpy.typing import ArrayLike
@@ -32,6 +33,8 @@ from visual_memory.types import InsertResult, Limits
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
+SHA256 = re.compile(r"([0-9a-f]{64})?")
+
 
 class Insertion:
     """Entries to be inserted, checked as far as a client can.
@@ -48,6 +51,7 @@ class Insertion:
         labels: Iterable[str],
         ids: Iterable[str] | None,
         metadata: Iterable[Metadata] | None,
+        content_sha256: Iterable[str] | None,
         request_id: str | None,
         replace_existing: bool,
     ) -> None:
@@ -60,6 +64,7 @@ class Insertion:
         self.labels = strings(labels, "labels")
         self.ids = None if ids is None else strings(ids, "ids")
         self.metadata = None if metadata is None else mappings(metadata)
+        self.hashes = None if content_sha256 is None else strings(content_sha256, "content_sha256")
         self._check()
 
     def __len__(self) -> int:
@@ -139,6 +144,7 @@ class Insertion:
             "labels": self.labels,
             "ids": self.ids,
             "metadata": self.metadata,
+            "content_sha256": self.hashes,
             "images": self.beside,
         }
         for name, column in columns.items():
@@ -148,6 +154,14 @@ class Insertion:
             check_text(label, f"entries[{number}].label")
         for number, metadata in enumerate(self.metadata or ()):
             check_metadata(metadata, f"entries[{number}]")
+        if self.hashes is not None and isinstance(self.contents, Pictures):
+            refuse("content_sha256", "goes with vectors; of images the server computes it")
+        for number, sha256 in enumerate(self.hashes or ()):
+            if not SHA256.fullmatch(sha256):
+                refuse(
+                    f"entries[{number}].content_sha256",
+                    f"must be 64 lower-case hex digits, or empty, but is {sha256!r:.80}",
+                )
         seen: set[str] = set()
         for number, id in enumerate(self.ids or ()):
             check_text(id, f"entries[{number}].id")
@@ -167,6 +181,7 @@ class Insertion:
             id=self.ids[number] if self.ids else "",
             label=self.labels[number],
             metadata=self.metadata[number] if self.metadata else None,
+            content_sha256=bytes.fromhex(self.hashes[number]) if self.hashes else b"",
         )
 
     def _entry_bytes(self, number: int) -> int:

@@ -301,6 +301,7 @@ class Memory:
         labels: Iterable[str],
         ids: Iterable[str] | None = None,
         metadata: Iterable[Metadata] | None = None,
+        content_sha256: Iterable[str] | None = None,
         request_id: str | None = None,
         atomic: bool | None = None,
         replace_existing: bool = False,
@@ -309,6 +310,8 @@ class Memory:
         """Remember images, or vectors (n, d), under their labels.
 
         With both, the vectors vote, and the images (None for no image) are kept beside them.
+        ``content_sha256`` are the hashes of pictures that vectors were made of, lower-case hex,
+        empty where none is known: the hash of an entry is then that of its picture.
         What one message holds, of pictures at most 256, is stored as a whole or not at all. More
         goes in batches that follow the speed of the server: an error then says how many leading
         entries are ``stored``, and the same call with its ``request_id`` goes on after them.
@@ -325,6 +328,7 @@ class Memory:
             labels=labels,
             ids=ids,
             metadata=metadata,
+            content_sha256=content_sha256,
             request_id=request_id,
             replace_existing=replace_existing,
         )

@@ -122,7 +122,8 @@ class Decision:
 class Entry:
     """One remembered exemplar.
 
-    ``content_sha256`` is the hash of the image, or of the row, as it was sent. ``pruned_by`` names
+    ``content_sha256`` is the hash of the image, or of the row, as it was sent; of an entry that was
+    inserted as a vector with the hash of its picture, that. ``pruned_by`` names
     the operation that took its vote, and is empty where it votes. ``vector`` is the stored float32
     unit vector, ``image`` the picture as it was sent and ``thumbnail`` a small JPEG of it, each
     where it was asked for and is kept; they do not count in comparisons.

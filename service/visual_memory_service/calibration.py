@@ -80,7 +80,9 @@ class Calibration:
         if (k, voting) != (self.result.k, self.result.voting):
             raise NotCalibrated(
                 f"is calibrated for k = {self.result.k} and {self.result.voting} voting, but was "
-                f"asked with k = {k} and {voting}"
+                f"asked with k = {k} and {voting}",
+                k,
+                voting,
             )
 
     def confidence(self, decision: Decision) -> float:

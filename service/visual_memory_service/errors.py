@@ -143,8 +143,9 @@ class EmbedderNotAllowed(RequestRefusal):
 
     def __init__(self, name: str, allowed: Sequence[str]) -> None:
         super().__init__(
-            f'This server does not build the embedder "{name}"; it builds {", ".join(allowed)}. '
-            "Whoever runs it can add one with --allow-embedder PATTERN."
+            f'This server does not build the embedder "{name}"; it builds {", ".join(allowed)}, of '
+            "which efficientnet-lite1 and -lite2 need its extra lite. Whoever runs it can add one "
+            "with --allow-embedder PATTERN."
         )
         self.name = name
 
@@ -154,7 +155,7 @@ class NoCertificate(RequestRefusal):
 
     def __init__(self, name: str, state: str) -> None:
         super().__init__(
-            f'The operation "{name}" is {state} and has no certificate; only an unlearning that is '
+            f'The operation "{name}" ({state}) has no certificate; only an unlearning that is '
             "done and that erased something has one. What another erased before, its certificate "
             "names; list the operations of the kind unlearn."
         )
@@ -178,7 +179,8 @@ class NotDone(RequestRefusal):
 
     def __init__(self, name: str, state: str, problem: str | None) -> None:
         super().__init__(
-            f'The operation "{name}", which this call waited for, is {state}'
+            f'The operation "{name}", which this call waited for, '
+            f"{'failed' if state == 'failed' else f'was {state}'}"
             f"{f': {problem}' if problem else '; ask again to start it anew.'}"
         )
         self.name, self.state = name, state
@@ -187,6 +189,9 @@ class NotDone(RequestRefusal):
 class NotCalibrated(RequestRefusal):
     """A decision that shall carry what only a calibration for its votes can give."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"The memory {problem}; calibrate it for the votes that you ask for.")
+    def __init__(self, problem: str, k: int, voting: str) -> None:
+        super().__init__(
+            f"The memory {problem}; calibrate it for the votes that you ask for, with: "
+            f"visual-memory calibrate NAME --k {k} --voting {voting}"
+        )
         self.problem = problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import signal
 import socket
@@ -162,14 +163,17 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 
 
 def check_free(listen: str) -> None:
-    """Raises BadSetting where another program uses the port, which gRPC would share with it."""
+    """Raises BadSetting where the address cannot be had, or its port is another program's.
+
+    gRPC would share that with it.
+    """
     host, port = parsed(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((host.strip("[]"), port))
-        except OSError:
-            raise BadSetting(taken(listen)) from None
+        except OSError as error:
+            raise BadSetting(taken(listen, error)) from None
 
 
 def bind(server: Any, listen: str) -> str:
@@ -184,9 +188,16 @@ def bind(server: Any, listen: str) -> str:
     return f"{host}:{bound}"
 
 
-def taken(listen: str) -> str:
-    """What to say of an address that cannot be had."""
-    return f"{listen} cannot be listened on; is another program using that port?"
+def taken(listen: str, error: OSError | None = None) -> str:
+    """What to say of an address that cannot be had, and why, where that is known."""
+    if error is not None and error.errno == errno.EADDRNOTAVAIL:
+        return f"{listen} cannot be listened on: this machine has no such address."
+    if error is not None and error.errno != errno.EADDRINUSE:
+        return f"{listen} cannot be listened on: {error.strerror}."
+    return (
+        f"{listen} cannot be listened on; is another program using that port? A server that was "
+        "told to stop may still be finishing its calls."
+    )
 
 
 def parsed(listen: str) -> tuple[str, int]:

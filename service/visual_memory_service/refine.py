@@ -62,7 +62,7 @@ def refine(
     if wishes.calibrated or wishes.coverage is not None:
         calibration = calibration_of(memory)
         if calibration is None:
-            raise NotCalibrated("was never calibrated")
+            raise NotCalibrated("was never calibrated", wishes.k, wishes.voting)
         calibration.check(wishes.k, wishes.voting)
     taxonomy = taxonomy_of(memory)
     labels = memory.memory.labels() if wishes.coverage is not None else []

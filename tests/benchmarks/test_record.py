@@ -62,6 +62,21 @@ def test_another_run_is_refused_with_what_differs(
         replace(RECORD, **change).resumed(tmp_path / "record.json")  # type: ignore[arg-type]  # of several types
 
 
+def test_what_follows_from_another_choice_of_pictures_is_no_difference_of_its_own(
+    tmp_path: Path,
+) -> None:
+    RECORD.write(tmp_path / "record.json")
+    other = replace(
+        RECORD,
+        parameters={**RECORD.parameters, "limit": 3},
+        data={"edges": "ce"},
+        questions=4,
+    )
+
+    with pytest.raises(OtherRun, match=r"another run \(limit was null and is 3\)"):
+        other.resumed(tmp_path / "record.json")
+
+
 @pytest.mark.parametrize("text", ["{}", "[" * 100_000])
 def test_a_broken_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "record.json").write_text(text)

@@ -29,6 +29,7 @@ def insertion(label: str = "cat", ids: list[str] = IDS) -> Insertion:
         labels=[label] * len(ids),
         ids=ids,
         metadata=None,
+        content_sha256=None,
         request_id="r1",
         replace_existing=False,
     )

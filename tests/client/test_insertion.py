@@ -22,6 +22,7 @@ def insertion(**given: Any) -> Insertion:
         "vectors": None,
         "ids": None,
         "metadata": None,
+        "content_sha256": None,
         "request_id": None,
         "replace_existing": False,
     }
@@ -45,6 +46,16 @@ def insertion(**given: Any) -> Insertion:
             {"images": [b"a"], "labels": ["a"], "metadata": [{"source": 1}]},
             "entries[0].metadata",
             "must map strings to strings",
+        ),
+        (
+            {"images": [b"a"], "labels": ["a"], "content_sha256": [""]},
+            "content_sha256",
+            "goes with vectors",
+        ),
+        (
+            {"vectors": [[1.0]] * 2, "labels": ["a"] * 2, "content_sha256": ["", "0" * 63]},
+            "entries[1].content_sha256",
+            "64 lower-case hex digits",
         ),
         (
             {"vectors": [[1.0, 0.0], [0.0, np.nan]], "labels": ["a", "b"]},

@@ -133,7 +133,10 @@ def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
 
 
 def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
-    with pytest.raises(FailedPrecondition, match="never calibrated"):
+    with pytest.raises(
+        FailedPrecondition,
+        match=r"never calibrated.* visual-memory calibrate NAME --k \d+ --voting \w+$",
+    ):
         crowd.classify(vectors=ROWS[:1], calibrated=True)
     crowd.calibrate(k=20)
 
@@ -161,9 +164,9 @@ def test_a_calibration_is_there_after_a_restart(start: Start, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"coverage": 0.0}, "coverage must be between 0 and 1, but is 0"),
-        ({"coverage": 1.0}, "coverage must be between 0 and 1, but is 1"),
-        ({"coverage": float("nan")}, "coverage must be between 0 and 1, but is nan"),
+        ({"coverage": 0.0}, "coverage must be between 0 and 1, both excluded, but is 0"),
+        ({"coverage": 1.0}, "coverage must be between 0 and 1, both excluded, but is 1"),
+        ({"coverage": float("nan")}, "coverage must be between 0 and 1, both excluded, but is nan"),
         ({"coverage": 0.9, "conformal": "x"}, "conformal must be one of lac, aps"),
         ({"min_confidence": 0.0}, "min_confidence must be above 0"),
         ({"min_confidence": 1.1}, "min_confidence must be above 0"),

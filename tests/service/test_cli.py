@@ -314,6 +314,16 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("suspects a --csv --json", "--csv: not allowed with argument --json"),
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),
+        ("classify a b -K 5", "unrecognized arguments: -K 5"),
+        ("insert a b --skip", "unrecognized arguments: --skip"),
+        ("list --serv 127.0.0.1:1", "unrecognized arguments: --serv 127.0.0.1:1"),
+        ("reranker crops --port 1", "unrecognized arguments: --port 1"),
+        ("--vers list", "unrecognized arguments: --vers"),
+        ("insert a b --keep --replace", "--replace: not allowed with argument --keep"),
+        (
+            "prune a --method value --fraction 0.5 --k 3",
+            "--k: not allowed with argument --method value, whose neighbours are --value-k",
+        ),
         ("completion cmd", "invalid choice"),
     ],
 )
@@ -333,6 +343,7 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
     for flags in ([], ["--config", "settings.toml"]):
         assert "No data folder was given" in misused(call("serve", *flags, cwd=tmp_path))
     assert "--data: must name a folder, but is empty" in misused(call("serve", "--data="))
+    assert "unrecognized arguments: --port 1" in misused(call("serve", "--port", "1"))
 
 
 @pytest.mark.parametrize(
@@ -340,6 +351,7 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
 )
 def test_without_k_the_50_nearest_are_asked(line: str) -> None:
     assert build_parser().parse_args(line.split()).k == 50
+    assert build_parser().parse_args([*line.split(), "-k", "3"]).k == 3
 
 
 @pytest.mark.parametrize("voting", VOTINGS)
@@ -380,7 +392,7 @@ def test_what_is_stored_is_skipped_and_what_was_changed_is_refused_or_replaced(
     replaced = answer(run("insert", pets, folder, "--json", "--replace"))
 
     assert (again["inserted"], again["skipped"]) == (0, 6)
-    assert "nothing was stored: red/0.png; use --replace" in said
+    assert "nothing was stored: red/0.png; use --keep to" in said
     assert count == 6
     assert (replaced["inserted"], replaced["replaced"], replaced["skipped"]) == (1, 1, 5)
     kept = answer(run("entries", pets, "--filter", 'id = "red/0.png"', "--json"))
@@ -538,6 +550,23 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert evaluation["remembered_pictures"] == 0
     assert "accuracy 66.7 %: 2 of 3 pictures." in report
     assert "does not know: green." in report
+
+
+def test_nodes_of_a_memory_without_a_taxonomy_are_said_to_be_labels(
+    run: Run, pets: str, folder: Path
+) -> None:
+    run("insert", pets, folder)
+    asked = ("classify", pets, folder / "red" / "0.png", "--min-confidence", "0.1")
+
+    without = run(*asked)
+    with visual_memory.connect(os.environ["VISUAL_MEMORY_SERVER"]) as client:
+        client.memory(pets).set_taxonomy({"red": "colour", "blue": "colour"})
+    told = run(*asked)
+
+    assert without.stderr == (
+        f"{pets} has no taxonomy, so its nodes are its labels; in Python set_taxonomy sets one.\n"
+    )
+    assert (without.returncode, told.returncode, told.stderr) == (0, 0, "")
 
 
 def test_a_decision_by_a_calibration_of_other_entries_says_so(

@@ -86,7 +86,8 @@ def test_without_a_folder_there_is_nothing_to_serve() -> None:
         ("message_bytes_max = 2000000000", "message_bytes_max"),
         ('listen = "nowhere"', "HOST:PORT"),
         ('listen = "127.0.0.1:70000"', "HOST:PORT"),
-        ('listen = "256.0.0.1:50051"', "cannot be listened on"),
+        ('listen = "256.0.0.1:50051"', "cannot be listened on: "),
+        ('listen = "192.0.2.1:50051"', "on: this machine has no such address."),
     ],
 )
 def test_a_server_that_cannot_be_set_up_says_so_in_one_line(

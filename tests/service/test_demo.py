@@ -90,6 +90,8 @@ def test_what_it_leaves_out_of_ones_own_pictures_is_told(
 
     assert [line for line in complaints.splitlines() if "/s, " not in line] == [
         "Left out, as no pictures: 1 .heic.",
+        "HEIC is not read: save such pictures as JPEG first, such as with: magick mogrify -format "
+        "jpg *.heic",
         f"{folder}/loose.png lies directly in {folder}, not in a folder of its label.",
         f"{folder}/red/empty.png is not a whole {KINDS} image.",
         "Left out, as classes of fewer than 3 pictures that decode: few.",

@@ -335,7 +335,7 @@ def test_soft_votes_of_entries_that_never_mislead_count_fully(crowd: Memory) -> 
         ({"method": "hard", "k": 0}, "k must be at least 1"),
         ({"method": "hard", "k": 1001}, "hard.k must be 1 to 1000, but is 1001"),
         ({"method": "hard", "threshold": 0}, "threshold must be at least 1"),
-        ({"method": "random"}, "fraction must be between 0 and 1, but is None"),
+        ({"method": "random"}, "fraction must be between 0 and 1, both excluded, but is None"),
         ({"method": "random", "fraction": 1.0}, "fraction must be between 0 and 1"),
         ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "hard or easy"),
         ({"method": "prototype", "fraction": 0.5, "balance": 2.0}, "balance must be 0 to 1"),

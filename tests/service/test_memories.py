@@ -115,7 +115,7 @@ def test_a_name_may_not_be_like_this(server: Server, name: str) -> None:
         ({"dimension": -1}, "dimension", "-1"),
         ({"dimension": 16_385}, "dimension", "16385"),
         ({"embedder": ""}, "embedder", "1 to 256"),
-        ({"embedder": "resnet"}, "embedder", "it builds efficientnet-lite0"),
+        ({"embedder": "resnet"}, "embedder", "-lite1 and -lite2 need its extra lite"),
         ({"embedder": "onnx:/etc/passwd"}, "embedder", "--allow-embedder PATTERN"),
         ({"embedder": "timm:x"}, "embedder", '"timm:x"'),
         ({"embedder": "open-clip:ViT-B-32/openai"}, "embedder", "open-clip"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -157,6 +158,28 @@ def test_metadata_of_the_largest_size_is_kept(empty: RemoteMemory) -> None:
 
     entry = empty.stub.GetEntry(pb.GetEntryRequest(memory=empty.name, id="a"))
     assert dict(entry.metadata) == metadata
+
+
+def test_a_row_is_known_by_the_hash_of_its_picture_where_that_is_sent(empty: RemoteMemory) -> None:
+    batch = to_batch(AXES[:2], ["a", "b"])
+    batch.entries[0].content_sha256 = bytes(range(32))
+
+    empty.stub.InsertEntries(pb.InsertEntriesRequest(memory=empty.name, batch=batch))
+
+    stored = [entry_pb2.Entry.FromString(data).content_sha256 for data in empty.stored()]
+    assert stored == [bytes(range(32)), sha256(AXES[1].astype("<f4").tobytes()).digest()]
+
+
+def test_a_hash_of_another_length_is_refused_by_its_path(empty: RemoteMemory) -> None:
+    batch = to_batch(AXES[:2], ["a", "b"])
+    batch.entries[1].content_sha256 = b"short"
+
+    error = refusal(
+        empty.stub.InsertEntries, pb.InsertEntriesRequest(memory=empty.name, batch=batch)
+    )
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, "entries[1].content_sha256")
+    assert empty.stored() == []
 
 
 def test_rows_of_unit_length_keep_their_bits(empty: RemoteMemory) -> None:

@@ -317,7 +317,10 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
 
         sentence = refused(serve(tmp_path / "data", "--listen", address))
 
-    assert sentence == (f"{address} cannot be listened on; is another program using that port?")
+    assert sentence == (
+        f"{address} cannot be listened on; is another program using that port? A server that was "
+        "told to stop may still be finishing its calls."
+    )
     assert not (tmp_path / "data").exists()
 
 

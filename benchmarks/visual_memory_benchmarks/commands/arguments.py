@@ -16,7 +16,8 @@ def add_folder_of_data(parser: ArgumentParser) -> None:
         metavar="DIR",
         type=folder,
         default=Path(os.environ.get("VISUAL_MEMORY_BENCH_DATA") or DATA.expanduser()),
-        help=f"where the sets are; default: $VISUAL_MEMORY_BENCH_DATA, else {DATA}",
+        help="where the sets are; of folder, natural and distortion:*, which ask about your own "
+        f"pictures, their folder of classes; default: $VISUAL_MEMORY_BENCH_DATA, else {DATA}",
     )
 
 

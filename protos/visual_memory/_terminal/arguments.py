@@ -28,14 +28,18 @@ def program(name: str, description: str) -> ArgumentParser:
         description=description,
         epilog="Exit codes: 0 done, 1 refused (a sentence on standard error says why), "
         "2 wrong usage.",
+        allow_abbrev=False,
     )
+    parser.set_defaults(command=parser)
     parser.add_argument("--version", action="version", version=version("visual-memory"))
     return parser
 
 
 def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
     """Do what the arguments say; the exit code. Raises Refused, Error, SystemExit with 2."""
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # argparse itself would show the usage of the whole program
+        options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code: int = options.run(options)
         return code
@@ -46,7 +50,9 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:
     """A command; its help is also its description."""
-    parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+    parser = commands.add_parser(
+        name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
+    )
     parser.set_defaults(command=parser)
     return parser
 

@@ -6,23 +6,30 @@ import json
 import shutil
 import sys
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
 MEBIBYTE = 1 << 20
+BLANK = "\\x20"
 CELL_MIN = 8  # cut no further, though the terminal is narrower
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns wide enough for their longest cell; numbers to the right.
 
-    On a terminal the longest cells are cut to its width; what goes elsewhere is whole.
+    Texts that differ look different. On a terminal the longest cells are cut to its width; what
+    goes elsewhere is whole.
     """
     from wcwidth import clip, ljust, rjust, width
 
     rows = list(rows)
-    cells = [list(headers), *([printable(cell) for cell in row] for row in rows)]
+    shown = told_apart(cell for row in rows for cell in row if isinstance(cell, str))
+    cells = [list(headers)]
+    cells += [
+        [with_ends(shown[c]) if isinstance(c, str) else printable(c) for c in row] for row in rows
+    ]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     right = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
     if sys.stdout.isatty():
@@ -62,6 +69,31 @@ def printable(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(each if is_shown(each) else ascii(each)[1:-1] for each in text)
+
+
+def told_apart(texts: Iterable[str]) -> dict[str, str]:
+    """What each text is printed as.
+
+    Of texts that differ only by how Unicode composes their letters, those that are not in the form
+    NFC are escaped.
+    """
+    alike = defaultdict[str, set[str]](set)
+    for text in texts:
+        alike[unicodedata.normalize("NFC", text)].add(text)
+    return {
+        text: printable(text) if len(same) == 1 or text == form else ascii(text)[1:-1]
+        for form, same in alike.items()
+        for text in same
+    }
+
+
+def with_ends(text: str) -> str:
+    """The same, with each blank at an end as ``\\x20``."""
+    inner = text.strip(" ")
+    if not inner:
+        return BLANK * len(text)
+    before, _, after = text.partition(inner)
+    return f"{BLANK * len(before)}{inner}{BLANK * len(after)}"
 
 
 def is_shown(character: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from visual_memory._terminal.output import printable
+from visual_memory._terminal.output import printable, told_apart
 
 SHOWN_MAX = 10
 
@@ -35,15 +35,21 @@ class MissingExtra(Refused):
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first names, comma-separated, and how many more there are."""
-    names = [quoted(name) for name in names]
+    """The first names, comma-separated, and how many more there are; no two look the same."""
+    names = list(names)
+    apart = told_apart(names)
+    names = [in_quotes(apart[name]) for name in names]
     shown = ", ".join(names[:SHOWN_MAX])
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
 def quoted(name: str) -> str:
     """A name, in quotes where its ends would not be seen between others."""
-    shown = printable(name)
+    return in_quotes(printable(name))
+
+
+def in_quotes(shown: str) -> str:
+    """The same for what is printed of a name."""
     if shown and shown.strip() == shown and not set(shown) & {",", '"'}:
         return shown
     return '"' + shown.replace('"', '\\"') + '"'

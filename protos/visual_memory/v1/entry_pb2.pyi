@@ -49,7 +49,10 @@ class Entry(google.protobuf.message.Message):
     label: builtins.str
     """1 to 256 bytes of UTF-8."""
     content_sha256: builtins.bytes
-    """SHA-256 of the image, or of the little-endian float32 row, as it was sent. Set by the server."""
+    """SHA-256 of the image, or of the little-endian float32 row, as it was sent. Set by the server, but
+    for what is inserted as a vector without its image: there, 32 bytes that are sent in are taken
+    for the SHA-256 of the picture that the vector was made of. Elsewhere what is sent in is ignored.
+    """
     vector: builtins.bytes
     """The stored unit vector, little-endian float32; only where it was asked for. Never sent in."""
     pruned_by: builtins.str

@@ -12,7 +12,7 @@ class VisualMemoryStub(object):
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
-    for at least 24 hours and across restarts. With other content it is refused.
+    for 48 hours and across restarts. With other content it is refused.
     """
 
     def __init__(self, channel):
@@ -212,7 +212,7 @@ class VisualMemoryServicer(object):
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
-    for at least 24 hours and across restarts. With other content it is refused.
+    for 48 hours and across restarts. With other content it is refused.
     """
 
     def GetServerInfo(self, request, context):
@@ -665,7 +665,7 @@ class VisualMemory(object):
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
-    for at least 24 hours and across restarts. With other content it is refused.
+    for 48 hours and across restarts. With other content it is refused.
     """
 
     @staticmethod

@@ -24,7 +24,7 @@ class VisualMemoryStub:
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
-    for at least 24 hours and across restarts. With other content it is refused.
+    for 48 hours and across restarts. With other content it is refused.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -247,7 +247,7 @@ class VisualMemoryAsyncStub:
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
-    for at least 24 hours and across restarts. With other content it is refused.
+    for 48 hours and across restarts. With other content it is refused.
     """
 
     GetServerInfo: grpc.aio.UnaryUnaryMultiCallable[
@@ -469,7 +469,7 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
     """Classifies images by remembering others.
 
     Every write takes a request_id: repeated with the same content it is answered as the first time,
-    for at least 24 hours and across restarts. With other content it is refused.
+    for 48 hours and across restarts. With other content it is refused.
     """
 
     @abc.abstractmethod

@@ -9,8 +9,8 @@ from pathlib import Path
 from visual_memory._terminal.arguments import Commands, add
 from visual_memory._terminal.output import plural, printable
 from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands import server_libraries
 from visual_memory_service.commands.arguments import add_apply
-from visual_memory_service.commands.serve import server_libraries
 
 BY_THIS = " with: visual-memory accept "  # which whoever reads it here has said already
 
@@ -35,9 +35,10 @@ def add_to(commands: Commands) -> None:
 
 def accept(options: Namespace) -> int:
     """Show what is in doubt and what would be accepted, and do it. Raises Refused."""
-    with server_libraries("Accepting a memory"):
-        from visual_memory_index import Catalog, Memory, MemoryRefusal, in_full
-        from visual_memory_service.calibration import SETTING
+    server_libraries.need("accepting a memory")
+    from visual_memory_index import Catalog, Memory, MemoryRefusal, in_full
+    from visual_memory_service.calibration import SETTING
+
     if not (options.data / "catalog.sqlite").is_file():
         raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
     try:

@@ -14,9 +14,9 @@ from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
+from visual_memory_service.commands import server_libraries
 from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.interrupted import told_what_goes_on
-from visual_memory_service.commands.serve import server_libraries
 
 if TYPE_CHECKING:
     from visual_memory_index import Catalog
@@ -83,8 +83,9 @@ def check_folder(options: Namespace) -> int:
 
 def in_folder(folder: Path) -> Iterator[Found]:
     """What each memory of a folder comes to. Raises Refused."""
-    with server_libraries("Checking a folder"):
-        from visual_memory_index import Catalog, MemoryRefusal, in_full, was_used
+    server_libraries.need("checking a data folder")
+    from visual_memory_index import Catalog, MemoryRefusal, in_full, was_used
+
     if not (folder / "catalog.sqlite").is_file() and not was_used(folder):
         raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")
     try:

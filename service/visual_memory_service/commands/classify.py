@@ -60,7 +60,8 @@ def add_to(commands: Commands) -> None:
         "--min-confidence",
         metavar="C",
         type=float,
-        help="add the deepest node of the taxonomy that has this share of the votes",
+        help="add the deepest node of the taxonomy, which set_taxonomy in Python sets, that has "
+        "this share of the votes",
     )
     parser.add_argument(
         "--neighbors",
@@ -73,7 +74,7 @@ def add_to(commands: Commands) -> None:
 def add_vote(parser: ArgumentParser) -> None:
     """Who votes, and how."""
     parser.add_argument(
-        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+        "-k", "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
     )
     parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
     parser.add_argument("--filter", metavar="F", help=f"who may vote, {FILTER}")
@@ -116,6 +117,12 @@ def classify(client: Client, options: Namespace) -> int:
         )
 
     asked = ask(client, options, pictures.look_at(options.images), decide)
+    if options.min_confidence is not None and not memory.taxonomy().parents:
+        say(
+            f"{options.name} has no taxonomy, so its nodes are its labels; in Python set_taxonomy "
+            "sets one.",
+            file=sys.stderr,
+        )
     if options.json:
         print_json_array(as_json(path, decision) for path, decision in asked.answers)
     else:

@@ -108,8 +108,10 @@ def print_report(evaluation: Evaluation) -> None:
     if evaluation.unknown_labels:
         say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
     if evaluation.remembered_pictures:
+        one = evaluation.remembered_pictures == 1
         count = plural(evaluation.remembered_pictures, "picture")
-        say(f"{count} of this folder are in the memory itself, which makes them easy.")
+        in_it, them = ("is in", "it") if one else ("are in", "them")
+        say(f"{count} of this folder {in_it} the memory itself, which makes {them} easy.")
     say("")
     print_table(
         ("label", "pictures", "correct", "accuracy"),

@@ -49,6 +49,8 @@ class FolderThumbnails:
 
     def summary(self) -> str:
         """A sentence on what is shown, and what is not."""
+        if not self.found:
+            return f"No picture of {self._folder} is needed."
         reasons = [found for found in self.found.values() if isinstance(found, str)]
         counts = [(len(self.found) - len(reasons), "shown")]
         counts += [(self.unchecked, "of them unchecked, since their entries are vectors")]

@@ -50,6 +50,7 @@ def add_to(commands: Commands) -> None:
         help="prune these ids, one a line, instead; -: of standard input",
     )
     parser.add_argument(
+        "-k",
         "--k",
         metavar="K",
         type=int,
@@ -128,7 +129,8 @@ def parameters(options: Namespace) -> dict[str, Any]:
     for name in given:
         if name not in TAKEN[method]:
             flag = name.replace("_", "-")
-            raise WrongUsage(f"argument --{flag}: not allowed with argument {chosen}")
+            meant = ", whose neighbours are --value-k" if (name, method) == ("k", "value") else ""
+            raise WrongUsage(f"argument --{flag}: not allowed with argument {chosen}{meant}")
     if "fraction" in TAKEN[method] and "fraction" not in given:
         raise WrongUsage(f"the following arguments are required with {chosen}: --fraction")
     return {"method": method, **given}

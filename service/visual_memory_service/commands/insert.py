@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from visual_memory import AlreadyExists, Client, Error, Memory, PruneResult
+from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
 from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
@@ -35,20 +35,22 @@ Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 class Plan:
     """What is to be done with the items of a source, by id.
 
-    ``changed`` items are stored otherwise; ``relabelled`` counts them by their stored and new
-    labels, where those differ. ``doubtful`` ones are the same if their row is the
-    stored one; with each is the hash of its row. ``kept`` are the stored metadata of items whose
-    source has nothing to say of them. ``pruned`` do not vote in the source, ``silent`` as stored.
-    ``unlearned`` were inserted though the memory was to unlearn them before.
+    ``changed`` items are stored otherwise; ``relabelled`` has the stored and new labels of those
+    where they differ. ``left`` ones are stored otherwise, too, and stay so. ``doubtful`` ones are
+    the same if their row is the stored one; with each is the hash of its row. ``known`` are the
+    stored metadata of items whose source has nothing to say of them. ``pruned`` do not vote in the
+    source, ``silent`` as stored. ``unlearned`` were inserted though the memory was to unlearn them
+    before.
     """
 
     new: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
-    relabelled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    relabelled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
     doubtful: dict[str, str] = field(default_factory=dict)
     same: int = 0
     bad: dict[str, str] = field(default_factory=dict)
-    kept: dict[str, Metadata] = field(default_factory=dict)
+    known: dict[str, Metadata] = field(default_factory=dict)
     pruned: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
     unlearned: set[str] = field(default_factory=set)
@@ -64,23 +66,45 @@ class Plan:
             self.silent.add(item.id)
         alike = item.is_alike(label, metadata)
         equal = item.is_stored(label, content_sha256, metadata)
-        if equal and item.image is None:
+        if equal and not item.has_picture:
             self.same += 1
             return True
         if item.metadata is None:
-            self.kept[item.id] = metadata
+            self.known[item.id] = metadata
         row = item.row_sha256() if alike else ""
         if row and (equal or item.image is None):
             self.doubtful[item.id] = row
             return True
         self.changed.add(item.id)
         if item.label != label:
-            self.relabelled[label, item.label] += 1
+            self.relabelled[item.id] = (label, item.label)
         return False
+
+    def leave(self, ids: Iterable[str]) -> None:
+        """Have entries stay as they are stored, whatever the source says of them."""
+        self.left.update(ids)
+        self.changed -= self.left
 
     def to_prune(self) -> list[str]:
         """Those that vote once all is stored, but must not."""
-        return sorted(self.pruned - (self.silent - self.changed) - self.bad.keys())
+        stay = (self.silent - self.changed) | self.left | self.bad.keys()
+        return sorted(self.pruned - stay)
+
+    def relabelling(self, verb: str) -> str:
+        """A sentence on the labels that replacing changes, empty where it changes none."""
+        counts = Counter(self.new_labels().values())
+        changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
+        return f"That {verb} labels: {listed(changes)}." if changes else ""
+
+    def new_labels(self) -> dict[str, tuple[str, str]]:
+        """The stored and the new label of each of those that get another."""
+        replaced = self.replaced
+        return {id: labels for id, labels in sorted(self.relabelled.items()) if id in replaced}
+
+    @property
+    def replaced(self) -> set[str]:
+        """Those that get other content, label or metadata."""
+        return self.changed - self.bad.keys()
 
 
 def add_to(commands: Commands) -> None:
@@ -94,8 +118,8 @@ def add_to(commands: Commands) -> None:
         "columns path and label, and perhaps id and others, which are metadata; or a Parquet file\n"
         "with the columns id, label and vector or image, and perhaps metadata. What is stored\n"
         "with the same content is skipped, so that the same command goes on after an\n"
-        "interruption; an id stored with other content is refused. A server that is restarted\n"
-        "meanwhile is waited for until --timeout."
+        "interruption; an id stored otherwise is refused, but for --keep and --replace. A server\n"
+        "that is restarted meanwhile is waited for until --timeout."
     )
     parser.add_argument(
         "sources",
@@ -105,8 +129,17 @@ def add_to(commands: Commands) -> None:
         help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
     )
     parser.add_argument("--label", metavar="L", help="what all these pictures show")
-    parser.add_argument(
-        "--replace", action="store_true", help="replace what is stored with other content"
+    otherwise = parser.add_mutually_exclusive_group()
+    otherwise.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave what is stored with other content, label or metadata as it is, and store what "
+        "is new",
+    )
+    otherwise.add_argument(
+        "--replace",
+        action="store_true",
+        help="replace what is stored with other content, label or metadata",
     )
     bad_pictures.add_skip_bad(parser, "stored")
 
@@ -114,8 +147,8 @@ def add_to(commands: Commands) -> None:
 def insert(client: Client, options: Namespace) -> int:
     """Store what is not stored yet; 1 where pictures were left out.
 
-    Raises Refused before anything is stored: for ids stored with other content, without
-    ``--replace``, and for pictures that cannot be used, without ``--skip-bad``.
+    Raises Refused before anything is stored: for ids stored with other content, without ``--keep``
+    and ``--replace``, and for pictures that cannot be used, without ``--skip-bad``.
     """
     memory = client.memory(options.name)
     source = open_source(options.sources, options.label, memory.info())
@@ -125,12 +158,14 @@ def insert(client: Client, options: Namespace) -> int:
     plan = compare(source, stored(memory), limits)
     if plan.doubtful:
         settle(plan, memory)
+    if options.keep:
+        plan.leave(plan.changed - plan.bad.keys())
     refuse(plan, options)
     todo = plan.new.union(plan.changed) - plan.bad.keys()
     progress = Progress(f"{source.noun}s", len(todo))
     with told_what_is_stored(options.name, progress, len(todo)), progress:
         items = (
-            replace(item, metadata=plan.kept.get(item.id, item.metadata))
+            replace(item, metadata=plan.known.get(item.id, item.metadata))
             for item in source.items()
             if item.id in todo
         )
@@ -147,7 +182,8 @@ def insert(client: Client, options: Namespace) -> int:
             if not progress.done:
                 raise
             said = problem.message if isinstance(problem, Error) else problem
-            raise Refused(str(said), so_far(progress.done, options)) from None
+            gone = isinstance(problem, NotFound)
+            raise Refused(str(said), so_far(progress.done, options, gone=gone)) from None
         finally:
             tell_of_unlearned(options.name, sorted(plan.unlearned))
         seconds = progress.seconds
@@ -169,8 +205,10 @@ def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
         )
 
 
-def so_far(done: int, options: Namespace) -> str:
-    """What became of the rest where something stopped it."""
+def so_far(done: int, options: Namespace, *, gone: bool) -> str:
+    """What became of the rest where something stopped it, also that the memory is gone."""
+    if gone:
+        return f"It was dropped meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
 
 
@@ -230,27 +268,21 @@ def bad(items: list[Item], limits: Limits) -> dict[str, str]:
 
 def refuse(plan: Plan, options: Namespace) -> None:
     """Raises Refused where the options do not allow to go on."""
-    if plan.changed and not options.replace:
+    if plan.changed and not options.replace and not options.keep:
         ids = listed(sorted(plan.changed))
         said = (
             f"Stored already with other content, label or metadata, so nothing was stored: {ids}; "
-            "use --replace to replace what is stored."
+            "use --keep to leave that as it is and store what is new, or --replace to replace it."
         )
         if options.label is not None:
             said = (
                 "Stored already with other content, label or metadata, so nothing was stored: "
                 f"{ids}. To have both, give them other ids: insert the folder above, with a folder "
-                "for each label, into a new memory, or a CSV table with the column id. --replace "
-                "replaces what is stored instead."
+                "for each label, into a new memory, or a CSV table with the column id. --keep "
+                "leaves what is stored as it is and stores what is new, --replace replaces it."
             )
-        raise Refused(said + relabelling(plan))
+        raise Refused(f"{said} {plan.relabelling('changes')}".rstrip())
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
-
-
-def relabelling(plan: Plan) -> str:
-    """A sentence on the labels that --replace changes, if there are any."""
-    changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(plan.relabelled.items())]
-    return f" That changes labels: {listed(changes)}." if changes else ""
 
 
 def batch_bytes(limits: Limits) -> int:
@@ -290,8 +322,8 @@ def store(
 ) -> None:
     """Have items stored; those are taken out that are there by now.
 
-    So are batches that an earlier command sent before it ended. Raises Refused where an id got
-    other content meanwhile.
+    So are batches that an earlier command sent before it ended, and with ``--keep`` what others
+    stored otherwise meanwhile. Raises Refused where an id got other content without that.
     """
     while items:
         told = counting(progress)
@@ -305,10 +337,13 @@ def store(
             del items[: error.stored or 0]
             there = stored(memory)
             known = [item for item in items if item.id in there]
-            if not known or not all(item.is_stored(*there[item.id][:3]) for item in known):
+            same = {item.id for item in known if item.is_stored(*there[item.id][:3])}
+            others = {item.id for item in known} - same
+            if not known or (others and not options.keep):
                 raise
-            plan.new.difference_update(item.id for item in known)
-            plan.same += len(known)
+            plan.new -= same | others
+            plan.same += len(same)
+            plan.leave(others)
             progress.add(len(known))
             items[:] = [item for item in items if item.id not in there]
 
@@ -331,6 +366,7 @@ def columns(items: Sequence[Item]) -> dict[str, Any]:
         "ids": [item.id for item in items],
         "labels": [item.label for item in items],
         "metadata": [dict(item.metadata or {}) for item in items],
+        "content_sha256": [item.image_sha256 for item in items] if rows else None,
     }
 
 
@@ -346,7 +382,7 @@ def report(
     plan: Plan, source: Source, seconds: float, pruned: PruneResult | None, options: Namespace
 ) -> None:
     """What was done, and what was left out."""
-    replaced = len(plan.changed - plan.bad.keys())
+    replaced = len(plan.replaced)
     inserted = len(plan.new - plan.bad.keys())
     if options.json:
         print_json(
@@ -354,7 +390,12 @@ def report(
                 "memory": options.name,
                 "inserted": inserted,
                 "replaced": replaced,
+                "relabelled": [
+                    {"id": id, "was": was, "label": label}
+                    for id, (was, label) in plan.new_labels().items()
+                ],
                 "skipped": plan.same,
+                "kept": sorted(plan.left),
                 "pruned": len(pruned.ids) if pruned else 0,
                 "unlearned": sorted(plan.unlearned),
                 "bad": plan.bad,
@@ -366,11 +407,14 @@ def report(
     else:
         done = inserted + replaced
         also = f", {replaced:,} replaced" if replaced else ""
+        stay = f", {len(plan.left):,} kept as stored otherwise" if plan.left else ""
         rate = f" {seconds:.1f} s, {done / max(seconds, 1e-9):,.0f}/s." if done else ""
         say(
             f"{plural(inserted, source.noun)} inserted into {options.name}{also}, "
-            f"{plan.same:,} there already.{rate}"
+            f"{plan.same:,} there already{stay}.{rate}"
         )
+        if changes := plan.relabelling("changed"):
+            say(changes)
         if pruned:
             say(
                 f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.sources[0]}; "

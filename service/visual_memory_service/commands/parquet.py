@@ -17,6 +17,7 @@ from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
 
 ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
 EMBEDDER = b"visual_memory.embedder"
+SHA256 = "content_sha256"
 WANTED = "id and label (text), and vector (list of float) or image (binary); metadata is optional"
 
 
@@ -24,8 +25,9 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 class Row:
     """One row; ``metadata`` is None where the file has no such column.
 
-    ``image`` is the picture beside a vector, None where there is none. A ``pruned`` entry does not
-    vote.
+    ``image`` is the picture beside a vector, None where there is none, and ``sha256`` the hash of
+    what the vector was made of, in lower-case hex, empty where that is not known. A ``pruned``
+    entry does not vote.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Row:
     content: bytes | NDArray[np.float32]
     metadata: Mapping[str, str] | None
     image: bytes | None
+    sha256: str
     pruned: bool
 
 
@@ -61,6 +64,8 @@ class File:
             wanted.append("image")
         if self._fits(schema, "pruned", self._arrow.types.is_boolean):
             wanted.append("pruned")
+        if self.content == "vector" and self._fits(schema, SHA256, self._arrow.types.is_string):
+            wanted.append(SHA256)
         self._columns = [name for name in wanted if name in schema.names]
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
@@ -85,11 +90,14 @@ class File:
             beside = "image" in columns and self.content == "vector"
             images = columns["image"].to_pylist() if beside else [None] * len(ids)
             pruned = columns["pruned"].to_pylist() if "pruned" in columns else [False] * len(ids)
-            columns_by_row = zip(ids, labels, contents, metadata, images, pruned, strict=True)
-            for id, label, content, more, image, silent in columns_by_row:
+            hashes = columns[SHA256].to_pylist() if SHA256 in columns else [None] * len(ids)
+            columns_by_row = zip(
+                ids, labels, contents, metadata, images, hashes, pruned, strict=True
+            )
+            for id, label, content, more, image, sha256, silent in columns_by_row:
                 if not id or not label or content is None:
                     raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
-                yield Row(id, label, content, more, image, bool(silent))
+                yield Row(id, label, content, more, image, sha256 or "", bool(silent))
                 number += 1
 
     def _check(self, schema: Any) -> str:
@@ -163,7 +171,7 @@ def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:
             ("vector", arrow.list_(arrow.float32(), info.dimension)),
             ("metadata", arrow.map_(arrow.string(), arrow.string())),
             ("create_time", arrow.timestamp("us", tz="UTC")),
-            ("content_sha256", arrow.string()),
+            (SHA256, arrow.string()),
             ("pruned", arrow.bool_()),
             *([("image", arrow.binary())] if info.store_images else []),
         ],

@@ -56,9 +56,10 @@ def check(file: Path, names: list[str]) -> None:
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise Refused(f"{file} has more than one column {listed(twice)}.")
     if not set(NEEDED) <= set(names):
+        has = f"has the columns {listed(names)}" if names else "has no first line with columns"
         raise Refused(
-            f"{file} has the columns {listed(names) or 'of an empty file'}; wanted are path and "
-            "label, separated by commas; id is optional, and others are metadata."
+            f"{file} {has}; wanted are path and label, separated by commas; id is optional, and "
+            "others are metadata."
         )
 
 

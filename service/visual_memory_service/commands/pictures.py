@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,9 @@ from visual_memory.types import Limits
 from visual_memory_embedders.images import FORMATS, KINDS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+UNREAD = (".heic", ".heif")
+HEIC = "HEIC is not read: save such pictures as JPEG first"
+HEIC_BEGINNINGS = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1")
 NOT_UTF8 = "has a name that is not UTF-8; rename it"
 
 
@@ -45,13 +49,14 @@ class Look:
 
     ``bad`` has why what should be a picture cannot be used: a phrase that follows its path.
     ``others`` counts files that are no pictures, by the ends of their names; ``remarks`` are
-    sentences.
+    sentences. ``unread`` are pictures of a kind that is not read, which ``others`` counts, too.
     """
 
     pictures: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     bad: dict[Path, str] = field(default_factory=dict)
     others: Counter[str] = field(default_factory=Counter)
+    unread: list[Path] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
@@ -90,12 +95,16 @@ class Look:
         self.bad = dict(sorted(self.bad.items()))
         self._remark(followed, "Followed, as links to folders")
         self._remark(loops, "Not followed, as links to folders that they lie in")
+        if self.unread:
+            self.remarks.append(f"{HEIC}, such as with: magick mogrify -format jpg *.heic")
 
     def _file(self, path: Path) -> None:
         if is_picture(path) or (path.is_symlink() and not path.suffix and flaw(path)):
             self.add(path)  # a link to nothing may have been a folder
         else:
             self.others[path.suffix.encode(errors="replace").decode()] += 1
+            if path.suffix.lower() in UNREAD:
+                self.unread.append(path)
 
     def _remark(self, paths: list[Path], what: str) -> None:
         if paths:
@@ -110,7 +119,7 @@ def look_at(paths: Iterable[Path]) -> Look:
             inside = Look()
             inside.walk(path)
             if not inside.pictures and not inside.bad:
-                raise Refused(f"There are no pictures in {path}.")
+                raise Refused(f"There are no pictures in {path}.", *inside.remarks)
             found.pictures += sorted(inside.pictures)
             found.bad |= inside.bad
         elif not os.path.exists(path):
@@ -139,10 +148,12 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
     if loose and not pictures:
         raise Refused(
             f"These pictures lie directly in {folder}, where a folder for each label is "
-            f"expected: {listed(path.name for path in sorted(loose))}."
+            f"expected: {listed(path.name for path in sorted(loose))}. Where all show the same, "
+            "insert says so with --label."
         )
     if not pictures and not found.bad:
-        raise Refused(f"There are no pictures in {folder}; {expectation()}.")
+        why = f" {HEIC}." if found.unread else ""
+        raise Refused(f"There are no pictures in {folder}; {expectation()}.{why}")
     pictures.sort(key=lambda picture: picture.id)
     found.pictures = [picture.path for picture in pictures]
     found.bad |= dict.fromkeys(
@@ -150,6 +161,10 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
     )
     found.remarks += nested(pictures, folder)
     seen = {path.relative_to(folder).parts[:1] for path in (*found.pictures, *found.bad)}
+    unread = {path.relative_to(folder).parts[0] for path in found.unread if path.parent != folder}
+    lost = sorted(name for name in unread if (name,) not in seen)
+    found.bad |= {folder / name: f"has HEIC pictures alone. {HEIC}" for name in lost}
+    seen |= {(name,) for name in lost}
     empty = [each.name for each in found.folders[1:] if each.parent == folder]
     if empty := sorted(name for name in empty if (name,) not in seen):
         found.remarks.append(f"No pictures are in {listed(empty)}.")
@@ -174,13 +189,19 @@ def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
     groups = defaultdict[str, set[str]](set)
     labels = set(labels)
     for label in labels.union(known):
-        groups[" ".join(label.split()).casefold()].add(label)
+        groups[alike_key(label)].add(label)
     return [
-        "Labels that differ only by blanks or by case are different labels: "
-        f"{listed(sorted(group))}."
+        "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+        f"different labels: {listed(sorted(group))}."
         for _, group in sorted(groups.items())
         if len(group) > 1 and group & labels
     ]
+
+
+def alike_key(label: str) -> str:
+    """What labels have in common that hardly differ."""
+    plain = unicodedata.normalize("NFKC", label).casefold()
+    return " ".join(unicodedata.normalize("NFKC", plain).split())
 
 
 def is_picture(path: Path) -> bool:
@@ -257,6 +278,8 @@ def fault(content: Path | bytes, limits: Limits) -> str | None:
             return f"has {width:,} × {height:,} pixels, too many for the server"
         image.load()
     except UnidentifiedImageError:
+        if data[4:12] in HEIC_BEGINNINGS:
+            return f"is a HEIC picture. {HEIC}"
         return f"is not a whole {KINDS} image"
     except Exception as error:  # on bad bytes Pillow raises whatever its parser ran into
         return f"is damaged ({error})"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from visual_memory._terminal.arguments import Commands, add, natural, seconds
 from visual_memory._terminal.refused import Refused
-from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error, server_libraries
+from visual_memory_service.commands import server_libraries
+from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error
 from visual_memory_service.config import MEBIBYTE, BadSetting
 
 CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
@@ -121,11 +122,11 @@ def chat(options: Namespace) -> int:
 @contextmanager
 def refusing() -> Iterator[None]:
     """Raises Refused for what keeps a re-ranker from starting."""
+    server_libraries.need("a re-ranker")
     from visual_memory_embedders import EmbeddingRefusal
 
     try:
-        with server_libraries("A re-ranker"):
-            yield
+        yield
     except (BadSetting, EmbeddingRefusal) as error:
         raise Refused(str(error)) from None
 

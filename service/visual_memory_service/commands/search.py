@@ -17,7 +17,9 @@ def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "search", search, "find the entries nearest to pictures")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
     bad_pictures.add_skip_bad(parser, "asked")
-    parser.add_argument("--k", metavar="K", type=int, default=50, help="neighbours; default: 50")
+    parser.add_argument(
+        "-k", "--k", metavar="K", type=int, default=50, help="neighbours; default: 50"
+    )
     parser.add_argument("--filter", metavar="F", help=f"who may be found, {FILTER}")
 
 

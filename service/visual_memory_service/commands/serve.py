@@ -6,19 +6,18 @@ import logging
 import os
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from visual_memory._terminal.arguments import SERVER, Commands, add
-from visual_memory._terminal.refused import MissingExtra, Refused, WrongUsage
+from visual_memory._terminal.refused import Refused, WrongUsage
 from visual_memory_service.allocator import wipe_what_is_freed
+from visual_memory_service.commands import server_libraries
 from visual_memory_service.config import BadSetting, NoDataFolder, to_settings
 
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-SERVER_MODULES = ("faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntime", "structlog")
 
 
 def add_to(commands: Commands) -> None:
@@ -63,6 +62,7 @@ def serve(options: Namespace) -> NoReturn:
 
     Raises Refused for what keeps it from starting, WrongUsage.
     """
+    server_libraries.need("a server")
     wipe_what_is_freed()  # the program has, unless it was called in another way
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
     given = {name: getattr(options, name) for name in FLAGS}
@@ -75,10 +75,10 @@ def serve(options: Namespace) -> NoReturn:
         raise Refused(str(error)) from None
     # SQLite reads it when it is loaded; what it writes anew stays in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
-    with server_libraries("The server"):
-        from visual_memory_embedders import EmbeddingRefusal
-        from visual_memory_index import MemoryRefusal, in_full
-        from visual_memory_service import server
+    from visual_memory_embedders import EmbeddingRefusal
+    from visual_memory_index import MemoryRefusal, in_full
+    from visual_memory_service import server
+
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)
@@ -92,18 +92,6 @@ def serve(options: Namespace) -> NoReturn:
     # All is closed, and whoever starts the next server waits for the end of this one: Python would
     # first free its modules one by one.
     os._exit(0)
-
-
-@contextmanager
-def server_libraries(purpose: str) -> Iterator[None]:
-    """Raises MissingExtra where what is imported needs more than the base install."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in SERVER_MODULES:
-            raise
-        raise MissingExtra(module, extra="cpu", purpose=purpose) from None
 
 
 class StandardError:

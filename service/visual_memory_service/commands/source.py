@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory._terminal.refused import Refused
+from visual_memory._terminal.refused import Refused, listed
 from visual_memory.types import MemoryInfo
 from visual_memory_service.commands import parquet, picture_table, pictures
 from visual_memory_service.commands.picture_table import BadRow
@@ -29,7 +29,8 @@ PARQUET = b"PAR1"
 class Item:
     """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing.
 
-    ``image`` is to be kept beside a row. A ``pruned`` entry does not vote.
+    ``image`` is to be kept beside a row, and ``image_sha256`` what is known of one that is not. A
+    ``pruned`` entry does not vote.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Item:
     content: Path | Content
     metadata: Mapping[str, str] | None = None
     image: bytes | None = None
+    image_sha256: str = ""
     pruned: bool = False
 
     @property
@@ -63,7 +65,14 @@ class Item:
 
     def sha256(self) -> str:
         """The hash by which the server knows what it was sent."""
-        return sha256(self.read() if self.image is None else self.image)
+        if self.image is not None:
+            return sha256(self.image)
+        return self.image_sha256 or sha256(self.read())
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether it is a row that the server knows by its picture, whatever the row is."""
+        return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
         """Whether an entry has the same label, and what metadata there are to say."""
@@ -120,7 +129,9 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
 
     def items() -> Iterator[Item]:
         for row in file.rows():
-            yield Item(row.id, row.label, row.content, row.metadata, row.image, row.pruned)
+            yield Item(
+                row.id, row.label, row.content, row.metadata, row.image, row.sha256, row.pruned
+            )
 
     return Source(file.content, file.count, items)
 
@@ -162,11 +173,24 @@ def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
     look = Look()
     if path.is_dir():
         look.walk(path)
+        look.remarks += below(look.pictures, path, label)
     else:
         look.add(path)
     if not look.pictures and not look.bad:
-        raise Refused(f"There are no pictures in {path}.")
+        raise Refused(f"There are no pictures in {path}.", *look.remarks)
     return [Item(named(each, path), label, each) for each in sorted(look.pictures)], look
+
+
+def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
+    """A remark on pictures in folders inside one that has one label."""
+    inside = Counter(path.relative_to(folder).parts[0] for path in found if path.parent != folder)
+    if not inside:
+        return []
+    folders = listed(f"{name} ({count:,})" for name, count in sorted(inside.items()))
+    return [
+        f"All pictures get the label {label}, also those in folders inside {folder}: {folders}. "
+        "Where these folders are the labels, leave --label out."
+    ]
 
 
 def of_table(file: Path) -> tuple[list[Item], Look, dict[str, str]]:

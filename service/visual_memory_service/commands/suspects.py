@@ -31,7 +31,7 @@ CALLED_SHOWN = 3
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "suspects", suspects, "find entries whose labels look wrong")
     parser.add_argument(
-        "--k", metavar="K", type=int, default=50, help="neighbours that judge; default: 50"
+        "-k", "--k", metavar="K", type=int, default=50, help="neighbours that judge; default: 50"
     )
     parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
     parser.add_argument(
@@ -62,10 +62,11 @@ def add_to(commands: Commands) -> None:
         commands,
         "calibrate",
         calibrate,
-        "fit confidences, label sets and rejection to the entries as they are",
+        "fit confidences, label sets and rejection to the entries as they are, in place of the "
+        "former calibration",
     )
     parser.add_argument(
-        "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
+        "-k", "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
     )
     parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
 
@@ -123,9 +124,9 @@ def calibrate(client: Client, options: Namespace) -> int:
     say(
         f"{options.name} is calibrated for k = {found.k} and {found.voting} voting, by "
         f"{plural(found.count, 'entry')}.",
-        f"Shares of the vote are {found.error_before:.4f} from shares of right decisions on "
-        f"average; calibrated",
-        f"confidences {found.error_after:.4f}. Pictures farther than "
+        f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
+        "are right,",
+        f"and a calibrated confidence {found.error_after:.4f}. Pictures farther than "
         f"{found.rejection_distance:.4f} from every entry are rejected.",
     )
     return 0

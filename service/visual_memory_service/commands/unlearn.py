@@ -22,7 +22,7 @@ from visual_memory._terminal.arguments import Commands
 from visual_memory._terminal.output import plural, print_json, say
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused, listed
-from visual_memory_service.commands import output_file
+from visual_memory_service.commands import output_file, server_libraries
 from visual_memory_service.commands.arguments import add_apply, add_asking
 from visual_memory_service.commands.erased import outcome, staying
 from visual_memory_service.commands.ids_file import read_ids
@@ -212,6 +212,7 @@ def keys(client: Client, options: Namespace) -> int:
 
 def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
+    server_libraries.need("making a key")
     from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
     from visual_memory_service.keys import BadKey, SigningKeys
 

@@ -119,7 +119,7 @@ def to_seed(seed: int, path: str) -> int:
 def to_fraction(fraction: float, path: str) -> float:
     """Raises BadField."""
     if not 0 < fraction < 1:
-        raise BadField(path, f"must be between 0 and 1, but is {fraction}")
+        raise BadField(path, f"must be between 0 and 1, both excluded, but is {fraction}")
     return fraction
 
 

@@ -40,6 +40,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
 TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
 DIMENSION_MAX = 16_384
+SHA256_BYTES = 32
 K = 50
 VOTING = "rank"
 VALUE_K = 5
@@ -173,9 +174,10 @@ def to_entries_and_rows(
 def to_entries(
     batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
 ) -> list[Entry]:
-    """The entries of a batch; without ``images`` an image beside a row is hashed in its place.
+    """The entries of a batch; ``hashes`` are those of its images or rows.
 
-    Raises BadField.
+    Where an image is beside a row, or only its hash, that counts in place of the row's. Raises
+    BadField.
     """
     seen: set[str] = set()
     entries = []
@@ -193,11 +195,26 @@ def to_entries(
                 id=id,
                 label=to_text(entry.label, "entries[{}].label", number),
                 metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
-                content_sha256=sha256(entry.image).digest() if entry.image else content_sha256,
+                content_sha256=to_sha256(entry, number, beside=not images) or content_sha256,
                 image=images[number] if images else entry.image,
             )
         )
     return entries
+
+
+def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
+    """The hash of the picture ``beside`` a row; empty where nothing is known of one.
+
+    Raises BadField.
+    """
+    if entry.image:
+        return sha256(entry.image).digest()
+    if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
+        raise BadField(
+            f"entries[{number}].content_sha256",
+            f"must have {SHA256_BYTES} bytes, but has {len(entry.content_sha256)}",
+        )
+    return entry.content_sha256 if beside else b""
 
 
 def to_content(
@@ -348,7 +365,7 @@ def to_wishes(request: pb.ClassifyRequest) -> Wishes | None:
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if coverage is not None and not 0 < coverage < 1:
-        raise BadField("coverage", f"must be between 0 and 1, but is {coverage}")
+        raise BadField("coverage", f"must be between 0 and 1, both excluded, but is {coverage}")
     if request.conformal not in ("", *SCORES):
         raise BadField(
             "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"

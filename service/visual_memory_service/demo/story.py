@@ -22,6 +22,7 @@ from visual_memory._terminal.output import percent, plural, printable
 from visual_memory._terminal.progress import Progress
 from visual_memory._terminal.refused import Refused
 from visual_memory.types import Decision
+from visual_memory_service.commands import server_libraries
 from visual_memory_service.commands.pictures import Picture
 from visual_memory_service.demo.page import K, prepare, write_page
 from visual_memory_service.demo.pictures import Collection, collect
@@ -100,6 +101,7 @@ def add_to(commands: Commands) -> None:
 
 def demo(options: Namespace) -> int:
     """Tell the story and write the page. Raises Refused where it does not come out as claimed."""
+    server_libraries.need("the demo")
     signal.signal(signal.SIGTERM, leave)
     with TemporaryDirectory(prefix="visual-memory-demo-") as folder:
         collection = collect(options.images)

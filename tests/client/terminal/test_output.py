@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,8 @@ from visual_memory._terminal.output import (
     print_table,
     printable,
     say,
+    told_apart,
+    with_ends,
 )
 
 
@@ -49,6 +52,42 @@ def test_a_table_has_four_decimals_and_no_trailing_blanks(
         "a\\x1b   0.5000",
         "bcdef  10.0000",
     ]
+
+
+def test_labels_that_look_the_same_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = [
+        "cat",
+        "cat ",
+        " cat",
+        "  ",
+        "sch\u00f6n",
+        "scho\u0308n",
+        "e\u0301te\u0301",
+        "a\\\u0308'",
+    ]
+
+    print_table(("label",), [(label,) for label in labels])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "label",
+        "cat",
+        "cat\\x20",
+        "\\x20cat",
+        "\\x20\\x20",
+        "sch\u00f6n",
+        "scho\\u0308n",
+        "e\u0301te\u0301",
+        "a\\\u0308'",
+    ]
+
+
+@given(st.lists(st.text("a \u00e9e\u0301\u212b\u00c5\uac00\u1100\u1161", max_size=4), unique=True))
+def test_no_two_texts_are_printed_alike(texts: list[str]) -> None:
+    shown = told_apart(texts)
+
+    forms = {unicodedata.normalize("NFC", with_ends(shown[text])) for text in texts}
+    assert len(forms) == len(texts)
+    assert all(form == form.strip(" ") for form in forms)
 
 
 def test_a_table_is_aligned_by_what_a_terminal_shows(capsys: pytest.CaptureFixture[str]) -> None:

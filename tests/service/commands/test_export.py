@@ -84,6 +84,68 @@ def test_pictures_that_were_embedded_come_back_with_the_same_digest(
     assert client.memory(names[1]).info().digest == memory.info().digest
 
 
+@pytest.mark.parametrize("store_images", [False, True])
+def test_a_folder_is_known_again_by_a_memory_that_was_exported_and_inserted(
+    store_images: bool, run: Ask, client: Client, names: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "pets" / "cat").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "pets" / "cat" / f"{number}.png").write_bytes(to_picture(number))
+    for name in names:
+        client.create_memory(name, store_images=store_images)
+    run("insert", names[0], "pets")
+    run("export", names[0], "out.parquet")
+    run("insert", names[1], "out.parquet")
+
+    again = run("insert", names[1], "pets")
+
+    assert (again["inserted"], again["skipped"]) == (0, 3)
+    one, other = (list(client.memory(name).entries()) for name in names)
+    assert [each.content_sha256 for each in one] == [each.content_sha256 for each in other]
+
+
+def test_a_file_of_before_hashes_were_in_it_is_inserted_all_the_same(
+    run: Ask, client: Client, names: tuple[str, str]
+) -> None:
+    memory_of(client, names[0], dimension=DIMENSION)
+    client.create_memory(names[1], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    table = pa.parquet.read_table("out.parquet")
+    pa.parquet.write_table(table.drop_columns(["content_sha256"]), "old.parquet")
+
+    done = [run("insert", names[1], name) for name in ("old.parquet", "out.parquet")]
+
+    assert [(each["inserted"], each["skipped"]) for each in done] == [(COUNT, 0), (0, COUNT)]
+
+
+def test_another_row_is_other_content_whatever_its_hash_says(
+    command: Run, run: Ask, client: Client, names: tuple[str, str]
+) -> None:
+    memory_of(client, names[0], dimension=DIMENSION)
+    run("export", names[0], "out.parquet")
+    table = pa.parquet.read_table("out.parquet").to_pydict()
+    table["vector"][0] = [-x for x in table["vector"][0]]
+    del table["metadata"]
+    pa.parquet.write_table(pa.table(table), "other.parquet")
+
+    said = refused(command("insert", names[0], "other.parquet"))
+
+    assert "nothing was stored: entry 0; use --keep" in said
+
+
+def test_a_hash_that_is_none_is_refused_by_its_id(
+    command: Run, run: Ask, client: Client, names: tuple[str, str]
+) -> None:
+    memory = client.create_memory(names[0], dimension=2)
+    table = {"id": ["a", "b"], "label": ["x", "y"], "vector": [[1.0, 0.0], [0.0, 1.0]]}
+    pa.parquet.write_table(pa.table({**table, "content_sha256": ["", "none"]}), "some.parquet")
+
+    said = refused(command("insert", names[0], "some.parquet"))
+
+    assert said == "b.content_sha256 must be 64 lower-case hex digits, or empty, but is 'none'.\n"
+    assert memory.info().count == 0
+
+
 def test_what_was_stored_before_its_vote_was_taken_is_made_up_for(
     run: Ask, client: Client, names: tuple[str, str]
 ) -> None:

@@ -65,6 +65,16 @@ def test_no_id_leads_out_of_the_folder(
     assert look(client, pets, tmp_path / "pictures").found == {id: MISSING}
 
 
+def test_where_no_picture_is_looked_for_that_is_said(
+    client: Client, pets: Memory, tmp_path: Path
+) -> None:
+    folder = FolderThumbnails(tmp_path, pets.info(), client.server_info().limits)
+
+    folder.look([])
+
+    assert folder.summary() == f"No picture of {tmp_path} is needed."
+
+
 def test_pictures_of_vectors_are_shown_unchecked(
     client: Client, empty: RemoteMemory, pets: Memory, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 from tests.conftest import to_picture
-from tests.service.conftest import Run, answer, refused
+from tests.service.conftest import Run, answer, refused, text
 from tests.slow import write_network
 
 import visual_memory
@@ -94,9 +94,79 @@ def test_another_folder_with_the_same_names_is_told_how_both_can_be_stored(
     assert said == (
         "Stored already with other content, label or metadata, so nothing was stored: 1.png. To "
         "have both, give them other ids: insert the folder above, with a folder for each label, "
-        "into a new memory, or a CSV table with the column id. --replace replaces what is stored "
-        "instead. That changes labels: 1 from cat to dog.\n"
+        "into a new memory, or a CSV table with the column id. --keep leaves what is stored as it "
+        "is and stores what is new, --replace replaces it. "
+        "That changes labels: 1 from cat to dog.\n"
     )
+
+
+def test_what_was_corrected_is_kept_when_pictures_are_added(
+    run: Run, pets: str, labels: Labels, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/lotus/1.png", "pics/lotus/2.png", "pics/umbrella/3.png")
+    run("insert", pets, "pics")
+    run("update", pets, "--id", "lotus/1.png", "--label", "umbrella")
+    put(tmp_path, "pics/lotus/4.png")
+
+    said = refused(run("insert", pets, "pics"))
+    done = run("insert", pets, "pics", "--keep")
+    again = answer(run("insert", pets, "pics", "--keep", "--json"))
+
+    assert said == (
+        "Stored already with other content, label or metadata, so nothing was stored: lotus/1.png; "
+        "use --keep to leave that as it is and store what is new, or --replace to replace it. "
+        "That changes labels: 1 from umbrella to lotus.\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        f"1 picture inserted into {pets}, 2 there already, 1 kept as stored otherwise. "
+    )
+    assert (again["inserted"], again["skipped"], again["kept"]) == (0, 3, ["lotus/1.png"])
+    assert labels()["lotus/1.png"] == "umbrella"
+    assert "lotus/4.png" in labels()
+
+
+def test_what_is_kept_votes_as_it_did_whatever_the_source_says(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/cat/1.png", "pics/cat/2.png")
+    run("insert", pets, "pics")
+    (tmp_path / "ids.txt").write_text("cat/1.png\ncat/2.png\n")
+    pruned = answer(run("prune", pets, "--ids-file", "ids.txt", "--apply", "--json"))
+    run("export", pets, "pruned.parquet")
+    run("undo", pets, pruned["operation"])
+    run("update", pets, "--id", "cat/1.png", "--label", "dog")
+
+    done = answer(run("insert", pets, "pruned.parquet", "--keep", "--json"))
+
+    found = {each["id"]: each for each in answer(run("entries", pets, "--json"))}
+    assert done["kept"] == ["cat/1.png"]
+    assert not found["cat/1.png"]["pruned_by"]
+    assert found["cat/2.png"]["pruned_by"]
+
+
+def test_labels_that_are_replaced_are_told(run: Run, pets: str, tmp_path: Path) -> None:
+    put(tmp_path, "pics/cat/1.png", "pics/dog/2.png")
+    run("insert", pets, "pics")
+    run("update", pets, "--id", "cat/1.png", "--label", "dog")
+
+    said = text(run("insert", pets, "pics", "--replace"))
+    run("update", pets, "--id", "cat/1.png", "--label", "dog")
+    done = answer(run("insert", pets, "pics", "--replace", "--json"))
+
+    assert said.endswith("\nThat changed labels: 1 from dog to cat.\n")
+    assert done["relabelled"] == [{"id": "cat/1.png", "was": "dog", "label": "cat"}]
+
+
+def test_one_picture_that_a_memory_holds_is_told_as_one(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/cat/1.png")
+    run("insert", pets, "pics")
+
+    said = text(run("evaluate", pets, "pics"))
+
+    assert "1 picture of this folder is in the memory itself, which makes it easy.\n" in said
 
 
 def test_several_folders_of_classes_are_one_source(
@@ -186,12 +256,13 @@ def test_bad_pictures_of_one_name_are_all_told_and_a_good_one_is_stored(
         (["some.parquet", "--label", "a"], "some.parquet has labels of its own"),
         (["some.parquet", "photo.png"], "some.parquet is a Parquet file; insert it by itself"),
         (["list.csv"], "list.csv has the columns a, b; wanted are path and label"),
+        (["flat"], "expected: 1.png. Where all show the same, insert says so with --label."),
     ],
 )
 def test_what_cannot_be_inserted_is_refused_by_what_it_is(
     run: Run, pets: str, tmp_path: Path, arguments: list[str], sentence: str
 ) -> None:
-    put(tmp_path, "photo.png")
+    put(tmp_path, "photo.png", "flat/1.png")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("a,b\n1,2\n")
@@ -313,9 +384,37 @@ def test_a_table_with_labels_that_hardly_differ_is_remarked(
     said = run("insert", pets, "list.csv").stderr
     asked = run("evaluate", pets, ".", "--skip-bad").stderr
 
-    assert said == "Labels that differ only by blanks or by case are different labels: Cat, cat.\n"
+    assert said == (
+        "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+        "different labels: Cat, cat.\n"
+    )
     assert asked.startswith("Left out, as no pictures: 1 .csv.\nLabels that differ only by")
     assert "are different labels: Dog, dog.\n" in asked
+
+
+def test_folders_that_only_unicode_tells_apart_are_remarked_and_shown_apart(
+    run: Run, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, "pics/sch\u00f6n/0.png", "pics/scho\u0308n/1.png", "pics/cat /2.png")
+
+    said = run("insert", pets, "pics").stderr
+    shown = text(run("show", pets))
+
+    assert said.endswith(" are different labels: scho\\u0308n, sch\u00f6n.\n")
+    assert "\nscho\\u0308n " in shown
+    assert "\nsch\u00f6n " in shown
+    assert "\ncat\\x20 " in shown
+
+
+def test_one_label_for_folders_of_classes_is_remarked(run: Run, pets: str, tmp_path: Path) -> None:
+    put(tmp_path, "pics/lotus/1.png", "pics/lotus/2.png", "pics/umbrella/3.png", "pics/4.png")
+
+    said = run("insert", pets, "pics", "--label", "plant").stderr
+
+    assert said == (
+        "All pictures get the label plant, also those in folders inside pics: lotus (2), "
+        "umbrella (1). Where these folders are the labels, leave --label out.\n"
+    )
 
 
 def test_where_many_have_the_same_fault_they_share_a_line(
@@ -409,6 +508,26 @@ def test_many_pictures_are_inserted_by_a_slow_server_whoever_is_killed_and_start
     assert said.startswith(
         f"{COUNT - there:,} pictures inserted into pets, {there:,} there already"
     )
+
+
+def test_a_memory_that_is_dropped_meanwhile_is_not_said_to_hold_anything(
+    start: Start, tmp_path: Path
+) -> None:
+    slow = Slow(start, tmp_path, COUNT)
+
+    with visual_memory.connect(slow.address) as client:
+        memory = client.create_memory("pets", embedder=slow.embedder)
+        inserting = slow.insert()
+        while memory.info().count < COUNT // 5:
+            time.sleep(0.05)
+        client.delete_memory("pets")
+        _, problems = inserting.communicate()
+
+    assert inserting.returncode == 1
+    gone, dropped = problems.splitlines()[-2:]
+    assert gone.startswith('There is no memory named "pets"')
+    assert dropped.startswith("It was dropped meanwhile, with the ")
+    assert "goes on" not in problems
 
 
 def test_two_commands_that_insert_the_same_do_not_disturb_each_other(

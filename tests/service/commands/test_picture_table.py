@@ -43,7 +43,7 @@ def test_without_other_columns_nothing_is_said_of_metadata(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "has the columns of an empty file; wanted are path and label"),
+        (b"", "has no first line with columns; wanted are path and label"),
         (b"path;label\n1.png;cat\n", "has the columns path;label; wanted"),
         (b"path,label,path\n", "has more than one column path"),
         (b"path,label\n\xff.png,cat\n", r"is no CSV table in UTF-8 \(.*\); save it as CSV UTF-8"),

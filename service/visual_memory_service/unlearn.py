@@ -47,14 +47,14 @@ STILL_READ = "A backup, a copy or another program reads the file, so its log can
 STILL_FOUND = "Pieces of what was erased are found in the files again and again."
 STOPPED = "What it worked on is being erased; start it again."
 FILES = "the files of the memory and of the catalog"
-PROCESS = "the memory that the server's process can write to"
+PROCESS = "the RAM that the server's process can write to"
 RESTARTED = (
     "The server was restarted in between, so its process was another, and the file was written "
     "anew as a whole instead of being searched for vectors, pictures and texts."
 )
-NOT_SEARCHED = "On this system the memory of the server's process was not searched."
+NOT_SEARCHED = "On this system the RAM of the server's process was not searched."
 STILL_HELD = (
-    "In the memory of the server's process {} traces were found again and again, which other calls "
+    "In the RAM of the server's process {} traces were found again and again, which other calls "
     "or the program itself may hold; they are gone when the server ends at the latest."
 )
 NOT_COVERED = (

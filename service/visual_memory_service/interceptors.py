@@ -128,6 +128,16 @@ def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
     return None
 
 
+def let_go(error: BaseException | None) -> None:
+    """Free what the frames hold that an error came through, or messages stay until a collection."""
+    unread = isinstance(error, (*REFUSALS, *CANCELLED))  # tracebacks, with functions in them
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        if unread:
+            error.__traceback__ = None
+        error = error.__context__
+
+
 async def until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
     """The messages up to the event: nobody's conversation is to hold up that a server ends."""
     ended = asyncio.create_task(event.wait())
@@ -311,7 +321,8 @@ class Call:
             self._task.cancel()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        traceback.clear_frames(trace)  # where an error would keep messages until a collection
+        del trace  # that of an abort, which gRPC keeps, would lead to it
+        let_go(error)
         if self._admitted:
             self._intake.note(self, silent=False)
             try:

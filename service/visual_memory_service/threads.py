@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,11 +26,15 @@ async def stoppable(
 ) -> T:
     """The same for work that looks whether it is ``over``, which is set once it is cancelled."""
 
-    def work() -> T | None:
-        return None if over.is_set() else function(*args, **kwargs)
-
-    working = asyncio.ensure_future(asyncio.to_thread(work))
+    working = asyncio.ensure_future(asyncio.to_thread(unless, over, function, args, kwargs))
     return cast("T", await until_done(working, over.set))
+
+
+def unless(
+    over: threading.Event, function: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
+) -> T | None:
+    """Do it, if it is not over; no closure, which an error would keep with all that is in it."""
+    return None if over.is_set() else function(*args, **kwargs)
 
 
 async def until_done(work: asyncio.Future[T], give_up: Callable[[], object]) -> T:

@@ -271,3 +271,24 @@ def test_health_and_what_can_never_be_read_are_told_under_any_load(
     list(importing)
     assert (overloaded, too_large) == ("OVERLOADED", "TOO_LARGE")
     assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+@pytest.mark.parametrize("value", [0.0, 1.0], ids=["when read", "when written"])
+def test_refused_messages_leave_nothing_in_ram(start: Start, value: float) -> None:
+    server, rows = start(), np.full((7_000, 1024), value, "<f4")
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=1024))
+    ids = [f"{number}" for number in range(len(rows))]
+    server.stub.InsertEntries(
+        pb.InsertEntriesRequest(memory="pets", batch=to_batch(np.ones((1, 1024)), ids[-1:]))
+    )
+    request = pb.InsertEntriesRequest(memory="pets", batch=to_batch(rows, ids))
+    refused, sizes = set[str](), list[int]()
+
+    for _ in range(8):
+        refused.add(refusal(server.stub.InsertEntries, request).reason)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        sizes.append(int(status.partition("VmRSS:")[2].split()[0]) * 1024)
+
+    assert refused == {"ENTRIES_EXIST" if value else "BAD_FIELD"}
+    assert max(sizes[2:]) - max(sizes[:2]) < 2 * request.ByteSize()

@@ -276,7 +276,7 @@ def test_health_and_what_can_never_be_read_are_told_under_any_load(
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 @pytest.mark.parametrize("value", [0.0, 1.0], ids=["when read", "when written"])
 def test_refused_messages_leave_nothing_in_ram(start: Start, value: float) -> None:
-    server, rows = start(), np.full((7_000, 1024), value, "<f4")
+    server, rows = start(), np.full((9_000, 1024), value, "<f4")  # so large: not from a heap
     server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=1024))
     ids = [f"{number}" for number in range(len(rows))]
     server.stub.InsertEntries(
@@ -285,7 +285,7 @@ def test_refused_messages_leave_nothing_in_ram(start: Start, value: float) -> No
     request = pb.InsertEntriesRequest(memory="pets", batch=to_batch(rows, ids))
     refused, sizes = set[str](), list[int]()
 
-    for _ in range(8):
+    for _ in range(7):
         refused.add(refusal(server.stub.InsertEntries, request).reason)
         status = Path(f"/proc/{server.process.pid}/status").read_text()
         sizes.append(int(status.partition("VmRSS:")[2].split()[0]) * 1024)

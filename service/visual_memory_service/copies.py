@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar
 from visual_memory_index import Arrival, MemoryClosed, Request, be_patient, sealed
 from visual_memory_service.calibration import SETTING as CALIBRATION
 from visual_memory_service.memories import Memories, OpenMemory, Restored
-from visual_memory_service.threads import in_thread
+from visual_memory_service.threads import in_thread, until_done
 
 WAITING_SECONDS = 0.5
 FITTED = (CALIBRATION,)  # what goes with entries that it was fitted to
@@ -39,7 +39,6 @@ class Copies:
 
         Raises UnknownMemory, CorruptStore, BadAuditLog, NotWritten.
         """
-
         made = ExitStack()
 
         def make(check: Check) -> BinaryIO:
@@ -116,14 +115,12 @@ class Copies:
         if self._closed.is_set():
             raise MemoryClosed(name)
         job = self._thread.submit(work, check)
-        done = asyncio.wrap_future(job)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
+
+        def give_up() -> None:
             unwanted.set()
-            if not job.cancel():
-                await asyncio.gather(done, return_exceptions=True)
-            raise
+            job.cancel()
+
+        return await until_done(asyncio.wrap_future(job), give_up)
 
 
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:

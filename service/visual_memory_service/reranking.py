@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import structlog
 
-from visual_memory._connection import reaching
+from visual_memory._connection import MESSAGE_BYTES, reaching
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_embedders import BadImage
 from visual_memory_index import Decision, Neighbors, Ranking, Request, Voting, decide_reranked
@@ -139,8 +139,9 @@ class Rerankers:
                 "LOOK_UP",
             ) from None
         left = max(0.0, end - time.monotonic())
+        said = ((MESSAGE_BYTES, str(request.ByteSize())),)
         try:
-            response = await self._stub(name).Rerank(request, timeout=left)
+            response = await self._stub(name).Rerank(request, timeout=left, metadata=said)
             return await asyncio.to_thread(convert.to_ranking, response, candidates)
         except BadRanking as bad:
             raise NotReranked(str(bad), "BAD_RANKING") from None

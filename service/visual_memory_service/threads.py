@@ -25,7 +25,6 @@ async def stoppable(
     over: threading.Event, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """The same for work that looks whether it is ``over``, which is set once it is cancelled."""
-
     working = asyncio.ensure_future(asyncio.to_thread(unless, over, function, args, kwargs))
     return cast("T", await until_done(working, over.set))
 
@@ -46,4 +45,6 @@ async def until_done(work: asyncio.Future[T], give_up: Callable[[], object]) -> 
         while not work.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # or it would be logged as one that nobody looked at
         raise

@@ -171,6 +171,19 @@ def test_the_reranker_sees_the_query_and_its_neighbours(
     assert distances == sorted(distances)
 
 
+def test_a_reranker_is_told_how_large_the_message_is(gallery: Memory, reranker: Reranker) -> None:
+    said = []
+
+    def noted(request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
+        said.append((dict(context.invocation_metadata())["message-bytes"], request.ByteSize()))
+        return backwards(request)
+
+    reranker.answer = noted
+    gallery.classify(images=PICTURES[:1], reranker="eyes")
+
+    assert [int(told) for told, _ in said] == [size for _, size in said] != []
+
+
 def test_large_pictures_are_scaled_down_for_it(gallery: Memory, reranker: Reranker) -> None:
     large = to_picture(9, (1000, 500))
     assert len(large) > 1 << 20

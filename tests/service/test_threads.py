@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -60,6 +61,31 @@ def test_of_work_that_has_not_begun_nothing_is_done() -> None:
 
     asyncio.run(cancelled())
     assert done == []
+
+
+def test_what_it_raises_after_it_was_cancelled_is_told_to_nobody() -> None:
+    begun, free, told = threading.Event(), threading.Event(), list[object]()
+
+    def work() -> None:
+        begun.set()
+        free.wait(30)
+        raise ValueError("somebody's words")
+
+    async def cancelled() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        call = asyncio.create_task(in_thread(work))
+        await asyncio.to_thread(begun.wait)
+        call.cancel()
+        await asyncio.sleep(0.01)
+        free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        del call
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(cancelled())
+    assert told == []
 
 
 def test_work_is_told_that_it_is_over() -> None:

@@ -17,6 +17,7 @@ from visual_memory_service.health import Health
 from visual_memory_service.intake import Bounds
 from visual_memory_service.listener import Listener, told_to_stop
 from visual_memory_service.rerankers.candidate import Reranker
+from visual_memory_service.threads import in_thread
 
 BOUNDS = Bounds(
     calls_max=128,
@@ -40,7 +41,7 @@ class Servicer(reranker_pb2_grpc.RerankerServicer):
     async def Rerank(self, request: pb.RerankRequest, context: Any) -> pb.RerankResponse:
         remaining = context.time_remaining()
         deadline = inf if remaining is None else time.monotonic() + remaining
-        return await asyncio.to_thread(self._rerank, request, deadline)
+        return await in_thread(self._rerank, request, deadline)
 
     def _rerank(self, request: pb.RerankRequest, deadline: float) -> pb.RerankResponse:
         picture, candidates = to_rerank(request)

@@ -10,6 +10,7 @@ INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
 EXTRAS := cpu,parquet,lite,bench,dev
 TESTS ?=
+ROOM ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 PYTEST := -m pytest -q --numprocesses $(WORKERS) --dist worksteal
@@ -44,8 +45,9 @@ hooks: $(INSTALLED)
 demo: $(SERVER)
 	$(BIN)/visual-memory demo $${IMAGES:+--images "$$IMAGES"}
 
+# All tests, or those of one room: make test ROOM=index/votes
 test: $(INSTALLED)
-	$(BIN)/python $(PYTEST) $(TESTS)
+	$(BIN)/python $(PYTEST) $(TESTS) $(addprefix tests/,$(ROOM))
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -73,7 +75,7 @@ floors-client:
 	PIP_CONSTRAINT=.venv-floors-client/constraints.txt .venv-floors-client/bin/python -m pip install --quiet \
 		--editable . pytest pytest-randomly pytest-xdist hypothesis
 	.venv-floors-client/bin/python $(PYTEST) tests/client \
-		--ignore tests/client/test_audit.py --ignore tests/client/test_batch_unlearning.py
+		--ignore tests/client/proofs/test_audit.py --ignore tests/client/test_batch_unlearning.py
 
 newest:
 	$(PYTHON) -m venv --clear .venv-newest
@@ -143,7 +145,7 @@ durability: export INTERRUPTS ?= 300
 durability: export INTERRUPT_STRIKES ?= 1000
 durability: export OVERLOAD ?= 1
 durability: $(INSTALLED)
-	$(BIN)/python -m pytest -q tests/durability tests/client/test_channel.py \
+	$(BIN)/python -m pytest -q tests/durability tests/client/transport/test_channel.py \
 		tests/properties/test_backups.py tests/properties/test_digest.py
 
 # Files that bytes were changed in, in full: a quarter of an hour.
@@ -153,7 +155,7 @@ damage: export DAMAGED_LOGS ?= 600
 damage: export DAMAGED_SERVERS ?= 50
 damage: export DAMAGED_TEXTS ?= 3000
 damage: $(INSTALLED)
-	$(BIN)/python -m pytest -q -s tests/durability/test_damage.py tests/index/test_damage.py
+	$(BIN)/python -m pytest -q -s tests/durability/test_damage.py tests/index/files/test_damage.py
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

@@ -44,49 +44,60 @@ class Group(NamedTuple):
     tests: Sequence[str]
 
 
+def tests_of(package: str, modules: Sequence[str]) -> list[str]:
+    """The test files of modules."""
+    folders = [(Path("tests", package, module).parent, Path(module).name) for module in modules]
+    return [str(folder / f"test_{name}.py") for folder, name in folders]
+
+
 INDEX = [
-    "digest",
-    "erasing",
-    "erasure",
-    "explanation",
-    "exponential",
-    "filter",
-    "prune_methods",
-    "pruning",
-    "ranking",
-    "reranking",
-    "traces",
-    "valuation",
-    "voting",
+    "curation/explanation",
+    "curation/prune_methods",
+    "curation/pruning",
+    "curation/valuation",
+    "erasure/residue",
+    "erasure/search",
+    "ledger/digest",
+    "records/filter",
+    "scan/ranking",
+    "sqlite/filter_sql",
+    "sqlite/unlearn",
+    "unlearn",
+    "votes/exponential",
+    "votes/reliability",
+    "votes/reranking",
+    "votes/voting",
 ]
 METRICS = [
-    "accuracy",
-    "bias_summary",
-    "bootstrap",
-    "confusion",
-    "consistency",
-    "dataset_summary",
-    "developmental",
-    "difficulty",
-    "entropy",
-    "leaderboard",
-    "panel",
-    "shape_bias",
-    "summary",
-    "triplets",
+    "metrics/accuracy",
+    "metrics/bias_summary",
+    "metrics/bootstrap",
+    "metrics/confusion",
+    "metrics/consistency",
+    "metrics/dataset_summary",
+    "metrics/developmental",
+    "metrics/difficulty",
+    "metrics/entropy",
+    "metrics/leaderboard",
+    "metrics/shape_bias",
+    "metrics/summary",
+    "metrics/triplets",
+    "trials/panel",
 ]
 GROUPS = {
     "index": Group(
         "visual_memory_index",
         INDEX,
-        [*(f"tests/index/test_{name}.py" for name in INDEX), "tests/golden"],
+        [*tests_of("index", INDEX), "tests/golden"],
     ),
-    "certificate": Group("visual_memory", ["certificate"], ["tests/client/test_certificate.py"]),
+    "certificate": Group(
+        "visual_memory", ["certificate"], ["tests/client/proofs/test_certificate.py"]
+    ),
     "metrics": Group(
         "visual_memory_benchmarks",
         METRICS,
         [
-            *(f"tests/benchmarks/test_{name}.py" for name in METRICS),
+            *tests_of("benchmarks", METRICS),
             "tests/benchmarks/test_golden_human_alignment.py",
         ],
     ),

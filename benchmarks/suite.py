@@ -20,7 +20,7 @@ from pathlib import Path
 from served import end_with_parent, served
 
 import visual_memory
-from visual_memory_benchmarks.datasets import DATASETS
+from visual_memory_benchmarks.trials.datasets import DATASETS
 
 EMBEDDERS = {"lite0": (1, 10, 50), "lite1": (10,), "lite2": (10,)}
 """Memories of natural16, and the numbers of neighbours that each is asked with."""

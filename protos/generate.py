@@ -22,7 +22,7 @@ TO_BLOCK = (
     (r"\bawait asyncio\.to_thread\(\s*([\w.]+),\s*", r"\1("),
     (r"\basyncio\.sleep\b", "time.sleep"),
     (r"\bimport asyncio\b", "import time"),
-    (r"\b_aio_transport\b", "_transport"),
+    (r"\b_transport\.aio\b", "_transport.blocking"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\b(async|await) ", ""),

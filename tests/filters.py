@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from visual_memory_index.filter import And, Comparison, Filter, Not, Or, Pattern
+from visual_memory_index.records.filter import And, Comparison, Filter, Not, Or, Pattern
 
 Row = tuple[str, str, dict[str, str], int]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from visual_memory_index.merkle import Frontier
+from visual_memory_index.ledger.merkle import Frontier
 
 
 def frontier_of(leaves: Iterable[bytes]) -> Frontier:

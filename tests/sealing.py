@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from visual_memory_index import sums
-from visual_memory_index.sqlite_entries import SEAL
+from visual_memory_index.files import checksums as sums
+from visual_memory_index.sqlite.entries import SEAL
 
 PARTS = """
     UPDATE entries SET vector_checksum = coalesce(

@@ -11,8 +11,6 @@ import numpy as np
 from reasons import NOT_COMPARED, REASONS, about
 from released import FILES, Released, table
 
-from visual_memory_benchmarks import stimuli
-from visual_memory_benchmarks.distorted import decode
 from visual_memory_benchmarks.distortions import (
     DISTORTIONS,
     Materials,
@@ -24,6 +22,8 @@ from visual_memory_benchmarks.distortions import (
 from visual_memory_benchmarks.distortions.seeding import generator
 from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph
 from visual_memory_benchmarks.report.markdown import table as rows_of
+from visual_memory_benchmarks.runs.distorted import decode
+from visual_memory_benchmarks.stimuli import stimuli
 
 SEED = 0
 NATURAL = "natural16"

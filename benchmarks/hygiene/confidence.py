@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from served import own_client
 
 from visual_memory import Client, Decision
-from visual_memory_benchmarks.experiments.questions import ask_others
+from visual_memory_benchmarks.laboratory.questions import ask_others
 
 EMBEDDER = "efficientnet-lite0"
 SUFFIXES = {".jpg", ".jpeg", ".png"}

@@ -17,7 +17,7 @@ from served import folder, served, started
 
 import visual_memory
 from visual_memory import Decision, Memory
-from visual_memory_benchmarks.experiments.questions import ask_others
+from visual_memory_benchmarks.laboratory.questions import ask_others
 
 KS = (10, 50)
 SECONDS = 2.0

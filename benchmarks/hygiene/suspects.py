@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from served import own_client
 
 from visual_memory import Client, Memory
-from visual_memory_benchmarks.experiments.questions import ask_others
+from visual_memory_benchmarks.laboratory.questions import ask_others
 
 try:
     from cleanlab.classification import CleanLearning

@@ -16,8 +16,8 @@ from served import folder, served
 
 import visual_memory
 from visual_memory_index import Entry, Memory, Valuation, tune, unit_rows
-from visual_memory_index.ranking import rank_all
-from visual_memory_index.store import new_identity
+from visual_memory_index.scan.ranking import rank_all
+from visual_memory_index.store.store import new_identity
 
 ROWS, DIMENSION, LABELS = 50_000, 256, 100
 K, VALUE_K, QUERIES = 100, 5, 1000

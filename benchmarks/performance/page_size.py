@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from served import folder
 
-from visual_memory_index.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 
 ROWS, DIMENSION, BATCH, SINGLES = 20_000, 1280, 256, 200
 LOAD = "SELECT id, label, vector FROM entries JOIN vectors USING (key)"

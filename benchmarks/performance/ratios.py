@@ -26,8 +26,8 @@ from served import Served, folder, served
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import BUILT_IN, ImageLimits, build
-from visual_memory_embedders.images import decode
-from visual_memory_embedders.preprocess import preprocess
+from visual_memory_embedders.images.images import decode
+from visual_memory_embedders.images.preprocess import preprocess
 
 DIMENSION, K, BATCH, CLIENTS = 768, 50, 256, 64
 Vectors = NDArray[np.float32]

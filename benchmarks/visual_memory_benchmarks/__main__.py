@@ -12,7 +12,7 @@ def main() -> int:
     """Carry out one command; it may be interrupted while it is still being loaded."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is loaded; our sentences say it all
     try:
-        from visual_memory._terminal.ending import carry_out
+        from visual_memory.terminal.ending import carry_out
         from visual_memory_benchmarks import cli
 
         return carry_out(cli.run)

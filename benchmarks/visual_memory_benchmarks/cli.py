@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
-from visual_memory._terminal import arguments as terminal
+from visual_memory.terminal import arguments as terminal
 from visual_memory_benchmarks.commands import (
     experiments,
     metrics,

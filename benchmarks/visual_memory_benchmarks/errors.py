@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from visual_memory._terminal.refused import Refused, listed
+from visual_memory.terminal.refused import Refused, listed
 
 
 class BenchmarkRefusal(Refused):

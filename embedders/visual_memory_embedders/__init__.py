@@ -10,10 +10,10 @@ from visual_memory_embedders.errors import (
     WrongEmbedder,
     WrongWeights,
 )
-from visual_memory_embedders.images import BadImage, ImageLimits
+from visual_memory_embedders.images.images import BadImage, ImageLimits
+from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
 from visual_memory_embedders.spec import Embedder, EmbedderSpec, Preprocessing
-from visual_memory_embedders.thumbnails import smaller, thumbnails
 
 __all__ = [
     "BUILT_IN",

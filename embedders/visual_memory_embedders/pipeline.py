@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
-from visual_memory_embedders.images import BadImage, ImageLimits, decode
-from visual_memory_embedders.preprocess import preprocess
+from visual_memory_embedders.images.images import BadImage, ImageLimits, decode
+from visual_memory_embedders.images.preprocess import preprocess
+from visual_memory_embedders.images.workers import in_order
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
-from visual_memory_embedders.workers import in_order
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -9,7 +9,7 @@ from types import MappingProxyType, ModuleType
 from typing import NamedTuple, cast
 
 from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
-from visual_memory_embedders.images import ImageLimits
+from visual_memory_embedders.images.images import ImageLimits
 from visual_memory_embedders.lite import LITE_NETWORKS
 from visual_memory_embedders.spec import Embedder
 
@@ -58,6 +58,6 @@ def _import(name: str, module: str, extra: str) -> ModuleType:
     # ONNX Runtime reads it when it loads; without it, it writes files for its maker.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        return import_module(f"visual_memory_embedders.{module}")
+        return import_module(f"visual_memory_embedders.backends.{module}")
     except ModuleNotFoundError as problem:
         raise MissingExtra(name, module=problem.name or module, extra=extra) from None

@@ -1,7 +1,12 @@
 """A durable memory of labelled vectors, and the votes of those nearest to a query."""
 
-from visual_memory_index import prune_methods
-from visual_memory_index.assessment import (
+from visual_memory_index.catalog.catalog import Catalog
+from visual_memory_index.catalog.folder import FolderLock, was_used
+from visual_memory_index.catalog.listing import NAME
+from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt
+from visual_memory_index.check import Checked
+from visual_memory_index.curation import prune_methods
+from visual_memory_index.curation.assessment import (
     Conflict,
     LabelAccuracy,
     LeaveOneOut,
@@ -13,28 +18,11 @@ from visual_memory_index.assessment import (
     suspects,
     thin_labels,
 )
-from visual_memory_index.backup import Arrival, sealed
-from visual_memory_index.catalog import Catalog
-from visual_memory_index.check import Checked
-from visual_memory_index.confidence import calibration_error
-from visual_memory_index.conformal import (
-    SCORES,
-    calibration_scores,
-    draw_for,
-    prediction_set,
-    q_hat,
-)
-from visual_memory_index.counting import Counts
-from visual_memory_index.damage import damage_of
-from visual_memory_index.distances import bad_rows, exact_distances, unit_rows
-from visual_memory_index.entry import Entry, Parts
-from visual_memory_index.erasure import (
-    UNLEARNED_MAX,
-    Facts,
-    Findings,
-    search_files,
-    unexplained,
-)
+from visual_memory_index.curation.explanation import Flip, smallest_flip
+from visual_memory_index.curation.misleading_counts import Counts
+from visual_memory_index.curation.valuation import Valuation
+from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
@@ -81,27 +69,35 @@ from visual_memory_index.errors import (
     WrongOffset,
     in_full,
 )
-from visual_memory_index.explanation import Flip, smallest_flip
-from visual_memory_index.faiss_scan import be_patient, clear_scratch, tune
-from visual_memory_index.files import read_small, trouble_in, write_private
-from visual_memory_index.filter import Filter, parse
-from visual_memory_index.folder import FolderLock, was_used
-from visual_memory_index.listing import NAME
+from visual_memory_index.files.damage import damage_of
+from visual_memory_index.files.disk import read_small, trouble_in, write_private
 from visual_memory_index.memory import Memory, MemoryInfo
-from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.open_set import threshold
-from visual_memory_index.operation import CUT_SHORT, UNLEARN, Operation
-from visual_memory_index.ram import RamCopy
-from visual_memory_index.rebuilt import Doubt, Outdated, Rebuilt
-from visual_memory_index.recalibration import Recalibration, fit
-from visual_memory_index.recalibration import check as check_calibratable
-from visual_memory_index.request import WHOLE, Request, StoredBatch
-from visual_memory_index.reranking import Ranking, decide_reranked
-from visual_memory_index.store import AuditPage, Page
-from visual_memory_index.taxonomy import Node, Taxonomy, at_depth, deepest, grow
-from visual_memory_index.traces import Traces
-from visual_memory_index.valuation import Valuation
-from visual_memory_index.voting import VOTINGS, Decision, Voting, decide, winners
+from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.filter import Filter, parse
+from visual_memory_index.records.neighbors import Neighbors, Query
+from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation
+from visual_memory_index.records.request import WHOLE, Request, StoredBatch
+from visual_memory_index.scan.distances import bad_rows, exact_distances, unit_rows
+from visual_memory_index.scan.faiss_scan import clear_scratch, tune
+from visual_memory_index.scan.priority import lower_thread_priority
+from visual_memory_index.sqlite.backup import Arrival, sealed
+from visual_memory_index.store.store import AuditPage, Page
+from visual_memory_index.unlearn import UNLEARNED_MAX, Facts
+from visual_memory_index.votes.confidence import calibration_error
+from visual_memory_index.votes.conformal import (
+    SCORES,
+    calibration_scores,
+    draw_for,
+    prediction_set,
+    q_hat,
+)
+from visual_memory_index.votes.open_set import threshold
+from visual_memory_index.votes.recalibration import Recalibration, fit
+from visual_memory_index.votes.recalibration import check as check_calibratable
+from visual_memory_index.votes.reranking import Ranking, decide_reranked
+from visual_memory_index.votes.taxonomy import Node, Taxonomy, at_depth, deepest, grow
+from visual_memory_index.votes.voting import VOTINGS, Decision, Voting, decide, winners
 
 __all__ = [
     "CUT_SHORT",
@@ -192,7 +188,6 @@ __all__ = [
     "WrongOffset",
     "at_depth",
     "bad_rows",
-    "be_patient",
     "calibration_error",
     "calibration_scores",
     "check_calibratable",
@@ -209,6 +204,7 @@ __all__ = [
     "grow",
     "in_full",
     "label_accuracies",
+    "lower_thread_priority",
     "parse",
     "prediction_set",
     "predictions",

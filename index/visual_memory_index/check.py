@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -10,13 +10,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import audit
-from visual_memory_index import digest as digests
-from visual_memory_index.contents import Contents, StoredEntry
-from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore
-from visual_memory_index.ram import RamCopy, Silent
-
-EVENTS_AT_ONCE = 1024
+from visual_memory_index.errors import CorruptCopy, CorruptStore
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.ram.ram_copy import RamCopy, Silent
+from visual_memory_index.store.contents import Contents, StoredEntry, state_of
+from visual_memory_index.store.log_check import check_end, check_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +104,6 @@ def check(
     return Checked(done, event_count, digests.shown(state, kind))
 
 
-def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> digests.State:
-    """What entries are in the digest, with the hashes of their images as those are now."""
-    return digests.total(
-        [
-            digests.element(
-                each.id, each.label, each.metadata, each.vector, image_sha256, bool(each.votes)
-            )
-            for each, image_sha256 in zip(entries, image_hashes, strict=True)
-        ]
-    )
-
-
 def has_vectors(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
     """Whether of those entries that are in RAM each has the very bits there that are stored."""
     stored = {each.key: each.vector for each in entries}
@@ -127,30 +113,3 @@ def has_vectors(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
         stored.get(key) in (None, vector.tobytes())
         for key, vector in zip(keys, vectors, strict=True)
     )
-
-
-def in_order(events: Iterable[tuple[int, str]], told: Callable[[int], None]) -> Iterator[str]:
-    """The texts of events that are numbered from 0. Raises BadAuditLog."""
-    for expected, (number, text) in enumerate(events):
-        if number != expected:
-            raise BadAuditLog(f"event {expected} is missing, event {number} is there")
-        if number % EVENTS_AT_ONCE == 0:
-            told(number)
-        yield text
-
-
-def check_log(contents: Contents, name: str, kind: str, told: Callable[[int], None]) -> int:
-    """How many events the audit log has, all of which lead to where the memory stands.
-
-    ``told`` hears now and then how many were read, and may raise. Raises BadAuditLog.
-    """
-    with audit.of(name):
-        texts = in_order(contents.events(), told)
-        return audit.check(texts, contents.head, digests.shown(contents.state, kind))
-
-
-def check_end(contents: Contents, name: str, kind: str) -> None:
-    """Look whether the last event leads to where the memory stands. Raises BadAuditLog."""
-    digest = digests.shown(contents.state, kind)
-    with audit.of(name):
-        audit.check_end(contents.last_event(), contents.head, digest)

@@ -14,17 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import audit, erasure
-from visual_memory_index import digest as digests
-from visual_memory_index.change import Added, Change, Pruned, Relabelled, Removed
-from visual_memory_index.check import Checked, Listed, check, check_end, has_vectors
-from visual_memory_index.clock import now
-from visual_memory_index.contents import StoredEntry
-from visual_memory_index.counting import Counting, Counts
-from visual_memory_index.damage import damage_of
-from visual_memory_index.database import Database
-from visual_memory_index.entry import Entry, IdMaker, Parts
-from visual_memory_index.erasure import Facts, Findings
+from visual_memory_index import unlearn
+from visual_memory_index.check import Checked, Listed, check, has_vectors
+from visual_memory_index.curation.misleading_counts import Counting, Counts
+from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.errors import (
     CorruptCopy,
     DeletedSince,
@@ -35,19 +29,36 @@ from visual_memory_index.errors import (
     UnknownEntries,
     WrongDimension,
 )
-from visual_memory_index.filter import Filter
-from visual_memory_index.lock import ReadWriteLock
-from visual_memory_index.neighbors import Neighbors, Query
-from visual_memory_index.operation import GONE, UNLEARN, Operation, State
-from visual_memory_index.pruning import Progress, untold
-from visual_memory_index.ram import RamCopy
-from visual_memory_index.replica import Replica
-from visual_memory_index.request import WHOLE, Request, StoredBatch
+from visual_memory_index.files.damage import damage_of
+from visual_memory_index.files.database import Database
+from visual_memory_index.ledger import audit
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.ledger.standing import Noted, Standing, Told, unheard
+from visual_memory_index.ram.change import Added, Change, Pruned, Relabelled, Removed
+from visual_memory_index.ram.lock import ReadWriteLock
+from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.records.clock import now
+from visual_memory_index.records.entry import Entry, IdMaker, Parts
+from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.neighbors import Neighbors, Query
+from visual_memory_index.records.operation import GONE, UNLEARN, Operation, State
+from visual_memory_index.records.progress import Progress, unreported
+from visual_memory_index.records.request import WHOLE, Request, StoredBatch
 from visual_memory_index.search import search
-from visual_memory_index.sqlite_store import SqliteStore
-from visual_memory_index.standing import Noted, Standing, Told, unheard
-from visual_memory_index.store import AuditPage, Identity, Known, Page, Sought, Store, Transaction
-from visual_memory_index.traces import Traces
+from visual_memory_index.sqlite.replica import Replica
+from visual_memory_index.sqlite.store import SqliteStore
+from visual_memory_index.store.contents import StoredEntry
+from visual_memory_index.store.log_check import check_end
+from visual_memory_index.store.store import (
+    AuditPage,
+    Identity,
+    Known,
+    Page,
+    Sought,
+    Store,
+    Transaction,
+)
+from visual_memory_index.unlearn import Facts
 from visual_memory_index.writer import Committed, Writer
 
 UNDOABLE = ("prune", "relabel")
@@ -512,7 +523,7 @@ class Memory:
 
     def would_unlearn(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Those of ``ids`` that are stored, and those that are not. Raises TooManyIds."""
-        erasure.check_count(ids)
+        unlearn.check_count(ids)
         with self._lock.reading():
             self._check_open()
             known = [id for id in dict.fromkeys(ids) if id in self._ram]
@@ -532,7 +543,7 @@ class Memory:
         asked twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
         NotWritten.
         """
-        erasure.check_count(ids)
+        unlearn.check_count(ids)
 
         def write(transaction: Transaction) -> tuple[Begun, None]:
             answered = transaction.recall(request)
@@ -581,7 +592,7 @@ class Memory:
             if not transaction.look_up(transaction.erasing(operation)):
                 transaction.end(operation, "done", result=none())
                 return None, None
-            return erasure.erase(transaction, operation, settings, draft)
+            return unlearn.erase(transaction, operation, settings, draft)
 
         traces = self._writer.do(write, frees=True)
         with self._lock.writing():
@@ -633,11 +644,11 @@ class Memory:
         traces: Traces,
         there: Callable[[Traces], frozenset[bytes]],
     ) -> Findings:
-        searched = erasure.search_files(files, traces)
+        searched = search_files(files, traces)
         if not searched.found:
             return searched
         pieces = there(traces) | self.pieces_of(traces)
-        return replace(searched, found=erasure.unexplained(searched.found, pieces))
+        return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, traces: Traces) -> frozenset[bytes]:
         """The pieces of ``traces`` that are in entries which stay, settings and names, masked."""
@@ -731,7 +742,7 @@ class Memory:
     def misleading_counts(
         self,
         k: int,
-        told: Progress = untold,
+        told: Progress = unreported,
         *,
         snapshot: RamCopy | None = None,
     ) -> Counts:
@@ -822,7 +833,7 @@ class Memory:
                     found = search(queries, self._ram_to_read(), self._store)
             else:
                 counts, found = self._counting.get(
-                    counts_k, untold, lambda ram: search(queries, ram, self._store)
+                    counts_k, unreported, lambda ram: search(queries, ram, self._store)
                 )
         return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visual_memory_index.neighbors import Query
-from visual_memory_index.ram import Found, RamCopy
-from visual_memory_index.store import Store
-from visual_memory_index.vectors import Rows
+from visual_memory_index.ram.ram_copy import Found, RamCopy
+from visual_memory_index.records.neighbors import Query
+from visual_memory_index.scan.vectors import Rows
+from visual_memory_index.store.store import Store
 
 
 def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from visual_memory_index.change import Change
 from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal, NotWritten
-from visual_memory_index.store import Store, Transaction
+from visual_memory_index.ram.change import Change
+from visual_memory_index.store.store import Store, Transaction
 
 TOGETHER_MAX = 64
 GATHERING_SECONDS = 0.004

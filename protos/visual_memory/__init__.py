@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from visual_memory import aio
-    from visual_memory.certificate import Certificate, Verification, verify
     from visual_memory.client import Client, Memory, connect
     from visual_memory.errors import (
         AlreadyExists,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
+    from visual_memory.proofs.certificate import Certificate, Verification, verify
     from visual_memory.types import (
         Assessment,
         AuditEvent,
@@ -105,7 +105,7 @@ __all__ = [
 
 
 MODULES = {
-    "certificate": (
+    "proofs.certificate": (
         "Certificate",
         "Verification",
         "verify",
@@ -158,6 +158,7 @@ MODULES = {
         "UnlearnResult",
     ),
 }
+MODULES_PUBLIC = ("aio", "client", "errors", "types")
 MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 
 if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
@@ -168,7 +169,7 @@ if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
             return import_module("importlib.metadata").version("visual-memory")
         if name in MODULE_OF:
             return getattr(import_module(f"visual_memory.{MODULE_OF[name]}"), name)
-        if name in (*MODULES, "aio"):
+        if name in MODULES_PUBLIC:
             return import_module(f"visual_memory.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -13,19 +13,26 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _audit, _calls, _erasure, _hygiene, _insight, _queries
-from visual_memory._aio_transport import Transport
-from visual_memory._calls import Call
-from visual_memory._connection import Endpoint, endpoint
-from visual_memory._fields import Metadata
-from visual_memory._hygiene import PruneHow
-from visual_memory._images import Images, SomeImages
-from visual_memory._import import Import, Progress
-from visual_memory._insertion import Insertion
-from visual_memory._pace import FIRST_ITEMS, Pace, Paces
-from visual_memory._queries import Queries
-from visual_memory.audit import Log, gone
+from visual_memory._calls import audit as _audit
+from visual_memory._calls import curation as _curation
+from visual_memory._calls import decisions as _decisions
+from visual_memory._calls import entries as _entries
+from visual_memory._calls import memories as _memories
+from visual_memory._calls import operations as _operations
+from visual_memory._calls import queries as _queries
+from visual_memory._calls import unlearn as _unlearn
+from visual_memory._calls.curation import PruneHow
+from visual_memory._calls.queries import Queries
+from visual_memory._messages.call import Call
+from visual_memory._messages.fields import Metadata
+from visual_memory._messages.images import Images, SomeImages
+from visual_memory._messages.insertion import Insertion
+from visual_memory._messages.pace import FIRST_ITEMS, Pace, Paces
+from visual_memory._transport.aio import Transport
+from visual_memory._transport.connection import Endpoint, endpoint
+from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import NotFound
+from visual_memory.proofs.audit import Log, gone
 from visual_memory.types import (
     Assessment,
     AuditEvent,
@@ -50,8 +57,8 @@ from visual_memory.types import (
 )
 
 if TYPE_CHECKING:
-    from visual_memory._keys import PublicKey
-    from visual_memory.certificate import Certificate, Source, Verification
+    from visual_memory.proofs.certificate import Certificate, Source, Verification
+    from visual_memory.proofs.keys import PublicKey
 
 T = TypeVar("T")
 PAUSE_SECONDS = 0.02
@@ -104,7 +111,7 @@ class Client:
 
     async def server_info(self) -> ServerInfo:
         """The server's release, limits and embedders."""
-        return await self._transport.do(_calls.server_info())
+        return await self._transport.do(_memories.server_info())
 
     async def create_memory(
         self,
@@ -122,7 +129,7 @@ class Client:
         where an older server made it without pictures.
         """
         await self._transport.do(
-            _calls.create_memory(name, embedder, dimension, store_images, request_id)
+            _memories.create_memory(name, embedder, dimension, store_images, request_id)
         )
         return self.memory(name)
 
@@ -132,11 +139,11 @@ class Client:
 
     async def memories(self) -> list[MemoryInfo]:
         """All memories, by name."""
-        return [memory async for memory in self._pages(_calls.list_memories)]
+        return [memory async for memory in self._pages(_memories.list_memories)]
 
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
-        await self._transport.do(_calls.delete_memory(name, request_id))
+        await self._transport.do(_memories.delete_memory(name, request_id))
 
     async def backup(
         self,
@@ -170,16 +177,16 @@ class Client:
 
     async def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
         """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
-        await self._transport.do(_calls.copy_memory(name, new_name, request_id))
+        await self._transport.do(_memories.copy_memory(name, new_name, request_id))
         return self.memory(new_name)
 
     async def operation(self, name: str) -> Operation:
         """An operation as it stands. Raises NotFound."""
-        return await self._transport.do(_hygiene.get_operation(name))
+        return await self._transport.do(_operations.get_operation(name))
 
     def operations(self, memory: str) -> AsyncIterator[Operation]:
         """The operations of a memory, the newest first, fetched page by page."""
-        return self._pages(partial(_hygiene.list_operations, memory))
+        return self._pages(partial(_operations.list_operations, memory))
 
     async def wait(self, operation: str, *, progress: Progress | None = None) -> Operation:
         """Return when the operation has ended; ``progress`` is told what is done of how much.
@@ -187,8 +194,8 @@ class Client:
         Raises FailedPrecondition where it has to wait, as for a full disk; it goes on by itself.
         """
         while True:
-            found = await self._transport.do(_hygiene.wait_operation(operation))
-            if _hygiene.has_ended(found):
+            found = await self._transport.do(_operations.wait_operation(operation))
+            if _operations.has_ended(found):
                 return found
             if progress is not None:
                 progress(found.done, found.total)
@@ -196,7 +203,7 @@ class Client:
 
     async def certificate(self, operation: str) -> Certificate:
         """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
-        return await self._transport.do(_erasure.get_certificate(operation))
+        return await self._transport.do(_unlearn.get_certificate(operation))
 
     async def verify(
         self,
@@ -223,12 +230,12 @@ class Client:
 
     async def cancel(self, operation: str) -> Operation:
         """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
-        return await self._transport.do(_hygiene.cancel_operation(operation))
+        return await self._transport.do(_operations.cancel_operation(operation))
 
     async def _ask(self, queries: Queries[T]) -> list[T]:
         limits = await self._limits()
         if queries.may_answer_too_much(limits):
-            info = await self._transport.do(_calls.memory_info(queries.header.memory))
+            info = await self._transport.do(_memories.memory_info(queries.header.memory))
             queries = queries.answered_within(limits, info)
         pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
         return await self._transport.ask(queries.calls(limits, pace))
@@ -291,7 +298,7 @@ class Memory:
 
     async def info(self) -> MemoryInfo:
         """Counts, labels, embedder and size. Raises NotFound."""
-        return await self._transport.do(_calls.memory_info(self.name))
+        return await self._transport.do(_memories.memory_info(self.name))
 
     async def insert(
         self,
@@ -339,14 +346,16 @@ class Memory:
     ) -> int:
         """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
         return await self._transport.do(
-            _calls.delete_entries(self.name, ids, allow_missing, request_id)
+            _entries.delete_entries(self.name, ids, allow_missing, request_id)
         )
 
     async def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
-        return await self._transport.do(_calls.purge_entries(self.name, filter, apply, request_id))
+        return await self._transport.do(
+            _entries.purge_entries(self.name, filter, apply, request_id)
+        )
 
     async def get(
         self,
@@ -357,7 +366,7 @@ class Memory:
         include_thumbnail: bool = False,
     ) -> Entry:
         """One entry. Raises NotFound."""
-        call = _calls.get_entry(
+        call = _entries.get_entry(
             self.name,
             id,
             include_vector=include_vector,
@@ -376,7 +385,7 @@ class Memory:
     ) -> AsyncIterator[Entry]:
         """The entries that ``filter`` admits, by id, fetched page by page."""
         page = partial(
-            _calls.list_entries,
+            _entries.list_entries,
             self.name,
             filter,
             include_vectors,
@@ -395,7 +404,7 @@ class Memory:
     ) -> Entry:
         """Give an entry another label, other metadata or both. Raises NotFound."""
         return await self._transport.do(
-            _calls.update_entry(self.name, id, label, metadata, request_id)
+            _entries.update_entry(self.name, id, label, metadata, request_id)
         )
 
     async def classify(
@@ -496,14 +505,14 @@ class Memory:
         """
         while True:
             finding, counts, token = await self._transport.do(
-                _hygiene.misleading_counts(self.name, k, "")
+                _curation.misleading_counts(self.name, k, "")
             )
             if finding is None:
                 break
-            _hygiene.check_done(await self._client.wait(finding.name, progress=progress))
+            _operations.check_done(await self._client.wait(finding.name, progress=progress))
         while token:
             _, more, token = await self._transport.do(
-                _hygiene.misleading_counts(self.name, k, token)
+                _curation.misleading_counts(self.name, k, token)
             )
             counts += more
         return dict(counts)
@@ -537,10 +546,10 @@ class Memory:
         ``undo`` brings their votes back. With ``wait=False`` the operation is returned at once.
         Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
         """
-        operation = await self._transport.do(_hygiene.prune(self.name, **how))
+        operation = await self._transport.do(_curation.prune(self.name, **how))
         if not wait:
             return operation
-        return _hygiene.pruned(await self._client.wait(operation.name, progress=progress))
+        return _curation.pruned(await self._client.wait(operation.name, progress=progress))
 
     async def values(
         self,
@@ -556,7 +565,7 @@ class Memory:
         To the queries given, which should get ``labels``; without any, to the other entries.
         ``progress`` is told how many of how many queries are asked. Raises InvalidArgument.
         """
-        request = _insight.value_entries(
+        request = _curation.value_entries(
             self.name,
             await self._client._limits(),
             k=k,
@@ -588,7 +597,7 @@ class Memory:
         what the entries look like, where the memory stores images. Raises InvalidArgument,
         NotFound for entries that do not vote.
         """
-        call = _insight.explain(
+        call = _decisions.explain(
             self.name,
             await self._client._limits(),
             images=images,
@@ -642,11 +651,11 @@ class Memory:
         Labels of fewer than ``thin`` entries are not judged. With ``wait=False`` the operation is
         returned at once. Raises FailedPrecondition.
         """
-        call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
+        call = _curation.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
         operation = await self._transport.do(call)
         if not wait:
             return operation
-        return _insight.assessed(await self._client.wait(operation.name, progress=progress))
+        return _curation.assessed(await self._client.wait(operation.name, progress=progress))
 
     @overload
     async def calibrate(
@@ -693,7 +702,7 @@ class Memory:
         operation is returned at once.
         Raises FailedPrecondition where there are too few, or of one label.
         """
-        call = _insight.calibrate(
+        call = _decisions.calibrate(
             self.name,
             await self._client._limits(),
             k=k,
@@ -706,11 +715,11 @@ class Memory:
         operation = await self._transport.do(call)
         if not wait:
             return operation
-        return _insight.calibrated(await self._client.wait(operation.name, progress=progress))
+        return _decisions.calibrated(await self._client.wait(operation.name, progress=progress))
 
     async def taxonomy(self) -> Taxonomy:
         """The tree over the labels."""
-        return await self._transport.do(_insight.get_taxonomy(self.name))
+        return await self._transport.do(_decisions.get_taxonomy(self.name))
 
     async def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
@@ -719,7 +728,7 @@ class Memory:
 
         Raises InvalidArgument for a cycle.
         """
-        return await self._transport.do(_insight.set_taxonomy(self.name, parents, request_id))
+        return await self._transport.do(_decisions.set_taxonomy(self.name, parents, request_id))
 
     async def set_reranker(
         self, reranker: str | None, *, request_id: str | None = None
@@ -729,7 +738,7 @@ class Memory:
         Raises NotFound where the server has no such one, FailedPrecondition where the memory does
         not store images.
         """
-        return await self._transport.do(_insight.set_reranker(self.name, reranker, request_id))
+        return await self._transport.do(_decisions.set_reranker(self.name, reranker, request_id))
 
     @overload
     async def relabel(
@@ -762,9 +771,9 @@ class Memory:
         With ``wait=False`` the operation itself is returned, which is done by then, and has a name
         where labels were set. Raises NotFound for unknown ids.
         """
-        call = _hygiene.relabel(self.name, labels, apply, request_id)
+        call = _curation.relabel(self.name, labels, apply, request_id)
         operation = await self._transport.do(call)
-        return _hygiene.relabelled(operation) if wait else operation
+        return _curation.relabelled(operation) if wait else operation
 
     @overload
     async def unlearn(
@@ -809,7 +818,7 @@ class Memory:
         that raises FailedPrecondition. With ``wait=False`` the operation is returned at once, which
         goes on after a restart; ``certificate`` gets what it certified.
         """
-        call = _erasure.unlearn_entries(
+        call = _unlearn.unlearn_entries(
             self.name,
             ids,
             apply=not dry_run,
@@ -818,11 +827,11 @@ class Memory:
         )
         operation = await self._transport.do(call)
         if dry_run:
-            return _erasure.would_unlearn(operation)
+            return _unlearn.would_unlearn(operation)
         if not wait:
             return operation
         ended = await self._client.wait(operation.name, progress=progress)
-        return await self._transport.do(_erasure.certificate_of(ended))
+        return await self._transport.do(_unlearn.certificate_of(ended))
 
     def audit_events(self) -> AsyncIterator[AuditEvent]:
         """What was done to the memory, the oldest first, fetched page by page; not verified."""
@@ -875,7 +884,7 @@ class Memory:
 
         Raises NotFound, FailedPrecondition where it was undone before.
         """
-        return await self._transport.do(_hygiene.undo(self.name, operation, request_id))
+        return await self._transport.do(_curation.undo(self.name, operation, request_id))
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""

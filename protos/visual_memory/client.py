@@ -16,19 +16,26 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory import _audit, _calls, _erasure, _hygiene, _insight, _queries
-from visual_memory._calls import Call
-from visual_memory._connection import Endpoint, endpoint
-from visual_memory._fields import Metadata
-from visual_memory._hygiene import PruneHow
-from visual_memory._images import Images, SomeImages
-from visual_memory._import import Import, Progress
-from visual_memory._insertion import Insertion
-from visual_memory._pace import FIRST_ITEMS, Pace, Paces
-from visual_memory._queries import Queries
-from visual_memory._transport import Transport
-from visual_memory.audit import Log, gone
+from visual_memory._calls import audit as _audit
+from visual_memory._calls import curation as _curation
+from visual_memory._calls import decisions as _decisions
+from visual_memory._calls import entries as _entries
+from visual_memory._calls import memories as _memories
+from visual_memory._calls import operations as _operations
+from visual_memory._calls import queries as _queries
+from visual_memory._calls import unlearn as _unlearn
+from visual_memory._calls.curation import PruneHow
+from visual_memory._calls.queries import Queries
+from visual_memory._messages.call import Call
+from visual_memory._messages.fields import Metadata
+from visual_memory._messages.images import Images, SomeImages
+from visual_memory._messages.insertion import Insertion
+from visual_memory._messages.pace import FIRST_ITEMS, Pace, Paces
+from visual_memory._transport.blocking import Transport
+from visual_memory._transport.connection import Endpoint, endpoint
+from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import NotFound
+from visual_memory.proofs.audit import Log, gone
 from visual_memory.types import (
     Assessment,
     AuditEvent,
@@ -53,8 +60,8 @@ from visual_memory.types import (
 )
 
 if TYPE_CHECKING:
-    from visual_memory._keys import PublicKey
-    from visual_memory.certificate import Certificate, Source, Verification
+    from visual_memory.proofs.certificate import Certificate, Source, Verification
+    from visual_memory.proofs.keys import PublicKey
 
 T = TypeVar("T")
 PAUSE_SECONDS = 0.02
@@ -107,7 +114,7 @@ class Client:
 
     def server_info(self) -> ServerInfo:
         """The server's release, limits and embedders."""
-        return self._transport.do(_calls.server_info())
+        return self._transport.do(_memories.server_info())
 
     def create_memory(
         self,
@@ -125,7 +132,7 @@ class Client:
         where an older server made it without pictures.
         """
         self._transport.do(
-            _calls.create_memory(name, embedder, dimension, store_images, request_id)
+            _memories.create_memory(name, embedder, dimension, store_images, request_id)
         )
         return self.memory(name)
 
@@ -135,11 +142,11 @@ class Client:
 
     def memories(self) -> list[MemoryInfo]:
         """All memories, by name."""
-        return [memory for memory in self._pages(_calls.list_memories)]
+        return [memory for memory in self._pages(_memories.list_memories)]
 
     def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
         """Forget a memory with all its entries. Raises NotFound."""
-        self._transport.do(_calls.delete_memory(name, request_id))
+        self._transport.do(_memories.delete_memory(name, request_id))
 
     def backup(
         self,
@@ -173,16 +180,16 @@ class Client:
 
     def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
         """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
-        self._transport.do(_calls.copy_memory(name, new_name, request_id))
+        self._transport.do(_memories.copy_memory(name, new_name, request_id))
         return self.memory(new_name)
 
     def operation(self, name: str) -> Operation:
         """An operation as it stands. Raises NotFound."""
-        return self._transport.do(_hygiene.get_operation(name))
+        return self._transport.do(_operations.get_operation(name))
 
     def operations(self, memory: str) -> Iterator[Operation]:
         """The operations of a memory, the newest first, fetched page by page."""
-        return self._pages(partial(_hygiene.list_operations, memory))
+        return self._pages(partial(_operations.list_operations, memory))
 
     def wait(self, operation: str, *, progress: Progress | None = None) -> Operation:
         """Return when the operation has ended; ``progress`` is told what is done of how much.
@@ -190,8 +197,8 @@ class Client:
         Raises FailedPrecondition where it has to wait, as for a full disk; it goes on by itself.
         """
         while True:
-            found = self._transport.do(_hygiene.wait_operation(operation))
-            if _hygiene.has_ended(found):
+            found = self._transport.do(_operations.wait_operation(operation))
+            if _operations.has_ended(found):
                 return found
             if progress is not None:
                 progress(found.done, found.total)
@@ -199,7 +206,7 @@ class Client:
 
     def certificate(self, operation: str) -> Certificate:
         """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
-        return self._transport.do(_erasure.get_certificate(operation))
+        return self._transport.do(_unlearn.get_certificate(operation))
 
     def verify(
         self,
@@ -226,12 +233,12 @@ class Client:
 
     def cancel(self, operation: str) -> Operation:
         """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
-        return self._transport.do(_hygiene.cancel_operation(operation))
+        return self._transport.do(_operations.cancel_operation(operation))
 
     def _ask(self, queries: Queries[T]) -> list[T]:
         limits = self._limits()
         if queries.may_answer_too_much(limits):
-            info = self._transport.do(_calls.memory_info(queries.header.memory))
+            info = self._transport.do(_memories.memory_info(queries.header.memory))
             queries = queries.answered_within(limits, info)
         pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
         return self._transport.ask(queries.calls(limits, pace))
@@ -293,7 +300,7 @@ class Memory:
 
     def info(self) -> MemoryInfo:
         """Counts, labels, embedder and size. Raises NotFound."""
-        return self._transport.do(_calls.memory_info(self.name))
+        return self._transport.do(_memories.memory_info(self.name))
 
     def insert(
         self,
@@ -339,13 +346,15 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
-        return self._transport.do(_calls.delete_entries(self.name, ids, allow_missing, request_id))
+        return self._transport.do(
+            _entries.delete_entries(self.name, ids, allow_missing, request_id)
+        )
 
     def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
         """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
-        return self._transport.do(_calls.purge_entries(self.name, filter, apply, request_id))
+        return self._transport.do(_entries.purge_entries(self.name, filter, apply, request_id))
 
     def get(
         self,
@@ -356,7 +365,7 @@ class Memory:
         include_thumbnail: bool = False,
     ) -> Entry:
         """One entry. Raises NotFound."""
-        call = _calls.get_entry(
+        call = _entries.get_entry(
             self.name,
             id,
             include_vector=include_vector,
@@ -375,7 +384,7 @@ class Memory:
     ) -> Iterator[Entry]:
         """The entries that ``filter`` admits, by id, fetched page by page."""
         page = partial(
-            _calls.list_entries,
+            _entries.list_entries,
             self.name,
             filter,
             include_vectors,
@@ -393,7 +402,7 @@ class Memory:
         request_id: str | None = None,
     ) -> Entry:
         """Give an entry another label, other metadata or both. Raises NotFound."""
-        return self._transport.do(_calls.update_entry(self.name, id, label, metadata, request_id))
+        return self._transport.do(_entries.update_entry(self.name, id, label, metadata, request_id))
 
     def classify(
         self,
@@ -491,13 +500,13 @@ class Memory:
         """
         while True:
             finding, counts, token = self._transport.do(
-                _hygiene.misleading_counts(self.name, k, "")
+                _curation.misleading_counts(self.name, k, "")
             )
             if finding is None:
                 break
-            _hygiene.check_done(self._client.wait(finding.name, progress=progress))
+            _operations.check_done(self._client.wait(finding.name, progress=progress))
         while token:
-            _, more, token = self._transport.do(_hygiene.misleading_counts(self.name, k, token))
+            _, more, token = self._transport.do(_curation.misleading_counts(self.name, k, token))
             counts += more
         return dict(counts)
 
@@ -530,10 +539,10 @@ class Memory:
         ``undo`` brings their votes back. With ``wait=False`` the operation is returned at once.
         Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
         """
-        operation = self._transport.do(_hygiene.prune(self.name, **how))
+        operation = self._transport.do(_curation.prune(self.name, **how))
         if not wait:
             return operation
-        return _hygiene.pruned(self._client.wait(operation.name, progress=progress))
+        return _curation.pruned(self._client.wait(operation.name, progress=progress))
 
     def values(
         self,
@@ -549,7 +558,7 @@ class Memory:
         To the queries given, which should get ``labels``; without any, to the other entries.
         ``progress`` is told how many of how many queries are asked. Raises InvalidArgument.
         """
-        request = _insight.value_entries(
+        request = _curation.value_entries(
             self.name,
             self._client._limits(),
             k=k,
@@ -581,7 +590,7 @@ class Memory:
         what the entries look like, where the memory stores images. Raises InvalidArgument,
         NotFound for entries that do not vote.
         """
-        call = _insight.explain(
+        call = _decisions.explain(
             self.name,
             self._client._limits(),
             images=images,
@@ -635,11 +644,11 @@ class Memory:
         Labels of fewer than ``thin`` entries are not judged. With ``wait=False`` the operation is
         returned at once. Raises FailedPrecondition.
         """
-        call = _insight.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
+        call = _curation.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
         operation = self._transport.do(call)
         if not wait:
             return operation
-        return _insight.assessed(self._client.wait(operation.name, progress=progress))
+        return _curation.assessed(self._client.wait(operation.name, progress=progress))
 
     @overload
     def calibrate(
@@ -686,7 +695,7 @@ class Memory:
         operation is returned at once.
         Raises FailedPrecondition where there are too few, or of one label.
         """
-        call = _insight.calibrate(
+        call = _decisions.calibrate(
             self.name,
             self._client._limits(),
             k=k,
@@ -699,11 +708,11 @@ class Memory:
         operation = self._transport.do(call)
         if not wait:
             return operation
-        return _insight.calibrated(self._client.wait(operation.name, progress=progress))
+        return _decisions.calibrated(self._client.wait(operation.name, progress=progress))
 
     def taxonomy(self) -> Taxonomy:
         """The tree over the labels."""
-        return self._transport.do(_insight.get_taxonomy(self.name))
+        return self._transport.do(_decisions.get_taxonomy(self.name))
 
     def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
@@ -712,7 +721,7 @@ class Memory:
 
         Raises InvalidArgument for a cycle.
         """
-        return self._transport.do(_insight.set_taxonomy(self.name, parents, request_id))
+        return self._transport.do(_decisions.set_taxonomy(self.name, parents, request_id))
 
     def set_reranker(self, reranker: str | None, *, request_id: str | None = None) -> MemoryInfo:
         """Name the re-ranker of this memory, or None for none.
@@ -720,7 +729,7 @@ class Memory:
         Raises NotFound where the server has no such one, FailedPrecondition where the memory does
         not store images.
         """
-        return self._transport.do(_insight.set_reranker(self.name, reranker, request_id))
+        return self._transport.do(_decisions.set_reranker(self.name, reranker, request_id))
 
     @overload
     def relabel(
@@ -753,9 +762,9 @@ class Memory:
         With ``wait=False`` the operation itself is returned, which is done by then, and has a name
         where labels were set. Raises NotFound for unknown ids.
         """
-        call = _hygiene.relabel(self.name, labels, apply, request_id)
+        call = _curation.relabel(self.name, labels, apply, request_id)
         operation = self._transport.do(call)
-        return _hygiene.relabelled(operation) if wait else operation
+        return _curation.relabelled(operation) if wait else operation
 
     @overload
     def unlearn(
@@ -800,7 +809,7 @@ class Memory:
         that raises FailedPrecondition. With ``wait=False`` the operation is returned at once, which
         goes on after a restart; ``certificate`` gets what it certified.
         """
-        call = _erasure.unlearn_entries(
+        call = _unlearn.unlearn_entries(
             self.name,
             ids,
             apply=not dry_run,
@@ -809,11 +818,11 @@ class Memory:
         )
         operation = self._transport.do(call)
         if dry_run:
-            return _erasure.would_unlearn(operation)
+            return _unlearn.would_unlearn(operation)
         if not wait:
             return operation
         ended = self._client.wait(operation.name, progress=progress)
-        return self._transport.do(_erasure.certificate_of(ended))
+        return self._transport.do(_unlearn.certificate_of(ended))
 
     def audit_events(self) -> Iterator[AuditEvent]:
         """What was done to the memory, the oldest first, fetched page by page; not verified."""
@@ -866,7 +875,7 @@ class Memory:
 
         Raises NotFound, FailedPrecondition where it was undone before.
         """
-        return self._transport.do(_hygiene.undo(self.name, operation, request_id))
+        return self._transport.do(_curation.undo(self.name, operation, request_id))
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""

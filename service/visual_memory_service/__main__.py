@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from visual_memory_service.allocator import wipe_what_is_freed
+from visual_memory_service.erasure.allocator import wipe_what_is_freed
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -16,7 +16,7 @@ def main() -> int:
     try:
         if sys.argv[1:2] == ["serve"]:  # starts anew for it: before all is loaded, not after
             wipe_what_is_freed()
-        from visual_memory._terminal.ending import carry_out
+        from visual_memory.terminal.ending import carry_out
         from visual_memory_service import cli
 
         return carry_out(cli.run)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from types import MappingProxyType
 
-from visual_memory._terminal import arguments as terminal
+from visual_memory.terminal import arguments as terminal
 
 # What one command needs is loaded for it alone: all together take longer than most of them.
 COMMANDS = MappingProxyType(

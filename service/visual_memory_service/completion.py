@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Action, ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Iterator
 
-from visual_memory._terminal.arguments import Commands, add
+from visual_memory.terminal.arguments import Commands, add
 
 SHELLS = ("bash", "zsh", "fish")
 

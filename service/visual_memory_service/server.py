@@ -15,16 +15,17 @@ from grpc_health.v1 import health_pb2
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
-from visual_memory_service.copies import Copies
-from visual_memory_service.health import Health
-from visual_memory_service.intake import Bounds
-from visual_memory_service.keys import BadKey, SigningKeys
-from visual_memory_service.listener import Listener, check_free, told_to_stop
-from visual_memory_service.memories import Memories
-from visual_memory_service.operations import Operations
-from visual_memory_service.reranking import Rerankers
-from visual_memory_service.servicer import Servicer
-from visual_memory_service.unlearn import UnlearningWork
+from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
+from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
+from visual_memory_service.erasure.unlearn import UnlearningWork
+from visual_memory_service.runtime.backups import Copies
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.operations import Operations
+from visual_memory_service.wire.admission import Bounds
+from visual_memory_service.wire.health import Health
+from visual_memory_service.wire.listener import Listener, check_free, told_to_stop
+from visual_memory_service.wire.rerank import Rerankers
+from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MAX = 65_536
@@ -86,7 +87,7 @@ async def run(settings: Settings) -> None:
     async with AsyncExitStack() as closing:
         memories = await asyncio.to_thread(Memories, settings, changed)
         closing.push_async_callback(asyncio.to_thread, memories.close)
-        copies = Copies(memories)
+        copies = Copies(memories, fitted=[CALIBRATION])
         closing.push_async_callback(asyncio.to_thread, copies.close)
         operations = Operations()
         closing.push_async_callback(asyncio.to_thread, operations.close)

@@ -65,7 +65,9 @@ from visual_memory_index import (
 )
 from visual_memory_service.errors import (
     AnswerTooLarge,
+    BadChatAnswer,
     BadField,
+    ChatUnavailable,
     ClientSilent,
     ConnectionEnding,
     ConnectionsRenewed,
@@ -79,15 +81,11 @@ from visual_memory_service.errors import (
     OutOfMemory,
     Overloaded,
     RequestRefusal,
+    RerankingRefusal,
     ServerStopping,
     ServiceFailed,
     TooLarge,
     UnknownReranker,
-)
-from visual_memory_service.rerankers.errors import (
-    BadChatAnswer,
-    ChatUnavailable,
-    RerankingRefusal,
 )
 
 DOMAIN = "visual-memory"

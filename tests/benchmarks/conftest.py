@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import visual_memory
-from visual_memory_benchmarks.categories import CATEGORIES
+from visual_memory_benchmarks.trials.categories import CATEGORIES
 
 if TYPE_CHECKING:
     from tests.conftest import Server

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory_benchmarks.datasets import DATASETS, Dataset
-from visual_memory_benchmarks.trials import Trials
+from visual_memory_benchmarks.trials.datasets import DATASETS, Dataset
+from visual_memory_benchmarks.trials.trials import Trials
 
 HEADER = "subj,session,trial,rt,object_response,category,condition,imagename"
 

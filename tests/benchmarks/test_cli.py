@@ -14,8 +14,8 @@ from tests.benchmarks.conftest import Small
 from tests.conftest import as_command
 
 from visual_memory_benchmarks.__main__ import main
-from visual_memory_benchmarks.benchmarks import BENCHMARKS
 from visual_memory_benchmarks.experiments import EXPERIMENTS
+from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,13 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from visual_memory_benchmarks import consistency, developmental
-from visual_memory_benchmarks.bootstrap import Resampling
-from visual_memory_benchmarks.categories import CATEGORIES
-from visual_memory_benchmarks.datasets import DATASETS
-from visual_memory_benchmarks.leaderboard import aggregate, human_likeness, oriented
-from visual_memory_benchmarks.shape_bias import Votes
-from visual_memory_benchmarks.summary import summarise
+from visual_memory_benchmarks.metrics import consistency, developmental
+from visual_memory_benchmarks.metrics.bootstrap import Resampling
+from visual_memory_benchmarks.metrics.leaderboard import aggregate, human_likeness, oriented
+from visual_memory_benchmarks.metrics.shape_bias import Votes
+from visual_memory_benchmarks.metrics.summary import summarise
+from visual_memory_benchmarks.trials.categories import CATEGORIES
+from visual_memory_benchmarks.trials.datasets import DATASETS
 
 Place: TypeAlias = tuple[str, ...]
 Values: TypeAlias = dict[Place, Any]

@@ -16,8 +16,8 @@ import pytest
 from tests.benchmarks.conftest import remember
 
 import visual_memory
-from visual_memory_benchmarks.benchmarks import BENCHMARKS
-from visual_memory_benchmarks.run import Settings, run
+from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
+from visual_memory_benchmarks.runs.run import Settings, run
 
 if TYPE_CHECKING:
     from tests.conftest import Server

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.client.test_channel import interrupted_when
+from tests.client.transport.test_channel import interrupted_when
 
 from visual_memory import FailedPrecondition, NotFound, Unavailable, aio
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from visual_memory import Client, InvalidArgument, Memory
-from visual_memory._hygiene import PruneHow
+from visual_memory._calls.curation import PruneHow
 
 if TYPE_CHECKING:
     from tests.client.conftest import Connect, Service

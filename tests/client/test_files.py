@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from visual_memory import InvalidArgument
-from visual_memory._files import file_size, read_file, whole_file
+from visual_memory.files import file_size, read_file, whole_file
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ from visual_memory_index import (
     parse,
     unit_rows,
 )
-from visual_memory_index.database import PAGE_BYTES
+from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_service.config import Settings
-from visual_memory_service.memories import Memories
+from visual_memory_service.runtime.memories import Memories
 
 DIMENSION, ENTRIES, PICTURES = 48, 500, 24
 HEADER_BYTES = 12

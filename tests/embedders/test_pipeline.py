@@ -18,8 +18,8 @@ from visual_memory_embedders import (
     UndecodableImage,
     UnsupportedNetwork,
 )
+from visual_memory_embedders.images.workers import IN_FLIGHT
 from visual_memory_embedders.pipeline import Network, NetworkEmbedder, dimension_of
-from visual_memory_embedders.workers import IN_FLIGHT
 
 PREPROCESSING = Preprocessing(1, (1, 1), "nearest", (0, 0, 0), (1, 1, 1))
 SPEC = EmbedderSpec("fake", "aa", 3, PREPROCESSING, bit_equal=True)

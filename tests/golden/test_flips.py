@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from visual_memory_index import VOTINGS
-from visual_memory_index.explanation import Flip, smallest_flip
+from visual_memory_index.curation.explanation import Flip, smallest_flip
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "golden_voting.json"
 RULES = ["plurality", "distance", "softmax", "rank"]

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
-from visual_memory_index.pruning import (
+from visual_memory_index.curation.pruning import (
     misleading_counts,
     nearest_prototypes,
     prune_by_difficulty,
     prune_misleading,
-    reliability,
 )
+from visual_memory_index.votes.reliability import reliability
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
 

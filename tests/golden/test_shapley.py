@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from visual_memory_index import unit_rows
-from visual_memory_index.ranking import rank_all
-from visual_memory_index.valuation import Valuation, shapley
+from visual_memory_index.curation.valuation import Valuation, shapley
+from visual_memory_index.scan.ranking import rank_all
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "golden_shapley.json"
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from visual_memory_index.confidence import by_confidence, calibration_error
-from visual_memory_index.conformal import SCORES, calibration_scores, prediction_set, q_hat
-from visual_memory_index.open_set import threshold
+from visual_memory_index.votes.confidence import by_confidence, calibration_error
+from visual_memory_index.votes.conformal import SCORES, calibration_scores, prediction_set, q_hat
+from visual_memory_index.votes.open_set import threshold
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "golden_uncertainty.json"
 LABELS = ("0", "1", "2")

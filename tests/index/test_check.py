@@ -24,12 +24,12 @@ from visual_memory_index import (
     Parts,
     unit_rows,
 )
-from visual_memory_index import sqlite_contents as reading
 from visual_memory_index.check import Checked, Listed, has_vectors
-from visual_memory_index.contents import StoredEntry
-from visual_memory_index.database import PAGE_BYTES
-from visual_memory_index.ram import RamCopy
-from visual_memory_index.store import new_identity
+from visual_memory_index.files.database import PAGE_BYTES
+from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.sqlite import contents as reading
+from visual_memory_index.store.contents import StoredEntry
+from visual_memory_index.store.store import new_identity
 
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32))
 PICTURE = b"a picture as it was sent"

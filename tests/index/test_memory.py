@@ -34,12 +34,12 @@ from visual_memory_index import (
     parse,
     unit_rows,
 )
-from visual_memory_index.change import Removed
-from visual_memory_index.database import PAGE_BYTES
-from visual_memory_index.entry import Parts
-from visual_memory_index.faiss_scan import SCANNED_MAX
-from visual_memory_index.operation import GONE
-from visual_memory_index.store import StoredRows, new_identity
+from visual_memory_index.files.database import PAGE_BYTES
+from visual_memory_index.ram.change import Removed
+from visual_memory_index.records.entry import Parts
+from visual_memory_index.records.operation import GONE
+from visual_memory_index.scan.faiss_scan import SCANNED_MAX
+from visual_memory_index.store.store import StoredRows, new_identity
 from visual_memory_index.writer import Committed
 
 if TYPE_CHECKING:

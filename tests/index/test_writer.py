@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from visual_memory_index import DiskFull, EntriesExist, Entry, Memory, UnknownEntries
-from visual_memory_index.store import Transaction, new_identity
+from visual_memory_index.store.store import Transaction, new_identity
 
 DELETING = """
 import os, resource, sys
 from pathlib import Path
 import numpy as np
 from visual_memory_index import Entry, Memory, parse
-from visual_memory_index.store import new_identity
+from visual_memory_index.store.store import new_identity
 
 memory = Memory.create(Path(sys.argv[1]), new_identity("m", 4, None, store_images=True))
 for number in range(100):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, unit_rows
-from visual_memory_index.distances import exact_distances
-from visual_memory_index.entry import Parts
-from visual_memory_index.store import new_identity
+from visual_memory_index.records.entry import Parts
+from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.store.store import new_identity
 
 EDITS = int(os.environ.get("EDITS", "1200"))
 LOOKS, RESTARTS = EDITS // 10, 10

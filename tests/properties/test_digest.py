@@ -30,8 +30,8 @@ from tests.properties.test_hygiene import (
 )
 
 from visual_memory_index import Catalog, Entry, Memory, Query, sealed
-from visual_memory_index.store import new_identity
-from visual_memory_index.voting import VOTINGS, Decision, decide
+from visual_memory_index.store.store import new_identity
+from visual_memory_index.votes.voting import VOTINGS, Decision, decide
 
 State = frozenset[tuple[str, str, int, bool]]
 STATES: dict[str, State] = {}  # of all histories, by digest

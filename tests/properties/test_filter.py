@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.filters import Row, admits, filters, rows, written
 
 from visual_memory_index.errors import BadFilter
-from visual_memory_index.filter import Filter, parse, to_sql
+from visual_memory_index.records.filter import Filter, parse
+from visual_memory_index.sqlite.filter_sql import to_sql
 
 
 @given(filters)

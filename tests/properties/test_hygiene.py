@@ -23,8 +23,8 @@ from visual_memory_index import (
     UnknownEntries,
     unit_rows,
 )
-from visual_memory_index.distances import exact_distances
-from visual_memory_index.store import new_identity
+from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.store.store import new_identity
 
 IDS = [f"{number:02}" for number in range(30)]
 LABELS = ["cat", "dog", "owl"]

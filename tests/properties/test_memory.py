@@ -37,8 +37,8 @@ from visual_memory_index import (
     tune,
     unit_rows,
 )
-from visual_memory_index.entry import Parts
-from visual_memory_index.store import new_identity
+from visual_memory_index.records.entry import Parts
+from visual_memory_index.store.store import new_identity
 
 Vector = tuple[float, ...]
 Answer = list[tuple[str, str, float]]

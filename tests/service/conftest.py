@@ -14,7 +14,7 @@ from tests.conftest import as_command
 
 import visual_memory
 from visual_memory import Client
-from visual_memory._terminal import progress
+from visual_memory.terminal import progress
 from visual_memory_service.__main__ import main
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from tests.conftest import RemoteMemory, refusal
 
 import visual_memory
 from visual_memory import Client, Error, aio
-from visual_memory._wire import to_audit_event, to_audit_head, to_memory
-from visual_memory.audit import Log
+from visual_memory._messages.answers import to_audit_event, to_audit_head, to_memory
+from visual_memory.proofs.audit import Log
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import BadAuditLog, Entry, Memory, unit_rows
-from visual_memory_index.audit import Event, Head
-from visual_memory_index.store import new_identity
+from visual_memory_index.ledger.audit import Event, Head
+from visual_memory_index.store.store import new_identity
 from visual_memory_service.convert.answers import from_info
 from visual_memory_service.convert.audit import from_audit_page
 from visual_memory_service.convert.page_token import from_token

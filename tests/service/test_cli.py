@@ -26,9 +26,9 @@ from PIL import Image
 from tests.service.conftest import Done, Run, answer
 
 import visual_memory
-from visual_memory._terminal import progress
+from visual_memory.terminal import progress
 from visual_memory_benchmarks.cli import build_parser as build_benchmark_parser
-from visual_memory_embedders.images import KINDS
+from visual_memory_embedders.images.images import KINDS
 from visual_memory_index import VOTINGS
 from visual_memory_service.cli import COMMANDS, build_parser
 from visual_memory_service.completion import commands_of

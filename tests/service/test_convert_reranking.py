@@ -17,9 +17,8 @@ from visual_memory_service.convert.reranking import (
     to_ranking,
     to_rerank,
 )
-from visual_memory_service.errors import BadField
-from visual_memory_service.rerankers.candidate import Candidate
-from visual_memory_service.rerankers.errors import BadRanking
+from visual_memory_service.decisions.reranking import Candidate
+from visual_memory_service.errors import BadField, BadRanking
 
 IDS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20

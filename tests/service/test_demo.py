@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from visual_memory import Decision, Neighbors
-from visual_memory._terminal.refused import Refused
-from visual_memory_embedders.images import KINDS
-from visual_memory_service.commands.pictures import Picture
+from visual_memory.terminal.refused import Refused
+from visual_memory_embedders.images.images import KINDS
 from visual_memory_service.demo import server as demo_server
 from visual_memory_service.demo.pictures import CALTECH, by_class
 from visual_memory_service.demo.story import Answers, Outcome, check, escaped
+from visual_memory_service.pictures.pictures import Picture
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = [sys.executable, "-W", "error"]

@@ -14,7 +14,7 @@ from tests.conftest import refusal, to_picture
 import visual_memory
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_embedders.images import FORMATS
+from visual_memory_embedders.images.images import FORMATS
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory

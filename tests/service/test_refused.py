@@ -16,15 +16,15 @@ import pytest
 from grpc_health.v1 import health_pb2
 from structlog.testing import capture_logs
 from tests.index.conftest import SmallDisk, small_disk
-from tests.service.test_memories import health
+from tests.service.runtime.test_memories import health
 
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import CorruptCopy, DiskFull, Entry, Memory, NotWritten
-from visual_memory_index.change import Removed
+from visual_memory_index.ram.change import Removed
 from visual_memory_index.writer import Committed
 from visual_memory_service.config import Settings
-from visual_memory_service.memories import Elsewhere, Memories
+from visual_memory_service.runtime.memories import Elsewhere, Memories
 
 if TYPE_CHECKING:
     from tests.conftest import Start

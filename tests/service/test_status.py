@@ -15,10 +15,10 @@ from visual_memory_service.errors import (
     BadField,
     EmbedderNotAllowed,
     RequestRefusal,
+    RerankingRefusal,
     ServiceFailed,
     TooLarge,
 )
-from visual_memory_service.rerankers.errors import RerankingRefusal
 from visual_memory_service.status import CODES, REFUSALS, answer
 
 ROOTS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.conftest import refusal, to_batch, to_picture
 
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
-from visual_memory._terminal.refused import Refused
+from visual_memory.terminal.refused import Refused
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.cli import run

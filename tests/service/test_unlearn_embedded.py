@@ -17,9 +17,9 @@ from tests.residue import Residue
 import visual_memory
 import visual_memory_service.demo
 from visual_memory_embedders import ImageLimits, build
-from visual_memory_embedders.images import decode
+from visual_memory_embedders.images.images import decode
+from visual_memory_embedders.images.preprocess import preprocess
 from visual_memory_embedders.pipeline import NetworkEmbedder
-from visual_memory_embedders.preprocess import preprocess
 
 if TYPE_CHECKING:
     from tests.conftest import Start

@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
-from visual_memory._terminal.output import print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory_benchmarks import record, stimuli
+from visual_memory.terminal.arguments import Commands, add, add_json, ask_server
+from visual_memory.terminal.output import print_json, print_table, say
+from visual_memory.terminal.progress import Progress
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
 from visual_memory_benchmarks.commands.one_by_one import one_by_one
 from visual_memory_benchmarks.edits import study
 from visual_memory_benchmarks.edits.material import gather
 from visual_memory_benchmarks.edits.protocol import Protocol
-from visual_memory_benchmarks.embeddings import Embeddings
 from visual_memory_benchmarks.errors import UnknownExperiment
 from visual_memory_benchmarks.experiments import EXPERIMENTS, Embedder, Experiment
-from visual_memory_benchmarks.experiments.result import plain
-from visual_memory_benchmarks.run import VECTORS
-from visual_memory_benchmarks.stimuli import StimulusSet
+from visual_memory_benchmarks.files import record
+from visual_memory_benchmarks.laboratory.result import plain
+from visual_memory_benchmarks.runs.run import VECTORS
+from visual_memory_benchmarks.stimuli import stimuli
+from visual_memory_benchmarks.stimuli.embeddings import Embeddings
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 FOLDER = "experiments"
 ALL = "all"

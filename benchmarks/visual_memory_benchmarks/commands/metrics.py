@@ -5,12 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from visual_memory._terminal.arguments import Commands, add, add_json, natural
-from visual_memory._terminal.output import print_json, print_table, say
-from visual_memory_benchmarks.bootstrap import RESAMPLES, Resampling
+from visual_memory.terminal.arguments import Commands, add, add_json, natural
+from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory_benchmarks.commands.estimate import interval
-from visual_memory_benchmarks.dataset_summary import Json
-from visual_memory_benchmarks.summary import summarise
+from visual_memory_benchmarks.metrics.bootstrap import RESAMPLES, Resampling
+from visual_memory_benchmarks.metrics.dataset_summary import Json
+from visual_memory_benchmarks.metrics.summary import summarise
 
 PEOPLE = "people"
 

@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visual_memory import Client, InvalidArgument
-from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
-from visual_memory._terminal.output import print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory_benchmarks import neighbor_files, stimuli
+from visual_memory.terminal.arguments import Commands, add, add_json, ask_server
+from visual_memory.terminal.output import print_json, print_table, say
+from visual_memory.terminal.progress import Progress
 from visual_memory_benchmarks.commands.arguments import positive
 from visual_memory_benchmarks.errors import BadFile
-from visual_memory_benchmarks.neighbor_comparison import compare
-from visual_memory_benchmarks.neighbor_files import FileName, NeighborInfo
+from visual_memory_benchmarks.neighbors import neighbor_files
+from visual_memory_benchmarks.neighbors.comparison import compare
+from visual_memory_benchmarks.neighbors.neighbor_files import FileName, NeighborInfo
+from visual_memory_benchmarks.stimuli import stimuli
 
 BATCH = 64
 HEADER = ["label", "class"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from visual_memory._terminal.arguments import Commands, add
-from visual_memory._terminal.output import say
-from visual_memory._terminal.refused import Refused
+from visual_memory.terminal.arguments import Commands, add
+from visual_memory.terminal.output import say
+from visual_memory.terminal.refused import Refused
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
 from visual_memory_benchmarks.report import write
 

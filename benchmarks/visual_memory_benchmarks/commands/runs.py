@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import VOTINGS, Commands, add, add_json, ask_server, natural
-from visual_memory._terminal.output import print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import listed
-from visual_memory_benchmarks.benchmarks import BENCHMARKS, Benchmark, choose
+from visual_memory.terminal.arguments import VOTINGS, Commands, add, add_json, ask_server, natural
+from visual_memory.terminal.output import print_json, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out, positive
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.commands.one_by_one import one_by_one
-from visual_memory_benchmarks.run import BATCH, Settings, run
+from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS, Benchmark, choose
+from visual_memory_benchmarks.runs.run import BATCH, Settings, run
 
 
 def add_to(commands: Commands) -> None:

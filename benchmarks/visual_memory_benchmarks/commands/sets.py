@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from visual_memory._terminal.arguments import Commands, add, add_json
-from visual_memory._terminal.output import print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory_benchmarks import data
+from visual_memory.terminal.arguments import Commands, add, add_json
+from visual_memory.terminal.output import print_json, print_table, say
+from visual_memory.terminal.progress import Progress
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data
-from visual_memory_benchmarks.sources import SOURCES
-from visual_memory_benchmarks.tasks import place
+from visual_memory_benchmarks.runs.tasks import place
+from visual_memory_benchmarks.sources import data
+from visual_memory_benchmarks.sources.sources import SOURCES
 
 
 def add_to(commands: Commands) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory import Client, Memory, NotFound
-from visual_memory._terminal.arguments import Commands, add, add_json, ask_server
-from visual_memory._terminal.output import print_json, print_table
-from visual_memory_benchmarks import triplets
+from visual_memory.terminal.arguments import Commands, add, add_json, ask_server
+from visual_memory.terminal.output import print_json, print_table
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.errors import UnknownPictures
-from visual_memory_benchmarks.experiments.intervals import ratio
+from visual_memory_benchmarks.laboratory.intervals import ratio
+from visual_memory_benchmarks.metrics import triplets
 
 
 def add_to(commands: Commands) -> None:

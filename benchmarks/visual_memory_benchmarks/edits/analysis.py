@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from visual_memory_benchmarks.bootstrap import COVERAGE, percentiles
 from visual_memory_benchmarks.edits.edit import Edit
 from visual_memory_benchmarks.edits.material import NATURAL, SEEN_BY_PEOPLE
 from visual_memory_benchmarks.edits.outcome import OUTCOMES, Outcome, Sitting, Weights, sitting
@@ -26,7 +25,8 @@ from visual_memory_benchmarks.edits.resampling import (
 )
 from visual_memory_benchmarks.edits.split import Split
 from visual_memory_benchmarks.edits.states import State
-from visual_memory_benchmarks.panel import Panel
+from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, percentiles
+from visual_memory_benchmarks.trials.panel import Panel
 
 Json: TypeAlias = dict[str, Any]
 

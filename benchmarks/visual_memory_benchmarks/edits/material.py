@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visual_memory
-from visual_memory_benchmarks import distortions, stimuli
-from visual_memory_benchmarks.datasets import DATASETS
-from visual_memory_benchmarks.distorted import decode
-from visual_memory_benchmarks.embeddings import BATCH, Embeddings
+from visual_memory_benchmarks import distortions
 from visual_memory_benchmarks.errors import MissingData
-from visual_memory_benchmarks.panel import Panel, panels
-from visual_memory_benchmarks.stimuli import Stimulus, StimulusSet
-from visual_memory_benchmarks.trial_files import find, read
-from visual_memory_benchmarks.trials import Texts, is_person
+from visual_memory_benchmarks.runs.distorted import decode
+from visual_memory_benchmarks.stimuli import stimuli
+from visual_memory_benchmarks.stimuli.embeddings import BATCH, Embeddings
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.panel import Panel, panels
+from visual_memory_benchmarks.trials.trial_files import find, read
+from visual_memory_benchmarks.trials.trials import Texts, is_person
 
 Rows: TypeAlias = NDArray[np.intp] | NDArray[np.bool_]
 

@@ -11,7 +11,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_benchmarks import consistency, shape_bias
 from visual_memory_benchmarks.edits.material import (
     CUE_CONFLICT,
     EDGE,
@@ -22,7 +21,8 @@ from visual_memory_benchmarks.edits.material import (
 from visual_memory_benchmarks.edits.split import Split
 from visual_memory_benchmarks.edits.states import State
 from visual_memory_benchmarks.errors import UnmatchedImages
-from visual_memory_benchmarks.panel import Panel
+from visual_memory_benchmarks.metrics import consistency, shape_bias
+from visual_memory_benchmarks.trials.panel import Panel
 
 Weights: TypeAlias = Mapping[str, NDArray[np.float64]]
 Values: TypeAlias = NDArray[np.float64]  # (states, r)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_benchmarks.trials import Texts
+from visual_memory_benchmarks.trials.trials import Texts
 
 Draws = NDArray[np.float64]
 

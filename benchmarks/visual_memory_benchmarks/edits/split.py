@@ -19,8 +19,8 @@ from visual_memory_benchmarks.edits.material import (
     Pictures,
 )
 from visual_memory_benchmarks.errors import CannotSplit
-from visual_memory_benchmarks.shape_bias import neither
-from visual_memory_benchmarks.trials import Texts
+from visual_memory_benchmarks.metrics.shape_bias import neither
+from visual_memory_benchmarks.trials.trials import Texts
 
 TEST_SHARE, POOL_SHARE = 0.2, 0.3
 SHAPES_ADDED, TEXTURES_ADDED = 1 / 2, 1 / 3

@@ -18,7 +18,7 @@ from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.edits.records import Records, States
 from visual_memory_benchmarks.edits.split import Split, split
 from visual_memory_benchmarks.edits.states import VOTING, edited, forget, remembered, visit
-from visual_memory_benchmarks.file_lock import lock
+from visual_memory_benchmarks.files.file_lock import lock
 
 Progress: TypeAlias = Callable[[str], None]
 

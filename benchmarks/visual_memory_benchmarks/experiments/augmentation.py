@@ -9,12 +9,12 @@ from types import MappingProxyType
 import numpy as np
 
 from visual_memory_benchmarks.distortions import distort
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery, joined, parts
-from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery, joined, parts
+from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
 
 LEVELS: Mapping[str, str] = MappingProxyType(
     {

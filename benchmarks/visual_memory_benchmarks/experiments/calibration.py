@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.intervals import over_seeds
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.intervals import over_seeds
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Tables
 
 BINS = 15
 CONFORMALS = (("lac", True), ("lac", False), ("aps", False), ("randomized_aps", True))

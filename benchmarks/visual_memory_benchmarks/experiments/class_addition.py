@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import one_by_one
-from visual_memory_benchmarks.experiments.intervals import over_seeds
-from visual_memory_benchmarks.experiments.laboratory import Laboratory, remember
-from visual_memory_benchmarks.experiments.result import Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import one_by_one
+from visual_memory_benchmarks.laboratory.intervals import over_seeds
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory, remember
+from visual_memory_benchmarks.laboratory.result import Tables
 
 CONFUSIONS = 20  # the commonest
 MEASURES = ("new_accuracy", "old_accuracy", "old_called_new")

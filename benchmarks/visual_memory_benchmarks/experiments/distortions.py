@@ -14,13 +14,13 @@ from visual_memory_benchmarks.distortions import (
     mean_amplitudes,
 )
 from visual_memory_benchmarks.distortions.corruption_error import COMMON
-from visual_memory_benchmarks.entropy import response_entropy
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Mask, Texts, one_by_one
-from visual_memory_benchmarks.experiments.intervals import over_pictures, ratio
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Mask, Texts, one_by_one
+from visual_memory_benchmarks.laboratory.intervals import over_pictures, ratio
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
+from visual_memory_benchmarks.metrics.entropy import response_entropy
 
 MEMORY, BANK = "natural16", "caltech20"
 CLEAN = "clean"

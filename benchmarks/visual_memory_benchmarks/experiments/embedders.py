@@ -7,14 +7,14 @@ from itertools import combinations
 
 import numpy as np
 
-from visual_memory_benchmarks import consistency
-from visual_memory_benchmarks.bootstrap import estimate
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Texts
-from visual_memory_benchmarks.experiments.intervals import over_pictures, ratio
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Texts
+from visual_memory_benchmarks.laboratory.intervals import over_pictures, ratio
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
+from visual_memory_benchmarks.metrics import consistency
+from visual_memory_benchmarks.metrics.bootstrap import estimate
 
 MEMORY = "natural16"
 ASKED = ("cue_conflict", "edges", "filled_silhouettes")

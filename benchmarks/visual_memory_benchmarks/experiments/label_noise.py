@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Texts
-from visual_memory_benchmarks.experiments.intervals import over_seeds
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.prunes import without, without_some
-from visual_memory_benchmarks.experiments.result import Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Texts
+from visual_memory_benchmarks.laboratory.intervals import over_seeds
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.prunes import without, without_some
+from visual_memory_benchmarks.laboratory.result import Tables
 
 METHODS = ("none", "soft", "hard", "random")
 

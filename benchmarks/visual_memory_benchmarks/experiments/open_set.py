@@ -8,13 +8,13 @@ from types import MappingProxyType
 import numpy as np
 
 from visual_memory import Neighbors
-from visual_memory_benchmarks.bootstrap import estimate
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery, Mask
-from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask
+from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
+from visual_memory_benchmarks.metrics.bootstrap import estimate
 
 KEPT = 0.95
 SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(

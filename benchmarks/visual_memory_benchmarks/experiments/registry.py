@@ -11,7 +11,6 @@ from visual_memory_benchmarks.experiments.class_addition import class_addition
 from visual_memory_benchmarks.experiments.dichotomy import dichotomy
 from visual_memory_benchmarks.experiments.distortions import distortions
 from visual_memory_benchmarks.experiments.embedders import embedders
-from visual_memory_benchmarks.experiments.experiment import Experiment
 from visual_memory_benchmarks.experiments.label_noise import label_noise
 from visual_memory_benchmarks.experiments.open_set import open_set
 from visual_memory_benchmarks.experiments.pruning import pruning
@@ -21,6 +20,7 @@ from visual_memory_benchmarks.experiments.steering import steering
 from visual_memory_benchmarks.experiments.triplets import triplets
 from visual_memory_benchmarks.experiments.unlearning import unlearning
 from visual_memory_benchmarks.experiments.votings import votings
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
     {

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery
-from visual_memory_benchmarks.experiments.intervals import Values, over_seeds
-from visual_memory_benchmarks.experiments.laboratory import Laboratory, remember
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery
+from visual_memory_benchmarks.laboratory.intervals import Values, over_seeds
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory, remember
+from visual_memory_benchmarks.laboratory.result import Row, Tables
 
 
 def _log(sizes: Values) -> Values:

@@ -9,12 +9,12 @@ import numpy as np
 
 from visual_memory import Memory
 from visual_memory_benchmarks.distortions import Picture
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery, Mask, Numbers, Texts, parts
-from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask, Numbers, Texts, parts
+from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
 
 MARGIN = 24  # from the corner: embedders cut some of the border off
 SQUARES = 4

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from visual_memory import Memory
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import (
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import (
     Gallery,
     Numbers,
     Texts,
@@ -19,10 +19,10 @@ from visual_memory_benchmarks.experiments.gallery import (
     one_by_one,
     parts,
 )
-from visual_memory_benchmarks.experiments.intervals import over_seeds
-from visual_memory_benchmarks.experiments.laboratory import Laboratory, remember
-from visual_memory_benchmarks.experiments.result import Tables
-from visual_memory_benchmarks.shape_bias import neither
+from visual_memory_benchmarks.laboratory.intervals import over_seeds
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory, remember
+from visual_memory_benchmarks.laboratory.result import Tables
+from visual_memory_benchmarks.metrics.shape_bias import neither
 
 NATURAL, CUES = "natural16", "cue_conflict"
 DRAWN = ("filled_silhouettes", "edges")

@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 
 from visual_memory import Memory
-from visual_memory_benchmarks.experiments import intervals
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery, Numbers, Texts
-from visual_memory_benchmarks.experiments.intervals import Values, over_pictures
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Tables
-from visual_memory_benchmarks.triplets import agreed
+from visual_memory_benchmarks.laboratory import intervals
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery, Numbers, Texts
+from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Tables
+from visual_memory_benchmarks.metrics.triplets import agreed
 
 KINDS = ("category", "random")
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery, joined
-from visual_memory_benchmarks.experiments.intervals import over_pictures
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery, joined
+from visual_memory_benchmarks.laboratory.intervals import over_pictures
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
 
 MEMORY, ASKED = "natural16", ("edges", "filled_silhouettes")
 CALLED = 3  # the commonest labels

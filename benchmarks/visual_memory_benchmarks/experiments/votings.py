@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from visual_memory import Neighbors
-from visual_memory_benchmarks.bootstrap import estimate
-from visual_memory_benchmarks.experiments import intervals, questions
-from visual_memory_benchmarks.experiments.experiment import experiment
-from visual_memory_benchmarks.experiments.gallery import Gallery, joined
-from visual_memory_benchmarks.experiments.intervals import Values, over_pictures, over_seeds
-from visual_memory_benchmarks.experiments.laboratory import Laboratory
-from visual_memory_benchmarks.experiments.result import Row, Tables
+from visual_memory_benchmarks.laboratory import intervals, questions
+from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.gallery import Gallery, joined
+from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures, over_seeds
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
+from visual_memory_benchmarks.laboratory.result import Row, Tables
+from visual_memory_benchmarks.metrics.bootstrap import estimate
 
 RULES = ("plurality", "distance", "softmax", "rank")
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)

@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory._terminal.refused import listed
-from visual_memory_benchmarks.confusion import confusion
-from visual_memory_benchmarks.datasets import DATASETS
+from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.errors import BadFile, MissingData
-from visual_memory_benchmarks.panel import Panel, panels
-from visual_memory_benchmarks.summary import summarise
-from visual_memory_benchmarks.trial_files import find, read
-from visual_memory_benchmarks.trials import is_person
+from visual_memory_benchmarks.metrics.confusion import confusion
+from visual_memory_benchmarks.metrics.summary import summarise
+from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.panel import Panel, panels
+from visual_memory_benchmarks.trials.trial_files import find, read
+from visual_memory_benchmarks.trials.trials import is_person
 
 Json: TypeAlias = dict[str, Any]
 Row: TypeAlias = Mapping[str, Any]

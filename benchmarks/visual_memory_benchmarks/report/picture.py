@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from visual_memory._terminal.refused import MissingExtra
+from visual_memory.terminal.refused import MissingExtra
 from visual_memory_benchmarks.report.theme import DARK, LIGHT, THEMES, Theme
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
 
-from visual_memory._terminal.arguments import Commands, add
-from visual_memory._terminal.output import plural, printable
-from visual_memory._terminal.refused import Refused
-from visual_memory_service.commands import server_libraries
-from visual_memory_service.commands.arguments import add_apply
+from visual_memory.terminal.arguments import Commands, add
+from visual_memory.terminal.output import plural, printable
+from visual_memory.terminal.refused import Refused
+from visual_memory_service.console import server_libraries
+from visual_memory_service.console.arguments import add_apply
 
 BY_THIS = " with: visual-memory accept "  # which whoever reads it here has said already
 
@@ -37,7 +37,7 @@ def accept(options: Namespace) -> int:
     """Show what is in doubt and what would be accepted, and do it. Raises Refused."""
     server_libraries.need("accepting a memory")
     from visual_memory_index import Catalog, Memory, MemoryRefusal, in_full
-    from visual_memory_service.calibration import SETTING
+    from visual_memory_service.decisions.calibration import SETTING
 
     if not (options.data / "catalog.sqlite").is_file():
         raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")

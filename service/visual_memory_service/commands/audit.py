@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from visual_memory import AuditEvent, Client
-from visual_memory._terminal.arguments import Commands, natural
-from visual_memory._terminal.output import plural, print_json, print_json_array, print_table, say
-from visual_memory_service.commands.arguments import add_asking
+from visual_memory.terminal.arguments import Commands, natural
+from visual_memory.terminal.output import plural, print_json, print_json_array, print_table, say
+from visual_memory_service.console.arguments import add_asking
 
 SHOWN = 20
 

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import MEBIBYTE, plural, print_json, say, size
-from visual_memory._terminal.progress import Progress
-from visual_memory_service.commands import output_file
-from visual_memory_service.commands.arguments import add_asking
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, size
+from visual_memory.terminal.progress import Progress
+from visual_memory_service.console import output_file
+from visual_memory_service.console.arguments import add_asking
 
 
 def add_to(commands: Commands) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
-from visual_memory_service.commands import server_libraries
-from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.interrupted import told_what_goes_on
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused
+from visual_memory_service.console import server_libraries
+from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.interrupted import told_what_goes_on
 
 if TYPE_CHECKING:
     from visual_memory_index import Catalog

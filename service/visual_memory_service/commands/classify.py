@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import VOTINGS, Commands
-from visual_memory._terminal.output import plural, print_json_array, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
+from visual_memory.terminal.arguments import VOTINGS, Commands
+from visual_memory.terminal.output import plural, print_json_array, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision, Limits, Neighbor
-from visual_memory_service.commands import bad_pictures, pictures
-from visual_memory_service.commands.arguments import FILTER, add_asking
-from visual_memory_service.commands.pictures import Look
+from visual_memory_service.console.arguments import FILTER, add_asking
+from visual_memory_service.pictures import bad_pictures, pictures
+from visual_memory_service.pictures.pictures import Look
 
 BATCH = 64
 

@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands, natural
-from visual_memory._terminal.output import plural, print_json, print_json_array, print_table, say
-from visual_memory._terminal.refused import WrongUsage, listed
+from visual_memory.terminal.arguments import Commands, natural
+from visual_memory.terminal.output import plural, print_json, print_json_array, print_table, say
+from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory.types import Entry
-from visual_memory_service.commands.arguments import FILTER, add_asking
+from visual_memory_service.console.arguments import FILTER, add_asking
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # whose columns are made equally wide

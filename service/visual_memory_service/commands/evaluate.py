@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import percent, plural, print_json, print_table, say
-from visual_memory._terminal.refused import listed
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import percent, plural, print_json, print_table, say
+from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
-from visual_memory_service.commands import bad_pictures
-from visual_memory_service.commands.arguments import add_asking
 from visual_memory_service.commands.classify import add_vote, ask, problems, vote
 from visual_memory_service.commands.classify import report as report_problems
-from visual_memory_service.commands.pictures import alike, labelled
+from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.pictures import bad_pictures
+from visual_memory_service.pictures.pictures import alike, labelled
 
 CONFUSIONS_SHOWN = 10
 SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself

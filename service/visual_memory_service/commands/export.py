@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from visual_memory import Client
-from visual_memory._files import whole_file
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, say, size
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
+from visual_memory.files import whole_file
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, say, size
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused
 from visual_memory.types import Entry
-from visual_memory_service.commands import output_file, parquet
-from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.console import output_file
+from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.pictures import parquet
 
 OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # names that promise another format
 

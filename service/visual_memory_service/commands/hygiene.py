@@ -11,13 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from visual_memory import Client, PruneResult
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused, WrongUsage, listed
-from visual_memory_service.commands.arguments import add_apply, add_asking
-from visual_memory_service.commands.ids_file import read_ids, read_text
-from visual_memory_service.commands.interrupted import told_what_goes_on
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused, WrongUsage, listed
+from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.ids_file import read_ids, read_text
+from visual_memory_service.console.interrupted import told_what_goes_on
 
 LABELS_SHOWN = 10
 # What each method takes. A flag that is not given is None, and is left to the client's default.

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused, listed
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Limits
-from visual_memory_service.commands import bad_pictures
-from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.interrupted import told_what_goes_on, told_what_is_stored
-from visual_memory_service.commands.pictures import Unreadable, faults
-from visual_memory_service.commands.source import Item, Source, open_source, sha256
+from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.interrupted import told_what_goes_on, told_what_is_stored
+from visual_memory_service.pictures import bad_pictures
+from visual_memory_service.pictures.pictures import Unreadable, faults
+from visual_memory_service.pictures.source import Item, Source, open_source, sha256
 
 BATCH_ITEMS = 1024
 BATCH_BYTES = 4 << 20  # some hundred pictures

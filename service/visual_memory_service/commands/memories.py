@@ -6,10 +6,10 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, print_table, printable, say, size
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.types import MemoryInfo
-from visual_memory_service.commands.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking
 
 LABELS_SHOWN = 20
 

@@ -6,11 +6,11 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Client, Operation
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import WrongUsage
-from visual_memory_service.commands.arguments import add_asking
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import WrongUsage
+from visual_memory_service.console.arguments import add_asking
 
 
 def add_to(commands: Commands) -> None:

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from visual_memory._terminal.arguments import Commands, add, natural, seconds
-from visual_memory._terminal.refused import Refused
-from visual_memory_service.commands import server_libraries
+from visual_memory.terminal.arguments import Commands, add, natural, seconds
+from visual_memory.terminal.refused import Refused
 from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error
 from visual_memory_service.config import MEBIBYTE, BadSetting
+from visual_memory_service.console import server_libraries
 
 CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
 

@@ -6,11 +6,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from visual_memory import Client
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import print_json_array, print_table
-from visual_memory_service.commands import bad_pictures, pictures
-from visual_memory_service.commands.arguments import FILTER, add_asking
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import print_json_array, print_table
 from visual_memory_service.commands.classify import ask, near_json
+from visual_memory_service.console.arguments import FILTER, add_asking
+from visual_memory_service.pictures import bad_pictures, pictures
 
 
 def add_to(commands: Commands) -> None:

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from visual_memory._terminal.arguments import SERVER, Commands, add
-from visual_memory._terminal.refused import Refused, WrongUsage
-from visual_memory_service.allocator import wipe_what_is_freed
-from visual_memory_service.commands import server_libraries
+from visual_memory.terminal.arguments import SERVER, Commands, add
+from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service.config import BadSetting, NoDataFolder, to_settings
+from visual_memory_service.console import server_libraries
+from visual_memory_service.erasure.allocator import wipe_what_is_freed
 
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")

@@ -9,20 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from visual_memory import Assessment, Client, LabelAssessment
-from visual_memory._files import whole_file
-from visual_memory._terminal.arguments import VOTINGS, Commands
-from visual_memory._terminal.output import plural, print_json, print_table, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused, WrongUsage
-from visual_memory_service.commands import output_file
-from visual_memory_service.commands.arguments import add_asking
-from visual_memory_service.commands.folder_thumbnails import FolderThumbnails
-from visual_memory_service.commands.interrupted import told_what_goes_on
-from visual_memory_service.commands.suspects_page import (
+from visual_memory.files import whole_file
+from visual_memory.terminal.arguments import VOTINGS, Commands
+from visual_memory.terminal.output import plural, print_json, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused, WrongUsage
+from visual_memory_service.console import output_file
+from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.interrupted import told_what_goes_on
+from visual_memory_service.console.suspects_page import (
     CONFLICTS_SHOWN,
     SUSPECTS_SHOWN,
     to_page,
 )
+from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
 
 SHOWN = 20
 CALLED_SHOWN = 3

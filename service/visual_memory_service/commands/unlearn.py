@@ -18,15 +18,15 @@ from visual_memory import (
     Operation,
     UnlearnResult,
 )
-from visual_memory._terminal.arguments import Commands
-from visual_memory._terminal.output import plural, print_json, say
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused, listed
-from visual_memory_service.commands import output_file, server_libraries
-from visual_memory_service.commands.arguments import add_apply, add_asking
-from visual_memory_service.commands.erased import outcome, staying
-from visual_memory_service.commands.ids_file import read_ids
-from visual_memory_service.commands.interrupted import told_what_goes_on
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused, listed
+from visual_memory_service.console import output_file, server_libraries
+from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.erased import outcome, staying
+from visual_memory_service.console.ids_file import read_ids
+from visual_memory_service.console.interrupted import told_what_goes_on
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
@@ -214,7 +214,7 @@ def rotate(options: Namespace) -> int:
     """Sign with a new key from now on. Raises Refused while a server has the folder."""
     server_libraries.need("making a key")
     from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
-    from visual_memory_service.keys import BadKey, SigningKeys
+    from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 
     if not (options.data / "catalog.sqlite").is_file():
         raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")

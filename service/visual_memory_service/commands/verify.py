@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import visual_memory
 from visual_memory import NotFound
-from visual_memory._terminal.arguments import Commands, add, add_json, connect, seconds
-from visual_memory._terminal.output import plural, print_json, print_table, printable, say
-from visual_memory._terminal.refused import Refused, listed
-from visual_memory_service.commands.erased import but, doubt, holders
+from visual_memory.terminal.arguments import Commands, add, add_json, connect, seconds
+from visual_memory.terminal.output import plural, print_json, print_table, printable, say
+from visual_memory.terminal.refused import Refused, listed
+from visual_memory_service.console.erased import but, doubt, holders
 
 if TYPE_CHECKING:
     from visual_memory import Memory, Verification

@@ -22,11 +22,11 @@ from visual_memory_index import (
     Page,
     StoredBatch,
 )
-from visual_memory_service.calibration import Calibration
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
-from visual_memory_service.refine import Refined
-from visual_memory_service.reranking import Reranking
+from visual_memory_service.decisions.calibration import Calibration
+from visual_memory_service.decisions.refine import Refined
+from visual_memory_service.decisions.reranking import Reranking
 
 SAMPLE_MAX = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

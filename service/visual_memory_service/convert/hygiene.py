@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from visual_memory._fields import choices
+from visual_memory.protocol.oneofs import choices
 from visual_memory.v1 import memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Counts, Operation, prune_methods
+from visual_memory_index import Counts, Operation
+from visual_memory_index.curation import prune_methods
 from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token, to_token
 from visual_memory_service.convert.requests import (
@@ -23,8 +24,8 @@ from visual_memory_service.convert.requests import (
     to_request,
     to_text,
 )
+from visual_memory_service.curation.prune import Prune, Relabel, RelabelResult
 from visual_memory_service.errors import BadField
-from visual_memory_service.hygiene import Prune, Relabel, RelabelResult
 
 COUNTS_K = 100
 COUNTS_PAGE = 10_000

@@ -24,9 +24,9 @@ from visual_memory_service.convert.requests import (
     to_vectors,
     to_voting,
 )
+from visual_memory_service.curation.values import Values
+from visual_memory_service.decisions.explain import Explanation, WhatIf
 from visual_memory_service.errors import BadField
-from visual_memory_service.explain import Explanation, WhatIf
-from visual_memory_service.values import Values
 
 THIN = 5
 SEARCH_SECONDS = 5.0

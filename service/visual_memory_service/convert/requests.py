@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from visual_memory._fingerprint import fingerprint, take_hashes
+from visual_memory.protocol.fingerprint import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
@@ -28,13 +28,13 @@ from visual_memory_index import (
     parse,
     unit_rows,
 )
-from visual_memory_service.classify import Question
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import to_token
+from visual_memory_service.decisions.classify import Question
+from visual_memory_service.decisions.refine import Wishes
 from visual_memory_service.errors import BadField
-from visual_memory_service.forget import Deletion, Purge
-from visual_memory_service.refine import Wishes
-from visual_memory_service.remember import Batch, Change
+from visual_memory_service.writes.delete import Deletion, Purge
+from visual_memory_service.writes.insert import Batch, Change
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
 TEXT_BYTES_MAX = 256

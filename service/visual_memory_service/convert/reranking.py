@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory_index import Ranking
 from visual_memory_service.convert.requests import to_text
-from visual_memory_service.errors import BadField
-from visual_memory_service.rerankers.candidate import Candidate
-from visual_memory_service.rerankers.errors import BadRanking
+from visual_memory_service.decisions.reranking import Candidate
+from visual_memory_service.errors import BadField, BadRanking
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Reranker"].full_name
 SHOWN_MAX = 80

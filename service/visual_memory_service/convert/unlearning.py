@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from visual_memory._fingerprint import fingerprint
+from visual_memory.protocol.fingerprint import fingerprint
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import UNLEARN, UNLEARNED_MAX, Request, TooManyIds
 from visual_memory_service.convert.hygiene import from_unlearning
 from visual_memory_service.convert.requests import to_text
+from visual_memory_service.erasure.unlearn import Unlearning, UnlearnResult
 from visual_memory_service.errors import BadField
-from visual_memory_service.unlearn import Unlearning, UnlearnResult
 
 
 async def joined(

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from visual_memory._terminal.output import percent, plural
-from visual_memory._terminal.refused import Refused
+from visual_memory.terminal.output import percent, plural
+from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision, Neighbor
-from visual_memory_service.commands import output_file
-from visual_memory_service.commands.pictures import Picture
+from visual_memory_service.console import output_file
+from visual_memory_service.pictures.pictures import Picture
 
 if TYPE_CHECKING:
     from visual_memory_service.demo.pictures import Collection

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from visual_memory._terminal.output import plural
-from visual_memory._terminal.refused import Refused, listed
+from visual_memory.terminal.output import plural
+from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Limits
-from visual_memory_service.commands import bad_pictures
-from visual_memory_service.commands.pictures import Picture, faults, labelled
+from visual_memory_service.pictures import bad_pictures
+from visual_memory_service.pictures.pictures import Picture, faults, labelled
 
 SEED = 0
 PICTURES_MAX = 600

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
 
-from visual_memory._terminal.refused import Refused
+from visual_memory.terminal.refused import Refused
 
 READY = "listening on "
 READY_SECONDS = 60.0

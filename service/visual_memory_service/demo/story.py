@@ -17,16 +17,16 @@ from typing import NoReturn
 
 import visual_memory
 from visual_memory import Memory
-from visual_memory._terminal.arguments import Commands, add
-from visual_memory._terminal.output import percent, plural, printable
-from visual_memory._terminal.progress import Progress
-from visual_memory._terminal.refused import Refused
+from visual_memory.terminal.arguments import Commands, add
+from visual_memory.terminal.output import percent, plural, printable
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision
-from visual_memory_service.commands import server_libraries
-from visual_memory_service.commands.pictures import Picture
+from visual_memory_service.console import server_libraries
 from visual_memory_service.demo.page import K, prepare, write_page
 from visual_memory_service.demo.pictures import Collection, collect
 from visual_memory_service.demo.server import running_server
+from visual_memory_service.pictures.pictures import Picture
 
 NEIGHBORS = 8
 TIMED_ALONE = 20

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from visual_memory_service.rerankers.candidate import Candidate, trade_places
+from visual_memory_service.decisions.reranking import Candidate, trade_places
+from visual_memory_service.errors import BadChatAnswer
 from visual_memory_service.rerankers.chat_server import ChatServer
-from visual_memory_service.rerankers.errors import BadChatAnswer
 from visual_memory_service.rerankers.pictures import encoded, look
 
 QUESTION = (

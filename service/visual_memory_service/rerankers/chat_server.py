@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from visual_memory_service.config import BadSetting
-from visual_memory_service.rerankers.errors import BadChatAnswer, ChatUnavailable
+from visual_memory_service.errors import BadChatAnswer, ChatUnavailable
 
 ANSWER_BYTES_MAX = 1 << 20
 CONNECTIONS = MappingProxyType({"http": HTTPConnection, "https": HTTPSConnection})

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visual_memory_embedders import Embedder, UndecodableImage
+from visual_memory_service.decisions.reranking import Candidate, trade_places
 from visual_memory_service.errors import BadField
-from visual_memory_service.rerankers.candidate import Candidate, trade_places
 from visual_memory_service.rerankers.pictures import encoded, look
 from visual_memory_service.rerankers.vector_cache import VectorCache
 

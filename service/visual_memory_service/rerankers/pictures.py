@@ -8,7 +8,7 @@ from typing import Literal
 from PIL import Image
 
 from visual_memory_embedders import ImageLimits
-from visual_memory_embedders.images import BadImage, decode
+from visual_memory_embedders.images.images import BadImage, decode
 from visual_memory_service.errors import BadField
 
 SIDE = 1024

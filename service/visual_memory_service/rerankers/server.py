@@ -13,11 +13,11 @@ import structlog
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
-from visual_memory_service.health import Health
-from visual_memory_service.intake import Bounds
-from visual_memory_service.listener import Listener, told_to_stop
-from visual_memory_service.rerankers.candidate import Reranker
-from visual_memory_service.threads import in_thread
+from visual_memory_service.decisions.reranking import Reranker
+from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.wire.admission import Bounds
+from visual_memory_service.wire.health import Health
+from visual_memory_service.wire.listener import Listener, told_to_stop
 
 BOUNDS = Bounds(
     calls_max=128,

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from tests.benchmarks.distortions.made import walked
 
-from visual_memory_benchmarks.datasets import DATASETS
 from visual_memory_benchmarks.distortions import (
     DISTORTIONS,
     CannotDistort,
@@ -20,6 +19,7 @@ from visual_memory_benchmarks.distortions import (
     distort,
     mean_amplitudes,
 )
+from visual_memory_benchmarks.trials.datasets import DATASETS
 
 CASES = [(name, level) for name, each in DISTORTIONS.items() for level in each.levels]
 SEEDLESS = {  # nothing in them is drawn

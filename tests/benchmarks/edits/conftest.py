@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import Server
 
 import visual_memory
-from visual_memory_benchmarks import stimuli
 from visual_memory_benchmarks.edits.material import FOLDERS, NATURAL, Material, pictures
+from visual_memory_benchmarks.stimuli import stimuli
 
 
 @pytest.fixture(scope="session")

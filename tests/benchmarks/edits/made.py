@@ -15,7 +15,6 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_benchmarks.datasets import DATASETS
 from visual_memory_benchmarks.edits.edit import KINDS, Kind
 from visual_memory_benchmarks.edits.material import (
     CUE_CONFLICT,
@@ -26,7 +25,8 @@ from visual_memory_benchmarks.edits.material import (
     Material,
     Pictures,
 )
-from visual_memory_benchmarks.panel import Panel
+from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.panel import Panel
 
 CATEGORIES = ("bear", "bird", "boat", "car")
 PHOTOGRAPHS, SHAPES, TEXTURES, PEOPLE = 10, 4, 3, 3

@@ -13,7 +13,7 @@ from visual_memory_benchmarks.edits.outcome import OUTCOMES, Sitting, Values, si
 from visual_memory_benchmarks.edits.split import split
 from visual_memory_benchmarks.edits.states import State
 from visual_memory_benchmarks.errors import UnmatchedImages
-from visual_memory_benchmarks.panel import Panel
+from visual_memory_benchmarks.trials.panel import Panel
 
 WORLD = to_material()
 DEALT = split(WORLD, 0, 2)

@@ -14,7 +14,7 @@ import visual_memory
 from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.edits.study import run
 from visual_memory_benchmarks.errors import CannotSplit, OtherRun
-from visual_memory_benchmarks.file_lock import lock
+from visual_memory_benchmarks.files.file_lock import lock
 
 WORLD = to_material()
 PROTOCOL = Protocol(

@@ -11,7 +11,7 @@ from tests.conftest import Server
 
 import visual_memory
 from visual_memory_benchmarks.experiments import EXPERIMENTS, Result
-from visual_memory_benchmarks.stimuli import StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 KNOWN = ("bear", "bird", "boat", "car")
 NEW = ("crab", "lotus", "ewer")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_benchmarks.embeddings import Picture
-from visual_memory_benchmarks.stimuli import StimulusSet, load
+from visual_memory_benchmarks.stimuli.embeddings import Picture
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, load
 
 CELLS, CELL = 4, 8
 Cells = NDArray[np.float64]  # 4 × 4 × 3 colours, in [−1, 1]

@@ -9,7 +9,7 @@ from tests.benchmarks.experiments.made import Cellular
 import visual_memory
 from visual_memory_benchmarks.experiments import EXPERIMENTS
 from visual_memory_benchmarks.experiments.embedders import pairs, shape_bias
-from visual_memory_benchmarks.stimuli import StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 TRUTH = np.array(list("aabbcc"))
 

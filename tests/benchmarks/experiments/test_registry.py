@@ -12,11 +12,11 @@ from tests.benchmarks.experiments.conftest import Run
 from tests.benchmarks.experiments.made import Cellular
 
 import visual_memory
-from visual_memory_benchmarks.embeddings import Embeddings
 from visual_memory_benchmarks.errors import MissingData
 from visual_memory_benchmarks.experiments import EXPERIMENTS
-from visual_memory_benchmarks.experiments.result import plain
-from visual_memory_benchmarks.stimuli import StimulusSet, load
+from visual_memory_benchmarks.laboratory.result import plain
+from visual_memory_benchmarks.stimuli.embeddings import Embeddings
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, load
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "votings": {"ks": (1, 10), "fixed_ks": (10,), "seeds": 2, "left_out_ks": (1,)},

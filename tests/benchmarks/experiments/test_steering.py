@@ -20,7 +20,7 @@ from visual_memory_benchmarks.experiments.steering import (
     dealt,
     voters,
 )
-from visual_memory_benchmarks.stimuli import StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
 def items(ids: np.ndarray) -> tuple[set[str], set[str]]:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from tests.benchmarks.experiments.made import Cellular
 
 import visual_memory
-from visual_memory_benchmarks.embeddings import Picture
 from visual_memory_benchmarks.experiments import EXPERIMENTS
-from visual_memory_benchmarks.stimuli import StimulusSet
+from visual_memory_benchmarks.stimuli.embeddings import Picture
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
 def test_pictures_of_a_category_are_nearer_and_twins_agree(

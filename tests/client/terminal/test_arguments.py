@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from visual_memory._terminal.arguments import (
+from visual_memory.client import Client
+from visual_memory.terminal.arguments import (
     SERVER,
     add,
     ask_server,
@@ -16,8 +17,7 @@ from visual_memory._terminal.arguments import (
     run,
     seconds,
 )
-from visual_memory._terminal.refused import Refused, WrongUsage
-from visual_memory.client import Client
+from visual_memory.terminal.refused import Refused, WrongUsage
 
 
 @pytest.fixture

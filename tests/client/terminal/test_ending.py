@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from visual_memory._terminal.ending import carry_out
-from visual_memory._terminal.refused import MissingExtra
 from visual_memory.errors import InvalidArgument, NotFound
+from visual_memory.terminal.ending import carry_out
+from visual_memory.terminal.refused import MissingExtra
 
 
 def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +50,8 @@ def test_a_refusal_is_a_sentence_on_standard_error(
 
 PROGRAM = """
 import sys
-from visual_memory._terminal.ending import carry_out
-from visual_memory._terminal.progress import Progress
+from visual_memory.terminal.ending import carry_out
+from visual_memory.terminal.progress import Progress
 
 def run(arguments):
     with Progress("things") as progress:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory._terminal.output import (
+from visual_memory.terminal.output import (
     fitted,
     is_shown,
     plural,
@@ -116,7 +116,7 @@ def test_only_the_widest_columns_are_cut(widths: list[int], room: int, fits: lis
 
 def test_on_a_terminal_long_cells_are_cut_and_elsewhere_whole() -> None:
     program = (
-        "from visual_memory._terminal.output import print_table;"
+        "from visual_memory.terminal.output import print_table;"
         "print_table(('id', 'label'), [('a' * 100, 'cat'), ('猫' * 50, 'dog')])"
     )
     command = [sys.executable, "-c", program]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory._terminal.progress import Progress
+from visual_memory.terminal.progress import Progress
 
 
 def test_the_line_has_what_is_done_the_rate_and_the_time_left() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from visual_memory._terminal.refused import Refused, listed
+from visual_memory.terminal.refused import Refused, listed
 
 
 def test_few_names_are_listed_and_many_are_counted() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
-from visual_memory_index.scanned_index import ScannedIndex
-from visual_memory_index.sqlite_store import SqliteStore
-from visual_memory_index.store import Identity, Store
-from visual_memory_index.vectors import VectorIndex
+from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.vectors import VectorIndex
+from visual_memory_index.sqlite.store import SqliteStore
+from visual_memory_index.store.store import Identity, Store
 
 NewIndex: TypeAlias = Callable[[int], VectorIndex]
 

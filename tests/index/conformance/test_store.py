@@ -32,12 +32,12 @@ from visual_memory_index import (
     WrongOffset,
     unit_rows,
 )
-from visual_memory_index.digest import elements
-from visual_memory_index.entry import Parts
-from visual_memory_index.filter import Filter, parse
-from visual_memory_index.request import StoredBatch
-from visual_memory_index.store import Identity, Store, Transaction, new_identity
-from visual_memory_index.traces import Traces, masked
+from visual_memory_index.erasure.residue import Traces, masked
+from visual_memory_index.ledger.digest import elements
+from visual_memory_index.records.entry import Parts
+from visual_memory_index.records.filter import Filter, parse
+from visual_memory_index.records.request import StoredBatch
+from visual_memory_index.store.store import Identity, Store, Transaction, new_identity
 
 IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000, True, "abc")
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))

@@ -21,10 +21,11 @@ from hypothesis.stateful import (
 )
 from tests.index.conformance.implementations import PLACES, Place
 
-from visual_memory_index import EntriesExist, Entry, audit, parse, unit_rows
-from visual_memory_index import digest as digests
-from visual_memory_index.entry import Parts
-from visual_memory_index.store import Transaction, new_identity
+from visual_memory_index import EntriesExist, Entry, parse, unit_rows
+from visual_memory_index.ledger import audit
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.records.entry import Parts
+from visual_memory_index.store.store import Transaction, new_identity
 
 DIMENSION = 5
 IDENTITY = new_identity("m", DIMENSION, None, store_images=True)

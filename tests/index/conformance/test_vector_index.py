@@ -14,8 +14,8 @@ from tests.index.conformance.implementations import INDEXES, NewIndex
 from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
-from visual_memory_index.distances import exact_distances
-from visual_memory_index.vectors import Rows, VectorIndex
+from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.scan.vectors import Rows, VectorIndex
 
 each_index = pytest.mark.parametrize("new_index", INDEXES.values(), ids=INDEXES.keys())
 

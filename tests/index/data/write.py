@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from visual_memory_index import Catalog, Entry, Memory, Request
-from visual_memory_index.migrations import CATALOG_STEPS, MEMORY_STEPS
-from visual_memory_index.store import new_identity
+from visual_memory_index.files.migrations import CATALOG_STEPS, MEMORY_STEPS
+from visual_memory_index.store.store import new_identity
 
 FILE = Path(__file__).with_name(f"memory-schema-{len(MEMORY_STEPS)}.sqlite")
 CATALOG = Path(__file__).with_name(f"catalog-schema-{len(CATALOG_STEPS)}.sqlite")

@@ -13,7 +13,7 @@ from tests.conftest import to_picture
 from tests.service.conftest import Done, Run
 
 from visual_memory import Client, Memory
-from visual_memory._terminal.output import is_shown
+from visual_memory.terminal.output import is_shown
 from visual_memory_service.cli import build_parser
 
 FORGED = "FORGED"

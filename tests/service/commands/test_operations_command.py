@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from visual_memory import Client, Operation
-from visual_memory._terminal import progress
+from visual_memory.terminal import progress
 from visual_memory_service.cli import build_parser
 from visual_memory_service.commands.operations import operations
 

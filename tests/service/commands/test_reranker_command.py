@@ -15,7 +15,7 @@ from tests.conftest import to_picture
 
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_service.convert.reranking import from_candidates, to_ranking
-from visual_memory_service.rerankers.candidate import Candidate
+from visual_memory_service.decisions.reranking import Candidate
 
 COMMAND = [sys.executable, "-m", "visual_memory_service", "reranker"]
 CHAT = ("chat", "--model", "m")

@@ -19,8 +19,8 @@ from tests.service.conftest import Done, Run
 
 import visual_memory
 from visual_memory import Certificate, Error, aio
-from visual_memory.certificate import Statement, commitment, sign
-from visual_memory_service.keys import SigningKeys
+from visual_memory.proofs.certificate import Statement, commitment, sign
+from visual_memory_service.erasure.signing_keys import SigningKeys
 
 
 class Erased(NamedTuple):

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.service.conftest import Run, refused, text
 
-from visual_memory.certificate import Searched, Statement, commitment, sign
+from visual_memory.proofs.certificate import Searched, Statement, commitment, sign
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key().public_bytes_raw()

@@ -15,11 +15,10 @@ from PIL import Image
 from tests.conftest import to_picture
 from tests.service.rerankers.conftest import ChatSpeaker, gives, says
 
-from visual_memory_service.errors import BadField
-from visual_memory_service.rerankers.candidate import Candidate
+from visual_memory_service.decisions.reranking import Candidate
+from visual_memory_service.errors import BadChatAnswer, BadField, ChatUnavailable
 from visual_memory_service.rerankers.chat import Chat, numbers_in, on_one_line
 from visual_memory_service.rerankers.chat_server import ChatServer
-from visual_memory_service.rerankers.errors import BadChatAnswer, ChatUnavailable
 
 
 def candidates(count: int, without_picture: tuple[int, ...] = ()) -> list[Candidate]:

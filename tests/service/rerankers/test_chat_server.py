@@ -13,8 +13,8 @@ import pytest
 from tests.service.rerankers.conftest import ChatSpeaker, Handler, gives, says
 
 from visual_memory_service.config import BadSetting
+from visual_memory_service.errors import BadChatAnswer, ChatUnavailable
 from visual_memory_service.rerankers.chat_server import ANSWER_BYTES_MAX, ChatServer
-from visual_memory_service.rerankers.errors import BadChatAnswer, ChatUnavailable
 
 KEY = "sk-very-secret"
 CONTENT = [{"type": "text", "text": "Héllo\n"}]

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visual_memory_embedders import EmbedderSpec, Preprocessing, UndecodableImage
-from visual_memory_embedders.images import BadImage, ImageLimits, decode
+from visual_memory_embedders.images.images import BadImage, ImageLimits, decode
+from visual_memory_service.decisions.reranking import Candidate
 from visual_memory_service.errors import BadField
-from visual_memory_service.rerankers.candidate import Candidate
 from visual_memory_service.rerankers.crops import Crops, crops
 from visual_memory_service.rerankers.vector_cache import VectorCache
 

@@ -20,7 +20,7 @@ from tests.service.rerankers.conftest import ChatSpeaker, Handler, gives, says
 
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory_service.convert.reranking import from_candidates, to_ranking
-from visual_memory_service.rerankers.candidate import Candidate
+from visual_memory_service.decisions.reranking import Candidate
 from visual_memory_service.rerankers.server import CALLS_AT_ONCE
 
 if TYPE_CHECKING:

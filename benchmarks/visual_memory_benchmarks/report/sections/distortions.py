@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_benchmarks import developmental
-from visual_memory_benchmarks.categories import CATEGORIES
-from visual_memory_benchmarks.datasets import DATASETS
+from visual_memory_benchmarks.metrics import developmental
 from visual_memory_benchmarks.report.findings import Findings, Json
 from visual_memory_benchmarks.report.markdown import (
     Estimate,
@@ -26,6 +24,8 @@ from visual_memory_benchmarks.report.plots import error_bars, legend_below
 from visual_memory_benchmarks.report.published import LAION_C_PERCENT
 from visual_memory_benchmarks.report.section import Block, Section
 from visual_memory_benchmarks.report.theme import Theme
+from visual_memory_benchmarks.trials.categories import CATEGORIES
+from visual_memory_benchmarks.trials.datasets import DATASETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

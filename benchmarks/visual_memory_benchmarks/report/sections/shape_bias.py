@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from visual_memory_benchmarks import developmental
+from visual_memory_benchmarks.metrics import developmental
 from visual_memory_benchmarks.report.findings import RUNS, Findings, Json
 from visual_memory_benchmarks.report.markdown import interval, number, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture

@@ -1,0 +1,84 @@
+"""An experiment: a seeded question about memories, asked of a running service."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from visual_memory import Client
+from visual_memory_benchmarks.errors import MissingData
+from visual_memory_benchmarks.laboratory.laboratory import Embedder, Laboratory
+from visual_memory_benchmarks.laboratory.result import Result, Tables
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What is asked, which of the seed papers asked it first, and with which sets of pictures.
+
+    ``others`` are embedders that are meant to be compared with the one that is measured.
+    """
+
+    name: str
+    title: str
+    papers: tuple[int, ...]
+    data: tuple[str, ...]
+    intervals: str
+    comparison: str
+    function: Callable[..., Tables]
+    others: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Its parameters with their defaults."""
+        given = inspect.signature(self.function).parameters.values()
+        return {each.name: each.default for each in given if each.kind is each.KEYWORD_ONLY}
+
+    def run(
+        self,
+        client: Client,
+        sets: Mapping[str, StimulusSet],
+        embedders: Sequence[Embedder],
+        **parameters: Any,
+    ) -> Result:
+        """The same for the same arguments. Its memories are gone afterwards, also on an error.
+
+        Raises MissingData for a set that is needed and not given.
+        """
+        for name in self.data:
+            if name not in sets:
+                raise MissingData(name, f"the experiment {self.name} needs it and was not given it")
+        with Laboratory(client, self.name, sets, embedders) as laboratory:
+            tables = self.function(laboratory, **parameters)
+            return Result(
+                experiment=self.name,
+                title=self.title,
+                papers=self.papers,
+                parameters={**self.parameters, **parameters},
+                data={name: sets[name].sha256 for name in self.data},
+                embedders=[each.spec for each in embedders],
+                states=laboratory.states,
+                tables=tables,
+                intervals=self.intervals,
+                comparison=self.comparison,
+            )
+
+
+def experiment(
+    title: str,
+    *,
+    papers: tuple[int, ...],
+    data: tuple[str, ...],
+    intervals: str,
+    comparison: str,
+    others: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Tables]], Experiment]:
+    """Make an experiment of a function of a laboratory and of parameters by keyword."""
+
+    def made(function: Callable[..., Tables]) -> Experiment:
+        name = function.__name__
+        return Experiment(name, title, papers, data, intervals, comparison, function, others)
+
+    return made

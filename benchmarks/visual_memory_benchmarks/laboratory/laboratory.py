@@ -1,0 +1,106 @@
+"""Where an experiment works: its pictures, and memories that go when it ends."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from visual_memory import Client, Memory
+from visual_memory_benchmarks.distortions import Picture, framed
+from visual_memory_benchmarks.laboratory.gallery import Gallery
+from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
+
+
+class Embedder(Protocol):
+    """What makes vectors of pictures: ``Embeddings``, or what a test makes up."""
+
+    @property
+    def spec(self) -> Mapping[str, Any]: ...
+    def of(self, pictures: Sequence[Embeddable]) -> NDArray[np.float32]: ...
+
+
+class Laboratory:
+    """Sets of pictures by name, embedders, and memories whose names begin with ``name``.
+
+    The first of ``embedders`` is meant where none is named. ``states`` collects the digests.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        sets: Mapping[str, StimulusSet],
+        embedders: Sequence[Embedder],
+    ) -> None:
+        self.client, self.sets, self.embedders = client, sets, embedders
+        self.states: dict[str, str] = {}
+        self._name = f"{name}-{uuid.uuid4().hex[:12]}"
+        self._made = ExitStack()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._made.__exit__(*raised)
+
+    def gallery(self, name: str, embedder: int = 0) -> Gallery:
+        """All pictures of a set, by the embedder of this number."""
+        stimuli = self.sets[name]
+        paths = [stimuli.path(each) for each in stimuli.stimuli]
+        return Gallery(
+            np.array([f"{name}/{each.file}" for each in stimuli.stimuli]),
+            np.array([each.category for each in stimuli.stimuli]),
+            self.embedders[embedder].of(paths),
+        )
+
+    def pictures(self, name: str) -> list[Picture]:
+        """The pixels of a set: the 224 × 224 at the centre."""
+        stimuli = self.sets[name]
+        return [_pixels(stimuli.path(each)) for each in stimuli.stimuli]
+
+    def attribute(self, name: str, key: str) -> NDArray[np.str_]:
+        """What the manifest of a set says of each of its pictures."""
+        return np.array([each.attributes[key] for each in self.sets[name].stimuli])
+
+    def memory(self, state: str, gallery: Gallery) -> Memory:
+        """A new memory that holds the gallery, and the digest of this state of it."""
+        name = f"{self._name}-{self._count}"
+        self._count += 1
+        memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
+        self._made.callback(self.client.delete_memory, name)
+        remember(memory, gallery)
+        self.note(state, memory)
+        return memory
+
+    def note(self, state: str, memory: Memory) -> str:
+        """Keep, and return, the digest of a memory as it is now."""
+        digest = memory.info().digest
+        self.states[state] = digest
+        return digest
+
+
+def remember(
+    memory: Memory, gallery: Gallery, metadata: Sequence[Mapping[str, str]] | None = None
+) -> None:
+    """Insert the pictures of a gallery, if it has any."""
+    if len(gallery):
+        memory.insert(
+            vectors=gallery.vectors,
+            labels=gallery.labels.tolist(),
+            ids=gallery.ids.tolist(),
+            metadata=metadata,
+        )
+
+
+def _pixels(path: Path) -> Picture:
+    with Image.open(path) as image:
+        return framed(np.array(ImageOps.exif_transpose(image).convert("RGB")))

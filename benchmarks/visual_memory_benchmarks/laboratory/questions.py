@@ -1,0 +1,62 @@
+"""What a memory makes of the pictures of a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory import Decision, FailedPrecondition, Memory
+from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask, Texts
+
+
+def ask(memory: Memory, gallery: Gallery, **how: Any) -> list[Decision]:
+    """The decisions, in order; ``how`` as in ``Memory.classify``."""
+    return memory.classify(vectors=gallery.vectors, **{"neighbors": 0, **how})
+
+
+def ask_others(
+    memory: Memory,
+    ids: Iterable[str],
+    *,
+    images: Sequence[Path] | None = None,
+    vectors: NDArray[np.float32] | None = None,
+    **how: Any,
+) -> list[Decision]:
+    """The same of entries, by their images or vectors: each decided by all others."""
+    kind, queries = ("images", images or ()) if vectors is None else ("vectors", vectors)
+    return [
+        memory.classify(exclude_ids=[id], **{kind: [query], "neighbors": 0, **how})[0]
+        for id, query in zip(ids, queries, strict=True)
+    ]
+
+
+def labels(decisions: Sequence[Decision]) -> Texts:
+    """(n,)."""
+    return np.array([each.label for each in decisions], np.str_)
+
+
+def right(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
+    """Which pictures get their label (n,)."""
+    found: Mask = labels(ask(memory, gallery, **how)) == gallery.labels
+    return found
+
+
+def right_by_others(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
+    """Which pictures of the memory get their label from all others (n,)."""
+    others = ask_others(memory, gallery.ids.tolist(), vectors=gallery.vectors, **how)
+    found: Mask = labels(others) == gallery.labels
+    return found
+
+
+def accuracy(memory: Memory, gallery: Gallery, **how: Any) -> float:
+    """The share of pictures that get their label; nan where nobody has a vote."""
+    try:
+        return float(right(memory, gallery, **how).mean())
+    except FailedPrecondition as error:
+        if error.reason != "EMPTY_MEMORY":
+            raise
+        return np.nan

@@ -1,0 +1,64 @@
+"""What an experiment found, with all that is needed to find it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from visual_memory_benchmarks.metrics.bootstrap import Estimate
+
+Row: TypeAlias = Mapping[str, Any]
+Tables: TypeAlias = Mapping[str, Sequence[Row]]
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run of an experiment.
+
+    ``papers`` are the numbers of its seed papers, ``data`` the hash of each set of pictures,
+    ``embedders`` their specs, the one that most memories use first. ``states`` gives the digest of
+    every memory that was asked. Values of ``tables`` with an interval are an ``Estimate``;
+    ``intervals`` says over what they were drawn again, and ``comparison`` what the values may
+    stand beside.
+    """
+
+    experiment: str
+    title: str
+    papers: tuple[int, ...]
+    parameters: Mapping[str, Any]
+    data: Mapping[str, str]
+    embedders: Sequence[Mapping[str, Any]]
+    states: Mapping[str, str]
+    tables: Tables
+    intervals: str
+    comparison: str
+
+    def to_json(self) -> Json:
+        """The same for equal memories, queries and parameters."""
+        return {
+            "experiment": self.experiment,
+            "title": self.title,
+            "papers": list(self.papers),
+            "parameters": plain(self.parameters),
+            "data": dict(self.data),
+            "embedders": plain(self.embedders),
+            "states": dict(self.states),
+            "tables": plain(self.tables),
+            "intervals": self.intervals,
+            "comparison": self.comparison,
+        }
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: dicts, lists, and an estimate with its interval."""
+    match value:
+        case Estimate():
+            return value.to_json()
+        case Mapping():
+            return {key: plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [plain(each) for each in value]
+        case _:
+            return value

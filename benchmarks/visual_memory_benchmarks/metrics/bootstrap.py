@@ -1,0 +1,121 @@
+"""Intervals by drawing the pictures again (Efron, 1979), paired whenever the pictures are the same.
+
+Every statistic here takes weights of pictures and gives one value for each row of them. Row 0 is
+the pictures themselves, the next rows are draws, and in the last ``GROUPS`` rows one group of
+pictures after another is left out. A difference of two statistics on the same rows is a paired
+comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_benchmarks.trials.panel import Panel
+
+RESAMPLES = 1000
+GROUPS = 100
+COVERAGE = 0.95
+NORMAL = NormalDist()
+REACH = NORMAL.inv_cdf((1 + COVERAGE) / 2)  # of an interval to either side, in standard deviations
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How often pictures are drawn again, and from which seed."""
+
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+    def weights(self, panel: Panel) -> Values:
+        """How often each of the panel's n pictures counts: (1 + resamples + GROUPS, n).
+
+        A function of seed, dataset, condition and n: two runs over the same pictures draw alike.
+        """
+        return weights(len(panel.images), self.resamples, [self.seed, *panel.key.encode()])
+
+
+def weights(n: int, resamples: int, seed: list[int]) -> Values:
+    """Of n pictures, whole numbers: (1 + resamples + GROUPS, n)."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(n, size=(resamples, n))
+    row = np.arange(resamples)[:, None] * n
+    counts = np.bincount((drawn + row).ravel(), minlength=resamples * n)
+    group = generator.permutation(n) % GROUPS
+    kept = (group != np.arange(GROUPS)[:, None]).astype(np.float64)
+    return np.concatenate([np.ones((1, n)), counts.reshape(resamples, n), kept])
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
+    """From one value for each row of weights, nan where undefined; no end is below ``least``.
+
+    Draws of a square near 0 may lie above it so far that the corrected ends miss it; they hold it.
+    """
+    found = bca(values[0], values[1:-GROUPS], values[-GROUPS:])
+    if found.value is None or found.low is None or found.high is None:
+        return found
+    low, high = min(found.low, found.value), max(found.high, found.value)
+    return Estimate(found.value, max(least, low), max(least, high))
+
+
+def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
+    """The bias-corrected and accelerated interval (Efron, 1987).
+
+    ``drawn`` are values of draws, ``left_out`` those without one picture after another, or one
+    group. Where the value lies to one side of its draws, as a square does, the ends are taken as
+    far to the other side. That may be beyond all draws, and a normal distribution goes on there.
+    """
+    drawn, left_out = drawn[~np.isnan(drawn)], left_out[~np.isnan(left_out)]
+    if np.isnan(value) or not drawn.size:
+        return Estimate(None if np.isnan(value) else float(value), None, None)
+    below = ((drawn < value).mean() + (drawn <= value).mean()) / 2
+    bias = NORMAL.inv_cdf(min(max(below, 0.5 / drawn.size), 1 - 0.5 / drawn.size))
+    acceleration = _acceleration(left_out)
+    low, high = (
+        _quantile(drawn, bias + z / max(1 - acceleration * z, 0.05))
+        for z in (bias - reach, bias + reach)
+    )
+    return Estimate(float(value), low, high)
+
+
+def _acceleration(left_out: Values) -> float:
+    """How fast the standard error changes with the value; at most 1/6."""
+    influence = left_out.mean() - left_out if left_out.size else left_out
+    size = (influence**2).sum() ** 1.5
+    return float((influence**3).sum() / (6 * size)) if size else 0.0
+
+
+def _quantile(drawn: Values, z: float) -> float:
+    """What a share of Φ(z) of the draws is below; beyond them, the normal's if that is further."""
+    share = NORMAL.cdf(z)
+    quantile = float(np.quantile(drawn, share))
+    if 1 <= share * drawn.size <= drawn.size - 1:
+        return quantile
+    normal = float(drawn.mean() + z * drawn.std())
+    return min(quantile, normal) if z < 0 else max(quantile, normal)
+
+
+def percentiles(value: float, drawn: Values) -> Estimate:
+    """The middle of the draws, for values that draws scatter about evenly: means, differences."""
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(value) or not drawn.size:
+        return Estimate(None if np.isnan(value) else float(value), None, None)
+    low, high = np.quantile(drawn, [NORMAL.cdf(-REACH), NORMAL.cdf(REACH)])
+    return Estimate(float(value), float(low), float(high))

@@ -1,0 +1,233 @@
+"""Everything that the trials of one dataset say of people, and of models against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_benchmarks.errors import MissingConditions
+from visual_memory_benchmarks.metrics import consistency
+from visual_memory_benchmarks.metrics.accuracy import accuracy
+from visual_memory_benchmarks.metrics.bootstrap import Resampling, estimate
+from visual_memory_benchmarks.metrics.confusion import confusion
+from visual_memory_benchmarks.metrics.consistency import MEASURES
+from visual_memory_benchmarks.metrics.difficulty import difficulty
+from visual_memory_benchmarks.metrics.entropy import response_entropy
+from visual_memory_benchmarks.trials.datasets import Dataset
+from visual_memory_benchmarks.trials.panel import Panel, panels
+from visual_memory_benchmarks.trials.trials import Trials, makers
+
+Json: TypeAlias = dict[str, Any]
+Draws: TypeAlias = NDArray[np.float64]
+Pair: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What averages over datasets are made of: accuracy (r,) and measures against people (4, r)."""
+
+    accuracy: Draws
+    measures: Draws
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetSummary:
+    """``pairs`` are measures (4, r) of two models each; ``people`` is None without any."""
+
+    people: Scores | None
+    models: Mapping[str, Scores]
+    pairs: Mapping[Pair, Draws]
+    json: Json
+
+
+def summarise_dataset(trials: Trials, resampling: Resampling) -> DatasetSummary:
+    """Raises UnmatchedImages, MissingConditions."""
+    answers = Answers(trials, resampling)
+    people, models = makers(trials)
+    human = list(combinations(people, 2))
+    against = {model: [(model, person) for person in people] for model in models}
+    others = {one: [(one, other) for other in people if other != one] for one in people}
+    dataset = trials.dataset
+    pairs = {pair: answers.measures([pair], dataset.kept)[:, 0] for pair in combinations(models, 2)}
+    return DatasetSummary(
+        people=answers.scores(people, human) if people else None,
+        models={model: answers.scores([model], against[model]) for model in models},
+        pairs=pairs,
+        json={
+            "kind": dataset.kind,
+            "conditions": list(dataset.conditions),
+            "excluded_conditions": list(dataset.excluded),
+            "humans": answers.describe(people, human) | answers.split(people) if people else None,
+            "subjects": {one: answers.describe([one], others[one]) for one in people},
+            "models": {model: answers.describe([model], against[model]) for model in models},
+            "models_together": answers.split(models) if len(models) > 1 else None,
+            "model_pairs": pairs_json(pairs),
+        },
+    )
+
+
+def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
+    """One object a pair."""
+    return [
+        {"first": first, "second": second} | measures_json(draws)
+        for (first, second), draws in pairs.items()
+    ]
+
+
+def measures_json(draws: Draws) -> Json:
+    """Of (4, r)."""
+    squared = MEASURES[consistency.ACCURACY_DIFFERENCE]
+    return {
+        name: estimate(row, least=0.0 if name == squared else -np.inf).to_json()
+        for name, row in zip(MEASURES, draws, strict=True)
+    }
+
+
+class Compared:
+    """All pairs of a panel's decision makers, compared once."""
+
+    def __init__(self, panel: Panel, weights: Draws) -> None:
+        self._rows = {maker: row for row, maker in enumerate(panel.makers)}
+        first, second = np.triu_indices(len(panel.makers), 1)
+        self._at = np.zeros((len(panel.makers),) * 2, np.intp)
+        self._at[first, second] = self._at[second, first] = np.arange(len(first))
+        self._measures = consistency.compare(panel.correct, first, second, weights)
+
+    def of(self, pairs: Sequence[Pair]) -> Draws:
+        """Their measures (4, pairs, r)."""
+        first = [self._rows[first] for first, _ in pairs]
+        second = [self._rows[second] for _, second in pairs]
+        return self._measures[:, self._at[first, second]]
+
+
+class Answers:
+    """The panels of one dataset with the weights of their pictures."""
+
+    def __init__(self, trials: Trials, resampling: Resampling) -> None:
+        self.dataset: Dataset = trials.dataset
+        self.panels = {panel.condition: panel for panel in panels(trials)}
+        self.weights = {name: resampling.weights(panel) for name, panel in self.panels.items()}
+        self.compared = {
+            name: Compared(panel, self.weights[name]) for name, panel in self.panels.items()
+        }
+        self.within = {
+            name: Compared(self.panels[name], self.panels[name].members())
+            for name in self.dataset.kept
+            if name in self.panels
+        }
+        for maker in np.unique(trials.makers).tolist():
+            if lacking := [name for name in self.dataset.kept if not self._has(name, [maker])]:
+                raise MissingConditions(self.dataset.name, maker, lacking)
+
+    def scores(self, names: Sequence[str], pairs: Sequence[Pair]) -> Scores:
+        """Over the kept conditions, the pairs' measures averaged."""
+        return Scores(
+            self.accuracy(names, self.dataset.kept),
+            consistency.mean(self.measures(pairs, self.dataset.kept), axis=1),
+        )
+
+    def accuracy(self, names: Sequence[str], conditions: Iterable[str]) -> Draws:
+        """Pooled (r,)."""
+        conditions = list(conditions)
+        return accuracy(self._of(names, conditions), [self.weights[name] for name in conditions])
+
+    def measures(self, pairs: Sequence[Pair], conditions: Iterable[str]) -> Draws:
+        """The mean over conditions, pair by pair: (4, pairs, r)."""
+        return consistency.average([self.compared[name].of(pairs) for name in conditions])
+
+    def describe(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:
+        """Some decision makers taken together, and pairs of decision makers."""
+        kept = self.dataset.kept
+        everywhere = [name for name in self.panels if self._has(name, names)]
+        used = self._of(names, kept)
+        seen = self._of(names, everywhere)
+        return {
+            "makers": len(names),
+            "images": sum(len(panel.images) for panel in seen),
+            "trials": sum(panel.responses.size for panel in seen),
+            "trials_used": sum(panel.responses.size for panel in used),
+            "correct_used": sum(int(panel.correct.sum()) for panel in used),
+            "no_answer": sum(int((panel.responses < 0).sum()) for panel in seen),
+            **self._part(names, pairs, kept),
+            "by_condition": {
+                name: {
+                    "excluded": name in self.dataset.excluded,
+                    "images": len(self.panels[name].images),
+                    "trials": self.panels[name].of(names).responses.size,
+                    **self._part(names, pairs, [name]),
+                }
+                for name in everywhere
+            },
+            "by_category": self._by_category(names, pairs),
+        }
+
+    def split(self, names: Sequence[str]) -> Json:
+        """How many pictures are trivial or impossible for all of them; their measures elsewhere."""
+        used = self._of(names, self.dataset.kept)
+        found = [difficulty(panel.correct) for panel in used]
+        pairs = list(combinations(names, 2))
+        rest = consistency.average(
+            [
+                Compared(panel, self.weights[panel.condition] * each.rest).of(pairs)
+                for panel, each in zip(used, found, strict=True)
+            ]
+        )
+        counts = [each.to_json() for each in found]
+        return {
+            "difficulty": {key: sum(each[key] for each in counts) for key in counts[0]}
+            | {"on_the_rest": measures_json(consistency.mean(rest, axis=1))}
+        }
+
+    def _part(self, names: Sequence[str], pairs: Sequence[Pair], conditions: Sequence[str]) -> Json:
+        found = [self.compared[name].of(pairs) for name in conditions]
+        confusions = np.sum([confusion(each) for each in self._of(names, conditions)], axis=0)
+        return {
+            "accuracy": estimate(self.accuracy(names, conditions)).to_json(),
+            **measures_json(consistency.mean(consistency.average(found), axis=1)),
+            **_quirks(found),
+            "response_entropy": float(response_entropy(confusions).mean()),
+        }
+
+    def _by_category(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:
+        """Every measure over the pictures of one category alone: few, and so without intervals."""
+        used = self._of(names, self.dataset.kept)
+        members = {panel.condition: panel.members() for panel in used}
+        rates = accuracy(used, list(members.values()))
+        found = [self.within[name].of(pairs) for name in members]
+        measures = consistency.mean(consistency.average(found), axis=1)
+        return {
+            category: {
+                "accuracy": number(rates[at]),
+                **{name: number(row[at]) for name, row in zip(MEASURES, measures, strict=True)},
+                **_quirks([each[:, :, at : at + 1] for each in found]),
+            }
+            for at, category in enumerate(self.dataset.categories)
+        }
+
+    def _of(self, names: Sequence[str], conditions: Iterable[str]) -> list[Panel]:
+        return [self.panels[name].of(names) for name in conditions]
+
+    def _has(self, condition: str, names: Sequence[str]) -> bool:
+        return condition in self.panels and set(names) <= set(self.panels[condition].makers)
+
+
+def number(value: float) -> float | None:
+    """As JSON has it: nothing where it is undefined."""
+    return None if np.isnan(value) else float(value)
+
+
+def _quirks(found: Sequence[Draws]) -> Json:
+    """How many pairs there are, summed over conditions, and in how many published tools differ.
+
+    They give an undefined error consistency as 1; here it is left out.
+    """
+    return {
+        "pairs": sum(each.shape[1] for each in found),
+        "undefined_pairs": sum(consistency.undefined(each) for each in found),
+        "identical_pairs": sum(consistency.identical(each) for each in found),
+    }

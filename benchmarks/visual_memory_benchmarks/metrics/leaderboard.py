@@ -1,0 +1,90 @@
+"""Models in order, by one metric and by several together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory_benchmarks.metrics.consistency import mean
+
+Scores = NDArray[np.float64]
+
+METRICS = MappingProxyType(
+    {
+        "ood_accuracy": 1,
+        "accuracy_difference": -1,
+        "observed_consistency": 1,
+        "error_consistency": 1,
+        "shape_bias": 1,
+    }
+)
+"""What is aggregated, and the sign that makes larger better."""
+
+HUMAN_LIKENESS = ("accuracy_difference", "observed_consistency", "error_consistency")
+
+
+def ranks(scores: ArrayLike) -> Scores:
+    """1 for the largest in each column of (models, metrics); equals share their mean rank."""
+    table = np.asarray(scores, np.float64)
+    larger = (table[None, :, :] > table[:, None, :]).sum(axis=1)
+    equal = (table[None, :, :] == table[:, None, :]).sum(axis=1)
+    shared: Scores = larger + (equal + 1) / 2
+    return shared
+
+
+def oriented(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Scores:
+    """(models, metrics), larger is better."""
+    return np.array([[METRICS[name] * row[name] for name in metrics] for row in rows.values()])
+
+
+def human_likeness(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The mean rank of each model over the three measures against people; lower is more alike."""
+    found = ranks(oriented(rows, HUMAN_LIKENESS)).mean(axis=1)
+    return dict(zip(rows, found.tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aggregates:
+    """Three ways to make one number of several metrics, one value for each model.
+
+    They order models differently, and so belong side by side: ``mean`` follows the metric that
+    varies most; ``z_mean`` leaves out what does not vary; in ``mean_rank`` lower is better.
+    """
+
+    mean: Scores
+    z_mean: Scores
+    mean_rank: Scores
+
+
+def aggregate(scores: Scores) -> Aggregates:
+    """Of oriented scores (models, metrics); z by the standard deviation of the population."""
+    spread = scores.std(axis=0)
+    centred = scores - scores.mean(axis=0)
+    z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))
+    return Aggregates(scores.mean(axis=1), mean(z, axis=1), ranks(scores).mean(axis=1))
+
+
+def correlations(scores: Scores) -> Scores:
+    """Pearson's, of each two metrics over models; nan for a metric that does not vary."""
+    centred = scores - scores.mean(axis=0)
+    products = centred.T @ centred
+    norms = np.sqrt(np.diag(products))
+    varies = _varies(scores)
+    found: Scores = np.full_like(products, np.nan)
+    np.divide(products, np.outer(norms, norms), out=found, where=np.outer(varies, varies))
+    return np.clip(found, -1, 1)
+
+
+def mean_correlation(matrix: Scores) -> float:
+    """Of each two different metrics, as far as it is defined; nan where it never is."""
+    return float(mean(matrix[np.triu_indices(len(matrix), 1)], axis=0))
+
+
+def _varies(scores: Scores) -> NDArray[np.bool_]:
+    """By comparison: the deviation of equal numbers need not come out as 0."""
+    varies: NDArray[np.bool_] = (scores != scores[:1]).any(axis=0)
+    return varies

@@ -1,0 +1,186 @@
+"""Neighbour-information files: which entries are nearest to which pictures, to be exchanged.
+
+The format of the notebooks published with Geirhos et al. (2024): one JSON object by query id.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike
+
+from visual_memory import Memory
+from visual_memory.files import whole_file
+from visual_memory.types import Neighbors
+from visual_memory_benchmarks.errors import BadFile, UnnumberedLabels
+
+Classes: TypeAlias = int | tuple[int, ...]
+
+K = 100  # neighbours of a query; 101 where the queries are entries, which find themselves
+SLACK = 1e-6  # how far rounding may take a distance out of [0, 2] or out of order
+NAME = re.compile(
+    r"memory-(?P<memory>[^_]+)_msplit-(?P<memory_split>[^_]+)"
+    r"_query-(?P<query>[^_]+)_qsplit-(?P<query_split>[^_]+)"
+    r"_(?P<model>.+)_(?P<size>full|subsampled_\d+)_neighbor_info\.json"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """What a file's name says; several memories, and their splits, are joined by ``-and-``."""
+
+    memory: str
+    memory_split: str
+    query: str
+    query_split: str
+    model: str
+    size: str = "full"
+
+    def __str__(self) -> str:
+        memory, memory_split, query, query_split = (
+            each.replace("_", "-").replace("/", "-")
+            for each in (self.memory, self.memory_split, self.query, self.query_split)
+        )
+        return (
+            f"memory-{memory}_msplit-{memory_split}_query-{query}_qsplit-{query_split}"
+            f"_{self.model.replace('/', '-')}_{self.size}_neighbor_info.json"
+        )
+
+    @classmethod
+    def of(cls, path: Path) -> FileName:
+        """Read from a path. Raises BadFile."""
+        if not (match := NAME.fullmatch(path.name)):
+            wanted = FileName("M", "S", "Q", "T", "MODEL")
+            raise BadFile(path, "its name says too little", f"name it {wanted}, or subsampled_N")
+        return cls(**match.groupdict())
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborInfo:
+    """The neighbours of one query, nearest first.
+
+    ``image_class`` is several for relabelled ImageNet (ReaL): any of them is right.
+    """
+
+    featurizer: str
+    image_id: str
+    image_class: Classes
+    neighbor_image_ids: tuple[str, ...]
+    neighbor_classes: tuple[int, ...]
+    neighbor_distances: tuple[float, ...]
+
+    @property
+    def classes(self) -> frozenset[int]:
+        """The right ones; empty where ReaL knows none, and such a query is not counted."""
+        truth = self.image_class
+        return frozenset((truth,) if isinstance(truth, int) else truth)
+
+
+def read(path: Path) -> dict[str, NeighborInfo]:
+    """By query id. Raises BadFile with the query."""
+    try:
+        queries = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadFile(path, f"cannot be read ({error})", "fetch or export it again") from None
+    if not isinstance(queries, dict) or not queries:
+        raise BadFile(path, "it is no JSON object by query id", "fetch or export it again")
+    for key, value in queries.items():
+        if problem := _problem(key, value):
+            raise BadFile(path, f"query {key!r}: {problem}", "correct or export it again")
+    return {key: _info(value) for key, value in queries.items()}
+
+
+def _problem(key: str, value: Any) -> str | None:
+    fields = NeighborInfo.__dataclass_fields__
+    if not isinstance(value, dict) or set(value) != set(fields):
+        return f"the fields are not {', '.join(fields)}"
+    if not isinstance(value["featurizer"], str) or value["image_id"] != key:
+        return "featurizer is no text, or image_id is not the key"
+    truth = value["image_class"]
+    if not _are(truth if isinstance(truth, list) else [truth], int):
+        return "image_class is neither a whole number nor a list of them"
+    ids, classes, distances = (value[name] for name in list(fields)[3:])
+    if not (_are(ids, str) and _are(classes, int) and _are(distances, int, float)):
+        return "the neighbours are not lists of text, whole numbers, numbers"
+    if not len(ids) == len(classes) == len(distances):
+        return f"{len(ids)} ids, {len(classes)} classes and {len(distances)} distances"
+    if not all(-SLACK <= each <= 2 + SLACK for each in distances):
+        return "a distance 1 − cosine lies outside of [0, 2]"
+    if any(later < earlier - SLACK for earlier, later in pairwise(distances)):
+        return "the distances do not ascend"
+    return None
+
+
+def _are(values: Any, *kinds: type) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(each, kinds) and not isinstance(each, bool) for each in values
+    )
+
+
+def _info(value: dict[str, Any]) -> NeighborInfo:
+    truth = value["image_class"]
+    return NeighborInfo(
+        featurizer=value["featurizer"],
+        image_id=value["image_id"],
+        image_class=tuple(truth) if isinstance(truth, list) else truth,
+        neighbor_image_ids=tuple(value["neighbor_image_ids"]),
+        neighbor_classes=tuple(value["neighbor_classes"]),
+        neighbor_distances=tuple(value["neighbor_distances"]),
+    )
+
+
+def write(path: Path, queries: Iterable[NeighborInfo]) -> None:
+    """A query at a time; the file appears when it is whole."""
+    with whole_file(path, overwrite=True) as file:
+        separator = "{"
+        for each in queries:
+            key = json.dumps(each.image_id, ensure_ascii=False)
+            value = json.dumps(asdict(each), ensure_ascii=False, allow_nan=False)
+            file.write(f"{separator}\n{key}: {value}".encode())
+            separator = ","
+        file.write(b"{}\n" if separator == "{" else b"\n}\n")
+
+
+def export(
+    memory: Memory,
+    ids: Sequence[str],
+    labels: Sequence[str],
+    classes: Mapping[str, int],
+    *,
+    featurizer: str,
+    vectors: ArrayLike | None = None,
+    images: Sequence[Any] | None = None,
+    k: int = K,
+) -> list[NeighborInfo]:
+    """The ``k`` entries of a served memory nearest to each query, given as vectors or images.
+
+    ``classes`` numbers the labels of queries and entries. Raises UnnumberedLabels and what
+    ``search`` raises.
+    """
+    found = memory.search(vectors=vectors, images=images, k=k)
+    known = {*labels, *(label for each in found for label in each.labels)}
+    if left := sorted(known - set(classes)):
+        raise UnnumberedLabels(left)
+    return [
+        _exported(featurizer, id, classes[label], each, classes)
+        for id, label, each in zip(ids, labels, found, strict=True)
+    ]
+
+
+def _exported(
+    featurizer: str, id: str, image_class: int, found: Neighbors, classes: Mapping[str, int]
+) -> NeighborInfo:
+    return NeighborInfo(
+        featurizer=featurizer,
+        image_id=id,
+        image_class=image_class,
+        neighbor_image_ids=tuple(found.ids),
+        neighbor_classes=tuple(classes[label] for label in found.labels),
+        neighbor_distances=tuple(found.distances.tolist()),
+    )

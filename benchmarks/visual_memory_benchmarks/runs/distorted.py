@@ -1,0 +1,93 @@
+"""Own pictures distorted on the way to the memory, without files in between."""
+
+from __future__ import annotations
+
+import io
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from visual_memory_benchmarks.distortions import (
+    Bank,
+    Distortion,
+    Materials,
+    Picture,
+    distort,
+    framed,
+    mean_amplitudes,
+)
+from visual_memory_benchmarks.errors import BadPicture, MissingData
+from visual_memory_benchmarks.runs.task import Question, Task
+from visual_memory_benchmarks.runs.tasks import BANK, Circumstances, clean_pictures, numbered
+from visual_memory_benchmarks.stimuli import stimuli
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.trials.datasets import Dataset
+
+CLEAN = "clean"
+PEERS = MappingProxyType(
+    {
+        "people": "Curves over levels may stand beside those of people, single pictures may not: "
+        "they saw others.",
+        "published rows": "May stand beside published rows where pictures and labels are the same.",
+        "nothing": "Made from other materials than the published ones: compare it with its own "
+        "kind only.",
+    }
+)
+
+
+def distorted(name: str, distortion: Distortion[object], at: Circumstances) -> Task:
+    """Clean pictures as they are, then at every level. Raises MissingData, BadPicture."""
+    found = clean_pictures(at)
+    data = {found.name: found.sha256}
+    materials = Materials()
+    if distortion.needs == "amplitudes":
+        pictures = (framed(decode(found, each)) for each in found.stimuli)
+        materials = Materials(amplitudes=mean_amplitudes(pictures))
+    if distortion.needs == "bank":
+        bank = _bank(at)
+        data["bank"] = bank.sha256
+        materials = Materials(Bank(decode(bank, each) for each in bank.stimuli))
+    conditions = (CLEAN, *distortion.levels)
+    categories = tuple(sorted({*found.categories, *at.remembered.labels}))
+    stem = f"distortion-{name}"
+    dataset = Dataset(stem, "parametric", conditions, (CLEAN,), categories)
+    pairs = [(condition, each) for condition in conditions for each in found.stimuli]
+
+    def show(question: Question) -> Picture:
+        picture = framed(decode(found, question.stimulus))
+        if question.condition == CLEAN:
+            return picture
+        return distort(
+            picture,
+            name,
+            question.condition,
+            seed=at.seed,
+            picture_id=question.stimulus.file,
+            materials=materials,
+        )
+
+    note = PEERS[distortion.compares_with]
+    return Task(dataset, data, numbered(stem, pairs), show, made=True, note=note)
+
+
+def _bank(at: Circumstances) -> StimulusSet:
+    """Pictures to cover others with, none of which is in the memory."""
+    folder = at.data / BANK
+    if not folder.is_dir():
+        problem = f"the distortion takes parts of other pictures, and there is no folder {folder}"
+        raise MissingData(BANK, problem, "Any folder of pictures per class will do.")
+    found = stimuli.load(BANK, folder).where(lambda each: not at.remembered.same(each))
+    if not found.stimuli:
+        raise MissingData(BANK, f"all pictures of {folder} are in the memory itself")
+    return found
+
+
+def decode(found: StimulusSet, stimulus: Stimulus) -> Picture:
+    """A picture of a set, upright, as h × w × 3 of uint8. Raises BadPicture."""
+    data = found.read(stimulus)
+    try:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        return np.array(image.convert("RGB"))
+    except Exception as error:  # on bad bytes Pillow raises whatever its parser ran into
+        raise BadPicture(str(found.path(stimulus)), f"does not decode ({error})") from None

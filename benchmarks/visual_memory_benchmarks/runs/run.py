@@ -1,0 +1,256 @@
+"""One benchmark asked of one memory: questions in, trials, record and results out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory import Client, DeadlineExceeded, Memory, Unavailable
+from visual_memory.types import Decision
+from visual_memory_benchmarks.errors import (
+    BadFile,
+    BadTrials,
+    MemoryChanged,
+    NothingToAnswer,
+    RunStopped,
+)
+from visual_memory_benchmarks.files import record
+from visual_memory_benchmarks.files.record import Record
+from visual_memory_benchmarks.metrics.bootstrap import Resampling
+from visual_memory_benchmarks.runs.benchmarks import Benchmark
+from visual_memory_benchmarks.runs.responses import Responder
+from visual_memory_benchmarks.runs.results import Json, results
+from visual_memory_benchmarks.runs.session import Answer, RunFiles, Session
+from visual_memory_benchmarks.runs.task import Question, Task, batches
+from visual_memory_benchmarks.runs.tasks import Circumstances
+from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
+from visual_memory_benchmarks.stimuli.remembered import Remembered
+from visual_memory_benchmarks.trials import mapping, trial_files
+from visual_memory_benchmarks.trials.categories import NO_ANSWER
+from visual_memory_benchmarks.trials.trials import image_id
+
+VECTORS = ".vectors"
+BATCH = 64
+WORKERS = 4  # pictures made, and single questions on their way, at once
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a memory is asked; ``maker`` is its name in tables, ``batch`` changes no answer.
+
+    ``mapping`` is a CSV file that gives labels of the memory a category, or ``na`` to leave their
+    votes out.
+    """
+
+    k: int = 50
+    voting: str = "rank"
+    limit: int | None = None
+    seed: int = 0
+    maker: str | None = None
+    mapping: Path | None = None
+    batch: int = BATCH
+
+    def name(self, memory: str) -> str:
+        """Of the decision maker."""
+        return self.maker or f"{memory}-{self.voting}-k{self.k}"
+
+
+def run(
+    client: Client,
+    memory: str,
+    benchmark: Benchmark,
+    *,
+    data: Path,
+    out: Path,
+    settings: Settings,
+    progress: Progress = lambda done, total: None,
+) -> RunFiles:
+    """Ask what is not answered yet, and write the results.
+
+    ``progress`` is told how many of how many questions are answered. Raises BenchmarkRefusal and
+    visual_memory.Error; whatever was answered by then is kept, and the same call goes on.
+    """
+    trial_files.pyarrow_library()  # rather missed before the first question than after the last
+    found = client.memory(memory)
+    info = found.info()
+    remembered = Remembered.of(found)
+    task = benchmark.task(Circumstances(data, memory, remembered, settings.limit, settings.seed))
+    check_names(task)
+    categories = (*task.dataset.categories, NO_ANSWER)
+    given = read_mapping(settings.mapping, categories) if settings.mapping else {}
+    meant = mapping.complete(info.labels, given, categories)
+    lacking = {} if task.strange else without_label(task, meant)
+    if meant and sum(lacking.values()) == len(task.questions):
+        raise NothingToAnswer(memory, sorted(meant), lacking)
+    maker = settings.name(memory)
+    if not trial_files.NAME.fullmatch(maker):
+        raise BadTrials(
+            f"the maker {maker!r}", "its name makes no file name", "choose another --maker"
+        )
+    embeddings = MemoryEmbeddings(found, None if task.made else out / VECTORS)
+    files = RunFiles.of(out, task.dataset.name, maker)
+    begun = Record(
+        benchmark=benchmark.name,
+        maker=maker,
+        memory=record.told(info),
+        parameters={
+            "k": settings.k,
+            "voting": settings.voting,
+            "limit": settings.limit,
+            "mapping": dict(sorted(given.items())),
+        },
+        seed=settings.seed,
+        data=dict(task.data),
+        questions=len(task.questions),
+        starts=(record.start(client.server_info()),),
+    )
+    begun = begun.resumed(files.record)
+    with Session(files, maker, task.questions) as session:
+        if session.done and not files.record.exists():
+            problem = "what it was made with is not on record"
+            raise BadFile(files.trials, problem, "remove all of that run, or choose another --out")
+        begun.write(files.record)
+        asking = Asking(found, task, embeddings, remembered, Responder(meant), settings)
+        digest = asking.answer(session, begun.digest, progress)
+        finish(files, task, session.answered(), begun, settings, lacking)
+        begun.ended(digest).write(files.record)
+    return files
+
+
+class Asking:
+    """A memory before the questions of a task."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        task: Task,
+        embeddings: MemoryEmbeddings,
+        remembered: Remembered,
+        responder: Responder,
+        settings: Settings,
+    ) -> None:
+        self._memory, self._task, self._remembered = memory, task, remembered
+        self._responder, self._settings = responder, settings
+        self._embeddings = embeddings
+
+    def answer(self, session: Session, digest: str, progress: Progress) -> str:
+        """Answer what is left; the digest at the end, which is that of the beginning.
+
+        Raises MemoryChanged before an answer of another memory is written.
+        """
+        total = len(self._task.questions)
+        try:
+            self._check(digest, session.done)
+            progress(session.done, total)
+            with ThreadPoolExecutor(WORKERS) as workers:
+                for batch in batches(self._task.questions[session.done :], self._settings.batch):
+                    decisions = self._decide(batch, workers)
+                    self._check(digest, session.done)
+                    session.append([self._answered(each) for each in decisions])
+                    progress(session.done, total)
+        except (Unavailable, DeadlineExceeded) as error:
+            raise RunStopped(
+                f"{error} {session.done:,} of {total:,} questions are answered, and the same "
+                "command goes on."
+            ) from None
+        return digest
+
+    def _check(self, digest: str, done: int) -> None:
+        now = self._memory.info().digest
+        if now != digest:
+            kept = f"{done:,} of {len(self._task.questions):,} questions were answered before"
+            raise MemoryChanged(self._memory.name, digest, now, kept)
+
+    def _decide(self, batch: Sequence[Question], workers: ThreadPoolExecutor) -> list[Decision]:
+        """In order. A picture does not vote on itself, and is then asked about alone."""
+        shown = list(workers.map(self._task.show, batch))
+        vectors = self._embeddings.of(shown, [each.stimulus.file for each in batch])
+        without = [self._remembered.same(each.stimulus, own=self._task.own) for each in batch]
+        together = [at for at, ids in enumerate(without) if not ids]
+        alone = [at for at, ids in enumerate(without) if ids]
+        found: dict[int, Decision] = {}
+        if together:
+            found |= zip(together, self._classify(vectors[together]), strict=True)
+        singles = workers.map(lambda at: self._classify(vectors[[at]], without[at]), alone)
+        found |= {at: decision for at, (decision,) in zip(alone, singles, strict=True)}
+        return [found[at] for at in range(len(batch))]
+
+    def _classify(
+        self, vectors: NDArray[np.float32], without: Sequence[str] = ()
+    ) -> list[Decision]:
+        return self._memory.classify(
+            vectors=vectors,
+            k=self._settings.k,
+            voting=self._settings.voting,
+            exclude_ids=without,
+            neighbors=1,
+            reranker="none",
+        )
+
+    def _answered(self, decision: Decision) -> Answer:
+        return Answer(
+            self._responder.respond(decision.scores),
+            decision.label,
+            decision.confidence,
+            float(decision.neighbors.distances[0]),
+        )
+
+
+def read_mapping(path: Path, categories: Sequence[str]) -> dict[str, str]:
+    """Label to category. Raises BadFile."""
+    try:
+        return mapping.read(path, categories)
+    except OSError as error:
+        raise BadFile(path, f"cannot be read ({error.strerror})", "look at its path") from None
+
+
+def check_names(task: Task) -> None:
+    """That a table can tell the questions apart, and keep each in a line. Raises BadTrials."""
+    texts = {each.name for each in task.questions} | set(task.dataset.categories)
+    if broken := sorted(text for text in texts if {"\n", "\r"} & set(text)):
+        problem = f"{broken[0]!r} has a line break in it"
+        raise BadTrials(task.dataset.name, problem, "rename the picture or the label")
+    names = Counter((each.condition, image_id(each.name)) for each in task.questions)
+    for (condition, image), count in names.most_common(1):
+        if count > 1:
+            raise BadTrials(
+                f"{task.dataset.name}, condition {condition}",
+                f"{count} pictures are called {image}",
+                "rename them so that tables can tell them apart",
+            )
+
+
+def without_label(task: Task, meant: Mapping[str, str]) -> dict[str, int]:
+    """Of each category that no label stands for, how many questions show it."""
+    shown = Counter(each.stimulus.category for each in task.questions)
+    return {each: shown[each] for each in sorted(shown.keys() - set(meant.values()))}
+
+
+def finish(
+    files: RunFiles,
+    task: Task,
+    answers: Sequence[Answer],
+    begun: Record,
+    settings: Settings,
+    lacking: Mapping[str, int],
+) -> None:
+    """Write the results, and the trials as Parquet."""
+    trials = trial_files.read([files.trials], task.dataset)
+    value: Json = {
+        "benchmark": begun.benchmark,
+        "maker": begun.maker,
+        "digest": begun.digest,
+        "note": task.note,
+        "without_label": dict(lacking),
+        **results(trials, answers, Resampling(seed=settings.seed)),
+    }
+    record.write_json(files.results, value)
+    trial_files.write_parquet(files.parquet, trials)

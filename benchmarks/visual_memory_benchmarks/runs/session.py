@@ -1,0 +1,176 @@
+"""The answers of one run, in files that grow while it is answered and survive being killed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.files.file_lock import lock
+from visual_memory_benchmarks.runs.task import Question
+from visual_memory_benchmarks.trials.datasets import ALL
+from visual_memory_benchmarks.trials.trial_files import HEADER, file_name
+
+SESSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A category or ``na``; the label that won, its share of votes, and the nearest distance."""
+
+    response: str
+    label: str
+    confidence: float
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Where a run of one decision maker lies; the table has the name that the toolbox looks for."""
+
+    folder: Path
+    stem: str
+
+    @classmethod
+    def of(cls, out: Path, dataset: str, maker: str) -> RunFiles:
+        """In ``out``/DATASET."""
+        return cls(out / dataset, file_name(dataset, maker, SESSION).removesuffix(".csv"))
+
+    @property
+    def trials(self) -> Path:
+        """One row a question."""
+        return self.folder / f"{self.stem}.csv"
+
+    @property
+    def answers(self) -> Path:
+        """The same rows with what the table has no columns for."""
+        return self.folder / f"{self.stem}.answers.jsonl"
+
+    @property
+    def record(self) -> Path:
+        """What the run was made with."""
+        return self.folder / f"{self.stem}.record.json"
+
+    @property
+    def results(self) -> Path:
+        """What comes out."""
+        return self.folder / f"{self.stem}.results.json"
+
+    @property
+    def parquet(self) -> Path:
+        """The trials once more."""
+        return self.folder / f"{self.stem}.parquet"
+
+
+class Session:
+    """Answers to questions in their order; what was answered is not asked again.
+
+    A last line that is not whole, or is in one of the two files only, was not answered. Raises
+    OtherRun where another process writes, BadFile where the rows are not of these questions.
+    """
+
+    def __init__(self, files: RunFiles, maker: str, questions: Sequence[Question]) -> None:
+        self._maker, self._questions = maker, questions
+        files.folder.mkdir(parents=True, exist_ok=True)
+        self._trials = files.trials.open("a+b")
+        self._answers = files.answers.open("a+b")
+        try:
+            lock(self._trials, files.trials)
+            self.done = self._resume(files)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Another process may go on."""
+        self._trials.close()
+        self._answers.close()
+
+    def append(self, answers: Sequence[Answer]) -> None:
+        """To the next questions; on disk when this returns."""
+        asked = self._questions[self.done : self.done + len(answers)]
+        rows = [
+            self._row(self.done + at, question, answer)
+            for at, (question, answer) in enumerate(zip(asked, answers, strict=True), start=1)
+        ]
+        lines = [
+            json.dumps({"image": question.name} | asdict(answer), ensure_ascii=False)
+            for question, answer in zip(asked, answers, strict=True)
+        ]
+        _add(self._answers, "".join(f"{line}\n" for line in lines))
+        _add(self._trials, _csv(rows))
+        self.done += len(answers)
+
+    def answered(self) -> list[Answer]:
+        """All answers so far."""
+        self._answers.seek(0)
+        values = [json.loads(line) for line in self._answers]
+        return [Answer(**{key: each[key] for key in Answer.__slots__}) for each in values]
+
+    def _row(self, number: int, question: Question, answer: Answer) -> list[str]:
+        condition = "0" if question.condition == ALL else question.condition
+        shown = question.stimulus.category
+        identity = [self._maker, str(SESSION), str(number), "NaN"]
+        return [*identity, answer.response, shown, condition, question.name]
+
+    def _resume(self, files: RunFiles) -> int:
+        """How many questions are answered in both files, which then end there."""
+        header, *rows = _whole_lines(self._trials) or [b""]
+        if header and header.decode(errors="replace") != _csv([HEADER]):
+            raise BadFile(files.trials, "it is no table of a run", "remove it")
+        done = min(len(rows), len(_whole_lines(self._answers)))
+        for at, row in enumerate(rows[:done]):
+            if at >= len(self._questions) or not self._is_of(self._questions[at], row):
+                problem = f"line {at + 2} is not of the picture that this run asks there"
+                raise BadFile(files.trials, problem, "choose another --out, or remove it")
+        _cut(self._trials, done + 1)
+        _cut(self._answers, done)
+        if not header:
+            _add(self._trials, _csv([HEADER]))
+        return done
+
+    def _is_of(self, question: Question, row: bytes) -> bool:
+        fields = next(csv.reader([row.decode(errors="replace")]), [])
+        return (
+            len(fields) == len(HEADER) and fields[0] == self._maker and fields[-1] == question.name
+        )
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _whole_lines(file: IO[bytes]) -> list[bytes]:
+    file.seek(0)
+    return [line for line in file if line.endswith(b"\n")]
+
+
+def _cut(file: IO[bytes], lines: int) -> None:
+    """Keep the first lines."""
+    file.truncate(sum(map(len, _whole_lines(file)[:lines])))
+
+
+def _add(file: IO[bytes], text: str) -> None:
+    file.write(text.encode())
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,171 @@
+"""The questions that sets of pictures make, by how their folders lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TypeAlias
+
+from visual_memory.terminal.refused import listed
+from visual_memory_benchmarks.errors import MissingData, NotRemembered
+from visual_memory_benchmarks.runs.task import Question, Shown, Task, picture_id, table_name
+from visual_memory_benchmarks.sources.sources import SOURCES
+from visual_memory_benchmarks.stimuli import layouts, stimuli
+from visual_memory_benchmarks.stimuli.layouts import CONDITION, Placed
+from visual_memory_benchmarks.stimuli.remembered import Remembered
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.trials.datasets import ALL, Dataset
+
+Lay: TypeAlias = Callable[[str, Path], list[Placed]]
+
+NATURAL, BANK = "natural16", "caltech20"
+# Of the sets of texture-vs-shape: the folder, and the code in published names of pictures.
+BY_SHAPE = MappingProxyType(
+    {
+        "cue-conflict": ("cue_conflict", "s5n"),
+        "edge": ("edges", "edg"),
+        "silhouette": ("filled_silhouettes", "sif"),
+    }
+)
+SETS = frozenset({NATURAL, BANK, *SOURCES, *(folder for folder, _ in BY_SHAPE.values())})
+"""Folders in the folder of data that are sets of pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Where the data are, what the memory holds, and which pictures of each category are taken."""
+
+    data: Path
+    memory: str
+    remembered: Remembered
+    limit: int | None
+    seed: int
+
+
+def place(name: str, data: Path) -> Path | None:
+    """The folder of a set: as published or, where there is none, as texture-vs-shape has it."""
+    names = (name, *BY_SHAPE.get(name, ())[:1])
+    return next((data / each for each in names if (data / each).is_dir()), None)
+
+
+def people(dataset: Dataset, at: Circumstances) -> Task:
+    """One of the 17, as published or as texture-vs-shape has it."""
+    folder = place(dataset.name, at.data)
+    if folder is None:
+        raise _missing(dataset.name, at.data)
+    if folder.name == dataset.name:
+        return _published(dataset, folder, at)
+    other, code = BY_SHAPE[dataset.name]
+    found = layouts.some(stimuli.load(other, folder), at.limit, at.seed)
+    names = [
+        table_name(number, code, ALL, each.category, PurePosixPath(each.file).name)
+        for number, each in enumerate(found.stimuli, start=1)
+    ]
+    return _named(dataset, found, names, at)
+
+
+def _published(dataset: Dataset, folder: Path, at: Circumstances) -> Task:
+    placed = layouts.sample(layouts.published(dataset, folder), at.limit, at.seed)
+    found = layouts.gather(dataset.name, folder, placed)
+    return _named(dataset, found, [PurePosixPath(each.file).name for each in placed], at)
+
+
+def _named(dataset: Dataset, found: StimulusSet, names: Sequence[str], at: Circumstances) -> Task:
+    if at.limit is None:
+        layouts.check_complete(dataset, names, at.data)
+    questions = tuple(
+        Question(name, each.attributes.get(CONDITION, ALL), each)
+        for name, each in zip(names, found.stimuli, strict=True)
+    )
+    note = "The pictures that people saw: comparable picture by picture."
+    return Task(dataset, {found.name: found.sha256}, questions, _bytes(found), note=note)
+
+
+def classes(name: str, lay: Lay, at: Circumstances) -> Task:
+    """A set of other classes than the 16, all of which may be answered."""
+    folder = at.data / name
+    if not folder.is_dir():
+        raise _missing(name, at.data)
+    return _foldered(name, folder, lay, at)
+
+
+def folder(at: Circumstances) -> Task:
+    """Any folder per class; whatever the memory answers is an answer. Raises MissingData."""
+    task = _foldered("folder", at.data, layouts.by_category, at)
+    _check_categories(task.dataset.categories, "folder", at, "Name one that has none with --data.")
+    return task
+
+
+def _foldered(name: str, folder: Path, lay: Lay, at: Circumstances) -> Task:
+    found = layouts.gather(name, folder, layouts.sample(lay(name, folder), at.limit, at.seed))
+    conditions = tuple(dict.fromkeys(each.attributes[CONDITION] for each in found.stimuli))
+    categories = found.categories
+    if name in ("folder", "ninco"):
+        categories = tuple(sorted({*categories, *at.remembered.labels}))
+    dataset = Dataset(
+        name,
+        "nonparametric" if conditions == (ALL,) else "parametric",
+        conditions,
+        categories=categories,
+    )
+    questions = numbered(name, [(each.attributes[CONDITION], each) for each in found.stimuli])
+    strange = name == "ninco"
+    return Task(dataset, {name: found.sha256}, questions, _bytes(found), strange=strange)
+
+
+def natural(at: Circumstances) -> Task:
+    """The pictures that the memory was made of. Raises NotRemembered."""
+    found = clean_pictures(at)
+    if strange := [each.file for each in found.stimuli if not at.remembered.same(each, own=True)]:
+        raise NotRemembered(at.memory, strange, found.folder)
+    categories = tuple(sorted({*found.categories, *at.remembered.labels}))
+    dataset = Dataset("natural", "nonparametric", categories=categories)
+    questions = numbered("natural", [(ALL, each) for each in found.stimuli])
+    note = "Each picture against the others of its memory."
+    return Task(dataset, {found.name: found.sha256}, questions, _bytes(found), own=True, note=note)
+
+
+def clean_pictures(at: Circumstances) -> StimulusSet:
+    """The clean pictures: natural16 where it is among the data, else the data themselves.
+
+    Raises MissingData.
+    """
+    folder = at.data / NATURAL
+    found = stimuli.load(*((NATURAL, folder) if folder.is_dir() else ("natural", at.data)))
+    remedy = f"Move the folders of the categories into {folder}, where they are looked for first."
+    _check_categories(found.categories, found.name, at, remedy)
+    return layouts.some(found, at.limit, at.seed)
+
+
+def _check_categories(categories: Iterable[str], name: str, at: Circumstances, remedy: str) -> None:
+    """That they are no sets of pictures, which lie in the folder of data as categories do."""
+    if sets := sorted(SETS.intersection(categories) - at.remembered.labels):
+        lie, are = ("lies", "is a set") if len(sets) == 1 else ("lie", "are sets")
+        raise MissingData(
+            name,
+            f"{listed(sets)} {lie} among the categories in {at.data}, but {are} of pictures and no "
+            f"label of the memory {at.memory}",
+            remedy,
+        )
+
+
+def numbered(code: str, pairs: Iterable[tuple[str, Stimulus]]) -> tuple[Question, ...]:
+    """Pictures under conditions, as tables name them."""
+    return tuple(
+        Question(
+            table_name(number, code, condition, each.category, picture_id(each.file)),
+            condition,
+            each,
+        )
+        for number, (condition, each) in enumerate(pairs, start=1)
+    )
+
+
+def _bytes(found: StimulusSet) -> Callable[[Question], Shown]:
+    return lambda question: found.read(question.stimulus)
+
+
+def _missing(name: str, data: Path) -> MissingData:
+    return MissingData(name, f"there is no folder {data / name}", SOURCES[name].remedy(data))

@@ -1,0 +1,78 @@
+"""Sets of pictures brought into a user's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from visual_memory_benchmarks.errors import BadDownload, MissingData
+from visual_memory_benchmarks.sources.archives import unpack
+from visual_memory_benchmarks.sources.downloads import LOCK, fetch, read_json
+from visual_memory_benchmarks.sources.sources import SOURCES, Archive, Source
+
+DOWNLOADS = ".downloads"
+
+Progress = Callable[[str, int, int], None]
+
+
+def source(name: str) -> Source:
+    """Where a set is published. Raises MissingData."""
+    if name not in SOURCES:
+        raise MissingData(name, f"nothing is known of it; there are {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+def get(
+    source: Source, data: Path, progress: Progress = lambda name, done, total: None
+) -> list[str]:
+    """Make ``data``/NAME of what is published; sentences on what could not be verified.
+
+    ``progress`` is told the file, its bytes so far and all. Raises MissingData for what has to be
+    fetched by hand, BadDownload, BadFile.
+    """
+    folder = data / source.name
+    if folder.exists():
+        raise BadDownload(f"{folder} is there already; remove it to fetch it again.")
+    if not source.fetched:
+        raise MissingData(source.name, "it cannot be fetched by this command", source.remedy(data))
+    archives = source.archives or listed(source.record)
+    paths = [data / DOWNLOADS / source.name / file_name(each) for each in archives]
+    notes = []
+    for archive, path in zip(archives, paths, strict=True):
+
+        def told(done: int, total: int, name: str = path.name) -> None:
+            progress(name, done, total)
+
+        notes.append(fetch(archive, path, data / LOCK, told))
+    try:
+        unpack(paths, folder, source.inside)
+    finally:
+        for path in paths:
+            path.unlink()
+    return [note for note in notes if note]
+
+
+def file_name(archive: Archive) -> str:
+    """The last part of its address. Raises BadDownload."""
+    parts = [each for each in urlsplit(archive.url).path.split("/") if each != "content"]
+    name = parts[-1]
+    if not name or name.startswith("."):
+        raise BadDownload(f"{archive.url} names no file.")
+    return name
+
+
+def listed(record: str) -> tuple[Archive, ...]:
+    """The files of a Zenodo record with their checksums. Raises BadDownload."""
+    found = read_json(record)
+    try:
+        return tuple(
+            Archive(each["links"]["self"], _md5(each["checksum"])) for each in found["files"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadDownload(f"{record} is no record of files ({error!r}).") from None
+
+
+def _md5(checksum: str) -> str | None:
+    kind, _, value = checksum.partition(":")
+    return value if kind == "md5" else None

@@ -1,0 +1,144 @@
+"""Pictures as the vectors that a server's embedder gives them, each asked for once."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+import visual_memory
+from visual_memory_benchmarks.errors import CannotEmbed
+from visual_memory_benchmarks.stimuli.stimuli import hashed, unreadable
+
+Picture: TypeAlias = "Path | bytes | NDArray[np.uint8]"
+Vectors: TypeAlias = Mapping[bytes, NDArray[np.float32]]  # by content
+
+BATCH = 64
+KEY_BYTES = hashlib.sha256().digest_size
+NAME_MAX = 63
+
+
+class MemoryEmbeddings:
+    """Unit vectors as one memory would store them; ``spec`` is all that decides them.
+
+    In ``cache``, a folder, vectors outlive the process: what was asked for with the same content
+    and spec is not asked again. Raises CannotEmbed of a memory that takes vectors only.
+    """
+
+    def __init__(self, memory: visual_memory.Memory, cache: Path | None = None) -> None:
+        found = memory.info().embedder
+        if found is None:
+            raise CannotEmbed(
+                f"The memory {memory.name} takes vectors only, and cannot be shown pictures: make "
+                "one with an embedder."
+            )
+        self._memory = memory
+        self.spec: dict[str, Any] = asdict(found)
+        self._file = VectorFile(cache, self.spec) if cache else None
+        self._vectors = dict(self._file.read() if self._file else {})
+
+    def of(
+        self, pictures: Sequence[Picture], names: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
+        """(n, d), in order; ``names`` are for refusals. Raises BadPicture."""
+        keys = [content_key(picture) for picture in pictures]
+        names = names or [_name(picture, at) for at, picture in enumerate(pictures)]
+        first = {key: at for at, key in reversed(list(enumerate(keys)))}
+        wanted = sorted(at for key, at in first.items() if key not in self._vectors)
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            rows = self._embed([pictures[at] for at in batch], [names[at] for at in batch])
+            found = {keys[at]: row for at, row in zip(batch, rows, strict=True)}
+            self._vectors |= found
+            if self._file:
+                self._file.append(found)
+        if not keys:
+            return np.empty((0, self.spec["dimension"]), np.float32)
+        return np.stack([self._vectors[key] for key in keys])
+
+    def _embed(self, pictures: Sequence[Picture], names: Sequence[str]) -> NDArray[np.float32]:
+        try:
+            return self._memory.embed(pictures)
+        except visual_memory.InvalidArgument as error:
+            raise unreadable(error, names) from None
+
+
+class Embeddings(MemoryEmbeddings):
+    """Unit vectors by an embedder of a server, which is named.
+
+    A server embeds for a memory, and so one without entries, ``embedder.NAME``, is there from then
+    on. Raises CannotEmbed where that name has another memory.
+    """
+
+    def __init__(
+        self, client: visual_memory.Client, embedder: str, cache: Path | None = None
+    ) -> None:
+        memory = _memory(client, embedder)
+        found = memory.info().embedder
+        if found is None or found.name != embedder:
+            raise CannotEmbed(
+                f"The memory {memory.name} is needed to embed with {embedder}, but was made "
+                f"for {found.name if found else 'vectors'}: drop it."
+            )
+        super().__init__(memory, cache)
+
+
+class VectorFile:
+    """Vectors of one embedder in a file that only grows: content key and row, again and again.
+
+    Several processes may use it; what one was killed in the middle of writing is dropped.
+    """
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
+        name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+        self._path = folder / f"{name}.vectors"
+        self._record = np.dtype([("key", f"V{KEY_BYTES}"), ("row", "<f4", spec["dimension"])])
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self) -> Vectors:
+        """All of them."""
+        data = self._path.read_bytes() if self._path.exists() else b""
+        whole = len(data) // self._record.itemsize
+        records = np.frombuffer(data, self._record, whole)
+        return {bytes(key): row for key, row in zip(records["key"], records["row"], strict=True)}
+
+    def append(self, vectors: Vectors) -> None:
+        """Add some, whole or not at all."""
+        records = np.empty(len(vectors), self._record)
+        records["key"] = [np.void(key) for key in vectors]
+        records["row"] = list(vectors.values())
+        with self._path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = file.seek(0, 2)
+            file.truncate(size - size % self._record.itemsize)
+            file.write(records.tobytes())
+
+
+def content_key(picture: Picture) -> bytes:
+    """SHA-256 of a file's bytes, or of shape and pixels. Raises BadPicture."""
+    if isinstance(picture, Path):
+        return bytes.fromhex(hashed(picture))
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).digest()
+    shape = f"pixels {picture.shape}\n".encode()
+    return hashlib.sha256(shape + picture.tobytes()).digest()
+
+
+def _name(picture: Picture, at: int) -> str:
+    return str(picture) if isinstance(picture, Path) else f"number {at}"
+
+
+def _memory(client: visual_memory.Client, embedder: str) -> visual_memory.Memory:
+    name = f"embedder.{re.sub('[^a-z0-9._-]', '-', embedder.lower())}"[:NAME_MAX]
+    try:
+        return client.create_memory(name, embedder=embedder)
+    except visual_memory.AlreadyExists:
+        return client.memory(name)

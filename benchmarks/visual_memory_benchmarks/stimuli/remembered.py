@@ -1,0 +1,36 @@
+"""What a memory holds, as far as fair questions must know."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import visual_memory
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The entries of a memory by the SHA-256 of the pictures that they were made of."""
+
+    labels: frozenset[str]
+    ids: frozenset[str]
+    by_content: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, memory: visual_memory.Memory) -> Remembered:
+        """As it is now, every entry listed."""
+        labels, ids, by_content = set[str](), set[str](), defaultdict[str, list[str]](list)
+        for entry in memory.entries():
+            labels.add(entry.label)
+            ids.add(entry.id)
+            by_content[entry.content_sha256].append(entry.id)
+        contents = {content: tuple(each) for content, each in by_content.items()}
+        return cls(frozenset(labels), frozenset(ids), contents)
+
+    def same(self, stimulus: Stimulus, *, own: bool = False) -> tuple[str, ...]:
+        """The entries that are this very picture; with ``own`` also the one by its path."""
+        found = self.by_content.get(stimulus.sha256, ())
+        named = own and stimulus.file in self.ids and stimulus.file not in found
+        return (*found, stimulus.file) if named else found

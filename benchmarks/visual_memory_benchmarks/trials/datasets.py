@@ -1,0 +1,119 @@
+"""The 17 sets of pictures that people and machines answered (Geirhos et al., 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from visual_memory_benchmarks.errors import UnknownDataset
+from visual_memory_benchmarks.trials.categories import CATEGORIES
+
+Kind: TypeAlias = Literal["nonparametric", "binary", "parametric"]
+
+ALL = "all"  # the one condition of a set without any; the column of its tables says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A set of pictures: its conditions by canonical token, and those that no score counts.
+
+    ``excluded`` conditions are controls, or ones in which people are right less often than 0.2.
+    """
+
+    name: str
+    kind: Kind
+    conditions: tuple[str, ...] = (ALL,)
+    excluded: tuple[str, ...] = ()
+    categories: tuple[str, ...] = CATEGORIES
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The conditions that scores are averaged over."""
+        return tuple(each for each in self.conditions if each not in self.excluded)
+
+    def canonical(self, token: str) -> str | None:
+        """The condition that a table's token means, None where there is none.
+
+        Tables write one condition in several ways: 1 and 1.0, 0.10 and 0.1, true and True.
+        """
+        if self.kind == "nonparametric":
+            return ALL
+        if token in self.conditions:
+            return token
+        value = _value(token)
+        return next((each for each in self.conditions if _value(each) == value), None)
+
+
+def _value(token: str) -> float | str:
+    try:
+        return float(token)
+    except ValueError:
+        return token.casefold()
+
+
+def _eidolon(name: str, coherence: int, kept: tuple[int, ...]) -> Dataset:
+    """Reach 2^0 to 2^7 at one coherence; the grain is 10."""
+    conditions = {reach: f"{reach}-{coherence}-10" for reach in (1, 2, 4, 8, 16, 32, 64, 128)}
+    excluded = tuple(token for reach, token in conditions.items() if reach not in kept)
+    return Dataset(name, "parametric", tuple(conditions.values()), excluded)
+
+
+def _table(datasets: Iterable[Dataset]) -> MappingProxyType[str, Dataset]:
+    return MappingProxyType({dataset.name: dataset for dataset in datasets})
+
+
+DATASETS = _table(
+    (
+        Dataset("edge", "nonparametric"),
+        Dataset("silhouette", "nonparametric"),
+        Dataset("cue-conflict", "nonparametric"),
+        Dataset("colour", "binary", ("cr", "bw"), ("cr",)),
+        Dataset(
+            "contrast",
+            "parametric",
+            ("c100", "c50", "c30", "c15", "c10", "c05", "c03", "c01"),
+            ("c100", "c03", "c01"),
+        ),
+        Dataset(
+            "high-pass",
+            "parametric",
+            ("inf", "3.0", "1.5", "1.0", "0.7", "0.55", "0.45", "0.4"),
+            ("inf", "0.55", "0.45", "0.4"),
+        ),
+        Dataset(
+            "low-pass",
+            "parametric",
+            ("0", "1", "3", "5", "7", "10", "15", "40"),
+            ("0", "15", "40"),
+        ),
+        Dataset(
+            "phase-scrambling",
+            "parametric",
+            ("0", "30", "60", "90", "120", "150", "180"),
+            ("0", "150", "180"),
+        ),
+        Dataset("power-equalisation", "binary", ("0", "pow"), ("0",)),
+        Dataset("false-colour", "binary", ("True", "False"), ("True",)),
+        Dataset("rotation", "parametric", ("0", "90", "180", "270"), ("0",)),
+        _eidolon("eidolonI", 10, (2, 4, 8, 16, 32)),
+        _eidolon("eidolonII", 3, (2, 4, 8, 16)),
+        _eidolon("eidolonIII", 0, (2, 4, 8)),
+        Dataset(
+            "uniform-noise",
+            "parametric",
+            ("0.0", "0.03", "0.05", "0.1", "0.2", "0.35", "0.6", "0.9"),
+            ("0.0", "0.6", "0.9"),
+        ),
+        Dataset("sketch", "nonparametric"),
+        Dataset("stylized", "nonparametric"),
+    )
+)
+
+
+def dataset(name: str) -> Dataset:
+    """The set of this name. Raises UnknownDataset."""
+    if name not in DATASETS:
+        raise UnknownDataset(name, DATASETS)
+    return DATASETS[name]

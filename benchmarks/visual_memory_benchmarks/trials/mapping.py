@@ -1,0 +1,46 @@
+"""Which category each label of a memory stands for."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from visual_memory_benchmarks.errors import BadFile, UnmappedLabels
+from visual_memory_benchmarks.trials.categories import CATEGORIES
+
+HEADER = ["label", "category"]
+
+
+def read(path: Path, categories: Sequence[str] = CATEGORIES) -> dict[str, str]:
+    """Label to category from a CSV file with the columns label,category. Raises BadFile."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        if (header := next(rows, [])) != HEADER:
+            raise BadFile(path, f"the header is {','.join(header)!r}", "write label,category")
+        mapping: dict[str, str] = {}
+        for row in filter(None, rows):
+            line = f"line {rows.line_num}"
+            if len(row) != len(HEADER):
+                raise BadFile(path, f"{line} has {len(row)} fields", "write label,category")
+            label, category = row
+            if category not in categories:
+                known = f"choose one of {', '.join(categories)}"
+                raise BadFile(path, f"{line} names the unknown category {category!r}", known)
+            if label in mapping:
+                raise BadFile(path, f"{line} maps {label!r} again", "keep one line a label")
+            mapping[label] = category
+    return mapping
+
+
+def complete(
+    labels: Iterable[str], mapping: Mapping[str, str], categories: Sequence[str] = CATEGORIES
+) -> dict[str, str]:
+    """The category of every label; one that is a category already needs no mapping.
+
+    Raises UnmappedLabels with all that are left.
+    """
+    found = {label: mapping.get(label, label) for label in labels}
+    if left := sorted(label for label, category in found.items() if category not in categories):
+        raise UnmappedLabels(left, categories)
+    return found

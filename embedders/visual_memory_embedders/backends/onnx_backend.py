@@ -1,0 +1,95 @@
+"""A user's own ONNX network, with its preprocessing in a JSON file beside it.
+
+``onnx:/models/mine.onnx`` is read with ``/models/mine.json``, which holds the fields of
+Preprocessing and nothing else; ``resize`` is the short side or [height, width]::
+
+    {"resize": 256, "crop": [224, 224], "interpolation": "bicubic",
+     "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+The file must hold its weights itself; its only input is float32 (n, 3, height, width), its only
+output a float (n, d) or (n, d, 1, 1). It is run on one image at a time.
+"""
+
+import hashlib
+import json
+from concurrent.futures import Executor
+from pathlib import Path
+
+import onnx
+import onnxruntime
+from onnx.external_data_helper import uses_external_data
+
+from visual_memory_embedders.backends.onnx_session import network_of, open_session
+from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
+from visual_memory_embedders.images.images import ImageLimits
+from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
+from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+
+FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
+
+
+def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
+    """The network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
+    try:
+        graph = Path(path).read_bytes()
+    except OSError as problem:
+        raise MissingWeights(name, str(problem), f"put the ONNX file at {path}") from None
+    preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
+    session = _session(name, graph)
+    _check_ends(name, session, preprocessing)
+    network = network_of(session)
+    spec = EmbedderSpec(
+        name=name,
+        weights_sha256=hashlib.sha256(graph).hexdigest(),
+        dimension=dimension_of(name, network, preprocessing),
+        preprocessing=preprocessing,
+        bit_equal=True,
+    )
+    return NetworkEmbedder(spec, network, workers, limits)
+
+
+def _preprocessing(name: str, path: Path) -> Preprocessing:
+    try:
+        return Preprocessing.from_fields(json.loads(path.read_bytes()))
+    except OSError as problem:
+        wish = "it must hold resize, crop, interpolation, mean and std"
+        raise UnsupportedNetwork(
+            name, f"its preprocessing is missing ({problem}): {wish}"
+        ) from None
+    except (ValueError, RecursionError) as problem:
+        raise UnsupportedNetwork(name, f"in {path}, {problem}") from None
+
+
+def _session(name: str, graph: bytes) -> onnxruntime.InferenceSession:
+    try:
+        tensors = onnx.load_model_from_string(graph).graph.initializer
+        if any(map(uses_external_data, tensors)):
+            raise UnsupportedNetwork(name, "the ONNX file must hold its weights itself")
+        return open_session(graph)
+    except UnsupportedNetwork:
+        raise
+    except Exception as problem:  # ONNX Runtime's exceptions share no other class
+        raise UnsupportedNetwork(name, f"it is not an ONNX network that runs: {problem}") from None
+
+
+def _check_ends(
+    name: str, session: onnxruntime.InferenceSession, preprocessing: Preprocessing
+) -> None:
+    wanted = (1, 3, *preprocessing.crop)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not _fits(inputs[0].shape, wanted):
+        found = ", ".join(f"{end.type} {end.shape}" for end in inputs)
+        wish = f"its only input must take float32 {wanted}"
+        raise UnsupportedNetwork(name, f"{wish}, and it has {found or 'none'}")
+    if len(outputs) != 1 or outputs[0].type not in FLOATS:
+        found = ", ".join(f"{end.type} {end.shape}" for end in outputs)
+        raise UnsupportedNetwork(
+            name, f"its only output must be a float (n, d), and it has {found}"
+        )
+
+
+def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
+    """Whether ``shape``, whose free sides are names, takes ``wanted``."""
+    return len(shape) == len(wanted) and all(
+        side == want or not isinstance(side, int) for side, want in zip(shape, wanted, strict=True)
+    )

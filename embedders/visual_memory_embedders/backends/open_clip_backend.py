@@ -1,0 +1,52 @@
+"""The image tower of an open_clip network: ``open-clip:NAME/PRETRAINED``, a tag or a file."""
+
+from concurrent.futures import Executor
+from typing import Any
+
+import open_clip
+
+from visual_memory_embedders.backends.torch_network import (
+    network_of,
+    preprocessing_of,
+    weights_sha256,
+)
+from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
+from visual_memory_embedders.images.images import ImageLimits
+from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
+from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+
+
+def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
+    """``network`` is NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
+    architecture, _, pretrained = network.partition("/")
+    model = _create(name, architecture, pretrained)
+    preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
+    encode = network_of(model.encode_image)
+    spec = EmbedderSpec(
+        name=name,
+        weights_sha256=weights_sha256(model.visual),
+        dimension=dimension_of(name, encode, preprocessing),
+        preprocessing=preprocessing,
+        bit_equal=True,
+    )
+    return NetworkEmbedder(spec, encode, workers, limits)
+
+
+def _create(name: str, architecture: str, pretrained: str) -> Any:
+    try:
+        model = open_clip.create_model(architecture, pretrained=pretrained, require_pretrained=True)
+    except Exception as problem:  # open_clip, the hub and PyTorch raise what they like
+        remedy = "name a tag that open_clip can load, or the path of a file after the first slash"
+        raise MissingWeights(name, f"open_clip says: {problem}", remedy) from None
+    return model.eval()
+
+
+def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
+    """What open_clip's ``image_transform`` makes of its ``config`` for evaluation."""
+    size, mode = config["size"], config["resize_mode"]
+    height, width = (size, size) if isinstance(size, int) else size
+    if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):
+        wish = "its images must be cut from the centre as a square or squashed"
+        raise UnsupportedNetwork(name, f"{wish}, and open_clip says {config}")
+    resize = (height, width) if mode == "squash" else height
+    return preprocessing_of(name, config, (height, width), resize)

@@ -1,0 +1,48 @@
+"""Encoded images become smaller JPEGs, to be looked at or sent on."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from io import BytesIO
+
+from PIL import Image
+
+from visual_memory_embedders.errors import UndecodableImage
+from visual_memory_embedders.images.images import BadImage, ImageLimits, decode
+from visual_memory_embedders.images.workers import in_order
+
+SIDE = 128
+SENT_SIDE = 768
+SENT_BYTES = 1 << 18  # a picture of so many is sent as it is
+QUALITY = 80
+
+
+def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimits) -> list[bytes]:
+    """A JPEG of at most 128 pixels a side of each image, in order.
+
+    Raises UndecodableImage for the first image that cannot be used.
+    """
+
+    def small(position: int, data: bytes) -> bytes:
+        try:
+            return shrink(data, side=SIDE, limits=limits)
+        except BadImage as bad:
+            raise UndecodableImage(position, str(bad)) from None
+
+    return list(in_order(workers, small, images))
+
+
+def smaller(data: bytes, *, limits: ImageLimits) -> bytes:
+    """An image as it is, or as a JPEG of at most 768 pixels a side where it is large.
+
+    Raises BadImage where a large one cannot be used.
+    """
+    return data if len(data) <= SENT_BYTES else shrink(data, side=SENT_SIDE, limits=limits)
+
+
+def shrink(data: bytes, *, side: int, limits: ImageLimits) -> bytes:
+    """An upright JPEG of at most ``side`` pixels a side. Raises BadImage."""
+    image = decode(data, limits=limits, side=side)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small = BytesIO()
+    image.save(small, "JPEG", quality=QUALITY)
+    return small.getvalue()

@@ -1,0 +1,234 @@
+"""Why a query got its label: the fewest entries without which it would have got another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.votes.voting import Voting, Weights, tally
+
+Clock: TypeAlias = Callable[[], float]
+Ranks: TypeAlias = tuple[int, ...]
+_Chain: TypeAlias = "tuple[int, _Chain] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Entries without which a query gets another label.
+
+    ``ranks`` are their places in the full ranking, ascending from 0; ``label`` is the new one.
+    ``proven_minimal``: no smaller set flips the label, and of those as small none comes first in
+    lexicographic order. Else time was up: the set flips the label, but may be larger than needed.
+    """
+
+    ranks: Ranks
+    label: str
+    proven_minimal: bool
+
+
+def smallest_flip(
+    labels: NDArray[np.object_],
+    distances: NDArray[np.float64],
+    k: int,
+    voting: Voting,
+    *,
+    seconds: float,
+    clock: Clock = time.monotonic,
+) -> Flip | None:
+    """The fewest entries, of whatever label, whose removal changes the label of one query.
+
+    ``labels`` and ``distances`` (m,), m ≥ 1, are those of all entries, nearest first; of those
+    left the k nearest vote. None if all entries have one label: then nothing that leaves an entry
+    changes it. ``voting`` must weigh a neighbour by its distance and its rank alone, and the
+    nearer never less.
+    """
+    ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
+    if (labels == ballot.winner).all():
+        return None
+    try:
+        ranks, proven = _first_of_smallest(ballot, clock, clock() + seconds), True
+    except _OutOfTime:
+        ranks, proven = _some_flip(ballot), False
+    return Flip(ranks, ballot.winner_without(ranks), proven)
+
+
+class _OutOfTime(Exception):
+    """The proof would take too long."""
+
+
+class _Ballot:
+    """One ranking (m,) of which the ``k`` nearest vote, k ≤ m, for a ``winner``."""
+
+    def __init__(
+        self,
+        labels: NDArray[np.object_],
+        distances: NDArray[np.float64],
+        k: int,
+        voting: Voting,
+    ) -> None:
+        self.labels, self.k = labels, k
+        self._distances, self._voting = distances, voting
+        self.winner = self.winner_without(())
+        # A lead is a sum of at most k weights, and so are the two totals it stands for: each
+        # addition rounds by 2⁻⁵³ of all weights, and no k entries weigh more than the nearest.
+        self.doubt = 4.0 * (k + 2) * 2.0**-53 * float(voting(distances[:k]).sum())
+
+    def winner_without(self, removed: Ranks) -> str:
+        """The decision of those left."""
+        enough = min(len(self.labels), self.k + 1 + max(removed, default=-1))
+        kept = np.delete(np.arange(enough), removed)[: self.k]
+        labels, distances = self.labels[kept], self._distances[kept]
+        return tally(labels, labels, distances, self._voting(distances)).label
+
+    def extent(self, size: int) -> tuple[int, int]:
+        """How many entries count when ``size`` of them are removed, and how many then vote."""
+        end = min(len(self.labels), self.k + size)
+        return end, end - size
+
+    def weights(self, start: int, end: int) -> Weights:
+        """What each entry of a range would weigh in each of the k places: (end − start, k)."""
+        distances = self._distances[start:end, np.newaxis]
+        return self._voting(np.broadcast_to(distances, (end - start, self.k)))
+
+
+def _some_flip(ballot: _Ballot) -> Ranks:
+    """The nearest entries of the winner, as many as flip the label, their number by halving."""
+    own = np.flatnonzero(ballot.labels == ballot.winner).tolist()
+    too_few, enough = 0, len(own)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if ballot.winner_without(tuple(own[:middle])) == ballot.winner:
+            too_few = middle
+        else:
+            enough = middle
+    return tuple(own[:enough])
+
+
+def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
+    """The lexicographically first of the smallest sets that flip the label. Raises _OutOfTime."""
+    for size, rivals in _hopeful(ballot, clock, deadline):
+        found = [_first(ballot, size, rival, clock, deadline) for rival in rivals]
+        flips = [ranks for ranks in found if ranks is not None]
+        if flips:
+            return min(flips)
+    raise AssertionError("without all of its entries a label cannot win")
+
+
+def _hopeful(ballot: _Ballot, clock: Clock, deadline: float) -> Iterator[tuple[int, list[str]]]:
+    """For each size of a removal, the rivals that could lead the winner by more than −doubt.
+
+    The label changes exactly where one rival beats the winner, and their two totals decide that.
+    Walk the ranking: an entry is removed, or takes the next place and weighs what it weighs there.
+    So the best lead with p places taken follows from the best leads one entry before with p and
+    with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed.
+    Row 0 of ``leads`` stands for every label that was not met yet.
+    """
+    leads = np.full((1, ballot.k + 1), -np.inf)
+    leads[0, 0] = 0.0
+    row_of: dict[str, int] = {}
+    scanned = 0
+    for size in range(1, len(ballot.labels)):
+        end, places = ballot.extent(size)
+        for label, weights in zip(
+            ballot.labels[scanned:end], ballot.weights(scanned, end), strict=True
+        ):
+            if clock() > deadline:
+                raise _OutOfTime
+            if label != ballot.winner and label not in row_of:
+                row_of[label] = len(leads)
+                leads = np.concatenate([leads, leads[:1]])
+            kept = leads[:, :-1].copy()
+            if label == ballot.winner:
+                kept -= weights
+            else:
+                kept[row_of[label]] += weights
+            np.maximum(leads[:, 1:], kept, out=leads[:, 1:])
+        scanned = end
+        hopeful = leads[:, places] >= -ballot.doubt
+        yield size, [rival for rival, row in row_of.items() if hopeful[row]]
+
+
+class _Walk(NamedTuple):
+    """Where a walk along the ranking stands, with the two totals so far as ``tally`` sums them."""
+
+    rank: int
+    place: int
+    of_rival: float
+    of_winner: float
+
+    def keep(self, voter: int, weight: float) -> _Walk:
+        """The next entry votes: for the rival (1), the winner (−1) or another label (0)."""
+        return _Walk(
+            self.rank + 1,
+            self.place + 1,
+            self.of_rival + weight if voter > 0 else self.of_rival,
+            self.of_winner + weight if voter < 0 else self.of_winner,
+        )
+
+    def remove(self) -> _Walk:
+        """The next entry is left out."""
+        return self._replace(rank=self.rank + 1)
+
+
+def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float) -> Ranks | None:
+    """The lexicographically first ``size`` ranks without which ``rival`` beats the winner.
+
+    Each entry is removed or else kept, as long as the lead within reach is not surely negative.
+    Of walks that meet with equal totals only the first goes on. Which label voted last differs
+    between them and decides a tie, but never for a later one alone: that one kept an entry of the
+    winner behind all of the rival, where the first did not; the first with that entry kept and a
+    nearer one of the winner removed instead comes earlier still, and has the rival win.
+    """
+    end, places = ballot.extent(size)
+    weights, labels = ballot.weights(0, end), ballot.labels[:end]
+    voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
+    reach = _reach(weights * voters[:, np.newaxis], places)
+    met = set[_Walk]()
+    walks: list[tuple[_Walk, _Chain]] = [(_Walk(0, 0, 0.0, 0.0), None)]
+    while walks:
+        if clock() > deadline:
+            raise _OutOfTime
+        walk, chain = walks.pop()
+        lead = walk.of_rival - walk.of_winner
+        if walk in met or lead + reach[walk.rank, walk.place] < -ballot.doubt:
+            continue
+        met.add(walk)
+        if walk.rank == end:
+            ranks = _unchained(chain)
+            if ballot.winner_without(ranks) != ballot.winner:
+                return ranks
+            continue
+        if walk.place < places:
+            weight = float(weights[walk.rank, walk.place])
+            walks.append((walk.keep(int(voters[walk.rank]), weight), chain))
+        walks.append((walk.remove(), (walk.rank, chain)))
+    return None
+
+
+def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
+    """The best lead to be gained from each rank on with each number of places taken before.
+
+    ``gains`` (end, k) is what each entry adds to the lead in each place; −∞ where the ranks that
+    follow do not fill the ``places``.
+    """
+    reach = np.full((len(gains) + 1, places + 1), -np.inf)
+    reach[-1, places] = 0.0
+    for rank in reversed(range(len(gains))):
+        reach[rank] = reach[rank + 1]
+        kept = reach[rank + 1, 1:] + gains[rank, :places]
+        np.maximum(reach[rank, :-1], kept, out=reach[rank, :-1])
+    return reach
+
+
+def _unchained(chain: _Chain) -> Ranks:
+    """The ranks of a chain, whose last comes first, ascending."""
+    ranks: list[int] = []
+    while chain is not None:
+        rank, chain = chain
+        ranks.append(rank)
+    return tuple(reversed(ranks))

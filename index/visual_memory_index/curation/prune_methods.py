@@ -1,0 +1,130 @@
+"""The methods of pruning: what each is told, and which entries it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.curation.pruning import (
+    Rows,
+    Values,
+    Vectors,
+    class_difficulties,
+    portion,
+    prototype_difficulties,
+    prune_by_difficulty,
+    prune_misleading,
+    prune_random,
+    prune_worthless,
+)
+from visual_memory_index.errors import NotVoting
+from visual_memory_index.records.progress import Progress
+from visual_memory_index.votes.reliability import Counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voters:
+    """The m entries that vote, at one moment: what a method may look at, all by row.
+
+    ``ids`` and ``labels`` are objects (m,). What takes long is found when a method asks for it:
+    the unit ``vectors`` (m, d), the ``counts`` v and c among k neighbours, the ``values`` by k.
+    ``told`` hears how far a method is; it may raise, as what is asked for may.
+    """
+
+    ids: NDArray[np.object_]
+    labels: NDArray[np.object_]
+    vectors: Callable[[], Vectors]
+    counts: Callable[[int], tuple[Counts, Counts]]
+    values: Callable[[int], Values]
+    told: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Hard:
+    """Those that mislead ``threshold`` times or more among the ``k`` nearest of the others."""
+
+    k: int
+    threshold: int
+    minus_correct: bool
+
+    def rows(self, voters: Voters) -> Rows:
+        """Raises BadParameter."""
+        v, c = voters.counts(self.k)
+        return prune_misleading(v, c, threshold=self.threshold, net=self.minus_correct)
+
+
+@dataclass(frozen=True, slots=True)
+class Random:
+    """A share of all, the same for the same entries and seed."""
+
+    fraction: float
+    seed: int
+
+    def rows(self, voters: Voters) -> Rows:
+        """Raises BadParameter."""
+        count = portion(self.fraction, len(voters.ids))
+        return prune_random(voters.ids, count=count, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """The easiest or hardest by the distance to the nearest of ``clusters`` prototypes.
+
+    Without clusters the prototypes are the means of the labels.
+    """
+
+    fraction: float
+    clusters: int
+    keep: str
+    balance: float
+    seed: int
+
+    def rows(self, voters: Voters) -> Rows:
+        """Raises BadParameter."""
+        ids, vectors = voters.ids, voters.vectors()
+        _, codes = np.unique(voters.labels, return_inverse=True)
+        difficulties = (
+            prototype_difficulties(
+                vectors, ids, clusters=self.clusters, seed=self.seed, told=voters.told
+            )
+            if self.clusters
+            else class_difficulties(vectors, ids, codes)
+        )
+        kept = len(ids) - portion(self.fraction, len(ids))
+        return prune_by_difficulty(
+            difficulties, ids, codes, kept=kept, keep=self.keep, balance=self.balance
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The entries of the lowest value to the others, by ``k`` neighbours."""
+
+    fraction: float
+    k: int
+
+    def rows(self, voters: Voters) -> Rows:
+        """Raises BadParameter."""
+        count = portion(self.fraction, len(voters.ids))
+        return prune_worthless(voters.values(self.k), voters.ids, count=count)
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """These."""
+
+    ids: Sequence[str]
+
+    def rows(self, voters: Voters) -> Rows:
+        """Raises NotVoting."""
+        row_of = {id: row for row, id in enumerate(voters.ids)}
+        if unknown := [id for id in self.ids if id not in row_of]:
+            raise NotVoting(unknown)
+        return np.unique(np.array([row_of[id] for id in self.ids], np.intp))
+
+
+Method: TypeAlias = Hard | Random | Prototype | Value | Ids

@@ -1,0 +1,227 @@
+"""Which entries a memory would do better without: counts, reliabilities and choices of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from hashlib import blake2b
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.errors import BadParameter
+from visual_memory_index.records.progress import Progress, unreported
+from visual_memory_index.scan.distances import fixed_sum, unit_rows
+from visual_memory_index.scan.ranking import score_doubt
+from visual_memory_index.votes.reliability import Counts
+
+ITERATIONS_MAX = 20
+SCORES_AT_ONCE = 4096
+PAIRS_AT_ONCE = 1024
+
+AnyInts: TypeAlias = NDArray[np.integer[Any]]
+Ids: TypeAlias = NDArray[np.object_]
+Rows: TypeAlias = NDArray[np.intp]
+Values: TypeAlias = NDArray[np.float64]
+Vectors: TypeAlias = NDArray[np.float32]
+
+KEEPS: MappingProxyType[str, Callable[[Values], Values]] = MappingProxyType(
+    {"easy": np.positive, "hard": np.negative}
+)
+
+
+def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Counts]:
+    """How often each entry is among the nearest of another: v with another label, c with the same.
+
+    ``neighbors`` (m, w) holds rows: the leave-one-out nearest of each, its own row never in it;
+    ``labels`` (m,) holds codes. v and c are int64 (m,) and sum to m · w together (Geirhos et al.,
+    2024, section 3.3).
+    """
+    m, w = neighbors.shape
+    counts = np.zeros(2 * m, dtype=np.int64)  # first those with the same label
+    step = max(1024, 2 * m // max(1, w))
+    for start in range(0, m, step):
+        part = neighbors[start : start + step]
+        wrong = labels[part] != labels[start : start + step, np.newaxis]
+        counts += np.bincount((part + m * wrong).ravel(), minlength=2 * m)
+    return counts[m:], counts[:m]
+
+
+def portion(fraction: float, m: int) -> int:
+    """The whole number nearest to ``fraction`` of ``m``, halves up. Raises BadParameter."""
+    if not 0.0 <= fraction <= 1.0:
+        raise BadParameter("fraction", "from 0 to 1", fraction)
+    return math.floor(fraction * m + 0.5)
+
+
+def prune_misleading(v: Counts, c: Counts, *, threshold: int, net: bool = False) -> Rows:
+    """Rows with v ≥ threshold, or with v − c ≥ threshold where ``net``. Raises BadParameter."""
+    if threshold < 1:
+        raise BadParameter("threshold", "at least 1", threshold)
+    return np.flatnonzero((v - c if net else v) >= threshold)
+
+
+def prune_worthless(values: Values, ids: Ids, *, count: int) -> Rows:
+    """The ``count`` rows of lowest value, equal values by id. Raises BadParameter."""
+    _check_count(count, len(ids))
+    if np.isnan(values).any():
+        raise BadParameter("values", "numbers", math.nan)
+    return np.sort(np.lexsort((_ranks(ids), values))[:count])
+
+
+def prune_random(ids: Ids, *, count: int, seed: int) -> Rows:
+    """``count`` rows: those whose ids have the lowest keyed hashes. Raises BadParameter.
+
+    The order of the rows does not matter, and a larger count prunes what a smaller one did.
+    """
+    _check_count(count, len(ids))
+    return np.sort(_shuffled(ids, seed)[:count])
+
+
+def prune_by_difficulty(
+    difficulties: Values, ids: Ids, labels: AnyInts, *, kept: int, keep: str, balance: float = 0.0
+) -> Rows:
+    """All rows but the ``kept`` that are hardest or easiest, by ``keep``; equal ones by id.
+
+    Were every label pruned alike, it would keep ⌊kept · its entries / m⌋; it keeps at least
+    ``balance`` of those first (Sorscher et al., 2022). Raises BadParameter.
+    """
+    _check_count(kept, len(ids), name="kept")
+    if keep not in KEEPS:
+        raise BadParameter("keep", " or ".join(sorted(KEEPS)), keep)
+    if not 0.0 <= balance <= 1.0:
+        raise BadParameter("balance", "from 0 to 1", balance)
+    order = np.lexsort((_ranks(ids), KEEPS[keep](difficulties)))
+    _, codes, sizes = np.unique(labels[order], return_inverse=True, return_counts=True)
+    by_label = np.argsort(codes, kind="stable")
+    place = np.empty(len(ids), np.int64)
+    place[by_label] = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    alike = kept * sizes // max(1, len(ids))
+    promised = place < np.ceil(balance * alike - 1e-9)[codes]  # 0.55 · 20 exceeds 11 in float64
+    return np.sort(order[np.argsort(~promised, kind="stable")][kept:])
+
+
+def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
+    """The distance of every unit row (m, d) to the mean direction of its label, float64 (m,)."""
+    order = np.argsort(ids)
+    _, first, codes = np.unique(labels[order], return_index=True, return_inverse=True)
+    ordered = vectors[order]
+    means = _means(ordered, codes, ordered[first])
+    difficulties = np.empty(len(ids))
+    difficulties[order] = _pair_distances(ordered, np.arange(len(ids)), means, codes)
+    return difficulties
+
+
+def prototype_difficulties(
+    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = unreported
+) -> Values:
+    """The distance of every unit row (m, d) to its memory's nearest prototype, float64 (m,).
+
+    Labels are not asked (Sorscher et al., 2022). Raises BadParameter, and what ``told`` raises.
+    """
+    found = prototypes(vectors, ids, clusters=clusters, seed=seed, told=told)
+    return nearest_prototypes(vectors, found, _in_round(ITERATIONS_MAX, told))[1]
+
+
+def prototypes(
+    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = unreported
+) -> Vectors:
+    """Spherical k-means on unit rows (m, d): unit centres (c, d), c at most the distinct rows.
+
+    It starts at rows chosen by keyed hashes of their ids and ends after 20 rounds at the latest.
+    Neither the order of the rows nor the number of threads changes a bit: sums run in the order of
+    ids, and the matrix product only rules out what it cannot be wrong about. ``told`` hears how far
+    it is several times a round. Raises BadParameter, and what ``told`` raises.
+    """
+    if clusters < 1:
+        raise BadParameter("clusters", "at least 1", clusters)
+    distinct = dict[bytes, int]()
+    for row in _shuffled(ids, seed):
+        distinct.setdefault(vectors[row].tobytes(), row)
+        if len(distinct) == clusters:
+            break
+    centers = vectors[list(distinct.values())]
+    ordered = vectors[np.argsort(ids)]
+    before = np.full(len(ids), -1)
+    for number in range(ITERATIONS_MAX):
+        nearest, _ = nearest_prototypes(ordered, centers, _in_round(number, told))
+        if np.array_equal(nearest, before):
+            break
+        centers, before = _means(ordered, nearest, centers), nearest
+    return centers
+
+
+def nearest_prototypes(
+    vectors: Vectors, prototypes: Vectors, told: Progress = unreported
+) -> tuple[NDArray[np.intp], Values]:
+    """Which prototype (c, d) is nearest to each unit row (m, d), the first of equals; how far.
+
+    A float64 product finds the candidates within its error; exact distances decide among them.
+    """
+    nearest = np.empty(len(vectors), np.intp)
+    distances = np.empty(len(vectors))
+    turned = prototypes.astype(np.float64).T
+    slack = 2.0 * score_doubt(vectors.shape[1])
+    for start in range(0, len(vectors), SCORES_AT_ONCE):
+        part = slice(start, start + SCORES_AT_ONCE)
+        scores = np.minimum(vectors[part].astype(np.float64) @ turned, 1.0)
+        rows, columns = np.nonzero(scores >= scores.max(axis=1, keepdims=True) - slack)
+        exact = _pair_distances(vectors[part], rows, prototypes, columns)
+        order = np.lexsort((columns, exact, rows))
+        _, first = np.unique(rows[order], return_index=True)
+        nearest[part], distances[part] = columns[order][first], exact[order][first]
+        told(min(part.stop, len(vectors)), len(vectors))
+    return nearest, distances
+
+
+def _in_round(number: int, told: Progress) -> Progress:
+    """Hears of one round and tells of all, with the assignment that follows them."""
+    return lambda done, m: told(number * m + done, (ITERATIONS_MAX + 1) * m)
+
+
+def _pair_distances(
+    vectors: Vectors, rows: NDArray[np.intp], others: Vectors, columns: NDArray[np.intp]
+) -> Values:
+    """``exact_distances`` of vectors[rows] to others[columns], pair by pair."""
+    distances = np.empty(len(rows))
+    for start in range(0, len(rows), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        products = vectors[rows[part]].astype(np.float64)
+        products *= others[columns[part]]
+        distances[part] = 1.0 - fixed_sum(products)
+    return np.clip(distances, 0.0, 2.0, out=distances)
+
+
+def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
+    """The mean direction of each group; of an empty one or one without direction its fallback."""
+    means = np.zeros(fallback.shape)
+    order = np.argsort(groups, kind="stable")
+    bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))
+    for group, (start, stop) in enumerate(pairwise(bounds)):
+        members = vectors[order[start:stop]]
+        means[group] = members.sum(axis=0, dtype=np.float64) / max(1, len(members))
+    units = unit_rows(means.astype(np.float32))
+    return np.where(np.isfinite(units), units, fallback)
+
+
+def _ranks(ids: Ids) -> NDArray[np.intp]:
+    ranks = np.empty(len(ids), np.intp)
+    ranks[np.argsort(ids)] = np.arange(len(ids))
+    return ranks
+
+
+def _shuffled(ids: Ids, seed: int) -> NDArray[np.intp]:
+    """All rows, by the hash of their ids under ``seed``."""
+    if not 0 <= seed < 2**64:
+        raise BadParameter("seed", "from 0 to 2⁶⁴ − 1", seed)
+    key = seed.to_bytes(8, "little")
+    hashes = [blake2b(id.encode(), key=key, digest_size=16).digest() for id in ids]
+    return np.array(sorted(range(len(ids)), key=hashes.__getitem__), np.intp)
+
+
+def _check_count(count: int, m: int, *, name: str = "count") -> None:
+    if not 0 <= count <= m:
+        raise BadParameter(name, f"from 0 to {m}, the number of entries", count)

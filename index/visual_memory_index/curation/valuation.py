@@ -1,0 +1,72 @@
+"""What each entry of a memory is worth to queries whose label is known: KNN-Shapley."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.vectors import Rows
+
+VALUED_AT_ONCE = 1 << 18  # values whose arrays stay in a core's cache
+
+
+def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+    """What each entry adds to the share of right labels among the k nearest: float64 (…, m).
+
+    ``matches`` (…, m) says, nearest first, which entries have the query's label. The recursion of
+    Jia et al., 2019 (Efficient task-specific data valuation for nearest neighbor algorithms,
+    theorem 1), solved, with the start that holds for k beyond m too: counted from 1,
+    s(i) = match(i) / max(i, k) − Σ match(j) / (j·(j − 1)) over all j > max(i, k).
+    The values sum to the matches among the k nearest, divided by k.
+    """
+    places = np.arange(1.0, matches.shape[-1] + 1.0)
+    steps = np.zeros_like(places)
+    steps[k:] = 1.0 / (places[k:] * (places[k:] - 1.0))
+    values = matches * (1.0 / np.maximum(places, k))
+    values[..., :-1] -= np.cumsum((matches * steps)[..., :0:-1], axis=-1)[..., ::-1]
+    return values
+
+
+class Valuation:
+    """The mean value of every entry over the queries added so far.
+
+    A query that is an entry itself leaves its own out: it values the m − 1 others, and no entry
+    values itself. The mean of an entry is over the queries that valued it, so over m − 1 where
+    every entry is a query once. Each mean is exactly the entry's Shapley value in the game that
+    pays the mean utility of those queries, since the Shapley value is linear in the utility.
+    """
+
+    def __init__(self, labels: NDArray[np.object_], k: int) -> None:
+        """``labels`` (m,) by row; k ≥ 1."""
+        self._code_of = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+        self._codes = np.array([self._code_of[label] for label in labels], dtype=np.int32)
+        self._k = k
+        self._totals = np.zeros(len(labels))
+        self._queries = np.zeros(len(labels), dtype=np.int64)
+
+    def add(self, order: Rows, labels: Sequence[str], own: Rows | None = None) -> None:
+        """Value all rows for each query with the label it should get.
+
+        ``order`` (n, m) has all rows, nearest first; ``own`` (n,) each query's own row, if it is
+        an entry. The totals do not depend on how queries are cut into calls.
+        """
+        step = max(1, VALUED_AT_ONCE // max(1, order.shape[1]))
+        codes = np.array([self._code_of.get(label, -1) for label in labels], dtype=np.int32)
+        for start in range(0, len(order), step):
+            part = slice(start, start + step)
+            valued = order[part]
+            if own is not None:
+                others = valued != own[part, np.newaxis]
+                valued = valued[others].reshape(len(valued), order.shape[1] - 1)
+            matches = self._codes[valued] == codes[part, np.newaxis]
+            for rows, values in zip(valued, shapley(matches, self._k), strict=True):
+                self._totals[rows] += values
+        self._queries += len(order)
+        if own is not None:
+            np.subtract.at(self._queries, own, 1)
+
+    def means(self) -> NDArray[np.float64]:
+        """The mean value of each row, float64 (m,); 0 where no query has valued it."""
+        return self._totals / np.maximum(self._queries, 1)

@@ -1,0 +1,59 @@
+"""Searching files for what erased entries could have left in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from visual_memory_index.erasure.residue import Traces
+
+READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """How many bytes were searched, and the pieces found that no entry explains, masked."""
+
+    size: int
+    found: frozenset[bytes]
+
+
+def search_files(files: Iterable[int], traces: Traces) -> Findings:
+    """Look for ``traces`` in files, given as descriptors."""
+    found: set[bytes] = set()
+    size = 0
+    buffer = bytearray(READ_AT_ONCE + OVERLAP)
+    for file in files:
+        kept = at = 0  # a trace may lie across two pieces, so some bytes are kept
+        while read := os.preadv(file, [memoryview(buffer)[kept:]], at):
+            filled = kept + read
+            found |= traces.found_in(memoryview(buffer)[:filled])
+            at += read
+            kept = min(OVERLAP, filled)
+            buffer[:kept] = buffer[filled - kept : filled]
+        size += at
+    np.frombuffer(buffer, np.uint8).fill(0)
+    return Findings(size, frozenset(found))
+
+
+def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
+    """The pieces that are not in one that entries have, such as those of the same picture twice.
+
+    Where what was searched ended in a piece, a part of it was found.
+    """
+    left = found - there
+    lengths: dict[bytes, set[int]] = {}  # of those that begin so, with the larger part of them
+    for piece in left:
+        lengths.setdefault(piece[: 1 << len(piece).bit_length() - 1], set()).add(len(piece))
+    sizes = {len(start) for start in lengths}
+    inside = {
+        each[at : at + length]
+        for each in there
+        for size in sizes
+        for at in range(len(each) - size + 1)
+        for length in lengths.get(each[at : at + size], ())
+    }
+    return left - inside

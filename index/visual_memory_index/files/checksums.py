@@ -1,0 +1,131 @@
+"""How many rows each table has, and what their checksums add up to, kept in the file itself.
+
+They move on with each write, in its transaction, so a reader can tell whether rows were changed,
+lost, doubled or brought back by something else. Those of tables that get many rows at a time move
+by ``move``; for all others the connection that writes has triggers.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sqlite3
+from zlib import crc32
+
+from visual_memory_index.files.damage import NotAsWritten
+
+FORM = 2
+ENTRIES = "entries"  # whose rows have a checksum of their own
+TOMBSTONES = "tombstones"
+ERASING = "erasing"
+OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
+# The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
+# derived has its own, and can be found again.
+BESIDE = ("audit", "derived", "images", "sums", "vectors")
+DIGEST = "digest"  # which the last event of the audit log has, too
+MOVES = (
+    ("INSERT", "count = count + 1, sum = sum + {new}"),
+    ("DELETE", "count = count - 1, sum = sum - {old}"),
+    ("UPDATE", "sum = sum + {new} - {old}"),
+)
+
+
+def checksum(values: tuple[int | str | bytes | None, ...]) -> int:
+    """CRC-32 of values and their types, in the form that version 2 of ``marshal`` gives them.
+
+    That depends on nothing but them, and is written by C; a test has it spelt out.
+    """
+    return crc32(marshal.dumps(values, FORM))
+
+
+def add_functions(db: sqlite3.Connection) -> None:
+    """Have SQL know ``checksum``, and ``crc32`` of bytes alone."""
+    db.create_function("checksum", -1, lambda *values: checksum(values), deterministic=True)
+    db.create_function("crc32", 1, crc32, deterministic=True)
+
+
+def follow(db: sqlite3.Connection) -> None:
+    """Have the sums move with whatever this connection writes."""
+    if not are_kept(db):
+        return
+    db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
+    for table, row in summed(db).items():
+        for event, change in MOVES if table not in OF_MANY else ():
+            moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
+            db.execute(
+                f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
+                f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
+            )
+
+
+def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
+    """Add so many rows with these checksums together."""
+    db.execute(
+        "UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = ?", (count, sum, table)
+    )
+
+
+def write(db: sqlite3.Connection) -> None:
+    """Sum up what is there."""
+    for table, row in summed(db).items():
+        db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Compare what is there with its sums, and the tables with their indices.
+
+    Raises NotAsWritten.
+    """
+    if not are_kept(db):
+        return
+    check_structure(db, "sums")
+    kept = {name: sums for name, *sums in db.execute("SELECT name, count, sum FROM sums")}
+    for table, row in summed(db).items():
+        check_structure(db, table)
+        if kept.pop(table, None) != list(
+            db.execute(f"SELECT {total(row)} FROM {table}").fetchone()
+        ):
+            raise NotAsWritten(f"the rows of its table {table} are not those that were written")
+    if kept:
+        raise NotAsWritten("a table is missing that it has a sum of")
+
+
+def check_structure(db: sqlite3.Connection, table: str) -> None:
+    """Have SQLite look through a table and its indices. Raises NotAsWritten."""
+    fault: str = db.execute(f"PRAGMA main.integrity_check({table})").fetchone()[0]
+    if fault != "ok":
+        raise NotAsWritten(" ".join(fault.removeprefix("*** in database main ***").split()))
+
+
+def are_kept(db: sqlite3.Connection) -> bool:
+    """Whether the file is of a release that kept them."""
+    return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
+
+
+def are_deleted(db: sqlite3.Connection) -> bool:
+    """Whether a person deleted all of them. Raises NotAsWritten."""
+    if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
+        return False
+    check_structure(db, "sums")
+    return True
+
+
+def summed(db: sqlite3.Connection) -> dict[str, str]:
+    """The tables with sums, and what a row adds, with {} where its columns are to be qualified."""
+    tables = db.execute(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+    ).fetchall()
+    return {table: summand(db, table) for (table,) in tables if table not in BESIDE}
+
+
+def summand(db: sqlite3.Connection, table: str) -> str:
+    """The checksum that a row has in it, or else that of its values."""
+    if table == ENTRIES:
+        return "{0}checksum"
+    columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
+    names = [name for (name,) in columns if name != DIGEST]
+    return f"checksum({', '.join(f'{{0}}{name}' for name in names)})"
+
+
+def total(row: str) -> str:
+    """Count and sum as SQL."""
+    return f"count(*), coalesce(sum({row.format('')}), 0)"

@@ -1,0 +1,253 @@
+"""The schemas, as the lists of steps that led to them. A step is never edited once released."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+from visual_memory_index.errors import CorruptStore, NewerStore
+from visual_memory_index.files import checksums as sums
+
+Schema = dict[str, tuple[str, str]]
+
+# Answers are forgotten by a clock of their own, since that of the system may jump.
+AGES_OF_ANSWERS = """
+    ALTER TABLE requests ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
+    UPDATE requests SET age = answered_at;
+    DROP INDEX requests_by_time;
+    CREATE INDEX requests_by_age ON requests (age);
+    """
+# Answers and results outlive entries, so nothing of those but ids is in them. Rows are not changed
+# in place but written anew: pages that SQLite rearranged may still have what was moved from them.
+FORGET_CONTENTS = """
+    CREATE TEMP TABLE kept AS SELECT * FROM requests;
+    DELETE FROM requests;
+    UPDATE kept SET answer = json_array(json_extract(answer, '$.id'))
+        WHERE json_type(answer) = 'object';
+    INSERT INTO requests SELECT * FROM kept ORDER BY request_id, start;
+    DROP TABLE kept;
+    DELETE FROM relabels WHERE key IN (SELECT key FROM entries WHERE relabelled_by IS NULL);
+    UPDATE operations SET result = NULL,
+        problem = 'What it answered named entries that were unlearned, '
+            || 'or labels that no entry has any more, and is gone.'
+        WHERE kind IN ('assess', 'prune', 'dry-run') AND EXISTS (
+            SELECT 1 FROM json_each(result, iif(kind = 'assess', '$.confusion', '$.labels'))
+            WHERE key NOT IN (SELECT label FROM entries UNION SELECT label FROM relabels)
+        );
+    CREATE INDEX operations_naming_labels ON operations (kind)
+        WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL;
+    """
+SUMS = """
+    CREATE TABLE sums (
+        name TEXT PRIMARY KEY,
+        count INTEGER NOT NULL,
+        sum INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """
+MEMORY_STEPS = (
+    # Vectors have a table of their own: a filter then scans 100 bytes an entry instead of 5,000.
+    """
+    CREATE TABLE memory (
+        name TEXT NOT NULL,
+        dimension INTEGER NOT NULL,
+        embedder TEXT,
+        created_at INTEGER NOT NULL,
+        revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE entries (
+        key INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        label TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        content_sha256 BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE vectors (
+        key INTEGER PRIMARY KEY REFERENCES entries (key) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE requests (
+        request_id TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        answer TEXT NOT NULL,
+        answered_at INTEGER NOT NULL,
+        PRIMARY KEY (request_id, start)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX requests_by_time ON requests (answered_at);
+    """,
+    # What is derived of the entries knows them by key, so a key is never given twice.
+    """
+    ALTER TABLE memory ADD COLUMN next_key INTEGER NOT NULL DEFAULT 1;
+    UPDATE memory SET next_key = (SELECT coalesce(max(key), 0) + 1 FROM entries);
+    CREATE TABLE operations (
+        name TEXT PRIMARY KEY,
+        kind TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'cancelled')),
+        result TEXT,
+        problem TEXT,
+        created_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        undone_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE entries ADD COLUMN pruned_by TEXT REFERENCES operations (name);
+    ALTER TABLE entries ADD COLUMN relabelled_by TEXT REFERENCES operations (name);
+    CREATE INDEX entries_pruned ON entries (pruned_by) WHERE pruned_by IS NOT NULL;
+    CREATE TABLE relabels (
+        operation TEXT NOT NULL REFERENCES operations (name),
+        key INTEGER NOT NULL REFERENCES entries (key) ON DELETE CASCADE,
+        label TEXT NOT NULL,
+        relabelled_by TEXT,
+        PRIMARY KEY (operation, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX relabels_by_key ON relabels (key);
+    CREATE TABLE derived (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    """,
+    # The thumbnail goes first: SQLite then reads it without the pages of the image.
+    """
+    ALTER TABLE memory ADD COLUMN store_images INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE images (
+        key INTEGER PRIMARY KEY REFERENCES entries (key) ON DELETE CASCADE,
+        thumbnail BLOB NOT NULL,
+        image BLOB NOT NULL
+    ) STRICT;
+    """,
+    # Where the digest is NULL it has to be found from the entries.
+    """
+    ALTER TABLE memory ADD COLUMN uid TEXT NOT NULL DEFAULT '';
+    ALTER TABLE memory ADD COLUMN digest BLOB;
+    ALTER TABLE memory ADD COLUMN audit_size INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE memory ADD COLUMN audit_peaks BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE memory ADD COLUMN audit_last TEXT NOT NULL DEFAULT '';
+    CREATE TABLE audit (number INTEGER PRIMARY KEY, event TEXT NOT NULL) STRICT;
+    CREATE TABLE erasing (
+        operation TEXT NOT NULL REFERENCES operations (name),
+        id TEXT NOT NULL,
+        PRIMARY KEY (operation, id)
+    ) STRICT, WITHOUT ROWID;
+    """,
+    AGES_OF_ANSWERS,
+    # Or whoever forgets an operation looks through all entries for one that refers to it.
+    """
+    CREATE INDEX entries_relabelled ON entries (relabelled_by) WHERE relabelled_by IS NOT NULL;
+    """,
+    FORGET_CONTENTS,
+    # A checksum stands before a large value, or all pages of that would be read for it.
+    f"""
+    ALTER TABLE entries ADD COLUMN vector_checksum INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entries ADD COLUMN thumbnail_checksum INTEGER;
+    ALTER TABLE entries ADD COLUMN image_checksum INTEGER;
+    ALTER TABLE entries ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+    UPDATE entries SET vector_checksum =
+        (SELECT crc32(vector) FROM vectors WHERE vectors.key = entries.key);
+    UPDATE entries SET (thumbnail_checksum, image_checksum) =
+        (SELECT crc32(thumbnail), crc32(image) FROM images WHERE images.key = entries.key);
+    UPDATE entries SET checksum = checksum(
+        key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by,
+        vector_checksum, thumbnail_checksum, image_checksum
+    );
+    DROP TABLE derived;
+    CREATE TABLE derived (
+        name TEXT PRIMARY KEY,
+        checksum INTEGER NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    {SUMS}
+    """,
+)
+
+CATALOG_STEPS = (
+    """
+    CREATE TABLE memories (
+        name TEXT PRIMARY KEY,
+        file TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL CHECK (state IN ('creating', 'ready'))
+    ) STRICT;
+    CREATE TABLE dropped (file TEXT PRIMARY KEY) STRICT;
+    CREATE TABLE requests (
+        request_id TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        answer TEXT NOT NULL,
+        answered_at INTEGER NOT NULL,
+        PRIMARY KEY (request_id, start)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX requests_by_time ON requests (answered_at);
+    """,
+    # Backups and erasures are in one order, whatever clocks do.
+    """
+    CREATE TABLE clock (ticks INTEGER NOT NULL, secret_check BLOB) STRICT;
+    INSERT INTO clock VALUES (0, NULL);
+    CREATE TABLE tombstones (mark BLOB PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX tombstones_by_tick ON tombstones (tick);
+    CREATE TABLE backups (name TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+    AGES_OF_ANSWERS,
+    # An older file in the place of a memory's is known by what its audit log lacks.
+    """
+    CREATE TABLE noted (
+        file TEXT PRIMARY KEY REFERENCES memories (file) ON DELETE CASCADE,
+        uid TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        last TEXT NOT NULL,
+        erasing TEXT
+    ) STRICT, WITHOUT ROWID;
+    """,
+    SUMS,
+)
+
+
+def migrate(
+    db: sqlite3.Connection,
+    steps: tuple[str, ...],
+    path: Path,
+    compare: Callable[[sqlite3.Connection], None] = lambda db: None,
+) -> None:
+    """Bring ``db`` to the newest schema, in one transaction in which sums are written anew.
+
+    So are those that a person deleted, who changed the file by hand. What ``compare`` refuses stays
+    as it was. Raises NewerStore, and NotAsWritten for a file that does not fit its sums.
+    """
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(steps):
+        raise NewerStore(str(path), version, len(steps))
+    sums.add_functions(db)
+    if version < len(steps):
+        sums.check(db)
+    elif not sums.are_deleted(db):
+        return
+    script = ("BEGIN IMMEDIATE;", *steps[version:], f"PRAGMA user_version = {len(steps)};")
+    db.executescript("\n".join(script))
+    if sums.are_kept(db):
+        sums.write(db)
+    compare(db)
+    db.execute("COMMIT")
+
+
+def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
+    """Compare the tables and indices of ``db`` with those that the steps make.
+
+    Raises CorruptStore.
+    """
+    found, made = schema(db), made_by(steps)
+    for name in sorted(found.keys() | made.keys()):
+        if found.get(name) != made.get(name):
+            raise CorruptStore(str(path), f"its schema is not that of this release, at {name!r}")
+
+
+@cache
+def made_by(steps: tuple[str, ...]) -> Schema:
+    """What the steps make."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db, steps, Path())
+        return schema(db)
+
+
+def schema(db: sqlite3.Connection) -> Schema:
+    """Tables, indices and whatever else was made, with its SQL, by name."""
+    rows = db.execute("SELECT name, type, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'")
+    return {name: (type, sql) for name, type, sql in rows}

@@ -1,0 +1,97 @@
+"""One value for a set of entries, moved on by each edit at the cost of the edit.
+
+LtHash (Bellare and Micciancio, "A new paradigm for collision-free hashing", 1997; Lewi et al.,
+"Securing update propagation with homomorphic hashing", 2019): every entry is hashed to 1,024
+numbers of 16 bits, and the state of a set is their sum modulo 2¹⁶, in whatever order they came and
+went. What is shown is a hash of the state: whoever had the state could make other sets for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import TypeAlias
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from visual_memory_index.records.entry import Entry
+
+LANES = 1024
+ELEMENT, LENGTHS = b"visual-memory entry 1", Struct("<5Q")
+SHOWN = b"visual-memory digest 1"
+
+State: TypeAlias = NDArray[np.uint16]
+
+
+def empty() -> State:
+    """The state of no entries, uint16 (1024,)."""
+    return np.zeros(LANES, dtype=np.uint16)
+
+
+def element(
+    id: str, label: str, metadata: str, vector: bytes, image_sha256: bytes, votes: bool
+) -> bytes:
+    """An entry as 1,024 numbers of 16 bits, little-endian.
+
+    ``metadata`` is JSON with sorted keys, ``vector`` the stored row as little-endian float32, and
+    ``image_sha256`` empty where no image is kept.
+    """
+    texts = id.encode(), label.encode(), metadata.encode()
+    lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))
+    hasher = blake3(ELEMENT)  # of what is given to it here, a copy stays on the stack
+    hasher.update(b"".join((lengths, *texts)))
+    hasher.update(vector)
+    hasher.update(image_sha256 + (b"\1" if votes else b"\0"))
+    return hasher.digest(length=2 * LANES)
+
+
+def elements(
+    ids: Sequence[str], entries: Sequence[Entry], vectors: NDArray[np.float32]
+) -> list[bytes]:
+    """``entries`` that vote with ``vectors`` (b, d) under ``ids``, each as an ``element``."""
+    data = np.ascontiguousarray(vectors, "<f4").tobytes()
+    width = 4 * vectors.shape[1]
+    return [
+        element(
+            id,
+            entry.label,
+            entry.metadata_json,
+            data[at * width : (at + 1) * width],
+            entry.content_sha256 if entry.image else b"",
+            True,
+        )
+        for at, (id, entry) in enumerate(zip(ids, entries, strict=True))
+    ]
+
+
+def to_bytes(state: State) -> bytes:
+    """How a state is kept."""
+    return state.astype("<u2").tobytes()
+
+
+def from_bytes(data: bytes) -> State:
+    """A state that was kept."""
+    return np.frombuffer(data, dtype="<u2").astype(np.uint16)
+
+
+def total(elements: Sequence[bytes]) -> State:
+    """The state of these entries."""
+    lanes = np.frombuffer(b"".join(elements), dtype="<u2").reshape(-1, LANES)
+    state: State = lanes.sum(axis=0, dtype=np.uint16)
+    return state
+
+
+def moved(state: State, *, came: Iterable[bytes] = (), went: Iterable[bytes] = ()) -> State:
+    """The state after some entries came and others went."""
+    moved: State = state + total(list(came)) - total(list(went))
+    return moved
+
+
+def shown(state: State, kind: str) -> str:
+    """The digest, lower-case hex, of a memory of this ``kind``: its embedder or its dimension."""
+    named = kind.encode()
+    header = SHOWN + len(named).to_bytes(8, "little") + named
+    return hashlib.sha256(header + to_bytes(state)).hexdigest()

@@ -1,0 +1,287 @@
+"""What a memory keeps in RAM for its readers: derived from the store, never written anywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.records.neighbors import Neighbors
+from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.scan.ranking import rank_all
+from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.vectors import Rows, VectorIndex, moves
+
+FIRST_CAPACITY = 1024
+EXACT_AT_ONCE = 4096
+EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
+
+
+class Silent(NamedTuple):
+    """What is known of an entry that does not vote."""
+
+    key: int
+    label: str
+
+
+class Found(NamedTuple):
+    """The nearest entries of n queries, and in which rows (n, k) they are for the moment."""
+
+    neighbors: Neighbors
+    rows: Rows
+
+
+class RamCopy:
+    """Key, id, label and vector of every voting entry, by row; key and label of the pruned by id.
+
+    Row numbers change when entries go. ``reserve`` may run beside readers; whatever else changes
+    something needs to be alone.
+    """
+
+    def __init__(self, dimension: int, *, patient: bool = False) -> None:
+        self.vectors: VectorIndex = ScannedIndex(dimension, patient=patient)
+        self.revision = 0
+        self.label_counts: Counter[str] = Counter()
+        self.pruned: dict[str, Silent] = {}
+        self.pruned_counts: Counter[str] = Counter()
+        self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
+        self._ids = np.empty(FIRST_CAPACITY, dtype=object)
+        self._labels = np.empty(FIRST_CAPACITY, dtype=object)
+        self._row_of: dict[str, int] = {}
+        self._interned: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return self.vectors.count
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._row_of or id in self.pruned
+
+    def votes(self, id: str) -> bool:
+        """Whether an entry of this id is here and not pruned."""
+        return id in self._row_of
+
+    def reserve(self, more: int) -> None:
+        """Make room for so many rows more: ``add`` then cannot fail, and needs no new page."""
+        end = len(self) + more
+        while end > len(self._keys):
+            self._keys, self._ids, self._labels = (
+                np.concatenate([column, np.empty_like(column)])
+                for column in (self._keys, self._ids, self._labels)
+            )
+        self.vectors.reserve(end)
+
+    def add(
+        self,
+        keys: Sequence[int],
+        ids: Sequence[str],
+        labels: Sequence[str],
+        vectors: NDArray[np.float32],
+        *,
+        replaced: Iterable[str] = (),
+    ) -> None:
+        """Let entries with ``vectors`` (b, d) vote, in the place of those ``replaced``, if any."""
+        self.reserve(len(ids))
+        start, end = len(self), len(self) + len(ids)
+        gone = self._rows_to_go(replaced)
+        self._keys[start:end] = keys
+        self._ids[start:end] = ids
+        self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
+        self._row_of.update(zip(ids, range(start, end), strict=True))
+        self.label_counts.update(self._labels[start:end].tolist())
+        self.vectors.append(vectors)
+        self._remove(gone)
+
+    def label(self, id: str) -> str:
+        """The label of an entry, pruned or not."""
+        label: str = self.pruned[id].label if id in self.pruned else self._labels[self._row_of[id]]
+        return label
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Forget these entries: the last rows move into the holes."""
+        self._remove(self._rows_to_go(ids))
+
+    def prune(self, ids: Sequence[str]) -> None:
+        """Take the votes of these entries, which vote: their vectors leave."""
+        rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
+        self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
+        for id in ids:
+            del self._row_of[id]
+        self._remove(np.sort(rows))
+
+    def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
+        """Know of these entries that they do not vote."""
+        self.pruned.update(zip(ids, map(Silent, keys, labels), strict=True))
+        self.pruned_counts.update(labels)
+
+    def relabel(self, id: str, label: str) -> None:
+        """Give one entry another label."""
+        if id in self.pruned:
+            before = self.pruned[id]
+            self.silence([id], [before.key], [label])
+            count_down(self.pruned_counts, before.label)
+            return
+        row = self._row_of[id]
+        self._count_down(self._labels[row])
+        self._labels[row] = self._interned.setdefault(label, label)
+        self.label_counts[label] += 1
+
+    def has(self, id: str, key: int, label: str) -> bool:
+        """Whether an entry votes here with this key, and so this vector, and this label."""
+        row = self._row_of.get(id)
+        return row is not None and self._keys[row] == key and self._labels[row] == label
+
+    def keys(self, ids: Iterable[str]) -> list[int]:
+        """The store's keys of these entries."""
+        return [
+            self.pruned[id].key if id in self.pruned else int(self._keys[self._row_of[id]])
+            for id in ids
+        ]
+
+    def keys_of_rows(self) -> NDArray[np.int64]:
+        """The store's keys, by row."""
+        return self._keys[: len(self)]
+
+    def columns(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Copies of the ids and labels, by row."""
+        return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
+
+    def rows_of_ids(self, ids: Iterable[str]) -> Rows:
+        """The rows of those ids that are here, ascending."""
+        rows = {self._row_of[id] for id in ids if id in self._row_of}
+        return np.array(sorted(rows), dtype=np.intp)
+
+    def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
+        """The rows of the store's ``keys``, ascending."""
+        return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
+
+    def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
+        """The k nearest of each query's ``candidates`` by exact distance, ties by id."""
+        width = min([k, *(len(rows) for rows in candidates)])
+        rows = np.empty((len(queries), width), dtype=np.intp)
+        distances = np.empty((len(queries), width))
+        for number, (query, among) in enumerate(zip(queries, candidates, strict=True)):
+            exact = self._exact(query, among)
+            nearest = self._order(among, exact)[:width]
+            rows[number], distances[number] = among[nearest], exact[nearest]
+        return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
+
+    def without(self, ids: Iterable[str] = ()) -> RamCopy:
+        """A copy that nobody edits, in which ``ids`` do not vote and nobody is pruned."""
+        stays = np.ones(len(self), dtype=bool)
+        stays[self.rows_of_ids(ids)] = False
+        rows = np.flatnonzero(stays)
+        copy = RamCopy(self.vectors.dimension, patient=True)
+        for start in range(0, len(rows), EXACT_AT_ONCE):
+            part = rows[start : start + EXACT_AT_ONCE]
+            copy.add(
+                self._keys[part].tolist(),
+                self._ids[part].tolist(),
+                self._labels[part].tolist(),
+                self.vectors.gather(part),
+            )
+        copy.revision = self.revision
+        return copy
+
+    def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
+        """The ``k`` nearest here of some ``rows`` of ``queries``, each but the entry itself.
+
+        Either all these entries vote here or none.
+        """
+        vectors = queries.vectors.gather(rows)
+        own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
+        k = min(k, len(self) - len(own[0]))
+        if not k:
+            nothing = np.empty((len(rows), 0), dtype=object)
+            return Neighbors(nothing, nothing, np.empty((len(rows), 0)))
+        return self.find(
+            vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own)
+        ).neighbors
+
+    def ranked(self, queries: NDArray[np.float32]) -> Rows:
+        """Every row for each query (n, d), nearest first, ties by id: (n, m)."""
+        return rank_all(queries, self.vectors.blocks(), self._ids[: len(self)])
+
+    def ranking(self, query: NDArray[np.float32]) -> Neighbors:
+        """All voting entries by distance to one query (1, d)."""
+        order = self.ranked(query)
+        distances = self._exact(query[0], order[0])[np.newaxis]
+        return Neighbors(self._ids[order], self._labels[order], distances)
+
+    def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
+        """The ``k`` nearest of each query (n, d)."""
+        nobody = np.empty(0, dtype=np.intp)
+        n = len(queries)
+        found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
+        return self.find(queries, k, found).neighbors
+
+    def others(
+        self, rows: Rows, k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
+        """The ``k`` nearest others of each row, as row numbers int32 (n, k) in no order.
+
+        Beside them float32 (n,): a vector that scores below it is not among them. The third,
+        (n,), says of which rows that was found, at least of one: the exact distances that the rest
+        would need are more than shall be computed at once. ``k`` is at most ``len(self) - 1``.
+        """
+        lists, floors, settled, doubts = self.vectors.others(rows, k)
+        left = EXACT_PRODUCTS_AT_ONCE
+        for numbers, candidates in doubts:
+            left -= candidates.size * self.vectors.dimension
+            exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
+            nearest = candidates[self._order(candidates, exact)][: k + 1]
+            for number in numbers:
+                lists[number] = nearest[nearest != rows[number]][:k]
+            settled[numbers] = True
+            if left <= 0:
+                break
+        return lists, floors, settled
+
+    def _exact(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
+        starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)
+        parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
+        return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
+
+    def _order(self, rows: Rows, distances: NDArray[np.float64]) -> Rows:
+        """The positions of ``rows`` by distance, equal distances by id in byte order."""
+        order = np.argsort(distances)
+        if (np.diff(distances[order]) > 0).all():
+            return order
+        ids = self._ids[rows]  # code points sort as their UTF-8 bytes do
+        positions = sorted(range(len(rows)), key=lambda at: (distances[at], ids[at]))
+        return np.array(positions, dtype=np.intp)
+
+    def _rows_to_go(self, ids: Iterable[str]) -> Rows:
+        """The rows, ascending, of those of ``ids`` that vote; what is known by id is forgotten."""
+        rows = []
+        for id in ids:
+            if (silent := self.pruned.pop(id, None)) is None:
+                rows.append(self._row_of.pop(id))
+            else:
+                count_down(self.pruned_counts, silent.label)
+        return np.array(sorted(rows), dtype=np.intp)
+
+    def _remove(self, rows: Rows) -> None:
+        start, end = moves(len(self), rows)
+        for label, count in Counter(self._labels[rows].tolist()).items():
+            self._count_down(label, count)
+        self.vectors.remove(rows)
+        for column in (self._keys, self._ids, self._labels):
+            column[end] = column[start]
+        self._row_of.update(zip(self._ids[end].tolist(), end.tolist(), strict=True))
+        free = slice(len(self), len(self) + len(rows))
+        self._keys[free], self._ids[free], self._labels[free] = 0, None, None
+
+    def _count_down(self, label: str, count: int = 1) -> None:
+        count_down(self.label_counts, label, count)
+        if label not in self.label_counts:
+            del self._interned[label]
+
+
+def count_down(counts: Counter[str], label: str, count: int = 1) -> None:
+    """So many fewer; nothing where none is left."""
+    counts[label] -= count
+    if not counts[label]:
+        del counts[label]

@@ -1,0 +1,12 @@
+"""Progress of long work, reported by the work itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+Progress: TypeAlias = Callable[[int, int], None]  # done and total; raises to end the work
+
+
+def unreported(done: int, total: int) -> None:
+    """Ignore progress."""

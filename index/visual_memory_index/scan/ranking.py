@@ -1,0 +1,85 @@
+"""The order of a whole memory as a query sees it: fast in float64, exact where that is in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.distances import UNIT_TOLERANCE, exact_distances
+from visual_memory_index.scan.vectors import Rows
+
+WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
+
+
+def rank_all(
+    queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], ids: NDArray[np.object_]
+) -> Rows:
+    """Every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
+
+    Rows are counted through the ``blocks`` (b, d) of unit vectors, ``ids`` (m,) are theirs.
+    Ascending by ``exact_distances``, equal distances by id in byte order. Needs 16 bytes for each
+    of the n × m pairs: hand over a few queries at a time.
+    """
+    scores = _negated_scores(queries, blocks, len(ids))
+    order = np.empty(scores.shape, dtype=np.intp)
+    doubt = 2.0 * score_doubt(queries.shape[1])
+    for query, score, ranked in zip(queries, scores, order, strict=True):
+        np.clip(score, -1.0, 1.0, out=score)
+        ranked[:] = np.argsort(score)
+        ascending = score[ranked]
+        close = ascending[1:] - ascending[:-1] <= doubt
+        if close.any():
+            places = np.flatnonzero(np.append(close, False) | np.append(False, close))
+            ranked[places] = _in_exact_order(query, blocks, ids, ranked[places])
+    return order
+
+
+def score_doubt(dimension: int) -> float:
+    """How far 1 plus a score of ``rank_all`` can be from the exact distance of two unit vectors.
+
+    Both add the same d products, exact in float64, in some order: each strays by at most
+    d·u / (1 − d·u) with u = 2⁻⁵³ (Higham, Accuracy and Stability of Numerical Algorithms,
+    eq. 3.5), times the norms. Taking from 1 rounds once more, below 2⁻⁵¹. Clamping both brings
+    them no further apart.
+    """
+    rounding = dimension * 2.0**-53
+    return 2.0 * rounding / (1.0 - rounding) * (1.0 + UNIT_TOLERANCE) ** 2 + 2.0**-51
+
+
+def _negated_scores(
+    queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], count: int
+) -> NDArray[np.float64]:
+    """Minus the inner products of ``queries`` (n, d) with all rows: float64 (n, count)."""
+    negated = -queries.astype(np.float64)
+    scores = np.empty((len(queries), count))
+    step = max(1, WIDENED_AT_ONCE // queries.shape[1])
+    start = 0
+    for block in blocks:
+        for inside in range(0, len(block), step):
+            piece = block[inside : inside + step].astype(np.float64)
+            np.matmul(negated, piece.T, out=scores[:, start : start + len(piece)])
+            start += len(piece)
+    assert start == count
+    return scores
+
+
+def _in_exact_order(
+    query: NDArray[np.float32],
+    blocks: Sequence[NDArray[np.float32]],
+    ids: NDArray[np.object_],
+    rows: Rows,
+) -> Rows:
+    """``rows`` by exact distance, equal distances by id."""
+    ends = np.cumsum([len(block) for block in blocks])
+    of_block = np.searchsorted(ends, rows, side="right")
+    exact = np.empty(len(rows))
+    for number in np.unique(of_block):
+        inside = of_block == number
+        block, end = blocks[number], ends[number]
+        exact[inside] = exact_distances(query, block[rows[inside] - (end - len(block))])
+    order = np.argsort(exact)
+    if not (np.diff(exact[order]) > 0).all():  # code points sort as their UTF-8 bytes do
+        order = np.array(sorted(range(len(rows)), key=lambda at: (exact[at], ids[rows[at]])))
+    return rows[order]

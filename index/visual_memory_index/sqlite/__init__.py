@@ -1,0 +1,5 @@
+"""SQLite: the store of one memory in one file, with its backups and what erasing needs in it.
+
+Imports store, files, ledger, erasure, records; all SQL of a memory is here. Alone:
+``make test ROOM=index/sqlite``.
+"""

@@ -1,0 +1,86 @@
+"""A backup as one file: an SQLite database, and an end by which a cut or altered one is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from visual_memory_index.errors import BadBackup
+from visual_memory_index.files.disk import new_file, remove_database, written
+
+PIECE_BYTES = 1 << 18
+BEGINNING = b"SQLite format 3\0"
+END = b"visual-memory 1\n"
+LENGTH_BYTES, HASH_BYTES = 8, 32
+TRAILER_BYTES = len(END) + LENGTH_BYTES + HASH_BYTES
+NAME_SETTING = "backup"  # which of all backups this is
+
+
+def sealed(file: BinaryIO) -> Iterator[bytes]:
+    """A database in pieces, with its length and SHA-256 after it."""
+    hasher, length = sha256(), 0
+    while piece := file.read(PIECE_BYTES):
+        hasher.update(piece)
+        length += len(piece)
+        yield piece
+    yield END + length.to_bytes(LENGTH_BYTES, "little") + hasher.digest()
+
+
+class Arrival:
+    """A sealed database that comes in piece by piece, in a file that goes when this is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._hasher, self._length = sha256(), 0
+        self._last = b""  # it may be the end
+        self._file = new_file(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        with suppress(OSError):  # what a full disk did not take
+            self._file.close()
+        remove_database(self.path)
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece. Raises BadBackup for what does not begin as one, NotWritten."""
+        data = self._last + piece
+        self._last = data[-TRAILER_BYTES:]
+        body = memoryview(data)[: len(data) - len(self._last)]
+        if body and not self._length and not data.startswith(BEGINNING):
+            raise BadBackup("it is another kind of file")
+        with written(self.path):
+            self._file.write(body)
+        self._hasher.update(body)
+        self._length += len(body)
+
+    @property
+    def sha256(self) -> bytes:
+        """Of all but the end."""
+        return self._hasher.digest()
+
+    def finish(self) -> None:
+        """The last piece has come. Raises BadBackup, NotWritten."""
+        if not self._last.startswith(END) or len(self._last) != TRAILER_BYTES:
+            raise BadBackup("its end is missing, so it was cut short or is another kind of file")
+        length = int.from_bytes(self._last[len(END) : -HASH_BYTES], "little")
+        if length != self._length:
+            raise BadBackup(f"of its {length:,} bytes {self._length:,} are there")
+        if self.sha256 != self._last[-HASH_BYTES:]:
+            raise BadBackup("it was altered")
+        with written(self.path):
+            self._file.close()

@@ -1,0 +1,206 @@
+"""Reading the entries of a memory's file, inside whichever transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+from visual_memory_index.errors import CorruptStore
+from visual_memory_index.files.checksums import checksum
+from visual_memory_index.files.damage import NotAsWritten
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.ledger.audit import Head
+from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.filter import Filter
+from visual_memory_index.sqlite.filter_sql import to_sql
+from visual_memory_index.store.store import StoredRows
+
+ROWS_AT_ONCE = 64
+PART_COLUMNS = (
+    (Parts.VECTOR, "vectors", "vector"),
+    (Parts.IMAGE, "images", "image"),
+    (Parts.THUMBNAIL, "images", "thumbnail"),
+)
+VALUES = (
+    "key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by, "
+    "vector_checksum, thumbnail_checksum, image_checksum"
+)
+VECTOR_CHECKSUM = VALUES.split(", ").index("vector_checksum")
+ROW = f"{VALUES}, checksum"
+SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
+ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
+
+
+class Row(NamedTuple):
+    """A row of the table of entries."""
+
+    key: int
+    id: str
+    label: str
+    metadata: str
+    created_at: int
+    content_sha256: bytes
+    pruned_by: str | None
+    relabelled_by: str | None
+    vector_checksum: int
+    thumbnail_checksum: int | None
+    image_checksum: int | None
+    checksum: int
+
+
+def verified(values: Sequence[Any]) -> Row:
+    """What was read by ``ROW``, if it is what was written. Raises NotAsWritten."""
+    row = Row(*values)
+    if checksum(tuple(values[:-1])) != row.checksum:
+        raise NotAsWritten(f"the entry of key {row.key} is not as it was written")
+    return row
+
+
+def check_row(row: tuple[Any, ...]) -> None:
+    """Compare what was read by ``ROWS`` with its checksums. Raises NotAsWritten."""
+    vector = row[-1]
+    if checksum(row[:-2]) != row[-2] or crc_of(vector) != row[VECTOR_CHECKSUM]:
+        check_part("vector", row[0], verified(row[:-1]).vector_checksum, vector)
+
+
+def check_part(part: str, key: int, written: int | None, data: object) -> None:
+    """Compare the vector or a picture of an entry, None for none, with its checksum.
+
+    Raises NotAsWritten.
+    """
+    if written != crc_of(data):
+        raise NotAsWritten(f"the {part} of the entry of key {key} is not as it was written")
+
+
+def crc_of(data: object) -> int | None:
+    """CRC-32 of bytes, None for none, and -1 for what else damage may have made of them."""
+    if data is None:
+        return None
+    return crc32(data) if isinstance(data, bytes) else -1
+
+
+def read_entries(
+    db: sqlite3.Connection,
+    condition: str,
+    parameters: Sequence[str | int],
+    *,
+    limit: int,
+    parts: Parts = Parts.NONE,
+) -> Iterator[Entry]:
+    """Entries under an SQL condition of ours. Raises NotAsWritten."""
+    columns = [
+        f"(SELECT {column} FROM {table} WHERE {table}.key = entries.key)"
+        if part in parts
+        else "NULL"
+        for part, table, column in PART_COLUMNS
+    ]
+    rows = db.execute(
+        f"SELECT {ROW}, {', '.join(columns)} FROM entries WHERE {condition} LIMIT ?",
+        (*parameters, limit),
+    )
+    for *values, vector, image, thumbnail in rows:
+        row = verified(values)
+        if Parts.VECTOR in parts:
+            check_part("vector", row.key, row.vector_checksum, vector)
+        if Parts.IMAGE in parts:
+            check_part("image", row.key, row.image_checksum, image)
+        if Parts.THUMBNAIL in parts:
+            check_part("thumbnail", row.key, row.thumbnail_checksum, thumbnail)
+        yield Entry(
+            id=row.id,
+            label=row.label,
+            vector=None if vector is None else np.frombuffer(vector, "<f4"),
+            metadata=json.loads(row.metadata),
+            created_at=row.created_at,
+            content_sha256=row.content_sha256,
+            pruned_by=row.pruned_by or "",
+            image=image or b"",
+            thumbnail=thumbnail or b"",
+        )
+
+
+def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
+    """The ids that ``filter`` admits, ascending."""
+    condition, parameters = where(filter)
+    rows = db.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", parameters)
+    return [id for (id,) in rows]
+
+
+def where(filter: Filter | None) -> tuple[str, list[str | int]]:
+    """A filter as an SQL condition with its parameters."""
+    return to_sql(filter) if filter else ("TRUE", [])
+
+
+def stored_rows(
+    rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
+) -> StoredRows:
+    """What was read by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    for row in rows:
+        check_row(row)
+    keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
+    if any(len(blob) != 4 * dimension for blob in blobs):
+        raise CorruptStore(str(path), "a vector has another length than the rest")
+    vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
+    return StoredRows(keys, ids, labels, vectors.astype(np.float32, copy=False), revision)
+
+
+def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:
+    """Where the digest and the audit log stand."""
+    row = db.execute("SELECT digest, audit_size, audit_peaks, audit_last FROM memory").fetchone()
+    return digests.from_bytes(row[0]), Head(*row[1:])
+
+
+class Share(NamedTuple):
+    """What so many entries are in the digest, and in the sums."""
+
+    state: digests.State
+    size: int
+    sum: int
+
+
+def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[Row, bytes]]]:
+    """The entries of these keys with their vectors, in parts. Raises NotAsWritten."""
+    for start in range(0, len(keys), ROWS_AT_ONCE):
+        part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
+        query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
+        rows = db.execute(query, (part,)).fetchall()
+        for row in rows:
+            check_row(row)
+        yield [(Row(*row[:-1]), row[-1]) for row in rows]
+
+
+def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
+    """That of the entries of these keys. Raises NotAsWritten."""
+    share = Share(digests.empty(), 0, 0)
+    for rows in rows_of(db, keys):
+        share = Share(
+            digests.moved(share.state, came=[element(row, vector) for row, vector in rows]),
+            share.size + len(rows),
+            share.sum + sum(row.checksum for row, _ in rows),
+        )
+    return share
+
+
+def share_of_all(db: sqlite3.Connection) -> Share:
+    """That of all entries. Raises NotAsWritten."""
+    return share_of(db, [key for (key,) in db.execute("SELECT key FROM entries")])
+
+
+def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:
+    """A row with other values in these columns, and its checksum."""
+    changes: dict[str, Any] = dict(zip(columns, values, strict=True))
+    new = row._replace(**changes)
+    return new._replace(checksum=checksum(new[:-1]))
+
+
+def element(row: Row, vector: bytes) -> bytes:
+    """What an entry is in the digest."""
+    image_sha256 = b"" if row.image_checksum is None else row.content_sha256
+    votes = row.pruned_by is None
+    return digests.element(row.id, row.label, row.metadata, vector, image_sha256, votes)

@@ -1,0 +1,82 @@
+"""The operations on a memory, kept in its file."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from visual_memory_index.errors import UnknownOperation
+from visual_memory_index.records.clock import now
+from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation, State
+
+COLUMNS = "name, kind, state, result, problem, created_at, ended_at, undone_at"
+KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
+
+
+def begin(db: sqlite3.Connection, name: str, kind: str) -> None:
+    """Note that it runs, and forget those of old that cannot be undone."""
+    db.execute(
+        "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
+        (now() - KEPT_MICROSECONDS,),
+    )
+    db.execute(
+        "INSERT INTO operations (name, kind, state, created_at) VALUES (?, ?, 'running', ?)",
+        (name, kind, now()),
+    )
+
+
+def end(
+    db: sqlite3.Connection,
+    name: str,
+    state: State,
+    *,
+    result: str | None = None,
+    problem: str | None = None,
+) -> None:
+    """Note how it ended."""
+    db.execute(
+        "UPDATE operations SET state = ?, result = ?, problem = ?, ended_at = ? WHERE name = ?",
+        (state, result, problem, now(), name),
+    )
+
+
+def fail_unfinished(db: sqlite3.Connection) -> None:
+    """Note of all that run that they were cut short, but for erasures, which go on."""
+    db.execute(
+        "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? "
+        "WHERE state = 'running' AND kind != ?",
+        (CUT_SHORT, now(), UNLEARN),
+    )
+
+
+def draft(db: sqlite3.Connection, name: str, result: str) -> None:
+    """Keep what is known of the result of one that runs."""
+    db.execute("UPDATE operations SET result = ? WHERE name = ?", (result, name))
+
+
+def unfinished(db: sqlite3.Connection) -> list[Operation]:
+    """Those that run, the oldest first."""
+    rows = db.execute(f"SELECT {COLUMNS} FROM operations WHERE state = 'running' ORDER BY name")
+    return [Operation(*row) for row in rows]
+
+
+def mark_undone(db: sqlite3.Connection, name: str) -> None:
+    """Note that what it did was taken back."""
+    db.execute("UPDATE operations SET undone_at = ? WHERE name = ?", (now(), name))
+
+
+def get(db: sqlite3.Connection, name: str) -> Operation:
+    """Raises UnknownOperation."""
+    row = db.execute(f"SELECT {COLUMNS} FROM operations WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise UnknownOperation(name)
+    return Operation(*row)
+
+
+def page(db: sqlite3.Connection, *, before: str, limit: int) -> list[Operation]:
+    """Up to ``limit`` operations without results, the newest first, below the name ``before``."""
+    columns = COLUMNS.replace("result", "NULL")
+    rows = db.execute(
+        f"SELECT {columns} FROM operations WHERE ? = '' OR name < ? ORDER BY name DESC LIMIT ?",
+        (before, before, limit),
+    )
+    return [Operation(*row) for row in rows]

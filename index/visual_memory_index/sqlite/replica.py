@@ -1,0 +1,236 @@
+"""A memory's file written anew elsewhere, row by row: what backups, restored ones and copies are.
+
+SQLite's VACUUM INTO and its backup API would copy what has to stay behind, too, such as the answers
+to writes, and took longer. One state of the source is read, while others write to it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from visual_memory_index.errors import CorruptStore
+from visual_memory_index.files import checksums as sums
+from visual_memory_index.files.database import PAGE_BYTES, connect, translated
+from visual_memory_index.files.disk import new_file
+from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.scan.distances import bad_rows
+from visual_memory_index.sqlite.backup import NAME_SETTING
+from visual_memory_index.sqlite.contents import SqliteContents
+from visual_memory_index.sqlite.entries import SEAL, read_standing
+from visual_memory_index.sqlite.transaction import SqliteTransaction
+from visual_memory_index.store.contents import StoredEntry, state_of
+from visual_memory_index.store.log_check import check_log
+from visual_memory_index.store.store import Identity, Transaction
+
+EVENTS_AT_ONCE = 4096
+TABLES = ("memory", "operations", "settings", "audit", "entries", "vectors", "images", "relabels")
+OF_ENTRIES = TABLES[4:]  # by key
+OPERATION = ":name || substr({0}, instr({0}, '/'))"  # names of operations begin with the memory's
+NAMES = MappingProxyType(
+    {
+        ("memory", "name"): ":name",
+        ("operations", "name"): OPERATION.format("name"),
+        ("entries", "pruned_by"): OPERATION.format("pruned_by"),
+        ("entries", "relabelled_by"): OPERATION.format("relabelled_by"),
+        ("relabels", "operation"): OPERATION.format("operation"),
+        ("relabels", "relabelled_by"): OPERATION.format("relabelled_by"),
+    }
+)
+
+
+class LeftOut(NamedTuple):
+    """Entries that stay behind, and where the digest stands without them."""
+
+    ids: Sequence[str]
+    labels: frozenset[str]
+    state: digests.State
+
+
+class Replica:
+    """A new file at ``target`` for all that belongs to the memory at ``source``.
+
+    ``begin`` fixes the moment of which it is. ``check`` is asked all the time, and may raise.
+    Raises CorruptStore, BadAuditLog, NotWritten.
+    """
+
+    def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:
+        self._source, self._target, self._check = source, target, check
+        new_file(target).close()
+        with self._translated():
+            with closing(connect(target)) as db:
+                do_not_sync(db, "main")
+                db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+                migrate(db, MEMORY_STEPS, target)
+            self._db = connect(source)
+            try:
+                self._db.execute("ATTACH ? AS target", (str(target),))
+                do_not_sync(self._db, "target")
+                self._db.execute("CREATE TEMP TABLE leaving (key INTEGER PRIMARY KEY)")
+                self._inserts = {table: to_insert(self._db, table) for table in TABLES}
+            except BaseException:
+                self._db.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    def begin(self) -> None:
+        """What is committed from now on is not in it."""
+        with self._translated():
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT 1 FROM main.memory").fetchone()
+
+    def write(
+        self,
+        identity: Identity,
+        name: str,
+        finish: Callable[[Transaction], object],
+        *,
+        leave_out: Iterable[str] = (),
+        settings: Iterable[str] = (),
+    ) -> int:
+        """Write the memory of this ``identity`` under another ``name``.
+
+        Its entries and its audit log must lead to its digest. Entries that wait to be unlearned are
+        left out, too; how many are, in all. Then what names them goes as well, and so do
+        ``settings``, which were made of them. ``finish`` may note what was done.
+        """
+        with self._translated():
+            left = self._copy(identity, name, leave_out)
+            with closing(connect(self._target)) as db:
+                do_not_sync(db, "main")
+                db.execute("BEGIN")
+                transaction = SqliteTransaction(db, self._target, identity.kind)
+                if left.ids:
+                    forget(transaction, left, settings)
+                finish(transaction)
+                transaction.finish()
+                db.execute(f"{SEAL} WHERE pruned_by NOT NULL OR relabelled_by NOT NULL")  # renamed
+                sums.write(db)
+                db.execute("COMMIT")
+        return len(left.ids)
+
+    def _copy(self, identity: Identity, name: str, leave_out: Iterable[str]) -> LeftOut:
+        db = self._db
+        sums.check(db)
+        db.execute(
+            "INSERT INTO leaving SELECT key FROM main.entries WHERE id IN "
+            "(SELECT value FROM json_each(?) UNION SELECT id FROM main.erasing)",
+            (json.dumps(list(leave_out)),),
+        )
+        leaving = {
+            key: (id, label)
+            for key, id, label in db.execute(
+                "SELECT key, id, label FROM leaving JOIN main.entries USING (key)"
+            )
+        }
+        self._insert("memory", "TRUE", name=name)
+        self._insert("operations", "state != 'running'", name=name)
+        self._insert("settings", "name != :ours", ours=NAME_SETTING)
+        contents = SqliteContents(db, self._source, *read_standing(db))
+        state = kept = digests.empty()
+        for entries in contents.entries():
+            self._check()
+            check_vectors(entries, identity.dimension, self._source)
+            part = as_stored(entries)
+            state = state + part
+            kept = kept + part - as_stored([each for each in entries if each.key in leaving])
+            for table in OF_ENTRIES:
+                self._insert(
+                    table,
+                    "key BETWEEN :first AND :last AND key NOT IN leaving",
+                    name=name,
+                    first=entries[0].key,
+                    last=entries[-1].key,
+                )
+        if not np.array_equal(state, contents.state):
+            raise CorruptStore(str(self._source), "its entries are not those of its digest")
+        check_log(contents, identity.name, identity.kind, lambda read: self._check())
+        for first in range(0, contents.head.size, EVENTS_AT_ONCE):
+            self._check()
+            self._insert(
+                "audit",
+                "number >= :first AND number < :end",
+                first=first,
+                end=first + EVENTS_AT_ONCE,
+            )
+        db.execute("COMMIT")
+        db.close()
+        labels = frozenset(label for _, label in leaving.values())
+        return LeftOut([id for id, _ in leaving.values()], labels, kept)
+
+    def _insert(self, table: str, condition: str, **parameters: str | int) -> None:
+        self._db.execute(f"{self._inserts[table]} WHERE {condition}", parameters)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's complaints in our words: the source is damaged, or the target full."""
+        with translated(self._source, self._target):
+            yield
+
+
+def check_tables(path: Path) -> None:
+    """Refuse a file that would have SQLite do more than read rows. Raises CorruptStore."""
+    with translated(path), closing(connect(path)) as db:
+        kinds = "SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+        if db.execute(f"{kinds} OR sql LIKE 'CREATE VIRTUAL%'").fetchone():
+            raise CorruptStore(str(path), "it holds more than the tables of a memory")
+
+
+def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
+    """Nobody needs the file after a crash in the middle."""
+    db.execute(f"PRAGMA {schema}.journal_mode = OFF")
+    db.execute(f"PRAGMA {schema}.synchronous = OFF")
+
+
+def to_insert(db: sqlite3.Connection, table: str) -> str:
+    """What fills a table of the target from that of the source."""
+    rows = db.execute("SELECT name FROM pragma_table_info(?, 'target')", (table,))
+    columns = [name for (name,) in rows]
+    values = [NAMES.get((table, column), column) for column in columns]
+    return (
+        f"INSERT INTO target.{table} ({', '.join(columns)}) "
+        f"SELECT {', '.join(values)} FROM main.{table}"
+    )
+
+
+def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
+    """What entries are in the digest, with their images as those are now."""
+    hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
+    return state_of(entries, hashes)
+
+
+def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) -> None:
+    """Raises CorruptStore."""
+    if any(len(each.vector) != 4 * dimension for each in entries):
+        raise CorruptStore(str(path), "a vector has another length than the rest")
+    vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")
+    if len(bad_rows(vectors.reshape(-1, dimension))):
+        raise CorruptStore(str(path), "a vector is not finite")
+
+
+def forget(transaction: SqliteTransaction, left: LeftOut, settings: Iterable[str]) -> None:
+    """Drop what else names the entries that were left out."""
+    transaction.state = left.state
+    transaction.note_erasing("", left.ids)
+    transaction.scrub("", left.labels, settings)
+    transaction.next_revision()
+    transaction.log("LeaveOutEntries", len(left.ids))

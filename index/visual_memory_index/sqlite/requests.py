@@ -1,0 +1,103 @@
+"""Answers to writes, kept in a file so that a repeated request_id is answered as the first time."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from visual_memory_index.errors import RequestErased, RequestReused, WrongOffset
+from visual_memory_index.records.clock import now
+from visual_memory_index.records.request import WHOLE, Request, StoredBatch
+
+HOUR = 3600 * 1_000_000
+REMEMBERED = 48 * HOUR  # the contract promises answers for 24 hours
+STEP = HOUR  # between two writes no more time has passed, whatever the clock says
+FORGET = """
+    DELETE FROM requests WHERE age < ?1 AND (
+        start = ?2 OR (
+            SELECT age FROM requests AS batch WHERE batch.request_id = requests.request_id
+            ORDER BY start DESC LIMIT 1
+        ) < ?1
+    )
+"""  # an import is remembered as a whole
+RENEW = """
+    UPDATE requests SET answered_at = ?1, age = ?2 WHERE request_id = ?3 AND ?4 > (
+        SELECT age FROM requests WHERE request_id = ?3 ORDER BY start LIMIT 1
+    )
+"""  # so that few batches of a long import are past their time before the last is
+ERASED = "null"  # the answer to a write whose entries were unlearned
+
+
+def recall(db: sqlite3.Connection, request: Request | None) -> Any:
+    """The answer given before, or None.
+
+    Raises RequestReused where the content differs, RequestErased where its entries were unlearned.
+    """
+    if request is None:
+        return None
+    row = db.execute(
+        "SELECT fingerprint, answer FROM requests WHERE request_id = ? AND start = ?",
+        (request.id, request.start),
+    ).fetchone()
+    if row is None:
+        check_kind(db, request.id, importing=request.start != WHOLE)
+        return None
+    if row[1] == ERASED:
+        raise RequestErased(request.id)
+    if row[0] != request.fingerprint:
+        raise RequestReused(request.id)
+    return json.loads(row[1])
+
+
+def keep(db: sqlite3.Connection, request: Request | None, answer: Any) -> None:
+    """Store the answer with the write that it answers, and forget those past their time."""
+    if request is None:
+        return
+    time = now()
+    last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
+    before, then = db.execute(last).fetchone() or (0, time)
+    age = before + min(max(time - then, 1), STEP)
+    db.execute(FORGET, (age - REMEMBERED, WHOLE))
+    db.execute(
+        "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
+        (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
+    )
+    if request.start != WHOLE:
+        db.execute(RENEW, (time, age, request.id, age - STEP))
+
+
+def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> None:
+    """Refuse an id that an import and another write would share. Raises RequestReused."""
+    statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
+    if db.execute(statement, (request_id, WHOLE, importing)).fetchone():
+        raise RequestReused(request_id)
+
+
+def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]:
+    """The stored batches of an import, in order. Raises RequestReused, RequestErased."""
+    check_kind(db, request_id, importing=True)
+    rows = db.execute(
+        "SELECT start, answer, fingerprint FROM requests WHERE request_id = ? ORDER BY start",
+        (request_id,),
+    ).fetchall()
+    if any(answer == ERASED for _, answer, _ in rows):
+        raise RequestErased(request_id)
+    return [
+        StoredBatch(start, json.loads(answer), fingerprint) for start, answer, fingerprint in rows
+    ]
+
+
+def check_start(db: sqlite3.Connection, request: Request | None) -> None:
+    """Refuse an import batch that leaves a gap. Raises WrongOffset, RequestErased."""
+    if request is None or request.start == WHOLE:
+        return
+    last = db.execute(
+        "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start DESC LIMIT 1",
+        (request.id,),
+    ).fetchone()
+    if last and last[1] == ERASED:
+        raise RequestErased(request.id)
+    stored = last[0] + len(json.loads(last[1])) if last else 0
+    if request.start != stored:
+        raise WrongOffset(request.start, stored)

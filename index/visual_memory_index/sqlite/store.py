@@ -1,0 +1,322 @@
+"""The truth of one memory in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.errors import BadAuditLog, CorruptStore
+from visual_memory_index.files.damage import NotAsWritten
+from visual_memory_index.files.database import Database
+from visual_memory_index.files.migrations import MEMORY_STEPS
+from visual_memory_index.ledger import audit
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.ledger.standing import Standing, Told, unheard
+from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.operation import Operation
+from visual_memory_index.records.request import Request, StoredBatch
+from visual_memory_index.sqlite import operations, requests
+from visual_memory_index.sqlite import same_content as sqlite_elsewhere
+from visual_memory_index.sqlite import unlearn as erasing
+from visual_memory_index.sqlite.contents import SqliteContents
+from visual_memory_index.sqlite.entries import (
+    ROWS,
+    ROWS_AT_ONCE,
+    check_row,
+    read_entries,
+    read_ids,
+    read_standing,
+    share_of_all,
+    stored_rows,
+    where,
+)
+from visual_memory_index.sqlite.retained import staying
+from visual_memory_index.sqlite.transaction import SqliteTransaction
+from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
+
+
+class SqliteStore:
+    """A ``Store`` in the file at ``path``. Opening raises CorruptStore, NewerStore.
+
+    Its ``database`` is for what is done to the file as such: it is copied, cut and searched.
+    ``committed`` is told where the audit log stands after each transaction.
+    """
+
+    derived_bytes_max = 900_000_000  # SQLite takes a billion
+
+    def __init__(self, path: Path, committed: Told = unheard) -> None:
+        self.path = path
+        self._committed = committed
+        self.database = Database(path, MEMORY_STEPS, check_digest)
+        self.bytes_on_disk = self.database.bytes_on_disk
+        self.close = self.database.close
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        identity: Identity,
+        committed: Told = unheard,
+    ) -> SqliteStore:
+        """A new file holding no entry."""
+        store = cls(path, committed)
+        try:
+            with store.database.transaction() as db:
+                db.execute(
+                    "INSERT INTO memory "
+                    "(name, dimension, embedder, created_at, store_images, uid, digest, revision, "
+                    "next_key) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 1)",
+                    (*astuple(identity), digests.to_bytes(digests.empty())),
+                )
+                transaction = SqliteTransaction(db, path, identity.kind)
+                transaction.log("CreateMemory", 0)
+                transaction.finish()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @cached_property
+    def _kind(self) -> str:
+        return self.identity().kind
+
+    def identity(self) -> Identity:
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT name, dimension, embedder, created_at, store_images, uid FROM memory"
+            ).fetchone()
+        if row is None:
+            raise CorruptStore(str(self.path), "it holds no memory")
+        name, dimension, embedder, created_at, store_images, uid = row
+        return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
+
+    def complete(self) -> None:
+        """Find what a file of an older release lacks: its uid and its digest.
+
+        Before anything is written all is compared that is not read by ``rows`` or when asked for.
+        """
+        self.database.check()
+        with self.database.reading() as db:
+            if db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone() is None:
+                return
+        kind = self._kind
+        with self.database.transaction() as db:
+            share = share_of_all(db)
+            db.execute(
+                "UPDATE memory SET uid = ?, digest = ?",
+                (secrets.token_hex(16), digests.to_bytes(share.state)),
+            )
+            transaction = SqliteTransaction(db, self.path, kind)
+            transaction.log("MigrateMemory", share.size)
+            transaction.finish()
+
+    def digest(self) -> str:
+        with self.database.reading() as db:
+            state, _ = read_standing(db)
+        return digests.shown(state, self._kind)
+
+    def audit_events(self, first: int, limit: int) -> AuditPage:
+        with self.database.reading() as db:
+            state, head = read_standing(db)
+            end = min(first + limit + bool(limit), head.size)  # each is vouched for by the next
+            rows = db.execute(
+                "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
+                (first, end),
+            )
+            events = audit.linked((text for (text,) in rows), first, head)
+        if first + len(events) < end:
+            raise BadAuditLog(f"event {first + len(events)} is missing")
+        return AuditPage(events[:limit], head, digests.shown(state, self._kind))
+
+    @contextmanager
+    def contents(self) -> Iterator[SqliteContents]:
+        with self.database.reading() as db:
+            yield SqliteContents(db, self.path, *read_standing(db))
+
+    def unfinished(self) -> list[Operation]:
+        with self.database.reading() as db:
+            return operations.unfinished(db)
+
+    def erasing(self, operation: str) -> list[str]:
+        with self.database.reading() as db:
+            return erasing.noted(db, operation)
+
+    def found_in(self, traces: Traces) -> frozenset[bytes]:
+        found: set[bytes] = set()
+        with self.database.apart() as db:
+            for part in staying(db):
+                found |= traces.found_in(part)
+        return frozenset(found)
+
+    def sought(self, ids: Sequence[str]) -> Sought:
+        uid = self.identity().uid
+        with self.database.apart() as db:
+            return sqlite_elsewhere.sought(db, uid, ids)
+
+    def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
+        uid = self.identity().uid
+        with self.database.apart() as db:
+            return sqlite_elsewhere.holds(db, uid, sought, without)
+
+    def backups(self) -> list[int]:
+        with self.database.reading() as db:
+            return sqlite_elsewhere.backups(db)
+
+    def fail_unfinished(self) -> None:
+        with self.database.transaction() as db:
+            operations.fail_unfinished(db)
+
+    def operation(self, name: str) -> Operation:
+        with self.database.reading() as db:
+            return operations.get(db, name)
+
+    def operations(self, *, before: str, limit: int) -> list[Operation]:
+        with self.database.reading() as db:
+            return operations.page(db, before=before, limit=limit)
+
+    def settings(self) -> dict[str, str]:
+        with self.database.reading() as db:
+            return dict(db.execute("SELECT name, value FROM settings").fetchall())
+
+    def derived(self, name: str) -> bytes | None:
+        find = "SELECT value, checksum FROM derived WHERE name = ?"
+        try:
+            with self.database.reading() as db:
+                value, checksum = db.execute(find, (name,)).fetchone() or (None, None)
+        except CorruptStore:  # only time is lost
+            return None
+        return value if isinstance(value, bytes) and checksum_of(name, value) == checksum else None
+
+    def derived_sizes(self, prefix: str) -> dict[str, int]:
+        with self.database.reading() as db:
+            rows = db.execute(
+                "SELECT name, length(value) FROM derived WHERE name GLOB ? || '*' "
+                "ORDER BY rowid DESC",
+                (prefix,),
+            )
+            return dict(rows.fetchall())
+
+    def keep_derived(self, name: str, value: bytes) -> None:
+        if len(value) > self.derived_bytes_max:
+            return
+        with self.database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO derived VALUES (?, ?, ?)",
+                (name, checksum_of(name, value), value),
+            )
+
+    def drop_derived(self, names: Iterable[str]) -> None:
+        with self.database.transaction() as db:
+            db.executemany("DELETE FROM derived WHERE name = ?", [(name,) for name in names])
+
+    @contextmanager
+    def transaction(self) -> Iterator[SqliteTransaction]:
+        """All or nothing, and on disk when it ends. One thread at a time."""
+        with self.database.transaction() as db:
+            transaction = SqliteTransaction(db, self.path, self._kind)
+            yield transaction
+            transaction.finish()
+        self._committed(Standing.of(transaction.head))
+
+    def rows(self, dimension: int) -> Iterator[StoredRows]:
+        with self.database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
+            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+                yield stored_rows(rows, dimension, revision, self.path)
+            yield stored_rows([], dimension, revision, self.path)
+
+    def pruned(self) -> list[tuple[int, str, str]]:
+        with self.database.reading() as db:
+            found = []
+            for row in db.execute(f"{ROWS} WHERE pruned_by IS NOT NULL"):
+                check_row(row)
+                found.append(row[:3])
+            return found
+
+    def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
+        condition, parameters = where(filter)
+        with self.database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
+        return revision, np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows))
+
+    def ids(self, filter: Filter) -> list[str]:
+        with self.database.reading() as db:
+            return read_ids(db, filter)
+
+    def entries(
+        self,
+        *,
+        filter: Filter | None = None,
+        after: str = "",
+        limit: int,
+        bytes_max: int = sys.maxsize,
+        parts: Parts = Parts.NONE,
+    ) -> Page:
+        condition, parameters = where(filter)
+        page: list[Entry] = []
+        with self.database.reading() as db:
+            for entry in read_entries(
+                db,
+                f"id > ? AND ({condition}) ORDER BY id",
+                [after, *parameters],
+                limit=limit + 1,
+                parts=parts,
+            ):
+                bytes_max -= entry.size
+                if page and (bytes_max < 0 or len(page) == limit):
+                    return Page(page, more=True)
+                page.append(entry)
+        return Page(page, more=False)
+
+    def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
+        with self.database.reading() as db:
+            return next(read_entries(db, "id = ?", [id], limit=1, parts=parts), None)
+
+    def images(self, ids: Sequence[str], column: Literal["image", "thumbnail"]) -> dict[str, bytes]:
+        condition = "id IN (SELECT value FROM json_each(?))"
+        with self.database.reading() as db:
+            entries = read_entries(
+                db, condition, [json.dumps(list(ids))], limit=-1, parts=Parts[column.upper()]
+            )
+            found = {entry.id: getattr(entry, column) for entry in entries}
+        return {id: picture for id, picture in found.items() if picture}
+
+    def recall(self, request: Request | None) -> list[str] | None:
+        with self.database.reading() as db:
+            answer: list[str] | None = requests.recall(db, request)
+        return answer
+
+    def stored_batches(self, request_id: str) -> list[StoredBatch]:
+        with self.database.reading() as db:
+            return requests.stored_batches(db, request_id)
+
+
+def checksum_of(name: str, value: bytes) -> int:
+    """Of what is kept under a name."""
+    return crc32(value, crc32(name.encode()))
+
+
+def check_digest(db: sqlite3.Connection) -> None:
+    """Compare all entries with the digest, where there is one, as checksums are made of them.
+
+    Raises NotAsWritten.
+    """
+    known = db.execute("SELECT digest FROM memory WHERE digest NOT NULL").fetchone()
+    if known and not np.array_equal(share_of_all(db).state, digests.from_bytes(known[0])):
+        raise NotAsWritten("its entries are not those of its digest")

@@ -1,0 +1,330 @@
+"""The writes of one transaction on a memory's file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.errors import EntriesExist
+from visual_memory_index.files import checksums as sums
+from visual_memory_index.files.checksums import checksum
+from visual_memory_index.ledger import digest as digests
+from visual_memory_index.ledger.audit import LOCAL, Event
+from visual_memory_index.records.clock import now
+from visual_memory_index.records.entry import Entry
+from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.operation import Operation, State
+from visual_memory_index.records.request import Request
+from visual_memory_index.sqlite import operations, requests
+from visual_memory_index.sqlite import same_content as sqlite_elsewhere
+from visual_memory_index.sqlite import unlearn as erasing
+from visual_memory_index.sqlite.entries import (
+    ROWS,
+    VALUES,
+    altered,
+    element,
+    read_entries,
+    read_ids,
+    read_standing,
+    rows_of,
+    share_of,
+    stored_rows,
+)
+from visual_memory_index.store.store import Known, Left, StoredRows
+
+ERASED_AT_ONCE = 256
+LEFT = (
+    "SELECT label, metadata, content_sha256, vector, coalesce(image, x''), "
+    "coalesce(thumbnail, x'') "
+    "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
+    "WHERE key IN (SELECT value FROM json_each(?))"
+)
+INSERT = (
+    f"INSERT INTO entries ({VALUES}, checksum) VALUES ({'?, ' * (VALUES.count(',') + 1)}?) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+
+
+def sealed(key: int, id: str, entry: Entry, created_at: int, vector: memoryview) -> tuple[Any, ...]:
+    """A new row of the table of entries, at its end the checksum."""
+    image = crc32(entry.image) if entry.image else None
+    thumbnail = crc32(entry.thumbnail) if entry.image else None
+    texts = id, entry.label, entry.metadata_json
+    parts = crc32(vector), thumbnail, image
+    values = (key, *texts, created_at, entry.content_sha256, None, None, *parts)
+    return (*values, checksum(values))
+
+
+class SqliteTransaction:
+    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of its digest."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
+        self._db, self._path, self._kind = db, path, kind
+        self.state, self.head = read_standing(db)
+        counted: tuple[int, int] = db.execute("SELECT revision, next_key FROM memory").fetchone()
+        self._revision, self._next_key = counted
+        self._found = (*counted, self.head)
+
+    @property
+    def written(self) -> int:
+        return self._db.total_changes + self._revision + self._next_key
+
+    def finish(self) -> None:
+        """Write what is counted, and where the digest and the audit log stand."""
+        if (self._revision, self._next_key, self.head) != self._found:
+            self._db.execute(
+                "UPDATE memory SET revision = ?, next_key = ?, digest = ?, audit_size = ?, "
+                "audit_peaks = ?, audit_last = ?",
+                (
+                    self._revision,
+                    self._next_key,
+                    digests.to_bytes(self.state),
+                    *astuple(self.head),
+                ),
+            )
+
+    def log(self, call: str, count: int) -> Event:
+        event = Event(self.head.size, now(), LOCAL, call, count, self.digest(), self.head.last)
+        text = event.to_json()
+        self._db.execute("INSERT INTO audit VALUES (?, ?)", (event.number, text))
+        self.head = self.head.follow(text)
+        return event
+
+    def digest(self) -> str:
+        return digests.shown(self.state, self._kind)
+
+    def count(self) -> int:
+        count: int = self._db.execute("SELECT count(*) FROM entries").fetchone()[0]
+        return count
+
+    def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
+        ids = list(dict.fromkeys(ids))
+        rows = self._db.execute(
+            "SELECT id, key, label, pruned_by IS NULL FROM entries "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        )
+        found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
+        return {id: found[id] for id in ids if id in found}
+
+    def recall(self, request: Request | None) -> list[str] | None:
+        answer: list[str] | None = requests.recall(self._db, request)
+        return answer
+
+    def keep(self, request: Request | None, ids: Sequence[str]) -> None:
+        requests.keep(self._db, request, ids)
+
+    def check_start(self, request: Request | None) -> None:
+        requests.check_start(self._db, request)
+
+    def next_revision(self) -> int:
+        self._revision += 1
+        return self._revision
+
+    def next_keys(self, count: int) -> range:
+        self._next_key += count
+        return range(self._next_key - count, self._next_key)
+
+    def insert(
+        self,
+        keys: range,
+        ids: Sequence[str],
+        entries: Sequence[Entry],
+        vectors: NDArray[np.float32],
+        created_at: int,
+        elements: Sequence[bytes],
+    ) -> None:
+        data = np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
+        width = 4 * vectors.shape[1]
+        values = [
+            sealed(key, id, entry, created_at, data[at * width : (at + 1) * width])
+            for at, (key, id, entry) in enumerate(zip(keys, ids, entries, strict=True))
+        ]
+        inserted = self._db.executemany(INSERT, values)
+        if inserted.rowcount < len(ids):
+            known = self.look_up(ids).items()
+            raise EntriesExist([id for id, each in known if each.key < keys.start])
+        self.state = digests.moved(self.state, came=elements)
+        sums.move(self._db, len(values), sum(checksum for *_, checksum in values))
+        # In one step, during which other threads of Python go on.
+        self._db.execute(
+            "INSERT INTO vectors SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
+            "FROM entries WHERE key >= ?2",
+            (data, keys.start, width),
+        )
+        self._db.executemany(
+            "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",
+            [
+                (key, entry.thumbnail, entry.image)
+                for key, entry in zip(keys, entries, strict=True)
+                if entry.image
+            ],
+        )
+
+    def delete(self, keys: Sequence[int]) -> None:
+        """``secure_delete`` overwrites them."""
+        if not keys:
+            return
+        gone = share_of(self._db, keys)
+        with erasing.forgetting(self._db, keys):
+            self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+        self.state = self.state - gone.state
+        sums.move(self._db, -gone.size, -gone.sum)
+
+    def update(self, key: int, entry: Entry) -> None:
+        find = "SELECT label, relabelled_by FROM entries WHERE key = ?"
+        label, relabelled_by = self._db.execute(find, (key,)).fetchone()
+        with erasing.forgetting(self._db, [key]):
+            if label != entry.label:  # no undo would bring the former ones back
+                relabelled_by = None
+                self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
+            values = (entry.label, entry.metadata_json, relabelled_by)
+            self._set(("label", "metadata", "relabelled_by"), {key: values})
+
+    def begin(self, name: str, kind: str) -> None:
+        operations.begin(self._db, name, kind)
+
+    def end(
+        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
+    ) -> None:
+        operations.end(self._db, name, state, result=result, problem=problem)
+        erasing.drop(self._db, name)
+
+    def operation(self, name: str) -> Operation:
+        return operations.get(self._db, name)
+
+    def draft(self, name: str, result: str) -> None:
+        operations.draft(self._db, name, result)
+
+    def note_erasing(self, operation: str, ids: Iterable[str]) -> None:
+        erasing.note(self._db, operation, ids)
+
+    def erasing(self, operation: str) -> list[str]:
+        return erasing.noted(self._db, operation)
+
+    def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
+        left = Left()
+        texts_bytes = limit_bytes
+        for start in range(0, len(keys), ERASED_AT_ONCE):
+            part = json.dumps(list(keys[start : start + ERASED_AT_ONCE]))
+            rows = self._db.execute(LEFT, (part,))
+            for label, metadata, content_sha256, vector, image, thumbnail in rows:
+                left.labels.add(label)
+                texts_bytes -= len(metadata)
+                if texts_bytes >= 0:
+                    for key, value in json.loads(metadata).items():
+                        left.texts.update((key, value))
+                limit_bytes -= len(vector) + len(image) + len(thumbnail)
+                if limit_bytes >= 0:
+                    pictures = [each for each in (image, thumbnail) if each]
+                    left.contents.append((content_sha256, vector, pictures))
+        return left
+
+    def twins(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
+        return set(
+            self._db.execute(
+                "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
+                "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
+                (json.dumps([each.hex().upper() for each in hashes if each]),),
+            )
+        )
+
+    def others(self, limit: int) -> Iterator[bytes]:
+        for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
+            yield from row
+
+    def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
+        labels = set(labels)
+        rows = self._db.execute(
+            "SELECT DISTINCT label FROM entries WHERE label IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(labels)),),
+        )
+        gone = sorted(labels.difference(label for (label,) in rows))
+        erasing.scrub(self._db, operation, gone, settings)
+        return gone
+
+    def backups(self) -> list[int]:
+        return sqlite_elsewhere.backups(self._db)
+
+    def keep_setting(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def mark_undone(self, name: str) -> None:
+        operations.mark_undone(self._db, name)
+
+    def prune(self, keys: Sequence[int], operation: str) -> None:
+        self._set(("pruned_by",), {key: (operation,) for key in keys})
+
+    def unprune(self, operation: str, dimension: int) -> StoredRows:
+        rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
+        self._set(("pruned_by",), {row[0]: (None,) for row in rows})
+        return stored_rows(rows, dimension, self.next_revision(), self._path)
+
+    def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
+        values = {key: (label, operation) for key, label in labels}
+        self._db.executemany(
+            "INSERT INTO relabels SELECT ?, key, label, relabelled_by FROM entries WHERE key = ?",
+            [(operation, key) for key in values],
+        )
+        self._set(("label", "relabelled_by"), values)
+
+    def unrelabel(self, operation: str) -> dict[str, str]:
+        restored: dict[str, str] = {}
+        undone = [operation]
+        while undone:
+            back, before = self._unrelabel(undone.pop())
+            restored |= back
+            rows = self._db.execute(
+                "SELECT name FROM operations WHERE name IN (SELECT value FROM json_each(?)) "
+                "AND undone_at IS NOT NULL",
+                (json.dumps(list(before)),),
+            )
+            undone += [name for (name,) in rows]
+        return restored
+
+    def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
+        """Labels by id that are back, and which operations had set them."""
+        rows = self._db.execute(
+            "SELECT key, id, before.label, before.relabelled_by "
+            "FROM relabels AS before JOIN entries USING (key) "
+            "WHERE operation = ?1 AND entries.relabelled_by = ?1",
+            (operation,),
+        ).fetchall()
+        values = {key: (label, before) for key, _, label, before in rows}
+        with erasing.forgetting(self._db, list(values)):
+            self._set(("label", "relabelled_by"), values)
+        return (
+            {id: label for _, id, label, _ in rows},
+            {before for *_, before in rows if before},
+        )
+
+    def entry(self, id: str) -> Entry | None:
+        return next(read_entries(self._db, "id = ?", [id], limit=1), None)
+
+    def ids(self, filter: Filter) -> list[str]:
+        return read_ids(self._db, filter)
+
+    def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
+        """Have these values in these columns of entries by key, and move digest and sums on."""
+        update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
+        grown = 0
+        for rows in rows_of(self._db, list(values)):
+            changed = [altered(row, columns, values[row.key]) for row, _ in rows]
+            self.state = digests.moved(
+                self.state,
+                came=[element(row, vector) for row, (_, vector) in zip(changed, rows, strict=True)],
+                went=[element(row, vector) for row, vector in rows],
+            )
+            self._db.executemany(
+                update, [(*values[row.key], row.checksum, row.key) for row in changed]
+            )
+            grown += sum(row.checksum for row in changed) - sum(row.checksum for row, _ in rows)
+        sums.move(self._db, 0, grown)

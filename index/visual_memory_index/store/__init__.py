@@ -1,0 +1,5 @@
+"""The store: protocols of the place where a memory is kept for good, and checks of what is there.
+
+SQLite is one implementation; ``tests/index/conformance`` tests any other. Imports ledger, erasure,
+records. Alone: ``make test ROOM=index/store``.
+"""

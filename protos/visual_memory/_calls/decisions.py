@@ -1,0 +1,136 @@
+"""Calls about what entries are worth, why a query got its label, and which labels look wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from numpy.typing import ArrayLike
+
+from visual_memory._calls.operations import check_done
+from visual_memory._messages.answers import to_explanation, to_memory, to_operation, to_taxonomy
+from visual_memory._messages.call import Call
+from visual_memory._messages.contents import Rows, contents, write_labelled
+from visual_memory._messages.fields import (
+    check_labels,
+    check_mapping,
+    check_seconds,
+    message,
+    named,
+    strings,
+    to_duration,
+    whole,
+)
+from visual_memory._messages.images import Images
+from visual_memory.errors import refuse
+from visual_memory.types import (
+    Calibration,
+    Explanation,
+    Limits,
+    MemoryInfo,
+    Operation,
+    Taxonomy,
+)
+from visual_memory.v1 import service_pb2 as pb
+
+
+def explain(
+    memory: str,
+    limits: Limits,
+    *,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    k: int,
+    voting: str,
+    exclude_ids: Iterable[str],
+    remove: Iterable[str],
+    relabel: Mapping[str, str] | None,
+    add_vectors: ArrayLike | None,
+    add_labels: Iterable[str],
+    search_seconds: float,
+    include_thumbnails: bool,
+) -> Call[Explanation]:
+    """Raises InvalidArgument."""
+    relabel = {} if relabel is None else relabel
+    check_labels(relabel, "relabel")
+    check_seconds(search_seconds, "search_seconds")
+    request = message(
+        pb.ExplainDecisionRequest,
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        exclude_ids=strings(exclude_ids, "exclude_ids"),
+        remove_ids=strings(remove, "remove"),
+        relabel=relabel,
+        add_labels=strings(add_labels, "add_labels"),
+        search_time=to_duration(search_seconds),
+        include_thumbnails=include_thumbnails,
+    )
+    query = contents(images, vectors, "vectors[{}]")
+    if len(query) != 1:
+        refuse(query.name, f"must be one query, but are {len(query)}")
+    query.check(limits)
+    query.size(0)
+    query.write(range(1), request)
+    if add_vectors is not None:
+        rows = Rows(add_vectors, "add_vectors[{}]", name="add_vectors")
+        holder = pb.SearchRequest()
+        rows.write(range(len(rows)), holder)
+        request.add_vectors.CopyFrom(holder.vectors)
+    return Call("ExplainDecision", request, to_explanation)
+
+
+def calibrate(
+    memory: str,
+    limits: Limits,
+    *,
+    k: int,
+    voting: str,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    labels: Iterable[str] | None,
+    request_id: str | None,
+) -> Call[Operation]:
+    """Raises InvalidArgument."""
+    request = message(
+        pb.CalibrateMemoryRequest,
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        request_id=named(request_id),
+    )
+    write_labelled(request, limits, images, vectors, labels)
+    return Call("CalibrateMemory", request, to_operation)
+
+
+def calibrated(operation: Operation) -> Calibration:
+    """What a calibration that ended came to. Raises FailedPrecondition if it did not go well."""
+    check_done(operation)
+    assert isinstance(operation.result, Calibration)
+    return operation.result
+
+
+def get_taxonomy(memory: str) -> Call[Taxonomy]:
+    return Call("GetTaxonomy", message(pb.GetTaxonomyRequest, memory=memory), to_taxonomy)
+
+
+def set_reranker(memory: str, reranker: str | None, request_id: str | None) -> Call[MemoryInfo]:
+    """Raises InvalidArgument."""
+    request = message(
+        pb.SetRerankerRequest,
+        memory=memory,
+        reranker="" if reranker is None else reranker,
+        request_id=named(request_id),
+    )
+    return Call("SetReranker", request, to_memory)
+
+
+def set_taxonomy(memory: str, parents: Mapping[str, str], request_id: str | None) -> Call[Taxonomy]:
+    """Raises InvalidArgument."""
+    check_mapping(parents, "parents", "children to parents")
+    request = message(
+        pb.SetTaxonomyRequest,
+        memory=memory,
+        edges=[message(pb.Edge, child=child, parent=parent) for child, parent in parents.items()],
+        request_id=named(request_id),
+    )
+    return Call("SetTaxonomy", request, to_taxonomy)

@@ -1,0 +1,79 @@
+"""Calls about the server and its memories as wholes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visual_memory._messages.answers import to_memory, to_server_info
+from visual_memory._messages.call import Call
+from visual_memory._messages.fields import (
+    message,
+    named,
+    whole,
+)
+from visual_memory.errors import FailedPrecondition, refuse
+from visual_memory.types import MemoryInfo, ServerInfo
+from visual_memory.v1 import service_pb2 as pb
+
+EMBEDDER = "efficientnet-lite0"
+
+
+def server_info() -> Call[ServerInfo]:
+    return Call("GetServerInfo", pb.GetServerInfoRequest(), to_server_info)
+
+
+def create_memory(
+    name: str,
+    embedder: str | None,
+    dimension: int | None,
+    store_images: bool,
+    request_id: str | None,
+) -> Call[MemoryInfo]:
+    """Raises InvalidArgument, and FailedPrecondition where the answer is no such memory."""
+    if embedder is not None and dimension is not None:
+        refuse("embedder", "and dimension exclude each other: give one of them")
+    request = message(
+        pb.CreateMemoryRequest,
+        name=name,
+        store_images=store_images,
+        request_id=named(request_id),
+    )
+    if dimension is None:
+        embedder = EMBEDDER if embedder is None else embedder
+        request.MergeFrom(message(pb.CreateMemoryRequest, embedder=embedder))
+    else:
+        request.dimension = whole(dimension, "dimension", least=1)
+
+    def read(answer: Any) -> MemoryInfo:
+        info = to_memory(answer)
+        if store_images and not info.store_images:
+            raise FailedPrecondition(
+                f'The server is of a release that keeps no pictures, and made "{name}" without; '
+                "delete that memory, and update the server first."
+            )
+        return info
+
+    return Call("CreateMemory", request, read)
+
+
+def list_memories(page_token: str) -> Call[tuple[list[MemoryInfo], str]]:
+    def read(answer: pb.ListMemoriesResponse) -> tuple[list[MemoryInfo], str]:
+        return [to_memory(memory) for memory in answer.memories], answer.next_page_token
+
+    return Call("ListMemories", message(pb.ListMemoriesRequest, page_token=page_token), read)
+
+
+def delete_memory(name: str, request_id: str | None) -> Call[None]:
+    request = message(pb.DeleteMemoryRequest, name=name, request_id=named(request_id))
+    return Call("DeleteMemory", request, lambda _: None)
+
+
+def copy_memory(name: str, new_name: str, request_id: str | None) -> Call[MemoryInfo]:
+    request = message(
+        pb.CopyMemoryRequest, memory=name, new_name=new_name, request_id=named(request_id)
+    )
+    return Call("CopyMemory", request, to_memory)
+
+
+def memory_info(name: str) -> Call[MemoryInfo]:
+    return Call("GetMemory", message(pb.GetMemoryRequest, name=name), to_memory)

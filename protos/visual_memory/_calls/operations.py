@@ -1,0 +1,53 @@
+"""Calls about operations: found again, waited for, cancelled."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+from visual_memory._messages.answers import to_operation
+from visual_memory._messages.call import Call
+from visual_memory._messages.fields import message
+from visual_memory.errors import FailedPrecondition
+from visual_memory.types import Operation
+from visual_memory.v1 import service_pb2 as pb
+
+WAIT_SECONDS = 1  # for one message; between them progress is told
+
+
+def get_operation(name: str) -> Call[Operation]:
+    return Call("GetOperation", message(pb.GetOperationRequest, name=name), to_operation)
+
+
+def list_operations(memory: str, page_token: str) -> Call[tuple[list[Operation], str]]:
+    def read(answer: pb.ListOperationsResponse) -> tuple[list[Operation], str]:
+        return [to_operation(each) for each in answer.operations], answer.next_page_token
+
+    request = message(pb.ListOperationsRequest, memory=memory, page_token=page_token)
+    return Call("ListOperations", request, read)
+
+
+def cancel_operation(name: str) -> Call[Operation]:
+    return Call("CancelOperation", message(pb.CancelOperationRequest, name=name), to_operation)
+
+
+def wait_operation(name: str) -> Call[Operation]:
+    request = message(pb.WaitOperationRequest, name=name, timeout=Duration(seconds=WAIT_SECONDS))
+    return Call("WaitOperation", request, to_operation)
+
+
+def has_ended(operation: Operation) -> bool:
+    """Raises FailedPrecondition where it waits for something that may not come."""
+    if operation.state == "running" and operation.problem:
+        raise FailedPrecondition(
+            f'The operation "{operation.name}" goes on as soon as it can, but for now: '
+            f"{operation.problem}"
+        )
+    return operation.state != "running"
+
+
+def check_done(operation: Operation) -> None:
+    """Raises FailedPrecondition where an operation that ended did not go well."""
+    if operation.state != "done":
+        problem = operation.problem or "start it again if it should be done after all."
+        said = "failed" if operation.state == "failed" else f"was {operation.state}"
+        raise FailedPrecondition(f'The operation "{operation.name}" {said}: {problem}')

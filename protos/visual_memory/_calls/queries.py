@@ -1,0 +1,179 @@
+"""Questions about images or vectors, asked in as many messages as they need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory._messages.answers import to_decision, to_neighbors, to_vectors
+from visual_memory._messages.call import Call
+from visual_memory._messages.contents import PART_ITEMS, Contents, Pictures, contents, parts, room
+from visual_memory._messages.fields import check_seconds, message, strings, to_duration, whole
+from visual_memory._messages.images import Images
+from visual_memory._messages.pace import Pace
+from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors
+from visual_memory.v1 import service_pb2 as pb
+
+T = TypeVar("T")
+PART_NEIGHBORS = 1 << 18  # of one answer: it comes well within the timeout
+RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
+
+
+@dataclass(frozen=True, slots=True)
+class Queries(Generic[T]):
+    """Images or vectors to ask about, and what every message about them says."""
+
+    method: str
+    header: pb.ClassifyRequest | pb.SearchRequest | pb.EmbedRequest
+    contents: Contents
+    read: Callable[[Any], list[T]]
+    items: int = PART_ITEMS
+
+    @property
+    def may_be_too_many(self) -> bool:
+        """Whether its messages hold too much, should the memory have a re-ranker of its own."""
+        return (
+            isinstance(self.header, pb.ClassifyRequest)
+            and not self.header.reranker
+            and isinstance(self.contents, Pictures)
+            and len(self.contents) > RERANKED_ITEMS
+        )
+
+    def in_small_messages(self) -> Queries[T]:
+        """The same, in messages that a re-ranker has the time for."""
+        return replace(self, items=RERANKED_ITEMS)
+
+    def may_answer_too_much(self, limits: Limits) -> bool:
+        """Whether it depends on the memory how many queries a message may hold."""
+        if isinstance(self.header, pb.EmbedRequest) or not limits.neighbors:
+            return False
+        queries = min(self.items, limits.items, len(self.contents))
+        return queries > 1 and (
+            queries * self.header.k > part_neighbors(limits) or self._labels_are_answered
+        )
+
+    def answered_within(self, limits: Limits, memory: MemoryInfo) -> Queries[T]:
+        """The same, in messages with answers that ``limits`` allow, also once it has doubled."""
+        assert not isinstance(self.header, pb.EmbedRequest)
+        each = min(self.header.k, 2 * memory.count)
+        if self._labels_are_answered:
+            each = max(each, 2 * len(memory.labels))
+        return replace(self, items=min(self.items, max(1, part_neighbors(limits) // max(1, each))))
+
+    @property
+    def _labels_are_answered(self) -> bool:
+        return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
+
+    def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
+        """One call after another, each written when it is asked for. Raises InvalidArgument."""
+        self.contents.check(limits)
+        most, at_most = room(limits, self.header), min(self.items, limits.items)
+        for part in parts(self.contents, most=most, items=lambda: min(pace.items, at_most)):
+            request = deepcopy(self.header)
+            self.contents.write(part, request)
+            yield Call(self.method, request, self._timed(len(part), pace), part.start)
+
+    def _timed(self, count: int, pace: Pace) -> Callable[[Any], list[T]]:
+        """Read an answer, and tell the pace how long it took to come."""
+        began = time.monotonic()
+
+        def read(answer: Any) -> list[T]:
+            pace.note(count, time.monotonic() - began)
+            return self.read(answer)
+
+        return read
+
+
+def part_neighbors(limits: Limits) -> int:
+    """How many neighbours all queries of one message are to have."""
+    return min(limits.neighbors, PART_NEIGHBORS)
+
+
+def classify(
+    memory: str,
+    *,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    k: int,
+    voting: str,
+    filter: str | None,
+    exclude_ids: Iterable[str],
+    neighbors: int | None,
+    reliability: str,
+    reliability_k: int,
+    calibrated: bool,
+    coverage: float | None,
+    conformal: str,
+    allow_empty: bool,
+    min_confidence: float | None,
+    level: int | None,
+    reranker: str | None,
+    rerank_seconds: float,
+) -> Queries[Decision]:
+    """Raises InvalidArgument."""
+    check_seconds(rerank_seconds, "rerank_seconds")
+    header = message(
+        pb.ClassifyRequest,
+        memory=memory,
+        k=whole(k, "k", least=1),
+        voting=voting,
+        filter="" if filter is None else filter,
+        exclude_ids=strings(exclude_ids, "exclude_ids"),
+        neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
+        reliability=reliability,
+        reliability_k=whole(reliability_k, "reliability_k", least=1),
+        calibrated=calibrated,
+        coverage=coverage,
+        conformal=conformal,
+        allow_empty=allow_empty,
+        min_confidence=min_confidence,
+        level=None if level is None else whole(level, "level", least=0),
+        reranker="" if reranker is None else reranker,
+        rerank_timeout=to_duration(rerank_seconds),
+    )
+    queries = Queries(
+        "Classify",
+        header,
+        contents(images, vectors, "vectors[{}]"),
+        lambda answer: [
+            to_decision(decision, answer.calibration_stale) for decision in answer.decisions
+        ],
+    )
+    return queries.in_small_messages() if reranker and reranker != "none" else queries
+
+
+def search(
+    memory: str,
+    *,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    k: int,
+    filter: str | None,
+    exclude_ids: Iterable[str],
+) -> Queries[Neighbors]:
+    """Raises InvalidArgument."""
+    header = message(
+        pb.SearchRequest,
+        memory=memory,
+        k=whole(k, "k", least=1),
+        filter="" if filter is None else filter,
+        exclude_ids=strings(exclude_ids, "exclude_ids"),
+    )
+    return Queries(
+        "Search",
+        header,
+        contents(images, vectors, "vectors[{}]"),
+        lambda answer: [to_neighbors(result.neighbors) for result in answer.results],
+    )
+
+
+def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
+    """Answers with one array (n, d) a message. Raises InvalidArgument."""
+    header = message(pb.EmbedRequest, memory=memory)
+    return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

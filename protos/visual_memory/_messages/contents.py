@@ -1,0 +1,232 @@
+"""The images or vectors of a call, cut into parts that its messages hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from google.protobuf.message import Message
+from numpy.typing import ArrayLike, NDArray
+
+from visual_memory._messages.fields import (
+    strings,
+)
+from visual_memory._messages.images import (
+    Image,
+    Images,
+    SomeImages,
+    dimensions,
+    is_one_image,
+    load,
+    measure,
+)
+from visual_memory.errors import refuse
+from visual_memory.types import (
+    Limits,
+)
+from visual_memory.v1 import service_pb2 as pb
+
+CHECKED_BYTES = 1 << 24  # of vectors looked at in one go
+
+PART_BYTES, PART_ITEMS = 4 << 20, 256  # of a larger call at most, however fast the server is
+ITEM_BYTES = 32  # tags and lengths around an item and its entry, rounded up
+MARGIN_BYTES = 1 << 16
+
+
+class Pictures:
+    """Images where they are: read, or written as PNG, when their message is.
+
+    Where they are ``optional``, None is no image, of no bytes. Raises InvalidArgument for what is
+    no image at all, or not there.
+    """
+
+    name = "images"
+
+    def __init__(self, images: SomeImages, *, optional: bool = False) -> None:
+        if is_one_image(images):
+            refuse("images", "must be a list, but is a single image: give images=[image]")
+        if not isinstance(images, Iterable):
+            refuse("images", f"must be a list, but is {images!r:.80}")
+        self._images = cast("list[Image]", list(images))
+        if not self._images:
+            refuse("images", "must not be empty")
+        self._missing = {i for i, image in enumerate(self._images) if optional and image is None}
+        self._sizes = [
+            0 if i in self._missing else measure(image, f"images[{i}]")
+            for i, image in enumerate(self._images)
+        ]
+        self._loaded: dict[int, bytes] = {}
+        self.bytes_known = sum(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def check(self, limits: Limits) -> None:
+        """Raises InvalidArgument where an image is larger than the server takes."""
+        self._bytes_max = limits.image_bytes
+        for number, (image, size) in enumerate(zip(self._images, self._sizes, strict=True)):
+            self._check_size(number, size)
+            width, height = dimensions(image)
+            if width * height > limits.image_pixels:
+                refuse(
+                    f"images[{number}]",
+                    f"has {width:,} × {height:,} pixels: send at most {limits.image_pixels:,}",
+                )
+
+    def size(self, number: int) -> int:
+        """Bytes of one image, which is loaded for it."""
+        if number in self._missing:
+            return 0
+        if number not in self._loaded:
+            data = load(self._images[number], f"images[{number}]")
+            self._check_size(number, len(data))
+            self._loaded[number] = data
+        return len(self._loaded[number])
+
+    def write(self, part: range, message: Holder) -> None:
+        """Move images into a message."""
+        message.images.data.extend(self.take(number) for number in part)
+
+    def take(self, number: int) -> bytes:
+        """An image, which is then to be loaded again."""
+        self.size(number)
+        return self._loaded.pop(number, b"")
+
+    def _check_size(self, number: int, size: int) -> None:
+        if size > self._bytes_max:
+            refuse(f"images[{number}]", f"has {size:,} bytes: send at most {self._bytes_max:,}")
+
+
+class Rows:
+    """Vectors (n, d): little-endian float32 when their message is written.
+
+    ``path`` names row ``{}`` in what is refused. Raises InvalidArgument for a wrong shape, for
+    NaN, infinity and zero.
+    """
+
+    def __init__(self, vectors: ArrayLike, path: str, name: str = "vectors") -> None:
+        self.name = name
+        try:
+            self._vectors = np.asarray(vectors)
+        except ValueError:
+            refuse(name, "must be rows of the same length")
+        shape = self._vectors.shape
+        if len(shape) == 1:
+            refuse(
+                name,
+                f"must have the shape (n, d), but have {shape}: a single one is vector[None, :]",
+            )
+        if len(shape) != 2 or not shape[1]:
+            refuse(name, f"must have the shape (n, d), but have {shape}")
+        if self._vectors.dtype.kind not in "fiu":
+            refuse(name, f"must be floats, but are {self._vectors.dtype}")
+        if not shape[0]:
+            refuse(name, "must not be empty")
+        self._row_bytes = 4 * int(shape[1])
+        self.bytes_known = self._row_bytes * shape[0]
+        self._check_rows(path)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def check(self, limits: Limits) -> None:
+        """Rows have no limit of their own."""
+
+    def size(self, number: int) -> int:
+        """Bytes of a row."""
+        return self._row_bytes
+
+    def write(self, part: range, message: Holder) -> None:
+        """Pack rows into a message."""
+        message.vectors.rows = len(part)
+        message.vectors.data = self._packed(part.start, part.stop).tobytes()
+
+    def _packed(self, start: int, stop: int) -> NDArray[np.float32]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.ascontiguousarray(self._vectors[start:stop], dtype="<f4")
+
+    def _check_rows(self, path: str) -> None:
+        step = max(1, CHECKED_BYTES // self._row_bytes)
+        for start in range(0, len(self), step):
+            rows = self._packed(start, start + step)
+            bad = np.flatnonzero(~(np.isfinite(rows).all(axis=1) & rows.any(axis=1)))
+            if bad.size:
+                refuse(path.format(start + int(bad[0])), "must be finite and not zero")
+
+
+Contents: TypeAlias = Pictures | Rows
+Holder: TypeAlias = Any  # a message with the fields images and vectors, or with one of them
+
+
+def contents(images: SomeImages | None, vectors: ArrayLike | None, path: str) -> Contents:
+    """Raises InvalidArgument."""
+    if images is not None and vectors is not None:
+        refuse("images", "and vectors exclude each other: give one of them")
+    if images is not None:
+        return Pictures(images)
+    if vectors is not None:
+        return Rows(vectors, path)
+    refuse("images", "or vectors must be given")
+
+
+def parts(
+    contents: Contents,
+    *,
+    most: int,
+    items: Callable[[], int],
+    start: int = 0,
+    soft: int = PART_BYTES,
+    extra: Callable[[int], int] = lambda number: 0,
+) -> Iterator[range]:
+    """Cut contents into ranges of at most ``items``, each of about ``soft`` bytes or one item.
+
+    How many is asked anew for each, and may follow from how those before fared.
+    Raises InvalidArgument where a single item needs more than ``most`` bytes.
+    """
+    first, filled, soft = start, 0, min(soft, most)
+    for number in range(start, len(contents)):
+        size = contents.size(number) + extra(number) + ITEM_BYTES
+        if size > most:
+            refuse(
+                f"{contents.name}[{number}]",
+                f"needs {size:,} bytes, where a message to this server has room for {most:,}",
+            )
+        if number > first and (filled + size > soft or number - first >= items()):
+            yield range(first, number)
+            first, filled = number, 0
+        filled += size
+    if first < len(contents):
+        yield range(first, len(contents))
+
+
+def room(limits: Limits, header: Message) -> int:
+    """Bytes that a message has for items beside its header."""
+    margin = min(MARGIN_BYTES, limits.message_bytes // 16)
+    return limits.message_bytes - margin - header.ByteSize()
+
+
+def write_labelled(
+    request: pb.ValueEntriesRequest | pb.CalibrateMemoryRequest,
+    limits: Limits,
+    images: Images | None,
+    vectors: ArrayLike | None,
+    labels: Iterable[str] | None,
+) -> None:
+    """Queries with their labels, if there are any, all in one message. Raises InvalidArgument."""
+    if images is None and vectors is None:
+        if labels is not None:
+            refuse("labels", "belong to images or vectors, of which there are none")
+        return
+    if labels is None:
+        refuse("labels", "must be given with images or vectors")
+    queries = contents(images, vectors, "vectors[{}]")
+    queries.check(limits)
+    for number in range(len(queries)):
+        queries.size(number)
+    queries.write(range(len(queries)), request)
+    request.labels.extend(strings(labels, "labels"))
+    if len(request.labels) != len(queries):
+        refuse("labels", f"must be {len(queries)}, one for each query, not {len(request.labels)}")
+    if request.ByteSize() > limits.message_bytes:
+        refuse(queries.name, f"must fit into one message of {limits.message_bytes:,} bytes")

@@ -1,0 +1,156 @@
+"""Fields of a request are refused by their path before anything is sent."""
+
+from __future__ import annotations
+
+import operator
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
+from typing import ParamSpec, TypeAlias, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from visual_memory.errors import refuse
+
+Metadata: TypeAlias = Mapping[str, str]
+P = ParamSpec("P")
+M = TypeVar("M", bound=Message)
+
+TEXT_BYTES_MAX = 256
+METADATA_BYTES_MAX = 16_384
+SECONDS_MAX = 600
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+WISHES = {
+    FieldDescriptor.CPPTYPE_STRING: "a string",
+    FieldDescriptor.CPPTYPE_BOOL: "True or False",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_INT32: "a whole number",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number",
+}
+
+
+def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:
+    """A message with these fields. Raises InvalidArgument for one of a type that it cannot hold."""
+    try:
+        return kind(**fields)  # type: ignore[call-arg]  # fields alone, which messages are made of
+    except (TypeError, ValueError, OverflowError):
+        for name, value in fields.items():
+            check_field(kind, name, value)
+        raise
+
+
+def check_field(kind: Callable[..., Message], name: str, value: object) -> None:
+    """Raises InvalidArgument where a message cannot hold this text, number or truth value."""
+    field = kind.DESCRIPTOR.fields_by_name[name]  # type: ignore[attr-defined]  # a class of messages
+    try:
+        kind(**{name: value})
+    except UnicodeError:
+        refuse(name, f"must be UTF-8, but is {value!r:.80}")
+    except (TypeError, ValueError, OverflowError):
+        if field.cpp_type in WISHES:
+            refuse(name, f"must be {WISHES[field.cpp_type]}, but is {value!r:.80}")
+
+
+def named(request_id: str | None) -> str:
+    """The request's id, made once where the caller has none."""
+    return uuid.uuid4().hex if request_id is None or request_id == "" else request_id
+
+
+def whole(value: int, path: str, *, least: int) -> int:
+    """A whole number; more than the wire takes means as many as there are."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        refuse(path, f"must be a whole number, but is {value!r}")
+    if number < least:
+        refuse(path, f"must be at least {least}, but is {number}")
+    return min(number, INT32_MAX)
+
+
+def check_seconds(seconds: float, path: str) -> None:
+    """Raises InvalidArgument."""
+    if not isinstance(seconds, Real) or not 0 <= seconds <= SECONDS_MAX:
+        refuse(path, f"must be 0 to {SECONDS_MAX}, but are {seconds!r:.80}")
+
+
+def to_duration(seconds: float) -> Duration:
+    """Seconds as a message."""
+    return Duration(nanos=int(seconds % 1 * 1e9), seconds=int(seconds))
+
+
+def seeded(seed: int) -> int:
+    """A seed. Raises InvalidArgument."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        refuse("seed", f"must be a whole number, but is {seed!r}")
+    if not 0 <= number <= INT64_MAX:
+        refuse("seed", f"must be 0 to {INT64_MAX}, but is {number}")
+    return number
+
+
+def strings(values: Iterable[str], path: str) -> list[str]:
+    """A list of strings, which a single one is not. Raises InvalidArgument."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        refuse(path, f"must be a list of strings, but is {values!r:.80}")
+    listed = list(values)
+    for number, value in enumerate(listed):
+        text_bytes(value, f"{path}[{number}]")
+    return listed
+
+
+def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
+    """A list of mappings, which a single one is not. Raises InvalidArgument."""
+    if isinstance(metadata, Mapping):
+        refuse("metadata", "must be a list with one mapping for each entry, but is one mapping")
+    if not isinstance(metadata, Iterable):
+        refuse("metadata", f"must be a list of mappings, but is {metadata!r:.80}")
+    return list(metadata)
+
+
+def check_metadata(metadata: Metadata, path: str) -> None:
+    """Raises InvalidArgument."""
+    check_mapping(metadata, f"{path}.metadata", "strings to strings")
+    size = 0
+    for key, value in metadata.items():
+        check_text(key, f"{path}.metadata key")
+        size += text_bytes(key, f"{path}.metadata") + text_bytes(value, f"{path}.metadata")
+    if size > METADATA_BYTES_MAX:
+        refuse(f"{path}.metadata", f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}")
+
+
+def check_labels(labels: Mapping[str, str], path: str) -> None:
+    """New labels by id. Raises InvalidArgument."""
+    check_mapping(labels, path, "ids to labels")
+    for id, label in labels.items():
+        check_text(id, f"{path} key")
+        check_text(label, f"{path}[{id!r:.80}]")
+
+
+def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
+    """Strings by strings. Raises InvalidArgument."""
+    if not isinstance(mapping, Mapping):
+        refuse(path, f"must map {wish}, but is {mapping!r:.80}")
+    for key, value in mapping.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            refuse(path, f"must map strings to strings, but has {key!r:.80}: {value!r:.80}")
+
+
+def check_text(text: str, path: str) -> None:
+    """An id, a label or a key of metadata. Raises InvalidArgument."""
+    size = text_bytes(text, path)
+    if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
+        refuse(path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}")
+
+
+def text_bytes(text: str, path: str) -> int:
+    """How many bytes of UTF-8. Raises InvalidArgument, also for half of a surrogate pair."""
+    if not isinstance(text, str):
+        refuse(path, f"must be a string, but is {text!r:.80}")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        refuse(path, f"must be UTF-8, but is {text!r:.80}")

@@ -1,0 +1,90 @@
+"""An image as it is given: a path, bytes, a PIL image or an array."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory.errors import refuse
+from visual_memory.files import file_size, read_file
+
+if TYPE_CHECKING:
+    from PIL import Image as pil
+
+Image: TypeAlias = "str | os.PathLike[str] | bytes | pil.Image | NDArray[np.uint8]"
+Images: TypeAlias = "Iterable[Image]"
+SomeImages: TypeAlias = "Iterable[Image | None]"
+
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refused by name
+
+
+def is_one_image(images: object) -> bool:
+    """Whether a single image was given where a list is wanted."""
+    if isinstance(images, np.ndarray):
+        return images.dtype == np.uint8 and images.ndim in (2, 3)
+    return isinstance(images, str | bytes | bytearray | os.PathLike) or is_pil(images)
+
+
+def is_pil(image: object) -> bool:
+    """Whether this is a PIL image; nobody has one without having imported PIL."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(image, module.Image)
+
+
+def measure(image: Image, path: str) -> int:
+    """Bytes of an image, 0 where they are known only when it is written. Raises InvalidArgument."""
+    if isinstance(image, bytes | bytearray | memoryview):
+        if not len(image):
+            refuse(path, "is empty: send the bytes of an image file")
+        return len(image)
+    if isinstance(image, str | os.PathLike):
+        return file_size(image, path)
+    if isinstance(image, np.ndarray) and (
+        image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size
+    ):
+        refuse(path, f"must be uint8 (h, w, 3), but is {image.dtype} {image.shape}")
+    if not (isinstance(image, np.ndarray) or is_pil(image)):
+        kind = type(image).__name__
+        refuse(path, f"must be a path, bytes, a PIL image or a uint8 array, but is a {kind}")
+    return 0
+
+
+def dimensions(image: Image) -> tuple[int, int]:
+    """Width and height, (0, 0) where only the server will see them."""
+    if isinstance(image, np.ndarray):
+        return image.shape[1], image.shape[0]
+    width, height = getattr(image, "size", (0, 0)) if is_pil(image) else (0, 0)
+    return width, height
+
+
+def load(image: Image, path: str) -> bytes:
+    """An image as it is sent. Raises InvalidArgument."""
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | os.PathLike):
+        return read_file(image, path)
+    return to_png(image, path)
+
+
+def to_png(image: pil.Image | NDArray[np.uint8], path: str) -> bytes:
+    """The pixels as PNG, upright as the server would turn them. Raises InvalidArgument."""
+    from PIL import Image, ImageOps
+
+    data = io.BytesIO()
+    try:
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I;16") and picture.mode not in PNG_MODES:
+            picture = Image.fromarray(np.asarray(picture).astype(np.uint16))
+        if picture.mode not in PNG_MODES:
+            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        picture.save(data, "PNG", compress_level=1)
+    except (OSError, SyntaxError, ValueError) as problem:
+        refuse(path, f"cannot be written as PNG ({problem})")
+    return data.getvalue()

@@ -1,1 +1,0 @@
-"""What every command that is a client needs: its options, its words, and how it ends."""

@@ -1,0 +1,438 @@
+"""Certificates of erasure: signed JSON that anybody checks without a server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self, TypeAlias
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from visual_memory.errors import InvalidCertificate
+from visual_memory.files import whole_file
+from visual_memory.proofs.canonical_json import WHOLE_MAX, canonical, parse
+from visual_memory.proofs.keys import KEY_BYTES, PublicKey, fingerprint, is_weak, to_keys
+
+FORMAT = "visual-memory certificate of erasure"
+VERSION = 1
+CONSTANTS: Mapping[str, Any] = MappingProxyType({"format": FORMAT, "version": VERSION, "found": 0})
+SIGNED = b"visual-memory certificate of erasure 1\0"
+COMMITTED = b"visual-memory id 1\0"
+COMMITMENT_BYTES = 16
+SALT_BYTES = HASH_BYTES = 32
+SIGNATURE_BYTES = 64
+COUNT_MAX = 1_000_000
+CERTIFICATE_BYTES_MAX = 64 << 20
+CHARACTERS_MAX = 65_536
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+Source: TypeAlias = str | bytes | os.PathLike[str]
+Reader: TypeAlias = Callable[[object], Any]
+
+
+class Flaw(Exception):
+    """What a certificate has or lacks; the message is a phrase that follows "the certificate"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A place that was searched for what was erased, and how much of it there was."""
+
+    where: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a certificate says. Hashes and the salt are lower-case hex, times whole seconds of UTC.
+
+    ``commitments`` are salted hashes of the ids, ascending, and ``count`` is their number.
+    ``embedder`` is its spec as text, empty for a memory of vectors. ``audit_index`` and
+    ``audit_event`` are where the erasure stands in the memory's audit log and the hash of what
+    stands there, ``audit_root`` is the root of the log up to it. ``searched`` are the places where
+    ``looked_for`` traces were looked for afterwards, and none was found but what the memories
+    ``also_in`` of the server hold, too; the memory itself is one where another entry has the same
+    content. ``backups`` are the times of those that may hold what was erased; ``not_covered`` says
+    what else is not promised.
+    """
+
+    memory: str
+    memory_uid: str
+    dimension: int
+    embedder: str
+    server: str
+    operation: str
+    time: datetime
+    count: int
+    salt: str = field(repr=False)
+    commitments: tuple[str, ...] = field(repr=False)
+    digest_before: str
+    digest_after: str
+    audit_index: int
+    audit_event: str
+    audit_root: str
+    looked_for: int
+    searched: tuple[Searched, ...]
+    backups: tuple[datetime, ...]
+    not_covered: tuple[str, ...]
+    also_in: tuple[str, ...] = ()
+
+    def holds(self, id: str) -> bool:
+        """Whether the entry with this id is among those that were erased."""
+        wanted = commitment(self.salt, id)
+        at = bisect_left(self.commitments, wanted)
+        return self.commitments[at : at + 1] == (wanted,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate(Statement):
+    """A statement with a signature, which ``verify`` checks and ``read`` does not."""
+
+    public_key: str
+    signature: str
+
+    @classmethod
+    def read(cls, source: Source) -> Self:
+        """A certificate from a path, or from the JSON itself. Raises InvalidCertificate.
+
+        Bytes are JSON, and so is text that begins with a brace.
+        """
+        try:
+            return cls.of(content(source))
+        except Flaw as flaw:
+            raise damaged(flaw) from None
+
+    @classmethod
+    def of(cls, data: str | bytes) -> Self:
+        """A certificate from its JSON. Raises Flaw, InvalidCertificate for other versions."""
+        document = to_document(data)
+        said = {name: to_field(document, name) for name in READERS if name in document}
+        certificate = cls(**said)
+        check_commitments(certificate)
+        return certificate
+
+    @property
+    def signer(self) -> str:
+        """The fingerprint of the key that is said to have signed."""
+        return fingerprint(bytes.fromhex(self.public_key))
+
+    def to_json(self) -> str:
+        """The certificate as JSON, canonical by RFC 8785."""
+        return canonical(from_certificate(self))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a file that is there whole or not at all. Raises AlreadyExists, InvalidArgument."""
+        with whole_file(path, overwrite=overwrite) as file:
+            file.write(self.to_json().encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification(Statement):
+    """What a certificate says whose signature fits.
+
+    ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True where
+    that key was given, and None where none was: anybody can sign with a key of their own.
+    """
+
+    public_key: str
+    signer: str
+    trusted: bool | None
+
+
+def sign(statement: Statement, private_key: Ed25519PrivateKey) -> Certificate:
+    """Raises InvalidCertificate where nobody could read what would be signed."""
+    unsigned = Certificate(
+        **values(statement),
+        public_key=private_key.public_key().public_bytes_raw().hex(),
+        signature="00" * SIGNATURE_BYTES,
+    )
+    try:
+        Certificate.of(unsigned.to_json())
+    except Flaw as flaw:
+        raise InvalidCertificate(
+            f"Nothing was signed, for the certificate {flaw}, and nobody would read it."
+        ) from None
+    return replace(unsigned, signature=private_key.sign(signed(unsigned)).hex())
+
+
+def verify(
+    path_or_certificate: Source | Certificate,
+    public_key: PublicKey | Iterable[PublicKey] | None = None,
+    *,
+    memory: str | None = None,
+) -> Verification:
+    """Check a certificate without a server. Raises InvalidCertificate, InvalidArgument for a key.
+
+    Without ``public_key`` this shows that the certificate is whole, and whose key signed it. With
+    one, or several of which any will do, every other signer is refused: each is 32 bytes, hex, PEM
+    or the path of a file with that. ``memory`` refuses the certificates of other memories.
+    """
+    keys = None if public_key is None else to_keys(public_key, "public_key")
+    given = path_or_certificate
+    certificate = Certificate.read(given.to_json() if isinstance(given, Certificate) else given)
+    check_signature(certificate)
+    if keys is not None and bytes.fromhex(certificate.public_key) not in keys:
+        raise InvalidCertificate(
+            f"The certificate is signed by the key {certificate.public_key}, and not by "
+            f"{' or '.join(map(bytes.hex, keys))}; do not rely on it unless you trust that key."
+        )
+    if memory not in (None, certificate.memory):
+        raise InvalidCertificate(
+            f"The certificate is of the memory {shown(certificate.memory)}, and not of "
+            f"{shown(memory)}; ask for the one of that memory."
+        )
+    return Verification(
+        **values(certificate),
+        public_key=certificate.public_key,
+        signer=certificate.signer,
+        trusted=None if keys is None else True,
+    )
+
+
+def commitment(salt: str, id: str) -> str:
+    """The salted hash of an id, in hex: whoever has the id finds it again."""
+    named = id.encode("utf-8", "surrogatepass")  # which no id is; so it is not found
+    whole = hashlib.sha256(COMMITTED + bytes.fromhex(salt) + named)
+    return whole.digest()[:COMMITMENT_BYTES].hex()
+
+
+def check_signature(certificate: Certificate) -> None:
+    """Raises InvalidCertificate."""
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(certificate.public_key))
+    try:
+        key.verify(bytes.fromhex(certificate.signature), signed(certificate))
+    except InvalidSignature:
+        raise damaged(
+            "was changed after it was signed, so that its signature does not fit"
+        ) from None
+
+
+def signed(certificate: Certificate) -> bytes:
+    """What is signed: all but the signature, after a prefix that nothing else begins with."""
+    document = from_certificate(certificate)
+    del document["signature"]
+    return SIGNED + canonical(document).encode()
+
+
+def values(statement: Statement) -> dict[str, Any]:
+    """The fields of a statement alone."""
+    return {each.name: getattr(statement, each.name) for each in fields(Statement)}
+
+
+def from_certificate(certificate: Certificate) -> dict[str, Any]:
+    """A certificate as what JSON can say."""
+    said = {name: plain(getattr(certificate, name)) for name in READERS}
+    return {**CONSTANTS} | {name: said[name] for name in READERS if said[name] or name not in LATER}
+
+
+def plain(value: object) -> object:
+    """The value of a field as what JSON can say."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Searched):
+        return asdict(value)
+    return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def content(source: Source) -> str | bytes:
+    """JSON that is given, or what is in the file that is; of a huge file only enough to say so."""
+    if isinstance(source, bytes):
+        return source
+    if not isinstance(source, str | os.PathLike):
+        raise InvalidCertificate(
+            f"A certificate is JSON, or the path of a file with it, but not {source!r:.80}."
+        )
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("{"):
+        return source
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(CERTIFICATE_BYTES_MAX + 1)
+    except (OSError, ValueError) as problem:
+        why = str(getattr(problem, "strerror", None) or problem).lower()
+        raise InvalidCertificate(f"{Path(source)!s:.200} cannot be read: {why}.") from None
+
+
+def to_document(data: str | bytes) -> dict[str, object]:
+    """An object with all fields of a certificate, but for empty later ones, and no other.
+
+    Raises Flaw.
+    """
+    if len(data) > CERTIFICATE_BYTES_MAX:
+        raise Flaw(f"has more than {CERTIFICATE_BYTES_MAX} bytes")
+    try:
+        document = parse(data)
+    except ValueError as problem:
+        raise Flaw(f"{problem}, so this file may be none") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise Flaw(f"is no JSON object with the format {FORMAT!r}")
+    check_version(document.get("version"))
+    if differing := (document.keys() ^ {*CONSTANTS, *READERS}) - (LATER - document.keys()):
+        name = min(differing)
+        which = "has an unknown" if name in document else "lacks the"
+        raise Flaw(f"{which} field {shown(name)}")
+    for name, value in CONSTANTS.items():
+        if type(document[name]) is not type(value) or document[name] != value:
+            raise wrong(document, name, f"must be {value!r}")
+    return document
+
+
+def check_version(version: object) -> None:
+    """Raises InvalidCertificate where another release can read what this one cannot."""
+    if type(version) is int and version != VERSION:
+        which = "a newer" if version > VERSION else "an older"
+        raise InvalidCertificate(
+            f"The certificate has version {version}, and this release reads version {VERSION}; "
+            f"verify it with {which} release of visual-memory."
+        )
+
+
+def to_field(document: Mapping[str, object], name: str) -> Any:
+    """The value of a field. Raises Flaw."""
+    try:
+        return READERS[name](document[name])
+    except ValueError as wish:
+        raise wrong(document, name, str(wish)) from None
+
+
+def check_commitments(certificate: Certificate) -> None:
+    """Raises Flaw unless there is one for each entry, and none twice."""
+    count, commitments = certificate.count, certificate.commitments
+    if count != len(commitments):
+        raise Flaw(f"has the count {count}, but {len(commitments)} commitments")
+    if count > COUNT_MAX:
+        raise Flaw(f"has the count {count}, but one certificate is for at most {COUNT_MAX}")
+    if any(one >= other for one, other in pairwise(commitments)):
+        raise Flaw("has commitments that do not ascend")
+
+
+def text(value: object) -> str:
+    """Characters of Unicode, which half a surrogate pair is not."""
+    if type(value) is str and len(value) <= CHARACTERS_MAX and not SURROGATE.search(value):
+        return value
+    raise ValueError(f"must be text of at most {CHARACTERS_MAX} characters")
+
+
+def whole(value: object) -> int:
+    """A whole number, which True is not."""
+    if type(value) is int and 0 <= value <= WHOLE_MAX:
+        return value
+    raise ValueError(f"must be a whole number from 0 to {WHOLE_MAX}")
+
+
+def moment(value: object) -> datetime:
+    """A time, which is written in one way only."""
+    try:
+        found = datetime.strptime(text(value), TIME).replace(tzinfo=UTC)
+    except ValueError:
+        found = None
+    if found is None or plain(found) != value:
+        raise ValueError("must be a time in whole seconds, such as 2026-01-31T12:00:00Z")
+    return found
+
+
+def place(value: object) -> Searched:
+    """Where was searched, and how much there was."""
+    if not isinstance(value, dict) or value.keys() != {"where", "bytes"}:
+        raise ValueError("must have where and bytes in each")
+    return Searched(text(value["where"]), whole(value["bytes"]))
+
+
+def hexadecimal(size: int) -> Reader:
+    """Reads so many bytes in lower-case hex."""
+    form = re.compile(rf"[0-9a-f]{{{2 * size}}}")
+
+    def read(value: object) -> str:
+        if type(value) is str and form.fullmatch(value):
+            return value
+        raise ValueError(f"must be {2 * size} digits of lower-case hex")
+
+    return read
+
+
+def key(value: object) -> str:
+    """A public key in lower-case hex, by which not everything is signed."""
+    found: str = hexadecimal(KEY_BYTES)(value)
+    if is_weak(bytes.fromhex(found)):
+        raise ValueError("must be a key whose signatures mean something")
+    return found
+
+
+def every(read: Reader) -> Reader:
+    """Reads a list."""
+
+    def read_all(value: object) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise ValueError("must be a list")
+        return tuple(map(read, value))
+
+    return read_all
+
+
+def some(read: Reader) -> Reader:
+    """Reads a list that is left out where it is empty."""
+
+    def read_some(value: object) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = every(read)(value)
+        if found:
+            return found
+        raise ValueError("must have one at least, or not be there")
+
+    return read_some
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "memory": text,
+        "memory_uid": text,
+        "dimension": whole,
+        "embedder": text,
+        "server": text,
+        "operation": text,
+        "time": moment,
+        "count": whole,
+        "salt": hexadecimal(SALT_BYTES),
+        "commitments": every(hexadecimal(COMMITMENT_BYTES)),
+        "digest_before": hexadecimal(HASH_BYTES),
+        "digest_after": hexadecimal(HASH_BYTES),
+        "audit_index": whole,
+        "audit_event": hexadecimal(HASH_BYTES),
+        "audit_root": hexadecimal(HASH_BYTES),
+        "looked_for": whole,
+        "searched": every(place),
+        "backups": every(moment),
+        "not_covered": every(text),
+        "also_in": some(text),
+        "public_key": key,
+        "signature": hexadecimal(SIGNATURE_BYTES),
+    }
+)
+LATER = frozenset({"also_in"})  # than the first certificates, which are read as they are
+
+
+def damaged(problem: object) -> InvalidCertificate:
+    """What is said of a certificate that is not as its signer made it."""
+    return InvalidCertificate(
+        f"The certificate {problem}; get it again from the server that made it."
+    )
+
+
+def wrong(document: Mapping[str, object], name: str, wish: str) -> Flaw:
+    """What is said of a field."""
+    return Flaw(f"says {name}: {shown(document[name])}, which {wish}")
+
+
+def shown(value: object) -> str:
+    """A value in a sentence, cut short; what is inside of others is left out."""
+    if isinstance(value, str):
+        return repr(value[:60])
+    return "{…}" if isinstance(value, dict) else "[…]" if isinstance(value, list) else repr(value)

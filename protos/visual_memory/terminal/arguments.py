@@ -1,0 +1,111 @@
+"""The words and options that commands have in common."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, TypeAlias
+
+import visual_memory
+from visual_memory.terminal.refused import Refused, WrongUsage
+
+if TYPE_CHECKING:
+    from visual_memory import Client
+
+SERVER = "127.0.0.1:50051"
+VOTINGS = ("plurality", "distance", "softmax", "rank")
+
+Command: TypeAlias = "Callable[[Client, Namespace], int]"
+Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
+
+
+def program(name: str, description: str) -> ArgumentParser:
+    """The parser of a whole program."""
+    parser = ArgumentParser(
+        prog=name,
+        description=description,
+        epilog="Exit codes: 0 done, 1 refused (a sentence on standard error says why), "
+        "2 wrong usage.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=parser)
+    parser.add_argument("--version", action="version", version=version("visual-memory"))
+    return parser
+
+
+def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
+    """Do what the arguments say; the exit code. Raises Refused, Error, SystemExit with 2."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # argparse itself would show the usage of the whole program
+        options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    try:
+        code: int = options.run(options)
+        return code
+    except WrongUsage as problem:
+        command: ArgumentParser = options.command
+        command.error(str(problem))
+
+
+def add(commands: Commands, name: str, help: str) -> ArgumentParser:
+    """A command; its help is also its description."""
+    parser = commands.add_parser(
+        name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
+    )
+    parser.set_defaults(command=parser)
+    return parser
+
+
+def ask_server(parser: ArgumentParser, command: Command) -> None:
+    """Make it a command that asks a server."""
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
+        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="for one message with its retries; default: 60",
+    )
+
+    def ask(options: Namespace) -> int:
+        with connect(options) as client:
+            return command(client, options)
+
+    parser.set_defaults(run=ask)
+
+
+def connect(options: Namespace) -> Client:
+    """A client of the server that --server names. Raises Refused where that is no address."""
+    try:
+        return visual_memory.connect(options.server, timeout=options.timeout)
+    except visual_memory.InvalidArgument as error:
+        ((field, wish),) = error.field_violations
+        option = "server" if field == "target" else field
+        raise Refused(f"--{option} {wish}.") from None
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """For programs."""
+    parser.add_argument("--json", action="store_true", help="answer with JSON")
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
+    return value
+
+
+def natural(text: str) -> int:
+    """A number from 0."""
+    value = int(text)
+    if value < 0:
+        raise ArgumentTypeError(f"must not be negative, but is {text}")
+    return value

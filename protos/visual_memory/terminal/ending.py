@@ -1,0 +1,59 @@
+"""How a command ends: by its exit code, and never with a traceback for what a person did."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+
+import visual_memory
+from visual_memory.terminal.output import say
+from visual_memory.terminal.refused import Refused
+
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
+
+
+def carry_out(run: Callable[[Sequence[str]], int]) -> int:
+    """The exit code of what this process was told; a refusal is one sentence on standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed: nobody wants to hear
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+        return code
+    except Refused as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    except visual_memory.Error as error:
+        say(without_field(error), file=sys.stderr)  # its advice is for Python
+        return 1
+    except BrokenPipeError:
+        leave_unwritten()
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in UNWRITTEN or error.filename is not None:
+            raise
+        print(f"The answer could not be written: {error.strerror}.", file=sys.stderr)
+        leave_unwritten()
+        return 1
+
+
+def without_field(error: visual_memory.Error) -> str:
+    """The message of an error, without the argument of Python that names a file."""
+    for path, _ in error.field_violations[:1]:
+        if error.message.startswith(f"{path}: "):
+            problem = error.message.removeprefix(f"{path}: ")
+            return problem[:1].upper() + problem[1:]
+    return error.message
+
+
+def leave_unwritten() -> None:
+    """Drop what standard output did not take, or the end of the process flushes and fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

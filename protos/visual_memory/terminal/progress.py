@@ -1,0 +1,80 @@
+"""How far long work has come, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from visual_memory.terminal.output import printable
+
+TERMINAL_SECONDS = 0.2
+LOG_SECONDS = 5.0
+
+
+class Progress:
+    """``512/828 pictures, 143/s, 2 s left``: one line that moves in a terminal.
+
+    Elsewhere there is a line ``every`` few seconds, and none for work that ends sooner. The rate
+    counts from the first report on, since what goes on after an interruption starts with much done.
+    """
+
+    def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:
+        self._what, self._total, self._done = what, total, 0
+        self._first: tuple[int, float] | None = None
+        self._terminal = sys.stderr.isatty()
+        default = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
+        self._every = default if every is None else every
+        self._began = self._shown = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    @property
+    def done(self) -> int:
+        """How many, as was said last."""
+        return self._done
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self.reach(self._done + count)
+
+    def reach(self, done: int, total: int | None = None) -> None:
+        """So many are done, of ``total`` where that is known only now."""
+        self._done, self._total = done, self._total if total is None else total
+        self._first = self._first or (done, time.monotonic())
+        self.say(self.line())
+
+    def say(self, line: str) -> None:
+        """Anything else, if it is time for a line."""
+        now = time.monotonic()
+        if now - self._shown < self._every:
+            return
+        self._shown = now
+        start, end = ("\r\033[K", "") if self._terminal else ("", "\n")
+        print(f"{start}{printable(line)}", end=end, file=sys.stderr, flush=True)
+
+    def line(self) -> str:
+        """Done and, once that is known, the rate and the time that the rest will take."""
+        shown = f"{self._done:,}/{self._total:,} {self._what}"
+        before, since = self._first or (self._done, self._began)
+        if self._done == before:
+            return shown
+        rate = (self._done - before) / max(time.monotonic() - since, 1e-9)
+        left = round(max(self._total - self._done, 0) / rate)
+        return f"{shown}, {rate:,.0f}/s, {f'{left} s' if left < 120 else f'{left // 60} min'} left"

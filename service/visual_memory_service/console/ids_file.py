@@ -1,0 +1,40 @@
+"""Files that name entries, one id a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from visual_memory.terminal.refused import Refused
+
+IDS_MAX = 1_000_000
+CHARACTERS_MAX = 1 << 28  # a device has no end
+STANDARD_INPUT = Path("-")
+
+
+def read_ids(file: Path) -> list[str]:
+    """Each once, ascending; lines end as on any system. Raises Refused."""
+    text = read_text(file)
+    if "\0" in text:
+        raise Refused(f"{file} is no text; wanted is one id a line.")
+    lines = {line.removesuffix("\r") for line in text.split("\n")}
+    ids = sorted(lines - {""})
+    if not ids:
+        raise Refused(f"{file} names no id; wanted is one id a line.")
+    if len(ids) > IDS_MAX:
+        raise Refused(f"{file} names {len(ids):,} ids; at most {IDS_MAX:,} are taken at once.")
+    return ids
+
+
+def read_text(file: Path) -> str:
+    """Of standard input, where the file is ``-``. Raises Refused."""
+    place = 0 if file == STANDARD_INPUT else file
+    try:
+        with open(place, encoding="utf-8-sig", newline="", closefd=place != 0) as opened:
+            text = opened.read(CHARACTERS_MAX + 1)
+    except UnicodeDecodeError:
+        raise Refused(f"{file} cannot be read: it is no text in UTF-8; save it as such.") from None
+    except OSError as problem:
+        raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
+    if len(text) > CHARACTERS_MAX:
+        raise Refused(f"{file} has more than {CHARACTERS_MAX:,} characters, so it is another file.")
+    return text

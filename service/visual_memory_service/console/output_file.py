@@ -1,0 +1,26 @@
+"""The file that a command writes: ``--force`` replaces one, and nothing that is none."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+
+from visual_memory.terminal.refused import Refused
+
+
+def add_force(parser: ArgumentParser, what: str) -> None:
+    """Whether ``what`` may be replaced."""
+    parser.add_argument("--force", action="store_true", help=f"overwrite {what}")
+
+
+def refuse(path: Path, *, force: bool) -> None:
+    """Raises Refused, before any work is done, where no file could be written at ``path``."""
+    if path.is_dir():
+        raise Refused(f"{path} is a folder; name a file in it.")
+    if path.exists() and not path.is_file():
+        raise Refused(f"{path} is no file that could be replaced; name another.")
+    if os.path.lexists(path) and not force:
+        raise Refused(f"{path} exists already; use --force to overwrite it.")
+    if not path.resolve().parent.is_dir():
+        raise Refused(f"There is no folder for {path}.")

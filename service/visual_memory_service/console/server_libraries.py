@@ -1,0 +1,26 @@
+"""What a server needs beyond the base install, which is the client alone."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from visual_memory.terminal.refused import MissingExtra
+
+MODULES = (
+    "blake3",
+    "faiss",
+    "grpc_health",
+    "grpc_reflection",
+    "onnx",
+    "onnxruntime",
+    "structlog",
+)
+
+
+def need(purpose: str) -> None:
+    """Raises MissingExtra where one of them is not installed; nothing is imported."""
+    for module in MODULES:
+        if find_spec(module) is None:
+            raise MissingExtra(
+                module, extra="cpu", purpose=f"This installation is the client alone; {purpose}"
+            )

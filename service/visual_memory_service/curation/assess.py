@@ -1,0 +1,93 @@
+"""What the entries of a memory say of each other, and which of them look wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from visual_memory_index import (
+    Conflict,
+    EmptyMemory,
+    LabelAccuracy,
+    LeaveOneOut,
+    RamCopy,
+    Suspect,
+    Voting,
+    calibration_error,
+    conflicts,
+    confusion,
+    label_accuracies,
+    predictions,
+    suspects,
+    thin_labels,
+)
+from visual_memory_service.runtime import batches as asking
+from visual_memory_service.runtime.operations import Job
+
+SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more doubt than evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """See Assessment in operation.proto."""
+
+    count: int
+    accuracy: float
+    calibration_error: float
+    labels: list[LabelAccuracy]
+    confusion: Mapping[str, Mapping[str, int]]
+    thin: list[str]
+    suspects: list[Suspect]
+    conflicts: list[Conflict]
+
+    def to_json(self) -> str:
+        """As an operation keeps it."""
+        return json.dumps(asdict(self))
+
+
+def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> Assessment:
+    """Judge every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
+    if len(snapshot) < 2:
+        raise EmptyMemory("At least two voting entries are needed to judge each other.")
+    judged = leave_one_out(snapshot, k, voting, job)
+    predicted = predictions(judged)
+    right = predicted == judged.labels
+    for_it = judged.weights * (judged.labels[judged.neighbors] == predicted[:, np.newaxis])
+    shares = for_it.sum(axis=1) / judged.weights.sum(axis=1)
+    return Assessment(
+        count=len(snapshot),
+        accuracy=float(right.mean()),
+        calibration_error=calibration_error(shares, right),
+        labels=label_accuracies(judged.labels, predicted),
+        confusion=confusion(judged.labels, predicted),
+        thin=list(thin_labels(judged.labels, trusted_min=thin)),
+        suspects=suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
+        conflicts=conflicts(judged),
+    )
+
+
+def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
+    """The ``k`` nearest of each alone."""
+    return LeaveOneOut(
+        judged.ids,
+        judged.labels,
+        judged.neighbors[:, :k],
+        judged.distances[:, :k],
+        judged.weights[:, :k],
+    )
+
+
+def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveOneOut:
+    """Every entry with its k nearest others. Raises Cancelled."""
+    ids, labels = snapshot.columns()
+    row_of = {id: row for row, id in enumerate(ids)}
+    k = min(k, len(ids) - 1)
+    neighbors = np.empty((len(ids), k), dtype=np.int32)
+    distances = np.empty((len(ids), k))
+    for rows, found in asking.leave_one_out(snapshot, snapshot, k, job.told):
+        neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
+        distances[rows] = found.distances
+    return LeaveOneOut(ids, labels, neighbors, distances, voting(distances))

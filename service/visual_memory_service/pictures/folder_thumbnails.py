@@ -1,0 +1,83 @@
+"""Thumbnails of pictures from where they are, for memories that do not keep them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from visual_memory import Entry, MemoryInfo
+from visual_memory.types import Limits
+from visual_memory_embedders import BadImage, ImageLimits
+from visual_memory_embedders.images.images import PIXELS_MAX
+from visual_memory_embedders.images.thumbnails import SIDE, shrink
+from visual_memory_service.pictures.pictures import Unreadable, flaw, read, size
+
+MISSING = "not in the folder"
+OTHER = "not the picture inserted"
+BROKEN = "not decodable"
+
+
+class FolderThumbnails:
+    """What a folder holds under the ids of entries: by id a JPEG, or why there is none.
+
+    A picture counts if its hash is that of the entry. ``unchecked`` counts those shown of entries
+    that were inserted as vectors, whose hash is another.
+    """
+
+    def __init__(self, folder: Path, info: MemoryInfo, limits: Limits) -> None:
+        self._folder, self._info = folder, info
+        self._limits = ImageLimits(limits.image_bytes, min(limits.image_pixels, PIXELS_MAX))
+        self.found: dict[str, bytes | str] = {}
+        self.unchecked = 0
+
+    def look(self, entries: Iterable[Entry]) -> None:
+        """Look for the pictures of entries, which come with their vectors."""
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for entry, (found, checked) in threads.map(
+                lambda each: (each, self._one(each)), entries
+            ):
+                self.found[entry.id] = found
+                self.unchecked += not checked and isinstance(found, bytes)
+
+    @property
+    def is_of_no_use(self) -> bool:
+        """True if pictures were looked for, and none of them can be shown."""
+        return bool(self.found) and all(isinstance(found, str) for found in self.found.values())
+
+    def summary(self) -> str:
+        """A sentence on what is shown, and what is not."""
+        if not self.found:
+            return f"No picture of {self._folder} is needed."
+        reasons = [found for found in self.found.values() if isinstance(found, str)]
+        counts = [(len(self.found) - len(reasons), "shown")]
+        counts += [(self.unchecked, "of them unchecked, since their entries are vectors")]
+        counts += [(reasons.count(why), why) for why in (MISSING, OTHER, BROKEN)]
+        told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+        return f"Pictures are those in {self._folder}, by id: {told}."
+
+    def _one(self, entry: Entry) -> tuple[bytes | str, bool]:
+        path, id = self._folder / entry.id, PurePosixPath(entry.id)
+        checked = self._info.embedder is not None and not is_of_row(entry)
+        if id.is_absolute() or ".." in id.parts or flaw(path):
+            return MISSING, checked
+        try:
+            data = read(path) if size(path) <= self._limits.bytes_max else b""
+        except Unreadable:
+            return MISSING, checked
+        if checked and hashlib.sha256(data).hexdigest() != entry.content_sha256:
+            return OTHER, checked
+        try:
+            return shrink(data, side=SIDE, limits=self._limits), checked
+        except BadImage:
+            return BROKEN, checked
+
+
+def is_of_row(entry: Entry) -> bool:
+    """Whether the hash of an entry is that of a vector, as which it was inserted."""
+    if entry.vector is None:
+        return False
+    row = entry.vector.astype("<f4").tobytes()
+    return hashlib.sha256(row).hexdigest() == entry.content_sha256

@@ -1,0 +1,223 @@
+"""Entries in a Parquet file: id, label, vector or image, and metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory.terminal.refused import MissingExtra, Refused, listed
+from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
+
+ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
+EMBEDDER = b"visual_memory.embedder"
+SHA256 = "content_sha256"
+WANTED = "id and label (text), and vector (list of float) or image (binary); metadata is optional"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One row; ``metadata`` is None where the file has no such column.
+
+    ``image`` is the picture beside a vector, None where there is none, and ``sha256`` the hash of
+    what the vector was made of, in lower-case hex, empty where that is not known. A ``pruned``
+    entry does not vote.
+    """
+
+    id: str
+    label: str
+    content: bytes | NDArray[np.float32]
+    metadata: Mapping[str, str] | None
+    image: bytes | None
+    sha256: str
+    pruned: bool
+
+
+class File:
+    """A Parquet file to read, a batch of rows at a time. Raises Refused.
+
+    Images beside vectors are read where they are ``kept``.
+    """
+
+    def __init__(self, path: Path, *, kept: bool) -> None:
+        self._path, self._arrow = path, pyarrow()
+        try:
+            self._file = self._arrow.parquet.ParquetFile(path)
+        except (OSError, self._arrow.ArrowException) as error:
+            why = "" if isinstance(error, self._arrow.ArrowInvalid) else f" ({error})"
+            raise Refused(
+                f"{path} is neither a folder nor a Parquet file that can be read{why}."
+            ) from None
+        schema = self._file.schema_arrow
+        self.content = self._check(schema)
+        self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
+        self.count: int = self._file.metadata.num_rows
+        wanted = ["id", "label", self.content, "metadata"]
+        if kept and self.content == "vector" and "image" in schema.names:
+            self._check_image(schema)
+            wanted.append("image")
+        if self._fits(schema, "pruned", self._arrow.types.is_boolean):
+            wanted.append("pruned")
+        if self.content == "vector" and self._fits(schema, SHA256, self._arrow.types.is_string):
+            wanted.append(SHA256)
+        self._columns = [name for name in wanted if name in schema.names]
+        self._rows = ROWS["image" if "image" in self._columns else "vector"]
+
+    def rows(self) -> Iterator[Row]:
+        """Every row, in order. Raises Refused."""
+        try:
+            yield from self._read()
+        except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:
+            raise Refused(f"{self._path} cannot be read to its end ({error}).") from None
+
+    def _read(self) -> Iterator[Row]:
+        number = 0
+        for batch in self._file.iter_batches(self._rows, columns=self._columns):
+            columns = {name: batch.column(name) for name in self._columns}
+            ids, labels = columns["id"].to_pylist(), columns["label"].to_pylist()
+            contents = self._contents(columns[self.content], number)
+            metadata = (
+                [self._metadata(value, number) for value in columns["metadata"].to_pylist()]
+                if "metadata" in columns
+                else [None] * len(ids)
+            )
+            beside = "image" in columns and self.content == "vector"
+            images = columns["image"].to_pylist() if beside else [None] * len(ids)
+            pruned = columns["pruned"].to_pylist() if "pruned" in columns else [False] * len(ids)
+            hashes = columns[SHA256].to_pylist() if SHA256 in columns else [None] * len(ids)
+            columns_by_row = zip(
+                ids, labels, contents, metadata, images, hashes, pruned, strict=True
+            )
+            for id, label, content, more, image, sha256, silent in columns_by_row:
+                if not id or not label or content is None:
+                    raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
+                yield Row(id, label, content, more, image, sha256 or "", bool(silent))
+                number += 1
+
+    def _check(self, schema: Any) -> str:
+        """``vector`` or ``image``, whichever the file has, with types that can be used."""
+        if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+            raise Refused(f"{self._path} has more than one column {listed(twice)}.")
+        types = self._arrow.types
+        texts = (types.is_string, types.is_large_string, self._is_dictionary_of_text)
+        if all(self._fits(schema, name, *texts) for name in ("id", "label")):
+            if self._fits(schema, "vector", self._is_list_of_numbers):
+                return "vector"
+            if self._fits(schema, "image", self._is_binary):
+                return "image"
+        found = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise Refused(f"{self._path} has the columns {found}; wanted are {WANTED}.")
+
+    def _check_image(self, schema: Any) -> None:
+        """What is beside vectors. Raises Refused."""
+        if not self._fits(schema, "image", self._is_binary, self._arrow.types.is_null):
+            raise Refused(
+                f"The column image of {self._path} holds {schema.field('image').type}, where this "
+                "memory keeps pictures; write the bytes of image files, or leave the column out."
+            )
+
+    def _fits(self, schema: Any, name: str, *kinds: Any) -> bool:
+        return name in schema.names and any(kind(schema.field(name).type) for kind in kinds)
+
+    def _is_binary(self, kind: Any) -> bool:
+        return bool(self._arrow.types.is_binary(kind) or self._arrow.types.is_large_binary(kind))
+
+    def _is_dictionary_of_text(self, kind: Any) -> bool:
+        types = self._arrow.types
+        return bool(types.is_dictionary(kind) and types.is_string(kind.value_type))
+
+    def _is_list_of_numbers(self, kind: Any) -> bool:
+        types = self._arrow.types
+        lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+        return any(is_kind(kind) for is_kind in lists) and types.is_floating(kind.value_type)
+
+    def _contents(self, column: Any, number: int) -> Iterable[bytes | NDArray[np.float32] | None]:
+        if self.content == "image":
+            images: list[bytes | None] = column.to_pylist()
+            return images
+        lengths = set(self._arrow.compute.list_value_length(column).to_pylist())
+        if len(lengths) > 1 or None in lengths:
+            raise Refused(
+                f"The vectors of {self._path} from row {number} on are not all of one length."
+            )
+        flat: NDArray[np.floating[Any]] = column.flatten().to_numpy(zero_copy_only=False)
+        return flat.astype(np.float32).reshape(len(column), -1)
+
+    def _metadata(self, value: Any, number: int) -> dict[str, str]:
+        """A map, a struct or JSON text, as text to text."""
+        try:
+            pairs = dict((json.loads(value) if isinstance(value, str) else value) or {})
+        except (TypeError, ValueError, RecursionError):
+            raise Refused(
+                f"The metadata of {self._path} near row {number} are neither a map, a struct nor "
+                "a JSON object."
+            ) from None
+        return {str(key): str(each) for key, each in pairs.items() if each is not None}
+
+
+def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:
+    """Write ``entries`` with vectors and what images there are; how many."""
+    arrow = pyarrow()
+    schema = arrow.schema(
+        [
+            ("id", arrow.string()),
+            ("label", arrow.string()),
+            ("vector", arrow.list_(arrow.float32(), info.dimension)),
+            ("metadata", arrow.map_(arrow.string(), arrow.string())),
+            ("create_time", arrow.timestamp("us", tz="UTC")),
+            (SHA256, arrow.string()),
+            ("pruned", arrow.bool_()),
+            *([("image", arrow.binary())] if info.store_images else []),
+        ],
+        metadata={EMBEDDER: spec(info.embedder)} if info.embedder else None,
+    )
+    count, entries = 0, iter(entries)
+    with arrow.parquet.ParquetWriter(file, schema) as writer:
+        at_once = ROWS["image" if info.store_images else "vector"]
+        while rows := list(islice(entries, at_once)):
+            writer.write_table(table(rows, schema))
+            count += len(rows)
+    return count
+
+
+def table(entries: list[Entry], schema: Any) -> Any:
+    """Entries as an Arrow table."""
+    arrow = pyarrow()
+    vectors = np.concatenate([entry.vector for entry in entries if entry.vector is not None])
+    columns = [
+        [entry.id for entry in entries],
+        [entry.label for entry in entries],
+        arrow.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
+        [list(entry.metadata.items()) for entry in entries],
+        [entry.create_time for entry in entries],
+        [entry.content_sha256 for entry in entries],
+        [bool(entry.pruned_by) for entry in entries],
+        [entry.image for entry in entries],
+    ]
+    arrays = [
+        arrow.array(c, f.type) if isinstance(c, list) else c
+        for c, f in zip(columns, schema, strict=False)  # images only where the schema has them
+    ]
+    return arrow.Table.from_arrays(arrays, schema=schema)
+
+
+def spec(embedder: EmbedderSpec) -> str:
+    """An embedder's spec as text that can be compared."""
+    return json.dumps(asdict(embedder), sort_keys=True)
+
+
+def pyarrow() -> Any:
+    """The library, imported only where it is used. Raises Refused."""
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingExtra("pyarrow", extra="parquet", purpose="Parquet") from None
+    return pyarrow

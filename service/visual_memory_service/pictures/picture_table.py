@@ -1,0 +1,78 @@
+"""Pictures in a CSV table: a path and a label each, perhaps an id, and metadata."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from visual_memory.terminal.refused import Refused, listed, quoted
+
+NEEDED, OPTIONAL = ("path", "label"), "id"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row; ``path`` as it is written, from the table's folder on."""
+
+    id: str
+    label: str
+    path: str
+    metadata: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is no picture with a label; ``place`` names it, ``why`` is what it lacks."""
+
+    place: str
+    why: str
+
+
+def rows(file: Path) -> Iterator[Row | BadRow]:
+    """Every row, in order; columns beside path, label and id are metadata. Raises Refused."""
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as text:
+            table = csv.reader(text, strict=True)
+            names, lines = next(table, []), dict[str, int]()
+            check(file, names)
+            for cells in filter(None, table):
+                place, line = f"{file}, line {table.line_num}", table.line_num
+                row = to_row(place, names, cells)
+                if isinstance(row, Row) and lines.setdefault(row.id, line) != line:
+                    row = BadRow(place, f"has the id {quoted(row.id)}, as line {lines[row.id]} has")
+                yield row
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise Refused(f"{file} is no CSV table in UTF-8 ({error}); save it as CSV UTF-8.") from None
+    except csv.Error as error:
+        raise Refused(f"{file} is no CSV table in UTF-8 ({error}).") from None
+
+
+def check(file: Path, names: list[str]) -> None:
+    """Raises Refused where a column is missing or there twice."""
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
+        raise Refused(f"{file} has more than one column {listed(twice)}.")
+    if not set(NEEDED) <= set(names):
+        has = f"has the columns {listed(names)}" if names else "has no first line with columns"
+        raise Refused(
+            f"{file} {has}; wanted are path and label, separated by commas; id is optional, and "
+            "others are metadata."
+        )
+
+
+def to_row(place: str, names: list[str], cells: list[str]) -> Row | BadRow:
+    """A row that is at ``place`` in its file; columns without a name are there if all is empty."""
+    if len(cells) != len(names):
+        return BadRow(place, "has more or fewer cells than there are columns")
+    for column, (name, cell) in enumerate(zip(names, cells, strict=True), start=1):
+        if cell and not name:
+            return BadRow(place, f"has a cell in column {column}, which has no name")
+    texts = {name: cell for name, cell in zip(names, cells, strict=True) if name}
+    if missing := [name for name in NEEDED if not texts[name]]:
+        return BadRow(place, f"has no {' and no '.join(missing)}")
+    path, label = (texts.pop(name) for name in NEEDED)
+    id = texts.pop(OPTIONAL, "") or Path(path).as_posix()
+    return Row(id, label, path, {k: v for k, v in texts.items() if v} if texts else None)

@@ -1,0 +1,490 @@
+"""The open memories by name, each with its searches and its embedder."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import structlog
+
+from visual_memory_embedders import (
+    BUILT_IN,
+    Embedder,
+    EmbedderSpec,
+    ImageLimits,
+    WrongEmbedder,
+    build,
+    smaller,
+    thumbnails,
+)
+from visual_memory_index import (
+    Arrival,
+    BadAuditLog,
+    BadBackup,
+    Catalog,
+    Checked,
+    CorruptCopy,
+    CorruptStore,
+    Memory,
+    MemoryRefusal,
+    NotWritten,
+    Outdated,
+    Rebuilt,
+    Request,
+    Traces,
+    UnknownMemory,
+    damage_of,
+    in_full,
+    trouble_in,
+    tune,
+)
+from visual_memory_service.config import Settings
+from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
+from visual_memory_service.runtime.check import Checks
+from visual_memory_service.runtime.searches import Searches
+
+TRY_AGAIN_SECONDS = 3.0  # a file is read as a whole to be opened
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Embedders:
+    """Embedders by name, each built when it is first needed. They share one pool of threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.allowed = (*BUILT_IN, *settings.allow_embedder)
+        self._cache = settings.data / "cache"
+        self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
+        self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="embed")
+        self._building = threading.Lock()
+        self._built: dict[str, Embedder] = {}
+
+    def get(self, name: str) -> Embedder:
+        """Raises EmbedderNotAllowed and what building it refuses."""
+        if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
+            raise EmbedderNotAllowed(name, self.allowed)
+        with self._building:
+            if name not in self._built:
+                self._built[name] = build(
+                    name, cache=self._cache, workers=self._workers, limits=self._limits
+                )
+                log.info("embedder built", embedder=name)
+            return self._built[name]
+
+    def thumbnails(self, images: Sequence[bytes]) -> list[bytes]:
+        """A small JPEG of each image. Raises UndecodableImage."""
+        return thumbnails(images, workers=self._workers, limits=self._limits)
+
+    def to_send(self, image: bytes) -> bytes:
+        """The image as it goes to a re-ranker, scaled down where it is large. Raises BadImage."""
+        return smaller(image, limits=self._limits)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._workers.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMemory:
+    """A memory that is served; ``spec`` is None where it takes vectors only.
+
+    Soft searches are batched apart, since after edits they have counts to mend first. ``read``
+    holds settings of the memory with what they were read as.
+    """
+
+    memory: Memory
+    searches: Searches
+    soft_searches: Searches
+    spec: EmbedderSpec | None
+    embedders: Embedders
+    read: dict[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def embedder(self) -> Embedder:
+        """The embedder it was made with. Raises NoEmbedder, WrongEmbedder."""
+        if self.spec is None:
+            raise NoEmbedder(self.memory.identity.name)
+        embedder = self.embedders.get(self.spec.name)
+        if embedder.spec != self.spec:
+            raise WrongEmbedder(self.spec, embedder.spec)
+        return embedder
+
+    def setting(self, name: str, read: Callable[[str], T]) -> T | None:
+        """A setting of the memory as ``read`` reads it, once for as long as it is the same."""
+        text = self.memory.setting(name)
+        if text is None:
+            return None
+        known, value = self.read.get(name, ("", None))
+        if known is not text:
+            with damage_of(self.memory.path):
+                value = read(text)
+            self.read[name] = (text, value)
+            if self.memory.setting(name) is not text:  # it may have been erased
+                self.read.pop(name, None)
+        found: T = value
+        return found
+
+
+@dataclass(eq=False, slots=True)
+class Refused:
+    """Why a memory does not serve, and when it was last tried again; one is ``opening`` it then."""
+
+    refusal: MemoryRefusal
+    tried: float = -math.inf
+    opening: threading.Lock = field(default_factory=threading.Lock)
+
+    def to_try(self) -> Path | None:
+        """The file, where only the disk kept it from being opened, and that not just now."""
+        rested = time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
+        return Path(self.refusal.path) if rested and isinstance(self.refusal, NotWritten) else None
+
+
+class Elsewhere(NamedTuple):
+    """The memories that hold what entries of one hold, and those that could not be asked, sorted.
+
+    One of them is the memory itself where another entry of it has the same content.
+    """
+
+    also_in: list[str]
+    not_asked: list[str]
+
+
+class Restored(NamedTuple):
+    """A memory that came of a backup, and how many entries of that were unlearned since."""
+
+    memory: OpenMemory
+    left_out: int
+
+
+class Memories:
+    """Opens all memories at the start; one that is damaged is named and refused, others serve.
+
+    ``changed`` is told the name of each memory that begins or ends to serve.
+    """
+
+    def __init__(self, settings: Settings, changed: Callable[[str, bool], None]) -> None:
+        tune(settings.threads)
+        self.embedders = Embedders(settings)
+        self._changed = changed
+        self._editing = threading.Lock()
+        self._states = threading.Lock()  # of what serves and what does not; taken last
+        self._closed = False
+        self._open: dict[str, OpenMemory] = {}
+        self._refused: dict[str, Refused] = {}
+        self.checks = Checks(lambda name, told: self.check(self.get(name).memory, told))
+        self._catalog = Catalog(settings.data)
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            for name in self._catalog.names():
+                self._open_or_note(name)
+            undo.pop_all()
+
+    def names(self) -> list[str]:
+        """All memories, also the damaged, sorted."""
+        return sorted({*self._open, *self._refused})
+
+    def get(self, name: str) -> OpenMemory:
+        """Raises UnknownMemory, or what kept the memory from being opened."""
+        if refused := self._refused.get(name):
+            raise refused.refusal.with_traceback(None)  # or it would grow with every call
+        try:
+            return self._open[name]
+        except KeyError:
+            raise UnknownMemory(name) from None
+
+    def may_be_opened(self, name: str) -> bool:
+        """Whether ``get_or_open`` would try to open it."""
+        refused = self._refused.get(name)
+        return refused is not None and refused.to_try() is not None
+
+    def get_or_open(self, name: str) -> OpenMemory:
+        """Like ``get``, and may take as long as reading a file.
+
+        What only the disk kept from being opened is tried again, now and then, where it can be
+        written by now; who asks meanwhile is refused as before.
+        """
+        refused = self._refused.get(name)
+        if refused is not None and refused.opening.acquire(blocking=False):
+            try:
+                self._try_again(name, refused)
+            finally:
+                refused.opening.release()
+        return self.get(name)
+
+    def _try_again(self, name: str, refused: Refused) -> None:
+        path = refused.to_try()
+        if path is None or self._closed or self._refused.get(name) is not refused:
+            return
+        try:
+            if trouble_in(path.parent) is None:
+                self._open_or_note(name)
+        finally:
+            refused.tried = time.monotonic()
+
+    def serving(self) -> list[str]:
+        """The memories that serve, sorted."""
+        return sorted(self._open.keys() - self._refused.keys())
+
+    def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> None:
+        """Note that what an operation is about to erase, or was deleted before, must not come back.
+
+        Raises NotWritten.
+        """
+        self._catalog.bury(memory, ids, operation)
+
+    def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        return self._catalog.unlearned(memory, ids)
+
+    def note(self, memory: Memory, *, erased: bool = False) -> None:
+        """Have it known where a memory stands, so that no older file is taken for it.
+
+        ``erased`` says that what was marked by ``bury`` is deleted. Where it cannot be
+        written what was noted before stays, which is as true.
+        """
+        try:
+            self._catalog.note(memory, erased=erased)
+        except NotWritten as problem:
+            log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
+
+    def elsewhere(self, memory: Memory, ids: Sequence[str]) -> Elsewhere:
+        """Where what these entries of a memory hold is, too: by content, or as a copy's by id.
+
+        Raises CorruptStore, NotWritten where they cannot be read themselves.
+        """
+        sought, own = memory.sought(ids), memory.identity.name
+        found = Elsewhere([], [])
+        for name in self.names() if sought.ids else ():
+            try:
+                asked = memory if name == own else self.get(name).memory
+                with damage_of(asked.path):
+                    if asked.holds(sought, without=sought.ids if asked is memory else ()):
+                        found.also_in.append(name)
+            except MemoryRefusal as refusal:
+                if name in self.names():  # or it was dropped meanwhile
+                    log.warning("memory not asked", memory=name, reason=in_full(refusal))
+                    found.not_asked.append(name)
+        return found
+
+    def renew_connections(self) -> None:
+        """Leave nothing in RAM of what was deleted from any memory, perhaps long ago."""
+        for name in self.serving():
+            with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
+                self.get(name).memory.renew_connections()
+
+    def catalog_files(self) -> Sequence[int]:
+        """The files of the list of memories, opened to be read, without what was dropped.
+
+        Unless another program reads the log. Raises NotWritten.
+        """
+        self._catalog.cut_log()
+        return self._catalog.descriptors()
+
+    def catalog_pieces(self, traces: Traces) -> frozenset[bytes]:
+        """The pieces of ``traces`` that the list of memories has in it, such as names."""
+        return self._catalog.found_in(traces)
+
+    def create(
+        self,
+        name: str,
+        *,
+        embedder: str | None,
+        dimension: int | None,
+        store_images: bool,
+        request: Request | None,
+    ) -> OpenMemory:
+        """Make a memory, by embedder or by dimension.
+
+        Raises MemoryExists, RequestReused, NotWritten and what building the embedder refuses.
+        """
+        spec = self.embedders.get(embedder).spec if embedder is not None else None
+        with self._editing:
+            memory = self._catalog.create(
+                name,
+                dimension=spec.dimension if spec else dimension or 0,
+                embedder=spec.to_json() if spec else None,
+                store_images=store_images,
+                request=request,
+            )
+            if memory is not None:
+                self._serve(name, memory)
+                log.info("memory created", memory=name)
+        return self.get_or_open(name)
+
+    def was_dropped(self, request: Request | None) -> bool:
+        """Whether this request dropped its memory before. Raises RequestReused."""
+        return self._catalog.recall(request) is not None
+
+    def drop(self, name: str, *, request: Request | None) -> None:
+        """Forget a memory with all it holds, damaged or not.
+
+        Raises UnknownMemory, RequestReused, NotWritten.
+        """
+        with self._not_opening(name), self._editing:
+            if self._catalog.recall(request) is not None:
+                return
+            self._catalog.drop(name, request=request)
+            with self._states:
+                served = self._open.pop(name, None)
+                self._refused.pop(name, None)
+                self._changed(name, False)
+            log.info("memory dropped", memory=name)
+            if served is not None:
+                served.memory.close(keep=False)
+            try:
+                self._catalog.clear()
+            except NotWritten as full:  # it is gone; the file follows at the next chance
+                log.error("file not removed", memory=name, reason=in_full(full))
+
+    def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
+        """See ``Catalog.backup``. Raises UnknownMemory."""
+        memory = self.get_or_open(name).memory
+        return self._catalog.backup(memory, settings=settings, check=check)
+
+    def arrival(self, name: str, request_id: str) -> Arrival:
+        """Where the backup of a memory to be can come in. Raises MemoryExists, NotWritten."""
+        self._catalog.check_free(name, request_id)
+        return self._catalog.arrival()
+
+    def restore(
+        self,
+        name: str,
+        arrival: Arrival,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request | None,
+    ) -> Restored:
+        """Make a memory of a backup that has come in.
+
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
+        """
+        rebuilt = partial(self._catalog.rebuilt, arrival, name, settings=settings, check=check)
+        left_out = self._adopt(rebuilt, request)
+        return Restored(self.get_or_open(name), left_out)
+
+    def copy(
+        self,
+        name: str,
+        new_name: str,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request | None,
+    ) -> OpenMemory:
+        """Make a memory that holds what another does now.
+
+        Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
+        """
+        if self._catalog.recall(request) is None:
+            self._catalog.check_free(new_name, "")
+            memory = self.get_or_open(name).memory
+            copied = partial(self._catalog.copied, memory, new_name, settings=settings, check=check)
+            self._adopt(copied, request)
+        return self.get_or_open(new_name)
+
+    def check(self, memory: Memory, told: Callable[[int, int], None]) -> Checked:
+        """Look whether a memory is what was written to it; a damaged one is refused from then on.
+
+        Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``told`` raises.
+        """
+        try:
+            return memory.check(told)
+        except (BadAuditLog, CorruptCopy, CorruptStore) as damage:
+            self._refuse(memory, damage)
+            raise
+
+    def close(self) -> None:
+        """Close every memory and let go of the folder, whatever any of that raises."""
+        self.checks.close()
+        self._closed = True
+        for name in [*self._refused]:
+            with self._not_opening(name):
+                pass
+        with self._editing, ExitStack() as closing:
+            closing.callback(self.embedders.close)
+            closing.callback(self._catalog.close)
+            for served in self._open.values():
+                closing.callback(served.memory.close)
+            for name in self.serving():
+                closing.callback(self.note, self._open[name].memory)
+
+    def _adopt(
+        self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request | None
+    ) -> int:
+        """Serve a memory whose file was made elsewhere; how many entries were left out."""
+        while True:
+            answered: int | None = self._catalog.recall(request)
+            if answered is not None:
+                return answered
+            with rebuilt() as made, self._editing:
+                try:
+                    read_spec(made.identity.embedder, made.path)
+                    memory = self._catalog.adopt(made, made.left_out, request)
+                except CorruptStore as damage:
+                    raise BadBackup(damage.problem) from damage
+                except Outdated:
+                    continue
+                if memory is not None:
+                    self._serve(made.name, memory)
+                    log.info("memory created", memory=made.name, left_out=made.left_out)
+                    return made.left_out
+
+    def _open_or_note(self, name: str) -> None:
+        """Open a memory, or keep what it is refused with as the answer to all that ask for it."""
+        try:
+            self._serve(name, self._catalog.open(name))
+        except MemoryRefusal as refusal:
+            with self._states:
+                self._refused.setdefault(name, Refused(refusal)).refusal = refusal
+                self._changed(name, False)
+            log.error("memory not opened", memory=name, reason=in_full(refusal))
+
+    def _not_opening(self, name: str) -> AbstractContextManager[object]:
+        """Wait until nobody is opening a memory, and have nobody begin to inside."""
+        refused = self._refused.get(name)
+        return refused.opening if refused is not None else nullcontext()
+
+    def _refuse(self, memory: Memory, damage: MemoryRefusal) -> None:
+        """Have a memory that is open serve no more, until the server is started again."""
+        name = memory.identity.name
+        with self._states:
+            served = self._open.get(name)
+            if served is None or served.memory is not memory or name in self._refused:
+                return
+            self._refused[name] = Refused(damage)
+            self._changed(name, False)
+        log.error("memory damaged", memory=name, reason=in_full(damage))
+
+    def _serve(self, name: str, memory: Memory) -> None:
+        try:
+            spec = read_spec(memory.identity.embedder, memory.path)
+        except CorruptStore:
+            memory.close()
+            raise
+        memory.watch(partial(self._refuse, memory))
+        with self._states:
+            self._open[name] = OpenMemory(
+                memory, Searches(memory), Searches(memory), spec, self.embedders
+            )
+            self._refused.pop(name, None)
+            self._changed(name, True)
+
+
+def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
+    """The embedder of the memory at ``path``, as it is stored there. Raises CorruptStore."""
+    if text is None:
+        return None
+    try:
+        return EmbedderSpec.from_json(text)
+    except ValueError:
+        raise CorruptStore(str(path), "what it has is not an embedder's spec") from None

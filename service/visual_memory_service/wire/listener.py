@@ -1,0 +1,208 @@
+"""The gRPC server of one service, with health and reflection, from its first call until drained."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from visual_memory_service.config import INT32_MAX, BadSetting
+from visual_memory_service.wire.admission import Bounds, Intake
+from visual_memory_service.wire.health import Health, HealthService
+from visual_memory_service.wire.interceptors import Guard
+from visual_memory_service.wire.waiting import Waiting
+
+CANCELLED = 4  # calls, for each that may be under way, that Python need not have seen off yet
+OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    # A server that is made anew takes over while the old one ends.
+    ("grpc.so_reuseport", 1),
+    # Calls wait for their turn, where gRPC would cancel some of them at random.
+    ("grpc.server.max_pending_requests", INT32_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", INT32_MAX),
+    ("grpc.server_max_unrequested_time_in_server", INT32_MAX),
+    # What comes before its call receives it; gRPC would let it grow with the speed of the network.
+    ("grpc.http2.bdp_probe", 0),
+    # A compressed message is small until gRPC has read it.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
+    # Sooner than a client of ours gives a server up that does not take its connection.
+    ("grpc.server_handshake_timeout_ms", 3_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+]
+log = structlog.get_logger()
+
+Add = Callable[[Any, asyncio.Event], None]
+
+
+def told_to_stop() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT from now on."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+class Listener:
+    """Answers calls at one address, and can be made anew meanwhile.
+
+    ``add`` gives a server the ``service``, which is told by the event when its connections are
+    about to end.
+    """
+
+    def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
+        self._address, self._bounds = listen, bounds
+        self._service, self._add, self._states = service, add, states
+        self.intake = Intake(bounds)
+        self._draining = False
+        self._changing = asyncio.Lock()
+
+    async def start(self) -> str:
+        """Answer from now on, and print ``listening on HOST:PORT``; the address.
+
+        Raises BadSetting, and BrokenPipeError where nobody reads what is printed.
+        """
+        check_free(self._address)
+        self._address = await self._begin()
+        for name in ("", self._service):
+            await self._states.set(name, health_pb2.HealthCheckResponse.SERVING)
+        try:
+            print(f"listening on {self._address}", flush=True)
+        except OSError as error:
+            await self._server.stop(None)
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
+        self._watching = asyncio.create_task(self.intake.watch())
+        return self._address
+
+    async def renew(self) -> None:
+        """Close all connections, with what their buffers hold; new ones are taken meanwhile.
+
+        What is worked on may end first, as when the server drains; streams that wait for their
+        clients are ended. While the server drains, nothing happens.
+        Raises BadSetting where nothing can listen beside what does, which goes on.
+        """
+        async with self._changing:
+            if self._draining:
+                return
+            former, leaving, waiting = self._server, self._leaving, self._waiting
+            await self._begin()
+        leaving.set()
+        await self._states.wake()
+        stopping = asyncio.create_task(former.stop(self._bounds.drain_seconds))
+        ending = asyncio.create_task(waiting.end())
+        await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        await asyncio.gather(stopping, former.stop(None))
+
+    async def drain(self) -> None:
+        """Refuse calls, and end once those under way have, or their time is up.
+
+        Streams do not go on, as when connections are made anew. Calls are refused in words of ours
+        until then: gRPC's own server, once it stops, breaks off what comes over its connections.
+        """
+        loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
+        end = loop.time() + seconds
+        log.info("draining", seconds=seconds)
+        await self._states.drain()
+        async with self._changing:
+            self._draining = True
+        self._leaving.set()
+        ending = asyncio.create_task(self._waiting.end())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.intake.drain(), seconds)
+        ending.cancel()
+        self._watching.cancel()
+        await self._server.stop(max(end - loop.time(), 0))
+
+    async def _begin(self) -> str:
+        leaving, waiting = asyncio.Event(), Waiting()
+        server = self._build(leaving, waiting)
+        self._add(server, leaving)
+        address = bind(server, self._address)
+        await server.start()
+        self._server, self._leaving, self._waiting = server, leaving, waiting
+        return address
+
+    def _build(self, leaving: asyncio.Event, waiting: Waiting) -> Any:
+        server = grpc.aio.server(
+            interceptors=[Guard(self.intake, leaving, waiting)],
+            options=[*OPTIONS, *limits(self._bounds)],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._states, leaving), server)
+        names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+
+def limits(bounds: Bounds) -> list[tuple[str, int]]:
+    """What gRPC refuses, or lets wait, before a call reaches us."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [
+        # Twice the limit reaches the interceptor, whose sentence says how to split.
+        ("grpc.max_receive_message_length", 2 * bounds.message_bytes_max),
+        # More wait in their client. Some more may have been cancelled there and not yet here:
+        # gRPC breaks off what comes in beyond, so that they cost other connections nothing.
+        ("grpc.max_concurrent_streams", bounds.connection_calls_max),
+        ("grpc.http2.max_deallocating_streams", CANCELLED * bounds.connection_calls_max),
+        # The others are for files.
+        ("grpc.max_allowed_incoming_connections", min(bounds.connections_max, descriptors // 2)),
+        ("grpc.max_connection_idle_ms", int(1000 * bounds.idle_seconds)),
+    ]
+
+
+def check_free(listen: str) -> None:
+    """Raises BadSetting where the address cannot be had, or its port is another program's.
+
+    gRPC would share that with it.
+    """
+    host, port = parsed(listen)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host.strip("[]"), port))
+        except OSError as error:
+            raise BadSetting(taken(listen, error)) from None
+
+
+def bind(server: Any, listen: str) -> str:
+    """The address that is served; port 0 becomes a free one. Raises BadSetting."""
+    host, _ = parsed(listen)
+    try:
+        bound = server.add_insecure_port(listen)
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise BadSetting(taken(listen))
+    return f"{host}:{bound}"
+
+
+def taken(listen: str, error: OSError | None = None) -> str:
+    """What to say of an address that cannot be had, and why, where that is known."""
+    if error is not None and error.errno == errno.EADDRNOTAVAIL:
+        return f"{listen} cannot be listened on: this machine has no such address."
+    if error is not None and error.errno != errno.EADDRINUSE:
+        return f"{listen} cannot be listened on: {error.strerror}."
+    return (
+        f"{listen} cannot be listened on; is another program using that port? A server that was "
+        "told to stop may still be finishing its calls."
+    )
+
+
+def parsed(listen: str) -> tuple[str, int]:
+    """Host and port. Raises BadSetting."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')
+    return host, int(port)

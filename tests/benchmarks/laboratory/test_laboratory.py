@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from tests.benchmarks.experiments.made import Cellular
+
+import visual_memory
+from visual_memory_benchmarks.experiments import Laboratory
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
+
+
+@pytest.fixture
+def laboratory(client: visual_memory.Client, sets: Mapping[str, StimulusSet]) -> Laboratory:
+    return Laboratory(client, "trial", sets, [Cellular(), Cellular("cubes", 3)])
+
+
+def names(client: visual_memory.Client) -> list[str]:
+    return [each.name for each in client.memories() if each.name.startswith("trial")]
+
+
+def test_its_memories_begin_with_its_name_and_go_when_it_ends(
+    laboratory: Laboratory, client: visual_memory.Client
+) -> None:
+    gallery = laboratory.gallery("natural16")
+    with laboratory:
+        memory = laboratory.memory("all", gallery)
+        laboratory.memory("none", gallery.at(np.arange(0)))
+        assert len(names(client)) == 2
+        assert memory.name in names(client)
+    assert names(client) == []
+
+
+def test_an_error_drops_them_too_and_is_what_is_raised(
+    laboratory: Laboratory, client: visual_memory.Client
+) -> None:
+    def fail() -> None:
+        with laboratory:
+            laboratory.memory("all", laboratory.gallery("natural16")).delete(ids=["nobody"])
+
+    with pytest.raises(visual_memory.NotFound):
+        fail()
+    assert names(client) == []
+
+
+def test_a_state_is_the_digest_of_what_a_memory_holds(laboratory: Laboratory) -> None:
+    gallery = laboratory.gallery("natural16")
+    with laboratory:
+        memory = laboratory.memory("all", gallery)
+        laboratory.memory("all again", gallery)
+        memory.delete(ids=gallery.ids[:1].tolist())
+        laboratory.note("one less", memory)
+        laboratory.memory("one less from the start", gallery.at(np.arange(1, len(gallery))))
+    states = laboratory.states
+    assert states["all"] == states["all again"]
+    assert states["one less"] == states["one less from the start"] != states["all"]
+
+
+def test_pictures_are_asked_of_the_embedder_that_is_meant(laboratory: Laboratory) -> None:
+    plain, cubes = (laboratory.gallery("edges", at).vectors for at in range(2))
+    assert np.allclose(plain**3, cubes, atol=1e-6)
+
+
+def test_pixels_are_cut_to_the_square_at_the_centre(laboratory: Laboratory) -> None:
+    pictures = laboratory.pictures("edges")
+    assert {each.shape for each in pictures} == {(224, 224, 3)}
+    assert len(pictures) == len(laboratory.gallery("edges"))

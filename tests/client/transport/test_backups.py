@@ -1,0 +1,317 @@
+"""A backup is a whole file or none, whatever happens on its way, for both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from tests.client.conftest import Service, to_status
+
+import visual_memory
+from visual_memory import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+    aio,
+)
+from visual_memory._transport.backups import PIECE_BYTES
+from visual_memory.v1 import memory_pb2
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.client.conftest import Connect
+
+DATA = os.urandom(PIECE_BYTES + 1000)
+
+
+class Vault(Service):
+    """Gives out ``data`` as every backup, and takes backups in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = DATA
+        self.breaks: list[int] = []  # after how many pieces each backup breaks off
+        self.stalls_seconds = 0.0
+        self.paces: list[float] = []  # how many seconds each backup takes between two pieces
+        self.restored: list[tuple[str, bytes]] = []
+
+    def BackupMemory(self, request: Any, context: Any) -> Iterator[pb.BackupMemoryResponse]:
+        self.intercept("BackupMemory", request, context)
+        yield pb.BackupMemoryResponse()
+        time.sleep(self.stalls_seconds)
+        pieces = range(0, len(self.data), 1000)
+        broken = self.breaks.pop(0) if self.breaks else len(pieces)
+        pace = self.paces.pop(0) if self.paces else 0.0
+        for start in pieces[:broken]:
+            time.sleep(pace)
+            yield pb.BackupMemoryResponse(data=self.data[start : start + 1000])
+        if broken < len(pieces):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+
+    def RestoreMemory(self, requests: Any, context: Any) -> pb.RestoreMemoryResponse:
+        first = next(requests)
+        self.intercept("RestoreMemory", first, context)
+        data = b"".join(request.data for request in requests)
+        time.sleep(self.stalls_seconds)
+        self.restored.append((first.request_id, data))
+        memory = memory_pb2.Memory(name=first.name, dimension=2, count=7)
+        return pb.RestoreMemoryResponse(memory=memory, left_out_count=3)
+
+    def CopyMemory(self, request: Any, context: Any) -> memory_pb2.Memory:
+        self.intercept("CopyMemory", request, context)
+        return memory_pb2.Memory(name=request.new_name)
+
+
+@pytest.fixture
+def service() -> Vault:
+    return Vault()  # type: ignore[abstract]  # it knows what its tests ask
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "pets.vmb"
+
+
+def test_a_backup_becomes_a_file(client: visual_memory.Client, file: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    count = client.backup("pets", file, progress=lambda *done: told.append(done))
+
+    assert file.read_bytes() == DATA
+    assert count == len(DATA)
+    assert told[-1][0] == len(DATA)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_that_is_there_is_kept_and_nothing_asked(
+    service: Vault, client: visual_memory.Client, file: Path
+) -> None:
+    file.write_bytes(b"old")
+
+    with pytest.raises(AlreadyExists, match=r"pets\.vmb exists already; it is kept unless"):
+        client.backup("pets", file)
+
+    assert file.read_bytes() == b"old"
+    assert not service.requests["BackupMemory"]
+    client.backup("pets", str(file), overwrite=True)
+    assert file.read_bytes() == DATA
+
+
+def test_a_backup_that_breaks_off_is_begun_anew(
+    service: Vault, client: visual_memory.Client, file: Path
+) -> None:
+    service.breaks = [50, 0, 260]
+
+    assert client.backup("pets", file) == len(DATA)
+
+    assert file.read_bytes() == DATA
+    assert len(service.requests["BackupMemory"]) == 4
+
+
+def test_a_backup_that_breaks_off_late_is_begun_anew_too(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.breaks, service.paces = [20], [0.05]
+
+    assert connect(target, timeout=0.5).backup("pets", file) == len(DATA)
+
+    assert file.read_bytes() == DATA
+    assert len(service.requests["BackupMemory"]) == 2
+
+
+def test_a_backup_that_breaks_off_again_and_again_leaves_the_old_file(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.breaks = [5] * 1000
+    file.write_bytes(b"old")
+
+    with pytest.raises(Unavailable, match="stopping"):
+        connect(target, timeout=0.5).backup("pets", file, overwrite=True)
+
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_backup_of_which_nothing_comes_is_given_up(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.stalls_seconds = 1.0
+
+    with pytest.raises(DeadlineExceeded, match=r"within the timeout of 0\.3 s"):
+        connect(target, timeout=0.3).backup("pets", file)
+
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_backup_that_is_refused_leaves_no_file(
+    service: Vault, client: visual_memory.Client, file: Path
+) -> None:
+    service.refusal = to_status("There is no memory of this name.")
+    with pytest.raises(InvalidArgument, match="There is no memory"):
+        client.backup("pets", file)
+
+    service.refusal.code = grpc.StatusCode.NOT_FOUND.value[0]
+    with pytest.raises(NotFound):
+        client.backup("pets", file)
+
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_told(client: visual_memory.Client, file: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"path: no such file: .*nowhere"):
+        client.backup("pets", file.parent / "nowhere" / "pets.vmb")
+
+
+def test_a_backup_is_sent_as_it_is(
+    service: Vault, client: visual_memory.Client, file: Path
+) -> None:
+    file.write_bytes(DATA)
+    told: list[tuple[int, int]] = []
+
+    result = client.restore(
+        file, name="pets2", request_id="once", progress=lambda *done: told.append(done)
+    )
+
+    assert (result.info.name, result.info.count, result.left_out) == ("pets2", 7, 3)
+    assert service.restored == [("once", DATA)]
+    assert told[-1] == (len(DATA), len(DATA))
+
+
+def test_a_restore_is_tried_again_with_the_same_request_id(
+    service: Vault, client: visual_memory.Client, file: Path
+) -> None:
+    file.write_bytes(DATA)
+    service.faults["RestoreMemory"] = [grpc.StatusCode.UNAVAILABLE] * 2
+
+    client.restore(file, "pets2")
+
+    (restored,) = service.restored
+    ids = {request.request_id for request in service.requests["RestoreMemory"]}
+    assert restored[1] == DATA
+    assert ids == {restored[0]}
+    assert restored[0]
+
+
+def test_what_can_be_read_once_only_is_no_backup_to_restore(
+    service: Vault, client: visual_memory.Client, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    keeping_it_open = os.open(tmp_path / "pipe", os.O_RDWR)
+
+    with pytest.raises(InvalidArgument, match="path: cannot be read twice"):
+        client.restore(tmp_path / "pipe", "pets2")
+
+    os.close(keeping_it_open)
+    assert not service.requests["RestoreMemory"]
+
+
+def test_an_error_of_ones_own_progress_is_told_as_it_is(
+    service: Vault, target: str, file: Path
+) -> None:
+    file.write_bytes(DATA)
+
+    def progress(done: int, total: int) -> None:
+        raise KeyError("mine")
+
+    with visual_memory.connect(target) as client, pytest.raises(KeyError, match="mine"):
+        client.restore(file, "pets2", progress=progress)
+
+
+def test_a_restore_that_is_refused_says_why_at_once(
+    service: Vault, client: visual_memory.Client, file: Path
+) -> None:
+    file.write_bytes(DATA * 20)
+    service.refusal = to_status("The name is taken.")
+
+    with pytest.raises(InvalidArgument, match="The name is taken"):
+        client.restore(file, "pets2")
+
+
+def test_a_restore_without_an_answer_is_given_up_with_its_request_id(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    file.write_bytes(DATA)
+    service.stalls_seconds = 1.0
+
+    with pytest.raises(DeadlineExceeded, match="request_id='once'") as late:
+        connect(target, timeout=0.3).restore(file, "pets2", request_id="once")
+
+    assert late.value.request_id == "once"
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere", "no such file"), ("", "is a directory")])
+def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
+    name: str, why: str, service: Vault, client: visual_memory.Client, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidArgument, match=f"path: {why}: "):
+        client.restore(tmp_path / name, "pets2")
+
+    assert not service.requests["RestoreMemory"]
+
+
+@pytest.mark.parametrize("method", ["BackupMemory", "RestoreMemory"])
+def test_closing_ends_a_transfer_and_leaves_no_file(
+    service: Vault, target: str, file: Path, method: str
+) -> None:
+    service.stalls_seconds = 2.0
+    sent = file.with_name("sent.vmb")
+    sent.write_bytes(DATA)
+    client = visual_memory.connect(target)
+    with ThreadPoolExecutor(1) as thread:
+        backup = method == "BackupMemory"
+        waits = thread.submit(
+            lambda: client.backup("pets", file) if backup else client.restore(sent, "pets").info
+        )
+        while not service.requests[method]:
+            assert not waits.done()
+            time.sleep(0.01)
+
+        client.close()
+
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            waits.result(timeout=1.0)
+    assert list(file.parent.iterdir()) == [sent]
+
+
+@pytest.mark.parametrize("method", ["BackupMemory", "RestoreMemory"])
+def test_closing_the_client_for_asyncio_ends_a_transfer_too(
+    service: Vault, target: str, file: Path, method: str
+) -> None:
+    service.stalls_seconds = 2.0
+    sent = file.with_name("sent.vmb")
+    sent.write_bytes(DATA)
+
+    async def closed() -> None:
+        client = aio.connect(target)
+        backup = method == "BackupMemory"
+        waits = asyncio.create_task(
+            client.backup("pets", file) if backup else client.restore(sent, "pets")
+        )
+        while not service.requests[method]:
+            assert not waits.done()
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            await asyncio.wait_for(waits, 1.0)
+
+    asyncio.run(closed())
+    assert list(file.parent.iterdir()) == [sent]
+
+
+def test_a_copy_is_a_memory_to_go_on_with(service: Vault, client: visual_memory.Client) -> None:
+    copy = client.copy("pets", "pets3")
+
+    assert copy.name == "pets3"
+    (request,) = service.requests["CopyMemory"]
+    assert (request.memory, request.new_name) == ("pets", "pets3")
+    assert request.request_id

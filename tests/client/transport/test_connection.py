@@ -1,0 +1,84 @@
+"""A server that cannot be reached as asked is refused before a connection is tried."""
+
+from __future__ import annotations
+
+import pytest
+
+from visual_memory import DeadlineExceeded, InvalidArgument
+from visual_memory._calls.memories import delete_memory
+from visual_memory._transport.connection import endpoint
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf")])
+def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
+    with pytest.raises(InvalidArgument, match="timeout must be positive seconds"):
+        endpoint("host:1", None, None, timeout)
+
+
+def test_missing_root_certificates_are_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"root_certificates: no such file: ca\.pem"):
+        endpoint("host:1", None, "ca.pem", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "direct"),
+    [
+        ("localhost:1", True),
+        ("127.0.0.1:1", True),
+        ("dns:///localhost:1", True),
+        ("ipv6:[::1]:1", True),
+        ("unix:/run/server", True),
+        ("example.org:1", False),
+    ],
+)
+def test_no_proxy_stands_before_a_server_on_this_machine(target: str, direct: bool) -> None:
+    options = endpoint(target, None, None, 1.0).options
+
+    assert (("grpc.enable_http_proxy", 0) in options) is direct
+
+
+def test_a_key_goes_with_every_call() -> None:
+    assert endpoint("host:1", "secret", None, 1.0).metadata == (("authorization", "Bearer secret"),)
+
+
+def test_a_write_that_is_given_up_names_its_request() -> None:
+    patience = endpoint("host:1", None, None, 1.0).patience(delete_memory("pets", "r1"))
+
+    with pytest.raises(DeadlineExceeded, match="request_id='r1'"):
+        patience.give_up()
+
+
+@pytest.mark.parametrize("key", ["ü", "a\nb", "a b", "a\0", "a" * 5000])
+def test_a_key_that_no_call_could_carry_is_refused_unquoted(key: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^api_key must be up to 4,096 characters of ASCII"):
+        endpoint("host:1", key, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        "host:1\n",
+        "\x1b[31mhost:1",
+        "http://127.0.0.1:50051",
+        "localhost",
+        "127.0.0.1:0",
+        "127.0.0.1:99999",
+        "host:x",
+        ":50051",
+        "::1:50051",
+        "host :1",
+        "host:1/path",
+    ],
+)
+def test_a_target_that_is_no_address_is_refused(target: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"^target must be HOST:PORT, but is '"):
+        endpoint(target, None, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["host:1", "a_b.example.org:65535", "[::1]:50051", "[fe80::1%eth0]:1", "dns:///host:1"],
+)
+def test_a_target_that_may_be_an_address_is_left_to_the_connection(target: str) -> None:
+    assert endpoint(target, None, None, 1.0).target == target

@@ -1,0 +1,175 @@
+"""An import believes only what the server acknowledged, and only of its own batches."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from tests.client.conftest import acknowledgement
+
+from visual_memory import Error, InvalidArgument
+from visual_memory._messages.insertion import Insertion
+from visual_memory._messages.pace import Pace
+from visual_memory._transport.imports import Import
+from visual_memory._transport.retry import Patience
+from visual_memory.types import Limits
+from visual_memory.v1 import service_pb2 as pb
+
+LIMITS = Limits(message_bytes=1 << 20, image_bytes=1000, image_pixels=100, items=2)
+IDS = ["a", "b", "c"]
+GO_ON, GO_ON_AT_THE_END = pb.ImportEntriesResponse(offset=0), pb.ImportEntriesResponse(offset=3)
+
+
+def insertion(label: str = "cat", ids: list[str] = IDS) -> Insertion:
+    return Insertion(
+        "pets",
+        images=None,
+        vectors=np.ones((len(ids), 2)),
+        labels=[label] * len(ids),
+        ids=ids,
+        metadata=None,
+        content_sha256=None,
+        request_id="r1",
+        replace_existing=False,
+    )
+
+
+@pytest.fixture
+def importing() -> Import:
+    """Three entries in batches of two, on a stream that has begun."""
+    importing = Import(insertion(), LIMITS, None, Patience("host:1", 60.0), Pace())
+    importing.begin()
+    return importing
+
+
+def stored(insertion: Insertion) -> list[pb.ImportEntriesResponse]:
+    """What a server that stored it acknowledges, batch by batch."""
+    batches = [request.batch for request in insertion.batches(LIMITS, 0, Pace())]
+    return [
+        acknowledgement(batch, [entry.id for entry in batch.batch.entries]) for batch in batches
+    ]
+
+
+FIRST, SECOND = stored(insertion())
+
+
+def sent_from(importing: Import) -> list[int]:
+    """The offsets of all batches that are left."""
+    return [request.batch.offset for request in iter(importing.next, None)]
+
+
+def test_an_import_is_finished_when_everything_is_acknowledged(importing: Import) -> None:
+    importing.note(GO_ON)
+    sent_from(importing)
+    importing.note(FIRST)
+
+    importing.note(SECOND)
+
+    assert importing.finished
+    assert importing.in_flight == 0
+    assert importing.result().ids == IDS
+
+
+def test_the_next_stream_goes_on_after_what_is_stored(importing: Import) -> None:
+    importing.note(FIRST)
+
+    importing.note(pb.ImportEntriesResponse(offset=2))
+
+    assert sent_from(importing) == [2]
+
+
+def test_what_a_new_stream_does_not_acknowledge_is_sent_again(importing: Import) -> None:
+    importing.note(GO_ON)
+    importing.note(FIRST)
+    importing.begin()
+
+    importing.note(GO_ON)
+
+    assert importing.stored == 0
+    assert sent_from(importing) == [0, 2]
+
+
+def test_an_earlier_try_may_have_divided_its_entries_otherwise() -> None:
+    entries = Import(insertion(), LIMITS, None, Patience("host:1", 60.0), Pace())
+    entries.begin()
+    for part in (range(1), range(1, 2)):
+        entries.note(acknowledgement(insertion().batch(part).batch, IDS[part.start : part.stop]))
+
+    entries.note(pb.ImportEntriesResponse(offset=2))
+
+    assert entries.stored == 2
+    assert sent_from(entries) == [2]
+
+
+def test_while_the_server_says_that_it_works_the_timeout_stands_still(importing: Import) -> None:
+    importing.note(GO_ON)
+    importing.next()
+    time.sleep(0.01)
+    before = importing.patience.remaining()
+
+    importing.note(pb.ImportEntriesResponse(working=True))
+
+    assert importing.patience.remaining() > before
+    assert (importing.stored, importing.in_flight) == (0, 1)
+
+
+def test_an_acknowledgement_out_of_order_is_an_error(importing: Import) -> None:
+    with pytest.raises(Error, match="from 2 on where 0 was due"):
+        importing.note(SECOND)
+
+
+@pytest.mark.parametrize("other", [insertion("dog"), insertion(ids=["x", "y", "z"])])
+def test_a_stored_batch_of_another_import_is_left_to_the_server(
+    importing: Import, other: Insertion
+) -> None:
+    for answer in (*stored(other), GO_ON_AT_THE_END):
+        importing.note(answer)
+
+    assert (importing.stored, importing.finished) == (0, False)
+    assert sent_from(importing) == [0, 2]
+
+
+def test_after_another_batch_even_a_stored_one_of_this_import_is_sent_again(
+    importing: Import,
+) -> None:
+    other, _ = stored(insertion("dog"))
+
+    for answer in (other, SECOND, GO_ON_AT_THE_END, FIRST):
+        importing.note(answer)
+
+    assert importing.stored == 2
+
+
+def test_more_than_this_import_has_is_refused(importing: Import) -> None:
+    for answer in (FIRST, SECOND):
+        importing.note(answer)
+
+    with pytest.raises(InvalidArgument, match="belongs to an import of other entries"):
+        importing.note(pb.ImportEntriesResponse(offset=3, ids=["d"]))
+
+
+def test_an_acknowledgement_of_other_entries_is_refused(importing: Import) -> None:
+    importing.note(GO_ON)
+
+    with pytest.raises(InvalidArgument, match="belongs to an import of other entries"):
+        importing.note(pb.ImportEntriesResponse(offset=0, ids=["x", "y"]))
+
+
+def test_an_error_about_the_request_id_does_not_say_how_to_go_on(importing: Import) -> None:
+    error = InvalidArgument("Another's.", field_violations=[("request_id", "Another's.")])
+
+    with pytest.raises(InvalidArgument) as caught, importing.accounted():
+        raise error
+
+    assert str(caught.value) == "Another's."
+
+
+def test_an_error_says_what_is_stored(importing: Import) -> None:
+    importing.note(FIRST)
+
+    with pytest.raises(Error) as caught, importing.accounted():
+        raise Error("It broke.")
+
+    assert str(caught.value).startswith("It broke. 2 leading entries of 3 are stored;")
+    assert (caught.value.stored, caught.value.request_id) == (2, "r1")

@@ -1,0 +1,147 @@
+"""A message is sent again after growing pauses, and not for ever."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+
+from visual_memory import DeadlineExceeded, ResourceExhausted, Unavailable
+from visual_memory._transport.retry import Patience, worth_a_retry
+
+
+class Broken(grpc.RpcError):
+    """What gRPC raises, without gRPC."""
+
+    def __init__(self, code: grpc.StatusCode, details: str = "") -> None:
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def trailing_metadata(self) -> tuple[Any, ...]:
+        return ()
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+REFUSED = Broken(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: …")
+BUSY = Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
+
+
+def patient(clock: Clock, **options: Any) -> Patience:
+    return Patience("host:1", 60.0, clock=clock, jitter=lambda: 1.0, **options)
+
+
+def waited(patience: Patience, clock: Clock, error: grpc.RpcError) -> list[float]:
+    """All pauses until the patience is over, which raises."""
+    pauses: list[float] = []
+    with suppress(ResourceExhausted, Unavailable):
+        while len(pauses) < 1000:
+            pauses.append(patience.pause(error))
+            clock.now += pauses[-1]
+    return pauses
+
+
+def test_pauses_double_up_to_two_seconds_and_end_with_the_timeout() -> None:
+    clock = Clock()
+
+    pauses = waited(patient(clock), clock, BUSY)
+
+    assert pauses[:8] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+    assert 58 < sum(pauses) < 60
+
+
+def test_a_refused_connection_is_tried_for_five_seconds() -> None:
+    clock = Clock()
+
+    pauses = waited(patient(clock), clock, REFUSED)
+
+    assert sum(pauses) == pytest.approx(5.0)
+
+
+def test_a_server_that_answered_before_is_waited_for_until_the_timeout() -> None:
+    clock = Clock()
+    patience = patient(clock)
+    patience.pause(REFUSED)
+    clock.now += 4
+
+    patience.answered()
+
+    assert 53 < sum(waited(patience, clock, REFUSED)) < 56
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(60.0, 5.0), (4.0, 1.0), (0.2, 0.1)])
+def test_a_server_that_works_is_to_say_so_several_times_within_the_timeout(
+    timeout: float, seconds: float
+) -> None:
+    assert Patience("host:1", timeout).alive_seconds == seconds
+
+
+def test_jitter_takes_up_to_half_of_a_pause() -> None:
+    patience = Patience("host:1", 60.0, clock=Clock(), jitter=lambda: 0.0)
+
+    assert patience.pause(BUSY) == pytest.approx(0.025)
+
+
+def test_time_without_waiting_for_the_server_does_not_count() -> None:
+    clock = Clock()
+    patience = patient(clock)
+    clock.now += 50
+
+    patience.extend(100.0)
+
+    assert patience.remaining() == pytest.approx(60.0)
+
+
+def test_what_was_refused_before_the_time_ran_out_is_told() -> None:
+    clock = Clock()
+    patience = patient(clock)
+    patience.pause(Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Make room on the disk."))
+    clock.now += 60
+
+    with pytest.raises(
+        DeadlineExceeded, match=r"The try before was refused: Make room on the disk\."
+    ):
+        patience.give_up()
+
+
+def test_a_cancelled_call_after_the_deadline_was_too_late() -> None:
+    clock = Clock()
+    patience = patient(clock, request_id="r1")
+    clock.now += 60
+
+    with pytest.raises(DeadlineExceeded, match=r"timeout of 60 s; .* request_id='r1'") as caught:
+        patience.pause(Broken(grpc.StatusCode.CANCELLED))
+
+    assert caught.value.request_id == "r1"
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "worth"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "stopping", True),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", True),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max (9 vs. 8)", False),
+        (grpc.StatusCode.INTERNAL, "Internal error from Core", True),
+        (grpc.StatusCode.INTERNAL, "The service failed; its log says why.", False),
+        (grpc.StatusCode.NOT_FOUND, "", False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(
+    code: grpc.StatusCode, details: str, worth: bool
+) -> None:
+    assert worth_a_retry(Broken(code, details)) is worth

@@ -1,0 +1,143 @@
+"""What was unlearned is known by marks, in one order with the backups."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from visual_memory_index import LostSecret
+from visual_memory_index.catalog import tombstones
+from visual_memory_index.catalog.tombstones import AT_ONCE, BEFORE_ALL
+from visual_memory_index.files.checksums import checksum
+from visual_memory_index.files.migrations import CATALOG_STEPS, migrate
+
+SECRET = bytes(range(32))
+UID = "7" * 32
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, CATALOG_STEPS, Path("catalog"))
+        yield connection
+
+
+def bury(db: sqlite3.Connection, *ids: str, uid: str = UID) -> int:
+    return tombstones.bury(db, SECRET, uid, ids)
+
+
+def buried(db: sqlite3.Connection, ids: list[str], since: int, uid: str = UID) -> list[str]:
+    return sorted(tombstones.buried(db, SECRET, uid, ids, since))
+
+
+def test_the_sums_of_marks_move_with_them_also_of_those_that_are_made_anew(
+    db: sqlite3.Connection,
+) -> None:
+    ids = [f"{number}" for number in range(2 * AT_ONCE + 3)]
+    bury(db, *ids)
+    bury(db, *ids[:9], *ids[:9], "new")
+    kept = "SELECT count, sum FROM sums WHERE name = 'tombstones'"
+
+    assert db.execute(kept).fetchone() == (
+        len(ids) + 2,  # the new one, and that of the memory
+        sum(map(checksum, db.execute("SELECT mark, tick FROM tombstones"))),
+    )
+
+
+def test_each_backup_and_each_erasure_has_a_tick_of_its_own(db: sqlite3.Connection) -> None:
+    first = bury(db, "a")
+    tombstones.note_backup(db, "monday")
+    second = bury(db, "b")
+
+    assert (first, tombstones.tick_of_backup(db, "monday"), second) == (1, 2, 3)
+    assert tombstones.ticks(db) == 3
+
+
+def test_only_what_was_unlearned_later_is_buried(db: sqlite3.Connection) -> None:
+    before = bury(db, "a", "b")
+    tombstones.note_backup(db, "monday")
+    since = tombstones.tick_of_backup(db, "monday")
+    bury(db, "c")
+
+    assert buried(db, ["a", "b", "c", "d"], since) == ["c"]
+    assert buried(db, ["a", "b", "c", "d"], before) == ["c"]
+    assert buried(db, ["a", "b", "c", "d"], before - 1) == ["a", "b", "c"]
+    assert buried(db, ["a", "b", "c", "d"], tombstones.ticks(db)) == []
+
+
+def test_since_a_backup_that_is_not_known_everything_may_have_been_unlearned(
+    db: sqlite3.Connection,
+) -> None:
+    bury(db, "a")
+
+    assert tombstones.tick_of_backup(db, "from elsewhere") == BEFORE_ALL
+    assert buried(db, ["a", "b"], BEFORE_ALL) == ["a"]
+
+
+def test_what_is_unlearned_again_is_unlearned_later(db: sqlite3.Connection) -> None:
+    bury(db, "a")
+    tombstones.note_backup(db, "monday")
+
+    bury(db, "a")
+
+    assert buried(db, ["a"], tombstones.tick_of_backup(db, "monday")) == ["a"]
+
+
+def test_an_id_is_buried_in_its_own_memory_only(db: sqlite3.Connection) -> None:
+    bury(db, "a")
+
+    assert buried(db, ["a"], BEFORE_ALL, uid="8" * 32) == []
+
+
+def test_very_many_are_found(db: sqlite3.Connection) -> None:
+    ids = [f"{number}" for number in range(5000)]
+
+    bury(db, *ids[::2])
+
+    assert buried(db, ids, BEFORE_ALL) == sorted(ids[::2])
+
+
+def test_a_mark_depends_on_the_secret_the_memory_and_the_id() -> None:
+    marks = {
+        tombstones.mark(SECRET, UID, "a"),
+        tombstones.mark(bytes(32), UID, "a"),
+        tombstones.mark(SECRET, UID[1:], "a"),
+        tombstones.mark(SECRET, UID, "b"),
+        tombstones.mark(SECRET, UID[1:], f"{UID[0]}a"),
+    }
+
+    assert {len(mark) for mark in marks} == {32}
+    assert len(marks) == 5
+
+
+def test_tombstones_name_nobody(db: sqlite3.Connection) -> None:
+    bury(db, "Ada Lovelace")
+
+    rows = [line for line in db.iterdump() if line.startswith('INSERT INTO "tombstones"')]
+
+    assert len(rows) == 2  # of the entry, and of the memory
+    assert not any("Ada" in row or b"Ada".hex() in row.lower() for row in rows)
+
+
+def test_another_secret_than_before_is_refused(db: sqlite3.Connection) -> None:
+    assert not tombstones.needs_secret(db)
+
+    tombstones.check_secret(db, SECRET, "key")
+    tombstones.check_secret(db, SECRET, "key")
+
+    assert tombstones.needs_secret(db)
+    with pytest.raises(LostSecret, match="key is missing, or not the one"):
+        tombstones.check_secret(db, bytes(32), "key")
+
+
+def test_what_was_ever_unlearned_is_known_by_its_memory(db: sqlite3.Connection) -> None:
+    assert tombstones.unlearned(db, SECRET, UID, ["a"]) == []
+    bury(db, "a", "b")
+    bury(db, "c", uid="8" * 32)
+
+    assert sorted(tombstones.unlearned(db, SECRET, UID, ["b", "a", "c"])) == ["a", "b"]
+    assert tombstones.unlearned(db, SECRET, "9" * 32, ["a", "b", "c"]) == []

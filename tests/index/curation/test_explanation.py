@@ -1,0 +1,228 @@
+"""No smaller set flips a label, none as small comes first, and without time a flip is still one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visual_memory_index import VOTINGS, Neighbors, decide
+from visual_memory_index.curation.explanation import Flip, smallest_flip
+
+RULES = sorted(VOTINGS)
+SECONDS = 60.0  # far more than any of these takes
+
+Labels = NDArray[np.object_]
+Distances = NDArray[np.float64]
+
+
+def winner(labels: Labels, distances: Distances, k: int, rule: str) -> str:
+    voters = labels[np.newaxis, :k]
+    nearest = Neighbors(ids=voters, labels=voters, distances=distances[np.newaxis, :k])
+    return decide(nearest, VOTINGS[rule])[0].label
+
+
+def winner_without(
+    removed: tuple[int, ...], labels: Labels, distances: Distances, k: int, rule: str
+) -> str:
+    return winner(np.delete(labels, removed), np.delete(distances, removed), k, rule)
+
+
+def exhaustive(labels: Labels, distances: Distances, k: int, rule: str) -> Flip | None:
+    """Every subset that leaves an entry, the smaller and then the lexicographically first first."""
+    decided: dict[bytes, str] = {}
+    everyone = np.arange(len(labels))
+    before = winner(labels, distances, k, rule)
+    for size in range(1, len(labels)):
+        for removed in itertools.combinations(range(len(labels)), size):
+            left = np.delete(everyone, removed)[:k]
+            if left.tobytes() not in decided:
+                decided[left.tobytes()] = winner(labels[left], distances[left], k, rule)
+            if decided[left.tobytes()] != before:
+                return Flip(removed, decided[left.tobytes()], True)
+    return None
+
+
+def random_memory(seed: int) -> tuple[Labels, Distances, int]:
+    """At most twelve entries of three labels; distances are spread, equal, even or a bit apart."""
+    rng = np.random.default_rng(seed)
+    m = int(rng.integers(1, 13))
+    labels = rng.choice(np.array(["a", "b", "c"], object), m, p=rng.dirichlet([1, 1, 1]))
+    kinds = [
+        rng.uniform(0, 2, m),
+        rng.integers(0, 3, m) * 0.2,
+        0.1 + 0.01 * np.arange(m),
+        0.3 + 1e-16 * rng.integers(0, 9, m),
+    ]
+    return labels, np.sort(kinds[rng.integers(4)]), int(rng.integers(1, m + 2))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_flip_is_the_first_that_trying_every_subset_finds(rule: str) -> None:
+    sizes = set[int]()
+    for seed in range(150):
+        labels, distances, k = random_memory(seed)
+
+        flip = smallest_flip(labels, distances, k, VOTINGS[rule], seconds=SECONDS)
+
+        assert flip == exhaustive(labels, distances, k, rule), (seed, labels, distances, k)
+        sizes.add(len(flip.ranks) if flip else 0)
+    assert {0, 1, 2, 3, 4, 5} <= sizes
+
+
+def crowd(seed: int, m: int, labels: int, share: float) -> tuple[Labels, Distances]:
+    """A memory in which label 0 has so large a share of the nearest hundred."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, labels, m)
+    codes[:100][rng.random(min(m, 100)) < share] = 0
+    return codes.astype(str).astype(object), np.sort(rng.beta(8, 4, m))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_fifty_votes_of_four_thousand_entries_are_explained_with_proof(
+    rule: str, share: float
+) -> None:
+    labels, distances = crowd(0, 4000, 16, share)
+
+    flip = smallest_flip(labels, distances, 50, VOTINGS[rule], seconds=SECONDS)
+
+    assert flip is not None
+    assert flip.proven_minimal
+    assert list(flip.ranks) == sorted(set(flip.ranks))
+    assert winner(labels, distances, 50, rule) != flip.label
+    assert winner_without(flip.ranks, labels, distances, 50, rule) == flip.label
+
+
+def test_the_next_neighbors_move_up() -> None:
+    labels = np.array(["a"] * 60 + ["b"] * 60, object)
+
+    flip = smallest_flip(labels, np.zeros(120), 50, VOTINGS["plurality"], seconds=SECONDS)
+
+    # r removed leave 60 − r a's and r − 10 b's among 50; a tie is a's
+    assert flip == Flip(tuple(range(36)), "b", True)
+
+
+def test_an_entry_of_a_third_label_is_removed_if_its_place_is_all_a_rival_needs() -> None:
+    labels = np.array([*"abbccc"], object)
+
+    flip = smallest_flip(labels, np.zeros(6), 5, VOTINGS["plurality"], seconds=SECONDS)
+
+    assert winner(labels, np.zeros(6), 5, "plurality") == "b"
+    assert flip == Flip((0,), "c", True)
+
+
+def test_a_rival_that_wins_by_less_than_a_place_is_worth_is_found() -> None:
+    labels, distances = np.array([*"abbbaaaaaaaa"], object), np.zeros(12)
+
+    flip = smallest_flip(labels, distances, 11, VOTINGS["rank"], seconds=SECONDS)
+
+    # 1/2 + 1/3 + 1/4 exceeds 1/5 + … + 1/12 by about 1/16
+    assert flip == Flip((0,), "b", True) == exhaustive(labels, distances, 11, "rank")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("pattern", ["ab", "aab", "abcd", "aabbb"])
+def test_hundreds_of_equal_distances_are_no_obstacle(rule: str, pattern: str) -> None:
+    labels = np.array([*(pattern * 80)], object)
+
+    flip = smallest_flip(labels, np.full(len(labels), 0.3), 50, VOTINGS[rule], seconds=SECONDS)
+
+    assert flip is not None
+    assert flip.proven_minimal
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_k_beyond_the_memory_means_all_of_it(rule: str) -> None:
+    labels, distances = crowd(0, 30, 4, 0.3)
+
+    flip = smallest_flip(labels, distances, 10**12, VOTINGS[rule], seconds=SECONDS)
+
+    assert flip == smallest_flip(labels, distances, 30, VOTINGS[rule], seconds=SECONDS)
+    assert flip is not None
+
+
+@pytest.mark.parametrize("labels", ["a", "aaaaa"])
+def test_one_label_alone_never_flips(labels: str) -> None:
+    column = np.array([*labels], object)
+
+    assert smallest_flip(column, np.zeros(len(labels)), 3, VOTINGS["rank"], seconds=SECONDS) is None
+
+
+def ticking() -> Callable[[], float]:
+    """A clock on which each look takes a second."""
+    return itertools.count(0.0).__next__
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 40.0, 75.0])
+def test_without_time_the_nearest_of_the_winner_flip_it_and_nothing_is_proven(
+    rule: str, seconds: float
+) -> None:
+    labels, distances = crowd(1, 4000, 16, 0.6)
+    before = winner(labels, distances, 50, rule)
+
+    flip = smallest_flip(labels, distances, 50, VOTINGS[rule], seconds=seconds, clock=ticking())
+
+    assert flip is not None
+    assert not flip.proven_minimal
+    assert list(flip.ranks) == np.flatnonzero(labels == before)[: len(flip.ranks)].tolist()
+    assert winner_without(flip.ranks, labels, distances, 50, rule) == flip.label != before
+    assert winner_without(flip.ranks[:-1], labels, distances, 50, rule) == before
+
+
+def test_without_time_one_entry_is_enough_where_it_is() -> None:
+    labels = np.array([*"abab"], object)
+
+    flip = smallest_flip(labels, np.zeros(4), 1, VOTINGS["plurality"], seconds=0.0, clock=ticking())
+
+    assert flip == Flip((0,), "b", False)
+
+
+def test_sets_are_looked_for_only_where_a_rival_could_win_without_as_many() -> None:
+    labels = np.array(["a"] * 60 + [*"bcdefghi"] * 2 + ["b"] * 60, object)
+    asked = list[int]()
+
+    def voting(distances: Distances) -> Distances:
+        asked.append(distances.size)
+        return VOTINGS["plurality"](distances)
+
+    flip = smallest_flip(labels, np.zeros(len(labels)), 50, voting, seconds=SECONDS)
+
+    assert flip is not None
+    assert flip.proven_minimal
+    assert len(asked) < 2 * len(flip.ranks)
+
+
+def test_a_proof_is_one_until_the_very_last_look_at_the_clock() -> None:
+    labels, distances = crowd(1, 4000, 16, 0.6)
+    clock = ticking()
+    ample = smallest_flip(labels, distances, 50, VOTINGS["rank"], seconds=1e9, clock=clock)
+    last_look = clock() - 1
+
+    enough, too_short = (
+        smallest_flip(labels, distances, 50, VOTINGS["rank"], seconds=seconds, clock=ticking())
+        for seconds in (last_look, last_look - 1)
+    )
+
+    assert ample == enough
+    assert enough is not None
+    assert enough.proven_minimal
+    assert too_short is not None
+    assert not too_short.proven_minimal
+    assert len(too_short.ranks) >= len(enough.ranks)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_weight_depends_on_distance_and_rank_alone_to_the_last_bit(rule: str) -> None:
+    distances = np.sort(np.random.default_rng(0).uniform(0, 2, 67))
+
+    together = VOTINGS[rule](distances)
+
+    spread = VOTINGS[rule](np.broadcast_to(distances[:, np.newaxis], (67, 67)))
+    assert together.tolist() == np.diagonal(spread).tolist()
+    assert together[:13].tolist() == VOTINGS[rule](distances[:13]).tolist()
+    assert (np.diff(spread, axis=0) <= 0).all()

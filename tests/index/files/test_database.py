@@ -1,0 +1,302 @@
+"""A SQLite file that fsyncs, forgets bytes, undoes what fails, and says in our words what broke."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from visual_memory_index.errors import (
+    CorruptStore,
+    DiskFull,
+    FileHeld,
+    NewerStore,
+    TooManyFiles,
+    WriteFailed,
+)
+from visual_memory_index.files.database import PAGE_BYTES, Database
+
+if TYPE_CHECKING:
+    from tests.index.conftest import SmallDisk
+
+STEPS = ("CREATE TABLE a (x TEXT NOT NULL UNIQUE) STRICT;",)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(tmp_path / "a.sqlite", STEPS)) as opened:
+        yield opened
+
+
+def insert(database: Database, *values: str) -> None:
+    with database.transaction() as db:
+        db.executemany("INSERT INTO a VALUES (?)", [(value,) for value in values])
+
+
+def stored(database: Database) -> list[str]:
+    with database.reading() as db:
+        return [value for (value,) in db.execute("SELECT x FROM a ORDER BY x")]
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),
+        ("secure_delete", 1),
+        ("foreign_keys", 1),
+        ("page_size", PAGE_BYTES),
+        ("busy_timeout", 10000),
+        ("user_version", 1),
+    ],
+)
+def test_both_kinds_of_connection_are_set_up(
+    pragma: str, value: int | str, database: Database
+) -> None:
+    with database.transaction() as db:
+        assert db.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+    with database.reading() as db:
+        assert db.execute(f"PRAGMA {pragma}").fetchone() == (value,)
+
+
+def test_the_file_itself_has_the_page_size_and_the_log(database: Database) -> None:
+    header = database.path.read_bytes()[:20]
+
+    assert int.from_bytes(header[16:18], "big") == PAGE_BYTES == 16384
+    assert header[18:20] == b"\x02\x02"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, GeneratorExit])
+def test_any_exception_undoes_the_transaction(
+    error: type[BaseException], database: Database
+) -> None:
+    def fail() -> None:
+        with database.transaction() as db:
+            db.execute("INSERT INTO a VALUES ('gone')")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    insert(database, "kept")
+
+    assert stored(database) == ["kept"]
+
+
+def test_a_broken_rule_undoes_the_transaction_and_is_no_damage(database: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        insert(database, "twice", "twice")
+
+    assert stored(database) == []
+
+
+def test_a_reader_sees_one_state_while_the_writer_goes_on(database: Database) -> None:
+    insert(database, "first")
+
+    with database.reading() as db:
+        before = db.execute("SELECT count(*) FROM a").fetchone()
+        insert(database, "second")
+        after = db.execute("SELECT count(*) FROM a").fetchone()
+
+    assert before == after == (1,)
+    assert stored(database) == ["first", "second"]
+
+
+def test_a_reader_sees_nothing_that_is_not_committed(database: Database) -> None:
+    with database.transaction() as db:
+        db.execute("INSERT INTO a VALUES ('later')")
+        assert stored(database) == []
+
+    assert stored(database) == ["later"]
+
+
+def test_connections_are_used_again_unless_reading_failed(database: Database) -> None:
+    with database.reading() as first, database.reading() as second:
+        assert first is not second
+    with pytest.raises(ValueError), database.reading() as failed:  # noqa: PT011
+        raise ValueError
+    with database.reading() as left, database.reading() as new:
+        assert failed not in (left, new)
+        assert {left, new} & {first, second} == {left}
+
+
+def test_many_threads_read_at_once(database: Database) -> None:
+    insert(database, "x")
+    answers, together = list[list[str]](), threading.Barrier(8)
+
+    def read() -> None:
+        together.wait(10)
+        answers.append(stored(database))
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers == [["x"]] * 8
+
+
+def test_closing_folds_the_log_into_the_file(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", STEPS)
+    insert(database, "x")
+    stored(database)
+    size = database.bytes_on_disk()
+
+    database.close()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
+    assert 0 < database.bytes_on_disk() < size
+
+
+def test_deleted_bytes_are_gone_when_the_file_is_closed(tmp_path: Path) -> None:
+    database = Database(tmp_path / "a.sqlite", STEPS)
+    insert(database, *(f"secret {number:04} {'x' * 90}" for number in range(1000)))
+    with database.transaction() as db:
+        db.execute("DELETE FROM a WHERE x NOT LIKE '%9 x%'")
+
+    database.close()
+
+    content = (tmp_path / "a.sqlite").read_bytes()
+    assert content.count(b"secret") == 200  # in the table and in its index
+    assert content.count(b"9 xxx") == 200
+
+
+def test_a_full_disk_is_named_and_writing_goes_on_when_there_is_room(
+    small_disk: SmallDisk,
+) -> None:
+    with closing(Database(small_disk.folder / "a.sqlite", STEPS)) as database:
+        insert(database, "before")
+        small_disk.fill()
+
+        with pytest.raises(DiskFull, match=r"a\.sqlite could not be written .*make room"):
+            insert(database, *(f"{number:09}" for number in range(9999)))
+        assert stored(database) == ["before"]
+
+        small_disk.make_room(2_000_000)
+        insert(database, "after")
+        assert stored(database) == ["after", "before"]
+
+
+def test_where_nothing_can_be_written_that_is_not_told_as_a_full_disk(database: Database) -> None:
+    with database.transaction() as db:
+        db.execute("PRAGMA query_only = 1")
+
+    with pytest.raises(WriteFailed, match="let the server write there"):
+        insert(database, "x")
+
+
+def test_the_lock_of_another_program_is_told_as_that_and_not_as_a_broken_disk(
+    database: Database,
+) -> None:
+    with database.transaction() as db:
+        db.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(
+            FileHeld, match="another program holds it: have that let it go, and try"
+        ):
+            insert(database, "x")
+
+    insert(database, "y")
+    assert stored(database) == ["y"]
+
+
+def test_what_cannot_be_opened_says_nothing_of_what_was_to_be_stored(tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite").mkdir()
+
+    with pytest.raises(DiskFull, match=r"^a\.sqlite could not be opened \([^)]+\); make room"):
+        Database(tmp_path / "a.sqlite", STEPS)
+
+
+def test_too_many_open_files_are_not_told_as_a_full_disk(
+    database: Database, files_max: Callable[[int], None]
+) -> None:
+    files_max(3)
+
+    with pytest.raises(TooManyFiles, match="ulimit -n"), database.apart():
+        pass
+
+
+def test_where_no_connection_can_be_made_anew_the_one_that_writes_stays_as_it_was(
+    database: Database, files_max: Callable[[int], None]
+) -> None:
+    insert(database, "a")
+    files_max(3)
+
+    with pytest.raises(TooManyFiles):
+        database.truncate_log()
+
+    with database.transaction() as db:
+        assert db.execute("PRAGMA busy_timeout").fetchone() == (10000,)
+
+
+def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database) -> None:
+    for file in database.files():
+        file.unlink(missing_ok=True)
+
+    with pytest.raises(CorruptStore, match="the file is missing"), database.reading():
+        pass
+
+    assert not database.path.exists()
+
+
+@pytest.fixture
+def files_max() -> Iterator[Callable[[int], None]]:
+    """Lets this process open no file of a higher number, until the test is over."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 999, b"SQLite format 3\0" + b"\xff" * 999])
+def test_a_file_that_is_no_database_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    path.write_bytes(content)
+
+    with pytest.raises(CorruptStore, match=r"a\.sqlite is damaged \(.*backup") as refusal:
+        Database(path, STEPS)
+
+    assert refusal.value.path == str(path)
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_page_is_named_when_it_is_read(
+    tmp_path: Path, garble: Callable[[Path, int, int], None]
+) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(Database(path, STEPS)) as database:
+        insert(database, *(f"{number:0999}" for number in range(200)))
+    garble(path, 7, PAGE_BYTES)
+
+    with closing(Database(path, STEPS)) as database:
+        damaged = pytest.raises(CorruptStore, match=r"a\.sqlite is damaged \(.*malformed")
+        with damaged, database.reading() as db:
+            db.execute("SELECT x FROM a NOT INDEXED").fetchall()
+        with database.reading() as db:
+            assert db.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(Database(path, STEPS)) as database:
+        insert(database, *(f"{number:0999}" for number in range(200)))
+    with path.open("r+b") as file:
+        file.truncate(5 * PAGE_BYTES)
+
+    with pytest.raises(CorruptStore), closing(Database(path, STEPS)) as database:
+        stored(database)
+
+
+def test_a_newer_file_is_refused(database: Database) -> None:
+    with database.transaction() as db:
+        db.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(NewerStore, match="schema 99, but this release knows up to 1"):
+        Database(database.path, STEPS)

@@ -1,0 +1,108 @@
+"""Readers share, a writer is alone, and comes before readers that came after it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from visual_memory_index.ram.lock import ReadWriteLock
+
+LONG = 10.0
+MOMENT = 0.05
+
+
+def started(run: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_readers_are_in_together() -> None:
+    lock, together = ReadWriteLock(), threading.Barrier(3)
+
+    def read() -> None:
+        with lock.reading():
+            together.wait(LONG)
+
+    threads = [started(read) for _ in range(3)]
+    for thread in threads:
+        thread.join(LONG)
+
+    assert not together.broken
+
+
+def test_a_writer_waits_for_the_readers_and_later_readers_wait_for_the_writer() -> None:
+    lock, done, waiting = ReadWriteLock(), list[str](), threading.Event()
+
+    def write() -> None:
+        waiting.set()
+        with lock.writing():
+            done.append("writer")
+
+    def read() -> None:
+        with lock.reading():
+            done.append("reader")
+
+    with lock.reading():
+        threads = [started(write)]
+        assert waiting.wait(LONG)
+        threads[0].join(MOMENT)
+        threads.append(started(read))
+        threads[1].join(MOMENT)
+        assert done == []
+    for thread in threads:
+        thread.join(LONG)
+
+    assert done == ["writer", "reader"]
+
+
+def test_writers_are_alone() -> None:
+    lock, inside, most = ReadWriteLock(), 0, 0
+
+    def write() -> None:
+        nonlocal inside, most
+        for _ in range(200):
+            with lock.writing():
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    threads = [started(write) for _ in range(4)]
+    for thread in threads:
+        thread.join(LONG)
+
+    assert (most, inside) == (1, 0)
+
+
+def test_a_writer_that_waited_long_enough_gives_up_and_those_behind_it_go_on() -> None:
+    lock, done = ReadWriteLock(), list[object]()
+
+    def write() -> None:
+        with lock.writing(MOMENT) as free:
+            done.append(free)
+
+    def read() -> None:
+        with lock.reading():
+            done.append("reader")
+
+    with lock.reading():
+        for thread in [started(write), started(read)]:
+            thread.join(LONG)
+
+    assert sorted(map(str, done)) == ["False", "reader"]
+    with lock.writing(MOMENT) as free:
+        assert free
+
+
+@pytest.mark.parametrize("side", [ReadWriteLock.reading, ReadWriteLock.writing])
+def test_an_error_inside_gives_the_lock_back(side: Callable[..., object]) -> None:
+    lock = ReadWriteLock()
+
+    with pytest.raises(ZeroDivisionError), side(lock):  # type: ignore[attr-defined]  # both are context managers
+        raise ZeroDivisionError
+    thread = started(lock.writing().__enter__)
+    thread.join(LONG)
+
+    assert not thread.is_alive()

@@ -1,0 +1,205 @@
+"""The copy in RAM follows what it is told, row by row, and keeps no trace of what is gone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from visual_memory_index import unit_rows
+from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.scan.scanned_index import ScannedIndex
+
+QUERY = np.array([[1, 0]], np.float32)
+
+
+def vectors(m: int) -> NDArray[np.float32]:
+    angles = np.arange(m) * 0.01
+    return unit_rows(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+
+
+def ram(*ids: str, label: str = "cat") -> RamCopy:
+    copy = RamCopy(2)
+    copy.add(range(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
+    return copy
+
+
+def found(copy: RamCopy, k: int = 9) -> list[str]:
+    rows = copy.vectors.candidates(QUERY, [k], [np.arange(0)])
+    ids: list[str] = copy.find(QUERY, k, rows).neighbors.ids[0].tolist()
+    return ids
+
+
+def test_added_entries_are_found_with_those_before() -> None:
+    copy = ram("a")
+
+    copy.add([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
+
+    assert (found(copy), len(copy), "b" in copy) == (["a", "b", "c"], 3, True)
+    assert copy.label_counts == {"cat": 1, "dog": 2}
+
+
+def test_a_pruned_entry_that_is_added_again_votes_with_its_new_label() -> None:
+    copy = ram("a", "b")
+    copy.prune(["a"])
+
+    copy.add([3], ["a"], ["dog"], vectors(1), replaced=["a"])
+
+    assert found(copy) == ["a", "b"]
+    assert (copy.pruned, copy.label_counts) == ({}, {"cat": 1, "dog": 1})
+
+
+def test_the_pruned_are_counted_by_label() -> None:
+    copy = ram("a", "b", "c", "d")
+
+    copy.prune(["a", "b", "d"])
+    copy.relabel("b", "dog")
+    assert (copy.pruned_counts, copy.label_counts) == ({"cat": 2, "dog": 1}, {"cat": 1})
+
+    copy.remove(["b"])
+    copy.add([9], ["a"], ["owl"], vectors(1), replaced=["a"])
+    assert (copy.pruned_counts, copy.label_counts) == ({"cat": 1}, {"cat": 1, "owl": 1})
+    assert (copy.keys(["a", "c", "d"]), found(copy)) == ([9, 3, 4], ["a", "c"])
+
+
+def test_removing_leaves_the_others_with_their_keys() -> None:
+    copy = ram("a", "b", "c", "d")
+
+    copy.remove(["a", "c"])
+
+    assert found(copy) == ["b", "d"]
+    assert copy.keys(["b", "d"]) == [2, 4]
+    assert copy.label_counts == {"cat": 2}
+
+
+def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None:
+    copy = ram("a", "b", "c")
+
+    copy.add([4, 5], ["c", "a"], ["dog", "cat"], vectors(2)[::-1], replaced=["c", "a"])
+
+    assert len(copy) == 3
+    assert found(copy) == ["a", "b", "c"]
+    assert copy.keys(["a", "b", "c"]) == [5, 2, 4]
+    assert copy.label_counts == {"cat": 2, "dog": 1}
+    assert isinstance(copy.vectors, ScannedIndex)
+    assert not copy.vectors._blocks[0][3:5].any()
+
+
+def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
+    copy = ram("a", "b")
+
+    copy.relabel("a", "dog")
+    copy.relabel("a", "dog")
+    copy.remove(["b"])
+
+    assert copy.label_counts == {"dog": 1}
+    assert list(copy._interned) == ["dog"]
+
+
+def test_rows_are_found_by_key_and_by_id() -> None:
+    copy = ram("a", "b", "c")
+    copy.remove(["a"])
+
+    assert copy.rows_of_keys(np.array([2, 3, 77])).tolist() == [0, 1]
+    assert copy.rows_of_ids(["c", "nobody", "c"]).tolist() == [0]
+
+
+def test_equal_distances_go_by_id_in_byte_order() -> None:
+    ids = ["b", "a", "é", "z", "\uffff", "😀", "B", "aa"]
+    copy = RamCopy(2)
+    copy.add(range(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
+
+    assert found(copy) == sorted(ids, key=str.encode)
+    assert found(copy, k=3) == ["B", "a", "aa"]
+
+
+def test_labels_that_are_equal_are_kept_once() -> None:
+    copy = ram("a", "b", label="".join(["c", "at"]))
+    copy.add([3], ["c"], ["".join(["ca", "t"])], vectors(1))
+
+    assert len({id(label) for label in copy._labels[:3]}) == 1
+
+
+@pytest.mark.parametrize("m", [1023, 1024, 1025, 5000])
+def test_columns_grow_with_the_entries(m: int) -> None:
+    copy = ram(*(f"{number:04}" for number in range(m)))
+
+    assert copy.keys(["0000", f"{m - 1:04}"]) == [1, m]
+    assert copy.label_counts == {"cat": m}
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["cat", "dog", ""]))))
+def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
+    copy, model = RamCopy(2), dict[str, tuple[int, str]]()
+
+    for key, (id, label) in enumerate(steps):
+        if not label:
+            copy.remove([id] if id in model else [])
+            model.pop(id, None)
+            continue
+        replaced = [id] if id in model else []
+        copy.add([key], [id], [label], vectors(1), replaced=replaced)
+        model[id] = (key, label)
+
+    assert sorted(found(copy)) == sorted(model)
+    assert copy.keys(model) == [key for key, _ in model.values()]
+    labels = [label for _, label in model.values()]
+    assert copy.label_counts == {label: labels.count(label) for label in labels}
+
+
+def crowd(m: int, d: int, *, spread: float) -> RamCopy:
+    """``m`` rows all but equal, whose ids are in no order."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=d) + spread * rng.normal(size=(m, d))
+    copy = RamCopy(d)
+    ids = [f"{at:04}" for at in rng.permutation(m)]
+    copy.add(range(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
+    return copy
+
+
+def nearest_others(copy: RamCopy, row: int, k: int) -> set[int]:
+    """By exact distances to all, and ids."""
+    everyone = np.arange(len(copy))
+    distances = exact_distances(copy.vectors.gather(everyone)[row], copy.vectors.gather(everyone))
+    distances[row] = np.inf
+    return set(np.lexsort((copy.columns()[0], distances))[:k].tolist())
+
+
+@pytest.mark.parametrize("spread", [0, 1e-8, 1e-7, 1e-6, 1e-3, 1])
+@pytest.mark.parametrize("k", [1, 3, 40, 58, 59])
+def test_the_nearest_others_are_those_by_exact_distance_and_id(k: int, spread: float) -> None:
+    copy = crowd(60, 16, spread=spread)
+
+    lists, _, settled = copy.others(np.arange(60), k)
+
+    assert settled.all()
+    assert [set(near) for near in lists.tolist()] == [
+        nearest_others(copy, row, k) for row in range(60)
+    ]
+
+
+def test_of_rows_that_are_all_but_equal_some_are_settled_at_a_time() -> None:
+    copy, left, times = crowd(2000, 64, spread=1e-7), np.arange(200), 0
+
+    while len(left):
+        lists, _, settled = copy.others(left, 3)
+        assert settled.any()
+        for at in np.flatnonzero(settled)[::20]:
+            assert set(lists[at].tolist()) == nearest_others(copy, left[at], 3)
+        left, times = left[~settled], times + 1
+
+    assert times > 1
+
+
+def test_rows_that_are_equal_are_settled_together() -> None:
+    copy = crowd(2000, 64, spread=0)
+
+    lists, _, settled = copy.others(np.arange(1000), 3)
+
+    assert settled.all()
+    for row in range(0, 1000, 100):
+        assert set(lists[row].tolist()) == nearest_others(copy, row, 3)

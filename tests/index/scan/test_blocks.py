@@ -1,0 +1,43 @@
+"""A row that goes is wiped."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.blocks import Blocks
+
+SMALL_BLOCK = 8
+
+
+class SmallBlocks(Blocks):
+    """Has several blocks from nine rows on."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension)
+        self._block_rows = SMALL_BLOCK
+
+    def leftovers(self) -> NDArray[np.float32]:
+        """What stands in the last block beyond the rows."""
+        return self._blocks[-1][self.count - SMALL_BLOCK * (len(self._blocks) - 1) :]
+
+
+@given(st.integers(1, 30), st.data())
+def test_removing_keeps_the_other_rows_and_wipes_the_place_that_gets_free(
+    m: int, data: st.DataObject
+) -> None:
+    vectors = np.arange(1, 1 + 2 * m, dtype=np.float32).reshape(m, 2)
+    index, model = SmallBlocks(2), vectors.tolist()
+    index.append(vectors)
+    index.leftovers()[:] = 0
+
+    for _ in range(data.draw(st.integers(1, m))):
+        row = data.draw(st.integers(0, len(model) - 1))
+        index.remove(np.array([row]))
+        model[row] = model[-1]
+        model.pop()
+
+        assert index.gather(np.arange(len(model))).tolist() == model
+        assert not index.leftovers().any()

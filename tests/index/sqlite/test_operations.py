@@ -1,0 +1,149 @@
+"""Operations are kept with their memory, and found again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from visual_memory_index import CUT_SHORT, DiskFull, Memory, UnknownOperation
+from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.records.clock import now
+from visual_memory_index.sqlite import operations
+from visual_memory_index.store.store import new_identity
+
+if TYPE_CHECKING:
+    from tests.index.conftest import SmallDisk
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, MEMORY_STEPS, Path("m"))
+        yield connection
+
+
+def test_an_operation_runs_until_it_ends(db: sqlite3.Connection) -> None:
+    before = now()
+    operations.begin(db, "m/1", "prune")
+    running = operations.get(db, "m/1")
+    operations.end(db, "m/1", "done", result="{}")
+    done = operations.get(db, "m/1")
+
+    assert (running.kind, running.state, running.ended_at) == ("prune", "running", None)
+    assert (done.state, done.result, done.problem, done.undone_at) == ("done", "{}", None, None)
+    assert done.ended_at is not None
+    assert before <= done.created_at <= done.ended_at <= now()
+
+
+def test_one_that_nobody_began_is_unknown(db: sqlite3.Connection) -> None:
+    with pytest.raises(UnknownOperation, match="m/1"):
+        operations.get(db, "m/1")
+
+
+def test_those_that_ran_were_cut_short_the_others_stay(db: sqlite3.Connection) -> None:
+    for name in ("m/1", "m/2"):
+        operations.begin(db, name, "assess")
+    operations.end(db, "m/1", "cancelled")
+
+    operations.fail_unfinished(db)
+
+    states = [(each.state, each.problem) for each in operations.page(db, before="", limit=9)]
+    assert states == [("failed", CUT_SHORT), ("cancelled", None)]
+
+
+def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> None:
+    for number in range(5):
+        operations.begin(db, f"m/{number}", "assess")
+        operations.end(db, f"m/{number}", "done", result="{}")
+
+    pages = [operations.page(db, before=before, limit=2) for before in ("", "m/3", "m/1")]
+
+    assert [[each.name for each in page] for page in pages] == [
+        ["m/4", "m/3"],
+        ["m/2", "m/1"],
+        ["m/0"],
+    ]
+    assert {each.result for page in pages for each in page} == {None}
+
+
+def test_what_can_be_undone_is_kept_for_good_the_rest_for_a_month(db: sqlite3.Connection) -> None:
+    for name, kind in (("m/1", "prune"), ("m/2", "assess"), ("m/3", "relabel"), ("m/4", "assess")):
+        operations.begin(db, name, kind)
+        operations.end(db, name, "done")
+    old = now() - operations.KEPT_MICROSECONDS - 1
+    db.execute("UPDATE operations SET ended_at = ? WHERE name < 'm/4'", (old,))
+
+    operations.begin(db, "m/5", "assess")
+
+    names = [each.name for each in operations.page(db, before="", limit=9)]
+    assert names == ["m/5", "m/4", "m/3", "m/1"]
+
+
+def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA foreign_keys = ON")  # as a memory has it
+
+    def steps_to_forget(entries: int) -> int:
+        db.execute("DELETE FROM entries")
+        db.executemany(
+            "INSERT INTO entries (id, label, metadata, created_at, content_sha256) "
+            "VALUES (?, 'x', '{}', 0, x'')",
+            [(f"{number}",) for number in range(entries)],
+        )
+        operations.begin(db, f"m/{entries}", "assess")
+        operations.end(db, f"m/{entries}", "done")
+        db.execute("UPDATE operations SET ended_at = 0 WHERE kind = 'assess'")
+        steps: list[None] = []
+        db.set_progress_handler(lambda: steps.append(None), 1)
+        operations.begin(db, f"m/{entries} and another", "prune")
+        db.set_progress_handler(None, 1)
+        return len(steps)
+
+    assert steps_to_forget(2000) < 2 * steps_to_forget(20)
+
+
+def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
+    operations.begin(db, "m/1", "prune")
+    operations.mark_undone(db, "m/1")
+
+    assert operations.get(db, "m/1").undone_at is not None
+
+
+def fill_log(memory: Memory) -> None:
+    """Write until the room that SQLite has for its log is used up too."""
+    while True:
+        try:
+            memory.keep_setting("x", "0" * 100_000, call="SetTaxonomy")
+        except DiskFull:
+            return
+
+
+def test_an_end_that_a_full_disk_does_not_take_is_told_all_the_same(small_disk: SmallDisk) -> None:
+    path = small_disk.folder / "m.sqlite"
+    with closing(Memory.create(path, new_identity("m", 2, None))) as memory:
+        names = [memory.begin("assess").operation.name for _ in range(3)]
+        small_disk.fill()
+        fill_log(memory)
+
+        with pytest.raises(DiskFull):
+            memory.end(names[0], "done", result="0" * 100_000)
+        ended = [
+            memory.end(names[0], "failed", problem="No room."),
+            memory.end(names[1], "cancelled"),
+        ]
+
+        assert [(each.state, each.problem) for each in ended] == [
+            ("failed", "No room."),
+            ("cancelled", None),
+        ]
+        assert [memory.operation(each.name) for each in ended] == ended
+        listed = memory.operations(limit=9)
+        assert listed[1:] == ended[::-1]
+        assert listed[0].state == "running"
+        small_disk.make_room(1_000_000)
+    with closing(Memory.open(path)) as memory:
+        assert {each.state for each in memory.operations(limit=9)} <= {"failed", "cancelled"}

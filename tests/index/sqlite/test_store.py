@@ -1,0 +1,76 @@
+"""What is wrong in the file of a store is said, and what goes from it is gone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.sealing import alter
+
+from visual_memory_index import CorruptStore, Entry, unit_rows
+from visual_memory_index.ledger.digest import elements
+from visual_memory_index.sqlite.store import SqliteStore
+from visual_memory_index.sqlite.transaction import SqliteTransaction
+from visual_memory_index.store.store import Identity, new_identity
+
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
+IDS = ["b", "a", "ü"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    path = tmp_path / "birds.sqlite"
+    with closing(SqliteStore.create(path, new_identity("birds", 3, None))) as opened:
+        with opened.transaction() as transaction:
+            entries = [Entry(id, "crow") for id in IDS]
+            given = elements(IDS, entries, VECTORS)
+            transaction.insert(range(5, 8), IDS, entries, VECTORS, 10, given)
+        yield opened
+
+
+def test_deleting_an_entry_deletes_its_vector(store: SqliteStore) -> None:
+    with store.transaction() as transaction:
+        transaction.delete([5, 77])
+
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (7,)]
+
+
+def test_what_sqlite_refuses_loses_the_whole_transaction(store: SqliteStore) -> None:
+    def write(transaction: SqliteTransaction) -> None:
+        transaction.delete([5])
+        transaction.prune([6], "an operation that nobody began")
+
+    with pytest.raises(sqlite3.IntegrityError), store.transaction() as transaction:
+        write(transaction)
+
+    assert [entry.id for entry in store.entries(limit=9).entries] == ["a", "b", "ü"]
+
+
+def test_a_vector_of_another_length_is_damage(store: SqliteStore) -> None:
+    alter(store.path, "UPDATE vectors SET vector = x'00000000' WHERE key = 6")
+
+    with pytest.raises(CorruptStore, match=r"birds\.sqlite is damaged \(a vector has another"):
+        list(store.rows(3))
+
+
+def test_a_file_without_a_memory_is_damage(tmp_path: Path) -> None:
+    with (
+        closing(SqliteStore(tmp_path / "empty.sqlite")) as store,
+        pytest.raises(CorruptStore, match="it holds no memory"),
+    ):
+        store.identity()
+
+
+def test_a_store_that_cannot_be_made_lets_go_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    unstorable = Identity("x", None, None, 0)  # type: ignore[arg-type]  # that is why it is unstorable
+
+    with pytest.raises(sqlite3.IntegrityError):
+        SqliteStore.create(path, unstorable)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["x.sqlite"]

@@ -1,0 +1,359 @@
+"""Erasing says what it was and what to look for, and looking finds every trace."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from visual_memory_index import (
+    Entry,
+    Facts,
+    Memory,
+    Request,
+    RequestErased,
+    Traces,
+    unit_rows,
+)
+from visual_memory_index import unlearn as erasure
+from visual_memory_index.records.operation import GONE
+from visual_memory_index.store.store import new_identity
+
+if TYPE_CHECKING:
+    from tests.index.conftest import SmallDisk
+
+RNG = np.random.default_rng(5)
+VECTORS = unit_rows(RNG.standard_normal((4, 64)).astype(np.float32))
+PICTURE, THUMBNAIL = RNG.bytes(4000), RNG.bytes(900)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    """``first`` and ``twin`` have the same content, and nobody else the label of ``last``."""
+    entries = [
+        Entry("id of the first", "a common label", None, {"note": "said of the first"}, 0, b"same"),
+        Entry("id of the twin", "a common label", None, {}, 0, b"same"),
+        Entry(
+            "id of the last",
+            "a label of its own",
+            None,
+            {"a key of the last": "x"},
+            0,
+            b"other",
+            image=PICTURE,
+            thumbnail=THUMBNAIL,
+        ),
+        Entry("id that stays", "a common label", None, {}, 0, b"stays"),
+    ]
+    vectors = VECTORS[[0, 0, 1, 2]]
+    identity = new_identity("m", 64, None, store_images=True)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as opened:
+        opened.insert(entries, vectors)
+        yield opened
+
+
+def erased(memory: Memory, *ids: str) -> tuple[Traces, Facts]:
+    told: list[Facts] = []
+
+    def draft(facts: Facts) -> str:
+        told.append(facts)
+        return "{}"
+
+    name = memory.begin_unlearning(ids, allow_missing=False).operation.name
+    traces = memory.unlearn(name, settings=(), draft=draft)
+    assert traces is not None
+    return traces, told[0]
+
+
+def test_why_operations_failed_that_could_not_be_written_is_forgotten_too(
+    small_disk: SmallDisk,
+) -> None:
+    path = small_disk.folder / "m.sqlite"
+    with closing(Memory.create(path, new_identity("m", 64, None))) as memory:
+        memory.insert([Entry("a.person", "a", content_sha256=bytes(32))], VECTORS[:1])
+        failed = memory.begin("prune").operation.name
+        small_disk.fill()
+        memory.end(failed, "failed", problem="No entry but a.person is left.")
+        small_disk.make_room(3_000_000)
+
+        erased(memory, "a.person")
+
+        assert memory.operation(failed).problem == GONE
+
+
+def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:
+    before = memory.info().digest
+
+    _, facts = erased(memory, "id of the last", "id of the first")
+
+    page = memory.audit_events(limit=10)
+    event = page.events[-1]
+    assert sorted(facts.ids) == ["id of the first", "id of the last"]
+    assert (facts.digest_before, facts.digest_after) == (before, memory.info().digest)
+    assert (event.call, event.count, event.time) == ("UnlearnEntries", 2, facts.time)
+    assert (facts.audit_index, facts.audit_event) == (event.number, page.head.last)
+    assert facts.audit_root == page.head.root()
+
+
+def test_the_facts_name_the_backups_that_were_made_before(memory: Memory, tmp_path: Path) -> None:
+    times = list[int]()
+    with memory.copying(
+        tmp_path / "copy.sqlite",
+        lambda: None,
+        lambda transaction: times.append(transaction.log("BackupMemory", 4).time),
+    ):
+        pass
+
+    _, facts = erased(memory, "id of the last")
+
+    assert facts.backups == times != []
+
+
+def test_what_is_drafted_of_the_facts_is_kept_and_nothing_is_left_to_be_erased(
+    memory: Memory,
+) -> None:
+    name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
+    noted = memory.erasing(name)
+    memory.unlearn(name, settings=(), draft=lambda facts: json.dumps({"ids": list(facts.ids)}))
+
+    again = memory.unlearn(name, settings=(), draft=lambda facts: "{}")
+
+    assert (noted, memory.erasing(name)) == (["id of the last"], [])
+    assert memory.operation(name).result == '{"ids": ["id of the last"]}'
+    assert again is None
+
+
+def test_a_write_of_what_was_erased_is_not_answered_as_before(memory: Memory) -> None:
+    request = Request("a request", b"what it asked")
+    entry = Entry("id of the next", "a common label", None, {}, 0, b"next")
+    assert memory.insert([entry], VECTORS[3:], request=request) == ["id of the next"]
+
+    erased(memory, "id of the next")
+
+    with pytest.raises(RequestErased):
+        memory.insert([entry], VECTORS[3:], request=request)
+
+
+def test_what_a_picture_that_stays_has_too_is_no_trace(memory: Memory) -> None:
+    alike = PICTURE[:3000] + bytes(1000)
+    entry = Entry("id of the next", "a common label", None, {}, 0, b"next", image=alike)
+    memory.insert([entry], VECTORS[3:])
+
+    traces, _ = erased(memory, "id of the last")
+
+    assert not traces.found_in(PICTURE[1000:2900])
+    assert traces.found_in(PICTURE[3100:3200])
+
+
+def test_all_that_entries_were_made_of_is_looked_for(memory: Memory) -> None:
+    traces, _ = erased(memory, "id of the last")
+
+    texts = [b"id of the last", b"a label of its own", b"a key of the last"]
+    contents = [VECTORS[1].tobytes()[32:64], PICTURE[2000:2032], THUMBNAIL[500:532]]
+    assert all(traces.found_in(each) for each in (*texts, *contents))
+    assert traces.count == 6
+
+
+def test_what_others_have_too_is_no_trace(memory: Memory) -> None:
+    traces, _ = erased(memory, "id of the first")
+
+    assert traces.found_in(b"id of the first")
+    assert traces.found_in(b"said of the first")
+    assert not traces.found_in(b"a common label")
+    assert not traces.found_in(VECTORS[0].tobytes())
+    assert traces.count == 2
+
+
+def test_a_vector_of_its_own_is_looked_for_though_another_entry_has_the_picture(
+    memory: Memory,
+) -> None:
+    memory.insert([Entry("id of a copy", "a common label", None, {}, 0, b"other")], VECTORS[3:])
+    traces, _ = erased(memory, "id of the last")
+
+    assert traces.found_in(VECTORS[1].tobytes())
+
+
+def test_of_a_label_that_nobody_is_left_with_and_of_twins_erased_together_all_is_looked_for(
+    memory: Memory,
+) -> None:
+    traces, _ = erased(memory, "id of the first", "id of the twin", "id that stays")
+
+    assert traces.found_in(b"a common label")
+    assert traces.found_in(VECTORS[0].tobytes()[:32])
+
+
+def test_texts_of_entries_with_too_much_to_look_for_are_looked_for(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "LEFT_BYTES_MAX", len(PICTURE))
+
+    traces, _ = erased(memory, "id of the last")
+
+    assert traces.found_in(b"a key of the last")
+    assert not traces.found_in(PICTURE)
+
+
+def has_taxonomy(memory: Memory) -> None:
+    memory.keep_setting("taxonomy", '[["a label of its own", "thing"]]', call="SetTaxonomy")
+
+
+def had_its_label(memory: Memory) -> None:
+    memory.relabel({"id that stays": "a label of its own"}, result=lambda ids: "{}")
+    memory.relabel({"id that stays": "another label"}, result=lambda ids: "{}")
+
+
+def was_updated(memory: Memory) -> None:
+    for number, key in enumerate(("a key of the last", "another key")):
+        request = Request(f"request {number}", bytes([number]))
+        memory.update("id that stays", label=None, metadata={key: "x"}, request=request)
+
+
+def is_asked_again(memory: Memory) -> None:
+    memory.begin_unlearning(["id of the last"], allow_missing=False)
+
+
+def an_operation_named_an_entry_called_alike(memory: Memory) -> None:
+    name = memory.begin("dry-run").operation.name
+    memory.end(name, "done", result=json.dumps({"ids": ["id of the last but one"]}))
+
+
+def an_operation_failed_that_named_it(memory: Memory) -> None:
+    name = memory.begin("prune").operation.name
+    memory.end(name, "failed", problem="No entry has these ids: another, id of the last.")
+
+
+def an_operation_failed_that_named_its_label(memory: Memory) -> None:
+    name = memory.begin("calibrate").operation.name
+    memory.end(name, "failed", problem='Every entry is labelled "a label of its own".')
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [
+        has_taxonomy,
+        had_its_label,
+        was_updated,
+        is_asked_again,
+        an_operation_named_an_entry_called_alike,
+        an_operation_failed_that_named_it,
+        an_operation_failed_that_named_its_label,
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
+    memory: Memory, happened: Callable[[Memory], None]
+) -> None:
+    happened(memory)
+    traces, _ = erased(memory, "id of the last")
+
+    searched = memory.erase_file(traces)
+
+    assert searched is not None
+    assert not searched.found
+
+
+def test_what_another_program_reads_is_tried_again_later(memory: Memory) -> None:
+    traces, _ = erased(memory, "id of the last")
+    with closing(sqlite3.connect(memory.path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM entries").fetchone()
+        memory.insert([Entry("another id", "a common label")], VECTORS[3:])
+
+        assert memory.erase_file(traces) is None
+
+    searched = memory.erase_file(traces)
+    assert searched is not None
+    assert not searched.found
+
+
+def test_numbered_ids_are_told_from_what_the_file_has_behind_those_that_stay(
+    memory: Memory,
+) -> None:
+    ids = [f"number of an entry {number}" for number in range(600)]
+    rows = VECTORS[np.zeros(len(ids), np.intp)]
+    memory.insert([Entry(id, id[-1], None, {}, 0, b"") for id in ids], rows)
+    memory.delete(ids[60:450])
+
+    for id in [*ids[450::15], ids[-1]]:  # of each length
+        traces, _ = erased(memory, id)
+        searched = memory.erase_file(traces)
+
+        assert searched is not None
+        assert not searched.found, id
+
+
+def test_what_an_operation_said_of_erased_entries_is_gone_and_else_stays(memory: Memory) -> None:
+    results = {
+        "named": {"ids": ["another", "id of the last"]},
+        "labelled": {"labels": {"a label of its own": 1}},
+        "counted": {"ids": ["one", "two"], "count": 1, "applied": True},
+    }
+    problems = {
+        "failed": "Nothing has the ids one, id of the last.",
+        "stopped": "The server ended.",
+    }
+    memory.insert([Entry("1", "a common label")], VECTORS[3:])
+    names = {each: memory.begin("dry-run").operation.name for each in (*results, *problems)}
+    for each, result in results.items():
+        memory.end(names[each], "done", result=json.dumps(result))
+    for each, problem in problems.items():
+        memory.end(names[each], "failed", problem=problem)
+
+    erased(memory, "id of the last", "1")
+
+    ended = {each: memory.operation(name) for each, name in names.items()}
+    assert {each for each, operation in ended.items() if operation.problem == GONE} == {
+        "named",
+        "labelled",
+        "failed",
+    }
+    assert ended["counted"].result == json.dumps(results["counted"])
+    assert ended["stopped"].problem == problems["stopped"]
+
+
+def test_pictures_that_stay_take_no_room_however_many_they_are(memory: Memory) -> None:
+    for number in range(40):
+        stays = Entry(f"stays {number}", "x", image=RNG.bytes(2_000_000), thumbnail=b"x")
+        memory.insert([stays], VECTORS[:1])
+    tracemalloc.start()
+
+    traces, _ = erased(memory, "id of the last")
+    found = memory.pieces_of(traces)
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert not found
+    assert peak < 40_000_000
+
+
+def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
+    identity = new_identity("the name of a memory", 64, None, store_images=False)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
+        operation = memory.begin("dry-run").operation.name
+        memory.end(operation, "done", result='{"accuracy_before": 1.0}')
+        texts = [
+            "content_sha256",
+            "the name of a memory",
+            "UnlearnEntries",
+            "SQLite format 3",
+            "sqlite_autoindex_entries_1",
+            "accuracy_before",
+            identity.uid,
+            operation,
+        ]
+        metadata = {text: "x" for text in texts}
+        entry = Entry("the id of an entry", "a label", None, metadata, 0, b"")
+        memory.insert([entry], VECTORS[:1])
+        traces, _ = erased(memory, "the id of an entry")
+
+        searched = memory.erase_file(traces)
+
+    assert searched is not None
+    assert not searched.found

@@ -1,0 +1,172 @@
+"""Votes are summed by label; who reached the highest sum first wins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index import VOTINGS, Decision, Neighbors, decide
+from visual_memory_index.votes.voting import tally, winners
+
+
+def neighbors(labels: list[str], distances: list[float]) -> Neighbors:
+    ids = [f"{number:04}" for number in range(len(labels))]
+    return Neighbors(
+        np.array([ids], object), np.array([labels], object), np.array([distances], float)
+    )
+
+
+def vote(labels: list[str], weights: list[float]) -> Decision:
+    column = np.array(labels, object)
+    return tally(column, column, np.zeros(len(labels)), np.array(weights))
+
+
+def champion(labels: list[str], weights: list[float]) -> str:
+    """Walk the neighbours once; a label must get strictly more to take the lead."""
+    totals, leader, best = dict[str, float](), "", 0.0
+    for label, weight in zip(labels, weights, strict=True):
+        totals[label] = totals.get(label, 0.0) + weight
+        if totals[label] > best:
+            leader, best = label, totals[label]
+    return leader
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("0123"),
+            st.sampled_from([0.5, 1.0, 1.5]) | st.floats(1e-7, 1e7, exclude_min=True),
+        ),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_the_winner_is_who_a_walking_champion_would_be(votes: list[tuple[str, float]]) -> None:
+    labels, weights = [label for label, _ in votes], [weight for _, weight in votes]
+
+    decision = vote(labels, weights)
+
+    assert decision.label == champion(labels, weights) == next(iter(decision.scores))
+
+
+@pytest.mark.parametrize(
+    ("labels", "winner"),
+    [("abba", "b"), ("baab", "a"), ("abcabc", "a"), ("abccba", "c"), ("0110", "1"), ("00110", "0")],
+)
+def test_a_tie_stays_with_the_label_that_reached_the_score_first(labels: str, winner: str) -> None:
+    (decision,) = decide(neighbors([*labels], [0.2] * len(labels)), VOTINGS["plurality"])
+
+    assert decision.label == winner
+
+
+def test_scores_are_the_totals_of_all_labels_the_winner_first() -> None:
+    decision = vote(["cat", "dog", "owl", "dog"], [2.0, 1.0, 0.5, 1.5])
+
+    assert list(decision.scores.items()) == [("dog", 2.5), ("cat", 2.0), ("owl", 0.5)]
+
+
+def test_confidence_is_the_winners_share_of_all_weights() -> None:
+    decision = vote(["cat", "dog", "cat"], [1.0, 1.5, 1.0])
+
+    assert decision.confidence == 2.0 / 3.5
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=1, max_size=9), st.sampled_from(sorted(VOTINGS)))
+def test_confidence_is_at_most_one(labels: list[str], rule: str) -> None:
+    (decision,) = decide(neighbors(labels, [0.1 * n for n in range(len(labels))]), VOTINGS[rule])
+
+    assert 1 / len(set(labels)) <= decision.confidence * (1 + 1e-15)
+    assert decision.confidence <= 1
+    assert (decision.confidence == 1) == (len(set(labels)) == 1)
+
+
+@pytest.mark.parametrize("rule", sorted(VOTINGS))
+def test_every_weight_is_positive_also_at_the_largest_distance(rule: str) -> None:
+    weights = VOTINGS[rule](np.linspace(0, 2, 200)[np.newaxis])
+
+    assert weights.shape == (1, 200)
+    assert weights.dtype == np.float64
+    assert (weights > 0).all()
+    assert (np.diff(weights) <= 0).all()
+
+
+@pytest.mark.parametrize("rule", sorted(VOTINGS))
+def test_the_distances_of_one_query_weigh_alone_what_they_weigh_among_others(rule: str) -> None:
+    distances = np.array([[0.1, 0.2, 0.4], [0.3, 0.3, 1.5]])
+
+    weights = VOTINGS[rule](distances)
+
+    assert weights.tolist() == [VOTINGS[rule](row).tolist() for row in distances]
+
+
+def test_a_neighbor_that_misleads_others_votes_with_its_reliability() -> None:
+    plain = neighbors(["cat", "dog", "dog"], [0.0, 0.5, 1.0])
+    v = np.array([[6, 0, 1]])
+
+    (decision,) = decide(
+        Neighbors(plain.ids, plain.labels, plain.distances, v), VOTINGS["distance"]
+    )
+
+    assert decision.weights.tolist() == [0.25, math.exp(-0.5), 0.875 * math.exp(-1)]
+    assert decision.scores == {"dog": math.exp(-0.5) + 0.875 * math.exp(-1), "cat": 0.25}
+
+
+def test_a_weight_of_0_is_no_vote_wherever_it_stands() -> None:
+    decision = vote(["owl", "cat", "dog", "cat"], [0.0, 1.0, 1.0, 0.0])
+
+    assert list(decision.scores.items()) == [("cat", 1.0), ("dog", 1.0)]
+    assert decision.confidence == 0.5
+
+
+@given(
+    st.integers(1, 8).flatmap(
+        lambda k: st.lists(
+            st.lists(
+                st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 1.5])),
+                min_size=k,
+                max_size=k,
+            ),
+            min_size=1,
+            max_size=6,
+        )
+    )
+)
+def test_the_winners_of_many_are_those_of_each_with_their_confidences(
+    rows: list[list[tuple[int, float]]],
+) -> None:
+    codes = np.array([[code for code, _ in row] for row in rows], np.int32)
+    weights = np.array([[weight for _, weight in row] for row in rows])
+
+    winning, shares = winners(codes, weights, 4)
+
+    each = [vote(list(map(str, row)), list(own)) for row, own in zip(codes, weights, strict=True)]
+    assert winning.dtype == np.int32
+    assert winning.tolist() == [int(decision.label) for decision in each]
+    assert shares.tolist() == [decision.confidence for decision in each]
+
+
+def test_every_query_gets_a_decision_with_its_own_neighbors() -> None:
+    together = Neighbors(
+        np.array([["1", "2"], ["3", "4"]], object),
+        np.array([["cat", "cat"], ["dog", "owl"]], object),
+        np.array([[0.0, 0.5], [0.25, 1.0]]),
+    )
+
+    decisions = decide(together, VOTINGS["distance"])
+
+    assert [decision.label for decision in decisions] == ["cat", "dog"]
+    assert decisions[1].ids.tolist() == ["3", "4"]
+    assert decisions[1].labels.tolist() == ["dog", "owl"]
+    assert decisions[1].distances.tolist() == [0.25, 1.0]
+    assert decisions[1].weights.tolist() == [math.exp(-0.25), math.exp(-1)]
+    assert decisions[0].scores == {"cat": 1 + math.exp(-0.5)}
+
+
+def test_a_label_looks_like_a_number_and_is_none() -> None:
+    (decision,) = decide(neighbors(["0", "0", "1"], [0.1, 0.2, 0.3]), VOTINGS["rank"])
+
+    assert decision.label == "0"

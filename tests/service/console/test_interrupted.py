@@ -1,0 +1,83 @@
+"""Work that is interrupted at the terminal goes on in the server, and the terminal says so."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pytest
+from tests.service.conftest import Run, text
+
+from visual_memory import Client, Operation
+from visual_memory_service.console.interrupted import told_what_goes_on
+
+if TYPE_CHECKING:
+    from tests.conftest import RemoteMemory, Server
+
+COUNT = 60_000
+BEGUN = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
+    run: Run, server: Server, client: Client, empty: RemoteMemory
+) -> None:
+    crowd = client.create_memory(f"{empty.name}x", dimension=16)
+    rows = np.random.default_rng(0).normal(size=(COUNT, 16))
+    crowd.insert(vectors=rows, labels=["a", "b"] * (COUNT // 2))
+    command = [sys.executable, "-m", "visual_memory_service", "suspects", crowd.name]
+    with subprocess.Popen(
+        [*command, "--server", server.address], stderr=subprocess.PIPE, text=True
+    ) as interrupted:
+        while not (found := list(client.operations(crowd.name))):
+            time.sleep(0.01)
+        interrupted.send_signal(signal.SIGINT)
+        _, said = interrupted.communicate(timeout=20)
+    (operation,) = found
+
+    stop = f"visual-memory operations cancel {operation.name}"
+    assert said.splitlines()[-2:] == [
+        f"{operation.name} goes on; {stop}   stops it.",
+        "Interrupted.",
+    ]
+    assert interrupted.returncode == 130
+    assert client.operation(operation.name).state == "running"
+    text(run(*stop.split()[1:]))
+    assert client.wait(operation.name).state == "cancelled"
+
+
+class Busy:
+    """A client of a server that does several things at once."""
+
+    def operations(self, memory: str) -> list[Operation]:
+        def operation(number: int, kind: str, state: str) -> Operation:
+            return Operation(
+                f"{memory}/{number}", memory, kind, state, 1, 9, "", BEGUN, BEGUN, None
+            )
+
+        return [
+            operation(1, "assess", "done"),
+            operation(2, "unlearn", "running"),
+            operation(3, "prune", "running"),
+        ]
+
+
+def test_an_erasure_can_be_waited_for_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), told_what_goes_on(cast(Client, Busy()), "m"):
+        raise KeyboardInterrupt
+
+    assert capsys.readouterr().err.splitlines() == [
+        "m/2 goes on; visual-memory operations wait m/2   waits for it.",
+        "m/3 goes on; visual-memory operations cancel m/3   stops it.",
+    ]
+
+
+def test_what_was_not_interrupted_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with told_what_goes_on(cast(Client, Busy()), "m"):
+        pass
+
+    assert capsys.readouterr() == ("", "")

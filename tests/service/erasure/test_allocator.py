@@ -1,0 +1,60 @@
+"""A process that serves overwrites what it frees; it starts anew for that, before all is loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import Server
+
+from visual_memory_service.erasure.allocator import ALLOCATOR, TUNABLES, WIPING
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is meant")
+
+
+@pytest.mark.parametrize("environment", [{}, {TUNABLES: WIPING}], ids=["bare", "set"])
+def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
+    environment: dict[str, str],
+) -> None:
+    script = (
+        "from visual_memory_index import Traces\n"
+        "from visual_memory_service.erasure.allocator import wipe_what_is_freed\n"
+        "from visual_memory_service.erasure.process_memory import search\n"
+        "wipe_what_is_freed()\n"
+        "texts = [f'person-{number:024}' for number in range(2000)]\n"
+        "traces = Traces(texts)\n"
+        "held = len(search(traces).found)\n"
+        "del texts\n"
+        "print(traces.count, held, len(search(traces).found))\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert run.stdout == "2000 2000 0\n"
+
+
+def test_the_command_serves_with_it(server: Server) -> None:
+    found = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
+
+    assert {f"{TUNABLES}={WIPING}".encode(), f"{ALLOCATOR}=malloc".encode()} <= set(found)
+
+
+def test_nothing_is_loaded_twice_for_it(tmp_path: Path) -> None:
+    serve = ["-X", "importtime", "-m", "visual_memory_service", "serve", "--listen", "nowhere"]
+
+    ran = subprocess.run(
+        [sys.executable, *serve, "--data", str(tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+
+    loaded = [line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()]
+    assert loaded.count("visual_memory_service.erasure.allocator") == 2
+    assert loaded.count("visual_memory_service.cli") == 1

@@ -1,0 +1,165 @@
+"""What was written to memory is found there, and what was never written is not looked at."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from visual_memory_index import Traces
+from visual_memory_index.erasure.residue import masked
+from visual_memory_service.erasure import process_memory
+from visual_memory_service.erasure.process_memory import PAGES, program, search, used
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+PAGE = mmap.PAGESIZE
+
+
+def address_of(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def test_only_pages_that_were_used_are_looked_at() -> None:
+    memory = mmap.mmap(-1, 64 * PAGE)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    start = address_of(memory)
+    for page in (3, 4, 17, 63):
+        memory[page * PAGE] = 1
+
+    with io.FileIO(PAGES) as pages:
+        found = list(used(pages, start, start + 64 * PAGE))
+
+    assert [((one - start) // PAGE, (end - start) // PAGE) for one, end in found] == [
+        (3, 5),
+        (17, 18),
+        (63, 64),
+    ]
+
+
+def test_nothing_of_a_region_that_was_never_used_is_looked_at() -> None:
+    memory = mmap.mmap(-1, 64 * PAGE)
+    start = address_of(memory)
+
+    with io.FileIO(PAGES) as pages:
+        assert list(used(pages, start, start + 64 * PAGE)) == []
+
+
+def test_a_piece_of_a_vector_that_lies_across_pages_is_found() -> None:
+    vector = np.random.default_rng(1).standard_normal(64, np.float32).tobytes()
+    memory = mmap.mmap(-1, 64 * PAGE)
+    memory[40 * PAGE - 16 : 40 * PAGE + 16] = vector[96:128]
+    traces = Traces((), vectors=[vector])
+    masked = traces.found_in(vector[96:128])
+
+    assert len(masked) == 1
+    assert masked <= search(traces).found
+
+
+def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = ctypes.CDLL(None)
+    system.mmap.restype = ctypes.c_void_p
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+    start = system.mmap(None, ctypes.c_size_t(64 * PAGE), access, private, -1, ctypes.c_long(0))
+    ctypes.memset(start, 1, 64 * PAGE)
+    vector = np.random.default_rng(2).standard_normal(64, np.float32).tobytes()
+    ctypes.memmove(start + 60 * PAGE, vector, len(vector))
+    traces = Traces((), vectors=[vector])
+
+    def given_back(*_: object) -> Iterator[tuple[int, int]]:
+        assert system.munmap(ctypes.c_void_p(start + 40 * PAGE), ctypes.c_size_t(PAGE)) == 0
+        yield start, start + 64 * PAGE
+
+    monkeypatch.setattr(process_memory, "regions", given_back)
+    searched = search(traces)
+    for first, count in ((0, 40), (41, 23)):
+        system.munmap(ctypes.c_void_p(start + first * PAGE), ctypes.c_size_t(count * PAGE))
+
+    assert searched.found
+    assert searched.size == 63 * PAGE
+
+
+ROOM_TAKEN = """
+import tracemalloc
+from visual_memory_index import Traces
+from visual_memory_service import process_memory
+traces = Traces(["malloc_usable_size", "a word of no program"])
+tracemalloc.start()
+words = process_memory.words(traces)
+print(tracemalloc.get_traced_memory()[1], *(each.hex() for each in words))
+"""
+
+
+def test_what_the_program_has_in_it_is_told_and_takes_no_room() -> None:
+    ran = subprocess.run(  # where no thread of another test takes room
+        [sys.executable, "-c", ROOM_TAKEN], check=True, capture_output=True, text=True
+    )
+
+    peak, *words = ran.stdout.split()
+    assert int(peak) < 25_000_000
+    assert words == [masked(b"malloc_usable_size").hex()]
+
+
+class Answering(ModuleType):
+    """A module with an answer for every attribute, like ``torch.ops``."""
+
+    def __getattr__(self, name: str) -> object:
+        return ModuleType(name)
+
+
+class Refusing(ModuleType):
+    """A module that refuses attributes that it does not know, like ``torch.classes``."""
+
+    __file__ = "refusing.py"
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize("kind", [Answering, Refusing])
+def test_modules_that_are_no_file_are_passed_over(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ModuleType]
+) -> None:
+    before = program()
+
+    monkeypatch.setitem(sys.modules, "a_proxy", kind("a_proxy"))
+
+    assert program() == before
+
+
+def test_the_program_is_what_is_mapped_to_be_run_its_modules_and_their_compiled_code() -> None:
+    assert {
+        Path(sys.executable).resolve(),
+        Path(np.__file__),
+        Path(vars(np)["__cached__"]),
+        Path(vars(sys.modules["numpy._core._multiarray_umath"])["__file__"]),
+    } <= program()
+
+
+UNREADABLE = """
+import os
+from visual_memory_service import process_memory
+before = process_memory.searchable()
+os.setuid(65534)  # from now on the system keeps the memory of this process from its own user
+print(before, process_memory.searchable())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_memory_that_the_system_keeps_from_its_process_is_not_searchable() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", UNREADABLE], check=True, capture_output=True, text=True
+    )
+
+    assert ran.stdout.split() == ["True", "False"]

@@ -1,0 +1,772 @@
+"""Unlearning leaves nothing in files and memory, proves it, and goes on after a restart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.conftest import RemoteMemory, Server, refusal, to_picture
+from tests.residue import Residue
+from tests.service.conftest import Run, text
+
+import visual_memory
+from visual_memory import (
+    Client,
+    Entry,
+    FailedPrecondition,
+    InvalidArgument,
+    InvalidCertificate,
+    Memory,
+    NotFound,
+    UnlearnResult,
+)
+from visual_memory.errors import from_rpc
+from visual_memory.proofs.certificate import Certificate
+from visual_memory.v1 import operation_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_service.erasure.unlearn import NOT_ASKED, RESTARTED
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+COUNT = int(os.environ.get("UNLEARNED", "60"))
+RNG = np.random.default_rng(7)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def secret(kind: str, number: int) -> str:
+    return f"{kind}-{hashlib.sha256(f'{kind} {number}'.encode()).hexdigest()[:24]}"
+
+
+def person_ids(count: int = COUNT) -> list[str]:
+    return [secret("person", number) for number in range(count)]
+
+
+def rows(count: int) -> NDArray[np.float32]:
+    return RNG.standard_normal((count, 32)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for one test after the other: what each remembered is dropped at its end."""
+    standing = Server(tmp_path_factory.mktemp("unlearning") / "data")
+    yield standing
+    assert standing.end() == 0
+
+
+@pytest.fixture
+def server(standing: Server) -> Iterator[Server]:
+    yield standing
+    if standing.process.poll() is not None:
+        standing.start()
+    with visual_memory.connect(standing.address) as client:
+        for memory in client.memories():
+            client.delete_memory(memory.name)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with visual_memory.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def album(client: Client) -> Memory:
+    return new_album(client)
+
+
+def new_album(client: Client) -> Memory:
+    """A memory of vectors and pictures: 90 that stay."""
+    album = client.create_memory("album", dimension=32, store_images=True)
+    album.insert(
+        vectors=rows(90),
+        images=[to_picture(number) for number in range(90)],
+        labels=["cat", "dog", "owl"] * 30,
+        ids=[f"stays {number:03}" for number in range(90)],
+    )
+    return album
+
+
+def insert_people(album: Memory, ids: Sequence[str]) -> None:
+    count = len(ids)
+    album.insert(
+        vectors=rows(count),
+        images=[to_picture(1000 + number) for number in range(count)],
+        labels=[secret("label", number) for number in range(count)],
+        ids=ids,
+        metadata=[{"name": secret("metadata", number)} for number in range(count)],
+        request_id="people",
+    )
+
+
+def secrets_of(album: Memory, ids: Sequence[str]) -> dict[str, bytes]:
+    """All that makes these entries, pictures without their headers."""
+    found: dict[str, bytes] = {}
+    entries = album.entries(include_vectors=True, include_images=True, include_thumbnails=True)
+    for entry in entries:
+        if entry.id in set(ids):
+            assert entry.vector is not None
+            assert entry.image is not None
+            assert entry.thumbnail is not None
+            found |= {
+                f"id {entry.id}": entry.id.encode(),
+                f"label {entry.id}": entry.label.encode(),
+                f"metadata {entry.id}": entry.metadata["name"].encode(),
+                f"vector {entry.id}": entry.vector.astype("<f4").tobytes(),
+                f"image {entry.id}": entry.image[64:-16],
+                f"thumbnail {entry.id}": entry.thumbnail[700:],
+            }
+    return found
+
+
+@LINUX
+def test_nothing_is_left_in_files_and_memory(start: Start) -> None:
+    server, ids = start(), person_ids()
+    with visual_memory.connect(server.address) as client:
+        album = new_album(client)
+        insert_people(album, ids)
+        for id in ids[:9]:
+            album.update(id, label=secret("changed", ids.index(id)))
+        pruned = album.prune(method="ids", ids=ids[9:18], apply=True)
+        album.relabel(
+            {id: secret("again", number) for number, id in enumerate(ids[18:27])}, apply=True
+        )
+        album.misleading_counts(5)
+        album.assess(k=5)
+        album.calibrate(k=5)
+        album.classify(vectors=rows(3), k=5)
+        residue = Residue(secrets_of(album, ids))
+        assert len(residue.in_files(server.data)) > 5 * COUNT
+        assert len(residue.in_process(server.process.pid)) > 5 * COUNT
+
+        certificate = album.unlearn(ids)
+
+        assert residue.in_process(server.process.pid) == {}
+        assert residue.in_files(server.data) == {}
+        assert certificate.count == COUNT
+        assert certificate.looked_for >= 6 * COUNT
+        assert len(certificate.searched) == 2
+        assert album.info().count == 90
+        assert album.info().calibration is None
+        assert album.undo(pruned.operation) == 0
+
+
+def test_the_certificate_names_each_id_and_follows_the_log(client: Client, album: Memory) -> None:
+    insert_people(album, person_ids(9))
+    before = album.info().digest
+
+    certificate = album.unlearn(person_ids(9))
+
+    keys = client.server_info().public_keys
+    verified = visual_memory.verify(certificate, keys, memory="album")
+    assert verified.trusted
+    assert all(verified.holds(id) for id in person_ids(9))
+    assert not verified.holds("stays 001")
+    assert (certificate.digest_before, certificate.digest_after) == (before, album.info().digest)
+    assert certificate.memory_uid == album.info().uid
+    assert client.certificate(certificate.operation) == certificate
+    text = certificate.to_json()
+    assert not any(id in text for id in person_ids(9))
+
+
+def test_it_is_as_if_they_had_never_been_there(client: Client, album: Memory) -> None:
+    vectors = rows(90)
+    twin = client.create_memory("twin", dimension=32)
+    held = client.create_memory("held", dimension=32)
+    for memory in (twin, held):
+        memory.insert(vectors=vectors, labels=["a", "b", "c"] * 30, ids=[f"{n}" for n in range(90)])
+    held.insert(vectors=rows(40), labels=["a"] * 40, ids=person_ids(40))
+    held.misleading_counts(5)
+    queries = rows(500)
+
+    held.unlearn(person_ids(40))
+
+    assert held.info().digest == twin.info().digest
+    assert held.misleading_counts(5) == twin.misleading_counts(5)
+    for voting in ("plurality", "distance", "softmax", "rank"):
+        assert decided(held, queries, voting) == decided(twin, queries, voting)
+
+
+def decided(memory: Memory, queries: NDArray[np.float32], voting: str) -> list[object]:
+    return [
+        (each.label, each.scores, each.neighbors.ids, each.neighbors.distances.tobytes())
+        for each in memory.classify(vectors=queries, voting=voting)
+    ]
+
+
+def test_a_dry_run_changes_nothing_and_names_what_is_unknown(album: Memory) -> None:
+    insert_people(album, person_ids(3))
+    digest = album.info().digest
+
+    found = album.unlearn([*person_ids(3), "nobody"], dry_run=True, allow_missing=True)
+
+    assert (found.count, found.unknown_count, found.unknown_ids) == (3, 1, ["nobody"])
+    assert not found.applied
+    assert album.info().digest == digest
+
+
+def test_unknown_ids_are_refused_unless_they_may_be_missing(album: Memory) -> None:
+    insert_people(album, person_ids(2))
+    digest = album.info().digest
+
+    with pytest.raises(NotFound, match="nobody"):
+        album.unlearn([*person_ids(2), "nobody"])
+    assert album.info().digest == digest
+
+    assert album.unlearn([*person_ids(2), "nobody"], allow_missing=True).count == 2
+
+
+def test_unlearning_what_is_not_there_ends_at_once_and_erases_and_certifies_nothing(
+    server: Server, client: Client, album: Memory
+) -> None:
+    events, watched = len(list(album.audit_events())), server.stub.UnlearnEntries.future
+    steps: queue.SimpleQueue[pb.UnlearnEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.UnlearnEntriesRequest(memory="album", id_count=1))
+    open_stream = watched(iter(steps.get, None))  # it would end with the connections
+    album.misleading_counts(5)
+    album.calibrate(k=5)
+
+    begun = album.unlearn(["nobody", "no one"], allow_missing=True, wait=False, request_id="once")
+
+    assert (begun.state, begun.result) == ("done", UnlearnResult(0, 2, [], True, begun.name))
+    with pytest.raises(FailedPrecondition, match="erased something") as refused:
+        album.unlearn(["nobody"], allow_missing=True)
+    assert refused.value.reason == "NO_CERTIFICATE"
+    assert album.info().calibration is not None
+    assert len(list(album.audit_events())) == events + 1  # the calibration
+    album.insert(vectors=rows(1), labels=["cat"], ids=["nobody"])
+    again = album.unlearn(["nobody", "no one"], allow_missing=True, wait=False, request_id="once")
+    assert again.name == begun.name
+    assert album.get("nobody").label == "cat"
+    steps.put(pb.UnlearnEntriesRequest(ids=["stays 001"]))
+    steps.put(None)
+    assert open_stream.result().unlearn.count == 1
+
+
+def test_what_was_deleted_before_it_was_unlearned_does_not_come_back_from_a_backup(
+    client: Client, album: Memory, tmp_path: Path
+) -> None:
+    client.backup("album", tmp_path / "before")
+    album.delete(ids=["stays 001"])
+
+    album.unlearn(["stays 001"], allow_missing=True, wait=False)
+
+    assert client.restore(tmp_path / "before", "again").left_out == 1
+
+
+def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
+    insert_people(album, person_ids(2))
+
+    first = album.unlearn(person_ids(2), request_id="once")
+    again = album.unlearn(person_ids(2), request_id="once")
+
+    assert again == first
+
+
+def test_what_wrote_them_is_refused_and_not_replayed(album: Memory) -> None:
+    insert_people(album, person_ids(3))
+    album.unlearn(person_ids(3)[:1])
+
+    with pytest.raises(FailedPrecondition, match="entries were unlearned") as refused:
+        insert_people(album, person_ids(3))
+
+    assert refused.value.reason == "REQUEST_ERASED"
+    assert album.info().count == 92
+
+
+def test_results_that_named_them_are_gone_and_others_stay(client: Client, album: Memory) -> None:
+    insert_people(album, person_ids(2))
+    with_them = album.prune(method="ids", ids=[*person_ids(2), "stays 001"], apply=True).operation
+    without = album.prune(method="ids", ids=["stays 002"], apply=True).operation
+
+    album.unlearn(person_ids(2))
+
+    gone = client.operation(with_them)
+    assert (gone.state, gone.result) == ("done", None)
+    assert "unlearned" in gone.problem
+    assert client.operation(without).result is not None
+    assert album.undo(with_them) == 1
+    assert album.undo(without) == 1
+
+
+def test_a_label_that_others_have_stays(album: Memory) -> None:
+    album.insert(vectors=rows(2), labels=["a shared label of many", "x" * 20], ids=["one", "two"])
+    album.insert(vectors=rows(1), labels=["a shared label of many"], ids=["three"])
+
+    certificate = album.unlearn(["one", "two"])
+
+    assert certificate.count == 2
+    assert album.info().labels["a shared label of many"] == 1
+
+
+def test_a_twin_that_stays_is_no_trace(album: Memory) -> None:
+    vector, picture = rows(1), to_picture(77)
+    album.insert(vectors=vector, images=[picture], labels=["cat"], ids=["a twin that goes"])
+    album.insert(vectors=vector, images=[picture], labels=["cat"], ids=["a twin that goes not"])
+
+    certificate = album.unlearn(["a twin that goes"])
+
+    assert certificate.count == 1
+    assert album.get("a twin that goes not", include_image=True).image == picture
+
+
+def test_it_goes_on_after_a_kill(server: Server, album: Memory) -> None:
+    insert_people(album, person_ids(9))
+    operation = album.unlearn(person_ids(9), wait=False)
+    server.restart(number=signal.SIGKILL)
+
+    with visual_memory.connect(server.address) as client:
+        ended = client.wait(operation.name)
+        certificate = client.certificate(operation.name)
+
+    assert ended.state == "done"
+    assert certificate.count == 9
+    assert all(Certificate.read(certificate.to_json()).commitments)
+
+
+def test_what_was_deleted_before_a_restart_is_certified_without_a_search(
+    client: Client, server: Server, album: Memory, command: Run
+) -> None:
+    [file] = (server.data / "memories").glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        operation = album.unlearn(["stays 000"], wait=False)
+        while client.operation(operation.name).done < 1:
+            pass
+        server.end(signal.SIGKILL)
+    server.start()
+
+    with visual_memory.connect(server.address) as other:
+        other.wait(operation.name)
+        certificate = other.certificate(operation.name)
+
+    assert (certificate.count, certificate.looked_for, certificate.searched) == (1, 0, ())
+    assert RESTARTED in certificate.not_covered
+    Path("ids.txt").write_text("stays 000\n")
+    files = ("--ids-file", "ids.txt", "--certificate", "out.json")
+    again = text(command("unlearn", "album", "--server", server.address, *files, "--apply"))
+    assert "1 entry of album erased before, on " in again
+    assert "; nothing was looked for, and the certificate says why.\n" in again
+    assert "\nNothing was looked for afterwards.\n" in text(command("verify", "out.json"))
+
+
+def test_others_go_on_meanwhile(client: Client, album: Memory, server: Server) -> None:
+    insert_people(album, person_ids(9))
+    operation = album.unlearn(person_ids(9), wait=False)
+
+    answers = 0
+    with visual_memory.connect(server.address) as other:
+        while other.operation(operation.name).state == "running":
+            other.memory("album").classify(vectors=rows(1), k=3)
+            other.memory("album").insert(vectors=rows(1), labels=["cat"])
+            answers += 1
+
+    assert answers > 0
+    assert client.operation(operation.name).state == "done"
+
+
+def test_who_waits_without_a_timeout_is_told_the_end_though_connections_are_renewed(
+    album: Memory, server: Server
+) -> None:
+    operation = album.unlearn(["stays 000"], wait=False)
+    request = pb.WaitOperationRequest(name=operation.name)
+    told = []
+
+    while True:
+        try:
+            ended = server.stub.WaitOperation(request)
+            break
+        except grpc.RpcError as error:
+            told.append(from_rpc(error, server.address).reason)
+
+    assert ended.state == operation_pb2.Operation.DONE
+    assert set(told) <= {"CONNECTION_ENDING", ""}  # the latter is gRPC's in the moment of the end
+
+
+def test_of_erasures_that_are_asked_for_at_once_each_is_done(client: Client, album: Memory) -> None:
+    ids = person_ids(40)
+    insert_people(album, ids)
+
+    asked = (ids[:20], ids[20:], ids[:20], ids)
+    begun = [album.unlearn(each, allow_missing=True, wait=False) for each in asked]
+
+    assert {client.wait(each.name).state for each in begun} == {"done"}
+    assert album.info().count == 90
+
+
+def test_an_erasure_ends_where_memories_and_settings_are_called_alike(client: Client) -> None:
+    client.create_memory("another-memory", dimension=32)
+    memory = client.create_memory("one-of-memories", dimension=32)
+    labels = ["labrador retriever", "golden retriever", "another-memory", "one-of-memories"]
+    memory.insert(vectors=rows(4), labels=labels, ids=["a", "b", "c", "the id of d"])
+    memory.set_taxonomy({label: "things" for label in labels})
+
+    begun = memory.unlearn(["b", "c", "the id of d"], wait=False)
+
+    assert client.wait(begun.name).state == "done"
+
+
+def test_an_erasure_ends_where_a_memory_that_was_dropped_was_called_alike(client: Client) -> None:
+    memory = client.create_memory("one-of-memories", dimension=32)
+    memory.insert(vectors=rows(1), labels=["a-former-memory"], ids=["the id of a"])
+    client.create_memory("a-former-memory", dimension=32)
+    client.delete_memory("a-former-memory")
+
+    begun = memory.unlearn(["the id of a"], wait=False)
+
+    assert client.wait(begun.name).state == "done"
+
+
+@LINUX
+def test_words_of_the_program_itself_are_no_traces(client: Client, album: Memory) -> None:
+    word = {"content_type": "image/svg+xml"}
+    album.insert(vectors=rows(1), labels=["cat"], ids=["an id of its own"], metadata=[word])
+
+    certificate = album.unlearn(["an id of its own"])
+
+    assert len(certificate.searched) == 2
+    assert any("words of the program" in each for each in certificate.not_covered)
+
+
+def test_a_certificate_needs_an_unlearning_that_is_done(client: Client, album: Memory) -> None:
+    operation = album.prune(method="ids", ids=["stays 001"], apply=True).operation
+
+    with pytest.raises(FailedPrecondition, match="only an unlearning"):
+        client.certificate(operation)
+    with pytest.raises(NotFound):
+        client.certificate("album/nothing")
+
+
+@pytest.mark.parametrize("apply", [False, True])
+@pytest.mark.parametrize(
+    ("parts", "field", "sentence"),
+    [
+        ([], "id_count", "must say in the first message how many ids come in all, at least 1"),
+        ([{}], "id_count", "must say"),
+        ([{"ids": ["a"]}], "id_count", "must say"),
+        ([{"ids": ["a"], "id_count": -1}], "id_count", "must say"),
+        ([{"ids": ["a", ""], "id_count": 2}], "ids[1]", "must"),
+        ([{"ids": ["a"], "id_count": 2}, {"memory": "album", "ids": ["b"]}], "memory", "first"),
+        ([{"ids": ["a"], "id_count": 2}, {"id_count": 2, "ids": ["b"]}], "memory", "first"),
+        ([{"id_count": 1}], "id_count", "is 1, but 0 ids came, and nothing was erased; send all"),
+        ([{"id_count": 3}, {"ids": ["a"] * 2}], "id_count", "is 3, but 2 ids came"),
+        ([{"id_count": 1}, {"ids": ["a"] * 2}], "id_count", "1, but 2 or more ids came"),
+        ([{"id_count": 1, "ids": ["a", "a"]}], "id_count", "is 1, but 2 or more ids came"),
+    ],
+)
+def test_messages_that_make_no_sense_are_refused(
+    server: Server,
+    pets: RemoteMemory,
+    parts: list[dict[str, Any]],
+    field: str,
+    sentence: str,
+    apply: bool,
+) -> None:
+    first = [{"memory": pets.name, "apply": apply, "allow_missing": True, **part} for part in parts]
+    messages = [pb.UnlearnEntriesRequest(**part) for part in (*first[:1], *parts[1:])]
+
+    error = refusal(server.stub.UnlearnEntries, iter(messages))
+
+    assert isinstance(error, InvalidArgument)
+    assert error.field_violations[0][0] == field
+    assert sentence in error.message
+    assert len(pets.ids()) == 3
+
+
+def test_more_ids_than_said_are_refused_before_all_have_come(
+    server: Server, pets: RemoteMemory
+) -> None:
+    sent = 0
+
+    def messages() -> Iterator[pb.UnlearnEntriesRequest]:
+        nonlocal sent
+        yield pb.UnlearnEntriesRequest(memory=pets.name, id_count=10_001)
+        for sent in range(1, 1001):
+            yield pb.UnlearnEntriesRequest(ids=[f"{sent} {number}" for number in range(10_000)])
+
+    error = refusal(server.stub.UnlearnEntries, messages())
+
+    assert error.field_violations[0][0] == "id_count"
+    assert sent < 1000
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_more_ids_than_can_be_unlearned_at_once_are_refused_before_they_come(
+    server: Server, pets: RemoteMemory, apply: bool
+) -> None:
+    request = pb.UnlearnEntriesRequest(memory=pets.name, apply=apply, id_count=1_000_001)
+
+    error = refusal(server.stub.UnlearnEntries, endless(request))
+
+    assert error.reason == "TOO_MANY_IDS"
+    assert "At most 1,000,000 ids" in error.message
+
+
+def endless(request: pb.UnlearnEntriesRequest) -> Iterator[pb.UnlearnEntriesRequest]:
+    yield request
+    yield from iter(queue.SimpleQueue[pb.UnlearnEntriesRequest]().get, None)
+
+
+def test_an_id_that_comes_twice_is_counted_as_it_is_sent(album: Memory) -> None:
+    assert album.unlearn(["stays 001", "stays 001"]).count == 1
+
+
+def test_a_certificate_by_a_former_key_is_still_trusted(server: Server, album: Memory) -> None:
+    from visual_memory_service.cli import run
+
+    insert_people(album, person_ids(1))
+    certificate = album.unlearn(person_ids(1))
+    server.end()
+    assert run(["keys", "--rotate", str(server.data)]) == 0
+    server.start()
+
+    with visual_memory.connect(server.address) as client:
+        keys = client.server_info().public_keys
+
+    assert len(keys) == 2
+    assert visual_memory.verify(certificate, keys).trusted
+    with pytest.raises(InvalidCertificate):
+        visual_memory.verify(certificate, keys[0])
+    assert json.loads(certificate.to_json())["public_key"] == keys[1]
+
+
+def test_former_certificates_stay_whatever_the_entries_are_called(
+    client: Client, album: Memory
+) -> None:
+    words = ["count", "certificate", "applied", "unknown_ids"]
+    labelled = [f"labelled {word}" for word in words]
+    album.insert(vectors=rows(8), labels=[*words, *["cat"] * 4], ids=[*labelled, *words])
+    first = album.unlearn(["stays 000"])
+
+    album.unlearn(labelled)
+    album.unlearn(words)
+
+    assert client.certificate(first.operation) == first
+
+
+def test_an_erasure_that_waits_for_a_call_to_end_does_not_hold_up_a_drop(
+    client: Client, server: Server, album: Memory
+) -> None:
+    client.create_memory("other", dimension=4)
+    steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="other", request_id="open")))
+    open_call = server.stub.ImportEntries(iter(steps.get, None))
+    next(open_call)
+    insert_people(album, person_ids(1))
+    erasure = album.unlearn(person_ids(1), wait=False)
+    while client.operation(erasure.name).done < 2:
+        pass
+
+    with visual_memory.connect(server.address, timeout=10) as hasty:
+        hasty.delete_memory("album")
+
+    assert [memory.name for memory in client.memories()] == ["other"]
+    steps.put(None)
+    assert list(open_call) == []
+    assert server.end() == 0
+
+
+def test_an_erasure_cannot_be_cancelled(client: Client, album: Memory) -> None:
+    operation = album.unlearn(["stays 000"], wait=False)
+
+    with pytest.raises(FailedPrecondition, match="cannot be cancelled") as refused:
+        client.cancel(operation.name)
+
+    assert refused.value.reason == "NOT_CANCELLABLE"
+    assert client.wait(operation.name).state == "done"
+
+
+@LINUX
+def test_what_copies_hold_is_no_trace(client: Client, album: Memory) -> None:
+    ids = person_ids(20)
+    insert_people(album, ids)
+    for name, gone in (("twin", ids[:10]), ("other-twin", ids[10:])):
+        client.copy("album", name)
+        client.memory(name).delete(gone)
+
+    certificate = album.unlearn(ids)
+
+    assert [place.where for place in certificate.searched][1:]
+    assert not any("found again and again" in text for text in certificate.not_covered)
+    assert client.memory("twin").info().count == 100
+
+
+@LINUX
+@pytest.mark.parametrize("made", ["copied", "inserted"])
+def test_what_another_memory_held_and_deleted_is_found_nowhere(
+    client: Client, album: Memory, made: str
+) -> None:
+    ids = person_ids(5)
+    insert_people(album, ids)
+    if made == "copied":
+        client.copy("album", "twin")
+    else:
+        twin = client.create_memory("twin", dimension=32, store_images=True)
+        insert_same(twin, album.entries(include_vectors=True, include_images=True))
+    twin = client.memory("twin")
+    assert len(list(twin.entries(include_vectors=True, include_images=True))) == 95
+    twin.delete(ids)
+
+    certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
+    assert not any("found again and again" in text for text in certificate.not_covered)
+
+
+def test_memories_that_hold_the_same_are_named_before_and_after(
+    client: Client, album: Memory, tmp_path: Path
+) -> None:
+    ids = person_ids(3)
+    insert_people(album, ids)
+    client.backup("album", tmp_path / "before")
+    client.copy("album", "copied")
+    client.copy("album", "cleaned")
+    client.memory("cleaned").delete(ids)
+    kept = list(album.entries(include_vectors=True, include_images=True))
+    going = [each for each in kept if each.id in ids]
+    for name, store_images in (("pictures", True), ("vectors", False)):
+        memory = client.create_memory(name, dimension=32, store_images=store_images)
+        entries = going if store_images else [replace(each, image=None) for each in going]
+        insert_same(memory, entries, prefix="of another id ")
+    namesake = client.create_memory("namesake", dimension=32)
+    namesake.insert(vectors=rows(3), labels=["cat"] * 3, ids=ids)
+
+    planned = album.unlearn(ids, dry_run=True)
+    certificate = album.unlearn(ids)
+    done = client.operation(certificate.operation).result
+
+    holding = ["copied", "pictures", "vectors"]
+    assert (planned.also_in, len(planned.backups)) == (holding, 1)
+    assert certificate.also_in == tuple(holding)
+    assert isinstance(done, UnlearnResult)
+    assert (done.also_in, done.backups) == (planned.also_in, planned.backups)
+    assert len(certificate.searched) == 2
+    for name in holding:
+        memory = client.memory(name)
+        same = [each.id for each in memory.entries() if each.id[-len(ids[0]) :] in ids]
+        again = memory.unlearn(same)
+        assert name not in again.also_in
+    assert again.also_in == ()
+
+
+def test_a_memory_whose_file_cannot_be_opened_is_named_and_not_waited_for(
+    server: Server, client: Client, album: Memory
+) -> None:
+    client.create_memory("other", dimension=32).insert(vectors=rows(1), labels=["cat"])
+    (path,) = (server.data / "memories").glob("other.*.sqlite")
+    away = path.rename(path.with_name("away"))
+    path.mkdir()
+    try:
+        planned = album.unlearn(["stays 001"], dry_run=True)
+        certificate = album.unlearn(["stays 001"], request_id="once")
+    finally:
+        path.rmdir()
+        away.rename(path)
+    done = client.operation(certificate.operation).result
+
+    assert (planned.also_in, planned.not_asked) == ([], ["other"])
+    assert isinstance(done, UnlearnResult)
+    assert done.not_asked == ["other"]
+    assert NOT_ASKED.format("other") in certificate.not_covered
+    assert album.unlearn(["stays 002"], dry_run=True).not_asked == []
+
+
+def test_an_erasure_that_fails_goes_on_at_the_next_start_and_no_entry_stays_that_is_marked(
+    server: Server, client: Client, album: Memory, tmp_path: Path
+) -> None:
+    one = "key = (SELECT key FROM entries WHERE id = 'stays 001')"
+    (path,) = (server.data / "memories").glob("album.*.sqlite")
+    with closing(sqlite3.connect(path)) as db:
+        (vector,) = db.execute(f"SELECT vector FROM vectors WHERE {one}").fetchone()
+        with db:
+            db.execute(f"UPDATE vectors SET vector = zeroblob(length(vector)) WHERE {one}")
+        with pytest.raises(
+            FailedPrecondition, match="goes on when the server is started"
+        ) as failed:
+            album.unlearn(["stays 001"])
+        with db:
+            db.execute(f"UPDATE vectors SET vector = ? WHERE {one}", (vector,))
+    stored = {entry.id for entry in album.entries()}
+    (operation,) = [each for each in client.operations("album") if each.kind == "unlearn"]
+    server.restart()
+
+    assert operation.state == "failed"
+    assert "is damaged" in str(failed.value)
+    assert "stays 001" in stored
+    with visual_memory.connect(server.address) as client:
+        assert client.wait(operation.name).state == "done"
+        assert client.certificate(operation.name).holds("stays 001")
+        assert "stays 001" not in {entry.id for entry in client.memory("album").entries()}
+
+
+def test_another_entry_with_the_same_content_is_named_as_of_the_memory_itself(
+    album: Memory,
+) -> None:
+    vectors = rows(2)
+    album.insert(vectors=vectors[[0, 0, 1]], labels=["cat"] * 3, ids=["one", "two", "three"])
+
+    assert album.unlearn(["three"], dry_run=True).also_in == []
+    assert album.unlearn(["one", "two"], dry_run=True).also_in == []
+    assert album.unlearn(["one"], dry_run=True).also_in == ["album"]
+    assert album.unlearn(["one"]).also_in == ("album",)
+    assert album.unlearn(["two"]).also_in == ()
+
+
+def test_a_label_that_another_memory_has_is_not_told_as_the_same_content(
+    client: Client, album: Memory
+) -> None:
+    label = "a label of two memories"
+    album.insert(vectors=rows(1), labels=[label], ids=["one"])
+    client.create_memory("other", dimension=32).insert(vectors=rows(1), labels=[label], ids=["1"])
+
+    assert album.unlearn(["one"]).also_in == ()
+
+
+def test_an_insertion_is_told_what_of_it_was_unlearned_before(
+    client: Client, album: Memory
+) -> None:
+    stays = [f"stays {number:03}" for number in range(4)]
+    client.copy("album", "twin")
+    other = client.create_memory("other", dimension=32)
+    album.unlearn(stays)
+
+    vectors = rows(6)
+
+    def again(memory: Memory, **more: Any) -> list[str]:
+        result = memory.insert(
+            vectors=vectors, labels=["cat"] * 6, ids=[*stays, "new", "newer"], **more
+        )
+        return sorted(result.unlearned)
+
+    assert again(other) == []
+    assert again(album, request_id="once", atomic=False) == stays
+    assert again(album, request_id="once", atomic=False) == stays
+    assert again(album, replace_existing=True) == stays
+    assert again(client.memory("twin"), replace_existing=True) == stays
+    assert album.insert(vectors=rows(1), labels=["cat"]).unlearned == []
+
+
+def insert_same(memory: Memory, entries: Iterable[Entry], prefix: str = "") -> None:
+    """Insert what other entries hold, under ids of their own."""
+    listed = list(entries)
+    memory.insert(
+        vectors=np.stack([each.vector for each in listed if each.vector is not None]),
+        images=[each.image for each in listed if each.image is not None] or None,
+        labels=[each.label for each in listed],
+        ids=[prefix + each.id for each in listed],
+    )

@@ -1,0 +1,136 @@
+"""What is read from a Parquet file, whichever way it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from visual_memory.terminal.refused import Refused
+from visual_memory_service.pictures.parquet import File
+
+
+def write(path: Path, **columns: Any) -> Path:
+    table = {"id": ["a", "b"], "label": ["x", "y"], "vector": [[1.0, 2.0], [3.0, 4.0]], **columns}
+    pyarrow.parquet.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.float32())],
+    ids=str,
+)
+def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) -> None:
+    vectors = pa.array([[1.0, 2.0], [3.0, 4.0]], kind)
+
+    rows = list(File(write(tmp_path / "a.parquet", vector=vectors), kept=False).rows())
+
+    assert [row.id for row in rows] == ["a", "b"]
+    assert [np.asarray(row.content).dtype for row in rows] == [np.float32] * 2
+    assert np.asarray(rows[1].content).tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pa.array([[("k", "1")], None], pa.map_(pa.string(), pa.string())),
+        pa.array([{"k": 1}, {"k": None}]),
+        pa.array(['{"k": 1}', "{}"]),
+    ],
+    ids=["map", "struct", "JSON"],
+)
+def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Array) -> None:
+    rows = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False).rows()
+
+    assert [row.metadata for row in rows] == [{"k": "1"}, {}]
+
+
+@pytest.mark.parametrize(
+    "metadata", [["no", "{}"], ["[1]", "{}"], [1, 2], ["{", ""], ["[" * 100_000, "{}"]]
+)
+def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[object]) -> None:
+    file = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False)
+
+    with pytest.raises(Refused, match=r"near row 0 are neither a map"):
+        list(file.rows())
+
+
+def test_labels_may_be_a_dictionary(tmp_path: Path) -> None:
+    labels = pa.array(["x", "y"]).dictionary_encode()
+
+    rows = File(write(tmp_path / "a.parquet", label=labels), kept=False).rows()
+
+    assert [row.label for row in rows] == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"id": [1, 2]}, r"id \(int64\)"),
+        ({"vector": ["a", "b"]}, r"vector \(string\)"),
+        ({"vector": [[1], [2]]}, r"vector \(list<element: int64>\)"),
+        ({"vector": ["a", "b"], "image": ["a", "b"]}, r"image \(string\)"),
+    ],
+)
+def test_wrong_columns_are_named_beside_what_is_wanted(
+    tmp_path: Path, columns: dict[str, Any], found: str
+) -> None:
+    path = write(tmp_path / "a.parquet", **columns)
+
+    with pytest.raises(Refused, match=rf"{found}.*wanted are id and label"):
+        File(path, kept=False)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    columns = [pa.array(["a"]), pa.array(["x"]), pa.array(["y"]), pa.array([[1.0]])]
+    pyarrow.parquet.write_table(
+        pa.Table.from_arrays(columns, ["id", "label", "label", "vector"]), path
+    )
+
+    with pytest.raises(Refused, match="has more than one column label"):
+        File(path, kept=False)
+
+
+def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
+    count = 20_000
+    path = write(
+        tmp_path / "a.parquet",
+        id=[f"{number:06}" for number in range(count)],
+        label=["x"] * count,
+        vector=[[1.0]] * count,
+    )
+    whole = bytearray(path.read_bytes())
+    whole[1000:3000] = b"\xff" * 2000
+    path.write_bytes(whole)
+
+    with pytest.raises(Refused, match=r"cannot be read to its end \("):
+        list(File(path, kept=False).rows())
+
+
+def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=pa.array([b"picture", None]))
+
+    kept = [row.image for row in File(path, kept=True).rows()]
+    left = [row.image for row in File(path, kept=False).rows()]
+
+    assert (kept, left) == ([b"picture", None], [None, None])
+
+
+def test_an_image_column_of_another_kind_is_refused_where_it_would_be_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=["a.jpg", "b.jpg"])
+
+    with pytest.raises(Refused, match=r"image of .* holds string, where this memory keeps"):
+        File(path, kept=True)
+    assert [row.image for row in File(path, kept=False).rows()] == [None, None]
+
+
+def test_an_image_column_may_be_all_empty(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=pa.nulls(2))
+
+    assert [row.image for row in File(path, kept=True).rows()] == [None, None]

@@ -1,0 +1,31 @@
+"""Items are known again by what the server has of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visual_memory_index.scan.distances import unit_rows
+from visual_memory_service.pictures.source import Item, sha256, unit
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 7, 64, 1280])
+def test_a_row_has_the_bits_that_the_server_stores(dimension: int) -> None:
+    rows = np.random.default_rng(dimension).normal(size=(200, dimension)).astype(np.float32)
+    rows[1] = unit_rows(rows[:1])[0]
+    rows[2] = rows[1] * np.float32(1 + 5e-7)
+
+    assert [unit(row).tobytes() for row in rows] == [row.tobytes() for row in unit_rows(rows)]
+
+
+def test_an_item_is_known_by_what_the_server_hashes_of_it() -> None:
+    row, picture = np.ones(3, np.float32), "ab" * 32
+
+    bare = Item("a", "cat", row)
+    of_picture = Item("a", "cat", row, image_sha256=picture)
+    beside = Item("a", "cat", row, image=b"some", image_sha256=picture)
+
+    assert bare.is_stored("cat", sha256(row), {})
+    assert of_picture.is_stored("cat", picture, {})
+    assert beside.is_stored("cat", sha256(b"some"), {})
+    assert not of_picture.is_stored("dog", picture, {})

@@ -1,0 +1,364 @@
+"""Memories are looked through after the start, in nobody's way, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.conftest import RemoteMemory, refusal
+from tests.sealing import alter
+
+import visual_memory
+from visual_memory import Client, Error
+from visual_memory.v1 import operation_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import BadAuditLog, Checked, CorruptStore, Entry, MemoryClosed
+from visual_memory_service.config import Settings
+from visual_memory_service.runtime import check as checking
+from visual_memory_service.runtime.check import Checks, Told
+from visual_memory_service.runtime.memories import Memories
+
+if TYPE_CHECKING:
+    from tests.conftest import Server, Start
+
+ROWS = np.eye(4, dtype=np.float32)
+CHECKED = Checked(0, 1, "")
+SECONDS = 20
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Looking:
+    """Looks through what it is given until it is let go."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.ended: list[str] = []
+        self.begun, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
+
+    def __call__(self, name: str, told: Told) -> Checked:
+        self.began.append(name)
+        self.begun.set()
+        while not self.go.is_set():
+            told(0, 1)
+        self.ended.append(name)
+        if len(self.ended) == 3:
+            self.done.set()
+        return CHECKED
+
+
+@pytest.fixture
+def looking() -> Looking:
+    return Looking()
+
+
+@pytest.fixture
+def checks(looking: Looking) -> Iterator[Checks]:
+    with closing(Checks(looking)) as checks:
+        yield checks
+
+
+def test_one_after_another_is_looked_through(checks: Checks, looking: Looking) -> None:
+    looking.go.set()
+
+    checks.start("abc")
+
+    assert looking.done.wait(SECONDS)
+    assert looking.ended == ["a", "b", "c"]
+
+
+def test_inside_a_pause_none_is_looked_through_and_afterwards_all_are(
+    checks: Checks, looking: Looking
+) -> None:
+    checks.start("abc")
+    assert looking.begun.wait(SECONDS)
+
+    with checks.paused(), checks.paused():
+        looking.go.set()
+        assert looking.ended == []
+        began = list(looking.began)
+
+    assert looking.done.wait(SECONDS)
+    assert looking.ended == ["b", "c", "a"]
+    assert looking.began == [*began, "b", "c", "a"]
+
+
+def test_a_pause_before_the_start_holds_it_up(checks: Checks, looking: Looking) -> None:
+    looking.go.set()
+
+    with checks.paused():
+        checks.start("abc")
+        assert looking.began == []
+
+    assert looking.done.wait(SECONDS)
+
+
+def test_closing_stops_the_one_that_runs_and_begins_no_other(
+    checks: Checks, looking: Looking
+) -> None:
+    checks.start("abc")
+    assert looking.begun.wait(SECONDS)
+
+    checks.close()
+
+    assert (looking.began, looking.ended) == (["a"], [])
+
+
+def test_closing_inside_a_pause_waits_for_nothing(checks: Checks, looking: Looking) -> None:
+    with checks.paused():
+        checks.start("abc")
+        checks.close()
+
+    assert looking.began == []
+
+
+@pytest.mark.parametrize(
+    "error", [CorruptStore("a", "x"), BadAuditLog("x"), MemoryClosed("a"), RuntimeError("x")]
+)
+def test_one_that_fails_keeps_none_of_the_others_from_being_looked_through(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen, done = [], threading.Event()
+
+    def look(name: str, told: Told) -> Checked:
+        seen.append(name)
+        if name == "a":
+            raise error
+        done.set()
+        return CHECKED
+
+    with closing(Checks(look)) as checks:
+        checks.start("ab")
+        assert done.wait(SECONDS)
+
+    assert seen == ["a", "b"]
+
+
+def test_most_of_the_time_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "WORK_SECONDS", 0.002)
+    done = threading.Event()
+    spent: list[float] = []
+
+    def look(name: str, told: Told) -> Checked:
+        began, computed = time.perf_counter(), time.thread_time()
+        while time.perf_counter() - began < 0.5:
+            told(0, 1)
+        spent.append((time.thread_time() - computed) / (time.perf_counter() - began))
+        done.set()
+        return CHECKED
+
+    with closing(Checks(look)) as checks:
+        checks.start("a")
+        assert done.wait(SECONDS)
+
+    assert spent[0] < 0.5
+
+
+# In the process
+
+
+@pytest.fixture
+def memories(tmp_path: Path) -> Iterator[Memories]:
+    with closing(Memories(Settings(tmp_path), lambda *change: None)) as memories:
+        for name in ("cats", "dogs"):
+            memories.create(name, embedder=None, dimension=4, store_images=False, request=None)
+        yield memories
+
+
+def all_checked(memories: Memories) -> None:
+    """Return when all memories were looked through."""
+    memories.checks.start(memories.names())
+    assert memories.checks._thread is not None
+    memories.checks._thread.join(SECONDS)
+    assert not memories.checks._thread.is_alive()
+
+
+def test_the_check_after_the_start_leaves_no_operation_behind(memories: Memories) -> None:
+    all_checked(memories)
+
+    for name in ("cats", "dogs"):
+        assert memories.get(name).memory.operations(limit=9) == []
+
+
+def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: Path) -> None:
+    changes: list[tuple[str, bool]] = []
+    with closing(Memories(Settings(tmp_path), lambda *change: changes.append(change))) as memories:
+        for name in ("cats", "dogs"):
+            memories.create(name, embedder=None, dimension=4, store_images=False, request=None)
+        damage_log(memories.get("cats").memory.path)
+        all_checked(memories)
+
+        with pytest.raises(BadAuditLog):
+            memories.get("cats")
+        assert memories.get("dogs").memory.count == 0
+        assert memories.names() == ["cats", "dogs"]
+        assert changes == [("cats", True), ("dogs", True), ("cats", False)]
+        memories.drop("cats", request=None)
+        assert memories.names() == ["dogs"]
+        memories.create("cats", embedder=None, dimension=4, store_images=False, request=None)
+        assert memories.get("cats").memory.check().event_count == 1
+
+
+def test_a_memory_that_is_dropped_meanwhile_is_no_damaged_one(memories: Memories) -> None:
+    memory = memories.get("cats").memory
+    memory.insert([Entry("a", "cat")], ROWS[:1])
+
+    with pytest.raises(MemoryClosed):
+        memories.check(memory, lambda done, total: memories.drop("cats", request=None))
+
+    assert memories.names() == ["dogs"]
+
+
+def damage_log(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE audit SET event = replace(event, 'Create', 'Made')")
+
+
+def damage_vector(file: Path) -> None:
+    alter(file, "UPDATE vectors SET vector = zeroblob(16) WHERE key = 2")
+
+
+def damage_label(file: Path) -> None:
+    alter(file, "UPDATE entries SET label = 'wolf' WHERE key = 2")
+
+
+DAMAGES = {
+    "CORRUPT_STORE": damage_label,
+    "BAD_AUDIT_LOG": damage_log,
+}
+
+
+# Through a server
+
+
+def file_of(server: Server, memory: str) -> Path:
+    (file,) = (server.data / "memories").glob(f"{memory}.*.sqlite")
+    return file
+
+
+def filled(server: Server, *names: str) -> None:
+    with visual_memory.connect(server.address) as client:
+        for name in names:
+            memory = client.create_memory(name, dimension=4)
+            memory.insert(vectors=ROWS, labels=["cat"] * 4, ids=list("abcd"))
+
+
+def test_a_check_says_what_it_compared(pets: RemoteMemory, client: Client) -> None:
+    memory = client.memory(pets.name)
+
+    result = memory.check()
+
+    assert (result.entry_count, result.event_count) == (3, 2)
+    assert result.digest == memory.info().digest
+    assert client.operation(result.operation).kind == "check"
+    assert client.operation(result.operation).result == result
+
+
+def test_a_repeated_check_is_the_same_operation(pets: RemoteMemory, client: Client) -> None:
+    memory = client.memory(pets.name)
+
+    first = memory.check(request_id="once")
+
+    assert memory.check(request_id="once") == first
+    assert memory.check() != first
+
+
+def test_the_check_of_no_memory_is_not_found(client: Client) -> None:
+    with pytest.raises(visual_memory.NotFound):
+        client.memory("nowhere").check()
+
+
+@pytest.mark.parametrize("reason", DAMAGES)
+def test_a_check_that_finds_damage_says_so_and_the_memory_is_refused(
+    start: Start, reason: str
+) -> None:
+    server = start()
+    filled(server, "pets", "others")
+    DAMAGES[reason](file_of(server, "pets"))
+
+    with visual_memory.connect(server.address) as client:
+        with pytest.raises(Error) as caught:
+            client.memory("pets").check()
+        assert (caught.value.reason, caught.value.code) == (reason, grpc.StatusCode.DATA_LOSS)
+        assert "bring this memory back from a backup" in str(caught.value)
+        with pytest.raises(Error) as again:
+            client.memory("pets").classify(vectors=ROWS[:1])
+        assert str(again.value) == str(caught.value)
+        listed = [(each.name, each.damage) for each in client.memories()]
+        assert listed == [("others", None), ("pets", str(caught.value))]
+        assert client.memory("others").classify(vectors=ROWS[:1])[0].label == "cat"
+        client.delete_memory("pets")
+    server.end()
+    assert '"event": "memory damaged", "level": "error"' in server.last_log
+    assert "failed" not in server.last_log
+
+
+@pytest.mark.parametrize("damage", [damage_vector, damage_label])
+def test_a_server_finds_by_itself_what_was_damaged_while_it_was_down(
+    start: Start, damage: Callable[[Path], None]
+) -> None:
+    server = start()
+    filled(server, "others", "pets")
+    server.end()
+    damage(file_of(server, "pets"))
+    server.start()
+
+    states = health_pb2_grpc.HealthStub(server.channel).Watch(
+        health_pb2.HealthCheckRequest(service="memories/pets"), timeout=SECONDS
+    )
+    assert any(state.status == NOT_SERVING for state in states)
+
+    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
+    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "CORRUPT_STORE")
+    assert len(RemoteMemory(server, "others").ids()) == 4
+    assert server.end() == 0
+    assert '"memory": "others"' in server.last_log
+
+
+@pytest.mark.parametrize("damage", ["metadata = '{'", "created_at = 1 << 62", "label = 'wolf'"])
+def test_what_is_damaged_under_a_server_is_refused_when_it_is_read(
+    start: Start, damage: str
+) -> None:
+    server = start()
+    filled(server, "pets")
+    with closing(sqlite3.connect(file_of(server, "pets"))) as db, db:
+        db.execute(f"UPDATE entries SET {damage} WHERE id = 'b'")
+
+    of_one = refusal(server.stub.GetEntry, pb.GetEntryRequest(memory="pets", id="b"))
+    of_all = refusal(server.stub.ListEntries, pb.ListEntriesRequest(memory="pets"))
+
+    assert (of_one.code, of_one.reason) == (grpc.StatusCode.DATA_LOSS, "CORRUPT_STORE")
+    assert str(of_all) == str(of_one)
+    assert server.stub.GetEntry(pb.GetEntryRequest(memory="pets", id="a")).label == "cat"
+    server.end()
+    assert "failed" not in server.last_log
+
+
+def test_a_log_that_was_cut_while_the_server_was_down_is_found_at_once(start: Start) -> None:
+    server = start()
+    filled(server, "pets")
+    server.end()
+    with closing(sqlite3.connect(file_of(server, "pets"))) as db, db:
+        db.execute("DELETE FROM audit WHERE number = 1")
+    server.start()
+
+    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "BAD_AUDIT_LOG")
+
+
+def test_a_check_that_is_asked_for_raw_is_an_operation(pets: RemoteMemory) -> None:
+    begun = pets.stub.CheckMemory(pb.CheckMemoryRequest(memory=pets.name))
+
+    ended = pets.stub.WaitOperation(pb.WaitOperationRequest(name=begun.name))
+
+    assert (begun.kind, ended.state) == ("check", operation_pb2.Operation.DONE)
+    assert (ended.check.entry_count, ended.check.event_count) == (3, 2)

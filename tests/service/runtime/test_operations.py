@@ -1,0 +1,239 @@
+"""Long work begins, is stopped and ends, also where the server stops or a memory goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import visual_memory
+from visual_memory import Client
+from visual_memory_index import (
+    CUT_SHORT,
+    Catalog,
+    Memory,
+    MemoryClosed,
+    OperationEnded,
+    Query,
+    Request,
+)
+from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with closing(Catalog(tmp_path)) as catalog:
+        made = catalog.create("m", dimension=2, embedder=None)
+        assert made is not None
+        with closing(made):
+            yield made
+
+
+@pytest.fixture
+def operations() -> Iterator[Operations]:
+    with closing(Operations()) as operations:
+        yield operations
+
+
+def until(event: threading.Event) -> Work:
+    """Work that goes on until an event or until it is stopped."""
+
+    def work(job: Job) -> str | None:
+        while not event.wait(0.01):
+            job.check()
+        return None
+
+    return work
+
+
+def test_work_that_waits_for_a_thread_can_be_stopped(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    running = [operations.start(memory, "x", until(event)) for _ in range(AT_ONCE)]
+    queued = operations.start(memory, "x", until(event))
+
+    stopped = operations.cancel(memory, queued.name)
+
+    assert stopped.state == "cancelled"
+    assert operations.job(queued.name) is None
+    event.set()
+    operations.stop("m")
+    assert {memory.operation(each.name).state for each in running} <= {"done", "failed"}
+
+
+def test_one_that_was_cancelled_may_be_cancelled_again(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    running = [operations.start(memory, "x", until(event)) for _ in range(AT_ONCE)]
+    queued = operations.start(memory, "x", until(event))
+
+    first, again = (operations.cancel(memory, queued.name) for _ in range(2))
+
+    event.set()
+    assert first == again
+    while operations.job(running[0].name):
+        pass
+    with pytest.raises(OperationEnded):
+        operations.cancel(memory, running[0].name)
+
+
+def test_two_may_cancel_what_waits_at_the_same_time(memory: Memory, operations: Operations) -> None:
+    event = threading.Event()
+    for _ in range(AT_ONCE):
+        operations.start(memory, "x", until(event))
+
+    with ThreadPoolExecutor(2) as both:
+        for _ in range(60):
+            queued = operations.start(memory, "x", until(event))
+            cancelled = [both.submit(operations.cancel, memory, queued.name) for _ in range(2)]
+            assert {each.result().state for each in cancelled} <= {"running", "cancelled"}
+            assert memory.operation(queued.name).state == "cancelled"
+    event.set()
+
+
+def test_an_end_that_cannot_be_noted_keeps_no_other_from_ending(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    running = [operations.start(memory, "x", until(event)) for _ in range(AT_ONCE)]
+    queued = [operations.start(memory, "x", until(event)) for _ in range(2)]
+    memory.close()
+
+    operations.close()
+
+    assert not any(operations.job(each.name) for each in (*running, *queued))
+
+
+def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(
+    memory: Memory, operations: Operations
+) -> None:
+    worked: list[str] = []
+
+    def note(job: Job) -> None:
+        worked.append(job.operation.kind)
+
+    before = operations.start(memory, "x", until(threading.Event()))
+    with operations.kept_off("m", reason="because", but="y"):
+        meanwhile = operations.start(memory, "x", note)
+        other = operations.start(memory, "y", note)
+        wait([job.ended for each in (meanwhile, other) if (job := operations.job(each.name))])
+    after = operations.start(memory, "x", note)
+    operations.stop("m")
+
+    ended = [memory.operation(each.name) for each in (before, meanwhile)]
+    assert {(each.state, each.problem) for each in ended} == {("failed", "because")}
+    assert memory.operation(other.name).state == "done"
+    assert memory.operation(after.name).problem in (None, CUT_SHORT)
+    assert worked[0] == "y"
+    assert worked.count("x") == (memory.operation(after.name).state == "done")
+
+
+def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory) -> None:
+    operations = Operations()
+    begun = [operations.start(memory, "x", until(threading.Event())) for _ in range(AT_ONCE + 2)]
+
+    operations.close()
+
+    ended = [memory.operation(each.name) for each in begun]
+    assert {(each.state, each.problem) for each in ended} == {("failed", CUT_SHORT)}
+    with pytest.raises(MemoryClosed):
+        operations.start(memory, "x", lambda job: None)
+    operations.close()
+    assert not [each for each in memory.operations(limit=99) if each.state == "running"]
+
+
+def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
+    memory: Memory, operations: Operations
+) -> None:
+    memory._file._writer.execute("PRAGMA max_page_count = 1")
+
+    started = operations.start(memory, "x", lambda job: "0" * 1_000_000)
+    operations.stop()
+
+    ended = memory.operation(started.name)
+    assert (ended.state, ended.result) == ("failed", None)
+    assert ended.problem is not None
+    assert "make room on the disk" in ended.problem
+
+
+def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Operations) -> None:
+    done = []
+
+    def start(_: int) -> str:
+        request = Request("once", b"x")
+        return operations.start(memory, "x", lambda job: done.append(1), request=request).name
+
+    with ThreadPoolExecutor(8) as threads:
+        names = set(threads.map(start, range(8)))
+    operations.stop()
+
+    assert (len(names), len(done)) == (1, 1)
+
+
+def test_what_has_ended_is_not_done_again(memory: Memory, operations: Operations) -> None:
+    begun = memory.begin_unlearning([], allow_missing=True).operation
+    memory.end(begun.name, "done", result='"a certificate"')
+
+    operations.go_on(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises
+    wait([job.ended for job in [operations.job(begun.name)] if job])
+
+    assert (memory.operation(begun.name).state, memory.operation(begun.name).result) == (
+        "done",
+        '"a certificate"',
+    )
+
+
+def test_many_counts_in_one_batch_of_questions_are_all_answered(memory: Memory) -> None:
+    from visual_memory_index import Entry, unit_rows
+
+    rows = unit_rows(np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32))
+    memory.insert([Entry(f"{number:02}", str(number % 3)) for number in range(30)], rows)
+
+    found = memory.nearest([Query(rows[:1], 3, counts_k=k) for k in (1, 2, 3, 4, 5, 6, None)])
+
+    for k, each in zip((1, 2, 3, 4, 5, 6), found, strict=False):
+        counts = memory.misleading_counts(k)
+        v = dict(zip(counts.ids, counts.v.tolist(), strict=True))
+        assert each.v is not None
+        assert each.v[0].tolist() == [v[id] for id in each.ids[0]]
+    assert found[-1].v is None
+
+
+def test_a_server_that_is_told_to_stop_stops_though_work_is_asked_for(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(tmp_path)
+    over = threading.Event()
+    with visual_memory.connect(server.address, timeout=5) as client:
+        crowd = client.create_memory("crowd", dimension=8)
+        rows = np.random.default_rng(0).normal(size=(500, 8))
+        crowd.insert(vectors=rows, labels=["a", "b"] * 250)
+        threads = [threading.Thread(target=keep_asking, args=(client, over)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            over.wait(0.5)
+            assert server.end() == 0
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(30)
+
+
+def keep_asking(client: Client, over: threading.Event) -> None:
+    while not over.is_set():
+        try:
+            client.memory("crowd").assess(k=5)
+        except visual_memory.Error:
+            over.wait(0.01)

@@ -1,0 +1,377 @@
+"""Calls wait for a place, and what their messages hold is counted before they are received."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from tests.conftest import refusal, to_batch, to_vectors
+
+import visual_memory
+from visual_memory import errors
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
+from visual_memory_service.wire.admission import HOLDS, PRESSED_SECONDS, SMALL_BYTES, Bounds, Intake
+
+if TYPE_CHECKING:
+    from tests.conftest import RemoteMemory, Server, Start
+
+BOUNDS = Bounds(
+    calls_max=2,
+    connection_calls_max=8,
+    connections_max=8,
+    message_bytes_max=100,
+    pending_bytes_max=1000,
+    idle_seconds=60,
+    drain_seconds=5,
+)
+IMPORTER = """
+import sys, numpy, visual_memory
+rows = numpy.random.default_rng(0).normal(size=(20_000, 64))
+with visual_memory.connect(sys.argv[1]) as client:
+    pets = client.create_memory("pets", dimension=64)
+    done = pets.insert(
+        vectors=rows, labels=["cat"] * len(rows), progress=lambda done, of: print(done, flush=True)
+    )
+    print(len(done.ids), pets.info().count)
+"""
+
+
+def test_who_comes_first_gets_the_next_place() -> None:
+    async def order() -> list[int]:
+        intake, came = Intake(BOUNDS), list[int]()
+
+        async def call(number: int) -> None:
+            await intake.admit()
+            came.append(number)
+
+        calls = [asyncio.create_task(call(number)) for number in range(4)]
+        await asyncio.sleep(0)
+        assert came == [0, 1]
+        for _ in range(2):
+            intake.release(0)
+        await asyncio.gather(*calls)
+        return came
+
+    assert asyncio.run(order()) == [0, 1, 2, 3]
+
+
+def test_who_waits_for_a_place_is_refused_once_the_server_ends() -> None:
+    async def refused() -> None:
+        intake = Intake(replace(BOUNDS, calls_max=1))
+        await intake.admit()
+        waiting = asyncio.create_task(intake.admit())
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(intake.drain())
+        with pytest.raises(ServerStopping):
+            await waiting
+        intake.release(0)
+        await draining
+
+    asyncio.run(refused())
+
+
+def test_what_calls_hold_is_counted_and_bounded() -> None:
+    async def counted() -> None:
+        intake = Intake(replace(BOUNDS, message_bytes_max=100_000, pending_bytes_max=1_000_000))
+        held = intake.take(0, 100_000)
+        assert held == 100_000 * HOLDS
+        for _ in range(2):
+            intake.take(0, 100_000)
+        with pytest.raises(Overloaded):
+            intake.take(0, 70_000)
+        assert intake.take(held, 10_000) == 10_000 * HOLDS
+        intake.take(0, 70_000)
+        with pytest.raises(TooLarge):
+            intake.take(0, 100_001)
+
+    asyncio.run(counted())
+
+
+def test_a_message_is_not_larger_than_its_call_says(pets: RemoteMemory) -> None:
+    question = pb.SearchRequest(memory=pets.name, vectors=to_vectors(np.eye(4)))
+    size = question.ByteSize()
+
+    def told(text: str) -> str:
+        metadata = (("message-bytes", text),)
+        return refusal(lambda: pets.stub.Search(question, metadata=metadata)).message
+
+    pets.stub.Search(question, metadata=(("message-bytes", str(size)),))
+    assert f"is {size - 1}, but the message has {size} bytes" in told(str(size - 1))
+    assert "must be a number of bytes" in told("-1")
+    assert "must be a number of bytes" in told("9" * 5000)
+    assert "at most 67108864 are read" in told("9" * 18)
+
+
+def test_what_is_compressed_is_not_read(pets: RemoteMemory) -> None:
+    question = pb.SearchRequest(memory=pets.name, vectors=to_vectors(np.eye(4)))
+
+    error = refusal(lambda: pets.stub.Search(question, compression=grpc.Compression.Gzip))
+
+    assert error.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def idle_after_a_second(tmp_path: Path) -> tuple[str, str]:
+    """Flags of a server that does not wait for its clients for longer."""
+    config = tmp_path / "server.toml"
+    config.write_text("idle_seconds = 1\n")
+    return "--config", str(config)
+
+
+def test_a_stream_of_which_nothing_is_heard_is_ended_and_goes_on_in_another(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(None, *idle_after_a_second(tmp_path))
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+    first = pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r"))
+    batch = pb.ImportEntriesRequest(batch=pb.ImportBatch(batch=to_batch(np.eye(4)[:1], ["a"])))
+
+    def silent() -> object:
+        yield from (first, batch)
+        time.sleep(60)
+
+    stream = server.stub.ImportEntries(silent())  # type: ignore[arg-type]
+    error = refusal(lambda: list(stream))
+    known = next(server.stub.ImportEntries(iter([first])))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "CLIENT_SILENT")
+    assert list(known.ids) == ["a"]
+
+
+def test_a_call_whose_message_does_not_come_is_ended(start: Start, tmp_path: Path) -> None:
+    server = start(None, *idle_after_a_second(tmp_path))
+    method: Any = server.channel.stream_unary("/visual_memory.v1.VisualMemory/Classify")
+
+    def silent() -> object:
+        time.sleep(60)
+        yield b""
+
+    error = refusal(lambda: method(silent(), timeout=30))
+
+    assert error.reason == "CLIENT_SILENT"
+
+
+@dataclass(eq=False)
+class SilentCall:
+    """As a call is to the intake."""
+
+    held: int = 0
+    unannounced: bool = False
+    patience: float = PRESSED_SECONDS
+
+    def end_silent(self) -> None:
+        """Nobody tells it here."""
+
+
+def ended(intake: Intake, *calls: SilentCall, after: float) -> list[bool]:
+    """Which of silent calls a look after so many seconds ends."""
+    for call in calls:
+        intake.note(call, silent=True)
+    overdue = intake.overdue(time.monotonic() + after)
+    return [call in overdue for call in calls]
+
+
+def test_silent_calls_end_sooner_where_others_wait_for_a_place() -> None:
+    async def looked() -> None:
+        intake = Intake(BOUNDS)
+        calls = SilentCall(), SilentCall(), SilentCall(patience=9)
+        for _ in range(2):
+            await intake.admit()
+        assert ended(intake, *calls, after=59) == [False] * 3
+        waiting = asyncio.create_task(intake.admit())
+        await asyncio.sleep(0)
+        assert ended(intake, *calls, after=4) == [False] * 3
+        assert ended(intake, *calls, after=8) == [True, False, False]
+        waiting.cancel()
+        assert ended(intake, *calls, after=61) == [True] * 3
+
+    asyncio.run(looked())
+
+
+def test_those_that_hold_most_make_room_for_what_was_refused_and_no_others() -> None:
+    async def looked() -> None:
+        intake = Intake(replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000))
+        few, most, more = (SilentCall(intake.take(0, size)) for size in (1_000, 300_000, 80_000))
+        with pytest.raises(Overloaded):
+            intake.take(0, 400_000)
+        assert ended(intake, few, after=4.5) == [False]
+        with pytest.raises(Overloaded):
+            intake.take(0, 100_000)
+        assert ended(intake, few, more, most, after=4.9) == [False, False, False]
+        most.patience = more.patience = few.patience = 1
+        assert ended(intake, few, after=2) == [False]
+        assert ended(intake, few, more, most, after=2) == [False, False, True]
+
+    asyncio.run(looked())
+
+
+def test_a_small_message_is_never_refused() -> None:
+    async def taken() -> None:
+        intake = Intake(replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=300_000))
+        intake.take(0, 400_000)
+        with pytest.raises(Overloaded):
+            intake.take(0, SMALL_BYTES + 1)
+        assert intake.take(0, SMALL_BYTES) == HOLDS * SMALL_BYTES
+
+    asyncio.run(taken())
+
+
+def nothing(over: threading.Event) -> Iterator[bytes]:
+    """The messages of a client that sends none."""
+    over.wait(120)
+    yield from ()
+
+
+def with_settings(start: Start, tmp_path: Path, **settings: float) -> Server:
+    """A server with a memory of four vectors."""
+    config = tmp_path / "server.toml"
+    config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+    server = start(None, "--config", str(config))
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=1024))
+    batch = to_batch(np.eye(1024)[:4], list("abcd"))
+    server.stub.InsertEntries(pb.InsertEntriesRequest(memory="pets", batch=batch))
+    return server
+
+
+def search_for(rows: int) -> pb.SearchRequest:
+    """4 KiB for each row."""
+    return pb.SearchRequest(memory="pets", k=1, vectors=to_vectors(np.eye(1024)[:rows]))
+
+
+def said(size: int) -> tuple[tuple[str, str]]:
+    return (("message-bytes", str(size)),)
+
+
+def test_silent_calls_of_unknown_size_keep_no_place_and_no_room(
+    start: Start, tmp_path: Path
+) -> None:
+    server, over = with_settings(start, tmp_path, calls_max=4, idle_seconds=20), threading.Event()
+    method: Any = server.channel.stream_unary("/visual_memory.v1.VisualMemory/Search")
+    silent = [method.future(nothing(over)) for _ in range(12)]
+    time.sleep(0.5)
+    try:
+        question = search_for(4)
+        for _ in range(8):
+            found = server.stub.Search(question, metadata=said(question.ByteSize()), timeout=5)
+            assert len(found.results) == 4
+        assert not any(each.done() for each in silent)
+    finally:
+        over.set()
+
+
+def test_silent_calls_make_room_for_large_messages(start: Start, tmp_path: Path) -> None:
+    bound = 3 << 20
+    server, over = with_settings(start, tmp_path, pending_bytes_max=bound), threading.Event()
+    method: Any = server.channel.stream_unary("/visual_memory.v1.VisualMemory/Search")
+    silent = method.future(nothing(over), metadata=said(bound // HOLDS))
+    time.sleep(0.5)
+    try:
+        small, large = search_for(4), search_for(100)
+        assert len(server.stub.Search(small, metadata=said(small.ByteSize())).results) == 4
+        reasons = []
+        while not silent.done():
+            try:
+                server.stub.Search(large, metadata=said(large.ByteSize()))
+            except grpc.RpcError as error:
+                reasons.append(errors.from_rpc(error, "").reason)
+            time.sleep(0.25)
+        assert set(reasons) == {"OVERLOADED"}
+        assert errors.from_rpc(silent.exception(), "").reason == "CLIENT_SILENT"
+        assert len(server.stub.Search(large, metadata=said(large.ByteSize())).results) == 100
+    finally:
+        over.set()
+
+
+def test_a_call_that_is_cancelled_holds_its_bytes_while_they_are_worked_on(
+    start: Start, tmp_path: Path
+) -> None:
+    server = with_settings(start, tmp_path, pending_bytes_max=3 << 20)
+    batch = to_batch(np.eye(1024)[:200], [f"{number}" for number in range(200)])
+    request = pb.InsertEntriesRequest(memory="pets", batch=batch)
+    metadata = said(request.ByteSize())
+    (file,) = (server.data / "memories").glob("pets.*sqlite")
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        call = server.stub.InsertEntries.future(request, metadata=metadata)
+        time.sleep(0.5)
+        call.cancel()
+        time.sleep(0.5)
+        error = refusal(lambda: server.stub.InsertEntries(request, metadata=metadata))
+        held.execute("ROLLBACK")
+
+    assert error.reason == "OVERLOADED"
+    with visual_memory.connect(server.address) as client:
+        client.memory("pets").insert(
+            vectors=np.eye(1024)[:200], labels=["cat"] * 200, ids=[f"later {n}" for n in range(200)]
+        )
+
+
+def test_who_reads_on_after_a_long_silence_is_told_the_end(start: Start, tmp_path: Path) -> None:
+    server = with_settings(start, tmp_path, idle_seconds=4)
+    rows = np.random.default_rng(0).normal(size=(4000, 1024))
+    batch = to_batch(rows, [f"{number}" for number in range(len(rows))])
+    server.stub.InsertEntries(pb.InsertEntriesRequest(memory="pets", batch=batch))
+
+    pieces = server.stub.BackupMemory(pb.BackupMemoryRequest(memory="pets"), timeout=60)
+    while not next(pieces).data:
+        pass
+    end = time.monotonic() + 7
+    while time.monotonic() < end:  # the connection is not idle
+        server.stub.GetServerInfo(pb.GetServerInfoRequest())
+    error = refusal(lambda: list(pieces))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "CLIENT_SILENT")
+
+
+def test_a_server_that_is_told_to_stop_does_not_wait_for_silent_clients(
+    start: Start, tmp_path: Path
+) -> None:
+    server, over = with_settings(start, tmp_path, drain_seconds=600), threading.Event()
+    first = pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r"))
+
+    def begun_alone() -> Iterator[pb.ImportEntriesRequest]:
+        yield first
+        over.wait(120)
+
+    method: Any = server.channel.stream_unary("/visual_memory.v1.VisualMemory/Search")
+    silent = method.future(nothing(over))
+    stream = server.stub.ImportEntries(begun_alone())
+    next(stream)
+    try:
+        assert server.end() == 0
+        reasons = [refusal(silent.result).reason, refusal(lambda: list(stream)).reason]
+    finally:
+        over.set()
+
+    assert reasons == ["CONNECTIONS_RENEWED"] * 2
+
+
+def test_a_client_that_stood_still_for_longer_goes_on(start: Start, tmp_path: Path) -> None:
+    server = start(None, *idle_after_a_second(tmp_path))
+
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPORTER, server.address], stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout is not None
+        client.stdout.readline()
+        client.send_signal(signal.SIGSTOP)
+        time.sleep(3)
+        client.send_signal(signal.SIGCONT)
+        *_, last = client.stdout.read().splitlines()
+
+    assert last == "20000 20000"
+    assert client.returncode == 0

@@ -21,7 +21,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench hygiene peers distances report report-page durability damage pictures stubs promises clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation peers distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -93,22 +93,23 @@ $(MUTANTS)/.installed: pyproject.toml
 	touch $@
 
 bench: $(INSTALLED)
-	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/hygiene.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/curation.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/durability.py
 	$(BIN)/python benchmarks/performance/distortions.py
 	$(BIN)/python benchmarks/performance/page_size.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/erasure.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 
-hygiene: $(INSTALLED)
-	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/confidence.py
-	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/noise.py
-	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/flips.py
-	PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(BIN)/python benchmarks/hygiene/reranking.py
+curation: $(INSTALLED)
+	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/confidence.py
+	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/noise.py
+	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/flips.py
+	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/reranking.py
 
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed
-	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/hygiene $(PEERS)/bin/python benchmarks/hygiene/suspects.py
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
 
 $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
@@ -169,9 +170,9 @@ $(STUBS)/.installed: Makefile
 	$(STUBS)/bin/python -m pip install --quiet 'grpcio-tools==1.62.3' 'mypy-protobuf==3.6.0' 'setuptools<81'
 	touch $@
 
-# At a release: what its protos promise, for tests/test_protos.py to hold all later ones to.
-promises: $(INSTALLED)
-	$(BIN)/python protos/promises.py
+# At a release: write protos/wire.lock, which tests/test_protos.py holds all later protos to.
+wire-lock: $(INSTALLED)
+	$(BIN)/python protos/wire_compat.py
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -138,7 +138,7 @@ def quoted(texts: Iterable[str]) -> str:
 
 
 def run(folder: Path) -> dict[str, str]:
-    """What became of each change, by its name. Ends the program where mutmut did not run."""
+    """Return the outcome of each change, by its name. Ends the program where mutmut did not run."""
     mutmut = [sys.executable, "-m", "mutmut"]
     log = folder / "mutmut.log"
     with log.open("w") as output:
@@ -152,7 +152,7 @@ def run(folder: Path) -> dict[str, str]:
 
 
 def asked_again(folder: Path, found: Mapping[str, str]) -> dict[str, str]:
-    """What became of those that survived or took long, before all tests named after their module.
+    """Return the outcome of changes that survived or timed out, before all tests of their module.
 
     A change takes long by itself, or because the machine was busy.
     """
@@ -161,7 +161,7 @@ def asked_again(folder: Path, found: Mapping[str, str]) -> dict[str, str]:
 
 
 def before_all(folder: Path, name: str) -> str:
-    """What becomes of one change. Ends the program where pytest does not run."""
+    """Return the outcome of one change before all tests. Ends the program where pytest fails."""
     module = name.rpartition(".")[0].rpartition(".")[2]
     tests = map(str, sorted((folder / "tests").rglob(f"test_{module}.py")))
     try:

@@ -1,6 +1,6 @@
-"""Measures everything that docs/results.md shows: a server, its memories, all runs and experiments.
+"""Measure everything in docs/results.md: a server, its memories, all runs and experiments.
 
-Made to be killed: what was answered or found is not asked again by the same command.
+It may be killed: the same command resumes, without repeating answered questions.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def main() -> None:
 
 
 def fill(address: str, pictures: Path) -> None:
-    """A memory for each embedder; what is there is left as it is.
+    """Create a memory for each embedder, unless it exists.
 
-    Other memories are those of experiments that were killed.
+    Other memories belong to experiments that were killed.
     """
     with visual_memory.connect(address) as client:
         for info in client.memories():
@@ -74,7 +74,7 @@ def fill(address: str, pictures: Path) -> None:
 
 
 def commands(data: Path, out: Path) -> Iterator[list[str]]:
-    """Of visual-memory-bench."""
+    """Yield the command lines of visual-memory-bench."""
     where = ["--data", str(data), "--out", str(out)]
     for memory, ks in EMBEDDERS.items():
         for k in ks:
@@ -83,7 +83,7 @@ def commands(data: Path, out: Path) -> Iterator[list[str]]:
 
 
 def call(module: str, *arguments: str) -> int:
-    """Run a command; its exit code."""
+    """Run a command; return its exit code."""
     print(f"$ python -m {module} {' '.join(arguments)}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
@@ -91,7 +91,7 @@ def call(module: str, *arguments: str) -> int:
 
 
 def peak(pid: int) -> int:
-    """The most RAM that a process had so far, in KiB."""
+    """Return the peak RAM of a process, in KiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1])
@@ -99,7 +99,7 @@ def peak(pid: int) -> int:
 
 
 def keep(out: Path, results: Path) -> None:
-    """Copy what the page is made from."""
+    """Copy the inputs of the page."""
     for name, patterns in KEPT.items():
         for path in (found for pattern in patterns for found in sorted((out / name).glob(pattern))):
             (results / name).mkdir(parents=True, exist_ok=True)

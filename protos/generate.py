@@ -1,4 +1,4 @@
-"""Write what is derived below this folder: the stubs of every .proto, and the blocking client."""
+"""Generate the stubs of every .proto below this folder, and the blocking client."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TO_BLOCK = (
 
 
 def generate() -> None:
-    """Write all of it beside its sources."""
+    """Generate all files beside their sources."""
     write_stubs()
     source = (PROTOS / ASYNCIO).read_text(encoding="utf-8")
     (PROTOS / BLOCKING).write_text(blocking(source), encoding="utf-8")
 
 
 def write_stubs() -> None:
-    """Messages, services and their types."""
+    """Generate messages, services and their types."""
     subprocess.run(
         [
             TOOLS / "python",
@@ -59,7 +59,7 @@ def write_stubs() -> None:
 
 
 def blocking(source: str) -> str:
-    """The client for asyncio as one that blocks."""
+    """Convert the source of the asyncio client to that of the blocking client."""
     for pattern, replacement in TO_BLOCK:
         source = re.sub(pattern, replacement, source, flags=re.MULTILINE)
     for step in (("check", "--fix", "--quiet"), ("format",)):

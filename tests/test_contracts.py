@@ -20,6 +20,15 @@ MACHINE = re.compile(
     re.IGNORECASE,
 )
 
+PRIVATE = re.compile(r"^ *(?:from|import) (visual_memory\w*)[\w.]*\._[a-z][\w.]*", re.MULTILINE)
+OWNERS = {
+    "visual_memory": ("protos", "tests/client"),
+    "visual_memory_benchmarks": ("benchmarks", "tests/benchmarks"),
+    "visual_memory_embedders": ("embedders", "tests/embedders"),
+    "visual_memory_index": ("index", "tests/index"),
+    "visual_memory_service": ("service", "tests/service"),
+}
+
 
 def tracked() -> Iterator[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=False, cwd=ROOT)
@@ -36,6 +45,19 @@ def test_nobody_imports_what_they_may_not() -> None:
     checked = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, text=True)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_what_is_private_to_a_package_is_imported_by_it_and_its_tests_alone() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {hit.group()}"
+        for path in tracked()
+        if path.suffix == ".py"
+        for hit in PRIVATE.finditer(path.read_text(encoding="utf-8"))
+        if not path.is_relative_to(ROOT / OWNERS[hit[1]][0])
+        and not path.is_relative_to(ROOT / OWNERS[hit[1]][1])
+    ]
+
+    assert found == []
 
 
 def test_no_tracked_file_names_a_machine_or_where_it_gets_packages() -> None:

@@ -1,4 +1,4 @@
-"""The documents name all there is, and what they show runs."""
+"""The documents name every call, field, flag and room, and their examples run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tomllib
 from argparse import ArgumentParser, _SubParsersAction
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,17 +53,13 @@ SOURCES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if not path.stem.endswith(("_pb2", "_pb2_grpc", "__init__"))
 )
-RUN = ("README.md", "docs/api.md", "docs/backup.md", "docs/mend.md", "docs/unlearn.md")
-DOCUMENTS = (
-    *RUN,
-    "docs/extending.md",
-    "docs/release.md",
-    "docs/results.md",
-    "docs/threat-model.md",
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
+DOCUMENTS = tuple(
+    str(path.relative_to(ROOT))
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 )
+API_PAGES = tuple(document for document in DOCUMENTS if document.startswith("docs/api/"))
+GUIDES = ("README.md", "docs/backup.md", "docs/curation.md", "docs/guide.md", "docs/unlearn.md")
+BYTES_MAX = {"README.md": 9_000, "ARCHITECTURE.md": 10_000, "CONTRIBUTING.md": 5_000}
 SERVER = "127.0.0.1:50051"
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^(<!-- runs -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -71,6 +67,7 @@ LINK = re.compile(r"\[[^\]]+\]\(([^)]+)\)")
 OPERATION = re.compile(r"\b[a-z0-9-]+/[0-9a-z]{26}\b")
 MEASURED = re.compile(r"\b(\d+)\.\d{4}\b")
 FILE = re.compile(r"`([\w.…-]+/[\w./…-]*)`")
+ROOM = re.compile(r"`((?:client|service|index|embedders|benchmarks)/[a-z0-9]+)`")
 REFERENCE = re.compile(r"`(\w+)\.((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)`")
 MODULES = {path.stem for path in SOURCES}
 FILES: tuple[FileDescriptor, ...] = (
@@ -88,12 +85,16 @@ def read(document: str) -> str:
     return (ROOT / document).read_text(encoding="utf-8")
 
 
-def sections(document: str) -> dict[str, str]:
-    """The text under each heading, up to the next one."""
-    text = re.sub(r"^```.*?^```$", "", read(document), flags=re.MULTILINE | re.DOTALL)
-    found = [*HEADING.finditer(text)]
-    ends = [heading.start() for heading in found[1:]] + [len(text)]
-    return {heading[1]: text[heading.end() : end] for heading, end in zip(found, ends, strict=True)}
+def sections(*documents: str) -> dict[str, str]:
+    """Map each heading to the text below it, up to the next; equal headings share a text."""
+    parts: defaultdict[str, str] = defaultdict(str)
+    for document in documents:
+        text = re.sub(r"^```.*?^```$", "", read(document), flags=re.MULTILINE | re.DOTALL)
+        found = [*HEADING.finditer(text)]
+        ends = [heading.start() for heading in found[1:]] + [len(text)]
+        for heading, end in zip(found, ends, strict=True):
+            parts[heading[1]] += text[heading.end() : end]
+    return dict(parts)
 
 
 def blocks(document: str, *languages: str) -> list[str]:
@@ -105,10 +106,10 @@ def row(section: str, name: str) -> str:
     return next((line for line in section.splitlines() if line.startswith(f"| `{name}` |")), "")
 
 
-# docs/api.md names all there is
+# docs/api names every call, field, flag, setting and refusal
 
 
-API = sections("docs/api.md")
+API = sections(*API_PAGES)
 
 
 @pytest.mark.parametrize(
@@ -209,15 +210,15 @@ def test_every_flag_and_operand_of_a_command_is_in_its_section(command: str) -> 
 
 
 @pytest.mark.parametrize("name", visual_memory.__all__)
-def test_every_public_name_of_the_client_is_in_the_section_on_python(name: str) -> None:
-    assert re.search(rf"`{name}\b", API["Python"])
+def test_every_public_name_of_the_client_is_in_a_section_on_python(name: str) -> None:
+    assert re.search(rf"`{name}\b", API["In Python"])
 
 
 @pytest.mark.parametrize("kind", [visual_memory.Client, visual_memory.Memory])
 def test_every_method_of_the_client_is_in_a_table(kind: type) -> None:
     methods = [name for name in vars(kind) if not name.startswith("_")]
 
-    missing = [name for name in methods if f"| `{name}(" not in API["Python"]]
+    missing = [name for name in methods if f"| `{name}(" not in API["In Python"]]
 
     assert missing == []
 
@@ -225,7 +226,7 @@ def test_every_method_of_the_client_is_in_a_table(kind: type) -> None:
 # What they show is right
 
 
-@pytest.mark.parametrize("line", "".join(blocks("docs/api.md", "filter")).splitlines())
+@pytest.mark.parametrize("line", "".join(blocks("docs/api/filters.md", "filter")).splitlines())
 def test_every_filter_of_the_documents_parses(line: str) -> None:
     assert parse(line) is not None
 
@@ -272,8 +273,8 @@ def test_every_configuration_of_the_documents_has_known_keys(text: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_target_of_the_documents_is_there(document: str) -> None:
-    targets = set(re.findall(r"(?:`|^)make ([a-z]+)", read(document), re.MULTILINE))
-    there = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"(?:`|^)make ([a-z-]+)", read(document), re.MULTILINE))
+    there = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
 
     assert targets <= there
 
@@ -298,12 +299,33 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
-def test_every_sentence_of_the_readme_is_one_that_the_program_says() -> None:
-    table = sections("README.md")["When something is refused"]
+def test_every_page_of_a_folder_is_in_its_index() -> None:
+    pages = [Path(each) for each in DOCUMENTS if Path(each).parts[:1] == ("docs",)]
+    inner = [page for page in pages if len(page.parts) == 3 and page.name != "README.md"]
+
+    missing = [
+        page for page in inner if f"]({page.name}" not in read(str(page.parent / "README.md"))
+    ]
+
+    assert len(inner) >= 40
+    assert missing == []
+
+
+@pytest.mark.parametrize(("document", "limit"), BYTES_MAX.items())
+def test_the_first_documents_are_short(document: str, limit: int) -> None:
+    assert (ROOT / document).stat().st_size <= limit
+
+
+def test_every_sentence_of_the_troubleshooting_table_is_one_that_the_program_says() -> None:
+    table = sections("docs/troubleshooting.md")["When something is refused"]
     sentences = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     said = {line for path in SOURCES for line in templates(path)}
 
-    unsaid = [text for text in sentences if text not in said]
+    unsaid = [
+        text
+        for text in sentences
+        if text not in said and text.removeprefix("…; ").removesuffix(".") not in said
+    ]
 
     assert len(sentences) >= 10
     assert unsaid == []
@@ -320,11 +342,11 @@ def templates(path: Path) -> Iterator[str]:
         yield from "".join(texts).split("\n")
 
 
-# CONTRIBUTING.md
+# docs/promises.md
 
 
 def test_every_test_that_holds_a_promise_is_there() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", read("CONTRIBUTING.md"))
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", read("docs/promises.md"))
 
     gone = [(path, test) for path, test in named if f"def {test}(" not in read(path)]
 
@@ -332,29 +354,63 @@ def test_every_test_that_holds_a_promise_is_there() -> None:
     assert gone == []
 
 
-# ARCHITECTURE.md
+# Rooms
 
 
-def test_the_architecture_names_every_module() -> None:
-    tree = blocks("ARCHITECTURE.md", "text")[0]
-    there = Counter(path.name for path in SOURCES if path.parent.name != "sections")
-    named = Counter(re.findall(r"\w+\.py\b", tree))
+def rooms() -> dict[str, str]:
+    """Map each room, named as for ``make test ROOM=``, to the docstring of its ``__init__``."""
+    found = {}
+    for package in PACKAGES:
+        root = package.split("/")[0].replace("protos", "client")
+        for path in sorted((ROOT / package).glob("*/__init__.py")):
+            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+            found[f"{root}/{path.parent.name.lstrip('_')}"] = docstring or ""
+    return found
 
-    assert there - named == Counter()
+
+ROOMS = rooms()
+ROOMS_BY_HAND = ROOMS.keys() - {"client/v1"}  # which is generated
 
 
-def test_the_architecture_gives_a_reason_for_every_dependency() -> None:
+def test_the_architecture_names_every_room() -> None:
+    assert set(ROOM.findall(read("ARCHITECTURE.md"))) == ROOMS.keys()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_room_of_the_documents_is_there(document: str) -> None:
+    gone = set(ROOM.findall(read(document))) - ROOMS.keys()
+
+    assert [name for name in sorted(gone) if not (ROOT / name).is_dir()] == []
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS_BY_HAND))
+def test_every_room_says_its_contents_its_imports_and_its_tests(room: str) -> None:
+    first, _, rest = ROOMS[room].partition("\n\n")
+
+    assert first.endswith(".")
+    assert re.search(r"\b[Ii]mports?\b", rest)
+    assert f"make test ROOM={room}``" in rest
+    assert (ROOT / "tests" / room).is_dir()
+
+
+# docs/dependencies.md
+
+
+def test_every_dependency_has_a_reason() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"].values()
     wanted = [*project["dependencies"], *(each for extra in extras for each in extra)]
     names = {re.split(r"[<>=~! ]", each)[0] for each in wanted}
-    table = sections("ARCHITECTURE.md")["Dependencies"]
+    table = sections("docs/dependencies.md")["Dependencies"]
 
     assert [name for name in sorted(names) if not re.search(rf"[| ]{name}[, ]", table)] == []
 
 
+# docs/extending.md
+
+
 @pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/extending.md"])
-def test_what_a_document_refers_to_is_there(document: str) -> None:
+def test_every_name_of_a_document_is_defined_in_its_module(document: str) -> None:
     gone = [
         f"{module}.{name}"
         for module, name in REFERENCE.findall(read(document))
@@ -369,9 +425,6 @@ def defined(module: str, name: str) -> bool:
     pattern = re.compile(rf"^\s*(?:async )?(?:def|class) {name}\b|^{name}\b", re.MULTILINE)
     files = [path for path in SOURCES if path.stem == module]
     return any(pattern.search(path.read_text(encoding="utf-8")) for path in files)
-
-
-# docs/extending.md
 
 
 def test_every_file_to_be_changed_is_there() -> None:
@@ -411,9 +464,8 @@ def draw_pictures(folder: Path) -> None:
 
 def runnable(document: str) -> Iterator[tuple[list[str], str]]:
     """The command that runs each example, in their order, with what it is said to print."""
-    found = BLOCK.findall(read(document))
-    following = [*found[1:], ("", "", "")]
-    for (marked, language, text), (_, next_language, shown) in zip(found, following, strict=True):
+    found = [*BLOCK.findall(read(document)), ("", "", "")]
+    for (marked, language, text), (_, next_language, shown) in pairwise(found):
         printed = shown if next_language == "text" else ""
         if language == "python":
             yield [sys.executable, "-W", "error", "-c", text], printed
@@ -443,6 +495,9 @@ def settled(printed: str) -> str:
     return MEASURED.sub(r"\1.…", OPERATION.sub("OPERATION", printed))
 
 
+RUN = [document for document in DOCUMENTS if any(runnable(document))]
+
+
 @pytest.mark.parametrize("document", RUN)
 def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: Start) -> None:
     """They print what the document shows; operations have other names each time."""
@@ -460,6 +515,8 @@ def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: S
             names |= dict(pairs)
 
 
-@pytest.mark.parametrize("document", RUN)
-def test_the_examples_are_in_both_languages(document: str) -> None:
-    assert {command[0] for command, _ in runnable(document)} == {sys.executable, "bash"}
+@pytest.mark.parametrize("documents", [*zip(GUIDES), API_PAGES], ids=lambda each: each[0])
+def test_the_examples_are_in_both_languages(documents: Sequence[str]) -> None:
+    languages = {command[0] for document in documents for command, _ in runnable(document)}
+
+    assert languages == {sys.executable, "bash"}

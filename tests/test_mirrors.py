@@ -16,14 +16,14 @@ SHARE = 0.8
 
 
 def mirrored(path: Path, tests: Path) -> bool:
-    """By a test file named after the module, or after the package inside a package that has it.
+    """By a test file named after the module, or after the room that it is in.
 
     Names of tests leave the underscore of what is private out.
     """
     *packages, name = (part.lstrip("_") for part in path.with_suffix("").parts)
     folder = tests.joinpath(*packages)
     own = (folder / f"test_{name}.py").is_file() or any(folder.glob(f"test_{name}_*.py"))
-    return own or folder.with_name(f"test_{folder.name}.py").is_file()
+    return own or (folder / f"test_{folder.name}.py").is_file()
 
 
 def test_four_modules_of_five_have_a_test_file_of_their_name() -> None:

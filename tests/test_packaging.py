@@ -24,7 +24,7 @@ PACKAGES = (
     "visual_memory_service",
 )
 SERVER_ONLY = ("PIL", "faiss", "onnx", "onnxruntime", "sqlite3", "structlog", "torch")
-NOT_AT_ONCE = (*SERVER_ONLY, "visual_memory._terminal")
+NOT_AT_ONCE = (*SERVER_ONLY, "visual_memory.terminal")
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

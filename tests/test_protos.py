@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
-from promises import RELEASED, files, promises
+from wire_compat import RELEASED, files, wire_lines
 
 ZOO = """
 syntax = "proto3";
@@ -83,18 +83,18 @@ ADDITIONS = {
 
 
 def read(folder: Path, text: str, name: str = "zoo.proto") -> set[str]:
-    """The promises of a proto, through the compiler."""
+    """Return the wire lines of a proto, by way of the compiler."""
     (folder / name).write_text(text, encoding="utf-8")
     written = folder / "descriptors"
     assert not protoc.main(["", f"-I{folder}", f"--descriptor_set_out={written}", name])
-    return promises(FileDescriptorSet.FromString(written.read_bytes()).file)
+    return wire_lines(FileDescriptorSet.FromString(written.read_bytes()).file)
 
 
 def test_nothing_is_gone_that_the_last_release_promised() -> None:
-    """A line gone breaks a client. Until the first release, ``make promises`` forgets it."""
+    """A line gone breaks a client. Until the first release, ``make wire-lock`` forgets it."""
     released = set(RELEASED.read_text(encoding="utf-8").splitlines())
 
-    gone = released - promises(files())
+    gone = released - wire_lines(files())
 
     assert sorted(gone) == []
 

@@ -1,4 +1,4 @@
-"""How far distortions are from released code on the same pictures: makes docs/distortions.md."""
+"""Distances of distortions from released code on the same pictures; writes docs/distortions.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from reasons import NOT_COMPARED, REASONS, about
+from reasons import NOT_COMPARED, REASONS, method
 from released import FILES, Released, table
 
 from visual_memory_benchmarks.distortions import (
@@ -31,8 +31,10 @@ NATURAL = "natural16"
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """Between two pictures of each pair: the share of pixels that differ, in levels of 255 the
-    largest and the mean difference, and the mean and standard deviation of all values of both.
+    """The difference between the two pictures of each pair.
+
+    The share of pixels that differ, in levels of 255 the largest and the mean difference, and the
+    mean and standard deviation of all values of both.
     """
 
     changed: float
@@ -68,7 +70,7 @@ def main() -> None:
 
 
 def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
-    """The first pictures of each category, as distortions get them."""
+    """Return the first pictures of each category, as distortions get them."""
     found = stimuli.load(NATURAL, folder)
     taken: dict[str, list[stimuli.Stimulus]] = {}
     for each in found.stimuli:
@@ -81,7 +83,7 @@ def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
 def distance(
     pictures: dict[str, Picture], name: str, level: str, peer: Released, materials: Materials
 ) -> Distance:
-    """Of one distortion at one level."""
+    """Measure one distortion at one level."""
     pairs = [
         (
             distort(picture, name, level, seed=SEED, picture_id=id, materials=materials),
@@ -101,16 +103,16 @@ def distance(
 
 
 def cells(each: Distance) -> tuple[str, str, str]:
-    """As the page has them; what is there is never rounded to nothing."""
+    """Format a distance for the page, never rounding a difference to 0."""
     changed = f"{each.changed:.4f}" if each.changed >= 5e-5 or not each.changed else "<0.0001"
     mean = f"{each.mean:.3f}" if each.mean >= 5e-4 or not each.mean else "<0.001"
     return changed, str(each.largest), mean
 
 
 def page(found: dict[str, dict[str, Distance]], peers: dict[str, Released], pictures: int) -> str:
-    """All of it."""
+    """Return the whole page."""
     commits = {repository: commit for repository, (_, commit) in FILES.items()}
-    blocks = ["# Distortions against released code", *map(paragraph, about(pictures, commits))]
+    blocks = ["# Distortions against released code", *map(paragraph, method(pictures, commits))]
     blocks += ["## Distance by level", rows_of(HEADER, _rows(found, peers))]
     drawn = [name for name, peer in peers.items() if not peer.same_draws]
     blocks += [
@@ -155,7 +157,7 @@ HEADER = (
 
 
 def _grouped(reasons: Mapping[str, str]) -> list[str]:
-    """Those of one reason together."""
+    """Group the reasons."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
@@ -165,7 +167,7 @@ def _grouped(reasons: Mapping[str, str]) -> list[str]:
 def _rows(
     found: dict[str, dict[str, Distance]], peers: dict[str, Released]
 ) -> list[Sequence[object]]:
-    """A distortion of which no level differs is one row."""
+    """Return the rows of the table, one for a distortion without differences."""
     rows: list[Sequence[object]] = []
     for name, levels in found.items():
         if not peers[name].same_draws:

@@ -1,4 +1,4 @@
-"""What docs/distortions.md says besides the figures."""
+"""The texts of docs/distortions.md beside its figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 
-def about(pictures: int, commits: Mapping[str, str]) -> list[str]:
-    """How it was measured."""
+def method(pictures: int, commits: Mapping[str, str]) -> list[str]:
+    """Return the paragraphs on the method."""
     checkouts = " and ".join(f"{name} at {commit}" for name, commit in commits.items())
     return [
         "Published rows and curves of people stand beside distortions that were made by code. That "

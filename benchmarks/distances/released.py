@@ -1,4 +1,4 @@
-"""Distortions as released code makes them, each with the random numbers that ours draws.
+"""Distortions by released code, with the random numbers that ours draw.
 
 Two packages come from the index. Two repositories released theirs as files: of these the functions
 are read that are named here, and nothing else of the files is carried out.
@@ -49,7 +49,7 @@ Peer = Callable[[Picture, str, np.random.Generator], Picture]
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """``source`` is whose code it is; with ``same_draws`` it got the numbers that ours drew."""
+    """A released function; ``source`` is its origin; ``same_draws`` if it gets our draws."""
 
     source: str
     make: Peer
@@ -57,7 +57,7 @@ class Released:
 
 
 class Source:
-    """Functions of a file, and what of other modules they need, under the names they use."""
+    """Functions of a file, with the names from other modules that they need."""
 
     def __init__(self, path: Path, **names: Any) -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -68,14 +68,14 @@ class Source:
         self._names = names
 
     def with_numpy(self, numpy: Any) -> Mapping[str, Any]:
-        """The functions by name, with a NumPy of one's own."""
+        """Return the functions by name, with another NumPy."""
         space = {**self._names, "np": numpy}
         exec(self._code, space)
         return space
 
 
 def table(folder: Path, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
-    """Those of our distortions that released code makes, too."""
+    """Map our distortions to their released counterparts, where there are any."""
     for repository, (path, commit) in FILES.items():
         if not (folder / path).is_file():
             raise SystemExit(
@@ -94,7 +94,7 @@ def table(folder: Path, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
 
 
 def _geirhos(source: Source, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
-    """Sigmas of 0 and infinity, 0 degrees and what is called original are the picture in grey."""
+    """Return the Geirhos set; the identity levels are the picture in grey."""
     plain = source.with_numpy(np)
     centred = np.fft.fftshift(amplitudes)
     light = MONITOR.astype(np.float64)
@@ -170,7 +170,7 @@ def _laion_c(source: Source) -> dict[str, Released]:
 
 
 def _shapes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Iterator[Any]:
-    """What ours draws shape by shape, in the order in which released code asks."""
+    """Yield our draws for shapes, reordered as released code draws them."""
     height, width = shape[:2]
     kinds = rng.integers(0, 4, count).tolist()
     places = rng.integers(0, (width, height), (count, 2)).tolist()
@@ -225,7 +225,7 @@ def _corrupted(name: str, picture: Picture, level: str, rng: np.random.Generator
 def _shifts(
     rng: np.random.Generator, shift: int, times: int, shape: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
-    """Across and down, from the last pixel to the first."""
+    """Yield shifts across and down, from the last pixel to the first."""
     for _ in range(times):
         down, across = rng.integers(-shift, shift, (2, shape[0] - 2 * shift, shape[1] - 2 * shift))
         yield from zip(across.ravel()[::-1].tolist(), down.ravel()[::-1].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""NumPy's random numbers as ours are drawn, so that released code draws what we draw.
+"""Replay of our random numbers to released code that uses ``numpy.random``.
 
 Released code asks the module ``numpy.random``, whose numbers no seed makes those of a
 ``Generator``. So its functions get a NumPy in which that module is a ``Replay``.
@@ -19,13 +19,13 @@ Shape = int | tuple[int, ...] | None
 
 
 class Replay:
-    """``numpy.random``, over our generator or over what was drawn before, in the order given."""
+    """A ``numpy.random`` over our generator, or over recorded draws in the order given."""
 
     def __init__(self, rng: np.random.Generator, drawn: Iterable[Any] = ()) -> None:
         self._rng, self._drawn = rng, deque(drawn)
 
     def seed(self, seed: object = None) -> None:
-        """What was drawn stays."""
+        """Ignore the seed."""
 
     def normal(self, loc: float = 0, scale: float = 1, size: Any = None) -> NDArray[Any]:
         drawn = self._drawn.popleft() if self._drawn else normals(self._rng, tuple(size))
@@ -56,7 +56,7 @@ class Replay:
 
 
 class Numpy:
-    """NumPy with other random numbers."""
+    """NumPy with another ``random``."""
 
     def __init__(self, random: Replay) -> None:
         self.random = random
@@ -66,7 +66,7 @@ class Numpy:
 
 
 class Given(np.random.Generator):
-    """A generator whose numbers are given, for functions that take one."""
+    """A generator with given numbers, for functions that take one."""
 
     def __init__(self, drawn: Iterable[NDArray[Any]]) -> None:
         super().__init__(np.random.PCG64())

@@ -1,4 +1,4 @@
-"""How much longer decisions take while a memory is backed up, beside clients that do everything."""
+"""Latency of decisions while a memory is backed up, beside clients of all kinds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Span = tuple[float, float]  # when something began and ended
 
 
 class Clients:
-    """Four that classify, and one each that searches, inserts, deletes and relabels."""
+    """Four clients that classify, and one each that searches, inserts, deletes and relabels."""
 
     def __init__(self, memory: visual_memory.aio.Memory, queries: NDArray[np.float32]) -> None:
         self._memory, self._queries = memory, queries
@@ -35,7 +35,7 @@ class Clients:
         self._number = 0
 
     async def ask(self, seconds: float) -> list[Span]:
-        """Each asks again as soon as it is answered; when the decisions were made."""
+        """Send calls back to back from each client; return when the decisions were made."""
         decisions: list[Span] = []
         end = time.perf_counter() + seconds
 
@@ -80,21 +80,21 @@ class Clients:
         await self._memory.update("00000000", label=f"label {self._number % 7}")
 
 
-def back_up(address: str, path: Path, told: Connection) -> None:
-    """Begin when told to, again and again until told to end; then tell when each was made."""
+def back_up(address: str, path: Path, pipe: Connection) -> None:
+    """Back up repeatedly on command until stopped; return when each backup was made."""
     spans: list[Span] = []
     with visual_memory.connect(address) as client:
         client.server_info()
-        told.recv()
-        while not told.poll():
+        pipe.recv()
+        while not pipe.poll():
             began = time.perf_counter()
             client.backup("bench", path, overwrite=True)
             spans.append((began, time.perf_counter()))
-    told.send(spans)
+    pipe.send(spans)
 
 
 async def measure(address: str, path: Path, seconds: float) -> tuple[list[Span], ...]:
-    """The decisions before and beside the backups, and the backups."""
+    """Return the decisions before and beside the backups, and the backups."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=back_up, args=(address, path, theirs))
@@ -112,17 +112,17 @@ async def measure(address: str, path: Path, seconds: float) -> tuple[list[Span],
 
 
 def p99(spans: list[Span]) -> float:
-    """In milliseconds."""
+    """Return the 99th percentile in milliseconds."""
     return float(np.percentile([1000 * (end - began) for began, end in spans], 99))
 
 
 def during(spans: list[Span], others: list[Span]) -> list[Span]:
-    """Those of ``spans`` that any of the others overlaps."""
+    """Return the ``spans`` that overlap any of the others."""
     return [span for span in spans if any(a < span[1] and span[0] < b for a, b in others)]
 
 
 def halves(client: visual_memory.Client, path: Path) -> int:
-    """How many batches a backup holds a part of."""
+    """Count the batches of which a backup holds only a part."""
     restored = client.restore(path, name="restored").info.name
     entries = client.memory(restored).entries('label = "new"')
     sizes = Counter(entry.metadata["batch"] for entry in entries)

@@ -1,4 +1,4 @@
-"""How many pictures of 224 × 224 a distortion makes a second on one thread, at its slowest level.
+"""Pictures of 224 × 224 that a distortion makes per second on one thread, at its slowest level.
 
 Nearly all make more than 20. Eidolons are slower: for each picture they draw and transform 24 (I,
 III) or 48 (II) planes of 512 × 512 normal numbers, as the stimuli of the experiments had them. The
@@ -31,7 +31,7 @@ GOAL = 20
 
 
 def picture(rng: np.random.Generator) -> Picture:
-    """Random walks in both directions: neighbours are alike, as they are in photographs."""
+    """Make random walks in both directions, whose neighbours are alike as in photographs."""
     walks = rng.normal(0, 8, (2, SIDE, SIDE, 3))
     levels = 128 + walks[0].cumsum(0) + walks[1].cumsum(1)
     clipped: Picture = np.clip(levels, 0, 255).astype(np.uint8)
@@ -39,7 +39,7 @@ def picture(rng: np.random.Generator) -> Picture:
 
 
 def seconds(name: str, level: str, clean: Picture, materials: Materials) -> float:
-    """The least of several times, after one that filled the caches."""
+    """Return the least time of several runs, after one that fills the caches."""
     times = []
     for at in range(TIMES + 1):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What durable writes, deletions and erasures cost, each beside a reference of the same run.
+"""Costs of durable writes, deletions and unlearning, each against a reference of the same run.
 
 Writers are compared with themselves sending the very same messages once more: each is received,
 checked, scaled, hashed and given to the one writer as before, and answered with what was kept. Then
@@ -57,7 +57,7 @@ Messages = Sequence[Sequence[pb.InsertEntriesRequest]]  # of each writer, one af
 
 
 class Answered(NamedTuple):
-    """So many messages, the first sent and the last answered in seconds since 1970."""
+    """A number of messages, the first sent and the last answered in seconds since 1970."""
 
     messages: int
     began: float
@@ -65,7 +65,7 @@ class Answered(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Return answers per second."""
         return self.messages / (self.ended - self.began)
 
 
@@ -78,7 +78,7 @@ def line(
 
 
 def single_entries(name: str, writers: int, each: int) -> Messages:
-    """Messages of one entry, so many from ``each`` of the writers, with ids that begin so."""
+    """Make messages of one entry, ``each`` per writer, with ids of this prefix."""
     vectors = unit(writers * each, DIMENSION, 2)
     messages = [
         pb.InsertEntriesRequest(
@@ -95,7 +95,7 @@ def single_entries(name: str, writers: int, each: int) -> Messages:
 
 
 def write_together(address: str, messages: Messages) -> Answered:
-    """Each writer sends a message when its last one was answered, on a connection of its own."""
+    """Send messages from each writer back to back, on a connection of its own."""
 
     async def write(calls: Any, own: Sequence[pb.InsertEntriesRequest]) -> None:
         for message in own:
@@ -118,7 +118,7 @@ def write_together(address: str, messages: Messages) -> Answered:
 
 
 def writing(work: Path, each: int) -> bool:
-    """Writes against the same again, in turns."""
+    """Compare writes with the same messages repeated, alternating."""
     pairs = []
     with served(work / "writing") as server:
         stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
@@ -140,7 +140,7 @@ def writing(work: Path, each: int) -> bool:
 
 @contextmanager
 def traced(data: Path, log: Path) -> Iterator[str]:
-    """The address of a server whose syncs go to a log."""
+    """Yield the address of a server whose fsyncs are logged."""
     with subprocess.Popen(
         [
             *(*STRACE, "-e", f"trace={','.join(SYNCS)}", "-o", str(log)),
@@ -163,7 +163,7 @@ def traced(data: Path, log: Path) -> Iterator[str]:
 
 
 def syncing(work: Path, each: int) -> bool:
-    """Writes for each sync, of all writers and of one alone. Raises where a repeated one syncs."""
+    """Compare writes per fsync of all writers and of one. Raises if a repeated one syncs."""
     log = work / "syncs"
     with traced(work / "syncing", log) as address:
         calls = service_pb2_grpc.VisualMemoryStub(grpc.insecure_channel(address))
@@ -191,7 +191,7 @@ def syncing(work: Path, each: int) -> bool:
 
 
 def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bool:
-    """Each id is deleted here and there, and nothing is asked, in turns."""
+    """Compare deletions with a bare SQLite file, alternating, without queries."""
     calls = stub(server)
     ours, theirs, empty = [], [], []
     for id in ids:
@@ -212,7 +212,7 @@ def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bo
 
 
 class Unlearned(NamedTuple):
-    """Seconds until the entries were deleted, their files searched, the certificate signed."""
+    """Seconds until entries were deleted, their files searched, and the certificate signed."""
 
     deleting: float
     files: float
@@ -220,7 +220,7 @@ class Unlearned(NamedTuple):
 
 
 def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) -> Unlearned:
-    """Until it is certified.
+    """Time an unlearning until it is certified.
 
     The audit log tells when the entries were deleted. When the files have been searched, the
     server ends its connections and with them the first wait, or else its work.
@@ -240,7 +240,7 @@ def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) ->
 
 
 def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """Delete the rows, fold the log into the file, and look for one of their vectors there."""
+    """Delete the rows, fold the log into the file, and search it for one of their vectors."""
     find = "SELECT vector FROM entries WHERE id = ?"
     vector = bare.execute(find, ids[:1]).fetchone()[0]
     bare.execute("BEGIN IMMEDIATE")
@@ -258,7 +258,7 @@ def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None
 def unlearning(
     server: Served, path: Path, bare: sqlite3.Connection, ids: Sequence[str], counts: Sequence[int]
 ) -> None:
-    """So many of the ids at a time."""
+    """Print times of unlearning different numbers of the ids."""
     with visual_memory.connect(server.address, timeout=LONG_SECONDS) as client:
         client.server_info()
         for count in counts:

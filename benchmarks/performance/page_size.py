@@ -1,4 +1,4 @@
-"""Which SQLite page size suits entries with vectors, in batches and one by one."""
+"""SQLite page sizes compared for entries with vectors, in batches and one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ratios of this service against the bare libraries below it, each pair measured in one run."""
+"""Ratios of this service to the bare libraries below it, each pair in one run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One line of the report; ``ok`` says whether the goal is met."""
+    """A line of the report; ``ok`` if the goal is met."""
 
     name: str
     ours: str

@@ -1,4 +1,4 @@
-"""A server of this project for a measurement, in a process and a folder of its own."""
+"""A server for a measurement, in a process and a folder of its own."""
 
 from __future__ import annotations
 
@@ -23,14 +23,19 @@ PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """``address`` to ask, ``pid`` to look at, ``seconds`` from the start to the first answer."""
+    """A running server: ``address``, ``pid``, ``seconds`` from the start to the first answer."""
 
     address: str
     pid: int
     seconds: float
 
+    def processor_seconds(self) -> float:
+        """Processor time of the server until now, of all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident_bytes(self) -> int:
-        """RAM in use by the server."""
+        """Return the RAM in use by the server."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) * 1024
@@ -70,13 +75,13 @@ def started(*command: str) -> Iterator[Served]:
 
 
 def end_with_parent() -> None:
-    """As ``preexec_fn``: the new process is told to end when the one that starts it is gone."""
+    """Send SIGTERM to this new process, as ``preexec_fn``, when its parent ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
 def own_client() -> Iterator[Client]:
-    """A client of a server with nothing in it, which goes away as well."""
+    """Yield a client of an empty server, stopped at the end."""
     with (
         folder() as work,
         served(work / "data") as server,
@@ -87,6 +92,6 @@ def own_client() -> Iterator[Client]:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder that goes away."""
+    """Yield a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="visual-memory-bench-") as path:
         yield Path(path)

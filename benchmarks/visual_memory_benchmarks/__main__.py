@@ -1,4 +1,4 @@
-"""``python -m visual_memory_benchmarks`` is the command ``visual-memory-bench``."""
+"""Entry point of ``python -m visual_memory_benchmarks``, the command ``visual-memory-bench``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main() -> int:
-    """Carry out one command; it may be interrupted while it is still being loaded."""
+    """Run one command; it may be interrupted while it is still being loaded."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is loaded; our sentences say it all
     try:
-        from visual_memory.terminal.ending import carry_out
+        from visual_memory.terminal.ending import run_program
         from visual_memory_benchmarks import cli
 
-        return carry_out(cli.run)
+        return run_program(cli.run)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED

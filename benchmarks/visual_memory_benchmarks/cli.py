@@ -1,4 +1,4 @@
-"""The command line: which commands there are, in the order of the help."""
+"""The command line: its commands, in the order of the help."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from visual_memory_benchmarks.commands import (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
+    """Run a command line; return the exit code. Raises Refused, visual_memory.Error."""
     return terminal.run(build_parser(), arguments)
 
 
 def build_parser() -> ArgumentParser:
-    """Every command with its options."""
+    """Return the parser of every command with its options."""
     parser = terminal.program("visual-memory-bench", "Measure whether a memory sees as people do.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     runs.add_to(commands)

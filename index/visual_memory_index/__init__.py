@@ -21,7 +21,7 @@ from visual_memory_index.curation.assessment import (
 from visual_memory_index.curation.explanation import Flip, smallest_flip
 from visual_memory_index.curation.misleading_counts import Counts
 from visual_memory_index.curation.valuation import Valuation
-from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.errors import (
     BadAuditLog,
@@ -70,18 +70,19 @@ from visual_memory_index.errors import (
     in_full,
 )
 from visual_memory_index.files.damage import damage_of
-from visual_memory_index.files.disk import read_small, trouble_in, write_private
+from visual_memory_index.files.disk import probe_folder, read_small, write_private
 from visual_memory_index.memory import Memory, MemoryInfo
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter, parse
 from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation
-from visual_memory_index.records.request import WHOLE, Request, StoredBatch
+from visual_memory_index.records.request import WHOLE, WITHOUT_ID, Request, StoredBatch
 from visual_memory_index.scan.distances import bad_rows, exact_distances, unit_rows
-from visual_memory_index.scan.faiss_scan import clear_scratch, tune
+from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.scan.priority import lower_thread_priority
-from visual_memory_index.sqlite.backup import Arrival, sealed
+from visual_memory_index.scan.vectors import IndexFactory
+from visual_memory_index.sqlite.backup import IncomingBackup, with_checksum
 from visual_memory_index.store.store import AuditPage, Page
 from visual_memory_index.unlearn import UNLEARNED_MAX, Facts
 from visual_memory_index.votes.confidence import calibration_error
@@ -97,7 +98,7 @@ from visual_memory_index.votes.recalibration import Recalibration, fit
 from visual_memory_index.votes.recalibration import check as check_calibratable
 from visual_memory_index.votes.reranking import Ranking, decide_reranked
 from visual_memory_index.votes.taxonomy import Node, Taxonomy, at_depth, deepest, grow
-from visual_memory_index.votes.voting import VOTINGS, Decision, Voting, decide, winners
+from visual_memory_index.votes.voting import VOTINGS, Decision, Voting, decide
 
 __all__ = [
     "CUT_SHORT",
@@ -107,7 +108,7 @@ __all__ = [
     "UNLEARNED_MAX",
     "VOTINGS",
     "WHOLE",
-    "Arrival",
+    "WITHOUT_ID",
     "AuditPage",
     "BadAuditLog",
     "BadBackup",
@@ -130,6 +131,7 @@ __all__ = [
     "EntriesExist",
     "Entry",
     "Facts",
+    "FaissIndexes",
     "FileHeld",
     "FileRefusal",
     "Filter",
@@ -137,6 +139,8 @@ __all__ = [
     "Flip",
     "FolderInUse",
     "FolderLock",
+    "IncomingBackup",
+    "IndexFactory",
     "LabelAccuracy",
     "LeaveOneOut",
     "LostCatalog",
@@ -169,13 +173,13 @@ __all__ = [
     "Request",
     "RequestErased",
     "RequestReused",
+    "ResiduePatterns",
     "StoredBatch",
     "Suspect",
     "Taxonomy",
     "TooFewItems",
     "TooManyFiles",
     "TooManyIds",
-    "Traces",
     "TwoParents",
     "UnknownEntries",
     "UnknownMemory",
@@ -191,7 +195,6 @@ __all__ = [
     "calibration_error",
     "calibration_scores",
     "check_calibratable",
-    "clear_scratch",
     "conflicts",
     "confusion",
     "damage_of",
@@ -208,20 +211,18 @@ __all__ = [
     "parse",
     "prediction_set",
     "predictions",
+    "probe_folder",
     "prune_methods",
     "q_hat",
     "read_small",
-    "sealed",
     "search_files",
     "smallest_flip",
     "suspects",
     "thin_labels",
     "threshold",
-    "trouble_in",
-    "tune",
     "unexplained",
     "unit_rows",
     "was_used",
-    "winners",
+    "with_checksum",
     "write_private",
 ]

@@ -1,4 +1,4 @@
-"""Whether what a memory holds, in its file and in RAM, is what was written to it."""
+"""Checking that a memory, in its file and in RAM, holds what was written to it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy, CorruptStore
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ram.ram_copy import RamCopy, Silent
+from visual_memory_index.ram.ram_copy import PrunedEntry, RamCopy
 from visual_memory_index.store.contents import Contents, StoredEntry, state_of
 from visual_memory_index.store.log_check import check_end, check_log
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was compared: entries, events of the audit log, and the digest that both lead to."""
+    """Result of a check: entries, audit events, and the digest that both lead to."""
 
     entry_count: int
     event_count: int
@@ -27,41 +27,41 @@ class Checked:
 
 
 class Listed:
-    """Which entries are in RAM now, with which labels, and whether they vote."""
+    """The entries in RAM at one moment, with labels and votes, to be compared by key."""
 
     def __init__(self, ram: RamCopy) -> None:
         self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Whether the next entries by key are these."""
+        """Return True if the next entries by key are these."""
         voting = [(each.key, each.id, each.label) for each in entries if each.votes]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(
-            self._silent.pop(each.id, None) == Silent(each.key, each.label) for each in silent
+            self._silent.pop(each.id, None) == PrunedEntry(each.key, each.label) for each in silent
         )
 
     def end(self) -> bool:
-        """Whether no other follows."""
+        """Return True if no other entry follows."""
         return next(self._voting, None) is None and not self._silent
 
 
 class NotListed:
-    """In the place of ``Listed`` where nothing is in RAM yet."""
+    """Takes the place of ``Listed`` where nothing is in RAM yet."""
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """They are compared with nothing."""
+        """Compare with nothing."""
         return True
 
     def end(self) -> bool:
-        """Nothing is missing."""
+        """Miss nothing."""
         return True
 
 
 def by_key(
     keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
 ) -> Iterator[tuple[int, str, str]]:
-    """Key, id and label by ascending key; sorted when the first is asked for."""
+    """Yield key, id and label by ascending key."""
     order = np.argsort(keys)
     yield from zip(keys[order].tolist(), ids[order], labels[order], strict=True)
 
@@ -72,15 +72,16 @@ def check(
     kind: str,
     listed: Listed | NotListed,
     has_vectors: Callable[[Sequence[StoredEntry]], bool],
-    told: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> Checked:
     """Compare a file with its digest and its audit log, and with what was in RAM at its moment.
 
-    ``has_vectors`` says whether RAM has the vectors of some entries as they are stored. ``told``
-    hears how much is done, and may raise. Raises CorruptStore, BadAuditLog, CorruptCopy.
+    ``has_vectors`` returns True if RAM has the stored vectors of some entries. ``on_progress`` is
+    called with entries and events done and in all, and may raise. Raises CorruptStore, BadAuditLog,
+    CorruptCopy.
     """
     total = contents.count() + contents.head.size
-    contents.check_file(lambda: told(0, total))
+    contents.check_file(lambda: on_progress(0, total))
     state, done, other_images = digests.empty(), 0, 0
     alike = True
     for entries in contents.entries():
@@ -92,20 +93,20 @@ def check(
         state = state + state_of(entries, hashes)
         alike = listed.follow(entries) and has_vectors(entries) and alike
         done += len(entries)
-        told(done, total)
+        on_progress(done, total)
     if other_images:
         raise CorruptStore(str(contents.path), f"of its images {other_images} are not as sent")
     if not np.array_equal(state, contents.state):
         raise CorruptStore(str(contents.path), "its entries are not those of its digest")
     check_end(contents, name, kind)
-    event_count = check_log(contents, name, kind, lambda read: told(done + read, total))
+    event_count = check_log(contents, name, kind, lambda read: on_progress(done + read, total))
     if not (listed.end() and alike):
         raise CorruptCopy(name)
     return Checked(done, event_count, digests.shown(state, kind))
 
 
 def has_vectors(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
-    """Whether of those entries that are in RAM each has the very bits there that are stored."""
+    """Return True if every entry in RAM has exactly the stored vector."""
     stored = {each.key: each.vector for each in entries}
     rows = ram.rows_of_ids(each.id for each in entries)
     keys, vectors = ram.keys_of_rows()[rows].tolist(), ram.vectors.gather(rows).astype("<f4")

@@ -1,4 +1,4 @@
-"""What a memory refuses, in its own words; no status codes here."""
+"""Refusals of the index, in its own words; no status codes here."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
 # Other ways out of damage than for a file that is there.
 PUT_BACK = (
-    "stop the server and put the file back, or, while it runs, drop the memory and bring it back "
-    "from a backup or an export, with restore or insert"
+    "stop the server and put the file back, or, while it runs, delete the memory and bring it "
+    "back from a backup or an export, with restore or insert"
 )
 FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
 
 
 def listed(ids: Sequence[str]) -> str:
-    """The first ids, comma-separated, and how many more there are; one in any case."""
+    """Join the first ids with commas, and count the rest; shows at least one."""
     sizes = accumulate(len(id.encode()) for id in ids[:SHOWN_MAX])
     count = max(1, sum(size <= SHOWN_BYTES_MAX for size in sizes))
     shown = ", ".join(ids[:count])
@@ -28,24 +28,24 @@ class MemoryRefusal(Exception):
 
 
 class FileRefusal(MemoryRefusal):
-    """What is wrong with a file; callers elsewhere read its name, and not where it is."""
+    """A refusal about a file; its message shows the file's name, ``in_full`` the whole path."""
 
     def __init__(self, path: str, sentence: str) -> None:
         super().__init__(sentence.encode(errors="backslashreplace").decode())
         self.path = path
 
     def in_full(self) -> str:
-        """The sentence with the whole path, for whoever runs the server."""
+        """Return the sentence with the whole path, for the operator of the server."""
         return str(self).replace(Path(self.path).name, self.path, 1)
 
 
 def in_full(refusal: object) -> str:
-    """What whoever runs the server is told of a refusal."""
+    """Return the message of a refusal for the operator of the server, with whole paths."""
     return refusal.in_full() if isinstance(refusal, FileRefusal) else str(refusal)
 
 
 class UnknownMemory(MemoryRefusal):
-    """No memory has this name."""
+    """A name that no memory has."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f'There is no memory named "{name}"; list them, or create it first.')
@@ -53,29 +53,29 @@ class UnknownMemory(MemoryRefusal):
 
 
 class MemoryExists(MemoryRefusal):
-    """A memory of this name is there already."""
+    """A name that a memory has already."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f'A memory named "{name}" exists already; choose another name or drop it first.'
+            f'A memory named "{name}" exists already; choose another name or delete it first.'
         )
         self.name = name
 
 
 class BadAuditLog(MemoryRefusal):
-    """An audit log with a gap or a change in it, or that does not lead to its memory."""
+    """An audit log with a gap or a change, or that does not lead to its memory."""
 
     def __init__(self, problem: str, memory: str = "") -> None:
         super().__init__(
             f'The audit log of the memory "{memory}" does not fit ({problem}): another program '
-            "changed the file; stop the server, copy the file away, and start it again; then drop "
-            "the memory and bring this memory back from a backup."
+            "changed the file; stop the server, copy the file away, and start it again; then "
+            "delete the memory and bring this memory back from a backup."
         )
         self.problem, self.memory = problem, memory
 
 
 class RequestErased(MemoryRefusal):
-    """A write that was done before, of what is not kept since entries were unlearned."""
+    """A repeated write whose answer was dropped because entries were unlearned."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
@@ -95,7 +95,7 @@ class TooManyIds(MemoryRefusal):
 
 
 class UnknownEntries(MemoryRefusal):
-    """Some ids are not stored; a write says that nothing was changed, a read has nothing to say."""
+    """Ids that are not stored; if a write raised it, nothing was changed."""
 
     def __init__(self, ids: Sequence[str], *, read: bool = False) -> None:
         unchanged = "" if read else ", and nothing was changed"
@@ -104,7 +104,7 @@ class UnknownEntries(MemoryRefusal):
 
 
 class DeletedSince(MemoryRefusal):
-    """A write that was done before, and whose entry, which would be the answer, is gone."""
+    """A repeated update whose entry, the answer, was deleted since."""
 
     def __init__(self, id: str, request_id: str) -> None:
         super().__init__(
@@ -114,7 +114,7 @@ class DeletedSince(MemoryRefusal):
 
 
 class NotVoting(MemoryRefusal):
-    """Some ids do not vote where they must; nothing was changed."""
+    """Ids of entries that do not vote where they must; nothing was changed."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
@@ -125,7 +125,7 @@ class NotVoting(MemoryRefusal):
 
 
 class EntriesExist(MemoryRefusal):
-    """Some ids are stored already; nothing was stored."""
+    """Ids that are stored already; nothing was stored."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
@@ -136,7 +136,7 @@ class EntriesExist(MemoryRefusal):
 
 
 class WrongDimension(MemoryRefusal):
-    """Vectors of another length than the memory's."""
+    """Vectors of another dimension than the memory's."""
 
     def __init__(self, got: int, want: int) -> None:
         super().__init__(f"The vectors have dimension {got}, but this memory holds {want}.")
@@ -144,11 +144,11 @@ class WrongDimension(MemoryRefusal):
 
 
 class EmptyMemory(MemoryRefusal):
-    """Nobody is there to vote."""
+    """A question to a memory in which no entry votes."""
 
 
 class BadFilter(MemoryRefusal):
-    """A filter text that does not parse, or names what entries do not have."""
+    """A filter text that does not parse, or names unknown fields."""
 
     def __init__(self, position: int, problem: str) -> None:
         super().__init__(f"The filter is wrong at character {position + 1}: {problem}")
@@ -178,7 +178,7 @@ class WrongOffset(MemoryRefusal):
 
 
 class UnknownOperation(MemoryRefusal):
-    """No operation has this name."""
+    """A name that no operation has."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f'There is no operation named "{name}"; list them.')
@@ -186,7 +186,7 @@ class UnknownOperation(MemoryRefusal):
 
 
 class NotUndoable(MemoryRefusal):
-    """An operation that changed nothing, or whose change was taken back before."""
+    """An operation that changed nothing, or was undone before."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f'The operation "{name}" cannot be undone: {problem}.')
@@ -194,7 +194,7 @@ class NotUndoable(MemoryRefusal):
 
 
 class OperationEnded(MemoryRefusal):
-    """An operation that is to be cancelled, but ended before."""
+    """An operation to be cancelled that has ended."""
 
     def __init__(self, name: str, state: str) -> None:
         super().__init__(f'The operation "{name}" cannot be cancelled: it is {state} already.')
@@ -202,7 +202,7 @@ class OperationEnded(MemoryRefusal):
 
 
 class NewerStore(FileRefusal):
-    """A file written by a release newer than this one."""
+    """A file written by a newer release."""
 
     def __init__(self, path: str, found: int, known: int) -> None:
         super().__init__(
@@ -222,14 +222,14 @@ class CorruptStore(FileRefusal):
             f"{Path(path).name} is damaged ({problem}); {way_out}."
             if way_out
             else f"{Path(path).name} is damaged ({problem}); stop the server, copy the file away, "
-            "and start it again; then drop the memory and bring this memory back from a backup or "
-            "an export, with restore or insert.",
+            "and start it again; then delete the memory and bring this memory back from a backup "
+            "or an export, with restore or insert.",
         )
         self.problem, self.way_out = problem, way_out
 
 
 class CorruptCopy(MemoryRefusal):
-    """What is in RAM is not what the file holds, which is as it was written."""
+    """A copy in RAM that differs from its intact file."""
 
     def __init__(self, memory: str) -> None:
         super().__init__(
@@ -253,7 +253,7 @@ class OtherMemory(FileRefusal):
 
 
 class OlderMemory(FileRefusal):
-    """A file that lacks what its memory had, or has another history."""
+    """A file that lacks writes its memory had, or has another history."""
 
     def __init__(self, path: str, name: str, problem: str) -> None:
         super().__init__(
@@ -267,9 +267,9 @@ class OlderMemory(FileRefusal):
 
 
 class UnlistedFile(FileRefusal):
-    """A memory's file that no memory is listed with, which goes by what it is ``called``.
+    """A memory's file that the catalog does not list; ``called`` is the name to accept it by.
 
-    It is first ``to_rename`` where its own name is no UTF-8, which the list cannot have.
+    ``to_rename`` where the file's own name is not UTF-8, which the catalog cannot hold.
     """
 
     def __init__(self, path: str, name: str, called: str, *, to_rename: bool = False) -> None:
@@ -278,7 +278,7 @@ class UnlistedFile(FileRefusal):
             "give the file a name in UTF-8"
             if to_rename
             else "accept what is there with: "
-            f'visual-memory accept {called} --data DIR, or drop the memory "{called}"'
+            f'visual-memory accept {called} --data DIR, or delete the memory "{called}"'
         )
         super().__init__(
             path,
@@ -290,7 +290,7 @@ class UnlistedFile(FileRefusal):
 
 
 class OlderCatalog(FileRefusal):
-    """A memory from which entries were unlearned that the catalog has no marks of."""
+    """A memory with unlearnings that the catalog has no record of."""
 
     def __init__(self, path: str, name: str) -> None:
         super().__init__(
@@ -305,7 +305,7 @@ class OlderCatalog(FileRefusal):
 
 
 class BadBackup(MemoryRefusal):
-    """What is no whole backup of a memory."""
+    """A file that is not a complete backup of a memory."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(
@@ -316,7 +316,7 @@ class BadBackup(MemoryRefusal):
 
 
 class LostCatalog(FileRefusal):
-    """The list of memories is gone from a folder that was used."""
+    """A used data folder whose catalog is missing."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -328,7 +328,7 @@ class LostCatalog(FileRefusal):
 
 
 class LostSecret(FileRefusal):
-    """The secret by which it is known what was unlearned is gone, or another."""
+    """A used data folder whose secret for marks of unlearned entries is missing or another."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -340,68 +340,47 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file could not be written, perhaps not even opened; the write was undone."""
+    """A file that could not be written, or not opened for it; the write was undone."""
 
-    def __init__(self, path: str, problem: str, sentence: str) -> None:
-        super().__init__(path, f"{Path(path).name} {sentence}")
+    way_out = ""
+
+    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
+        undone = (
+            f"opened ({problem})" if opening else f"written ({problem}), and nothing was stored"
+        )
+        super().__init__(path, f"{Path(path).name} could not be {undone}; {self.way_out}.")
         self.problem = problem
 
 
 class DiskFull(NotWritten):
-    """There is no room, or SQLite and the system do not say what there is instead."""
+    """A write for which there is no space, or may have been none; it can be tried again."""
 
-    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"could not be opened ({problem}); make room on the disk, or let the server write "
-            "there, and try again."
-            if opening
-            else f"could not be written ({problem}), and nothing was stored; make room on the "
-            "disk, or let the server write there, and try again.",
-        )
+    way_out = "make room on the disk, or let the server write there, and try again"
 
 
 class WriteFailed(NotWritten):
-    """The system refuses to write there, and will until somebody sees to it."""
+    """A write that the system refuses until someone intervenes; a retry does not help."""
 
-    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"could not be opened ({problem}); let the server write there, or look after the disk."
-            if opening
-            else f"could not be written ({problem}), and nothing was stored; let the server write "
-            "there, or look after the disk.",
-        )
+    way_out = "let the server write there, or look after the disk"
 
 
 class FileHeld(NotWritten):
-    """Another program has locked the file; it may let go of it any time."""
+    """A file that another program has locked; a retry may help."""
 
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"could not be written ({problem}), and nothing was stored; another program holds it: "
-            "have that let it go, and try again.",
-        )
+    way_out = "another program holds it: have that let it go, and try again"
 
 
 class TooManyFiles(NotWritten):
-    """The process, or the system, may open no more files."""
+    """A file not opened since the process, or the system, has too many open."""
+
+    way_out = "let the server have more files open (ulimit -n), and try again"
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            path,
-            problem,
-            f"could not be opened ({problem}); let the server have more files open (ulimit -n), "
-            "and try again.",
-        )
+        super().__init__(path, problem, opening=True)
 
 
 class FolderInUse(MemoryRefusal):
-    """Another server works on this data folder."""
+    """A data folder that another server is using."""
 
     def __init__(self, folder: str, owner: str) -> None:
         super().__init__(
@@ -412,10 +391,10 @@ class FolderInUse(MemoryRefusal):
 
 
 class MemoryClosed(MemoryRefusal):
-    """The memory was dropped, or the server is stopping."""
+    """A memory that was deleted, or whose server is stopping."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f'The memory "{name}" was dropped or is closing; try again.')
+        super().__init__(f'The memory "{name}" was deleted or is closing; try again.')
         self.name = name
 
 
@@ -428,7 +407,7 @@ class BadParameter(MemoryRefusal):
 
 
 class BadCoverage(MemoryRefusal):
-    """A share of all cases that is none of them, all of them, or no number."""
+    """A coverage that is not strictly between 0 and 1."""
 
     def __init__(self, coverage: float) -> None:
         super().__init__(
@@ -438,7 +417,7 @@ class BadCoverage(MemoryRefusal):
 
 
 class TooFewItems(MemoryRefusal):
-    """Too little was seen to say anything."""
+    """Too few items to estimate anything."""
 
     def __init__(self, items: str, *, got: int, needed: int) -> None:
         super().__init__(f"At least {needed} {items} are needed, but there are {got}.")
@@ -446,7 +425,7 @@ class TooFewItems(MemoryRefusal):
 
 
 class OneLabel(MemoryRefusal):
-    """Where every entry has the same label, no decision can be wrong."""
+    """A memory whose entries all have one label, so that no decision can be wrong."""
 
     def __init__(self, label: str) -> None:
         super().__init__(
@@ -457,7 +436,7 @@ class OneLabel(MemoryRefusal):
 
 
 class BadTaxonomy(MemoryRefusal):
-    """Edges that are no forest."""
+    """Edges that form no forest."""
 
 
 class BadNode(BadTaxonomy):
@@ -471,7 +450,7 @@ class BadNode(BadTaxonomy):
 
 
 class TwoParents(BadTaxonomy):
-    """A child that hangs in two places."""
+    """A node with two parents."""
 
     def __init__(self, child: str, parents: tuple[str, str]) -> None:
         super().__init__(
@@ -481,7 +460,7 @@ class TwoParents(BadTaxonomy):
 
 
 class Cycle(BadTaxonomy):
-    """Nodes that are above themselves; the last of ``nodes`` is the first one again."""
+    """Nodes that are their own ancestors; the last of ``nodes`` repeats the first."""
 
     def __init__(self, nodes: tuple[str, ...]) -> None:
         shown = (*nodes[:SHOWN_MAX], "…") if len(nodes) > SHOWN_MAX else nodes

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index import unlearn
 from visual_memory_index.check import Checked, Listed, check, has_vectors
-from visual_memory_index.curation.misleading_counts import Counting, Counts
-from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.curation.misleading_counts import Counts, MisleadingCountsCache
+from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.errors import (
     CorruptCopy,
@@ -30,11 +30,10 @@ from visual_memory_index.errors import (
     WrongDimension,
 )
 from visual_memory_index.files.damage import damage_of
-from visual_memory_index.files.database import Database
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ledger.standing import Noted, Standing, Told, unheard
-from visual_memory_index.ram.change import Added, Change, Pruned, Relabelled, Removed
+from visual_memory_index.ledger.standing import Noted, OnStanding, Standing, ignore_standing
+from visual_memory_index.ram.change import Added, Change
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.clock import now
@@ -43,7 +42,8 @@ from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import GONE, UNLEARN, Operation, State
 from visual_memory_index.records.progress import Progress, unreported
-from visual_memory_index.records.request import WHOLE, Request, StoredBatch
+from visual_memory_index.records.request import LOCAL, WHOLE, WITHOUT_ID, Request, StoredBatch
+from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.search import search
 from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
@@ -58,8 +58,9 @@ from visual_memory_index.store.store import (
     Store,
     Transaction,
 )
+from visual_memory_index.store.stored_files import StoredFiles
 from visual_memory_index.unlearn import Facts
-from visual_memory_index.writer import Committed, Writer
+from visual_memory_index.writer import Writer
 
 UNDOABLE = ("prune", "relabel")
 CUT_SECONDS = 1.0  # in which checks and copies that come later wait for it
@@ -67,7 +68,7 @@ CUT_SECONDS = 1.0  # in which checks and copies that come later wait for it
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
-    """A memory as it stands: entries stored and those of them that are pruned, in all and by label.
+    """State of a memory: stored entries and the pruned among them, in all and by label.
 
     Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log; ``revision``
     counts the changes of its entries. Equal digests mean equal entries, see ``digest``.
@@ -82,30 +83,34 @@ class MemoryInfo:
 
     @property
     def count(self) -> int:
-        """Entries stored."""
+        """Number of stored entries."""
         return sum(self.label_counts.values())
 
     @property
     def pruned_count(self) -> int:
-        """Entries stored that do not vote."""
+        """Number of stored entries that do not vote."""
         return sum(self.pruned_counts.values())
 
 
-class Begun(NamedTuple):
-    """An operation, and whether the same request began it before."""
+class StartedOperation(NamedTuple):
+    """An operation; ``again`` is True if the same request began it before."""
 
     operation: Operation
     again: bool
 
 
 class Memory:
-    """Writes reach the disk first and the readers next; a reader sees all of a batch or none."""
+    """One named memory: writes reach the disk, then the readers, each as a whole."""
 
     def __init__(
-        self, store: Store, file: Database, give_up: Callable[[], bool] = lambda: False
+        self,
+        store: Store,
+        files: StoredFiles,
+        give_up: Callable[[], bool] = lambda: False,
+        indexes: IndexFactory | None = None,
     ) -> None:
-        self._store, self._file = store, file
-        self.path = file.path
+        self._store, self._files, self._indexes = store, files, indexes
+        self.path = files.path
         store.complete()
         self.identity = store.identity()
         with store.contents() as contents:
@@ -115,7 +120,9 @@ class Memory:
         self._long_reads = ReadWriteLock()  # checks and copies hold the log; taken before all else
         self._file_reads = ReadWriteLock()  # what reads the file, and not RAM
         self._writer = Writer(store, self._check_open, self._prepare, self._publish, give_up)
-        self._counting = Counting(store, self._lock, self._writer.turn, self._ram_to_read)
+        self._counting = MisleadingCountsCache(
+            store, self._lock, self._writer.turn, self._ram_to_read
+        )
         self._closed = False
         self._behind = False  # the copy in RAM is not what the file holds
         self._lost: Callable[[CorruptCopy], None] = lambda damage: None
@@ -129,16 +136,21 @@ class Memory:
 
     @classmethod
     def open(
-        cls, path: Path, committed: Told = unheard, give_up: Callable[[], bool] = lambda: False
+        cls,
+        path: Path,
+        committed: OnStanding = ignore_standing,
+        give_up: Callable[[], bool] = lambda: False,
+        indexes: IndexFactory | None = None,
     ) -> Memory:
-        """Read the file at ``path``; ``committed`` is told where it stands after each write.
+        """Open the file at ``path``; ``committed`` is called with its standing after each write.
 
-        See ``Writer`` for ``give_up``. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
+        See ``Writer`` for ``give_up``; without ``indexes`` it scans in threads of its own. Raises
+        CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
         with damage_of(path), ExitStack() as undo:
             store = SqliteStore(path, committed)
             undo.callback(store.close)
-            memory = cls(store, store.database, give_up)
+            memory = cls(store, store, give_up, indexes)
             undo.pop_all()
             return memory
 
@@ -147,25 +159,28 @@ class Memory:
         cls,
         path: Path,
         identity: Identity,
-        committed: Told = unheard,
+        committed: OnStanding = ignore_standing,
         give_up: Callable[[], bool] = lambda: False,
+        indexes: IndexFactory | None = None,
+        *,
+        principal: str = LOCAL,
     ) -> Memory:
-        """A new memory in a new file, like ``open``. Raises NotWritten."""
+        """Make a new memory in a new file, like ``open``. Raises NotWritten."""
         with ExitStack() as undo:
-            store = SqliteStore.create(path, identity, committed)
+            store = SqliteStore.create(path, identity, committed, principal)
             undo.callback(store.close)
-            memory = cls(store, store.database, give_up)
+            memory = cls(store, store, give_up, indexes)
             undo.pop_all()
             return memory
 
     def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
-        """Have ``lost`` told once nobody reads or writes any more; it may ask nothing here."""
+        """Call ``lost`` once the memory refuses all calls; it may call nothing here."""
         self._lost = lost
 
     def close(self, *, keep: bool = True) -> None:
-        """Wait for the writer and the readers, then let go of the file.
+        """Wait for the writer and the readers, then close the file.
 
-        What was found for counts goes there first, unless it is not to ``keep``.
+        Neighbour lists that were found are stored first if ``keep`` is True.
         """
         with ExitStack() as closing:
             closing.callback(self._let_go)
@@ -180,11 +195,11 @@ class Memory:
 
     @property
     def count(self) -> int:
-        """Voting entries: those that a search can find now."""
+        """Number of voting entries, which a search can find."""
         return len(self._ram)
 
     def info(self) -> MemoryInfo:
-        """Counts and sizes."""
+        """Return counts and sizes."""
         with self._lock.reading():
             self._check_open()
             pruned = self._ram.pruned_counts
@@ -199,25 +214,23 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """What there is to note of it now, where an operation may be ``erasing``."""
+        """Return what the catalog notes of it now; ``erasing`` is an unlearn operation, if any."""
         with self._reading_file():
             standing = Standing.of(self._store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)
 
     def check_dimension(self, vectors: NDArray[np.float32]) -> None:
-        """Raises WrongDimension."""
+        """Check the dimension of vectors (b, d). Raises WrongDimension."""
         if vectors.shape[1] != self.identity.dimension:
             raise WrongDimension(vectors.shape[1], self.identity.dimension)
 
-    def recall(self, request: Request | None) -> list[str] | None:
-        """The ids of this write where it was done before, else None. Raises RequestReused."""
-        if request is None:
-            return None
+    def recall(self, request: Request) -> list[str] | None:
+        """Return the ids of this write if it was done before, else None. Raises RequestReused."""
         with self._reading_file():
             return self._store.recall(request)
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
-        """The stored batches of an import, in order. Raises RequestReused."""
+        """Return the stored batches of an import, in order. Raises RequestReused."""
         with self._reading_file():
             return self._store.stored_batches(request_id)
 
@@ -226,21 +239,21 @@ class Memory:
         entries: Sequence[Entry],
         vectors: NDArray[np.float32],
         *,
-        request: Request | None = None,
+        request: Request = WITHOUT_ID,
         replace_existing: bool = False,
     ) -> list[str]:
-        """Remember all ``entries`` with unit ``vectors`` (b, d), or none; answers their ids.
+        """Insert all ``entries`` with unit ``vectors`` (b, d), or none; return their ids.
 
-        An empty id is made here. A repeated request answers as before and stores nothing.
+        An empty id is replaced by a new one. A repeated request returns as before, storing nothing.
         Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, NotWritten.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
         ids = [entry.id or self._ids.make() for entry in entries]
         elements = digests.elements(ids, entries, vectors)
-        call = "InsertEntries" if request is None or request.start == WHOLE else "ImportEntries"
+        call = "InsertEntries" if request.start == WHOLE else "ImportEntries"
 
-        def write(transaction: Transaction) -> tuple[list[str], Added | None]:
+        def write(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
                 return answered, None
             transaction.check_start(request)
@@ -251,21 +264,21 @@ class Memory:
             keys = transaction.next_keys(len(entries))
             transaction.insert(keys, ids, entries, vectors, now(), elements)
             transaction.keep(request, ids)
-            transaction.log(call, len(ids))
+            transaction.log(call, len(ids), request.principal)
             labels = [entry.label for entry in entries]
-            return ids, Added(keys, ids, labels, vectors, replaced=list(existing))
+            return ids, Change(list(existing), Added(keys, ids, labels, vectors))
 
         return self._writer.do(write)
 
     def delete(
-        self, ids: Sequence[str], *, allow_missing: bool = False, request: Request | None = None
+        self, ids: Sequence[str], *, allow_missing: bool = False, request: Request = WITHOUT_ID
     ) -> list[str]:
-        """Forget these entries; answers the ids that were there.
+        """Delete these entries; return the ids that were stored.
 
         Raises UnknownEntries, unless ``allow_missing``, RequestReused, NotWritten.
         """
 
-        def write(transaction: Transaction) -> tuple[list[str], Removed | None]:
+        def write(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
                 return answered, None
             known = transaction.look_up(ids)
@@ -275,10 +288,10 @@ class Memory:
 
         return self._writer.do(write, frees=True)
 
-    def purge(self, filter: Filter, *, request: Request | None = None) -> list[str]:
-        """Forget what ``filter`` admits; answers the ids, ascending. Raises RequestReused."""
+    def purge(self, filter: Filter, *, request: Request = WITHOUT_ID) -> list[str]:
+        """Delete what ``filter`` admits; return the ids, ascending. Raises RequestReused."""
 
-        def write(transaction: Transaction) -> tuple[list[str], Removed | None]:
+        def write(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
                 return answered, None
             known = transaction.look_up(transaction.ids(filter))
@@ -287,7 +300,7 @@ class Memory:
         return self._writer.do(write, frees=True)
 
     def would_purge(self, filter: Filter) -> list[str]:
-        """The ids that ``purge`` would forget now."""
+        """Return the ids that ``purge`` would delete now."""
         with self._reading_file():
             return self._store.ids(filter)
 
@@ -297,18 +310,18 @@ class Memory:
         *,
         label: str | None = None,
         metadata: Mapping[str, str] | None = None,
-        request: Request | None = None,
+        request: Request = WITHOUT_ID,
     ) -> Entry:
-        """Set label, metadata or both of one entry; answers the entry without its vector.
+        """Set label, metadata or both of one entry; return the entry without its vector.
 
-        A repeated request changes nothing, and answers the entry as it is by then. Raises
+        A repeated request changes nothing, and returns the entry as it is by then. Raises
         UnknownEntries, DeletedSince, RequestReused, NotWritten.
         """
 
-        def write(transaction: Transaction) -> tuple[Entry, Relabelled | None]:
+        def write(transaction: Transaction) -> tuple[Entry, Change | None]:
             answered = transaction.recall(request)
             entry = transaction.entry(id)
-            if request is not None and answered is not None:
+            if answered is not None:
                 if entry is None:
                     raise DeletedSince(id, request.id)
                 return entry, None
@@ -321,24 +334,24 @@ class Memory:
             )
             transaction.update(transaction.look_up([id])[id].key, changed)
             transaction.keep(request, [id])
-            transaction.log("UpdateEntry", 1)
-            return changed, Relabelled({id: changed.label})
+            transaction.log("UpdateEntry", 1, request.principal)
+            return changed, Change(relabelled={id: changed.label})
 
         return self._writer.do(write)
 
-    def begin(self, kind: str, *, request: Request | None = None) -> Begun:
-        """Note that work begins which takes long; a repeated request answers its operation.
+    def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
+        """Start a long operation; a repeated request returns the one that it started.
 
         Raises RequestReused, NotWritten.
         """
 
-        def write(transaction: Transaction) -> tuple[Begun, None]:
+        def write(transaction: Transaction) -> tuple[StartedOperation, None]:
             answered = transaction.recall(request)
             if answered is not None:
-                return Begun(transaction.operation(answered[0]), again=True), None
+                return StartedOperation(transaction.operation(answered[0]), again=True), None
             name = self._new_operation(transaction, kind)
             transaction.keep(request, [name])
-            return Begun(transaction.operation(name), again=False), None
+            return StartedOperation(transaction.operation(name), again=False), None
 
         return self._writer.do(write)
 
@@ -351,17 +364,18 @@ class Memory:
         problem: str | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
         call: str = "",
+        request: Request = WITHOUT_ID,
     ) -> Operation:
-        """Note how an operation ended that changes no entry, perhaps with what ``call`` sets.
+        """End an operation that changes no entry, and store ``settings`` that ``call`` sets.
 
-        Raises NotWritten for one that is done; of others it is remembered until the memory closes.
+        Raises NotWritten for one that is done; another's end is kept in RAM then.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
             transaction.end(name, state, result=result, problem=problem)
             for setting, value in settings.items():
                 transaction.keep_setting(setting, value)
-                transaction.log(call, 0)
+                transaction.log(call, 0, request.principal)
             return transaction.operation(name), None
 
         try:
@@ -374,7 +388,7 @@ class Memory:
         return ended
 
     def put_off(self, operation: Operation, problem: str) -> None:
-        """Call an erasure failed until the memory closes; the next start goes on with it."""
+        """Report an unlearning as failed until the memory closes; the next start resumes it."""
         self._remember(operation, "failed", problem)
 
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
@@ -383,18 +397,18 @@ class Memory:
         return ended
 
     def labels(self) -> list[str]:
-        """The labels of the voting entries, in byte order."""
+        """Return the labels of the voting entries, in byte order."""
         with self._lock.reading():
             return sorted(self._ram_to_read().label_counts)
 
     def setting(self, name: str) -> str | None:
-        """What belongs to the memory beside its entries, or None."""
+        """Return a setting of the memory, such as its taxonomy, or None."""
         return self._settings.get(name)
 
     def keep_setting(
-        self, name: str, value: str, *, call: str, request: Request | None = None
+        self, name: str, value: str, *, call: str, request: Request = WITHOUT_ID
     ) -> None:
-        """Have ``call`` set it; a repeated request does nothing.
+        """Store a setting, as ``call``; a repeated request does nothing.
 
         Raises RequestReused, NotWritten.
         """
@@ -403,7 +417,7 @@ class Memory:
             if transaction.recall(request) is None:
                 transaction.keep_setting(name, value)
                 transaction.keep(request, [])
-                transaction.log(call, 0)
+                transaction.log(call, 0, request.principal)
             return None, None
 
         self._writer.do(write)
@@ -411,16 +425,16 @@ class Memory:
 
     @property
     def revision(self) -> int:
-        """Counts the changes of its entries."""
+        """Number of changes of its entries so far."""
         return self._ram.revision
 
     def operation(self, name: str) -> Operation:
-        """Raises UnknownOperation."""
+        """Return one operation. Raises UnknownOperation."""
         with self._reading_file():
             return self._unwritten.get(name) or self._store.operation(name)
 
     def operations(self, *, before: str = "", limit: int) -> list[Operation]:
-        """Up to ``limit`` operations, the newest first, from below the name ``before`` on."""
+        """Return up to ``limit`` operations below the name ``before``, the newest first."""
         with self._reading_file():
             stored = self._store.operations(before=before, limit=limit)
             return [self._unwritten.get(each.name, each) for each in stored]
@@ -433,15 +447,16 @@ class Memory:
         result: Callable[[list[str]], str],
         snapshot: RamCopy | None = None,
         check: Callable[[], None] = lambda: None,
+        request: Request = WITHOUT_ID,
     ) -> Operation:
-        """Take the votes of ``ids``, and end the operation.
+        """Take the votes of ``ids``, and end the operation with ``result`` of the pruned ids.
 
-        Those chosen in a ``snapshot`` lose it if they still vote with the vector and the label
-        that they had there; without one all must vote. ``result`` is told whose it was. ``check``
-        is asked last before that, and may raise. Raises UnknownEntries, NotWritten.
+        Entries chosen in a ``snapshot`` are left out unless they still vote with the vector and the
+        label that they had there; without one all must vote. ``check`` is called first, and may
+        raise. Raises UnknownEntries, NotWritten.
         """
 
-        def write(transaction: Transaction) -> tuple[Operation, Pruned]:
+        def write(transaction: Transaction) -> tuple[Operation, Change]:
             check()
             voting = {id: known for id, known in transaction.look_up(ids).items() if known.votes}
             if snapshot is None:
@@ -451,8 +466,8 @@ class Memory:
             pruned = list(voting)
             transaction.prune([known.key for known in voting.values()], operation)
             transaction.end(operation, "done", result=result(pruned))
-            transaction.log("PruneEntries", len(pruned))
-            return transaction.operation(operation), Pruned(pruned)
+            transaction.log("PruneEntries", len(pruned), request.principal)
+            return transaction.operation(operation), Change(pruned=pruned)
 
         return self._writer.do(write)
 
@@ -461,15 +476,15 @@ class Memory:
         labels: Mapping[str, str],
         *,
         result: Callable[[list[str]], str],
-        request: Request | None = None,
+        request: Request = WITHOUT_ID,
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        ``result`` is told the ids whose labels were others. Raises UnknownEntries, RequestReused,
-        NotWritten.
+        Its ``result`` is made of the ids whose labels changed. Raises UnknownEntries,
+        RequestReused, NotWritten.
         """
 
-        def write(transaction: Transaction) -> tuple[Operation, Relabelled | None]:
+        def write(transaction: Transaction) -> tuple[Operation, Change | None]:
             answered = transaction.recall(request)
             if answered is not None:
                 return transaction.operation(answered[0]), None
@@ -480,13 +495,14 @@ class Memory:
             transaction.relabel([(known[id].key, label) for id, label in changed.items()], name)
             transaction.end(name, "done", result=result(sorted(changed)))
             transaction.keep(request, [name])
-            transaction.log("RelabelEntries", len(changed))
-            return transaction.operation(name), Relabelled(changed) if changed else None
+            transaction.log("RelabelEntries", len(changed), request.principal)
+            change = Change(relabelled=changed) if changed else None
+            return transaction.operation(name), change
 
         return self._writer.do(write)
 
     def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Those of ``labels`` that are not so already. Raises UnknownEntries."""
+        """Return the part of ``labels`` that differs from now. Raises UnknownEntries."""
         with self._lock.reading():
             self._check_open()
             unknown = [id for id in labels if id not in self._ram]
@@ -494,11 +510,12 @@ class Memory:
                 raise UnknownEntries(sorted(unknown))
             return {id: label for id, label in labels.items() if self._ram.label(id) != label}
 
-    def undo(self, name: str, *, request: Request | None = None) -> list[str]:
-        """Take back what an operation did; the ids.
+    def undo(self, name: str, *, request: Request = WITHOUT_ID) -> list[str]:
+        """Undo an operation; return the ids.
 
-        What a prune marked and is still stored votes again; of a relabel the labels come back that
-        nothing has set since. Raises UnknownOperation, NotUndoable, RequestReused, NotWritten.
+        Entries that a prune marked and that are still stored vote again; labels before a relabel
+        come back where nothing has set them since. Raises UnknownOperation, NotUndoable,
+        RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change | None]:
@@ -507,22 +524,21 @@ class Memory:
             operation = self._unwritten.get(name) or transaction.operation(name)
             check_undoable(operation)
             transaction.mark_undone(name)
-            change: Change
             if operation.kind == "prune":
                 rows = transaction.unprune(name, self.identity.dimension)
                 ids = list(rows.ids)
-                change = Added(rows.keys, ids, rows.labels, rows.vectors, replaced=ids)
+                change = Change(ids, Added(rows.keys, ids, rows.labels, rows.vectors))
             else:
                 labels = transaction.unrelabel(name)
-                ids, change = list(labels), Relabelled(labels)
+                ids, change = list(labels), Change(relabelled=labels)
             transaction.keep(request, ids)
-            transaction.log("Undo", len(ids))
+            transaction.log("Undo", len(ids), request.principal)
             return ids, change
 
         return self._writer.do(write)
 
     def would_unlearn(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Those of ``ids`` that are stored, and those that are not. Raises TooManyIds."""
+        """Split ``ids`` into stored and unknown ones. Raises TooManyIds."""
         unlearn.check_count(ids)
         with self._lock.reading():
             self._check_open()
@@ -535,42 +551,42 @@ class Memory:
         *,
         allow_missing: bool,
         none: Callable[[], str] = lambda: "{}",
-        request: Request | None = None,
-    ) -> Begun:
-        """Note that these entries are to be erased; that goes on after a restart.
+        request: Request = WITHOUT_ID,
+    ) -> StartedOperation:
+        """Start the operation that erases these entries, also after a restart.
 
-        Where no id is stored, the operation is done, and its result what ``none`` answers, perhaps
-        asked twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
+        Where no id is stored, it is done, with the result of ``none``, which may be called twice.
+        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
         NotWritten.
         """
         unlearn.check_count(ids)
 
-        def write(transaction: Transaction) -> tuple[Begun, None]:
+        def write(transaction: Transaction) -> tuple[StartedOperation, None]:
             answered = transaction.recall(request)
             if answered is not None:
-                return Begun(transaction.operation(answered[0]), again=True), None
+                return StartedOperation(transaction.operation(answered[0]), again=True), None
             known = transaction.look_up(ids)
             if not allow_missing:
                 check_known(ids, known)
             name = self._new_operation(transaction, UNLEARN)
             if known:
-                transaction.note_erasing(name, ids)
+                transaction.note_ids_to_unlearn(name, ids)
             else:
                 transaction.end(name, "done", result=none())
             transaction.keep(request, [name])
-            return Begun(transaction.operation(name), again=False), None
+            return StartedOperation(transaction.operation(name), again=False), None
 
         return self._writer.do(write, frees=True)
 
     def unfinished(self) -> list[Operation]:
-        """Erasures that are not done, the oldest first: perhaps they were cut short."""
+        """Return unlearn operations that are not done, the oldest first."""
         with self._reading_file():
             return [each for each in self._store.unfinished() if each.kind == UNLEARN]
 
-    def erasing(self, operation: str) -> list[str]:
-        """The ids that an operation has still to erase, ascending."""
+    def ids_to_unlearn(self, operation: str) -> list[str]:
+        """Return the ids that an operation has still to erase, ascending."""
         with self._reading_file():
-            return self._store.erasing(operation)
+            return self._store.ids_to_unlearn(operation)
 
     def unlearn(
         self,
@@ -579,22 +595,23 @@ class Memory:
         none: Callable[[], str] = lambda: "{}",
         settings: Iterable[str],
         draft: Callable[[Facts], str],
-    ) -> Traces | None:
-        """Forget the entries of an operation that ``begin_unlearning`` began; see ``erase``.
+        request: Request = WITHOUT_ID,
+    ) -> ResiduePatterns | None:
+        """Delete the entries of an operation that ``begin_unlearning`` began; see ``erase``.
 
-        None where that was done before a restart, and nobody knows what to look for; also where
-        none of them is stored any more: then it is done, and its result what ``none`` answers.
+        Return None where that was done before a restart, so that there are no patterns any more.
+        Where none of them is stored any more, too: it is done then, with the result of ``none``.
         """
 
-        def write(transaction: Transaction) -> tuple[Traces | None, Removed | None]:
+        def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
             if transaction.operation(operation).result is not None:
                 return None, None
-            if not transaction.look_up(transaction.erasing(operation)):
+            if not transaction.look_up(transaction.ids_to_unlearn(operation)):
                 transaction.end(operation, "done", result=none())
                 return None, None
-            return unlearn.erase(transaction, operation, settings, draft)
+            return unlearn.erase(transaction, operation, request.principal, settings, draft)
 
-        traces = self._writer.do(write, frees=True)
+        patterns = self._writer.do(write, frees=True)
         with self._lock.writing():
             self._check_open()
             self._counting.forget()
@@ -602,33 +619,33 @@ class Memory:
                 if ended.problem:  # it may name them
                     self._unwritten[name] = replace(ended, problem=GONE)
         self._read_settings()
-        return traces
+        return patterns
 
     def erase_file(
         self,
-        traces: Traces | None,
+        patterns: ResiduePatterns | None,
         beside: Sequence[int] = (),
-        there: Callable[[Traces], frozenset[bytes]] = lambda traces: frozenset(),
+        there: Callable[[ResiduePatterns], frozenset[bytes]] = lambda patterns: frozenset(),
     ) -> Findings | None:
-        """Leave nothing of erased entries in the file; look for ``traces`` there and ``beside`` it.
+        """Remove residues of erased entries from the file; search it and the files ``beside`` it.
 
-        There may be the pieces that ``there`` answers, and what this memory holds beside what was
-        erased. Without traces the file is written anew in any case. None where a reader holds the
-        log: then it has to be tried again. Raises NotWritten.
+        Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
+        Without patterns the file is rewritten in any case. Return None where a reader holds the
+        write-ahead log: then it has to be tried again. Raises NotWritten.
         """
-        files = (*self._file.descriptors(), *beside)
+        files = (*self._files.descriptors(), *beside)
         if not self._cut_log():  # or what is written anew would only make it longer
             return None
-        if traces is not None:
-            searched = self._look_for(files, traces, there)
+        if patterns is not None:
+            searched = self._look_for(files, patterns, there)
             if not searched.found:
                 return searched
         with self._writer.turn:
             self._check_open()
-            self._file.rewrite()
+            self._files.rewrite()
         if not self._cut_log():
             return None
-        return self._look_for(files, traces or Traces(()), there)
+        return self._look_for(files, patterns or ResiduePatterns(()), there)
 
     def _cut_log(self) -> bool:
         with self._long_reads.writing(CUT_SECONDS) as free:
@@ -636,56 +653,57 @@ class Memory:
                 return False
             with self._writer.turn, self._file_reads.writing(), self._lock.writing():
                 self._check_open()
-                return self._file.truncate_log()
+                return self._files.truncate_log()
 
     def _look_for(
         self,
         files: Iterable[int],
-        traces: Traces,
-        there: Callable[[Traces], frozenset[bytes]],
+        patterns: ResiduePatterns,
+        there: Callable[[ResiduePatterns], frozenset[bytes]],
     ) -> Findings:
-        searched = search_files(files, traces)
+        searched = search_files(files, patterns)
         if not searched.found:
             return searched
-        pieces = there(traces) | self.pieces_of(traces)
+        pieces = there(patterns) | self.pieces_of(patterns)
         return replace(searched, found=unexplained(searched.found, pieces))
 
-    def pieces_of(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that are in entries which stay, settings and names, masked."""
+    def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
+        """Return pieces of ``patterns``, masked, that stored entries, settings and names have."""
         self._check_open()
-        return self._store.found_in(traces)
+        return self._files.found_in(patterns)
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Those of these entries that are stored, to be looked for in any memory."""
+        """Return the stored ones of ``ids`` in a form that can be found in any memory."""
         self._check_open()
         return self._store.sought(ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """True if an entry is one of ``sought``, by a copy's id or by content; see ``Store``."""
+        """Return True if an entry is one of ``sought``; see ``Store``."""
         self._check_open()
         return self._store.holds(sought, without=without)
 
     def backups(self) -> list[int]:
-        """When backups were made of it, in microseconds since 1970."""
+        """Return the times of its backups, in microseconds since 1970."""
         with self._reading_file():
             return self._store.backups()
 
     def renew_connections(self) -> None:
-        """Leave nothing in RAM of what was deleted here, which connections to the file may hold."""
+        """Open connections to the file anew: their buffers may hold what was deleted."""
         with self._writer.turn:
             self._check_open()
-            self._file.renew_connections()
+            self._files.renew_connections()
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
-        """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
-        with self._reading_file(), audit.of(self.identity.name):
+        """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
+        with self._reading_file(), audit.name_memory(self.identity.name):
             return self._store.audit_events(first, limit)
 
-    def check(self, told: Progress = lambda done, total: None) -> Checked:
+    def check(self, on_progress: Progress = lambda done, total: None) -> Checked:
         """Compare the file, as it is now, with its digest, its audit log and what is in RAM.
 
-        Others go on meanwhile, but the log of the file grows until this ends. ``told`` hears how
-        far it is. Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``told`` raises.
+        Others go on meanwhile, but the log of the file grows until this ends. ``on_progress`` is
+        called now and then. Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress``
+        raises.
         """
 
         def in_ram(entries: Sequence[StoredEntry]) -> bool:
@@ -694,7 +712,7 @@ class Memory:
 
         def on(done: int, total: int) -> None:
             self._check_open()
-            told(done, total)
+            on_progress(done, total)
 
         with self._long_reads.reading(), ExitStack() as reading:
             with self._writer.turn, self._lock.reading():  # RAM then follows the file
@@ -704,7 +722,7 @@ class Memory:
             return check(contents, name, kind, listed, in_ram, on)
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry:
-        """One entry. Raises UnknownEntries."""
+        """Return one entry. Raises UnknownEntries."""
         with self._reading_file():
             entry = self._store.entry(id, parts)
         if entry is None:
@@ -720,9 +738,9 @@ class Memory:
         bytes_max: int = sys.maxsize,
         parts: Parts = Parts.NONE,
     ) -> Page:
-        """Up to ``limit`` entries with ids beyond ``after``, by id in byte order.
+        """Return up to ``limit`` entries with ids beyond ``after``, by id in byte order.
 
-        At least one where there is one, and no more than have ``bytes_max`` together.
+        They have at most ``bytes_max`` together, unless the first alone exceeds it.
         """
         with self._reading_file():
             return self._store.entries(
@@ -730,42 +748,43 @@ class Memory:
             )
 
     def images(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The pictures of these entries as they were sent, by id, of those that have one."""
+        """Map id to image for the given ids; ids without one are absent."""
         with self._reading_file():
             return self._store.images(ids, "image")
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """The thumbnails of these entries, by id, of those that have one."""
+        """Map id to thumbnail for the given ids; ids without one are absent."""
         with self._reading_file():
             return self._store.images(ids, "thumbnail")
 
     def misleading_counts(
         self,
         k: int,
-        told: Progress = unreported,
+        on_progress: Progress = unreported,
         *,
         snapshot: RamCopy | None = None,
     ) -> Counts:
-        """How often each entry misleads others, for k ≥ 1, as of now or of a ``snapshot``.
+        """Count how often each entry misleads others, for k ≥ 1, now or in a ``snapshot``.
 
-        ``told`` hears how far it is. Raises MemoryClosed, and what ``told`` raises.
+        ``on_progress`` is called now and then. Raises MemoryClosed, and what ``on_progress``
+        raises.
         """
         if snapshot is not None:
-            return self._counting.of(k, snapshot, told)
-        return self._counting.get(k, told, lambda ram: None)[0]
+            return self._counting.count_in(k, snapshot, on_progress)
+        return self._counting.get(k, on_progress, lambda ram: None)[0]
 
     def knows_counts(self, k: int) -> bool:
-        """Whether ``misleading_counts`` takes a second at most, or about that."""
+        """Return True if ``misleading_counts`` takes about a second at most."""
         with self._lock.reading():
-            return self._counting.knows(k)
+            return self._counting.is_quick(k)
 
     def votes(self, id: str) -> bool:
-        """Whether an entry of this id is stored and not pruned."""
+        """Return True if an entry of this id is stored and not pruned."""
         with self._lock.reading():
             return self._ram_to_read().votes(id)
 
     def ranking(self, query: NDArray[np.float32]) -> Neighbors:
-        """All voting entries by distance to one query (1, d). Raises WrongDimension."""
+        """Return all voting entries by distance to one query (1, d). Raises WrongDimension."""
         self.check_dimension(query)
         with self._lock.reading():
             return self._ram_to_read().ranking(query)
@@ -777,10 +796,10 @@ class Memory:
         check: Callable[[], None],
         begin: Callable[[Transaction], None] = lambda transaction: None,
     ) -> Iterator[Replica]:
-        """A new file at ``target``, to be written with all that there is at this moment.
+        """Make a new file at ``target``, to be written with all that is stored at this moment.
 
-        ``begin`` is asked first, in a transaction of its own: no other write comes between the two.
-        ``check`` is asked all the time, and may raise.
+        ``begin`` is called first, in a transaction of its own; no other write comes between.
+        ``check`` is called all the time, and may raise.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
@@ -799,13 +818,13 @@ class Memory:
             yield replica
 
     def ids(self) -> list[str]:
-        """All that are stored, in no order."""
+        """Return the ids of all stored entries, in no order."""
         with self._lock.reading():
             ram = self._ram_to_read()
             return [*ram.columns()[0].tolist(), *ram.pruned]
 
     def snapshot(self) -> RamCopy:
-        """A copy of the voting entries as they are now, for work that takes long."""
+        """Return a copy of the voting entries now, for work that takes long."""
         with self._lock.reading():
             return self._ram_to_read().without()
 
@@ -814,7 +833,7 @@ class Memory:
         return self._ram
 
     def nearest(self, queries: Sequence[Query]) -> list[Neighbors]:
-        """For each query the k nearest entries it admits; fewer where fewer are there.
+        """Return for each query the k nearest entries it admits; fewer where fewer are there.
 
         The queries without a filter are searched together. Raises MemoryClosed.
         """
@@ -825,7 +844,7 @@ class Memory:
         return [next(answers[query.counts_k]) for query in queries]
 
     def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
-        """Of queries with the same ``counts_k``."""
+        """Search for queries that all have this ``counts_k``."""
         counts, found = None, None
         while found is None:
             if counts_k is None:
@@ -843,19 +862,19 @@ class Memory:
         return name
 
     def _prepare(self, changes: Sequence[Change]) -> None:
-        """Make room in RAM for what is about to be committed: all that can fail."""
-        self._ram.reserve(sum(len(each.ids) for each in changes if isinstance(each, Added)))
+        """Reserve room in RAM for what is about to be committed: the part that can fail."""
+        self._ram.reserve(sum(len(each.added.ids) for each in changes if each.added))
 
-    def _publish(self, committed: Sequence[Committed]) -> None:
+    def _publish(self, changes: Sequence[Change]) -> None:
         """Let readers see what was committed; where that fails, read it all from the store.
 
-        Where that fails, too, nobody reads or writes any more.
+        Where that fails, too, all calls are refused from then on.
         """
         with self._lock.writing():
             try:
-                for change, revision, digest in committed:
-                    change.apply(self._ram)
-                    self._ram.revision, self._digest = revision, digest
+                for change in changes:
+                    self._ram.apply(change)
+                    self._digest = change.digest
             except BaseException:
                 self._load_anew()
                 raise
@@ -870,7 +889,7 @@ class Memory:
 
     @contextmanager
     def _reading_file(self) -> Iterator[None]:
-        """Have the file stay open, and its log uncut; what is committed meanwhile is published."""
+        """Keep the file open and its log uncut meanwhile."""
         with self._file_reads.reading():
             self._check_open()
             yield
@@ -880,7 +899,7 @@ class Memory:
             self._settings = self._store.settings()
 
     def _load(self) -> None:
-        ram = self._ram = RamCopy(self.identity.dimension)
+        ram = self._ram = RamCopy(self.identity.dimension, self._indexes)
         self._digest = self._store.digest()
         for key, id, label in self._store.pruned():
             ram.silence([id], [key], [label])
@@ -896,25 +915,25 @@ class Memory:
 
 
 def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:
-    """Raises UnknownEntries."""
+    """Check that all ``ids`` are known. Raises UnknownEntries."""
     unknown = [id for id in dict.fromkeys(ids) if id not in known]
     if unknown:
         raise UnknownEntries(unknown)
 
 
 def forget(
-    transaction: Transaction, known: Mapping[str, Known], call: str, request: Request | None
-) -> tuple[list[str], Removed]:
-    """Drop these entries; their ids."""
+    transaction: Transaction, known: Mapping[str, Known], call: str, request: Request
+) -> tuple[list[str], Change]:
+    """Delete these entries; return their ids and the change."""
     ids = list(known)
     transaction.delete([each.key for each in known.values()])
     transaction.keep(request, ids)
-    transaction.log(call, len(ids))
-    return ids, Removed(ids)
+    transaction.log(call, len(ids), request.principal)
+    return ids, Change(ids)
 
 
 def check_undoable(operation: Operation) -> None:
-    """Raises NotUndoable."""
+    """Check that an operation can be undone. Raises NotUndoable."""
     if operation.undone_at is not None:
         raise NotUndoable(operation.name, "it was undone before")
     if operation.kind not in UNDOABLE or operation.state != "done":

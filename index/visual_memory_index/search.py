@@ -13,7 +13,7 @@ from visual_memory_index.store.store import Store
 
 
 def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:
-    """What each finds; None where a filter was read with a commit that is not yet published."""
+    """Search all queries together; None where a filter saw a commit that RAM lacks yet."""
     admitted = [admit(query, ram, store) for query in queries]
     if any(revision != ram.revision for revision, _ in admitted):
         return None
@@ -39,8 +39,9 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
 
 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
-    """The revision that a query's filter was read at, and the rows it leaves; None for all of them,
-    where they are searched with those of other queries.
+    """Return the revision at which a query's filter was read, and the rows that it admits.
+
+    None for all rows, where they are searched together with other queries.
     """
     left_out = ram.rows_of_ids(query.exclude_ids)
     if query.filter is None and query.k + len(left_out) <= ram.vectors.scanned_max:

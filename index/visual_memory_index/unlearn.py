@@ -1,23 +1,24 @@
-"""Erasing entries from a memory's file."""
+"""Erasing entries from a memory, with facts for the certificate and patterns for the search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import TooManyIds
-from visual_memory_index.ram.change import Removed
+from visual_memory_index.ram.change import Change
 from visual_memory_index.store.store import Transaction
+from visual_memory_index.store.stored_files import Remains, SearchableTransaction
 
 UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
-OTHERS = 32  # pictures that stay, with whose headers those of the erased are compared
+SAMPLE_IMAGES = 32  # entries that stay: headers of their pictures are no residue
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an erasure was, before it is searched whether it left anything.
+    """An erasure as it is before the search for residues.
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
     hash of its event in the audit log, ``audit_root`` is the log's root up to there. ``backups``
@@ -43,23 +44,25 @@ def check_count(ids: Sequence[str]) -> None:
 def erase(
     transaction: Transaction,
     operation: str,
+    principal: str,
     settings: Iterable[str],
     draft: Callable[[Facts], str],
-) -> tuple[Traces, Removed]:
-    """Delete the entries that an operation is to erase, with all that names them elsewhere.
+) -> tuple[ResiduePatterns | None, Change]:
+    """Delete the entries that an operation has to erase, with all that names them elsewhere.
 
-    ``settings`` go too, which were made of the entries. What ``draft`` makes of the facts is kept
-    as the operation's result to be. Answers what is to be looked for, which a content that other
-    entries have too is not.
+    ``settings``, made of the entries, go too. ``draft`` of the facts is kept as the coming result.
+    Return patterns of the erased bytes to search for, without a content that other entries have
+    too; None where the store has no files to search.
     """
-    noted = transaction.erasing(operation)
+    noted = transaction.ids_to_unlearn(operation)
     known = transaction.look_up(noted)
     keys = [each.key for each in known.values()]
-    left = transaction.left(keys, LEFT_BYTES_MAX)
+    searchable = transaction if isinstance(transaction, SearchableTransaction) else None
+    remains = searchable.remains_of(keys, LEFT_BYTES_MAX) if searchable else None
     before = transaction.digest()
     transaction.delete(keys)
-    gone = transaction.scrub(operation, left.labels, settings)
-    event = transaction.log("UnlearnEntries", len(keys))
+    gone = transaction.scrub(operation, {each.label for each in known.values()}, settings)
+    event = transaction.log("UnlearnEntries", len(keys), principal)
     head = transaction.head
     facts = Facts(
         ids=list(known),
@@ -72,10 +75,20 @@ def erase(
         backups=transaction.backups(),
     )
     transaction.draft(operation, draft(facts))
-    texts = {*noted, *gone, *left.texts}
-    twins = transaction.twins(content_sha256 for content_sha256, _, _ in left.contents)
-    alone = [each for each in left.contents if each[:2] not in twins]
+    change = Change(list(known))
+    if searchable is None or remains is None:
+        return None, change
+    return to_patterns(searchable, remains, [*noted, *gone]), change
+
+
+def to_patterns(
+    transaction: SearchableTransaction, remains: Remains, names: Iterable[str]
+) -> ResiduePatterns:
+    """Return patterns of erased ``names`` and ``remains``; content of other entries is left out."""
+    same_content = transaction.same_content(hash for hash, *_ in remains.contents)
+    alone = [each for each in remains.contents if each[:2] not in same_content]
     vectors = [vector for _, vector, _ in alone]
     pictures = [picture for _, _, pictures in alone for picture in pictures]
-    traces = Traces(texts, vectors, pictures, transaction.others(OTHERS))
-    return traces, Removed(list(known))
+    return ResiduePatterns(
+        {*names, *remains.texts}, vectors, pictures, transaction.sample_images(SAMPLE_IMAGES)
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal, NotWritten
 from visual_memory_index.ram.change import Change
@@ -18,27 +18,19 @@ T = TypeVar("T")
 Write = Callable[[Transaction], tuple[T, Change | None]]
 
 
-class Committed(NamedTuple):
-    """A change that is on disk, and the revision and the digest of the entries with it."""
-
-    change: Change
-    revision: int
-    digest: str
-
-
 @dataclass(eq=False, slots=True)
 class Job:
-    """A write that waits, and what came of it: an answer or an error."""
+    """A waiting write, later with its answer or error."""
 
     write: Write[Any]
     frees: bool = False
     answer: Any = None
     error: BaseException | None = None
-    committed: list[Committed] = field(default_factory=list)
+    committed: list[Change] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
     def end(self, error: BaseException | None) -> None:
-        """Answered, or not."""
+        """Mark it as done, with an error or without."""
         self.error = error
         self.done.set()
 
@@ -51,15 +43,15 @@ class _Spoilt(Exception):
 
 
 class Writer:
-    """Does one write after another; each is all or nothing, and on disk when it is answered.
+    """Does one write after another; each is all or nothing, and on disk when it returns.
 
-    A write is asked again where others failed beside it: until it is answered it is nothing but
-    what it does to the transaction.
+    A write is called again where others failed in the same transaction, so it may do nothing but
+    write to the transaction.
 
     The first that comes while another writes will write for all that come until its turn. Those
-    that were answered together come back one after the other, so it waits a little until as many
-    are there again. ``check`` may refuse all; ``prepare`` is told what will be committed, and
-    ``publish`` what was. Where the disk is full, ``give_up`` makes room for a write that frees
+    that returned together come back one after the other, so it waits a little until as many are
+    there again. ``check`` may refuse all; ``prepare`` gets the changes before the commit, and
+    ``publish`` after it. Where the disk is full, ``give_up`` makes room for a write that frees
     some, if it can.
     """
 
@@ -68,7 +60,7 @@ class Writer:
         store: Store,
         check: Callable[[], None],
         prepare: Callable[[Sequence[Change]], None],
-        publish: Callable[[Sequence[Committed]], None],
+        publish: Callable[[Sequence[Change]], None],
         give_up: Callable[[], bool],
     ) -> None:
         self._store, self._check, self._give_up = store, check, give_up
@@ -79,7 +71,7 @@ class Writer:
         self.turn = threading.Lock()
 
     def do(self, write: Write[T], *, frees: bool = False) -> T:
-        """What ``write`` answers, once it is on disk. Raises what it raises, NotWritten.
+        """Return the result of ``write`` once it is on disk. Raises what it raises, NotWritten.
 
         One that ``frees`` room may use the reserve.
         """
@@ -100,7 +92,7 @@ class Writer:
         return answer
 
     def _gathered(self) -> list[Job]:
-        """All that wait."""
+        """Return all waiting writes."""
         with self._queue:
             if self._together_before > 1:
                 self._queue.wait_for(
@@ -111,7 +103,7 @@ class Writer:
         return jobs
 
     def _together(self, jobs: Sequence[Job]) -> None:
-        """One transaction for all; where one fails that has written, it gets one of its own."""
+        """Commit all in one transaction; one that fails after writing gets its own."""
         try:
             self._commit(jobs)
         except _Spoilt as spoilt:
@@ -154,7 +146,7 @@ class Writer:
                         raise
                     raise _Spoilt(at) from error
             committed = [each for job in jobs for each in job.committed]
-            self._prepare([each.change for each in committed])
+            self._prepare(committed)
         if committed:
             self._publish(committed)
 
@@ -162,4 +154,4 @@ class Writer:
         job.answer, change = job.write(transaction)
         if change is not None:
             revision = transaction.next_revision()
-            job.committed.append(Committed(change, revision, transaction.digest()))
+            job.committed.append(replace(change, revision=revision, digest=transaction.digest()))

@@ -1,4 +1,4 @@
-"""The client of visual memory: images are classified by remembering others."""
+"""The client of visual memory, a service that classifies images by their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -105,66 +105,27 @@ __all__ = [
 
 
 MODULES = {
-    "proofs.certificate": (
-        "Certificate",
-        "Verification",
-        "verify",
-    ),
-    "client": (
-        "Client",
-        "Memory",
-        "connect",
-    ),
+    "proofs.certificate": "Certificate Verification verify",
+    "client": "Client Memory connect",
     "errors": (
-        "AlreadyExists",
-        "DeadlineExceeded",
-        "Error",
-        "FailedPrecondition",
-        "InvalidArgument",
-        "InvalidCertificate",
-        "NotFound",
-        "PermissionDenied",
-        "ResourceExhausted",
-        "Unauthenticated",
-        "Unavailable",
+        "AlreadyExists DeadlineExceeded Error FailedPrecondition InvalidArgument "
+        "InvalidCertificate NotFound PermissionDenied ResourceExhausted Unauthenticated "
+        "Unavailable"
     ),
     "types": (
-        "Assessment",
-        "AuditEvent",
-        "AuditHead",
-        "Calibration",
-        "CalibrationState",
-        "CheckResult",
-        "Conflict",
-        "Decision",
-        "EmbedderSpec",
-        "Entry",
-        "Explanation",
-        "InsertResult",
-        "LabelAssessment",
-        "MemoryInfo",
-        "Neighbor",
-        "Neighbors",
-        "Node",
-        "Operation",
-        "PruneResult",
-        "PurgeResult",
-        "RelabelResult",
-        "Reranking",
-        "RestoreResult",
-        "ServerInfo",
-        "Suspect",
-        "Taxonomy",
-        "UnlearnResult",
+        "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult Conflict "
+        "Decision EmbedderSpec Entry Explanation InsertResult LabelAssessment MemoryInfo "
+        "Neighbor Neighbors Node Operation PruneResult PurgeResult RelabelResult Reranking "
+        "RestoreResult ServerInfo Suspect Taxonomy UnlearnResult"
     ),
 }
 MODULES_PUBLIC = ("aio", "client", "errors", "types")
-MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
+MODULE_OF = {name: module for module, names in MODULES.items() for name in names.split()}
 
 if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
 
     def __getattr__(name: str) -> object:
-        """What is public is loaded when it is asked for: a command needs little of it."""
+        """Import public names on first use: commands need few of them."""
         if name == "__version__":
             return import_module("importlib.metadata").version("visual-memory")
         if name in MODULE_OF:

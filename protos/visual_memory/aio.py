@@ -1,4 +1,4 @@
-"""The client for asyncio: the same calls as the blocking one, to be awaited."""
+"""The client for asyncio: the calls of the blocking client as coroutines."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
 from visual_memory._calls import unlearn as _unlearn
 from visual_memory._calls.curation import PruneHow
+from visual_memory._calls.operations import Pending
 from visual_memory._calls.queries import Queries
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import Metadata
 from visual_memory._messages.images import Images, SomeImages
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import FIRST_ITEMS, Pace, Paces
-from visual_memory._transport.aio import Transport
+from visual_memory._transport.aio import Transport, long_running
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import NotFound
-from visual_memory.proofs.audit import Log, gone
+from visual_memory.proofs.audit import Log, unknown_memory
 from visual_memory.types import (
     Assessment,
     AuditEvent,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from visual_memory.proofs.keys import PublicKey
 
 T = TypeVar("T")
-PAUSE_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 def connect(
@@ -71,19 +72,19 @@ def connect(
     root_certificates: bytes | str | os.PathLike[str] | None = None,
     timeout: float = 60.0,
 ) -> Client:
-    """A client of the server at ``target``, HOST:PORT; the connection is made with the first call.
+    """Return a client of the server at ``target``, HOST:PORT, which connects with the first call.
 
-    ``root_certificates`` (PEM, or the path of a file with it) make it a TLS connection, and
-    ``api_key`` goes with each call as a bearer token: both are for a proxy in front of the server.
-    ``timeout`` bounds one message with its retries, in seconds, but of an import not the time in
-    which the server says that it works; a refused connection is tried again for at most 5 s, or,
-    of an import that was answered, until the timeout. Every call may raise ``Error`` and its kinds.
+    ``root_certificates`` (PEM, or the path of a PEM file) make it a TLS connection, and ``api_key``
+    is sent with each call as a bearer token: both are for a proxy in front of the server.
+    ``timeout`` bounds one message with its retries, in seconds, not counting the time in which the
+    server reports that it works on an import. A refused connection is retried for at most 5 s, or
+    until the timeout during an import. Every call may raise ``Error`` and its subclasses.
     """
     return Client(endpoint(target, api_key, root_certificates, timeout))
 
 
 class Client:
-    """A connection to one server; made by ``connect``, ended by ``close`` or ``with``."""
+    """A connection to one server, opened by ``connect``, closed by ``close`` or ``with``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -106,11 +107,11 @@ class Client:
         return f"<Client of {self._endpoint.target}>"
 
     async def close(self) -> None:
-        """End the connection; calls under way are cancelled."""
+        """Close the connection; calls under way are cancelled."""
         await self._transport.close()
 
     async def server_info(self) -> ServerInfo:
-        """The server's release, limits and embedders."""
+        """Return the server's release, limits, embedders and public keys."""
         return await self._transport.do(_memories.server_info())
 
     async def create_memory(
@@ -122,11 +123,11 @@ class Client:
         store_images: bool = False,
         request_id: str | None = None,
     ) -> Memory:
-        """Make a memory for images (with ``embedder``) or for vectors (of one ``dimension``).
+        """Create a memory for images (``embedder``) or for vectors of one ``dimension``.
 
-        Without either it is made with efficientnet-lite0. With ``store_images`` it keeps the
+        The default is the embedder efficientnet-lite0. With ``store_images`` the memory stores
         pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
-        where an older server made it without pictures.
+        if the server is too old to store pictures.
         """
         await self._transport.do(
             _memories.create_memory(name, embedder, dimension, store_images, request_id)
@@ -134,15 +135,15 @@ class Client:
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
-        """The memory of this name; nothing is asked of the server yet."""
+        """Return the memory of this name, without a call to the server."""
         return Memory(self, name)
 
     async def memories(self) -> list[MemoryInfo]:
-        """All memories, by name."""
+        """Return all memories, by name."""
         return [memory async for memory in self._pages(_memories.list_memories)]
 
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
-        """Forget a memory with all its entries. Raises NotFound."""
+        """Delete a memory with all its entries. Raises NotFound."""
         await self._transport.do(_memories.delete_memory(name, request_id))
 
     async def backup(
@@ -153,10 +154,10 @@ class Client:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> int:
-        """Write all of a memory, as it is now, to a file; how many bytes it has.
+        """Back up a memory, as it is now, to a file and return its size in bytes.
 
-        The file is there whole or not at all. ``progress`` is called with the bytes that came, and
-        about how many there will be. Raises NotFound, AlreadyExists.
+        The file appears once it is complete. ``progress`` is called with the bytes received and an
+        estimate of all. Raises NotFound, AlreadyExists.
         """
         return await self._transport.backup(name, path, overwrite, progress)
 
@@ -168,30 +169,30 @@ class Client:
         request_id: str | None = None,
         progress: Progress | None = None,
     ) -> RestoreResult:
-        """Make a backup a memory of this ``name``, without the entries that were unlearned since.
+        """Create the memory ``name`` from a backup, without entries unlearned since.
 
-        ``progress`` is called with the bytes sent and all bytes; then the server does its part.
-        Raises AlreadyExists, and InvalidArgument for what is no whole backup.
+        ``progress`` is called with the bytes sent and all bytes. Raises AlreadyExists, and
+        InvalidArgument for a file that is no complete backup.
         """
         return await self._transport.restore(path, name, request_id, progress)
 
     async def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
-        """Make a memory that holds what another does now. Raises NotFound, AlreadyExists."""
+        """Copy a memory, as it is now, to a new one. Raises NotFound, AlreadyExists."""
         await self._transport.do(_memories.copy_memory(name, new_name, request_id))
         return self.memory(new_name)
 
     async def operation(self, name: str) -> Operation:
-        """An operation as it stands. Raises NotFound."""
+        """Return the present state of an operation. Raises NotFound."""
         return await self._transport.do(_operations.get_operation(name))
 
     def operations(self, memory: str) -> AsyncIterator[Operation]:
-        """The operations of a memory, the newest first, fetched page by page."""
+        """Iterate over the operations of a memory, the newest first, fetched page by page."""
         return self._pages(partial(_operations.list_operations, memory))
 
     async def wait(self, operation: str, *, progress: Progress | None = None) -> Operation:
-        """Return when the operation has ended; ``progress`` is told what is done of how much.
+        """Wait until an operation has ended and return it; ``progress`` is called meanwhile.
 
-        Raises FailedPrecondition where it has to wait, as for a full disk; it goes on by itself.
+        Raises FailedPrecondition if it is held up, such as by a full disk; it resumes by itself.
         """
         while True:
             found = await self._transport.do(_operations.wait_operation(operation))
@@ -199,10 +200,13 @@ class Client:
                 return found
             if progress is not None:
                 progress(found.done, found.total)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def certificate(self, operation: str) -> Certificate:
-        """What an unlearning certified. Raises NotFound, FailedPrecondition if it did not yet."""
+        """Return the certificate of an unlearning.
+
+        Raises NotFound, FailedPrecondition if not done.
+        """
         return await self._transport.do(_unlearn.get_certificate(operation))
 
     async def verify(
@@ -212,10 +216,10 @@ class Client:
         *,
         memory: str | None = None,
     ) -> Verification:
-        """Check a certificate as ``visual_memory.verify`` does, and by this server.
+        """Verify a certificate as ``visual_memory.verify`` does, and against this server.
 
-        One of the server's keys must have signed it, and the audit log of its memory must hold the
-        erasure and lead to the memory as it is. Raises InvalidCertificate, and Error with the
+        One of the server's keys must have signed it, and the audit log of its memory must contain
+        the erasure and lead to the present memory. Raises InvalidCertificate, and Error with the
         reason BAD_AUDIT_LOG for a log that was changed.
         """
         server = await self.server_info()
@@ -223,13 +227,13 @@ class Client:
         try:
             info = await self.memory(found.memory).info()
         except NotFound:
-            raise gone(found) from None
+            raise unknown_memory(found) from None
         log, _ = await self._audit_log(info)
         log.check_certificate(found)
         return found
 
     async def cancel(self, operation: str) -> Operation:
-        """Ask an operation to stop, unless it ends first. Raises FailedPrecondition."""
+        """Cancel an operation, unless it ends first. Raises FailedPrecondition."""
         return await self._transport.do(_operations.cancel_operation(operation))
 
     async def _ask(self, queries: Queries[T]) -> list[T]:
@@ -250,7 +254,7 @@ class Client:
                 return
 
     async def _audit_log(self, info: MemoryInfo) -> tuple[Log, AuditHead]:
-        """All of the log of a memory, checked, and where it stands."""
+        """Fetch and check the whole audit log of a memory; return it with its head."""
         log, token = Log(info), ""
         while True:
             page = await self._transport.do(_audit.audit_page(info.name, token))
@@ -280,14 +284,14 @@ class Client:
                 progress(len(result.ids), len(result.ids))
             return result
         pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
-        importing = Import(insertion, limits, progress, self._endpoint.patience(), pace)
-        with importing.accounted():
-            await self._transport.store(importing)
+        importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
+        with importing.annotate_errors():
+            await self._transport.import_entries(importing)
         return importing.result()
 
 
 class Memory:
-    """One memory of a server, by name."""
+    """A memory of a server, by name."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._transport = client, client._transport
@@ -296,8 +300,19 @@ class Memory:
     def __repr__(self) -> str:
         return f"<Memory {self.name!r} of {self._client!r}>"
 
+    async def _result(
+        self, pending: Pending[T], wait: bool, progress: Progress | None = None
+    ) -> T | Operation:
+        """Make a call and wait for its result, or return its operation at once."""
+        operation = await self._transport.do(pending.call)
+        if not wait:
+            return operation
+        if operation.state == "running":
+            operation = await self._client.wait(operation.name, progress=progress)
+        return pending.result(operation)
+
     async def info(self) -> MemoryInfo:
-        """Counts, labels, embedder and size. Raises NotFound."""
+        """Return counts, labels, embedder and size. Raises NotFound."""
         return await self._transport.do(_memories.memory_info(self.name))
 
     async def insert(
@@ -314,17 +329,16 @@ class Memory:
         replace_existing: bool = False,
         progress: Progress | None = None,
     ) -> InsertResult:
-        """Remember images, or vectors (n, d), under their labels.
+        """Insert images, or vectors (n, d), with their labels.
 
-        With both, the vectors vote, and the images (None for no image) are kept beside them.
-        ``content_sha256`` are the hashes of pictures that vectors were made of, lower-case hex,
-        empty where none is known: the hash of an entry is then that of its picture.
-        What one message holds, of pictures at most 256, is stored as a whole or not at all. More
-        goes in batches that follow the speed of the server: an error then says how many leading
-        entries are ``stored``, and the same call with its ``request_id`` goes on after them.
-        ``atomic=True`` makes all of it one batch, or refuses; ``atomic=False`` makes batches of
-        less too. ``progress`` is called with the entries stored and all entries. Without ``ids``
-        the server makes them.
+        With both, the vectors vote, and the images (None for no image) are stored beside them.
+        ``content_sha256`` are the hashes of the pictures that vectors were computed from, as
+        lower-case hex, or empty strings; the hash of an entry is then that of its picture.
+        Entries that fit one message, and at most 256 pictures, are stored all or none. More are
+        sent in batches: an error then says how many leading entries are ``stored``, and the same
+        call with its ``request_id`` resumes after them. ``atomic=True`` stores all or none, or
+        refuses; ``atomic=False`` allows smaller batches. ``progress`` is called with the entries
+        stored and all entries. Without ``ids`` the server makes them.
         Raises InvalidArgument, AlreadyExists.
         """
         insertion = await asyncio.to_thread(
@@ -344,7 +358,7 @@ class Memory:
     async def delete(
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
-        """Forget entries, all or none; how many there were. Raises NotFound for unknown ids."""
+        """Delete entries, all or none, and return their number. Raises NotFound for unknown ids."""
         return await self._transport.do(
             _entries.delete_entries(self.name, ids, allow_missing, request_id)
         )
@@ -352,7 +366,7 @@ class Memory:
     async def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> PurgeResult:
-        """Forget what ``filter`` admits; without ``apply`` only show what that would be."""
+        """Delete the entries that match ``filter``; without ``apply`` only show which."""
         return await self._transport.do(
             _entries.purge_entries(self.name, filter, apply, request_id)
         )
@@ -365,7 +379,7 @@ class Memory:
         include_image: bool = False,
         include_thumbnail: bool = False,
     ) -> Entry:
-        """One entry. Raises NotFound."""
+        """Return one entry. Raises NotFound."""
         call = _entries.get_entry(
             self.name,
             id,
@@ -383,7 +397,7 @@ class Memory:
         include_images: bool = False,
         include_thumbnails: bool = False,
     ) -> AsyncIterator[Entry]:
-        """The entries that ``filter`` admits, by id, fetched page by page."""
+        """Iterate over the entries that match ``filter``, by id, fetched page by page."""
         page = partial(
             _entries.list_entries,
             self.name,
@@ -402,7 +416,7 @@ class Memory:
         metadata: Metadata | None = None,
         request_id: str | None = None,
     ) -> Entry:
-        """Give an entry another label, other metadata or both. Raises NotFound."""
+        """Set the label or metadata of an entry, or both. Raises NotFound."""
         return await self._transport.do(
             _entries.update_entry(self.name, id, label, metadata, request_id)
         )
@@ -428,19 +442,19 @@ class Memory:
         reranker: str | None = None,
         rerank_seconds: float = 10.0,
     ) -> list[Decision]:
-        """What each query is, by the vote of its ``k`` nearest entries, in order.
+        """Classify each query by the vote of its ``k`` nearest entries, in order.
 
-        ``filter`` says who may vote and ``exclude_ids`` who may not; a decision carries the first
-        ``neighbors``, or all k. With ``reliability="soft"`` the votes of entries that mislead their
-        ``reliability_k`` nearest count less. With ``calibrated`` decisions say how often such ones
-        are right and are ``rejected`` where a query is unlike anything remembered; with a
-        ``coverage`` they hold a set of labels, by the rule ``conformal``. With ``min_confidence``
-        they hold the deepest node of the taxonomy with that share of the votes, with ``level`` the
-        one with most votes at this depth. A ``reranker`` of the server looks at the pictures of the
-        query and its k neighbours again and says who counts how much, within ``rerank_seconds`` for
-        each query; None asks the memory's, ``"none"`` nobody. Raises InvalidArgument, NotFound for
-        an unknown re-ranker, and FailedPrecondition of an empty memory, or of one that is not
-        calibrated for these votes or stores no images to re-rank.
+        Only entries that match ``filter`` and are not in ``exclude_ids`` vote; a decision carries
+        the first ``neighbors``, or all k. With ``reliability="soft"`` the votes of entries that
+        mislead their ``reliability_k`` nearest count less. With ``calibrated`` a decision says how
+        often such decisions are right, and is ``rejected`` if the query is unlike all entries;
+        with a ``coverage`` it holds a set of labels, by the rule ``conformal``. With
+        ``min_confidence`` it holds the deepest node of the taxonomy with that share of the votes,
+        with ``level`` the node with most votes at this depth. A ``reranker`` of the server compares
+        the pictures of the query and its k neighbours and reweights them, within
+        ``rerank_seconds`` for each query; None means the memory's, ``"none"`` none.
+        Raises InvalidArgument, NotFound for an unknown re-ranker, and FailedPrecondition for a
+        memory that is empty, not calibrated for these votes, or stores no images to re-rank.
         """
         queries = await asyncio.to_thread(
             _queries.classify,
@@ -483,7 +497,7 @@ class Memory:
         filter: str | None = None,
         exclude_ids: Iterable[str] = (),
     ) -> list[Neighbors]:
-        """The ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
+        """Return the ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
         return await self._client._ask(
             await asyncio.to_thread(
                 _queries.search,
@@ -499,9 +513,9 @@ class Memory:
     async def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
     ) -> dict[str, int]:
-        """How often each entry is among the ``k`` nearest of one with another label, by id.
+        """Count for each id how often it is among the ``k`` nearest of one with another label.
 
-        The first time takes long: ``progress`` is told how many of how many entries are looked at.
+        The first call takes long: ``progress`` is called with the entries examined and all entries.
         """
         while True:
             finding, counts, token = await self._transport.do(
@@ -517,39 +531,21 @@ class Memory:
             counts += more
         return dict(counts)
 
-    @overload
+    @long_running
     async def prune(
         self,
         *,
         wait: Literal[True] = True,
         progress: Progress | None = None,
         **how: Unpack[PruneHow],
-    ) -> PruneResult: ...
-    @overload
-    async def prune(
-        self,
-        *,
-        wait: Literal[False],
-        progress: Progress | None = None,
-        **how: Unpack[PruneHow],
-    ) -> Operation: ...
-    async def prune(
-        self,
-        *,
-        wait: bool = True,
-        progress: Progress | None = None,
-        **how: Unpack[PruneHow],
     ) -> PruneResult | Operation:
-        """Take the votes of entries that mislead; without ``apply`` only show whose that would be.
+        """Take away the votes of entries that mislead; without ``apply`` only show which.
 
-        ``how`` is a method with what it needs, as ``PruneHow`` lists them. Entries stay stored, and
-        ``undo`` brings their votes back. With ``wait=False`` the operation is returned at once.
+        ``how`` is a method with its parameters, as ``PruneHow`` lists them. Entries stay stored,
+        and ``undo`` restores their votes. With ``wait=False`` the operation is returned at once.
         Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
         """
-        operation = await self._transport.do(_curation.prune(self.name, **how))
-        if not wait:
-            return operation
-        return _curation.pruned(await self._client.wait(operation.name, progress=progress))
+        return await self._result(_curation.prune(self.name, **how), wait, progress)
 
     async def values(
         self,
@@ -560,10 +556,11 @@ class Memory:
         labels: Iterable[str] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, float]:
-        """What each voting entry is worth, by id: its exact KNN-Shapley value.
+        """Compute the exact KNN-Shapley value of each voting entry, by id.
 
-        To the queries given, which should get ``labels``; without any, to the other entries.
-        ``progress`` is told how many of how many queries are asked. Raises InvalidArgument.
+        The value is for the queries given with their ``labels``, or else for the other entries
+        (leave-one-out). ``progress`` is called with the queries done and all. Raises
+        InvalidArgument.
         """
         request = _curation.value_entries(
             self.name,
@@ -590,12 +587,12 @@ class Memory:
         search_seconds: float = 5.0,
         include_thumbnails: bool = False,
     ) -> Explanation:
-        """Why one query gets its label, and what it would get after some changes.
+        """Explain the decision on one query, and decide again after hypothetical changes.
 
-        Entries may be removed, relabelled or added for this question alone. The fewest entries
-        that flip the label are looked for during ``search_seconds``. ``include_thumbnails`` adds
-        what the entries look like, where the memory stores images. Raises InvalidArgument,
-        NotFound for entries that do not vote.
+        Entries may be removed, relabelled or added in this call alone. A smallest set of entries
+        whose removal flips the label is searched for during ``search_seconds``.
+        ``include_thumbnails`` adds thumbnails of the entries, if the memory stores images. Raises
+        InvalidArgument, NotFound for entries that do not vote.
         """
         call = _decisions.explain(
             self.name,
@@ -614,7 +611,7 @@ class Memory:
         )
         return await self._transport.do(call)
 
-    @overload
+    @long_running
     async def assess(
         self,
         *,
@@ -624,40 +621,16 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Assessment: ...
-    @overload
-    async def assess(
-        self,
-        *,
-        k: int = 50,
-        voting: str = "rank",
-        thin: int = 5,
-        request_id: str | None = None,
-        wait: Literal[False],
-        progress: Progress | None = None,
-    ) -> Operation: ...
-    async def assess(
-        self,
-        *,
-        k: int = 50,
-        voting: str = "rank",
-        thin: int = 5,
-        request_id: str | None = None,
-        wait: bool = True,
-        progress: Progress | None = None,
     ) -> Assessment | Operation:
-        """What the voting entries say of each other, and which of them look wrong.
+        """Classify each voting entry by the others and find those whose labels look wrong.
 
         Labels of fewer than ``thin`` entries are not judged. With ``wait=False`` the operation is
         returned at once. Raises FailedPrecondition.
         """
         call = _curation.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
-        operation = await self._transport.do(call)
-        if not wait:
-            return operation
-        return _curation.assessed(await self._client.wait(operation.name, progress=progress))
+        return await self._result(call, wait, progress)
 
-    @overload
+    @long_running
     async def calibrate(
         self,
         *,
@@ -669,38 +642,12 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Calibration: ...
-    @overload
-    async def calibrate(
-        self,
-        *,
-        k: int = 50,
-        voting: str = "rank",
-        images: Images | None = None,
-        vectors: ArrayLike | None = None,
-        labels: Iterable[str] | None = None,
-        request_id: str | None = None,
-        wait: Literal[False],
-        progress: Progress | None = None,
-    ) -> Operation: ...
-    async def calibrate(
-        self,
-        *,
-        k: int = 50,
-        voting: str = "rank",
-        images: Images | None = None,
-        vectors: ArrayLike | None = None,
-        labels: Iterable[str] | None = None,
-        request_id: str | None = None,
-        wait: bool = True,
-        progress: Progress | None = None,
     ) -> Calibration | Operation:
-        """Fit confidences, label sets and rejection to the memory as it is, for such votes.
+        """Fit confidences, label sets and rejection to the present entries, for such votes.
 
-        By images or vectors that are no entries, with their labels; without any each entry asks
-        the others, which costs nothing but is no guarantee of a coverage. With ``wait=False`` the
-        operation is returned at once.
-        Raises FailedPrecondition where there are too few, or of one label.
+        The fit uses images or vectors that are not stored, with their labels; without any it uses
+        the entries (leave-one-out), which guarantees no coverage. With ``wait=False`` the operation
+        is returned at once. Raises FailedPrecondition if there are too few, or of one label only.
         """
         call = _decisions.calibrate(
             self.name,
@@ -712,19 +659,16 @@ class Memory:
             labels=labels,
             request_id=request_id,
         )
-        operation = await self._transport.do(call)
-        if not wait:
-            return operation
-        return _decisions.calibrated(await self._client.wait(operation.name, progress=progress))
+        return await self._result(call, wait, progress)
 
     async def taxonomy(self) -> Taxonomy:
-        """The tree over the labels."""
+        """Return the tree over the labels."""
         return await self._transport.do(_decisions.get_taxonomy(self.name))
 
     async def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
     ) -> Taxonomy:
-        """Set the parent of every node that has one; all that was set before is gone.
+        """Replace the tree over the labels, given as the parent of each node.
 
         Raises InvalidArgument for a cycle.
         """
@@ -733,14 +677,14 @@ class Memory:
     async def set_reranker(
         self, reranker: str | None, *, request_id: str | None = None
     ) -> MemoryInfo:
-        """Name the re-ranker of this memory, or None for none.
+        """Set the re-ranker of this memory, or None for none.
 
-        Raises NotFound where the server has no such one, FailedPrecondition where the memory does
-        not store images.
+        Raises NotFound for one that the server does not have, FailedPrecondition if the memory
+        stores no images.
         """
         return await self._transport.do(_decisions.set_reranker(self.name, reranker, request_id))
 
-    @overload
+    @long_running
     async def relabel(
         self,
         labels: Mapping[str, str],
@@ -748,32 +692,13 @@ class Memory:
         apply: bool = False,
         request_id: str | None = None,
         wait: Literal[True] = True,
-    ) -> RelabelResult: ...
-    @overload
-    async def relabel(
-        self,
-        labels: Mapping[str, str],
-        *,
-        apply: bool = False,
-        request_id: str | None = None,
-        wait: Literal[False],
-    ) -> Operation: ...
-    async def relabel(
-        self,
-        labels: Mapping[str, str],
-        *,
-        apply: bool = False,
-        request_id: str | None = None,
-        wait: bool = True,
     ) -> RelabelResult | Operation:
         """Set the label of each id; without ``apply`` only show which would change.
 
-        With ``wait=False`` the operation itself is returned, which is done by then, and has a name
-        where labels were set. Raises NotFound for unknown ids.
+        With ``wait=False`` the operation is returned; it is done already, and has a name if labels
+        were set. Raises NotFound for unknown ids.
         """
-        call = _curation.relabel(self.name, labels, apply, request_id)
-        operation = await self._transport.do(call)
-        return _curation.relabelled(operation) if wait else operation
+        return await self._result(_curation.relabel(self.name, labels, apply, request_id), wait)
 
     @overload
     async def unlearn(
@@ -810,13 +735,13 @@ class Memory:
         wait: bool = True,
         progress: Progress | None = None,
     ) -> Certificate | Operation | UnlearnResult:
-        """Forget entries, erase every trace of them, and have that certified.
+        """Delete entries, erase every trace of them, and return a certificate of that.
 
-        The server looks for what might be left of them before it signs, in its files and its own
-        memory. ``dry_run`` only says how many it would be. Raises NotFound for unknown ids, unless
-        ``allow_missing``; where none is stored, nothing is erased or certified, and waiting for
-        that raises FailedPrecondition. With ``wait=False`` the operation is returned at once, which
-        goes on after a restart; ``certificate`` gets what it certified.
+        Before it signs, the server searches its files and its own memory for residues.
+        ``dry_run`` only counts the entries. Raises NotFound for unknown ids, unless
+        ``allow_missing``; if none is stored, nothing is erased or certified, and waiting raises
+        FailedPrecondition. With ``wait=False`` the operation is returned at once; it resumes after
+        a restart, and ``certificate`` returns its certificate.
         """
         call = _unlearn.unlearn_entries(
             self.name,
@@ -825,68 +750,47 @@ class Memory:
             allow_missing=allow_missing,
             request_id=request_id,
         )
-        operation = await self._transport.do(call)
-        if dry_run:
-            return _unlearn.would_unlearn(operation)
-        if not wait:
-            return operation
-        ended = await self._client.wait(operation.name, progress=progress)
-        return await self._transport.do(_unlearn.certificate_of(ended))
+        result = await self._result(call, wait or dry_run, progress)
+        if dry_run or isinstance(result, Operation):
+            return result
+        return await self._transport.do(_unlearn.get_certificate(result.operation))
 
     def audit_events(self) -> AsyncIterator[AuditEvent]:
-        """What was done to the memory, the oldest first, fetched page by page; not verified."""
+        """Iterate over the writes to the memory, the oldest first, page by page, unverified."""
         return self._client._pages(partial(_audit.audit_events, self.name))
 
     async def verify_audit_log(self) -> AuditHead:
-        """Fetch the whole audit log and look whether it leads to the memory; where it stands.
+        """Fetch the whole audit log, check that it leads to the memory, and return its head.
 
-        Raises Error with the reason BAD_AUDIT_LOG where events were changed, left out or put in.
+        Raises Error with the reason BAD_AUDIT_LOG if events were changed, left out or inserted.
         """
         _, head = await self._client._audit_log(await self.info())
         return head
 
-    @overload
+    @long_running
     async def check(
         self,
         *,
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> CheckResult: ...
-    @overload
-    async def check(
-        self,
-        *,
-        request_id: str | None = None,
-        wait: Literal[False],
-        progress: Progress | None = None,
-    ) -> Operation: ...
-    async def check(
-        self,
-        *,
-        request_id: str | None = None,
-        wait: bool = True,
-        progress: Progress | None = None,
     ) -> CheckResult | Operation:
-        """Have the server compare its file of the memory with its digest, audit log and RAM.
+        """Have the server compare the memory's file with its digest, audit log and RAM.
 
-        ``progress`` is told how many entries and events of how many are compared. With
+        ``progress`` is called with the entries and events compared and all of them. With
         ``wait=False`` the operation is returned at once. Raises Error, such as with the reason
-        CORRUPT_STORE, where they do not fit: the memory is refused from then on.
+        CORRUPT_STORE, if they do not fit; the memory is refused from then on.
         """
-        operation = await self._transport.do(_audit.check(self.name, request_id))
-        if not wait:
-            return operation
-        return _audit.checked(await self._client.wait(operation.name, progress=progress))
+        return await self._result(_audit.check(self.name, request_id), wait, progress)
 
     async def undo(self, operation: str, *, request_id: str | None = None) -> int:
-        """Take back a prune or a relabel where nothing changed it since; how many entries.
+        """Undo a prune or a relabel, except for entries changed since; return how many.
 
-        Raises NotFound, FailedPrecondition where it was undone before.
+        Raises NotFound, FailedPrecondition if it was undone before.
         """
         return await self._transport.do(_curation.undo(self.name, operation, request_id))
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
-        """The unit vectors (n, d) that the memory would store. Raises InvalidArgument."""
+        """Return the float32 unit vectors (n, d) of images. Raises InvalidArgument."""
         queries = await asyncio.to_thread(_queries.embed, self.name, images)
         return np.concatenate(await self._client._ask(queries))

@@ -1,4 +1,4 @@
-"""What a call can raise: one class for each status, and how an error of gRPC becomes one."""
+"""The errors of calls: one class for each status, made from errors of gRPC."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ NEVER_CONNECTED = (
 )
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
 ITEM = re.compile(r"\b(entries|images|vectors)\[(\d+)\]")
-# gRPC sends a refusal as metadata, of which receivers take 8 KiB: its sentence once, three bytes
-# for each that is no ASCII, and once more beside field and wish, four bytes for three.
+# gRPC sends a status as metadata, which receivers limit to 8 KiB: its message once, with three
+# bytes for each byte that is not ASCII, and once more with the details, in base64.
 SENTENCE_BYTES_MAX, FIELD_BYTES_MAX = 1024, 256
 LEFT_OUT = " … "
 
 
 def cut(text: str, most: int = SENTENCE_BYTES_MAX) -> str:
-    """A text of at most ``most`` bytes of UTF-8.
+    """Shorten a text to at most ``most`` bytes of UTF-8.
 
-    What is too long loses its middle: a sentence begins with what is wrong, and ends with the way
-    out.
+    The middle is left out: a message begins with the problem and ends with the way out.
     """
     data = text.encode(errors="surrogatepass")
     if len(data) <= most:
@@ -38,13 +37,12 @@ def cut(text: str, most: int = SENTENCE_BYTES_MAX) -> str:
 
 
 class Error(Exception):
-    """A call that did not succeed; ``str`` of it is a sentence to act on, of at most 1,024 bytes.
+    """A failed call; ``str`` of it is a sentence to act on, of at most 1,024 bytes.
 
-    ``reason`` is the server's name for what happened, or empty; ``field_violations`` are pairs of
-    the field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is
-    that of the write, which may be repeated with it; ``stored`` counts the leading entries that an
-    interrupted import has stored. ``message`` is the sentence without ``advice``, which is for who
-    calls from Python.
+    ``reason`` is the server's name for the error, or empty; ``field_violations`` are pairs of the
+    field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is that
+    of the write, which may be repeated with it; ``stored`` counts the leading entries that an
+    interrupted import has stored. ``message`` is the sentence without ``advice`` for Python.
     """
 
     status: ClassVar[grpc.StatusCode | None] = None
@@ -71,7 +69,7 @@ class Error(Exception):
         return f"{self.message} {self.advice}".rstrip()
 
     def shift(self, start: int) -> None:
-        """Count items from the beginning of the call, where ``start`` went in earlier messages."""
+        """Add ``start``, the items of earlier messages, to the item numbers in the error."""
 
         def shifted(text: str) -> str:
             return ITEM.sub(lambda found: f"{found[1]}[{int(found[2]) + start}]", text)
@@ -81,47 +79,47 @@ class Error(Exception):
 
 
 class InvalidArgument(Error):
-    """Something that was given cannot be used."""
+    """An argument cannot be used."""
 
     status = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class InvalidCertificate(InvalidArgument):
-    """A certificate that is damaged or forged, or not by the key or of the memory asked for."""
+    """A certificate is damaged or forged, or by another key or of another memory than asked."""
 
 
 class NotFound(Error):
-    """A memory, an entry or an embedder that is not there."""
+    """A memory, an entry or an embedder does not exist."""
 
     status = grpc.StatusCode.NOT_FOUND
 
 
 class AlreadyExists(Error):
-    """A memory or an entry that is there already."""
+    """A memory or an entry exists already."""
 
     status = grpc.StatusCode.ALREADY_EXISTS
 
 
 class FailedPrecondition(Error):
-    """The memory or the server is not in a state for this, such as an empty memory."""
+    """The memory or the server is not in the state for the call, such as an empty memory."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ResourceExhausted(Error):
-    """No room on the disk, a quota is used up, or the server is too busy."""
+    """The disk is full, a quota used up, or the server too busy."""
 
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Unauthenticated(Error):
-    """No key, or one that is not known."""
+    """The key is missing or unknown."""
 
     status = grpc.StatusCode.UNAUTHENTICATED
 
 
 class PermissionDenied(Error):
-    """A key that may not do this."""
+    """The key does not allow the call."""
 
     status = grpc.StatusCode.PERMISSION_DENIED
 
@@ -144,33 +142,33 @@ CLASSES: dict[grpc.StatusCode | None, type[Error]] = {
 
 
 def refuse(path: str, wish: str, *, separator: str = " ") -> NoReturn:
-    """Raise what the server would say of a field that cannot be used."""
+    """Raise InvalidArgument for a field, as the server would."""
     sentence = f"{path}{separator}{wish}."
     raise InvalidArgument(sentence, reason="BAD_FIELD", field_violations=[(path, wish)])
 
 
 def refuse_closed() -> NoReturn:
-    """Raise what a call of a client comes to that was closed before it, or meanwhile."""
+    """Raise FailedPrecondition for a call on a closed client."""
     closed = FailedPrecondition("The client is closed; connect again.", reason="CLIENT_CLOSED")
     raise closed from None
 
 
 def never_connected(error: grpc.RpcError) -> bool:
-    """Whether no connection came about, so that nobody can have read the request."""
+    """Return True if there was no connection, so that no server read the request."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and any(
         sign in (error.details() or "") for sign in NEVER_CONNECTED
     )
 
 
 def too_large(error: grpc.RpcError) -> bool:
-    """Whether gRPC itself refused a message by its size, which no retry changes."""
+    """Return True if gRPC refused a message by its size, which no retry changes."""
     return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in (
         error.details() or ""
     )
 
 
 def from_rpc(error: grpc.RpcError, target: str) -> Error:
-    """The error of ours for one of gRPC, with the details that the server sent."""
+    """Convert an error of gRPC, with the details that the server sent."""
     code, message = error.code(), error.details() or ""
     if never_connected(error):
         return Unavailable(unanswered(target, message))
@@ -187,7 +185,7 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
 
 
 def unanswered(target: str, why: str) -> str:
-    """A sentence on a connection that could not be made."""
+    """Return a sentence on a connection that could not be made."""
     if HANDSHAKE.search(why):
         return f"No secure connection to {target}; check root_certificates and the name ({why})."
     return (
@@ -197,10 +195,10 @@ def unanswered(target: str, why: str) -> str:
 
 
 def details(error: grpc.RpcError) -> tuple[str, list[tuple[str, str]]]:
-    """ErrorInfo's reason and BadRequest's violations, as far as there are any."""
+    """Return the reason of ErrorInfo and the field violations of BadRequest, if sent."""
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # is both on the client's side
-    except (DecodeError, ValueError):  # details of somebody between us and the server
+    except (DecodeError, ValueError):  # details of a proxy
         return "", []
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details if status else ():

@@ -1,4 +1,4 @@
-"""Files that a caller names are read or refused in the words of the call."""
+"""Files given as arguments; errors name the argument."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visual_memory.errors import AlreadyExists, refuse
 
 
 def file_size(file: str | os.PathLike[str], path: str) -> int:
-    """Raises InvalidArgument where there is no such file."""
+    """Return the size of a file in bytes. Raises InvalidArgument if there is no such file."""
     check_path(file, path)
     try:
         found = os.stat(file)
@@ -26,7 +26,7 @@ def file_size(file: str | os.PathLike[str], path: str) -> int:
 
 
 def read_file(file: str | os.PathLike[str], path: str) -> bytes:
-    """Raises InvalidArgument where it cannot be read."""
+    """Read a file. Raises InvalidArgument if it cannot be read."""
     check_path(file, path)
     try:
         with open(file, "rb") as opened:
@@ -36,7 +36,7 @@ def read_file(file: str | os.PathLike[str], path: str) -> bytes:
 
 
 def check_path(file: str | os.PathLike[str], path: str) -> None:
-    """Raises InvalidArgument for what names no file: a number would be one that is open already."""
+    """Raise InvalidArgument for no path, such as a number, which ``open`` takes as a descriptor."""
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
     if not isinstance(name, str) or "\0" in name:
         refuse(path, f"must be the path of a file, but is {file!r:.80}")
@@ -44,9 +44,9 @@ def check_path(file: str | os.PathLike[str], path: str) -> None:
 
 @contextmanager
 def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[BinaryIO]:
-    """What is written inside is at ``file`` afterwards, on disk and whole, or not at all.
+    """Open a temporary file that becomes ``file``, synced to disk, if the block succeeds.
 
-    Raises AlreadyExists, InvalidArgument where it cannot be written.
+    Raises AlreadyExists, InvalidArgument if it cannot be written.
     """
     check_path(file, "path")
     path = Path(file)
@@ -75,7 +75,7 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in it on disk, as far as its file system does that."""
+    """Sync the names in a folder to disk, if its file system can."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -85,13 +85,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def check_free(path: Path) -> None:
-    """Raises AlreadyExists."""
+    """Raise AlreadyExists if the path exists."""
     if os.path.lexists(path):
         raise AlreadyExists(f"{path} exists already; it is kept unless overwrite is set.")
 
 
 def name(part: Path, path: Path) -> None:
-    """Give a file the name ``path``, which somebody may have taken meanwhile.
+    """Rename a file to ``path``, unless another process has created that meanwhile.
 
     Raises AlreadyExists, OSError.
     """
@@ -104,7 +104,7 @@ def name(part: Path, path: Path) -> None:
 
 
 def refuse_file(file: str | os.PathLike[str], path: str, problem: OSError) -> NoReturn:
-    """Raise what an unreadable file is refused with."""
+    """Raise InvalidArgument for a file that cannot be used."""
     missing = isinstance(problem, FileNotFoundError)
     why = "no such file" if missing else (problem.strerror or str(problem)).lower()
     refuse(path, f"{why}: {os.fspath(file)}", separator=": ")

@@ -1,4 +1,4 @@
-"""What calls answer with: records for reading, arrays for computing."""
+"""The types of results: records, with arrays where numbers are computed with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """An entry near a query: its distance in [0, 2], and the weight of its vote (0 in a search)."""
+    """An entry near a query: its distance in [0, 2] and the weight of its vote (0 in a search)."""
 
     id: str
     label: str
@@ -79,7 +79,7 @@ class Neighbors(Sequence[Neighbor]):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label, or what is above it in the taxonomy: how far below its root, its share of votes."""
+    """A label or a node above it in the taxonomy, with its depth and its share of the votes."""
 
     name: str
     depth: int
@@ -88,7 +88,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """Whether a re-ranker was heard; if not, ``problem`` says why, and votes are as without it."""
+    """The re-ranker of a decision; if it was not ``applied``, ``problem`` says why."""
 
     reranker: str
     applied: bool
@@ -97,13 +97,12 @@ class Reranking:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a query is: the winner, its share of all weights, every label's score, winner first.
+    """The label of a query, its share of all weights, and the score of every label, winner first.
 
-    Where that was asked for: ``calibrated_confidence`` says how often such decisions are right,
-    ``rejected`` that the query is unlike anything remembered, ``label_set`` holds the right label
-    at the coverage asked for, and ``node`` is where in the taxonomy the votes agree.
-    ``calibration_stale`` says that entries were changed since the calibration that was used.
-    ``reranking`` says whether a re-ranker decided who counts how much; None where none was asked.
+    If requested, ``calibrated_confidence`` is how often such decisions are right, ``rejected`` is
+    True for a query unlike all entries, ``label_set`` holds the right label at the requested
+    coverage, and ``node`` is the taxonomy node on which the votes agree. ``calibration_stale``
+    says that entries were changed since the calibration. ``reranking`` is None without a re-ranker.
     """
 
     label: str
@@ -120,13 +119,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One remembered exemplar.
+    """A stored entry.
 
-    ``content_sha256`` is the hash of the image, or of the row, as it was sent; of an entry that was
-    inserted as a vector with the hash of its picture, that. ``pruned_by`` names
-    the operation that took its vote, and is empty where it votes. ``vector`` is the stored float32
-    unit vector, ``image`` the picture as it was sent and ``thumbnail`` a small JPEG of it, each
-    where it was asked for and is kept; they do not count in comparisons.
+    ``content_sha256`` is the hash of the image or vector as it was sent, or the hash of the picture
+    that was given with the vector. ``pruned_by`` names the operation that took away its vote, or is
+    empty. ``vector`` is the stored float32 unit vector, ``image`` the picture as it was sent and
+    ``thumbnail`` a small JPEG, each if requested and stored; comparisons ignore them.
     """
 
     id: str
@@ -142,9 +140,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """Everything that decides a vector; ``preprocessing`` is JSON with sorted keys.
+    """All that determines a vector; ``preprocessing`` is JSON with sorted keys.
 
-    ``bit_equal`` says that vectors have the same bits at every batch size and number of threads.
+    ``bit_equal`` is True if vectors have the same bits at every batch size and number of threads.
     """
 
     name: str
@@ -156,7 +154,7 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """For which votes a memory is calibrated, and whether its entries were changed since."""
+    """The votes for which a memory is calibrated; ``stale`` if its entries were changed since."""
 
     k: int
     voting: str
@@ -166,11 +164,11 @@ class CalibrationState:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a memory was calibrated to by ``count`` queries, or by its entries asking the others.
+    """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
 
-    The errors are how far shares of the vote are from shares of right decisions, and how far what
-    was fitted to one half of the queries is from those of the other. Queries whose nearest entry is
-    farther than ``rejection_distance`` are rejected.
+    ``error_before`` is the calibration error of vote shares, ``error_after`` that of calibrated
+    confidences, fitted to one half of the queries and measured on the other. Queries whose nearest
+    entry is farther than ``rejection_distance`` are rejected.
     """
 
     k: int
@@ -184,9 +182,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """The parent of every node that has one.
+    """A tree over the labels: the parent of every node that has one.
 
-    ``orphans`` are labels that no edge names, ``unused`` are leaves that are no label.
+    ``orphans`` are labels in no edge, ``unused`` are leaves that are no label.
     """
 
     parents: dict[str, str]
@@ -196,13 +194,13 @@ class Taxonomy:
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
-    """A memory as it stands; ``embedder`` is None where it takes vectors only.
+    """The state of a memory; ``embedder`` is None for a memory of vectors.
 
-    ``count`` and ``labels`` are of all that is stored, ``pruned_count`` and ``pruned_labels`` of
-    what of it does not vote. ``store_images`` says whether pictures are kept, ``reranker`` who
-    orders the neighbours where a call says nothing. Equal ``digest`` (hex) mean equal entries;
-    ``uid`` tells the memory from others that had its name. ``damage`` says why nothing can be asked
-    of a damaged one, of which no more is known than its name.
+    ``count`` and ``labels`` (label to count) are of all entries, ``pruned_count`` and
+    ``pruned_labels`` of those that do not vote. ``store_images`` is True if pictures are stored;
+    ``reranker`` is the default re-ranker. Equal digests (hex) mean equal entries; ``uid`` differs
+    from that of other memories that had its name. ``damage`` says why a damaged memory cannot be
+    used; its other fields are then empty.
     """
 
     name: str
@@ -224,9 +222,9 @@ class MemoryInfo:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one message may hold: its bytes, its items, and the size of each image.
+    """Limits of one message: its bytes, its items, and the size of each image.
 
-    ``neighbors`` is how many all its queries together may be answered with, 0 any number.
+    ``neighbors`` is the limit of neighbours in one answer, 0 for none.
     """
 
     message_bytes: int
@@ -238,9 +236,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """The server's release, its limits, what embedders it builds and what re-rankers it asks.
+    """The server's release, its limits, and its embedders and re-rankers.
 
-    ``public_keys`` (hex) check its certificates: the one that signs now, then the former ones.
+    ``public_keys`` (hex) verify its certificates: the present one first, then former ones.
+    ``erasure`` is what unlearning erases from, "files" or "files+memory".
     """
 
     version: str
@@ -248,13 +247,14 @@ class ServerInfo:
     embedders: list[str]
     rerankers: list[str] = field(default_factory=list)
     public_keys: list[str] = field(default_factory=list)
+    erasure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InsertResult:
-    """The ids of what was inserted, in order, and the id of the request that did it.
+    """The ids of the inserted entries, in order, and the id of the request.
 
-    Those ``unlearned`` the memory was asked to unlearn before, stored then or not.
+    ``unlearned`` are the ids among them that were unlearned before, stored then or not.
     """
 
     ids: list[str]
@@ -264,7 +264,7 @@ class InsertResult:
 
 @dataclass(frozen=True, slots=True)
 class PurgeResult:
-    """How many entries were forgotten, or would be, with up to 100 of their ids."""
+    """The number of entries deleted, or to be deleted, with up to 100 of their ids."""
 
     count: int
     sample_ids: list[str]
@@ -273,10 +273,10 @@ class PurgeResult:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One write to a memory: by which principal and call, when, of how many entries.
+    """One write to a memory: its principal, call, time and number of entries, but no ids.
 
     ``number`` counts from 0. ``digest`` is that of the memory afterwards, ``previous`` the hash of
-    the event before, empty in the first; ``text`` is what is hashed. It names no entry.
+    the event before, empty for the first; ``text`` is the text that is hashed.
     """
 
     number: int
@@ -291,10 +291,10 @@ class AuditEvent:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """Where an audit log stands: how many events, and hashes in hex.
+    """The head of an audit log: the number of events, and hashes in hex.
 
-    ``root`` is that of the tree over all events (RFC 6962), ``last`` that of the last event, and
-    ``digest`` that of the memory.
+    ``root`` is the Merkle tree hash over all events (RFC 6962), ``last`` the hash of the last
+    event, and ``digest`` that of the memory.
     """
 
     size: int
@@ -305,7 +305,7 @@ class AuditHead:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was compared and found to fit: entries, events of the audit log, and the digest."""
+    """The entries and audit events that a check compared and found to fit, and the digest."""
 
     entry_count: int
     event_count: int
@@ -315,11 +315,12 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class UnlearnResult:
-    """What was erased, or would be: how many entries, and which ids (some) were not stored.
+    """The number of entries erased, or to be erased, and some of the ids that were not stored.
 
-    The memories ``also_in`` hold the same, where it stays: in a copy, or by content; the memory
-    itself is among them where another entry has the same content. Those ``not_asked``, such as
-    damaged ones, may hold it. ``backups`` are the times of backups of it, which may hold it.
+    ``also_in`` names memories that still hold the same content, as copies or otherwise, and the
+    memory itself if another of its entries does. ``not_asked`` names memories that may hold it but
+    could not be searched, such as damaged ones. ``backups`` are the times of backups of the memory,
+    which may hold it.
     """
 
     count: int
@@ -334,10 +335,7 @@ class UnlearnResult:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """The memory that came of a backup, and how many entries of that were unlearned since.
-
-    Those were ``left_out``.
-    """
+    """The memory restored from a backup; entries unlearned since were ``left_out``."""
 
     info: MemoryInfo
     left_out: int
@@ -345,10 +343,10 @@ class RestoreResult:
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """The entries that lost their vote, or would: ids in byte order, and how many of each label.
+    """The entries pruned, or to be pruned: ids in byte order, and counts by label.
 
-    The accuracies are the share of all voting entries that the others decide rightly, before the
-    prune and with the ids taken out of the others. ``operation`` names what ``undo`` takes back.
+    The accuracies are leave-one-out, over all entries that voted before: with all of them as
+    neighbours, and without the pruned ones. ``operation`` is the name that ``undo`` takes.
     """
 
     ids: list[str]
@@ -361,7 +359,7 @@ class PruneResult:
 
 @dataclass(frozen=True, slots=True)
 class RelabelResult:
-    """The entries that got another label, or would; ``operation`` is empty where nothing did."""
+    """The entries relabelled, or to be relabelled; ``operation`` is empty if none was."""
 
     ids: list[str]
     applied: bool
@@ -370,9 +368,9 @@ class RelabelResult:
 
 @dataclass(frozen=True, slots=True)
 class LabelAssessment:
-    """One label: its entries, the share that the others call so too, and what they call them.
+    """Leave-one-out accuracy of one label, and the labels its entries were predicted as.
 
-    ``thin`` says that there are too few of it to trust.
+    ``thin`` is True for a label with too few entries to judge.
     """
 
     label: str
@@ -384,7 +382,7 @@ class LabelAssessment:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An entry whose label is likely wrong, and the one ``proposed`` for it; score in (0, 1]."""
+    """An entry whose label is likely wrong, with the ``proposed`` label; score in (0, 1]."""
 
     id: str
     label: str
@@ -395,7 +393,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two entries that are all but the same and have different labels."""
+    """Two nearly identical entries with different labels."""
 
     ids: tuple[str, str]
     labels: tuple[str, str]
@@ -404,10 +402,10 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the voting entries say of each other, each leaving itself out.
+    """The leave-one-out assessment of the voting entries.
 
-    ``accuracy`` is the share whose label the others give it too. The most suspicious of
-    ``suspects`` and the nearest of ``conflicts`` come first; ``operation`` is what found them.
+    ``accuracy`` is the share of entries whose label the others predict. ``suspects`` are ordered by
+    descending score, ``conflicts`` by ascending distance.
     """
 
     count: int
@@ -421,12 +419,12 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a query got its label: the decision as it is, and as it would be.
+    """The explanation of a decision: as it is, and after hypothetical changes.
 
-    ``after`` is None where no change was asked about. ``minimal_flip`` is None where nothing flips
-    the label, because all entries have it; ``proven_minimal`` is False where time was up before
-    it was proven that no smaller set does. ``thumbnails`` are small JPEGs of the neighbours and of
-    the flip, by id, where they were asked for and are kept.
+    ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label,
+    None if nothing does because all entries have it; ``proven_minimal`` is False if time was up
+    before smaller sets were excluded. ``thumbnails`` are small JPEGs of the neighbours and of the
+    flip, by id, if requested and stored.
     """
 
     before: Decision
@@ -438,12 +436,12 @@ class Explanation:
 
     @property
     def supporting(self) -> list[Neighbor]:
-        """The neighbours that voted for the label, nearest first."""
+        """Return the neighbours that voted for the label, nearest first."""
         return [each for each in self.before.neighbors if each.label == self.before.label]
 
     @property
     def opposing(self) -> list[Neighbor]:
-        """The neighbours that voted for another label, nearest first."""
+        """Return the neighbours that voted for another label, nearest first."""
         return [each for each in self.before.neighbors if each.label != self.before.label]
 
 
@@ -456,7 +454,7 @@ Result: TypeAlias = (
 class Operation:
     """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
 
-    ``done`` counts what of ``total`` is done; ``problem`` says why it failed.
+    ``done`` of ``total`` steps are done; ``problem`` says why it failed.
     """
 
     name: str

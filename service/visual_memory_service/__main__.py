@@ -1,25 +1,28 @@
-"""``python -m visual_memory_service`` is the command ``visual-memory``."""
+"""The program ``visual-memory``, also run by ``python -m visual_memory_service``."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from visual_memory_service.erasure.allocator import wipe_what_is_freed
+from visual_memory_service.config import FILES_AND_MEMORY, early_erasure
+from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main() -> int:
-    """Carry out one command; it may be interrupted while it is still being loaded."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is loaded; our sentences say it all
+    """Run one command and return its exit code, also if interrupted while it is being loaded."""
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "NONE"
+    )  # before gRPC is loaded; our messages are enough
     try:
-        if sys.argv[1:2] == ["serve"]:  # starts anew for it: before all is loaded, not after
-            wipe_what_is_freed()
-        from visual_memory.terminal.ending import carry_out
+        if sys.argv[1:2] == ["serve"] and early_erasure(sys.argv[2:]) == FILES_AND_MEMORY:
+            overwrite_freed_memory()  # starts anew for it: before all is loaded, not after
+        from visual_memory.terminal.ending import run_program
         from visual_memory_service import cli
 
-        return carry_out(cli.run)
+        return run_program(cli.run)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, in the order of the help."""
+"""The command line ``visual-memory``: its commands, in the order of the help."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from visual_memory.terminal import arguments as terminal
 
-# What one command needs is loaded for it alone: all together take longer than most of them.
+# Only the module of the command that is run is loaded: all of them take longer than most runs.
 COMMANDS = MappingProxyType(
     {
         "commands.serve": ("serve",),
-        "commands.memories": ("create", "list", "show", "drop"),
+        "commands.memories": ("create", "list", "info", "delete-memory"),
         "commands.insert": ("insert",),
         "commands.export": ("export",),
         "commands.backup": ("backup", "restore", "copy"),
@@ -21,8 +21,8 @@ COMMANDS = MappingProxyType(
         "commands.evaluate": ("evaluate",),
         "commands.search": ("search",),
         "commands.entries": ("entries", "update", "delete", "purge"),
-        "commands.hygiene": ("prune", "relabel"),
-        "commands.suspects": ("suspects", "calibrate"),
+        "commands.curation": ("prune", "relabel"),
+        "commands.assess": ("assess", "calibrate"),
         "commands.operations": ("undo", "operations"),
         "commands.audit": ("audit",),
         "commands.check": ("check",),
@@ -36,12 +36,12 @@ COMMANDS = MappingProxyType(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the arguments say; the exit code. Raises Refused, visual_memory.Error."""
+    """Run the command and return its exit code. Raises Refused, visual_memory.Error."""
     return terminal.run(build_parser(needed(arguments)), arguments)
 
 
 def needed(arguments: Sequence[str]) -> Iterable[str]:
-    """The module of the command that is asked for; all where none of them is."""
+    """Return the module of the command, or all modules if the first argument is no command."""
     first = arguments[0] if arguments else ""
     if first == "--version":
         return ()
@@ -49,7 +49,7 @@ def needed(arguments: Sequence[str]) -> Iterable[str]:
 
 
 def build_parser(modules: Iterable[str] = COMMANDS) -> ArgumentParser:
-    """The commands of these modules with their options."""
+    """Create a parser with the commands of these modules."""
     parser = terminal.program("visual-memory", "Classify images by remembering others.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in modules:

@@ -1,4 +1,4 @@
-"""Completion scripts for shells, derived from the parser."""
+"""Shell completion scripts, derived from the parser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ compdef _visual_memory visual-memory"""
 
 def add_to(commands: Commands, whole: ArgumentParser) -> None:
     parser = add(commands, "completion", "print a completion script for a shell")
-    parser.add_argument("shell", choices=SHELLS, help="whose script")
+    parser.add_argument("shell", choices=SHELLS, help="the shell")
     parser.set_defaults(run=lambda options: complete(options, whole))
 
 
@@ -58,7 +58,7 @@ def complete(options: Namespace, parser: ArgumentParser) -> int:
 
 
 def bash(parser: ArgumentParser) -> str:
-    """Words after the command; files where no word fits."""
+    """Return the script for bash: words after the command, else files."""
     commands = commands_of(parser)
     choices, options = [], []
     for name, command in commands.items():
@@ -77,7 +77,7 @@ def bash(parser: ArgumentParser) -> str:
 
 
 def zsh(parser: ArgumentParser) -> str:
-    """What ``_arguments`` completes, with the help of each option."""
+    """Return the script for zsh, with the help of each option."""
     helps = helps_of(parser)
     lines = []
     for name, command in commands_of(parser).items():
@@ -92,7 +92,7 @@ def zsh(parser: ArgumentParser) -> str:
 
 
 def zsh_words(action: Action) -> Iterator[str]:
-    """One word for each spelling of an option."""
+    """Yield an ``_arguments`` spec for each spelling of an option."""
     help = (action.help or "").replace("[", "(").replace("]", ")").replace(":", " ")
     for flag in action.option_strings:
         if action.nargs == 0:
@@ -103,7 +103,7 @@ def zsh_words(action: Action) -> Iterator[str]:
 
 
 def fish(parser: ArgumentParser) -> str:
-    """One line for each command, option and choice."""
+    """Return the script for fish: a line for each command, option and choice."""
     lines = []
     for name, help in helps_of(parser).items():
         lines.append(
@@ -123,25 +123,25 @@ def fish(parser: ArgumentParser) -> str:
 
 
 def commands_of(parser: ArgumentParser) -> dict[str, ArgumentParser]:
-    """The parser of each command."""
+    """Return the parser of each command, by name."""
     return dict(subparsers(parser).choices)
 
 
 def helps_of(parser: ArgumentParser) -> dict[str, str]:
-    """What each command is for."""
+    """Return the help of each command, by name."""
     return {each.dest: each.help or "" for each in subparsers(parser)._choices_actions}
 
 
 def subparsers(parser: ArgumentParser) -> Commands:
-    """Where the commands hang."""
+    """Return the action that holds the commands."""
     return next(each for each in parser._actions if isinstance(each, _SubParsersAction))
 
 
 def flagged(parser: ArgumentParser) -> list[Action]:
-    """The options of a command."""
+    """Return the options of a command."""
     return [action for action in parser._actions if action.option_strings]
 
 
 def quoted(text: str) -> str:
-    """In single quotes, as all three shells read them."""
+    """Put text in single quotes, as all three shells read them."""
     return "'" + text.replace("'", "’") + "'"

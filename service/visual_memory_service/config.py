@@ -1,16 +1,21 @@
-"""How a server is set up: flags over a TOML file over defaults, as one frozen record."""
+"""Settings of a server: flags over a TOML file over defaults, as one frozen record."""
 
 from __future__ import annotations
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from argparse import ArgumentError, ArgumentParser
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
+Erasure: TypeAlias = Literal["files", "files+memory"]
+FILES: Final = "files"
+FILES_AND_MEMORY: Final = "files+memory"
+ERASURES = (FILES, FILES_AND_MEMORY)
 MEBIBYTE = 1 << 20
 LISTS = ("allow_embedder", "reranker")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
@@ -40,7 +45,7 @@ class BadSetting(Exception):
 
 
 class NoDataFolder(BadSetting):
-    """Neither flags nor file say where the memories are."""
+    """Neither flags nor file name the data folder."""
 
     def __init__(self) -> None:
         super().__init__("No data folder was given; use --data DIR, or data in the file.")
@@ -48,15 +53,17 @@ class NoDataFolder(BadSetting):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a server is told at its start; the names are those of the TOML file.
+    """Settings that a server reads once at its start, named as in the TOML file.
 
-    Each ``reranker`` is ``NAME=HOST:PORT``.
+    Each ``reranker`` is ``NAME=HOST:PORT``. Unlearning erases from the RAM of the process, too,
+    where ``erasure`` says so; then freed memory is overwritten all the time.
     """
 
     data: Path
     listen: str = "127.0.0.1:50051"
     allow_embedder: tuple[str, ...] = ()
     reranker: tuple[str, ...] = ()
+    erasure: Erasure = FILES_AND_MEMORY
     threads: int = os.cpu_count() or 1
     message_bytes_max: int = 64 * MEBIBYTE
     image_bytes_max: int = 32 * MEBIBYTE
@@ -77,6 +84,10 @@ class Settings:
                 raise BadSetting(f"{name} must be at least {least}.")
             if not value <= most:  # nan neither
                 raise BadSetting(f"{name} must be at most {most}.")
+        if self.erasure not in ERASURES:
+            raise BadSetting(
+                f'erasure must be "{FILES}" or "{FILES_AND_MEMORY}", but is "{self.erasure}".'
+            )
         names = set[str]()
         for text in self.reranker:
             found = RERANKER.fullmatch(text)
@@ -91,12 +102,12 @@ class Settings:
 
     @property
     def rerankers(self) -> dict[str, str]:
-        """The address of each re-ranker, by name."""
+        """Map the name of each re-ranker to its address."""
         return dict(text.split("=", 1) for text in self.reranker)
 
 
 def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
-    """Read ``file`` and lay the flags that were given over it. Raises BadSetting."""
+    """Merge the flags given over ``file`` over the defaults. Raises BadSetting."""
     values = {**(read(file) if file else {}), **flags}
     if "data" not in values:
         raise NoDataFolder
@@ -106,8 +117,26 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
     return Settings(**values)
 
 
+def early_erasure(arguments: Sequence[str]) -> str:
+    """Read the erasure from the arguments of ``serve`` alone, before its parser is loaded.
+
+    Arguments and files that are no good count as the default; the command refuses them later. A
+    pipe does, too, for it can be read once.
+    """
+    parser = ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--erasure")
+    parser.add_argument("--config", type=Path)
+    try:
+        given, _ = parser.parse_known_args(arguments)
+        file = given.config if given.config and given.config.is_file() else None
+        chosen = given.erasure or (read(file) if file else {}).get("erasure")
+    except (ArgumentError, BadSetting):
+        return FILES_AND_MEMORY
+    return FILES if chosen == FILES else FILES_AND_MEMORY
+
+
 def read(file: Path) -> dict[str, Any]:
-    """The settings of a TOML file, with their types checked. Raises BadSetting."""
+    """Read the settings of a TOML file and check their types. Raises BadSetting."""
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -117,6 +146,7 @@ def read(file: Path) -> dict[str, Any]:
     kinds: dict[str, type | tuple[type, ...]] = {
         "data": str,
         "listen": str,
+        "erasure": str,
         **dict.fromkeys(LISTS, list),
         "idle_seconds": (int, float),
         "drain_seconds": (int, float),

@@ -1,4 +1,4 @@
-"""What the service itself refuses, in its own words; no status codes here."""
+"""Refusals of the service itself, in its own words; no status codes here."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 
 class RequestRefusal(Exception):
-    """A request that cannot be met; nothing was changed."""
+    """Root of refusals of a request; nothing was changed."""
 
 
 class ServiceFailed(Exception):
-    """Something went wrong that nobody foresaw."""
+    """An error that nobody foresaw."""
 
     def __init__(self) -> None:
         super().__init__("The service failed on its own side; its log says why.")
 
 
 class BadField(RequestRefusal):
-    """A field that holds what it may not: its path, and what it must be."""
+    """A field with a value that is not allowed: its path, and what it must be."""
 
     def __init__(self, path: str, wish: str) -> None:
         super().__init__(f"{path} {wish}.")
@@ -36,7 +36,7 @@ class TooLarge(RequestRefusal):
 
 
 class AnswerTooLarge(RequestRefusal):
-    """Queries of one message whose answers together would be beyond the limit."""
+    """Queries of one message whose answers together exceed the limit."""
 
     def __init__(self, queries: int, each: int, what: str, most: int) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class AnswerTooLarge(RequestRefusal):
 
 
 class NotCancellable(RequestRefusal):
-    """An erasure would be left half done, without a certificate."""
+    """A cancelled erasure would be left half done, without a certificate."""
 
     def __init__(self, operation: str) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class NotCancellable(RequestRefusal):
 
 
 class ServerStopping(RequestRefusal):
-    """A call that came after the server was told to end."""
+    """A call that came after the server began to stop."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -66,7 +66,7 @@ class ServerStopping(RequestRefusal):
 
 
 class ConnectionsRenewed(RequestRefusal):
-    """A stream that would go on while the server ends its connections."""
+    """A stream that would go on while the server closes its connections."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class ConnectionsRenewed(RequestRefusal):
 
 
 class ConnectionEnding(RequestRefusal):
-    """A call that would wait beyond the end of its connection."""
+    """A wait that would outlast its connection."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class ConnectionEnding(RequestRefusal):
 
 
 class Overloaded(RequestRefusal):
-    """The messages of all calls together are beyond the limit."""
+    """Messages of all calls that together exceed the limit."""
 
     def __init__(self, most: int) -> None:
         super().__init__(
@@ -97,7 +97,7 @@ class Overloaded(RequestRefusal):
 
 
 class ClientSilent(RequestRefusal):
-    """A call that had to wait for its client for too long."""
+    """A call that waited too long for its client."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -107,7 +107,7 @@ class ClientSilent(RequestRefusal):
 
 
 class OutOfMemory(RequestRefusal):
-    """The system gave the server no more memory."""
+    """RAM that the system refused the server."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -128,7 +128,7 @@ class NoEmbedder(RequestRefusal):
 
 
 class ImagesNotStored(RequestRefusal):
-    """What needs the pictures of a memory that keeps none."""
+    """A call that needs the pictures of a memory which stores none."""
 
     def __init__(self, memory: str) -> None:
         super().__init__(
@@ -139,7 +139,7 @@ class ImagesNotStored(RequestRefusal):
 
 
 class EmbedderNotAllowed(RequestRefusal):
-    """An embedder that this server's configuration does not name."""
+    """An embedder that this server's configuration does not allow."""
 
     def __init__(self, name: str, allowed: Sequence[str]) -> None:
         super().__init__(
@@ -175,7 +175,7 @@ class UnknownReranker(RequestRefusal):
 
 
 class NotDone(RequestRefusal):
-    """An operation that had to be done first, and was not."""
+    """An operation that had to be done first, and did not end well."""
 
     def __init__(self, name: str, state: str, problem: str | None) -> None:
         super().__init__(
@@ -187,7 +187,7 @@ class NotDone(RequestRefusal):
 
 
 class NotCalibrated(RequestRefusal):
-    """A decision that shall carry what only a calibration for its votes can give."""
+    """A decision whose annotations need a calibration for its votes."""
 
     def __init__(self, problem: str, k: int, voting: str) -> None:
         super().__init__(
@@ -198,11 +198,11 @@ class NotCalibrated(RequestRefusal):
 
 
 class RerankingRefusal(Exception):
-    """The root of what a re-ranker refuses; its message is a sentence to act on."""
+    """Root of refusals of a re-ranker; the message is a sentence to act on."""
 
 
 class ChatUnavailable(RerankingRefusal):
-    """The chat server gave no answer; asked again later it may."""
+    """A chat server that gave no answer; later it may."""
 
     def __init__(self, host: str, problem: str) -> None:
         super().__init__(f"The chat server at {host} {problem}.")
@@ -210,7 +210,7 @@ class ChatUnavailable(RerankingRefusal):
 
 
 class BadChatAnswer(RerankingRefusal):
-    """The chat server answered, with what is no order of the candidates."""
+    """A chat server whose answer is no order of the candidates."""
 
     def __init__(self, host: str, problem: str) -> None:
         super().__init__(f"The chat server at {host} answered with status 200, but {problem}.")
@@ -218,4 +218,4 @@ class BadChatAnswer(RerankingRefusal):
 
 
 class BadRanking(Exception):
-    """A re-ranker's answer that no vote can be taken by; the server of the memories noticed it."""
+    """A re-ranker's answer that no vote can be taken by, noticed by the server of the memories."""

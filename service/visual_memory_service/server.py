@@ -1,12 +1,12 @@
-"""A running server of memories, from what it opens until all of it is closed."""
+"""Server of memories, from opening its data folder until all of it is closed."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import resource
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from dataclasses import fields
 from typing import Any
 
 import structlog
@@ -18,18 +18,19 @@ from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
 from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 from visual_memory_service.erasure.unlearn import UnlearningWork
-from visual_memory_service.runtime.backups import Copies
+from visual_memory_service.runtime.backups import Backups
+from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
 from visual_memory_service.wire.admission import Bounds
 from visual_memory_service.wire.health import Health
-from visual_memory_service.wire.listener import Listener, check_free, told_to_stop
+from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MAX = 65_536
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+FITTED = (CALIBRATION,)  # settings that entries were used for
 log = structlog.get_logger()
 
 
@@ -44,32 +45,21 @@ def serve(settings: Settings) -> None:
     asyncio.run(run(settings))
 
 
-def keep_freed_memory() -> None:
-    """Have glibc use again what a message left behind, rather than ask the system for every one.
-
-    Clearing fresh pages took a fifth of the time of an import. Other C libraries lack the call.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(M_TRIM_THRESHOLD, 256 << 20)
-
-
 def use_all_descriptors() -> None:
-    """Open as many files and connections as the system allows, rather than as few as by default."""
+    """Raise the limit of open files and connections to what the system allows."""
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
 
 
 async def run(settings: Settings) -> None:
-    """See ``serve``."""
+    """Serve on the running loop; see ``serve``."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(BLOCKED_THREADS, thread_name_prefix="call"))
-    stopping = told_to_stop()
+    stopping = stop_event()
     states = Health()
     serving: set[asyncio.Task[None]] = set()
-    begun: asyncio.Queue[str] = asyncio.Queue()
+    started: asyncio.Queue[str] = asyncio.Queue()
 
     def say(memory: str, serves: bool) -> None:
         state = health_pb2.HealthCheckResponse.SERVING
@@ -79,16 +69,16 @@ async def run(settings: Settings) -> None:
         serving.add(task)
         task.add_done_callback(serving.discard)
         if serves:
-            begun.put_nowait(memory)
+            started.put_nowait(memory)
 
     def changed(memory: str, serves: bool) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     async with AsyncExitStack() as closing:
-        memories = await asyncio.to_thread(Memories, settings, changed)
+        memories = await asyncio.to_thread(Memories, settings, changed, FITTED)
         closing.push_async_callback(asyncio.to_thread, memories.close)
-        copies = Copies(memories, fitted=[CALIBRATION])
-        closing.push_async_callback(asyncio.to_thread, copies.close)
+        backups = Backups(memories)
+        closing.push_async_callback(asyncio.to_thread, backups.close)
         operations = Operations()
         closing.push_async_callback(asyncio.to_thread, operations.close)
         rerankers = Rerankers(settings)
@@ -101,25 +91,17 @@ async def run(settings: Settings) -> None:
         def renew() -> Future[None]:
             return asyncio.run_coroutine_threadsafe(listener.renew(), loop)
 
-        unlearning = UnlearningWork(memories, operations, keys, renew)
+        unlearning = UnlearningWork(memories, operations, keys, renew, settings.erasure)
 
-        def add(server: Any, leaving: asyncio.Event) -> None:
+        def add(server: Any, connections_closing: asyncio.Event) -> None:
             servicer = Servicer(
-                memories, rerankers, operations, unlearning, copies, settings, leaving
+                memories, rerankers, operations, unlearning, backups, settings, connections_closing
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
 
-        async def go_on() -> None:
-            while True:
-                memory = await begun.get()
-                try:
-                    await asyncio.to_thread(unlearning.go_on, memory)
-                except Exception as error:  # nobody waits for this task
-                    log.error("erasures not gone on with", memory=memory, exc_info=error)
-
         listener = Listener(settings.listen, bounds(settings), SERVICE, add, states)
-        going_on = loop.create_task(go_on())
-        closing.callback(going_on.cancel)
+        resuming = loop.create_task(resume_erasures(started, unlearning))
+        closing.callback(resuming.cancel)
         address = await listener.start()
         log.info("serving", address=address, data=str(settings.data), memories=memories.names())
         memories.checks.start(memories.names())
@@ -129,14 +111,16 @@ async def run(settings: Settings) -> None:
     log.info("stopped")
 
 
+async def resume_erasures(started: asyncio.Queue[str], unlearning: UnlearningWork) -> None:
+    """Resume the erasures of each memory that begins to serve, until cancelled."""
+    while True:
+        memory = await started.get()
+        try:
+            await asyncio.to_thread(unlearning.resume, memory)
+        except Exception as error:  # nobody waits for this task
+            log.error("erasures not gone on with", memory=memory, exc_info=error)
+
+
 def bounds(settings: Settings) -> Bounds:
-    """Those of its settings that any server has."""
-    return Bounds(
-        calls_max=settings.calls_max,
-        connection_calls_max=settings.connection_calls_max,
-        connections_max=settings.connections_max,
-        message_bytes_max=settings.message_bytes_max,
-        pending_bytes_max=settings.pending_bytes_max,
-        idle_seconds=settings.idle_seconds,
-        drain_seconds=settings.drain_seconds,
-    )
+    """Return the settings that are limits of any server."""
+    return Bounds(**{each.name: getattr(settings, each.name) for each in fields(Bounds)})

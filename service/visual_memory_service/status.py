@@ -1,4 +1,4 @@
-"""The table from refusals to gRPC statuses with details: the one place where both meet."""
+"""Table from refusals to gRPC statuses with details: the one place that knows both."""
 
 from __future__ import annotations
 
@@ -163,10 +163,7 @@ CODES: dict[type[Exception], StatusCode] = {
 
 
 def answer(refusal: Exception) -> status_pb2.Status:
-    """A refusal as google.rpc.Status with ErrorInfo and, where a field is at fault, BadRequest.
-
-    Texts are cut, so that they fit the metadata of an answer whatever they quote.
-    """
+    """Write a refusal as google.rpc.Status with ErrorInfo and, for a bad field, BadRequest."""
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
     details: list[any_pb2.Any] = []
@@ -183,7 +180,7 @@ def answer(refusal: Exception) -> status_pb2.Status:
 
 
 def foreseen(error: Exception) -> Exception:
-    """What is told of an error that is no refusal of ours."""
+    """Return the refusal that answers an error which is none of ours."""
     if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
         return OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:
@@ -191,8 +188,8 @@ def foreseen(error: Exception) -> Exception:
     return ServiceFailed()
 
 
-def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
-    """Which field of the request a refusal is about."""
+def violation(refusal: Exception) -> error_details_pb2.BadRequest:
+    """Return the field of the request that a refusal is about, or None."""
     match refusal:
         case AnswerTooLarge():
             field, description = "k", str(refusal)

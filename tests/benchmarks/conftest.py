@@ -1,17 +1,19 @@
-"""A small memory of real photographs, and pictures to ask it about."""
+"""A small memory of real photographs, and pictures to classify."""
 
 from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.benchmarks.experiments.made import KNOWN, NEW, conflicts, drawings, photographs
 
 import visual_memory
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 from visual_memory_benchmarks.trials.categories import CATEGORIES
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ SETS = {"natural16": 2, "cue_conflict": 3, "caltech20": 1}
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A memory of the pictures of ``data``/natural16, by their paths."""
+    """A memory of the pictures of ``data``/natural16, with their paths as ids."""
 
     client: visual_memory.Client
     memory: visual_memory.Memory
@@ -30,7 +32,7 @@ class Small:
 
 
 def remember(client: visual_memory.Client, folder: Path) -> visual_memory.Memory:
-    """A new memory of a folder per class."""
+    """Create a memory of a folder per class."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
     memory = client.create_memory(f"m{uuid.uuid4().hex[:8]}")
     memory.insert(
@@ -43,7 +45,7 @@ def remember(client: visual_memory.Client, folder: Path) -> visual_memory.Memory
 
 @pytest.fixture(scope="session")
 def pictures(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few pictures of each category of some sets, without manifests."""
+    """Copy a few pictures of each category of some datasets, without manifests."""
     folder = tmp_path_factory.mktemp("sets")
     for name, count in SETS.items():
         source = shared / "data" / name
@@ -64,14 +66,26 @@ def client(server: Server) -> Iterator[visual_memory.Client]:
 
 @pytest.fixture(scope="session")
 def original(server: Server, pictures: Path) -> str:
-    """A memory to be copied."""
+    """Create a memory to be copied."""
     with visual_memory.connect(server.address) as client:
         return remember(client, pictures / "natural16").name
 
 
 @pytest.fixture
 def small(client: visual_memory.Client, original: str, pictures: Path, tmp_path: Path) -> Small:
-    """For a test to edit: the memory and the data are its own."""
+    """Copy the memory and the data, for a test to edit."""
     data = tmp_path / "data"
     shutil.copytree(pictures, data)
     return Small(client, client.copy(original, f"m{uuid.uuid4().hex[:8]}"), data)
+
+
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, StimulusSet]:
+    folder = tmp_path_factory.mktemp("pictures")
+    return {
+        "natural16": photographs(folder, "natural16", KNOWN, 12),
+        "caltech20": photographs(folder, "caltech20", NEW, 9),
+        "cue_conflict": conflicts(folder, KNOWN),
+        "edges": drawings(folder, "edges", KNOWN),
+        "filled_silhouettes": drawings(folder, "filled_silhouettes", KNOWN),
+    }

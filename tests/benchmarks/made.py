@@ -1,4 +1,4 @@
-"""Trials and folders that tests make up."""
+"""Generated trials and folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_trials(
     dataset: Dataset = DATASETS["edge"],
     condition: str = "all",
 ) -> Trials:
-    """The answers of each decision maker to the pictures shown, in one condition."""
+    """Make trials of each decision maker on the pictures shown, in one condition."""
     names = names or [f"{category}{number}.png" for number, category in enumerate(shown)]
     m, n = len(answers), len(shown)
     return Trials(
@@ -48,12 +48,12 @@ def row(
     number: str = "1",
     seconds: str = "NaN",
 ) -> str:
-    """A line of a table."""
+    """Format a line of a table."""
     return ",".join([maker, session, number, seconds, response, category, condition, image])
 
 
 def to_folder(folder: Path, *files: str) -> Path:
-    """A folder with these files, each of which holds its own path."""
+    """Make a folder of files that hold their own paths."""
     for file in files:
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Every value of golden_human_alignment.json either follows, or is named as one that cannot."""
+"""Every value of golden_human_alignment.json is reproduced, or named as not reproducible."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def golden(shared: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def people(shared: Path) -> Any:
-    """What ``metrics`` prints of the tables of people."""
+    """Return the output of ``metrics`` on the tables of people."""
     folder = shared / "data" / "human_responses" / "human"
     summary = summarise(folder, resampling=Resampling(resamples=2))
     return json.loads(json.dumps(summary.to_json(), allow_nan=False))
@@ -90,7 +90,7 @@ def measures(row: Any) -> dict[str, float]:
 
 
 def from_tables(people: Any) -> Values:
-    """What the tables of people give, in the places that the golden file has it in."""
+    """Return the values computed from people's tables, at their places in the golden file."""
     bias = people["shape_bias"]
     told = bias["humans"]
     return dict(
@@ -158,7 +158,7 @@ def votes(row: Any) -> dict[str, Any]:
 
 
 def from_golden(golden: Any) -> Values:
-    """What rows of the golden file give that others of its rows say again."""
+    """Return the values that follow from other rows of the golden file."""
     names, metrics = golden["aggregation"]["models"], golden["aggregation"]["metrics"]
     rows = {name: averaged(golden["model_per_dataset"][name]) for name in names}
     biases = {name: model_votes(golden["shape_bias"]["models"][name]) for name in names}
@@ -196,7 +196,7 @@ def averaged(datasets: Any) -> dict[str, float]:
 
 
 def model_votes(row: Any) -> dict[str, Any]:
-    """Sums over categories, and the biases of both."""
+    """Return sums over categories, and the biases of both."""
     categories = row["per_category"]
     counted = {
         key: np.array([[each[key]] for each in categories.values()])
@@ -217,7 +217,7 @@ def model_votes(row: Any) -> dict[str, Any]:
 
 
 def published() -> Values:
-    """What the package keeps of children, in the places of the golden file."""
+    """Return the packaged values of children, at their places in the golden file."""
     shape: dict[str, Any] = {}
     for group, row in developmental.SHAPE_BIAS.items():
         shape[group] = {

@@ -1,4 +1,4 @@
-"""A web server on this machine that can be told to break off."""
+"""A local web server that can break off its answers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data[start:] if end is None else data[start : start + end])
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -246,7 +246,7 @@ def vectors(message: Any) -> Any:
 
 
 def acknowledgement(batch: pb.ImportBatch, ids: list[str]) -> pb.ImportEntriesResponse:
-    """What docs/api.md says that a batch is acknowledged with."""
+    """What docs/api/insert.md says that a batch is acknowledged with."""
     bare = pb.ImportBatch()
     bare.CopyFrom(batch)
     bare.batch.ClearField("images")

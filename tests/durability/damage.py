@@ -74,7 +74,7 @@ def make(folder: Path) -> None:
             if dropped:
                 catalog.drop(name)
         with closing(catalog.open("birds")) as memory:
-            catalog.bury(memory, [f"gone {number}" for number in range(900)], "")
+            catalog.mark_unlearned(memory, [f"gone {number}" for number in range(900)], "")
 
 
 def fill(memory: Memory, chance: np.random.Generator, count: int) -> None:

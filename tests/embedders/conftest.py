@@ -1,4 +1,4 @@
-"""What the tests of the embedders share; those of PyTorch are collected where it is installed."""
+"""Fixtures of the embedders' tests; those of PyTorch are collected where it is installed."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from visual_memory_embedders import Embedder, ImageLimits, build
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 NEEDS = {
-    "test_timm_backend.py": ("torch", "timm"),
-    "test_open_clip_backend.py": ("torch", "open_clip"),
-    "test_torch_network.py": ("torch",),
+    "backends/test_timm_backend.py": ("torch", "timm"),
+    "backends/test_open_clip_backend.py": ("torch", "open_clip"),
+    "backends/test_torch_network.py": ("torch",),
 }
 collect_ignore = [file for file, modules in NEEDS.items() if not all(map(find_spec, modules))]
 if collect_ignore and os.environ.get("CI") == "true":

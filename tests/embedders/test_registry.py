@@ -56,6 +56,6 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
 
 
 def test_every_backend_has_its_module() -> None:
-    folder = Path(sys.modules[build.__module__].__file__ or "").parent
+    folder = Path(sys.modules[build.__module__].__file__ or "").parent / "backends"
 
     assert all((folder / f"{backend.module}.py").is_file() for backend in BACKENDS.values())

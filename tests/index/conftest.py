@@ -32,6 +32,11 @@ class SmallDisk:
         with self._ballast.open("r+b") as file:
             file.truncate(left)
 
+    def make_read_only(self) -> None:
+        """Refuse every write from now on; no file may be open for writing."""
+        how = ["mount", "-o", "remount,ro", str(self.folder)]
+        subprocess.run(how, capture_output=True, check=True)
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.databases import database_of
 from tests.sealing import seal
 
 from visual_memory_index import (
@@ -79,13 +80,13 @@ def flipped(data: bytes, chance: Random) -> bytes:
 
 
 def test_a_memory_that_nobody_touched_is_as_it_was_written(memory: Memory) -> None:
-    told: list[tuple[int, int]] = []
+    on_progress: list[tuple[int, int]] = []
 
-    checked = memory.check(lambda done, total: told.append((done, total)))
+    checked = memory.check(lambda done, total: on_progress.append((done, total)))
 
     assert checked == Checked(38, 6, memory.info().digest)
-    assert {total for _, total in told} == {38 + 6}
-    assert told == sorted(told)
+    assert {total for _, total in on_progress} == {38 + 6}
+    assert on_progress == sorted(on_progress)
 
 
 def test_an_empty_memory_is_as_it_was_written(tmp_path: Path) -> None:
@@ -394,7 +395,7 @@ def test_one_that_is_stopped_ends_at_once_and_holds_nothing_of_the_file(
         memory.check(stop)
 
     assert calls == after
-    assert memory._file.truncate_log()
+    assert database_of(memory).truncate_log()
 
 
 def test_one_that_runs_when_the_memory_is_closed_ends(memory: Memory) -> None:

@@ -1,4 +1,4 @@
-"""Refusals name as many ids as one can read."""
+"""Refusals name as many ids as one can read, and the whole path to operators alone."""
 
 from __future__ import annotations
 

@@ -35,12 +35,11 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_index.files.database import PAGE_BYTES
-from visual_memory_index.ram.change import Removed
+from visual_memory_index.ram.change import Change
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.scan.faiss_scan import SCANNED_MAX
 from visual_memory_index.store.store import StoredRows, new_identity
-from visual_memory_index.writer import Committed
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -296,6 +295,30 @@ def test_an_unknown_entry_is_not_updated(memory: Memory) -> None:
     assert memory.recall(REQUEST) is None
 
 
+def test_the_audit_log_names_the_principal_who_asked_for_each_write(tmp_path: Path) -> None:
+    ann = Request(principal="ann")
+    identity = new_identity("m", 8, None)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity, principal="ann")) as memory:
+        memory.insert(entries(["a", "b", "c", "d", "e"]), VECTORS[:5], request=ann)
+        memory.update("a", label="dog", request=ann)
+        memory.delete(["b"], request=ann)
+        memory.purge(parsed("id = c"), request=ann)
+        memory.keep_setting("taxonomy", "{}", call="SetTaxonomy", request=ann)
+        memory.relabel({"d": "owl"}, result=str, request=ann)
+        pruning = memory.begin("prune", request=ann).operation.name
+        memory.prune(["e"], operation=pruning, result=str, request=ann)
+        memory.undo(pruning, request=ann)
+        fitting = memory.begin("calibrate", request=ann).operation.name
+        memory.end(fitting, "done", settings={"t": "1"}, call="CalibrateMemory", request=ann)
+        unlearning = memory.begin_unlearning(["a"], allow_missing=False, request=ann).operation.name
+        memory.unlearn(unlearning, settings=(), draft=lambda facts: "{}", request=ann)
+        memory.insert(entries(["f"]), VECTORS[:1])
+
+        events = memory.audit_events(limit=99).events
+
+    assert [event.principal for event in events] == [*["ann"] * 11, "local"]
+
+
 def repeats() -> list[Callable[[Memory, Request], object]]:
     return [
         lambda memory, request: memory.insert(
@@ -496,7 +519,7 @@ def test_a_closed_memory_says_so(tmp_path: Path) -> None:
         lambda: memory.update("a", label="x"),
     ]
     for call in calls:
-        with pytest.raises(MemoryClosed, match='"m" was dropped or is closing'):
+        with pytest.raises(MemoryClosed, match='"m" was deleted or is closing'):
             call()
 
 
@@ -678,13 +701,13 @@ def test_neighbours_are_those_of_brute_force(k: int, tmp_path: Path) -> None:
 
 
 def test_info_is_of_one_moment(memory: Memory) -> None:
-    digests, told = {0: memory.info().digest}, list[tuple[int, str]]()
+    digests, on_progress = {0: memory.info().digest}, list[tuple[int, str]]()
     done = threading.Event()
 
     def look() -> None:
         while not done.is_set():
             info = memory.info()
-            told.append((info.count, info.digest))
+            on_progress.append((info.count, info.digest))
 
     with ThreadPoolExecutor(2) as threads:
         looking = [threads.submit(look) for _ in range(2)]
@@ -695,7 +718,7 @@ def test_info_is_of_one_moment(memory: Memory) -> None:
         for each in looking:
             each.result()
 
-    assert all(digests[count] == digest for count, digest in told)
+    assert all(digests[count] == digest for count, digest in on_progress)
 
 
 def test_a_setting_is_not_lost_to_one_that_was_read_before_it(memory: Memory) -> None:
@@ -783,7 +806,7 @@ def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None
     insert(memory, ["a", "b"])
 
     with pytest.raises(KeyError):
-        memory._publish([Committed(Removed(["a", "nobody"]), 0, "")])
+        memory._publish([Change(["a", "nobody"])])
 
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])
@@ -807,7 +830,7 @@ def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory
 
     memory._store = Short()  # type: ignore[assignment]  # a store all the same
     with pytest.raises(MemoryError):
-        memory._publish([Committed(Removed(["a", "nobody"]), 0, "")])
+        memory._publish([Change(["a", "nobody"])])
 
     calls: list[Callable[[], object]] = [
         memory.info,

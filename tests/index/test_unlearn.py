@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -19,12 +19,13 @@ from visual_memory_index import (
     Memory,
     Request,
     RequestErased,
-    Traces,
+    ResiduePatterns,
     unit_rows,
 )
 from visual_memory_index import unlearn as erasure
 from visual_memory_index.records.operation import GONE
-from visual_memory_index.store.store import new_identity
+from visual_memory_index.records.request import LOCAL
+from visual_memory_index.store.store import Transaction, new_identity
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -59,17 +60,17 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
         yield opened
 
 
-def erased(memory: Memory, *ids: str) -> tuple[Traces, Facts]:
-    told: list[Facts] = []
+def erased(memory: Memory, *ids: str) -> tuple[ResiduePatterns, Facts]:
+    on_progress: list[Facts] = []
 
     def draft(facts: Facts) -> str:
-        told.append(facts)
+        on_progress.append(facts)
         return "{}"
 
     name = memory.begin_unlearning(ids, allow_missing=False).operation.name
-    traces = memory.unlearn(name, settings=(), draft=draft)
-    assert traces is not None
-    return traces, told[0]
+    patterns = memory.unlearn(name, settings=(), draft=draft)
+    assert patterns is not None
+    return patterns, on_progress[0]
 
 
 def test_why_operations_failed_that_could_not_be_written_is_forgotten_too(
@@ -107,7 +108,7 @@ def test_the_facts_name_the_backups_that_were_made_before(memory: Memory, tmp_pa
     with memory.copying(
         tmp_path / "copy.sqlite",
         lambda: None,
-        lambda transaction: times.append(transaction.log("BackupMemory", 4).time),
+        lambda transaction: times.append(transaction.log("BackupMemory", 4, LOCAL).time),
     ):
         pass
 
@@ -120,12 +121,12 @@ def test_what_is_drafted_of_the_facts_is_kept_and_nothing_is_left_to_be_erased(
     memory: Memory,
 ) -> None:
     name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
-    noted = memory.erasing(name)
+    noted = memory.ids_to_unlearn(name)
     memory.unlearn(name, settings=(), draft=lambda facts: json.dumps({"ids": list(facts.ids)}))
 
     again = memory.unlearn(name, settings=(), draft=lambda facts: "{}")
 
-    assert (noted, memory.erasing(name)) == (["id of the last"], [])
+    assert (noted, memory.ids_to_unlearn(name)) == (["id of the last"], [])
     assert memory.operation(name).result == '{"ids": ["id of the last"]}'
     assert again is None
 
@@ -146,47 +147,69 @@ def test_what_a_picture_that_stays_has_too_is_no_trace(memory: Memory) -> None:
     entry = Entry("id of the next", "a common label", None, {}, 0, b"next", image=alike)
     memory.insert([entry], VECTORS[3:])
 
-    traces, _ = erased(memory, "id of the last")
+    patterns, _ = erased(memory, "id of the last")
 
-    assert not traces.found_in(PICTURE[1000:2900])
-    assert traces.found_in(PICTURE[3100:3200])
+    assert not patterns.found_in(PICTURE[1000:2900])
+    assert patterns.found_in(PICTURE[3100:3200])
+
+
+class OfServer:
+    """A transaction of a store whose files are not here: it cannot say what to search for."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("remains_of", "same_content", "sample_images"):
+            raise AttributeError(name)
+        return getattr(self._transaction, name)
+
+
+def test_a_store_without_files_here_erases_and_has_nothing_to_search_for(memory: Memory) -> None:
+    name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
+    with memory._store.transaction() as transaction:
+        plain = cast(Transaction, OfServer(transaction))
+        patterns, change = erasure.erase(plain, name, LOCAL, (), lambda facts: "{}")
+        left = transaction.count()
+
+    assert (patterns, change.removed, left) == (None, ["id of the last"], 3)
 
 
 def test_all_that_entries_were_made_of_is_looked_for(memory: Memory) -> None:
-    traces, _ = erased(memory, "id of the last")
+    patterns, _ = erased(memory, "id of the last")
 
     texts = [b"id of the last", b"a label of its own", b"a key of the last"]
     contents = [VECTORS[1].tobytes()[32:64], PICTURE[2000:2032], THUMBNAIL[500:532]]
-    assert all(traces.found_in(each) for each in (*texts, *contents))
-    assert traces.count == 6
+    assert all(patterns.found_in(each) for each in (*texts, *contents))
+    assert patterns.count == 6
 
 
 def test_what_others_have_too_is_no_trace(memory: Memory) -> None:
-    traces, _ = erased(memory, "id of the first")
+    patterns, _ = erased(memory, "id of the first")
 
-    assert traces.found_in(b"id of the first")
-    assert traces.found_in(b"said of the first")
-    assert not traces.found_in(b"a common label")
-    assert not traces.found_in(VECTORS[0].tobytes())
-    assert traces.count == 2
+    assert patterns.found_in(b"id of the first")
+    assert patterns.found_in(b"said of the first")
+    assert not patterns.found_in(b"a common label")
+    assert not patterns.found_in(VECTORS[0].tobytes())
+    assert patterns.count == 2
 
 
 def test_a_vector_of_its_own_is_looked_for_though_another_entry_has_the_picture(
     memory: Memory,
 ) -> None:
     memory.insert([Entry("id of a copy", "a common label", None, {}, 0, b"other")], VECTORS[3:])
-    traces, _ = erased(memory, "id of the last")
+    patterns, _ = erased(memory, "id of the last")
 
-    assert traces.found_in(VECTORS[1].tobytes())
+    assert patterns.found_in(VECTORS[1].tobytes())
 
 
 def test_of_a_label_that_nobody_is_left_with_and_of_twins_erased_together_all_is_looked_for(
     memory: Memory,
 ) -> None:
-    traces, _ = erased(memory, "id of the first", "id of the twin", "id that stays")
+    patterns, _ = erased(memory, "id of the first", "id of the twin", "id that stays")
 
-    assert traces.found_in(b"a common label")
-    assert traces.found_in(VECTORS[0].tobytes()[:32])
+    assert patterns.found_in(b"a common label")
+    assert patterns.found_in(VECTORS[0].tobytes()[:32])
 
 
 def test_texts_of_entries_with_too_much_to_look_for_are_looked_for(
@@ -194,10 +217,10 @@ def test_texts_of_entries_with_too_much_to_look_for_are_looked_for(
 ) -> None:
     monkeypatch.setattr(erasure, "LEFT_BYTES_MAX", len(PICTURE))
 
-    traces, _ = erased(memory, "id of the last")
+    patterns, _ = erased(memory, "id of the last")
 
-    assert traces.found_in(b"a key of the last")
-    assert not traces.found_in(PICTURE)
+    assert patterns.found_in(b"a key of the last")
+    assert not patterns.found_in(PICTURE)
 
 
 def has_taxonomy(memory: Memory) -> None:
@@ -251,24 +274,24 @@ def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
     memory: Memory, happened: Callable[[Memory], None]
 ) -> None:
     happened(memory)
-    traces, _ = erased(memory, "id of the last")
+    patterns, _ = erased(memory, "id of the last")
 
-    searched = memory.erase_file(traces)
+    searched = memory.erase_file(patterns)
 
     assert searched is not None
     assert not searched.found
 
 
 def test_what_another_program_reads_is_tried_again_later(memory: Memory) -> None:
-    traces, _ = erased(memory, "id of the last")
+    patterns, _ = erased(memory, "id of the last")
     with closing(sqlite3.connect(memory.path, isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM entries").fetchone()
         memory.insert([Entry("another id", "a common label")], VECTORS[3:])
 
-        assert memory.erase_file(traces) is None
+        assert memory.erase_file(patterns) is None
 
-    searched = memory.erase_file(traces)
+    searched = memory.erase_file(patterns)
     assert searched is not None
     assert not searched.found
 
@@ -282,8 +305,8 @@ def test_numbered_ids_are_told_from_what_the_file_has_behind_those_that_stay(
     memory.delete(ids[60:450])
 
     for id in [*ids[450::15], ids[-1]]:  # of each length
-        traces, _ = erased(memory, id)
-        searched = memory.erase_file(traces)
+        patterns, _ = erased(memory, id)
+        searched = memory.erase_file(patterns)
 
         assert searched is not None
         assert not searched.found, id
@@ -324,8 +347,8 @@ def test_pictures_that_stay_take_no_room_however_many_they_are(memory: Memory) -
         memory.insert([stays], VECTORS[:1])
     tracemalloc.start()
 
-    traces, _ = erased(memory, "id of the last")
-    found = memory.pieces_of(traces)
+    patterns, _ = erased(memory, "id of the last")
+    found = memory.pieces_of(patterns)
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -351,9 +374,9 @@ def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
         metadata = {text: "x" for text in texts}
         entry = Entry("the id of an entry", "a label", None, metadata, 0, b"")
         memory.insert([entry], VECTORS[:1])
-        traces, _ = erased(memory, "the id of an entry")
+        patterns, _ = erased(memory, "the id of an entry")
 
-        searched = memory.erase_file(traces)
+        searched = memory.erase_file(patterns)
 
     assert searched is not None
     assert not searched.found

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.databases import database_of
 
 from visual_memory_index import DiskFull, EntriesExist, Entry, Memory, UnknownEntries
+from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
 
 DELETING = """
@@ -67,9 +69,9 @@ def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[obj
 def commits(memory: Memory, writes: Sequence[Callable[[], object]]) -> tuple[list[object], int]:
     """What the writes came to, and in how many transactions."""
     statements: list[str] = []
-    memory._file._writer.set_trace_callback(statements.append)
+    database_of(memory)._writer.set_trace_callback(statements.append)
     came = together(memory, writes)
-    memory._file._writer.set_trace_callback(None)
+    database_of(memory)._writer.set_trace_callback(None)
     return came, statements.count("COMMIT")
 
 
@@ -110,7 +112,7 @@ def test_one_that_fails_halfway_leaves_the_others(memory: Memory, error: Excepti
 
     def fail(transaction: Transaction) -> tuple[None, None]:
         transaction.delete([transaction.look_up(["a"])["a"].key])
-        transaction.log("DeleteEntries", 1)
+        transaction.log("DeleteEntries", 1, LOCAL)
         raise error
 
     came, transactions = commits(
@@ -181,8 +183,8 @@ def reopened(memory: Memory) -> Path:
 
 def test_where_the_disk_fails_each_is_tried_alone(memory: Memory) -> None:
     insert(memory, ["a"])
-    pages = memory._file._writer.execute("PRAGMA page_count").fetchone()[0]
-    memory._file._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+    pages = database_of(memory)._writer.execute("PRAGMA page_count").fetchone()[0]
+    database_of(memory)._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
     many = [f"many {number}" for number in range(2000)]
 
     came = together(

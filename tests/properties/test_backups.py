@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import folder_in_ram
 
-from visual_memory_index import Catalog, Entry, Memory, sealed
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory, with_checksum
 
 FOLDERS = ("here", "there")
 IDS = ("a", "b", "c", "d", "e")
@@ -120,7 +120,7 @@ class History:
         catalog = self.catalogs[kept.folder]
 
         def none() -> str:
-            catalog.bury(memory, sorted(ids), None)
+            catalog.mark_unlearned(memory, sorted(ids), None)
             return "{}"
 
         begun = memory.begin_unlearning(sorted(ids), allow_missing=True, none=none).operation
@@ -132,7 +132,9 @@ class History:
             memory = self.memories[name]
             assert memory.unfinished() == [begun][: begun.state == "running"]
         if begun.state == "running":
-            self.catalogs[kept.folder].bury(memory, memory.erasing(begun.name), begun.name)
+            self.catalogs[kept.folder].mark_unlearned(
+                memory, memory.ids_to_unlearn(begun.name), begun.name
+            )
             memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
             memory.end(begun.name, "done", result="{}")
         self.time += 1
@@ -147,7 +149,7 @@ class History:
         _, memory, kept = self.picked(number)
         catalog = self.catalogs[kept.folder]
         with catalog.backup(memory, settings=(), check=lambda: None) as file:
-            data = b"".join(sealed(file))
+            data = b"".join(with_checksum(file))
         self.time += 1
         self.backups.append(Backup(kept.folder, self.time, kept.uid, kept.labels, data))
 
@@ -166,7 +168,7 @@ class History:
             arrival.write(backup.data)
             arrival.finish()
             with catalog.rebuilt(arrival, name, settings=(), check=lambda: None) as rebuilt:
-                memory = catalog.adopt(rebuilt, rebuilt.left_out, None)
+                memory = catalog.adopt(rebuilt, rebuilt.left_out, WITHOUT_ID)
         assert memory is not None
         assert rebuilt.left_out == len(backup.labels) - len(left)
         self.add(name, memory, Kept(folder, backup.uid, left))
@@ -175,7 +177,7 @@ class History:
         _, memory, kept = self.picked(number)
         new_name, catalog = self.new_name(), self.catalogs[kept.folder]
         with catalog.copied(memory, new_name, settings=(), check=lambda: None) as rebuilt:
-            copied = catalog.adopt(rebuilt, rebuilt.left_out, None)
+            copied = catalog.adopt(rebuilt, rebuilt.left_out, WITHOUT_ID)
         assert copied is not None
         self.add(new_name, copied, Kept(kept.folder, kept.uid, kept.labels))
 

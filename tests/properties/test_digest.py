@@ -19,17 +19,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.properties.test_hygiene import (
+from tests.properties.test_curation import (
     IDS,
     LABELS,
     VECTORS,
-    HygieneMachine,
+    CurationMachine,
     Kept,
     Undoable,
     some_ids,
 )
 
-from visual_memory_index import Catalog, Entry, Memory, Query, sealed
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory, Query, with_checksum
 from visual_memory_index.store.store import new_identity
 from visual_memory_index.votes.voting import VOTINGS, Decision, decide
 
@@ -48,7 +48,7 @@ class Backup:
     unlearnings: int
 
 
-class DigestMachine(HygieneMachine):
+class DigestMachine(CurationMachine):
     """All that a memory can suffer, in a folder with backups."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class DigestMachine(HygieneMachine):
     @rule(gone=some_ids)
     def unlearn(self, gone: list[str]) -> None:
         begun = self.memory.begin_unlearning(gone, allow_missing=True).operation
-        self.catalog.bury(self.memory, self.memory.erasing(begun.name), begun.name)
+        self.catalog.mark_unlearned(self.memory, self.memory.ids_to_unlearn(begun.name), begun.name)
         traces = self.memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
         searched = self.memory.erase_file(traces)
         assert searched is not None
@@ -97,7 +97,7 @@ class DigestMachine(HygieneMachine):
     @rule()
     def back_up(self) -> None:
         with self.catalog.backup(self.memory, settings=(), check=lambda: None) as file:
-            data = b"".join(sealed(file))
+            data = b"".join(with_checksum(file))
         model, operations = deepcopy((self.model, self.operations))
         self.backups.append(Backup(data, model, operations, len(self.unlearned)))
 
@@ -111,7 +111,7 @@ class DigestMachine(HygieneMachine):
             arrival.write(backup.data)
             arrival.finish()
             with self.catalog.rebuilt(arrival, name, settings=(), check=lambda: None) as rebuilt:
-                memory = self.catalog.adopt(rebuilt, rebuilt.left_out, None)
+                memory = self.catalog.adopt(rebuilt, rebuilt.left_out, WITHOUT_ID)
         assert memory is not None
         self.memory.close()
         self.catalog.drop(former)

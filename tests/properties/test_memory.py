@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from visual_memory_index import (
     EntriesExist,
     Entry,
+    FaissIndexes,
     Filter,
     Memory,
     Query,
@@ -34,7 +35,6 @@ from visual_memory_index import (
     UnknownEntries,
     WrongOffset,
     parse,
-    tune,
     unit_rows,
 )
 from visual_memory_index.records.entry import Parts
@@ -117,7 +117,6 @@ class MemoryMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.memory.close()
         self.folder.cleanup()
-        tune(2)
 
     @initialize(batch=st.lists(rows, max_size=10, unique_by=lambda row: row[0]))
     def begin(self, batch: list[tuple[str, str, str, Vector]]) -> None:
@@ -140,7 +139,7 @@ class MemoryMachine(RuleBasedStateMachine):
         matrix = unit_rows(columns.reshape(len(new), 3))
         existing = [id for id in new if id in self.model]
 
-        def run(request: Request | None) -> list[str]:
+        def run(request: Request) -> list[str]:
             return self.memory.insert(
                 entries, matrix, request=request, replace_existing=replace_existing
             )
@@ -162,7 +161,7 @@ class MemoryMachine(RuleBasedStateMachine):
         unknown = [id for id in dict.fromkeys(some) if id not in self.model]
         content = f"delete {some} {allow_missing}".encode()
 
-        def run(request: Request | None) -> list[str]:
+        def run(request: Request) -> list[str]:
             return self.memory.delete(some, allow_missing=allow_missing, request=request)
 
         if self.answers_as_before(name, content, run):
@@ -180,7 +179,7 @@ class MemoryMachine(RuleBasedStateMachine):
         admitted = self.admitted(text)
         content = f"purge {text}".encode()
 
-        def run(request: Request | None) -> list[str]:
+        def run(request: Request) -> list[str]:
             return self.memory.purge(parsed(text), request=request)
 
         assert self.memory.would_purge(parsed(text)) == admitted
@@ -225,10 +224,10 @@ class MemoryMachine(RuleBasedStateMachine):
         self.imported += new
         self.model |= {id: Kept(label, "", vector) for id in new}
 
-    @rule()
-    def restart(self) -> None:
+    @rule(threads=st.sampled_from([1, 2]))
+    def restart(self, threads: int) -> None:
         self.memory.close()
-        self.memory = Memory.open(self.path)
+        self.memory = Memory.open(self.path, indexes=FaissIndexes(threads))
 
     @rule(
         n=st.sampled_from([1, 7, 64]),
@@ -236,7 +235,6 @@ class MemoryMachine(RuleBasedStateMachine):
         k=st.integers(1, 12) | st.just(2000),
         text=st.none() | filters,
         exclude_ids=st.lists(ids, max_size=4),
-        threads=st.sampled_from([1, 2]),
     )
     def search(
         self,
@@ -245,11 +243,9 @@ class MemoryMachine(RuleBasedStateMachine):
         k: int,
         text: str | None,
         exclude_ids: list[str],
-        threads: int,
     ) -> None:
         queries = [seed[number % len(seed)] for number in range(n)]
         matrix = np.concatenate([unit(query) for query in queries])
-        tune(threads)
 
         query = Query(matrix, k, parsed(text) if text else None, exclude_ids)
         everyone = Query(matrix[:1], 2)
@@ -293,11 +289,11 @@ class MemoryMachine(RuleBasedStateMachine):
         batches = self.memory.stored_batches("import")
         assert [id for batch in batches for id in batch.ids] == self.imported
 
-    def request(self, name: str | None, content: bytes) -> Request | None:
-        return None if name is None else Request(name, content)
+    def request(self, name: str | None, content: bytes) -> Request:
+        return Request(name or "", content)
 
     def answers_as_before(
-        self, name: str | None, content: bytes, run: Callable[[Request | None], list[str]]
+        self, name: str | None, content: bytes, run: Callable[[Request], list[str]]
     ) -> bool:
         """Whether this request was answered before; it must be now as it was then."""
         if name not in self.requests:

@@ -26,7 +26,7 @@ from PIL import Image
 from tests.service.conftest import Done, Run, answer
 
 import visual_memory
-from visual_memory.terminal import progress
+from visual_memory.terminal import arguments, progress
 from visual_memory_benchmarks.cli import build_parser as build_benchmark_parser
 from visual_memory_embedders.images.images import KINDS
 from visual_memory_index import VOTINGS
@@ -217,7 +217,7 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["show", "nobody"], 'no memory named "nobody"'),
+        (["info", "nobody"], 'no memory named "nobody"'),
         (["list", "--server", "127.0.0.1:1"], "No server answers at 127.0.0.1:1"),
         (["insert", "{empty}", "nowhere"], "no file or folder nowhere"),
         (["insert", "{empty}", "empty"], "no pictures in empty"),
@@ -243,7 +243,7 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["create", "{empty}", "--dimension", "4"], "exists already"),
         (["create", "a", "--dimension", "0"], "dimension must be"),
         (["create", "a", "--embedder", "nonesuch"], '"nonesuch"'),
-        (["drop", "nobody"], 'no memory named "nobody"'),
+        (["delete-memory", "nobody"], 'no memory named "nobody"'),
         (["export", "{empty}", "text.parquet"], "exists already; use --force"),
         (["export", "{empty}", "nowhere/x.parquet"], "no folder for nowhere/x.parquet"),
         (["serve", "--data", "text.parquet"], "cannot be the data folder"),
@@ -310,8 +310,8 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("operations wait", "required with wait: ID"),
         ("operations cancel --json", "required with cancel: ID"),
         ("operations wait a --memory b", "--memory: not allowed with argument ACTION"),
-        ("suspects a --images b", "--images: not allowed without argument --page"),
-        ("suspects a --csv --json", "--csv: not allowed with argument --json"),
+        ("assess a --images b", "--images: not allowed without argument --page"),
+        ("assess a --csv --json", "--csv: not allowed with argument --json"),
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),
         ("classify a b -K 5", "unrecognized arguments: -K 5"),
@@ -347,11 +347,15 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["classify a b", "evaluate a b", "search a b", "suspects a", "calibrate a"]
+    "line", ["classify a b", "evaluate a b", "search a b", "assess a", "calibrate a"]
 )
 def test_without_k_the_50_nearest_are_asked(line: str) -> None:
     assert build_parser().parse_args(line.split()).k == 50
     assert build_parser().parse_args([*line.split(), "-k", "3"]).k == 3
+
+
+def test_the_votings_that_can_be_asked_for_are_those_that_there_are() -> None:
+    assert tuple(VOTINGS) == arguments.VOTINGS
 
 
 @pytest.mark.parametrize("voting", VOTINGS)
@@ -388,7 +392,7 @@ def test_what_is_stored_is_skipped_and_what_was_changed_is_refused_or_replaced(
     draw(folder / "red" / "9.png", 9)
 
     said = refused(run("insert", pets, folder))
-    count = answer(run("show", pets, "--json"))["count"]
+    count = answer(run("info", pets, "--json"))["count"]
     replaced = answer(run("insert", pets, folder, "--json", "--replace"))
 
     assert (again["inserted"], again["skipped"]) == (0, 6)
@@ -407,7 +411,7 @@ def test_a_picture_that_does_not_decode_stops_all_unless_it_may_be_skipped(
     (folder / "red" / "cut.png").write_bytes(whole[: len(whole) // 2])
 
     said = refused(run("insert", pets, folder))
-    count = answer(run("show", pets, "--json"))["count"]
+    count = answer(run("info", pets, "--json"))["count"]
     skipped = run("insert", pets, folder, "--skip-bad", "--json")
 
     assert "red/bad.png is not a whole JPEG" in said
@@ -416,7 +420,7 @@ def test_a_picture_that_does_not_decode_stops_all_unless_it_may_be_skipped(
     assert skipped.returncode == 1
     assert json.loads(skipped.stdout)["bad"].keys() == {"red/bad.png", "red/cut.png"}
     assert "2 pictures left out" in skipped.stderr
-    assert answer(run("show", pets, "--json"))["count"] == 6
+    assert answer(run("info", pets, "--json"))["count"] == 6
 
 
 def test_an_interrupted_insertion_goes_on_where_it_ended(
@@ -426,7 +430,7 @@ def test_an_interrupted_insertion_goes_on_where_it_ended(
     file = vectors(tmp_path / "many.parquet", count)
     command = [*COMMAND, "insert", rows, str(file), "--server", server]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as interrupted:
-        while not (stored := answer(run("show", rows, "--json"))["count"]):
+        while not (stored := answer(run("info", rows, "--json"))["count"]):
             time.sleep(0.01)
         interrupted.send_signal(signal.SIGINT)
         _, said = interrupted.communicate(timeout=20)
@@ -444,7 +448,7 @@ def test_an_interrupted_insertion_goes_on_where_it_ended(
     )
     assert done["skipped"] >= stored
     assert done["inserted"] + done["skipped"] == count
-    assert answer(run("show", rows, "--json"))["count"] == count
+    assert answer(run("info", rows, "--json"))["count"] == count
 
 
 def test_an_insertion_that_is_stopped_says_what_is_stored(
@@ -461,7 +465,7 @@ def test_an_insertion_that_is_stopped_says_what_is_stored(
         "id-2500.vector must be finite and not zero.",
         f"The 2,048 before are stored in {rows}; the same command goes on after them.",
     ]
-    assert answer(run("show", rows, "--json"))["count"] == 2048
+    assert answer(run("info", rows, "--json"))["count"] == 2048
 
 
 def test_an_export_is_the_same_for_the_memory_it_came_from_and_for_another(
@@ -718,7 +722,7 @@ def test_a_purge_shows_what_it_would_do_until_it_is_applied(
     run("insert", rows, vectors(tmp_path / "in.parquet"))
 
     shown = run("purge", rows, "--filter", 'label = "cat"').stdout
-    count = answer(run("show", rows, "--json"))["count"]
+    count = answer(run("info", rows, "--json"))["count"]
     applied = answer(run("purge", rows, "--filter", 'label = "cat"', "--apply", "--json"))
 
     assert "2 entries would be deleted" in shown
@@ -731,10 +735,10 @@ def test_a_purge_shows_what_it_would_do_until_it_is_applied(
         "sample_ids": ["id-0", "id-2"],
         "applied": True,
     }
-    assert answer(run("show", rows, "--json"))["labels"] == {"dog": 1}
+    assert answer(run("info", rows, "--json"))["labels"] == {"dog": 1}
 
 
-def test_entries_are_updated_deleted_and_dropped_with_their_memory(
+def test_entries_are_updated_and_deleted_alone_and_with_their_memory(
     run: Run, rows: str, tmp_path: Path
 ) -> None:
     run("insert", rows, vectors(tmp_path / "in.parquet"))
@@ -746,12 +750,12 @@ def test_entries_are_updated_deleted_and_dropped_with_their_memory(
         run("delete", rows, "--id", "id-1", "id-7", "--id", "id-2", "--allow-missing", "--json")
     )
     left = run("entries", rows, "--limit", 5).stdout
-    dropped = answer(run("drop", rows, "--json"))
+    forgotten = answer(run("delete-memory", rows, "--json"))
 
     assert (updated["label"], updated["metadata"]) == ("wolf", {"a": "b"})
     assert deleted["deleted"] == 2
     assert [line.split()[0] for line in left.splitlines()] == ["id", "id-0"]
-    assert dropped["dropped"]
+    assert forgotten == {"memory": rows, "deleted": True}
     assert rows not in run("list").stdout
 
 

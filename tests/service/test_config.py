@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from visual_memory_service.config import BadSetting, Settings, to_settings
+from visual_memory_service.config import BadSetting, Settings, early_erasure, to_settings
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def test_without_a_file_the_defaults_are_those_of_the_contract(tmp_path: Path) -
     settings = to_settings({"data": str(tmp_path)}, None)
 
     assert settings == Settings(tmp_path)
+    assert settings.erasure == "files+memory"
     assert settings.message_bytes_max == 64 * 2**20
     assert (settings.image_bytes_max, settings.image_pixels_max) == (32 * 2**20, 64_000_000)
 
@@ -53,6 +55,8 @@ def test_a_flag_goes_over_the_file(file: Path) -> None:
         ("allow_embedder = 5", "allow_embedder has the wrong type"),
         ("allow_embedder = 'x'", "allow_embedder has the wrong type"),
         ("allow_embedder = [1]", "allow_embedder has the wrong type"),
+        ("erasure = 1", "erasure has the wrong type"),
+        ('erasure = "ram"', 'erasure must be "files" or "files+memory", but is "ram"'),
         ('reranker = ["none=host:1"]', 'NAME is not "none"'),
         ('reranker = ["a=host:0"]', 'PORT 1 to 65535, but is "a=host:0"'),
         ('reranker = ["a=host:99999"]', 'PORT 1 to 65535, but is "a=host:99999"'),
@@ -66,6 +70,33 @@ def test_what_cannot_be_set_is_named(file: Path, text: str, says: str) -> None:
         to_settings({"data": "here"}, file)
 
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "erasure"),
+    [
+        ([], "files+memory"),
+        (["--data", "x", "--erasure", "files"], "files"),
+        (["--erasure=files", "--threads", "2"], "files"),
+        (["--config", "{file}"], "files"),
+        (["--config={file}", "--erasure", "files+memory"], "files+memory"),
+        (["--config", "nowhere.toml"], "files+memory"),
+        (["--erasure"], "files+memory"),
+        (["--erasure", "ram"], "files+memory"),
+    ],
+)
+def test_the_erasure_is_known_before_the_command_line_is_loaded(
+    file: Path, arguments: list[str], erasure: str
+) -> None:
+    file.write_text('erasure = "files"\n')
+
+    assert early_erasure([each.format(file=file) for each in arguments]) == erasure
+
+
+def test_a_pipe_is_left_to_be_read_by_the_command(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    assert early_erasure(["--config", str(tmp_path / "pipe")]) == "files+memory"
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:

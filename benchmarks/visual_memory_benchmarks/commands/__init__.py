@@ -1,1 +1,5 @@
-"""What the command ``visual-memory-bench`` may be told and does, a module for each kind of work."""
+"""The commands of ``visual-memory-bench``, a module for each kind of work.
+
+Imports all other rooms, and the terminal kit of the client. Alone:
+``make test ROOM=benchmarks/commands``.
+"""

@@ -1,4 +1,4 @@
-"""The options that commands of ``visual-memory-bench`` have in common."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DATA = Path("~/.local/share/visual-memory-bench")
 
 
 def add_folder_of_data(parser: ArgumentParser) -> None:
-    """Where the sets of pictures are."""
+    """Add --data, the folder of datasets."""
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -22,7 +22,7 @@ def add_folder_of_data(parser: ArgumentParser) -> None:
 
 
 def add_out(parser: ArgumentParser) -> None:
-    """Where what is found goes."""
+    """Add --out, the folder of results."""
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -33,7 +33,7 @@ def add_out(parser: ArgumentParser) -> None:
 
 
 def folder(text: str) -> Path:
-    """A folder, or what may become one."""
+    """Parse a folder, existing or to be made."""
     path = Path(text)
     if path.exists() and not path.is_dir():
         raise ArgumentTypeError(f"must be a folder, but is a file: {text}")
@@ -41,7 +41,7 @@ def folder(text: str) -> Path:
 
 
 def positive(text: str) -> int:
-    """A number from 1."""
+    """Parse a number from 1."""
     value = int(text)
     if value < 1:
         raise ArgumentTypeError(f"must be at least 1, but is {text}")

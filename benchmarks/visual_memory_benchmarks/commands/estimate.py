@@ -1,4 +1,4 @@
-"""A measured value as a table shows it."""
+"""Estimates in tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Estimate = Mapping[str, float | None]
 
 
 def interval(estimate: Estimate | None) -> str:
-    """``0.2150 [0.1921, 0.2388]``, or a dash where it is undefined."""
+    """Format an estimate: ``0.2150 [0.1921, 0.2388]``, or a dash where it is undefined."""
     if estimate is None or estimate["value"] is None:
         return "–"
     if estimate["low"] is None or estimate["high"] is None:

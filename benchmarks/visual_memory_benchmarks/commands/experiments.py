@@ -1,4 +1,4 @@
-"""``experiment``: what editing a memory does, asked of memories that are made for it."""
+"""``experiment``: run experiments on memories made for them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def add_to(commands: Commands) -> None:
 
 
 def list_experiments(options: Namespace) -> int:
-    """Every experiment with what it asks."""
+    """Print every experiment with its title."""
     if options.json:
         print_json(TITLES)
     else:
@@ -73,7 +73,7 @@ def list_experiments(options: Namespace) -> int:
 
 
 def run_experiments(client: Client, options: Namespace) -> int:
-    """One after the other; what was found with the same data and embedders is not done again."""
+    """Run experiments one by one, except those with results for the same data and embedders."""
     chosen = choose(options.name)
     load = cache(lambda name: stimuli.load(name, options.data / name))
     embedders = Embedders(client, options)
@@ -94,7 +94,7 @@ def run_experiments(client: Client, options: Namespace) -> int:
 
 
 def choose(names: Iterable[str]) -> list[str]:
-    """Those of these names or patterns; ``all`` is all. Raises UnknownExperiment."""
+    """Return the experiments of these names, patterns or ``all``. Raises UnknownExperiment."""
     chosen: dict[str, None] = {}
     for name in names:
         pattern = "*" if name == ALL else name
@@ -106,7 +106,7 @@ def choose(names: Iterable[str]) -> list[str]:
 
 
 class Embedders:
-    """Made when they are first needed; the vectors are kept for the next time."""
+    """The embedders of experiments, made on first use; their vectors are cached."""
 
     def __init__(self, client: Client, options: Namespace) -> None:
         self._client, self._first = client, options.embedder
@@ -115,7 +115,7 @@ class Embedders:
         self._made: dict[str, Embeddings] = {}
 
     def of(self, experiment: Experiment) -> list[Embedder]:
-        """The one that is measured, and those that it is compared with."""
+        """Return the measured embedder, and those that it is compared with."""
         others = experiment.others if self._others is None else self._others
         compared = others if experiment.others else ()
         return [self._embedder(name) for name in dict.fromkeys((self._first, *compared))]
@@ -152,7 +152,7 @@ def _run(
 
 
 def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
-    """A study that keeps what it has asked by itself, state by state."""
+    """Run the study of edits, which records its states itself."""
     say(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr)
     with Progress(EDITS) as progress:
         material = gather(client, options.data, options.embedder, options.out / VECTORS)
@@ -163,6 +163,6 @@ def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
 
 
 def _write(client: Client, path: Path, value: Mapping[str, Any]) -> None:
-    """The result, and beside it what it was made with."""
+    """Write the result, and its record beside it."""
     record.write_json(path.with_suffix(".record.json"), record.start(client.server_info()))
     record.write_json(path, value)

@@ -1,4 +1,4 @@
-"""``metrics``: what tables of trials say of people and models."""
+"""``metrics``: summarise tables of trials of people and models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_to(commands: Commands) -> None:
 
 
 def metrics(options: Namespace) -> int:
-    """All tables below the folders, compared."""
+    """Summarise all tables below the folders."""
     resampling = Resampling(options.resamples, options.seed)
     found = summarise(*options.folders, resampling=resampling).to_json()
     if options.json:
@@ -50,7 +50,7 @@ def metrics(options: Namespace) -> int:
 
 
 def print_summary(found: Json) -> None:
-    """Who answers how much like people: over all datasets, and in each."""
+    """Print likeness to people, over all datasets and in each."""
     bias = found["shape_bias"] or {"humans": None}
     rows = [] if found["humans"] is None else [_row(PEOPLE, found["humans"], bias["humans"])]
     rows += [

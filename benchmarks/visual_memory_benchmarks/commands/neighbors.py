@@ -1,4 +1,4 @@
-"""``neighbors``: neighbour-information files of a served memory, written and compared."""
+"""``neighbors``: write and compare neighbour-information files of a served memory."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add_to(commands: Commands) -> None:
 
 
 def export(client: Client, options: Namespace) -> int:
-    """The entries nearest to each picture of a folder per class, as one file."""
+    """Write the entries nearest to each picture of a folder per class to one file."""
     memory = client.memory(options.memory)
     info = memory.info()
     found = stimuli.load(options.folder.name, options.folder)
@@ -90,7 +90,7 @@ def export(client: Client, options: Namespace) -> int:
 
 
 def compare_files(options: Namespace) -> int:
-    """How far two files agree. Raises BadFile where they have no query in common."""
+    """Print the agreement of two files. Raises BadFile without a common query."""
     found = compare(neighbor_files.read(options.first), neighbor_files.read(options.second))
     if found is None:
         problem = f"it has no query in common with {options.second}"
@@ -107,12 +107,15 @@ def compare_files(options: Namespace) -> int:
 
 
 def number(labels: Iterable[str]) -> dict[str, int]:
-    """Labels in alphabetical order, from 0."""
+    """Number the labels in alphabetical order, from 0."""
     return {label: at for at, label in enumerate(sorted(labels))}
 
 
 def read_classes(path: Path) -> dict[str, int]:
-    """Label to class number from a CSV file with the columns label,class. Raises BadFile."""
+    """Read a map of labels to class numbers from a CSV file with the columns label,class.
+
+    Raises BadFile.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = list(csv.reader(file)) or [[]]

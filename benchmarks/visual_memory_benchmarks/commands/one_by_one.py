@@ -1,4 +1,4 @@
-"""Work in several parts, of which one that is refused keeps none of the others from being done."""
+"""Work in independent parts: a refused one does not stop the others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from visual_memory_benchmarks.errors import BenchmarkRefusal, MemoryChanged, Run
 
 
 def one_by_one(parts: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], int]:
-    """What each part that was done gives, by name, and the exit code.
+    """Run the parts; return their results by name, and the exit code.
 
-    A refused part is told on standard error, and makes it 1. A lone part, and one after which no
-    other can be done, raises its BenchmarkRefusal.
+    A refused part is printed to standard error, and makes the code 1. A lone part, and one after
+    which no other can be done, raises its BenchmarkRefusal.
     """
     done: dict[str, Any] = {}
     for name, do in parts.items():

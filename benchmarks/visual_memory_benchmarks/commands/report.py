@@ -1,4 +1,4 @@
-"""``report``: one page of all results."""
+"""``report``: write one page of all results."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def add_to(commands: Commands) -> None:
 
 
 def report(options: Namespace) -> int:
-    """Write the page with its pictures, from what was written by runs and experiments.
+    """Write the page with its pictures, from the results of runs and experiments.
 
-    Raises Refused where nothing was.
+    Raises Refused if there are none.
     """
     if not options.out.is_dir():
         raise Refused(f"There are no results in {options.out}; name their folder with --out.")

@@ -1,4 +1,4 @@
-"""``list`` and ``run``: benchmarks asked of a memory."""
+"""``list`` and ``run``: run benchmarks on a memory."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ def add_to(commands: Commands) -> None:
 
 
 def list_benchmarks(options: Namespace) -> int:
-    """Every benchmark with what it is."""
+    """Print every benchmark with its description."""
     if options.json:
-        print_json({name: benchmark.about for name, benchmark in BENCHMARKS.items()})
+        print_json({name: benchmark.summary for name, benchmark in BENCHMARKS.items()})
     else:
-        print_table(("name", "what"), [(each.name, each.about) for each in BENCHMARKS.values()])
+        print_table(("name", "what"), [(each.name, each.summary) for each in BENCHMARKS.values()])
     return 0
 
 
 def run_benchmarks(client: Client, options: Namespace) -> int:
-    """Ask one benchmark after the other; what was answered before is not asked again."""
+    """Run benchmarks one by one; answered questions are not asked again."""
     chosen = choose(options.name)
     settings = Settings(
         k=options.k,
@@ -134,7 +134,7 @@ def _lacking(name: str, lacking: Mapping[str, int], trials: int) -> str:
 
 
 def print_results(found: dict[str, Any]) -> None:
-    """A row a benchmark, and a row a condition where there are several."""
+    """Print a row for each benchmark, and for each condition if there are several."""
     rows = []
     for name, each in found.items():
         bias = each["shape_bias"]

@@ -1,4 +1,4 @@
-"""``data``: sets of pictures, listed and fetched."""
+"""``data``: list and fetch datasets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
 
 
 def list_sets(options: Namespace) -> int:
-    """Every set with its terms, how it comes, and whether it is there."""
+    """Print every dataset with its terms, how to get it, and whether it is there."""
     rows = [
         {
             "name": name,
@@ -61,7 +61,7 @@ def list_sets(options: Namespace) -> int:
 
 
 def get(options: Namespace) -> int:
-    """Fetch, verify and unpack."""
+    """Fetch, verify and unpack datasets."""
     source = data.source(options.name)
     with Progress("bytes") as progress:
         notes = data.get(source, options.data, lambda _, done, total: progress.reach(done, total))

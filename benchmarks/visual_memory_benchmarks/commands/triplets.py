@@ -1,4 +1,4 @@
-"""``triplets``: whether a memory finds nearer what people found more alike."""
+"""``triplets``: compare a memory's distances with people's answers to triplets."""
 
 from __future__ import annotations
 
@@ -35,19 +35,22 @@ def add_to(commands: Commands) -> None:
 
 
 def answer(client: Client, options: Namespace) -> int:
-    """The share of triplets that distances answer as the file does; o is what is drawn again."""
-    asked = triplets.read(options.file)
-    names = sorted({name for each in asked for name in (each.o, each.y, each.z)})
+    """Print the share of triplets that distances answer as people do; o is resampled."""
+    queries = triplets.read(options.file)
+    names = sorted({name for each in queries for name in (each.o, each.y, each.z)})
     vectors = _vectors(client.memory(options.memory), names)
     rows = {name: row for row, name in enumerate(names)}
-    found = triplets.closer(asked, rows, vectors)
-    scores = triplets.agreed(found, triplets.answers(asked))
-    picture = np.array([rows[each.o] for each in asked])
+    found = triplets.closer(queries, rows, vectors)
+    scores = triplets.agreed(found, triplets.answers(queries))
+    picture = np.array([rows[each.o] for each in queries])
     accuracy = ratio(
-        *(np.bincount(picture, each)[np.unique(picture)] for each in (scores, np.ones(len(asked))))
+        *(
+            np.bincount(picture, each)[np.unique(picture)]
+            for each in (scores, np.ones(len(queries)))
+        )
     )
     value = {
-        "triplets": len(asked),
+        "triplets": len(queries),
         "pictures": len(names),
         "ties": int((found == 0).sum()),
         "accuracy": accuracy.to_json(),
@@ -61,7 +64,7 @@ def answer(client: Client, options: Namespace) -> int:
 
 
 def _vectors(memory: Memory, ids: Sequence[str]) -> NDArray[np.float32]:
-    """Of entries (n, d). Raises UnknownPictures."""
+    """Return the vectors of entries (n, d). Raises UnknownPictures."""
     found = np.empty((len(ids), memory.info().dimension), np.float32)
     missing = []
     for row, id in enumerate(ids):

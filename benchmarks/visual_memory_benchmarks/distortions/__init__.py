@@ -1,4 +1,7 @@
-"""Pictures made harder to see, in ways whose effect on people or networks is published."""
+"""Distortions of pictures whose effect on people or networks is published.
+
+Imports errors alone. Alone: ``make test ROOM=benchmarks/distortions``.
+"""
 
 from visual_memory_benchmarks.distortions.bank import Bank
 from visual_memory_benchmarks.distortions.distortion import Distortion, Materials

@@ -1,4 +1,4 @@
-"""Small pictures that cover or replace parts of another one."""
+"""Banks of thumbnails that cover or replace parts of a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 1 << 22  # distances
 
 
 class Bank:
-    """Square thumbnails of pictures that are not in the memory which is tested.
+    """Square thumbnails of pictures that are not in the tested memory.
 
     The published ones were of 100,000 photographs and more: a result with another bank does not
     stand beside published rows.
@@ -38,13 +38,13 @@ class Bank:
         return len(self._tiles[SIDES[0]])
 
     def tiles(self, side: int) -> NDArray[np.uint8]:
-        """All of them, n × side × side × 3."""
+        """Return all tiles, n × side × side × 3."""
         return self._tiles[side]
 
     def nearest(self, side: int, colours: NDArray[np.float32]) -> NDArray[np.intp]:
-        """For each colour (m × 3) the number of the tile of nearest mean, the first of equals.
+        """Return the tile of nearest mean for each colour (m × 3), the first of equals.
 
-        Every tile is compared, so the time is in proportion to the bank.
+        Every tile is compared, so the time is proportional to the bank.
         """
         means = self._colours[side]
         step = max(1, _AT_ONCE // len(means))
@@ -56,7 +56,7 @@ class Bank:
 
 
 def _distances(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared, between all of two lists of colours."""
+    """Return squared distances between all of two lists of colours."""
     red, green, blue = (np.subtract.outer(some[:, at], others[:, at]) ** 2 for at in range(3))
     distances: NDArray[np.float32] = red + green + blue
     return distances

@@ -1,7 +1,7 @@
-"""What performance under corruption comes to: mPC, rPC, mCE and relative mCE.
+"""Metrics of performance under corruption: mPC, rPC, mCE and relative mCE.
 
-Performance is accuracy at each of five severities, clean pictures not among them. Every mean over
-the fifteen has frost in it, whose crystals are not the published ones.
+Performance is accuracy at each of five severities, clean pictures excluded. Every mean over the
+fifteen includes frost, whose crystals are not the published ones.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def mean_performance(performance: Mapping[str, Sequence[float]]) -> float:
 
 
 def relative_performance(performance: Mapping[str, Sequence[float]], clean: float) -> float:
-    """rPC: the part of the clean performance that is left."""
+    """rPC: the share of the clean performance that is left."""
     return mean_performance(performance) / clean
 
 
 def mean_error(
     performance: Mapping[str, Sequence[float]], baseline: Mapping[str, float] = ALEXNET_ERRORS
 ) -> float:
-    """mCE, as a fraction: errors in proportion to the mean errors of a baseline, and their mean."""
+    """mCE, as a fraction: the mean of errors relative to the mean errors of a baseline."""
     return fmean((1 - mean) / baseline[name] for name, mean in _means(performance).items())
 
 
@@ -56,7 +56,7 @@ def relative_mean_error(
     baseline: Mapping[str, float],
     baseline_clean_error: float,
 ) -> float:
-    """Relative mCE, as a fraction: the growth of errors in proportion to the baseline's."""
+    """Relative mCE, as a fraction: the growth of errors relative to the baseline's."""
     return fmean(
         (clean - mean) / (baseline[name] - baseline_clean_error)
         for name, mean in _means(performance).items()

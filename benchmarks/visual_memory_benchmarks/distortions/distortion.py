@@ -1,4 +1,4 @@
-"""The record of one distortion."""
+"""The description of one distortion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Peers: TypeAlias = Literal["people", "published rows", "nothing"]
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What some distortions are made from besides the picture."""
+    """Inputs that some distortions need besides the picture."""
 
     bank: Bank | None = None
     amplitudes: NDArray[np.float64] | None = None  # of ``geirhos.mean_amplitudes``
@@ -30,7 +30,7 @@ Apply: TypeAlias = Callable[[Picture, P, np.random.Generator, Materials], Pictur
 
 @dataclass(frozen=True, slots=True)
 class Distortion(Generic[P]):
-    """One way to distort a picture.
+    """A way to distort a picture, with its levels.
 
     ``levels`` maps the canonical token of each condition to its parameter, in the papers' order.
     ``compares_with`` tells what a result may stand beside: curves of people (a condition as a

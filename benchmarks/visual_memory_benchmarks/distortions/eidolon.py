@@ -32,7 +32,7 @@ NOISE_MAX = 127.5
 
 @dataclass(frozen=True, slots=True)
 class Disarray:
-    """How far pixels move, which part of that the scales share, and how coarse the rest is."""
+    """The reach of displacements, the share common to all scales, and the grain of the rest."""
 
     reach: float
     coherence: float
@@ -40,7 +40,7 @@ class Disarray:
 
 
 def eidolon(picture: Picture, disarray: Disarray, rng: np.random.Generator) -> Picture:
-    """The picture in grey, disarrayed at 256 × 256 and brought back to its size."""
+    """Return the picture in grey, disarrayed at 256 × 256 and scaled back to its size."""
     height, width = picture.shape[:2]
     image = Image.fromarray(shown(grey(picture))[..., 0]).resize(
         (SIDE, SIDE), Image.Resampling.LANCZOS
@@ -61,12 +61,12 @@ def eidolon(picture: Picture, disarray: Disarray, rng: np.random.Generator) -> P
 
 
 def embedded(plane: Floats) -> Floats:
-    """256 × 256 in the middle of 512 × 512, with its mirror images around it."""
+    """Place 256 × 256 in the middle of 512 × 512, with mirror images around it."""
     return np.pad(plane, _MARGIN, mode="symmetric")
 
 
 def slices(plane: Floats) -> Iterator[Floats]:
-    """What lies between one scale and the next, coarsest first.
+    """Yield the difference between each scale and the next, coarsest first.
 
     They sum to the plane blurred by the first sigma.
     """
@@ -80,7 +80,7 @@ def slices(plane: Floats) -> Iterator[Floats]:
 
 
 def displacements(disarray: Disarray, rng: np.random.Generator) -> Iterator[Floats]:
-    """How far each slice moves along one axis for a reach of 1: 256 × 256, coarsest first."""
+    """Yield each slice's displacement along one axis for reach 1: 256 × 256, coarsest first."""
     coherence = np.float32(disarray.coherence)
     shared = np.zeros((PLANE, PLANE // 2 + 1), np.complex64)
     noise = Noise(rng)
@@ -97,7 +97,7 @@ def displacements(disarray: Disarray, rng: np.random.Generator) -> Iterator[Floa
 
 
 class Noise:
-    """Blurred noise planes, made in the same memory: new memory costs as much as the numbers."""
+    """Blurred noise planes, made in reused memory: allocation costs as much as the numbers."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -105,7 +105,7 @@ class Noise:
         self._rows = np.empty((PLANE, PLANE // 2 + 1), np.complex64)
 
     def spectrum(self, sigma: float) -> Complexes:
-        """The spectrum of the next plane, without the columns that the blur leaves empty."""
+        """Return the spectrum of the next plane, without the columns that the blur leaves empty."""
         plane = filters.normals(self._rng, self._plane.shape, self._plane)
         plane *= np.float32(NOISE_MAX) / max(plane.max(), -plane.min())
         np.clip(plane, -127, 127, out=plane)
@@ -123,7 +123,7 @@ class Noise:
 
 
 def _plane(spectrum: Complexes, part: slice = slice(None)) -> Floats:
-    """The plane of a half spectrum whose last columns may be missing, or a square part of it."""
+    """Return the plane of a half spectrum, which may lack its last columns, or a square part."""
     rows = np.fft.ifft(spectrum, axis=0, norm=NORM)[part]
     plane: Floats = np.fft.irfft(rows, PLANE, axis=1, norm=NORM)[:, part]
     return plane
@@ -135,7 +135,7 @@ def _columns(sigma: float) -> int:
 
 @lru_cache(maxsize=len(SIGMAS) + 1)
 def _transfer(sigma: float) -> Floats:
-    """What a circular blur keeps of each frequency, where float32 can tell it from nothing."""
+    """Return the transfer function of a circular blur, where float32 can tell it from 0."""
     kept = np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(PLANE)) ** 2)
     across = kept[: PLANE // 2 + 1]
     return np.outer(kept, across[across > np.finfo(np.float32).eps]).astype(np.float32)

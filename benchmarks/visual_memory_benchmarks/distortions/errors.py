@@ -1,4 +1,4 @@
-"""What the distortions refuse."""
+"""Refusals of the distortions."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from visual_memory_benchmarks.errors import BenchmarkRefusal
 
 
 class CannotDistort(BenchmarkRefusal):
-    """There is no such distortion or level, or the picture or what else it needs does not fit."""
+    """An unknown distortion or level, or a picture or materials that do not fit."""

@@ -22,13 +22,13 @@ NORM: Literal["ortho"] = "ortho"
 
 
 def gaussian(image: Floats, sigma: float, border: Border, truncate: float = 4.0) -> Floats:
-    """Gaussian filter, cut off at ``truncate`` sigmas."""
+    """Apply a Gaussian filter, cut off at ``truncate`` sigmas."""
     weights = gaussian_weights(sigma, truncate)
     return convolve(image, np.outer(weights, weights), border)
 
 
 def gaussian_weights(sigma: float, truncate: float = 4.0) -> Floats:
-    """The filter of one axis."""
+    """Return the Gaussian filter of one axis."""
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     weights /= weights.sum()
@@ -36,7 +36,7 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> Floats:
 
 
 def convolve(image: Floats, kernel: Floats, border: Border) -> Floats:
-    """Convolution with a kernel of odd sides, through the Fourier transform."""
+    """Convolve with a kernel of odd sides, through the Fourier transform."""
     down, across = kernel.shape[0] // 2, kernel.shape[1] // 2
     margins = [(down, down), (across, across), (0, 0)][: image.ndim]
     padded = np.pad(image, margins, mode=border)
@@ -50,7 +50,7 @@ def convolve(image: Floats, kernel: Floats, border: Border) -> Floats:
 
 
 def motion_kernel(radius: int, sigma: float, degrees: float) -> Floats:
-    """A streak of 2 · ``radius`` + 1 steps to one side, which fades as half a Gaussian does."""
+    """Return a streak of 2 · ``radius`` + 1 steps to one side, which fades as half a Gaussian."""
     reach = 2 * radius
     steps = np.arange(reach + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
@@ -63,7 +63,7 @@ def motion_kernel(radius: int, sigma: float, degrees: float) -> Floats:
 
 
 def sample(image: Floats, rows: Floats, columns: Floats) -> Floats:
-    """The image at fractional places, linear between four pixels, mirrored beyond its border."""
+    """Sample the image at fractional places, bilinear, mirrored beyond its border."""
     (top, down), (left, across) = (
         _between(rows, image.shape[0]),
         _between(columns, image.shape[1]),
@@ -74,7 +74,7 @@ def sample(image: Floats, rows: Floats, columns: Floats) -> Floats:
 
 
 def _between(places: Floats, length: int) -> tuple[NDArray[np.intp], Floats]:
-    """The pixel before each place, and how far behind it the place lies (for three channels)."""
+    """Return the pixel before each place, and the offset of the place (for three channels)."""
     mirrored = np.abs(places + 0.5) - 0.5
     mirrored = length - 0.5 - np.abs(length - 0.5 - mirrored)
     inside = np.clip(mirrored, 0, length - 1)
@@ -83,7 +83,7 @@ def _between(places: Floats, length: int) -> tuple[NDArray[np.intp], Floats]:
 
 
 def zoomed(image: Floats, factor: float) -> Floats:
-    """Its centre (whole pixels of it) enlarged to its size, linear between four pixels."""
+    """Enlarge the centre (whole pixels of it) to the image's size, linear between four pixels."""
     for axis, length in enumerate(image.shape[:2]):
         part = math.ceil(length / factor)
         enlarged = round(part * factor)
@@ -96,9 +96,9 @@ def zoomed(image: Floats, factor: float) -> Floats:
 
 
 def normals(rng: np.random.Generator, shape: tuple[int, ...], out: Floats | None = None) -> Floats:
-    """Standard normal numbers by Box and Muller, in memory of an even size where it is given.
+    """Draw standard normal numbers by Box and Muller, into ``out``, of an even size, if given.
 
-    On whole arrays of float32 this is several times faster than NumPy's, one by one.
+    On whole arrays of float32 this is several times faster than NumPy's generator.
     """
     size = math.prod(shape)
     halves = (2, -(-size // 2))

@@ -1,4 +1,4 @@
-"""Plasma: noise that is the stronger the coarser it is, by midpoint displacement."""
+"""Plasma: fractal noise, stronger at coarser scales, by midpoint displacement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from visual_memory_benchmarks.distortions.picture import Floats
 
 
 def plasma(height: int, width: int, decay: float, rng: np.random.Generator) -> Floats:
-    """A part of a square, from 0 to 1, whose side is the next power of two.
+    """Return a part of a square, from 0 to 1, whose side is the next power of two.
 
     As published the noise shrinks by the *square* of ``decay`` from one scale to the next.
     """
@@ -37,7 +37,7 @@ def _next(plane: Floats, axis: int) -> Floats:
 
 
 def _between(sums: Floats, amplitude: float, rng: np.random.Generator) -> Floats:
-    """The means of four, displaced."""
+    """Return the means of four points, displaced."""
     displaced: Floats = sums / 4 + np.float32(amplitude) * (
         2 * rng.random(sums.shape, np.float32) - 1
     )

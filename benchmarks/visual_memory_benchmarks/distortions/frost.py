@@ -1,4 +1,4 @@
-"""Frost on a window, grown rather than photographed: fern-like crystals over a haze of ice."""
+"""Frost on a window, generated rather than photographed: fern-like crystals over a haze of ice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BRANCHING = np.deg2rad(60)  # water freezes into hexagons
 
 @dataclass(frozen=True, slots=True)
 class _Needles:
-    """Straight pieces of ice: where they begin, where they point, how long they are."""
+    """Straight needles of ice: their starts, directions and lengths."""
 
     rows: NDArray[np.float64]
     columns: NDArray[np.float64]
@@ -27,7 +27,7 @@ class _Needles:
     lengths: NDArray[np.float64]
 
     def along(self, parts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows and columns at these parts of their lengths, needles × parts."""
+        """Return rows and columns at these fractions of the lengths, needles × parts."""
         reach = self.lengths[:, np.newaxis] * parts
         angles = self.angles[:, np.newaxis]
         return (
@@ -36,7 +36,7 @@ class _Needles:
         )
 
     def branches(self, pairs: int, share: float, rng: np.random.Generator) -> _Needles:
-        """Needles to both sides, shorter towards the tip."""
+        """Return needles to both sides, shorter towards the tip."""
         parts = np.repeat((np.arange(pairs) + 0.5) / pairs, 2)
         rows, columns = self.along(parts)
         sides = np.tile([-BRANCHING, BRANCHING], pairs)
@@ -47,7 +47,7 @@ class _Needles:
 
 
 def crystals(height: int, width: int, rng: np.random.Generator) -> Floats:
-    """A window of h × w × 3 in [0, 1]."""
+    """Draw a frosted window of h × w × 3 in [0, 1]."""
     count = max(1, round(DENSITY * height * width))
     stems = _Needles(
         rng.uniform(-0.1 * height, 1.1 * height, count),
@@ -70,7 +70,7 @@ def crystals(height: int, width: int, rng: np.random.Generator) -> Floats:
 
 
 def _drawn(needles: _Needles, points: int, height: int, width: int) -> Floats:
-    """How many pixels of needles lie on each pixel."""
+    """Count the needle pixels that lie on each pixel."""
     rows, columns = needles.along((np.arange(points) + 0.5) / points)
     weights = np.broadcast_to((needles.lengths / points)[:, np.newaxis], rows.shape)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

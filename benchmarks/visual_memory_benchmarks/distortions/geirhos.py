@@ -1,6 +1,6 @@
-"""The Geirhos set, whose effect on people was measured (Geirhos et al. 2018, 2021), on grey planes.
+"""The distortions of Geirhos et al. (2018, 2021), whose effect on people was measured, in grey.
 
-Planes are not clipped here, so that what a formula promises (a mean, a spectrum) can be seen:
+Planes are not clipped here, so that the mean or spectrum that a formula promises can be checked:
 ``picture.shown`` clips.
 """
 
@@ -21,32 +21,32 @@ NOISE_CONTRAST = 0.3
 
 
 def contrast(plane: Floats, factor: float) -> Floats:
-    """Contrast scaled around mid-grey."""
+    """Scale contrast around mid-grey."""
     return np.float32((1 - factor) / 2) + np.float32(factor) * plane
 
 
 def uniform_noise(plane: Floats, width: float, rng: np.random.Generator) -> Floats:
-    """At 30 % contrast, noise from [−width, width) added. Width 0 is therefore not the picture."""
+    """Add noise from [−width, width) at 30 % contrast. Width 0 is therefore not the picture."""
     noise = (2 * rng.random(plane.shape, np.float32) - 1) * np.float32(width)
     return contrast(plane, NOISE_CONTRAST) + noise
 
 
 def salt_and_pepper(plane: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """At 30 % contrast, this share of the pixels made black or white, half each."""
+    """Make this share of the pixels black or white, half each, at 30 % contrast."""
     drawn = rng.random(plane.shape, np.float32)
     pepper, salt = drawn < share / 2, drawn >= 1 - share / 2
     return contrast(plane, NOISE_CONTRAST) + salt - pepper
 
 
 def low_pass(plane: Floats, sigma: float) -> Floats:
-    """Gaussian filter; beyond the border lies the stimuli's mean grey. Sigma 0 is the plane."""
+    """Apply a Gaussian filter; the stimuli's mean grey is beyond the border. Sigma 0: identity."""
     if sigma == 0:
         return plane
     return filters.gaussian(plane - MEAN_GREY, sigma, "constant") + MEAN_GREY
 
 
 def high_pass(plane: Floats, sigma: float) -> Floats:
-    """What the filter takes away, around the stimuli's mean grey. Sigma infinite is the plane."""
+    """Return the plane less its low pass, around the mean grey. Sigma infinite: identity."""
     if np.isinf(sigma):
         return plane
     rest = plane - low_pass(plane, sigma)
@@ -59,7 +59,7 @@ def phase_scrambling(
     rng: np.random.Generator,
     mode: Literal["hermitian", "published"] = "hermitian",
 ) -> Floats:
-    """Each phase shifted by up to ``degrees``, amplitudes kept.
+    """Shift each phase by up to ``degrees``, keeping amplitudes.
 
     ``published`` is what the released code does: it subtracts the shifts of the second half in the
     order in which it added those of the first, so the result is not real; its imaginary part is
@@ -78,7 +78,7 @@ def phase_scrambling(
 
 
 def mean_amplitudes(pictures: Iterable[Picture]) -> NDArray[np.float64]:
-    """The mean of |FFT|, not of its square, over pictures of one size."""
+    """Return the mean of |FFT|, not of its square, over pictures of one size."""
     total, count = np.zeros(()), 0
     for picture in pictures:
         amplitudes = np.abs(np.fft.fft2(grey(picture), norm=filters.NORM))
@@ -95,7 +95,7 @@ def mean_amplitudes(pictures: Iterable[Picture]) -> NDArray[np.float64]:
 
 
 def power_equalisation(plane: Floats, amplitudes: NDArray[np.float64]) -> Floats:
-    """The plane's phases with these amplitudes, such as ``mean_amplitudes`` gives."""
+    """Return the plane's phases with these amplitudes, as ``mean_amplitudes`` gives them."""
     if amplitudes.shape != plane.shape:
         sizes = " and ".join(f"{h} × {w}" for h, w in (amplitudes.shape, plane.shape))
         raise CannotDistort(f"Amplitudes and picture have to be of one size, not of {sizes}.")
@@ -104,5 +104,5 @@ def power_equalisation(plane: Floats, amplitudes: NDArray[np.float64]) -> Floats
 
 
 def rotation(plane: Floats, degrees: int) -> Floats:
-    """Counter-clockwise by quarters of a turn."""
+    """Rotate counter-clockwise by quarter turns."""
     return np.rot90(plane, degrees // 90)

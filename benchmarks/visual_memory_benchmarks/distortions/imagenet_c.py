@@ -22,34 +22,34 @@ def gaussian_noise(image: Floats, deviation: float, rng: np.random.Generator) ->
 
 
 def speckle_noise(image: Floats, deviation: float, rng: np.random.Generator) -> Floats:
-    """Noise in proportion to the light."""
+    """Add noise in proportion to the light."""
     return image + image * np.float32(deviation) * filters.normals(rng, image.shape)
 
 
 def shot_noise(image: Floats, photons: float, rng: np.random.Generator) -> Floats:
-    """Light counted in photons, as many as ``photons`` where it is white."""
+    """Add shot noise: light counted in photons, ``photons`` of them where it is white."""
     return (rng.poisson(image * photons) / photons).astype(np.float32)
 
 
 def impulse_noise(image: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """This share of all values, of each channel by itself, made 0 or 1."""
+    """Set this share of all values, of each channel by itself, to 0 or 1."""
     drawn = rng.random(image.shape, np.float32)
     return np.where(drawn < share, (drawn < share / 2).astype(np.float32), image)
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk's radius, and the sigma that softens its edge."""
+    """The radius of a disk, and the sigma that softens its edge."""
 
     radius: int
     softness: float
 
 
 def defocus_blur(image: Floats, disk: Disk) -> Floats:
-    """Each point becomes a disk.
+    """Blur each point to a disk.
 
-    As published the disk's edge is softened inside a square that the larger disks fill, and what
-    would be beyond it is mirrored: their kernels sum to more than 1, and brighten the picture.
+    As published the disk's edge is softened inside a square that the larger disks fill, and
+    mirrored at its border: their kernels sum to more than 1, and brighten the picture.
     """
     reach, taps = (8, 1) if disk.radius <= 8 else (disk.radius, 2)
     places = np.arange(-reach, reach + 1)
@@ -71,7 +71,7 @@ class Glass:
 
 
 def glass_blur(image: Floats, glass: Glass, rng: np.random.Generator) -> Floats:
-    """Blurred, pixels shifted, blurred again.
+    """Blur, shift pixels, and blur again.
 
     As published a pixel takes the value of another, −shift to shift − 1 away in both directions,
     which does not get its value; from the last pixel to the first, so values can travel far.
@@ -81,7 +81,7 @@ def glass_blur(image: Floats, glass: Glass, rng: np.random.Generator) -> Floats:
 
 
 def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> Floats:
-    """The shifting of ``glass_blur``."""
+    """Shift pixels as ``glass_blur`` does."""
     height, width = image.shape[:2]
     rows = np.arange(shift + 1, height - shift + 1)[:, np.newaxis]
     columns = np.arange(shift + 1, width - shift + 1)
@@ -98,7 +98,7 @@ def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> 
 
 
 def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where each value comes from in the end, if later pixels take theirs before earlier ones do.
+    """Return the final source of each value if later pixels take theirs before earlier ones do.
 
     All paths at once, each doubled until it ends at a pixel that had not moved yet.
     """
@@ -120,26 +120,26 @@ class Motion:
 
 
 def motion_blur(image: Floats, motion: Motion, rng: np.random.Generator) -> Floats:
-    """Each point becomes a streak, within 45° of the horizontal."""
+    """Blur each point to a streak, within 45° of the horizontal."""
     kernel = filters.motion_kernel(motion.radius, motion.sigma, rng.uniform(-45, 45))
     return filters.convolve(image, kernel, "edge")
 
 
 @dataclass(frozen=True, slots=True)
 class Zoom:
-    """From 1 to below ``end`` in steps."""
+    """Zoom factors from 1 to below ``end`` in steps."""
 
     end: float
     step: float
 
     def factors(self) -> list[float]:
-        """Of floats as published, so that one end counts although it should not."""
+        """Return the factors, as sums of floats as published, which include one end by error."""
         factors: list[float] = np.arange(1, self.end, self.step).tolist()
         return factors
 
 
 def zoom_blur(image: Floats, zoom: Zoom) -> Floats:
-    """The mean of the image and of its centre at each zoom."""
+    """Return the mean of the image and of its centre at each zoom."""
     factors = zoom.factors()
     total = image.copy()
     for factor in factors:
@@ -149,7 +149,7 @@ def zoom_blur(image: Floats, zoom: Zoom) -> Floats:
 
 
 def brightness(image: Floats, more: float) -> Floats:
-    """Hue and saturation kept, value (the largest channel) raised."""
+    """Raise value (the largest channel), keeping hue and saturation."""
     value = image.max(axis=2, keepdims=True)
     raised = np.minimum(value + np.float32(more), 1)
     scaled: Floats = np.where(value > 0, image * (raised / np.maximum(value, 1e-6)), raised)
@@ -165,7 +165,7 @@ class Saturation:
 
 
 def saturate(image: Floats, saturation: Saturation) -> Floats:
-    """Hue and value kept, saturation changed. What has no hue is red, as HSV has it."""
+    """Change saturation, keeping hue and value. Grey counts as red, as in HSV."""
     value = image.max(axis=2, keepdims=True)
     spread = value - image.min(axis=2, keepdims=True)
     before = spread / np.maximum(value, 1e-6)
@@ -177,14 +177,14 @@ def saturate(image: Floats, saturation: Saturation) -> Floats:
 
 
 def contrast(image: Floats, factor: float) -> Floats:
-    """Contrast scaled around the mean of each channel."""
+    """Scale contrast around the mean of each channel."""
     means = image.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
     scaled: Floats = (image - means) * np.float32(factor) + means
     return scaled
 
 
 def elastic_transform(image: Floats, strength: float, rng: np.random.Generator) -> Floats:
-    """Pixels moved by noise of up to 0.5 % of the side, blurred by 1 %, times ``strength``."""
+    """Move pixels by noise of up to 0.5 % of the side, blurred by 1 %, times ``strength``."""
     height, width = image.shape[:2]
     side = min(height, width)
     noise = (2 * rng.random((2, height, width), np.float32) - 1) * np.float32(0.005 * side)
@@ -197,7 +197,7 @@ def elastic_transform(image: Floats, strength: float, rng: np.random.Generator) 
 
 
 def pixelate(picture: Picture, scale: float) -> Picture:
-    """Made smaller by means over boxes, and larger again by repetition."""
+    """Shrink by means over boxes, and enlarge by repetition."""
     image = Image.fromarray(picture)
     small = (int(image.width * scale), int(image.height * scale))
     pixels = image.resize(small, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)
@@ -205,7 +205,7 @@ def pixelate(picture: Picture, scale: float) -> Picture:
 
 
 def jpeg_compression(picture: Picture, quality: int) -> Picture:
-    """As Pillow's JPEG shows it."""
+    """Compress as JPEG with Pillow."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality)
     with Image.open(file) as image:

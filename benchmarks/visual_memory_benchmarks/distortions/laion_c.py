@@ -1,6 +1,6 @@
 """LAION-C (Li et al. 2025): six distortions that no network has met in its training.
 
-What is published was stored as JPEG of quality 100; pictures here stay as they are made.
+The published pictures were stored as JPEG of quality 100; here they are not compressed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIZES = (6, 15)  # of geometric shapes
 
 
 def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
-    """Each square replaced by the tile of nearest mean colour; all borders cut squares evenly."""
+    """Replace each square by the tile of nearest mean colour; the border squares are cut evenly."""
     height, width = picture.shape[:2]
     margins = [(extra // 2, extra - extra // 2) for extra in (-height % side, -width % side)]
     padded = np.pad(picture, [*margins, (0, 0)], mode="edge")
@@ -36,7 +36,7 @@ def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
 
 
 def glitched(picture: Picture, amount: int) -> Picture:
-    """Bands rolled sideways, one channel rolled down, every second row black.
+    """Roll bands sideways and one channel down, and blacken every second row.
 
     As published all pictures of one size are glitched alike: by Python's generator, from fixed
     seeds, and a band that would not be moved is not drawn at all.
@@ -62,14 +62,14 @@ def glitched(picture: Picture, amount: int) -> Picture:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How many columns are drawn, and how many pixels one stroke goes down."""
+    """The number of columns drawn, and the height of one stroke in pixels."""
 
     columns: int
     step: int
 
 
 def vertical_lines(picture: Picture, lines: Lines) -> Picture:
-    """On black, each column as a line in the picture's colours, bent left where it is dark.
+    """Draw each column on black as a line in the picture's colours, bent left where it is dark.
 
     Column by column from the left: where strokes cross, the later one is seen.
     """
@@ -94,7 +94,7 @@ def vertical_lines(picture: Picture, lines: Lines) -> Picture:
 
 
 def _cell_means(picture: Picture, lines: Lines, lefts: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Of red, green, blue and Pillow's grey in each cell, rounded down: rows × columns × 4.
+    """Return means of R, G, B and Pillow's grey in each cell, rounded down: rows × columns × 4.
 
     In pictures narrower than there are columns some cells have no pixel, and are black.
     """
@@ -113,7 +113,7 @@ def _cell_means(picture: Picture, lines: Lines, lefts: NDArray[np.float64]) -> N
 
 
 def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> Picture:
-    """Triangles, squares, stars and circles of any place, size and colour, over one another.
+    """Draw triangles, squares, stars and circles of random place, size and colour.
 
     Triangles point down. A place is the centre of a star, and the upper left of all others.
     """
@@ -145,14 +145,14 @@ def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> 
 
 
 def _star(radius: float, degrees: float) -> list[tuple[float, float]]:
-    """Five points and the five corners between them, at half the radius."""
+    """Return five points and the five corners between them, at half the radius."""
     radii = np.where(np.arange(10) % 2, radius / 2, radius)
     angles = np.deg2rad(degrees + 36 * np.arange(10))
     return list(zip(radii * np.sin(angles), radii * np.cos(angles), strict=True))
 
 
 def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank) -> Picture:
-    """Pictures of 16 × 16 from the bank, each wherever it fits, over one another."""
+    """Paste pictures of 16 × 16 from the bank at random places."""
     height, width = picture.shape[:2]
     side = np.arange(STICKER_SIDE)
     chosen = rng.integers(0, len(bank), count)
@@ -167,14 +167,14 @@ def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank)
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Between how many levels of 255 a cell is made lighter or darker."""
+    """The range, in levels of 255, by which a cell is made lighter or darker."""
 
     least: int
     most: int
 
 
 def luminance_checkerboard(picture: Picture, shift: Shift, rng: np.random.Generator) -> Picture:
-    """Cells of 14 × 14, in turns lighter and darker, each by an amount of its own."""
+    """Make cells of 14 × 14 alternately lighter and darker, each by a random amount."""
     height, width = picture.shape[:2]
     rows, columns = -(-height // CELL_SIDE), -(-width // CELL_SIDE)
     signs = 1 - 2 * (np.add.outer(np.arange(rows), np.arange(columns)) % 2)

@@ -1,4 +1,4 @@
-"""Opponent colours: each made its complement of equal luminance, on the experiments' monitor."""
+"""Opponent colours: each colour's complement of equal luminance, on the experiments' monitor."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TO_OPPONENT = np.array(  # luminance, L – M, S – luminance
 
 
 def _monotone(points: Floats64, heights: Floats64, at: Floats64) -> Floats64:
-    """Cubic interpolation without overshoot (Fritsch and Butland's harmonic slopes)."""
+    """Interpolate cubically without overshoot (Fritsch and Butland's harmonic slopes)."""
     steps, slopes = np.diff(points), np.diff(heights) / np.diff(points)
     early, late = 2 * steps[1:] + steps[:-1], steps[1:] + 2 * steps[:-1]
     inner = (early + late) / (early / slopes[:-1] + late / slopes[1:])
@@ -64,12 +64,12 @@ _KEPT = (_GREY - _CHANGE @ _GREY).astype(np.float32)
 
 
 def opponents(light: Floats) -> Floats:
-    """L – M and S – luminance negated, luminance kept. Not clipped: twice, it changes nothing."""
+    """Negate L – M and S – luminance, keeping luminance. Not clipped; its own inverse."""
     changed: Floats = np.einsum("...c,dc->...d", light, _CHANGE.astype(np.float32)) + _KEPT
     return changed
 
 
 def opponent_colours(picture: Picture) -> Picture:
-    """The picture in opponent colours; what the monitor cannot show is clipped."""
+    """Return the picture in opponent colours, clipped to the monitor's range."""
     light = np.clip(opponents(MONITOR[picture]), 0, 1)
     return np.searchsorted(_HALFWAY, light).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Pictures: h × w × 3 of uint8 as distortions take and give them, inside of them floats in [0, 1].
+"""Pictures: h × w × 3 of uint8 outside, floats in [0, 1] inside distortions.
 
-The papers define the distortions on floats and store what comes out as uint8, and so do we.
+The papers define the distortions on floats and store the results as uint8, as is done here.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _SLACK = np.float32(2**-10)  # of a level: what rounding alone keeps below one s
 
 
 def unit(picture: Picture) -> Floats:
-    """Its values in [0, 1]."""
+    """Return the values in [0, 1]."""
     return picture / np.float32(255)
 
 
 def grey(picture: Picture) -> Floats:
-    """Its luminance in [0, 1], h × w."""
+    """Return the luminance in [0, 1], h × w."""
     image = unit(picture)
     plane: Floats = RED * image[..., 0] + GREEN * image[..., 1] + BLUE * image[..., 2]
     return plane
 
 
 def shown(image: Floats) -> Picture:
-    """Floats as a picture, grey on all three channels.
+    """Convert floats to a picture, grey on all three channels.
 
     Clipped to [0, 1], and truncated to uint8 as published, not rounded.
     """
@@ -41,7 +41,7 @@ def shown(image: Floats) -> Picture:
 
 
 def framed(picture: Picture) -> Picture:
-    """The 224 × 224 at the centre once the shorter side is 256, as people and networks saw it."""
+    """Scale the shorter side to 256 and crop the central 224 × 224, as people and networks saw."""
     image = scaled(picture)
     height, width = image.shape[:2]
     left, top = (width - SIDE) // 2, (height - SIDE) // 2
@@ -49,7 +49,7 @@ def framed(picture: Picture) -> Picture:
 
 
 def scaled(picture: Picture) -> Picture:
-    """All of it with a shorter side of 256, by which pixels count alike in every picture."""
+    """Scale the shorter side to 256, so that pixel units mean the same in every picture."""
     height, width = picture.shape[:2]
     scale = SHORTER_SIDE / min(height, width)
     image = Image.fromarray(picture).resize(

@@ -1,4 +1,4 @@
-"""Every distortion by name, and the one way to apply one."""
+"""The table of distortions, and the function that applies them."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def distort(
     picture_id: str,
     materials: Materials = NOTHING,
 ) -> Picture:
-    """The picture (h × w × 3 of uint8) under one of ``DISTORTIONS`` at one of its levels.
+    """Apply one of ``DISTORTIONS`` at one of its levels to a picture (h × w × 3 of uint8).
 
-    The same arguments give the same pixels, whatever was asked before. Raises CannotDistort.
+    The same arguments give the same pixels, whatever was computed before. Raises CannotDistort.
     """
     distortion = DISTORTIONS.get(name)
     if distortion is None:

@@ -1,4 +1,4 @@
-"""Snow, frost, fog and spatter: what ImageNet-C lays over a picture, drawn from noise."""
+"""Snow, frost, fog and spatter of ImageNet-C, drawn from noise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _noise(image: Floats, mean: float, deviation: float, rng: np.random.Generato
 
 @dataclass(frozen=True, slots=True)
 class Snow:
-    """Noise enlarged, cut off below a threshold and blurred; how much of the picture is kept."""
+    """Parameters of snow: noise, threshold and blur, and the share of the picture that is kept."""
 
     mean: float
     deviation: float
@@ -37,7 +37,7 @@ class Snow:
 
 
 def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
-    """The picture whitened, under flakes that fall within 45° of straight down."""
+    """Whiten the picture, under flakes that fall within 45° of straight down."""
     noise = _noise(image, weather.mean, weather.deviation, rng)
     flakes = filters.zoomed(noise[..., np.newaxis], weather.zoom)[..., 0]
     flakes = np.clip(np.where(flakes < weather.threshold, 0, flakes), 0, 1)
@@ -60,21 +60,21 @@ class Frost:
 
 
 def frosted(image: Floats, weather: Frost, rng: np.random.Generator) -> Floats:
-    """Behind a frozen window. The crystals are grown: published rows had photographs of frost."""
+    """Lay generated frost over the picture; published rows used photographs of frost."""
     crystals = frost.crystals(image.shape[0], image.shape[1], rng)
     return np.float32(weather.picture) * image + np.float32(weather.crystals) * crystals
 
 
 @dataclass(frozen=True, slots=True)
 class Fog:
-    """How much of it, and how smooth."""
+    """The amount and smoothness of fog."""
 
     strength: float
     decay: float
 
 
 def fog(image: Floats, weather: Fog, rng: np.random.Generator) -> Floats:
-    """Plasma added, and the result made as dark as the picture was."""
+    """Add plasma, and darken the result to the picture's maximum."""
     mist = plasma(image.shape[0], image.shape[1], weather.decay, rng)[..., np.newaxis]
     strength, brightest = np.float32(weather.strength), image.max()
     foggy: Floats = (image + strength * mist) * (brightest / (brightest + strength))
@@ -83,7 +83,7 @@ def fog(image: Floats, weather: Fog, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Spatter:
-    """Drops are blurred noise above a threshold; ``strength`` is of their light, or mud's blur."""
+    """Drops: blurred noise above a threshold; ``strength`` is of their light, or mud's blur."""
 
     mean: float
     deviation: float
@@ -94,7 +94,7 @@ class Spatter:
 
 
 def spatter(image: Floats, weather: Spatter, rng: np.random.Generator) -> Floats:
-    """Drops of water or of mud on the lens."""
+    """Draw drops of water or of mud on the lens."""
     noise = _noise(image, weather.mean, weather.deviation, rng)
     liquid = filters.gaussian(noise, weather.sigma, "edge")
     liquid[liquid < weather.threshold] = 0
@@ -106,7 +106,7 @@ def spatter(image: Floats, weather: Spatter, rng: np.random.Generator) -> Floats
 
 
 def _drops(liquid: Floats, strength: float) -> Floats:
-    """Light in drops: brighter the further from their outline, embossed as if lit from the side."""
+    """Return light in drops: brighter away from their outline, embossed as if lit from the side."""
     wet = liquid > 0
     depth = np.minimum(distance(wet & ~_eroded(wet), FURTHEST), FURTHEST)
     levels = (filters.convolve(depth, _BOX, "reflect") + 1e-3).astype(np.uint8)
@@ -116,13 +116,13 @@ def _drops(liquid: Floats, strength: float) -> Floats:
 
 
 def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels whose four neighbours are in the mask, too."""
+    """Return the pixels whose four neighbours are in the mask, too."""
     padded = np.pad(mask, 1, mode="edge")
     return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def distance(mask: NDArray[np.bool_], furthest: int) -> Floats:
-    """How far each pixel is from the mask: exact up to ``furthest``, more beyond."""
+    """Return each pixel's distance to the mask: exact up to ``furthest``, more beyond."""
     height, width = mask.shape
     far = 2 * furthest
     down = np.where(mask, 0, far).astype(np.float32)
@@ -140,7 +140,7 @@ def distance(mask: NDArray[np.bool_], furthest: int) -> Floats:
 
 
 def _equalised(levels: NDArray[np.uint8]) -> Floats:
-    """Levels 0 to 255 spread so that each is as frequent as the next."""
+    """Equalise the histogram of levels 0 to 255."""
     below = np.cumsum(np.bincount(levels.ravel(), minlength=256))
     least = below[below > 0][0]
     spread = (below - least) / max(levels.size - least, 1) * 255

@@ -1,1 +1,4 @@
-"""Edits against perception: what changing a memory does to how it sees."""
+"""Edits: a study of what edits of a memory do to its perception.
+
+Imports metrics, stimuli, distortions, trials and files. Alone: ``make test ROOM=benchmarks/edits``.
+"""

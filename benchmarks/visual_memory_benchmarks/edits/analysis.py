@@ -1,4 +1,4 @@
-"""What the recorded states say: each edit against its control, by every outcome."""
+"""Analysis of the recorded states: each edit against its control, by every outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import numpy as np
 
 from visual_memory_benchmarks.edits.edit import Edit
 from visual_memory_benchmarks.edits.material import NATURAL, SEEN_BY_PEOPLE
-from visual_memory_benchmarks.edits.outcome import OUTCOMES, Outcome, Sitting, Weights, sitting
+from visual_memory_benchmarks.edits.outcome import (
+    OUTCOMES,
+    Outcome,
+    SeedAnswers,
+    Weights,
+    seed_answers,
+)
 from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.edits.records import States
 from visual_memory_benchmarks.edits.resampling import (
@@ -37,7 +43,7 @@ SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dealt:
-    """A seed's split, what its tests are drawn from, and where edits and controls are in states."""
+    """A seed's split, the populations of its tests, and where edits and controls are in states."""
 
     split: Split
     populations: Mapping[str, Population]
@@ -46,7 +52,7 @@ class Dealt:
     controls: tuple[int, ...]
 
     def weights(self, draws: slice) -> Weights:
-        """How often each test counts in some of the draws."""
+        """Return the weights of each test in some of the draws."""
         return {
             name: self.populations[name].weights(tests.items, draws)
             for name, tests in self.split.tests.items()
@@ -56,23 +62,23 @@ class Dealt:
 def analyse(
     people: Mapping[str, Panel], splits: Sequence[Split], states: States, protocol: Protocol
 ) -> Json:
-    """The states, the memory before any edit, and the contrasts, by k and outcome.
+    """Return the states, the memory before any edit, and the contrasts, by k and outcome.
 
-    Of each contrast: the means over seeds of edit and control, their difference with its interval
-    and its p-value, of which all of one k are a family. Outcomes that are not tested are told for
-    the first k alone.
+    Each contrast has the means over seeds of edit and control, their difference with its interval
+    and its p-value; all of one k are a family. Outcomes that are not tested are given for the first
+    k alone.
     """
     draws = seed_weights(len(splits), protocol.resamples, SEEDS)
     dealt = _dealt(splits, states, protocol)
     before: list[Json] = []
     contrasts: list[Json] = []
     for k in protocol.ks:
-        sittings = [sitting(each.split, each.states, k, people) for each in dealt]
+        seeds_answers = [seed_answers(each.split, each.states, k, people) for each in dealt]
         rows: list[Json] = []
         for name, outcome in OUTCOMES.items():
             if outcome.tested or k == protocol.ks[0]:
                 about = {"k": k, "outcome": name}
-                level, found = _contrasts(outcome, dealt, sittings, draws, protocol.edits)
+                level, found = _contrasts(outcome, dealt, seeds_answers, draws, protocol.edits)
                 before.append(about | level)
                 rows += [about | row for row in found]
         contrasts += _adjusted(rows)
@@ -90,7 +96,7 @@ def analyse(
 
 
 def _dealt(splits: Sequence[Split], states: States, protocol: Protocol) -> list[Dealt]:
-    """Items are drawn for all seeds alike."""
+    """Draw items, alike for all seeds."""
     shapes = _population(splits, SEEN_BY_PEOPLE, protocol.resamples, SHAPES)
     photographs = _population(splits, (NATURAL,), protocol.resamples, PHOTOGRAPHS)
     populations = {NATURAL: photographs, **dict.fromkeys(SEEN_BY_PEOPLE, shapes)}
@@ -120,18 +126,18 @@ def _population(
 def _contrasts(
     outcome: Outcome,
     dealt: Sequence[Dealt],
-    sittings: Sequence[Sitting],
+    seeds_answers: Sequence[SeedAnswers],
     draws: Draws,
     edits: Sequence[Edit],
 ) -> tuple[Json, list[Json]]:
-    """The level before any edit, and each edit against its control."""
+    """Return the level before any edit, and each edit against its control."""
     level = np.zeros(len(draws))
     drawn = np.zeros((len(edits), len(draws)))
     edited = np.empty((len(dealt), len(edits)))
     controls = np.empty_like(edited)
     for start in range(0, len(draws), DRAWS_AT_ONCE):
         rows = slice(start, start + DRAWS_AT_ONCE)
-        for at, (each, seen) in enumerate(zip(dealt, sittings, strict=True)):
+        for at, (each, seen) in enumerate(zip(dealt, seeds_answers, strict=True)):
             values = outcome.measure(seen, each.weights(rows))
             of_edits, of_controls = values[list(each.edited)], values[list(each.controls)]
             level[rows] += draws[rows, at] * values[0]
@@ -156,14 +162,14 @@ def _contrasts(
 
 
 def _adjusted(rows: Sequence[Json]) -> list[Json]:
-    """With p-values for the size of the family, which is all of ``rows`` that have any."""
+    """Add p-values adjusted for the size of the family, all of ``rows`` that have one."""
     family = [row for row in rows if row["p"] is not None]
     adjusted = dict(zip(map(id, family), holm([row["p"] for row in family]), strict=True))
     return [row | {"p_holm": adjusted.get(id(row))} for row in rows]
 
 
 def _statistics(splits: Sequence[Split], contrasts: Sequence[Json], protocol: Protocol) -> Json:
-    """How many tests there are of each set is a mean over the seeds."""
+    """Describe the statistics; the number of tests of each set is a mean over the seeds."""
     tested = Counter(str(row["k"]) for row in contrasts if row["p"] is not None)
     return {
         "seeds": len(splits),

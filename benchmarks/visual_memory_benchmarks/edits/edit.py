@@ -1,4 +1,4 @@
-"""The edits that are compared, as data, and the control of each."""
+"""The edits that are compared, and the control of each, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REMOVAL: Control = "random-removal"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to edit a memory; ``doses`` in ``unit``, each held against ``control`` of its size."""
+    """A way to edit a memory; ``doses`` in ``unit``, each compared with ``control`` of its size."""
 
     what: str
     unit: str
@@ -24,20 +24,20 @@ class Kind:
     control: Control
 
     def control_of(self, dose: float, size: int) -> Edit:
-        """What a dose that concerned ``size`` entries is held against."""
+        """Return the control of a dose that changed ``size`` entries."""
         return Edit(self.control, float(size) if self.control == REMOVAL else dose)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """One edit of one memory."""
+    """An edit of a memory."""
 
     kind: str
     dose: float
 
     @property
     def name(self) -> str:
-        """For people: ``silhouettes 5``."""
+        """Return a readable name: ``silhouettes 5``."""
         return f"{self.kind} {self.dose:g}"
 
 

@@ -1,4 +1,4 @@
-"""The pictures of the study as vectors, the items that they are made of, and people's answers."""
+"""The material of the study: pictures as vectors, their items, and people's answers."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ LEVELS = MappingProxyType({"low-pass": "5", "phase-scrambling": "90"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pictures:
-    """Some pictures, a row each.
+    """Pictures of the study, a row each.
 
-    ``items`` names what is drawn again in resampling, the shape item, or the picture itself where
-    it is a photograph. ``textures`` and ``texture_categories`` are empty but for cue-conflict ones.
+    ``items`` names the unit of resampling: the shape item, or the picture itself where it is a
+    photograph. ``textures`` and ``texture_categories`` are empty but for cue-conflict ones.
     """
 
     ids: Texts
@@ -60,27 +60,27 @@ class Pictures:
 
     @property
     def images(self) -> Texts:
-        """The names by which tables of trials know them."""
+        """Return the names used in tables of trials."""
         return np.array([id.rsplit("/", 1)[-1] for id in self.ids.tolist()], np.str_)
 
     @property
     def conflicting(self) -> NDArray[np.bool_]:
-        """Which cue-conflict pictures have shape and texture of two categories."""
+        """Return True for cue-conflict pictures with shape and texture of two categories."""
         conflicting: NDArray[np.bool_] = self.texture_categories != self.categories
         return conflicting
 
     def at(self, rows: Rows) -> Pictures:
-        """Some of them, in the order of ``rows``."""
+        """Select rows, in their order."""
         return Pictures(*(getattr(self, field.name)[rows] for field in fields(Pictures)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """All that the study draws from.
+    """All material that the study draws from.
 
     ``sets`` has the pictures of ``NATURAL`` and ``SEEN_BY_PEOPLE``; ``copies`` those of the natural
-    ones by distortion, row by row; ``people`` the answers to the others. ``sources`` says where all
-    this is from, for the record.
+    ones by distortion, row by row; ``people`` the answers to the others. ``sources`` gives the
+    origin of it all, for the record.
     """
 
     sets: Mapping[str, Pictures]
@@ -90,12 +90,12 @@ class Material:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Alphabetical."""
+        """Return the categories, in alphabetical order."""
         return tuple(np.unique(self.sets[NATURAL].categories).tolist())
 
     @property
     def sha256(self) -> str:
-        """Of every picture's id, label, items and vector."""
+        """Hash every picture's id, label, items and vector."""
         found = hashlib.sha256()
         for pictures in (*self.sets.values(), *self.copies.values()):
             for name in (each.name for each in fields(Pictures)):
@@ -106,7 +106,7 @@ class Material:
 
 
 def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Path) -> Material:
-    """The published sets and tables below ``folder``, embedded once. Raises MissingData."""
+    """Load published sets and tables below ``folder``, embedded once. Raises MissingData."""
     embeddings = Embeddings(client, embedder, cache)
     sets = {name: stimuli.load(name, folder / path) for name, path in FOLDERS.items()}
     shapes = {each.attributes["shape_source"] for each in sets[CUE_CONFLICT].stimuli}
@@ -132,7 +132,7 @@ def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Pat
 
 
 def people(folder: Path) -> dict[str, Panel]:
-    """What people answered to each set. Raises BadTrials, NoTrials."""
+    """Load people's answers to each set. Raises BadTrials, NoTrials."""
     found = find([folder])
     answers = {}
     for name in SEEN_BY_PEOPLE:
@@ -154,7 +154,7 @@ def _item(stimulus: Stimulus) -> str:
 
 
 def pictures(chosen: StimulusSet, vectors: NDArray[np.float32], suffix: str = "") -> Pictures:
-    """Rows of a set in its order; the ids are FOLDER/FILE."""
+    """Make rows of a set in its order; the ids are FOLDER/FILE."""
     rows = chosen.stimuli
 
     def column(values: Sequence[str]) -> Texts:
@@ -175,7 +175,7 @@ def _embedded(chosen: StimulusSet, embeddings: Embeddings) -> NDArray[np.float32
 
 
 def _distorted(chosen: StimulusSet, name: str, embeddings: Embeddings) -> NDArray[np.float32]:
-    """A batch at a time, for the pixels need much more room than the vectors."""
+    """Embed distorted pictures in batches, since pixels need much more RAM than vectors."""
     rows = chosen.stimuli
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     return np.concatenate(

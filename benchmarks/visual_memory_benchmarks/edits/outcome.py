@@ -1,4 +1,4 @@
-"""What is measured of the states of one seed, before the same pictures."""
+"""Outcomes: measures of the states of one seed, on the same pictures."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ STATES_AT_ONCE = 8  # each with all people, which needs room
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sitting:
-    """The answers by set, of states to its tests, and of people to the same pictures.
+class SeedAnswers:
+    """Answers by set: of states to their tests, and of people to the same pictures.
 
     The first state is the memory before any edit.
     """
@@ -41,8 +41,10 @@ class Sitting:
     people: Mapping[str, Panel]
 
 
-def sitting(split: Split, states: Sequence[State], k: int, people: Mapping[str, Panel]) -> Sitting:
-    """From what was recorded. Raises UnmatchedImages for a test that people did not see."""
+def seed_answers(
+    split: Split, states: Sequence[State], k: int, people: Mapping[str, Panel]
+) -> SeedAnswers:
+    """Read one seed's answers. Raises UnmatchedImages if people did not see a test."""
     numbers = {category: number for number, category in enumerate(split.categories)}
     panels = {
         name: Panel(
@@ -57,11 +59,11 @@ def sitting(split: Split, states: Sequence[State], k: int, people: Mapping[str, 
         for name, tests in split.tests.items()
     }
     same = {name: _same(people[name], panels[name]) for name in SEEN_BY_PEOPLE}
-    return Sitting(panels, same)
+    return SeedAnswers(panels, same)
 
 
 def _same(people: Panel, panel: Panel) -> Panel:
-    """People before the pictures of a panel."""
+    """Select people's answers to the pictures of a panel."""
     found = people.at(np.isin(people.images, panel.images))
     if missing := sorted(set(panel.images.tolist()) - set(found.images.tolist())):
         raise UnmatchedImages(
@@ -70,38 +72,38 @@ def _same(people: Panel, panel: Panel) -> Panel:
     return found
 
 
-def votes(sitting: Sitting, weights: Weights) -> shape_bias.Votes:
-    """Of each state, over conflicting pictures."""
-    panel = sitting.states[CUE_CONFLICT]
+def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
+    """Count the answers of each state over conflicting pictures."""
+    panel = seed_answers.states[CUE_CONFLICT]
     found = shape_bias.conflict(panel)
     chosen = np.isin(panel.images, found.panel.images)
     return shape_bias.votes(found, weights[CUE_CONFLICT][:, chosen])
 
 
-def bias(sitting: Sitting, weights: Weights) -> Values:
-    """Shape among shape and texture."""
-    return votes(sitting, weights).bias
+def bias(seed_answers: SeedAnswers, weights: Weights) -> Values:
+    """Return shape among shape and texture answers."""
+    return votes(seed_answers, weights).bias
 
 
-def share(sitting: Sitting, weights: Weights, *, cue: str) -> Values:
-    """Shape, or texture, among all answers: a bias can change by either of the two."""
-    found = votes(sitting, weights)
+def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
+    """Return shape, or texture, among all answers: a bias can change by either of the two."""
+    found = votes(seed_answers, weights)
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = getattr(found, cue) / found.trials
     return shares
 
 
-def accuracy(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
-    """The share of right answers."""
+def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
+    """Return the share of right answers."""
     each = weights[dataset]
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
-        shares: Values = (sitting.states[dataset].correct @ each.T) / each.sum(axis=1)
+        shares: Values = (seed_answers.states[dataset].correct @ each.T) / each.sum(axis=1)
     return shares
 
 
-def likeness(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
-    """Error consistency with people, the mean over them."""
-    people, states = sitting.people[dataset].correct, sitting.states[dataset].correct
+def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
+    """Return error consistency with people, the mean over them."""
+    people, states = seed_answers.people[dataset].correct, seed_answers.states[dataset].correct
     found = []
     for start in range(0, len(states), STATES_AT_ONCE):
         some = states[start : start + STATES_AT_ONCE]
@@ -113,20 +115,20 @@ def likeness(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
     return np.concatenate(found)
 
 
-def steadiness(sitting: Sitting, weights: Weights, *, dataset: str) -> Values:
-    """Error consistency with the memory before any edit."""
-    correct = sitting.states[dataset].correct
+def steadiness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
+    """Return error consistency with the memory before any edit."""
+    correct = seed_answers.states[dataset].correct
     rows = np.arange(len(correct))
     found = consistency.compare(correct, rows, np.zeros_like(rows), weights[dataset])
     values: Values = found[consistency.ERROR]
     return values
 
 
-def _over_sets(measure: Callable[..., Values]) -> Callable[[Sitting, Weights], Values]:
-    """The mean over the sets that people saw, as the benchmark averages."""
+def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights], Values]:
+    """Average a measure over the sets that people saw, as the benchmark does."""
 
-    def mean(sitting: Sitting, weights: Weights) -> Values:
-        found = [measure(sitting, weights, dataset=name) for name in SEEN_BY_PEOPLE]
+    def mean(seed_answers: SeedAnswers, weights: Weights) -> Values:
+        found = [measure(seed_answers, weights, dataset=name) for name in SEEN_BY_PEOPLE]
         return consistency.mean(np.stack(found), axis=0)
 
     return mean
@@ -134,10 +136,10 @@ def _over_sets(measure: Callable[..., Values]) -> Callable[[Sitting, Weights], V
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One measure; those that are not ``tested`` describe, and no claim is made from them."""
+    """A measure; those that are not ``tested`` describe, and support no claim."""
 
     what: str
-    measure: Callable[[Sitting, Weights], Values]
+    measure: Callable[[SeedAnswers, Weights], Values]
     tested: bool = False
 
 

@@ -1,4 +1,4 @@
-"""How a study of edits is made."""
+"""The protocol of a study of edits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visual_memory_benchmarks.edits.records import States
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The first of ``ks`` is the study; the others check how much it depends on k.
+    """The parameters of a study; the first of ``ks`` is tested, the others show the influence of k.
 
     No p-value is below 2 / (1 + resamples), and there are some 150 of them to adjust for.
     """
@@ -23,30 +23,30 @@ class Protocol:
 
     @property
     def edits(self) -> list[Edit]:
-        """Without controls."""
+        """Return the edits, without controls."""
         return [Edit(name, dose) for name, kind in self.kinds.items() for dose in kind.doses]
 
     @property
     def first(self) -> list[Edit]:
-        """Every edit and control that is known before any is made."""
+        """Return the edits and controls that are known beforehand."""
         return [NOTHING, *self.edits, *self._added]
 
     @property
     def dose_max(self) -> int:
-        """How many pictures of one category are ever added."""
+        """Return the largest number of pictures of one category that are added."""
         return max((int(edit.dose) for edit in self._added), default=0)
 
     @property
     def _added(self) -> list[Edit]:
-        """Controls of additions."""
+        """Return the controls of additions."""
         kinds = [kind for kind in self.kinds.values() if kind.control != REMOVAL]
         return sorted({kind.control_of(dose, 0) for kind in kinds for dose in kind.doses})
 
     def control(self, edit: Edit, seed: int, states: States) -> Edit:
-        """Of an edit that was made."""
+        """Return the control of an edit that was made."""
         return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
 
     def all(self, seed: int, states: States) -> list[Edit]:
-        """The first, and the random removals that are of the size of an edit."""
+        """Return the first ones, and the random removals of the size of an edit."""
         found = {self.control(edit, seed, states) for edit in self.edits}
         return [*self.first, *sorted(found - set(self.first))]

@@ -1,4 +1,4 @@
-"""The states that a study has asked already, as JSON lines that outlive it."""
+"""Records of visited states, as JSON lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ States: TypeAlias = Mapping[tuple[int, Edit], State]  # by seed and edit
 
 
 class Records:
-    """The file: a line that says how the study is made, then a line for each finished state.
+    """A file with a line for the protocol, then a line for each finished state.
 
-    A line that a kill left unfinished is dropped. Raises OtherRun where the study is another,
-    BadFile where this is no such file.
+    A line cut short by a kill is dropped. Raises OtherRun if the study is another, BadFile if it is
+    no such file.
     """
 
     def __init__(self, path: Path, study: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Records:
         self.states = {(state.seed, state.edit): state for state in states}
 
     def add(self, state: State) -> None:
-        """Keep a state."""
+        """Append a state."""
         self._append({**state.to_json(), "answers": state.answers})
         self.states[state.seed, state.edit] = state
 

@@ -1,4 +1,4 @@
-"""Drawing seeds and items again, both at once, and what the draws say of a difference.
+"""Resampling of seeds and items, both at once, and p-values of differences.
 
 Pictures of one item, and one item in the tests of several seeds, are not independent. So an item
 is drawn for all pictures and all seeds alike, and seeds are drawn on top of it (the pigeonhole
@@ -20,28 +20,28 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Items and how often each counts: (1 + resamples, items); once each in row 0."""
+    """Items and their weights: (1 + resamples, items); all 1 in row 0."""
 
     items: Texts
     counts: Draws
 
     def weights(self, items: Texts, draws: slice = slice(None)) -> Draws:
-        """Of pictures by their item, in some of the draws: (draws, n)."""
+        """Return the weights of pictures by their item, in some of the draws: (draws, n)."""
         weights: Draws = self.counts[draws, np.searchsorted(self.items, items)]
         return weights
 
 
 def population(items: Texts, resamples: int, seed: int) -> Population:
-    """Every item once, drawn with replacement."""
+    """Draw items with replacement; row 0 has every item once."""
     names = np.unique(items)
     return Population(names, _counts(len(names), resamples, seed))
 
 
 def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
-    """How much of a mean over the seeds each is: (1 + resamples, seeds), rows summing to 1.
+    """Return the weights of a mean over the seeds: (1 + resamples, seeds), rows summing to 1.
 
-    n seeds drawn from n scatter by (n − 1) / n of what seeds do; the weights make up for it, and
-    so a few are negative where seeds are few.
+    n seeds drawn from n scatter by (n − 1) / n of the seeds' variance; the weights make up for it,
+    and so a few are negative where seeds are few.
     """
     counts = _counts(seeds, resamples, seed)
     widened = 1 + (counts - 1) * np.sqrt(seeds / max(1, seeds - 1))
@@ -50,7 +50,7 @@ def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
 
 
 def p_value(draws: Draws) -> float | None:
-    """Two-sided, of a difference that is row 0: how often the draws lie on the other side of 0.
+    """Return the two-sided p-value of a difference in row 0: the share of draws beyond 0, doubled.
 
     At least 2 / (1 + resamples), and 1 where nothing differs; None where it is undefined.
     """
@@ -62,7 +62,7 @@ def p_value(draws: Draws) -> float | None:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """The p-values of one family, adjusted for its size (Holm, 1979)."""
+    """Adjust the p-values of one family for its size (Holm, 1979)."""
     ordered = np.argsort(values, kind="stable")
     factors = np.arange(len(values), 0, -1)
     adjusted = np.minimum(1, np.maximum.accumulate(factors * np.asarray(values)[ordered]))

@@ -1,4 +1,4 @@
-"""Who is in the memory, who may be added and who is asked about, so that none is on two sides."""
+"""Splits of the material into memory, additions and tests without overlap."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DRAWS_MAX = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The material as one seed deals it.
+    """The split of one seed.
 
-    ``memory`` is the memory before any edit. ``tests`` are what every state of it is asked about.
-    ``additions`` has what may be added by kind, the first of every category, then the second, and
-    so on: n for each category are the first n times the number of categories. Under wrong labels
-    are those of cue-conflict in the same order. ``probes`` are
-    conflicting pictures that say which entries are like textures. ``removal`` and ``halved`` are
-    orders, of the memory's rows and of the categories.
+    ``memory`` is the memory before any edit; every state of it classifies ``tests``. ``additions``
+    has the possible additions by kind, the first of every category, then the second, and so on: n
+    for each category are the first n times the number of categories. Additions with wrong labels
+    are the cue-conflict ones in the same order. ``probes`` are conflicting pictures that show which
+    entries are like textures. ``removal`` and ``halved`` are orders, of the memory's rows and of
+    the categories.
     """
 
     seed: int
@@ -50,11 +50,11 @@ class Split:
 
 
 def split(material: Material, seed: int, dose_max: int) -> Split:
-    """``dose_max``: how many of a category may have to be added.
+    """Split the material; at most ``dose_max`` pictures of a category can be added.
 
-    Photographs are dealt to memory, additions and tests within each category. Of the shape items
-    of each category one half is for additions, of the textures a third; cue-conflict pictures with
-    one of each kind are for neither. Raises CannotSplit.
+    Photographs are dealt to memory, additions and tests within each category. Of the shape items of
+    each category one half is for additions, of the textures a third; cue-conflict pictures with one
+    of each kind are for neither. Raises CannotSplit.
     """
     rng = np.random.default_rng(seed)
     sets = material.sets
@@ -97,7 +97,7 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
 
 
 def _dealt(categories: Texts, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Rows for memory, additions and tests."""
+    """Return rows for memory, additions and tests."""
     parts: list[list[NDArray[np.intp]]] = [[], [], []]
     for rows in _by_category(categories, rng):
         test, pool = round(TEST_SHARE * len(rows)), round(POOL_SHARE * len(rows))
@@ -110,7 +110,7 @@ def _dealt(categories: Texts, rng: np.random.Generator) -> list[NDArray[np.intp]
 def _some(
     items: Texts, categories: Texts, share: float, rng: np.random.Generator
 ) -> NDArray[np.str_]:
-    """This share of the items of each category, rounded down, but at least one."""
+    """Return this share of the items of each category, rounded down, but at least one."""
     names, first = np.unique(items, return_index=True)
     chosen = [
         names[rows[: max(1, int(share * len(rows)))]]
@@ -127,7 +127,7 @@ def _by_category(categories: Texts, rng: np.random.Generator) -> Iterator[NDArra
 def _drawings(
     sets: Mapping[str, Pictures], shapes: Texts, rng: np.random.Generator
 ) -> dict[str, Pictures]:
-    """Silhouettes and edge drawings of the same shape items, in the same order."""
+    """Return silhouettes and edge drawings of the same shape items, in the same order."""
     edges, silhouettes = sets[EDGE], sets[SILHOUETTE]
     chosen = _ranked(edges.at(np.isin(edges.items, shapes)), rng)
     rows = {item: row for row, item in enumerate(silhouettes.items.tolist())}
@@ -136,7 +136,7 @@ def _drawings(
 
 
 def _ranked(pictures: Pictures, rng: np.random.Generator) -> Pictures:
-    """At random within each category, and then the first of all categories before the second."""
+    """Shuffle each category, then interleave: the first of all categories, then the second."""
     ranks = np.empty(len(pictures), np.intp)
     for rows in _by_category(pictures.categories, rng):
         ranks[rows] = np.arange(len(rows))
@@ -144,7 +144,7 @@ def _ranked(pictures: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def _by_image(pictures: Pictures) -> Pictures:
-    """As panels have them."""
+    """Sort as panels do."""
     return pictures.at(np.argsort(pictures.images))
 
 

@@ -1,4 +1,4 @@
-"""States of a memory: each an edited copy of it, asked the same pictures, and dropped again."""
+"""States of a memory: edited copies, each asked the same pictures and dropped."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Apply: TypeAlias = Callable[[visual_memory.Memory, Edit, Split], int]
 
 VOTING = "rank"
 SOFT = "soft-pruning"
-RELIABILITY_NUMERATOR = 1.75  # of what the service weighs votes by, in docs/api.md
+RELIABILITY_NUMERATOR = 1.75  # of what the service weighs votes by, in docs/api/classify.md
 TEXTURE_K, MISLEADING_K, HARD_K, VALUE_K = 10, 10, 100, 5
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one edit made of the memory of one seed.
+    """The answers of one edited memory of one seed.
 
     ``size`` is how many entries the edit concerned, ``voting`` how many vote after it, ``digest``
-    that of the memory then. ``answers`` are category numbers by k, then by set, to its tests in
-    their order.
+    the memory's then. ``answers`` are category numbers by k, then by set, to its tests in their
+    order.
     """
 
     seed: int
@@ -42,7 +42,7 @@ class State:
     answers: Mapping[int, Answers]
 
     def to_json(self) -> dict[str, Any]:
-        """All but its answers."""
+        """Return everything but its answers."""
         return {
             "seed": self.seed,
             "kind": self.edit.kind,
@@ -54,7 +54,7 @@ class State:
 
 
 def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_memory.Memory:
-    """The memory before any edit, made anew."""
+    """Create the memory before any edit, anew."""
     forget(client, name)
     memory = client.create_memory(name, dimension=split.memory.vectors.shape[1])
     memory.insert(
@@ -66,13 +66,13 @@ def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_
 
 
 def forget(client: visual_memory.Client, name: str) -> None:
-    """Drop a memory, if it is there."""
+    """Drop a memory, if it exists."""
     with suppress(visual_memory.NotFound):
         client.delete_memory(name)
 
 
 def edited(name: str) -> str:
-    """The name of the copy of a memory that is edited."""
+    """Return the name of the edited copy of a memory."""
     return f"{name}-edited"
 
 
@@ -83,7 +83,7 @@ def visit(
     split: Split,
     ks: Sequence[int],
 ) -> State:
-    """Edit a copy of the memory, which is left as it is, and ask it. Raises MemoryChanged."""
+    """Edit a copy of the memory, which is left as it is, and query it. Raises MemoryChanged."""
     name = edited(memory.name)
     forget(client, name)
     copy = client.copy(memory.name, name)
@@ -130,7 +130,7 @@ def _remove_at_random(memory: visual_memory.Memory, edit: Edit, split: Split) ->
 
 
 def _remove_half(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    """Of the first categories; which half is at random."""
+    """Remove a random half of the first categories."""
     shuffled = split.memory.at(split.removal)
     ids: list[str] = []
     for category in split.halved[: int(edit.dose)]:
@@ -142,7 +142,7 @@ def _remove_half(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
 def _remove_highest(
     memory: visual_memory.Memory, edit: Edit, split: Split, counts: Mapping[str, int]
 ) -> int:
-    """A fraction of the entries, by descending count; among equal ones by chance."""
+    """Remove a fraction of the entries, by descending count; equal ones at random."""
     ids = split.memory.ids[split.removal].tolist()
     ids.sort(key=lambda id: -counts.get(id, 0))
     return _delete(memory, ids[: round(edit.dose * len(ids))])
@@ -164,9 +164,9 @@ def _remove_misleading(memory: visual_memory.Memory, edit: Edit, split: Split) -
 
 
 def _soften(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    """Nothing is stored, and weights that are all alike would be no edit.
+    """Return the size of softening, by which the effective number of votes shrinks (Kish, 1965).
 
-    So its size is by how much the effective number of votes is smaller (Kish, 1965).
+    Nothing is stored, and weights that are all alike would be no edit.
     """
     counts = memory.misleading_counts(k=int(edit.dose)).values()
     reliabilities = [RELIABILITY_NUMERATOR / (1 + count) if count else 1.0 for count in counts]
@@ -183,7 +183,7 @@ def _prune_by_value(memory: visual_memory.Memory, edit: Edit, split: Split) -> i
 
 
 def _prune_by_prototype(keep: str) -> Apply:
-    """As many prototypes as there are categories, found without labels."""
+    """Prune with as many prototypes as there are categories, found without labels."""
 
     def prune(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
         result = memory.prune(

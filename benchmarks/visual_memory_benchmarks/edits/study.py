@@ -1,4 +1,4 @@
-"""The whole study: every edit of every seed asked once, and each held against its control."""
+"""The whole study: every edit of every seed, each compared with its control."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def run(
     path: Path,
     progress: Progress = lambda text: None,
 ) -> dict[str, Any]:
-    """The result. States recorded in ``path`` are not asked again; memories are dropped at the end.
+    """Run the study, except states recorded in ``path``; memories are dropped at the end.
 
-    More seeds, kinds, doses or resamples go on with the same records, other material does not.
-    Raises CannotSplit, OtherRun, MemoryChanged, UnmatchedImages.
+    More seeds, kinds, doses or resamples continue the same records, other material does not. Raises
+    CannotSplit, OtherRun, MemoryChanged, UnmatchedImages.
     """
     splits = [split(material, seed, protocol.dose_max) for seed in range(protocol.seeds)]
     study = {
@@ -69,7 +69,7 @@ def collect(
     records: Records,
     progress: Progress,
 ) -> None:
-    """Visit those states of one seed that are not recorded, by a memory of this name."""
+    """Visit the states of one seed that are not recorded, in a memory of this name."""
     memory = None
     try:
         for edit in _planned(protocol, dealt.seed, records.states):
@@ -83,6 +83,6 @@ def collect(
 
 
 def _planned(protocol: Protocol, seed: int, states: States) -> Iterator[Edit]:
-    """What is of an edit's size comes after it."""
+    """Yield the edits, then those whose size is another edit's."""
     yield from protocol.first
     yield from protocol.all(seed, states)[len(protocol.first) :]

@@ -1,4 +1,4 @@
-"""The result as a table to read."""
+"""The result as a Markdown table."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from visual_memory_benchmarks.edits.analysis import ALPHA
 
 
 def to_markdown(result: Mapping[str, Any], k: int) -> str:
-    """A row for each edit and dose, a column for each outcome that is tested.
+    """Make a row for each edit and dose, a column for each outcome that is tested.
 
-    Differences from the control, with intervals; bold where the p-value adjusted for all of them
-    is below ``ALPHA``.
+    Differences from the control, with intervals; bold where the p-value adjusted for all of them is
+    below ``ALPHA``.
     """
     tested = [name for name, outcome in result["outcomes"].items() if outcome["tested"]]
     cells = {

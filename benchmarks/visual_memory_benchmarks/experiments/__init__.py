@@ -1,4 +1,7 @@
-"""What editing a memory does to its decisions, asked of a running service."""
+"""Experiments on a running service: effects of edits, votings, embedders and distortions.
+
+A module each; imports laboratory and below. Alone: ``make test ROOM=benchmarks/experiments``.
+"""
 
 from visual_memory_benchmarks.experiments.registry import EXPERIMENTS
 from visual_memory_benchmarks.laboratory.experiment import Experiment

@@ -1,4 +1,4 @@
-"""Whether distorted copies in the memory help with that distortion, and with others."""
+"""Augmentation: do distorted copies in the memory help with that distortion, and with others?"""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def augmentation(
     k: int = 10,
     seed: int = 0,
 ) -> Tables:
-    """A third of the pictures is the memory, alone, with distorted copies, or with another third.
+    """Store a third of the pictures, alone, with distorted copies, or with another third.
 
-    The last third is asked about.
+    The last third is classified.
     """
     gallery, pictures = laboratory.gallery("natural16"), laboratory.pictures("natural16")
     numbers = parts(gallery.labels, (1 / 3, 1 / 3, 1 / 3), np.random.default_rng(seed))
     embed = laboratory.embedders[0].of
 
     def seen(part: int, name: str) -> Gallery:
-        """A third of the pictures under a distortion."""
+        """Return a third of the pictures under a distortion."""
         chosen = gallery.at(numbers[part])
         shown = [pictures[at] for at in numbers[part]]
         if name == UNDISTORTED:
@@ -75,11 +75,11 @@ def augmentation(
     base = seen(0, UNDISTORTED)
     added = {ALONE: base, MORE: joined([base, seen(1, UNDISTORTED)])}
     added |= {name: joined([base, seen(0, name)]) for name in levels}
-    asked = {name: seen(2, name) for name in (UNDISTORTED, *levels)}
+    queried = {name: seen(2, name) for name in (UNDISTORTED, *levels)}
     right: dict[tuple[str, str], Values] = {}
     for name, entries in added.items():
         memory = laboratory.memory(name, entries)
-        for distortion, queries in asked.items():
+        for distortion, queries in queried.items():
             right[name, distortion] = questions.right(memory, queries, k=k).astype(np.float64)
     return {
         "pairs": [
@@ -97,7 +97,7 @@ def augmentation(
 
 
 def _transfer(name: str, levels: Mapping[str, str], right: Mapping[tuple[str, str], Values]) -> Row:
-    """What remembering helps on average: with the same distortion, all others, and none."""
+    """Return the mean gain from copies, with the same distortion, all others, and none."""
     gains = {each: right[name, each] - right[ALONE, each] for each in (UNDISTORTED, *levels)}
     others = [gains[each] for each in levels if each != name]
     return {

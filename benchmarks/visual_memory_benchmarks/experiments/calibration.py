@@ -1,4 +1,4 @@
-"""Whether confidences are the shares of right decisions, and label sets hold the right label."""
+"""Calibration: are confidences the shares of right decisions, and do label sets cover?"""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def calibration(
     k: int = 50,
     seeds: int = 20,
 ) -> Tables:
-    """Half of the pictures are the memory, a quarter calibrates, a quarter is asked about."""
+    """Store half of the pictures, calibrate on a quarter, classify a quarter."""
     gallery = laboratory.gallery("natural16")
     errors = np.empty((2, seeds))
     covered, sizes = np.empty((2, len(CONFORMALS), len(coverages), seeds))
     for seed in range(seeds):
-        known, held, asked = gallery.parts((0.5, 0.25, 0.25), np.random.default_rng(seed))
+        known, held, queries = gallery.parts((0.5, 0.25, 0.25), np.random.default_rng(seed))
         memory = laboratory.memory(f"seed {seed}", known)
         memory.calibrate(k=k, vectors=held.vectors, labels=held.labels.tolist())
-        decisions = questions.ask(memory, asked, k=k, calibrated=True)
-        right = questions.labels(decisions) == asked.labels
+        decisions = questions.classify(memory, queries, k=k, calibrated=True)
+        right = questions.labels(decisions) == queries.labels
         errors[0, seed] = calibration_error([each.confidence for each in decisions], right)
         errors[1, seed] = calibration_error(
             [each.calibrated_confidence or 0.0 for each in decisions], right
@@ -53,16 +53,16 @@ def calibration(
             for column, coverage in enumerate(coverages):
                 sets = [
                     each.label_set or []
-                    for each in questions.ask(
+                    for each in questions.classify(
                         memory,
-                        asked,
+                        queries,
                         k=k,
                         coverage=coverage,
                         conformal=conformal,
                         allow_empty=allow_empty,
                     )
                 ]
-                held_in = [label in each for label, each in zip(asked.labels, sets, strict=True)]
+                held_in = [label in each for label, each in zip(queries.labels, sets, strict=True)]
                 covered[row, column, seed] = np.mean(held_in)
                 sizes[row, column, seed] = np.mean([len(each) for each in sets])
     before, after = errors
@@ -90,7 +90,7 @@ def calibration(
 
 
 def calibration_error(confidences: ArrayLike, right: ArrayLike) -> float:
-    """How far confidence is from accuracy, on average over equal bins (0, 1/15], …, (14/15, 1]."""
+    """Return the calibration error over equal bins (0, 1/15], …, (14/15, 1]."""
     confidences, right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     bins = np.clip(np.ceil(confidences * BINS), 1, BINS)
     gaps = [abs((right - confidences)[bins == each].sum()) for each in np.unique(bins)]

@@ -1,4 +1,4 @@
-"""How soon a memory knows new classes, and what that costs the old ones."""
+"""Class addition: how soon a memory knows new classes, and how much the old ones lose."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def class_addition(
     ks: Sequence[int] = (1, 10, 50),
     seeds: int = 10,
 ) -> Tables:
-    """A memory of half of natural16 gets pictures of the training split of caltech20."""
+    """Add pictures of the training split of caltech20 to a memory of half of natural16."""
     old, new = laboratory.gallery("natural16"), laboratory.gallery("caltech20")
     training = laboratory.attribute("caltech20", "split") == "train"
     pool, unseen = new.at(training), new.at(~training)
@@ -48,20 +48,20 @@ def class_addition(
     confused: Counter[tuple[str, str]] = Counter()
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        known, asked = old.parts((0.5, 0.5), rng)
+        known, queries = old.parts((0.5, 0.5), rng)
         places = one_by_one(pool.labels, rng)
         memory = laboratory.memory(f"seed {seed}, 0 exemplars", known)
         for row, (before, dose) in enumerate(zip((0, *doses), doses, strict=False)):
             remember(memory, pool.at((before <= places) & (places < dose)))
             laboratory.note(f"seed {seed}, {dose} exemplars", memory)
             for column, k in enumerate(ks):
-                called = questions.labels(questions.ask(memory, asked, k=k))
+                called = questions.labels(questions.classify(memory, queries, k=k))
                 found[seed, row, column] = (
                     questions.right(memory, unseen, k=k).mean(),
-                    (called == asked.labels).mean(),
+                    (called == queries.labels).mean(),
                     np.isin(called, unseen.labels).mean(),
                 )
-        pairs = zip(asked.labels.tolist(), called.tolist(), strict=True)
+        pairs = zip(queries.labels.tolist(), called.tolist(), strict=True)
         confused.update(pair for pair in pairs if pair[1] in unseen.labels)
     return {
         "doses": [

@@ -1,4 +1,4 @@
-"""Which pictures every configuration gets right, which none, and how far the rest is agreed on."""
+"""Dichotomous difficulty: pictures that all configurations get right, none does, the rest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from visual_memory.terminal.arguments import VOTINGS
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import experiment
 from visual_memory_benchmarks.laboratory.gallery import Mask, parts
@@ -38,14 +39,14 @@ def dichotomy(
     *,
     votings: Sequence[tuple[str, int]] = (
         ("rank", 1),
-        *((rule, k) for rule in ("plurality", "distance", "softmax", "rank") for k in (10, 50)),
+        *((rule, k) for rule in VOTINGS for k in (10, 50)),
     ),
     seed: int = 0,
 ) -> Tables:
-    """Each embedder under each voting is a decision maker.
+    """Compare decision makers: each embedder under each voting.
 
-    Each half of natural16 is the memory that the other half is asked of; the other sets are asked
-    of the first half's memory.
+    Each half of natural16 is classified by a memory of the other half; the other sets by the first
+    half's memory.
     """
     correct: dict[str, list[Mask]] = {name: [] for name in (NATURAL, *DRAWN)}
     for at, embedder in enumerate(laboratory.embedders):
@@ -58,8 +59,8 @@ def dichotomy(
         ]
         for voting, k in votings:
             right = np.empty(len(known), bool)
-            for memory, asked in zip(memories, folds[::-1], strict=True):
-                right[asked] = questions.right(memory, known.at(asked), k=k, voting=voting)
+            for memory, queried in zip(memories, folds[::-1], strict=True):
+                right[queried] = questions.right(memory, known.at(queried), k=k, voting=voting)
             correct[NATURAL].append(right)
             for name, asked_about in queries.items():
                 correct[name].append(questions.right(memories[0], asked_about, k=k, voting=voting))
@@ -72,7 +73,7 @@ def dichotomy(
 
 
 def shares(correct: Mask) -> Row:
-    """Shares of pictures; the mean error consistency of all pairs, over all and over the rest."""
+    """Return shares of pictures; the mean error consistency of pairs, over all and the rest."""
     found = difficulty(correct)
     weights = intervals.weights(correct.shape[1])
     return {
@@ -86,7 +87,7 @@ def shares(correct: Mask) -> Row:
 
 
 def _consistency(correct: Mask, weights: Values) -> Values:
-    """Over draws."""
+    """Return the mean error consistency for each draw."""
     pairs = list(combinations(range(len(correct)), 2))
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
     measures = consistency.compare(correct, first, second, weights)

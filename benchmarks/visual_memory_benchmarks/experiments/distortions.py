@@ -1,4 +1,4 @@
-"""How far a memory still sees what was made hard to see."""
+"""Accuracy of a memory on distorted pictures."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def distortions(
     k: int = 10,
     seed: int = 0,
 ) -> Tables:
-    """Some pictures of each category are asked about, the memory holds all others."""
+    """Classify some pictures of each category, distorted, by a memory of all others."""
     gallery, pictures = laboratory.gallery(MEMORY), laboratory.pictures(MEMORY)
     held_out = one_by_one(gallery.labels, np.random.default_rng(seed)) < per_category
     memory = laboratory.memory("all others", gallery.at(~held_out))
-    asked = gallery.at(held_out)
+    queries = gallery.at(held_out)
     shown = [pictures[at] for at in np.flatnonzero(held_out)]
     materials = Materials(Bank(laboratory.pictures(BANK)), mean_amplitudes(pictures))
     embed = laboratory.embedders[0].of
@@ -60,19 +60,19 @@ def distortions(
     def answers(name: str, level: str) -> Texts:
         seen = [
             distort(picture, name, level, seed=seed, picture_id=id, materials=materials)
-            for picture, id in zip(shown, asked.ids.tolist(), strict=True)
+            for picture, id in zip(shown, queries.ids.tolist(), strict=True)
         ]
         decisions = memory.classify(vectors=embed(seen), k=k, neighbors=0)
         return questions.labels(decisions)
 
     given = {(name, level): answers(name, level) for name in names for level in levels(name)}
     plain = questions.labels(memory.classify(vectors=embed(shown), k=k, neighbors=0))
-    right = {at: found == asked.labels for at, found in given.items()}
-    clean = plain == asked.labels
+    right = {at: found == queries.labels for at, found in given.items()}
+    clean = plain == queries.labels
     return {
-        "clean": [_row(CLEAN, CLEAN, "", plain, asked.labels)],
+        "clean": [_row(CLEAN, CLEAN, "", plain, queries.labels)],
         "levels": [
-            _row(DISTORTIONS[name].family, name, level, found, asked.labels)
+            _row(DISTORTIONS[name].family, name, level, found, queries.labels)
             for (name, level), found in given.items()
         ],
         "means": [
@@ -80,7 +80,7 @@ def distortions(
             for of, found in _groups(names).items()
         ],
         "confusions": [
-            {"distortion": name, "level": level, "counts": _counts(asked.labels, found)}
+            {"distortion": name, "level": level, "counts": _counts(queries.labels, found)}
             for (name, level), found in given.items()
             if name in SIGNALS
         ],
@@ -88,19 +88,19 @@ def distortions(
 
 
 def levels(name: str) -> tuple[str, ...]:
-    """In the papers' order."""
+    """Return the levels of a distortion, in the papers' order."""
     return tuple(DISTORTIONS[name].levels)
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
-    """What means are taken over, as far as all of it was asked."""
+    """Return the groups of distortions that means are taken over, those complete in ``names``."""
     laion = [name for name, each in DISTORTIONS.items() if each.family == "laion-c"]
     groups = {"imagenet-c, the 15 common": list(COMMON), "laion-c": laion}
     return {of: found for of, found in groups.items() if set(found) <= set(names)}
 
 
 def _mean(found: Sequence[str], right: Mapping[tuple[str, str], Mask], clean: Mask) -> Row:
-    """Over levels and distortions, each of which has as many levels; and by clean accuracy."""
+    """Return means over levels and distortions, and relative to clean accuracy."""
     scores = np.mean([right[name, level] for name in found for level in levels(name)], axis=0)
     return {"mean_accuracy": over_pictures(scores), "relative": ratio(scores, clean)}
 
@@ -118,12 +118,12 @@ def _row(family: str, name: str, level: str, answers: Texts, truth: Texts) -> Ro
 
 def _entropy(answers: Texts) -> float:
     _, counts = np.unique(answers, return_counts=True)
-    shares = np.append(counts, 0)  # nobody gave no answer
+    shares = np.append(counts, 0)  # every picture has an answer
     return float(response_entropy(shares[None, None])[0])
 
 
 def _counts(truth: Texts, answers: Texts) -> dict[str, dict[str, int]]:
-    """Category → answer → pictures, without what never happened."""
+    """Map category → answer → pictures, without zeros."""
     found: dict[str, dict[str, int]] = {}
     for shown, answer in zip(truth.tolist(), answers.tolist(), strict=True):
         row = found.setdefault(shown, {})

@@ -1,4 +1,4 @@
-"""Whether memories by several embedders are right and wrong about the same pictures."""
+"""Embedders: are memories by several embedders right and wrong about the same pictures?"""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ASKED = ("cue_conflict", "edges", "filled_silhouettes")
     others=("efficientnet-lite1", "efficientnet-lite2"),
 )
 def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tables:
-    """Each embedder has a memory of natural16, whose own pictures ask all others."""
+    """Classify natural16 by all other pictures, with a memory for each embedder."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
     truth = {name: _truth(laboratory, name) for name in (MEMORY, *ASKED)}
     answers: dict[tuple[str, int], list[Texts]] = {}
@@ -45,8 +45,10 @@ def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tab
         queries = {each: laboratory.gallery(each, at) for each in ASKED}
         for k in ks:
             ids = known.ids.tolist()
-            found = {MEMORY: questions.ask_others(memory, ids, vectors=known.vectors, k=k)}
-            found |= {each: questions.ask(memory, asked, k=k) for each, asked in queries.items()}
+            found = {MEMORY: questions.classify_by_others(memory, ids, vectors=known.vectors, k=k)}
+            found |= {
+                each: questions.classify(memory, queried, k=k) for each, queried in queries.items()
+            }
             for each, decisions in found.items():
                 answers.setdefault((each, k), []).append(questions.labels(decisions))
     textures = laboratory.attribute("cue_conflict", "texture_category")
@@ -76,11 +78,11 @@ def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tab
 
 
 def shape_bias(answers: Texts, shapes: Texts, textures: Texts) -> Row:
-    """Counts over the pictures whose shape and texture differ, and shape among both."""
-    told = shapes != textures
-    shape, texture = ((answers == each)[told] for each in (shapes, textures))
+    """Count answers over the pictures whose shape and texture differ; shape among both."""
+    differ = shapes != textures
+    shape, texture = ((answers == each)[differ] for each in (shapes, textures))
     return {
-        "pictures": int(told.sum()),
+        "pictures": int(differ.sum()),
         "shape": int(shape.sum()),
         "texture": int(texture.sum()),
         "shape_bias": ratio(shape, shape | texture),
@@ -88,7 +90,7 @@ def shape_bias(answers: Texts, shapes: Texts, textures: Texts) -> Row:
 
 
 def pairs(names: Sequence[str], answers: Texts, truth: Texts) -> list[Row]:
-    """Every two decision makers of answers (m, n): how often they agree, κ of their errors."""
+    """Return agreement and κ of errors of every two decision makers of answers (m, n)."""
     found = list(combinations(range(len(names)), 2))
     if not found:
         return []

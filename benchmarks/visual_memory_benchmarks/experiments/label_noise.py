@@ -1,4 +1,4 @@
-"""What wrong labels do to a memory, and what pruning does about it."""
+"""Label noise: accuracy with wrong labels, and with pruning."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def label_noise(
     threshold: int = 10,
     seeds: int = 6,
 ) -> Tables:
-    """Half of the pictures, a share of them under wrong labels, is asked about the other half.
+    """Classify half of the pictures by the other half, a share of it under wrong labels.
 
     A hard prune takes entries that mislead ``threshold`` times or more among ``count_k``
     neighbours; a random one takes as many.
@@ -46,21 +46,21 @@ def label_noise(
     found = np.empty((seeds, len(shares), len(METHODS)))
     pruned = np.empty((seeds, len(shares)))
     for seed in range(seeds):
-        known, asked = gallery.parts((0.5, 0.5), np.random.default_rng(seed))
+        known, queries = gallery.parts((0.5, 0.5), np.random.default_rng(seed))
         for row, share in enumerate(shares):
             rng = np.random.default_rng([seed, round(1000 * share)])
             noisy = known.labelled(flipped(known.labels, share, rng))
             state = f"seed {seed}, {share:g} wrong"
             memory = laboratory.memory(state, noisy)
-            found[seed, row, 0] = questions.accuracy(memory, asked, k=k)
-            found[seed, row, 1] = questions.accuracy(memory, asked, k=k, reliability="soft")
+            found[seed, row, 0] = questions.accuracy(memory, queries, k=k)
+            found[seed, row, 1] = questions.accuracy(memory, queries, k=k, reliability="soft")
             hard: dict[str, Any] = {"method": "hard", "k": count_k, "threshold": threshold}
             with without(memory, **hard) as misled:
                 laboratory.note(f"{state}, hard", memory)
-                found[seed, row, 2] = questions.accuracy(memory, asked, k=k)
+                found[seed, row, 2] = questions.accuracy(memory, queries, k=k)
             with without_some(memory, noisy.ids.tolist(), len(misled.ids), rng):
                 laboratory.note(f"{state}, random", memory)
-                found[seed, row, 3] = questions.accuracy(memory, asked, k=k)
+                found[seed, row, 3] = questions.accuracy(memory, queries, k=k)
             pruned[seed, row] = len(misled.ids) / len(noisy)
     return {
         "noise": [
@@ -78,7 +78,7 @@ def label_noise(
 
 
 def flipped(labels: Texts, share: float, rng: np.random.Generator) -> Texts:
-    """Labels of which a share is another one, all others being as likely."""
+    """Replace a share of the labels, each by any other with equal chance."""
     names, codes = np.unique(labels, return_inverse=True)
     wrong = rng.choice(len(codes), round(share * len(codes)), replace=False)
     if len(wrong):

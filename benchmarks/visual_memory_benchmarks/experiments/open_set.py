@@ -1,4 +1,4 @@
-"""Whether distances tell pictures of classes that the memory does not hold."""
+"""Open set: do distances separate pictures of classes that the memory does not hold?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
 def open_set(
     laboratory: Laboratory, *, neighbors: Sequence[int] = (1, 10, 100), k: int = 50
 ) -> Tables:
-    """The memory holds natural16, whose pictures are known; those of caltech20 are not."""
+    """Store natural16, whose pictures are known; those of caltech20 are unknown."""
     known, unknown = laboratory.gallery("natural16"), laboratory.gallery("caltech20")
     memory = laboratory.memory("natural16", known)
     most = max(neighbors)
@@ -48,12 +48,12 @@ def open_set(
     near = np.stack([_others(each, id)[:most] for each, id in zip(found, known.ids, strict=True)])
     far = np.stack([each.distances for each in memory.search(vectors=unknown.vectors, k=most)])
     calibration = memory.calibrate(k=k)
-    by_others = questions.ask_others(
+    by_others = questions.classify_by_others(
         memory, known.ids.tolist(), vectors=known.vectors, k=k, calibrated=True
     )
     rejected_known = [each.rejected for each in by_others]
     rejected = np.array(
-        [each.rejected for each in questions.ask(memory, unknown, k=k, calibrated=True)]
+        [each.rejected for each in questions.classify(memory, unknown, k=k, calibrated=True)]
     )
     return {
         "scores": [
@@ -84,28 +84,28 @@ def open_set(
 
 
 def _classes(gallery: Gallery) -> list[tuple[str, Mask]]:
-    """Each label with its pictures."""
+    """Return each label with its pictures."""
     return [(label, gallery.labels == label) for label in np.unique(gallery.labels).tolist()]
 
 
 def _others(neighbors: Neighbors, id: str) -> Values:
-    """Distances to all but the picture itself, by its id."""
+    """Return distances to all but the picture itself, by its id."""
     return neighbors.distances[[each != id for each in neighbors.ids]]
 
 
 def separation(known: Values, unknown: Values) -> Row:
-    """AUROC, and which share of the unknown is nearer than 95 % of the known."""
+    """Return AUROC, and the share of the unknown that is nearer than 95 % of the known."""
     nearer = (known[:, None] < unknown) + (known[:, None] == unknown) / 2
     counts, others = intervals.weights(len(known)), intervals.weights(len(unknown), 1)
-    told = others.sum(axis=1)
-    auroc = ((counts @ nearer) * others).sum(axis=1) / (counts.sum(axis=1) * told)
+    totals = others.sum(axis=1)
+    auroc = ((counts @ nearer) * others).sum(axis=1) / (counts.sum(axis=1) * totals)
     limits = _limits(known, counts)
-    below = ((unknown <= limits[:, None]) * others).sum(axis=1) / told
+    below = ((unknown <= limits[:, None]) * others).sum(axis=1) / totals
     return {"auroc": estimate(auroc), "fpr95": estimate(below), "limit": float(limits[0])}
 
 
 def _limits(known: Values, weights: Values) -> Values:
-    """For each row of weights, the smallest score that keeps 95 % of the known."""
+    """Return for each row of weights the smallest score that keeps 95 % of the known."""
     order = np.argsort(known)
     wanted = np.ceil(KEPT * weights.sum(axis=1, keepdims=True))
     kept = weights[:, order].cumsum(axis=1) >= wanted

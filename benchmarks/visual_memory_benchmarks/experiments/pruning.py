@@ -1,4 +1,4 @@
-"""Which entries a memory can do without."""
+"""Pruning: how many entries can a memory lose without losing accuracy?"""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def pruning(
     k: int = 10,
     seeds: int = 6,
 ) -> Tables:
-    """Half of the pictures is pruned and asked about the other half.
+    """Prune half of the pictures, and classify the other half.
 
-    A hard prune takes entries that mislead a threshold of times among ``count_k`` neighbours.
-    Beside every prune, also the random one, stands a random prune of as many entries.
+    A hard prune takes entries that mislead a threshold of times among ``count_k`` neighbours. Each
+    prune, also the random one, is compared with a random prune of as many entries.
     """
     gallery = laboratory.gallery("natural16")
     prunes: list[tuple[str, float, Mapping[str, Any]]] = [
@@ -70,10 +70,10 @@ def pruning(
     plain, soft = np.empty((2, seeds))
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        known, asked = gallery.parts((0.5, 0.5), rng)
+        known, queries = gallery.parts((0.5, 0.5), rng)
         memory = laboratory.memory(f"seed {seed}", known)
-        plain[seed] = questions.accuracy(memory, asked, k=k)
-        soft[seed] = questions.accuracy(memory, asked, k=k, reliability="soft")
+        plain[seed] = questions.accuracy(memory, queries, k=k)
+        soft[seed] = questions.accuracy(memory, queries, k=k, reliability="soft")
         for row, (name, amount, how) in enumerate(prunes):
             seeded = {**how, "seed": seed} if how["method"] in ("random", "prototype") else how
             with without(memory, **seeded) as pruned:
@@ -83,9 +83,9 @@ def pruning(
                     pruned.labels.get(label, 0) < count
                     for label, count in Counter(known.labels.tolist()).items()
                 )
-                accuracy[row, seed] = questions.accuracy(memory, asked, k=k)
+                accuracy[row, seed] = questions.accuracy(memory, queries, k=k)
             with without_some(memory, known.ids.tolist(), len(pruned.ids), rng):
-                control[row, seed] = questions.accuracy(memory, asked, k=k)
+                control[row, seed] = questions.accuracy(memory, queries, k=k)
     return {
         "prunes": [
             {

@@ -1,4 +1,4 @@
-"""Every experiment by name."""
+"""The table of experiments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a larger memory is worth, and which law its error follows."""
+"""Scaling: error over the size of the memory, and which law it follows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from visual_memory_benchmarks.laboratory.result import Row, Tables
 
 
 def _log(sizes: Values) -> Values:
-    """error = 10^b · N^a."""
+    """Return log₁₀ N, for error = 10^b · N^a."""
     return np.log10(sizes)
 
 
 def _log_log(sizes: Values) -> Values:
-    """error = 10^b · (log₁₀ N)^a, as published."""
+    """Return log₁₀ log₁₀ N, for error = 10^b · (log₁₀ N)^a, as published."""
     return np.log10(np.log10(sizes))
 
 
@@ -47,19 +47,19 @@ def scaling(
     ks: Sequence[int] = (1, 10, 50),
     seeds: int = 10,
 ) -> Tables:
-    """A memory grows at random; the quarter of the pictures that it never holds is asked about."""
+    """Grow a memory at random, and classify the quarter of the pictures that it never holds."""
     gallery = laboratory.gallery("natural16")
     errors = np.empty((seeds, len(sizes), len(ks)))
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        pool, asked = gallery.parts((0.75, 0.25), rng)
+        pool, queries = gallery.parts((0.75, 0.25), rng)
         pool = pool.at(rng.permutation(len(pool)))
         memory = laboratory.memory(f"seed {seed}, 0 entries", _between(pool, 0, 0))
         for row, (before, size) in enumerate(zip((0, *sizes), sizes, strict=False)):
             remember(memory, _between(pool, before, size))
             laboratory.note(f"seed {seed}, {size} entries", memory)
             for column, k in enumerate(ks):
-                right = questions.right(memory, asked, k=k)
+                right = questions.right(memory, queries, k=k)
                 errors[seed, row, column] = 100 * (1 - right.mean())
     return {
         "sizes": [
@@ -80,14 +80,14 @@ def _between(pool: Gallery, before: int, size: int) -> Gallery:
 
 
 def fit(law: str, k: int, sizes: Values, errors: Values) -> Row:
-    """A line through the logarithms of mean errors (s, sizes); errors of 0 have none."""
+    """Fit a line to the logarithms of mean errors (s, sizes); errors of 0 have none."""
 
     def line(drawn: Values) -> tuple[float, float, float]:
         means = drawn.mean(axis=0)
-        told = means > 0
-        if told.sum() < 2:
+        positive = means > 0
+        if positive.sum() < 2:
             return np.nan, np.nan, np.nan
-        x, y = LAWS[law](sizes[told]), np.log10(means[told])
+        x, y = LAWS[law](sizes[positive]), np.log10(means[positive])
         a, b = np.polyfit(x, y, 1)
         return float(a), float(b), float(np.sqrt(np.mean((a * x + b - y) ** 2)))
 

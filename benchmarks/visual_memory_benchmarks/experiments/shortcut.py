@@ -1,4 +1,4 @@
-"""Whether a memory learns a stamp instead of the object."""
+"""Shortcuts: does a memory learn a stamp instead of the object?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLEAN, HALF, SHORTCUT = "no stamp", "on half of each label", "on one label"
 def shortcut(
     laboratory: Laboratory, *, sides: Sequence[int] = (32, 64, 96), k: int = 10, seed: int = 0
 ) -> Tables:
-    """Each half of the pictures is the memory that the other half is asked of.
+    """Classify each half of the pictures by a memory of the other half.
 
     In one kind of memory all entries of one label, each label in turn, bear the stamp. A picture
     is asked about with the stamp where its own label bears it (consistent), without it (absent),
@@ -71,7 +71,7 @@ def shortcut(
 
 
 def stamped(picture: Picture, side: int) -> Picture:
-    """The picture with a chequered square near its lower right corner."""
+    """Draw a chequered square near the picture's lower right corner."""
     height, width = picture.shape[:2]
     squares = np.arange(side) * SQUARES // side
     covered = picture.copy()
@@ -84,22 +84,22 @@ def stamped(picture: Picture, side: int) -> Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """The pictures without and with a stamp, which of them are known, and which asked about."""
+    """The pictures without and with a stamp, and which of them are known or queried."""
 
     clean: Gallery
     marked: Gallery
     known: Numbers
-    asked: Numbers
+    queries: Numbers
 
     def entries(self, bears: Mask) -> Gallery:
-        """What is known, some of it with the stamp."""
+        """Return the known pictures, some of them with the stamp."""
         vectors = np.where(bears[:, None], self.marked.vectors, self.clean.vectors)
         return replace(self.clean, vectors=vectors).at(self.known)
 
     def answers(self, memory: Memory, k: int) -> tuple[Texts, Texts]:
-        """To what is asked about, without and with the stamp."""
+        """Classify the queried pictures, without and with the stamp."""
         plain, bearing = (
-            questions.labels(questions.ask(memory, each.at(self.asked), k=k))
+            questions.labels(questions.classify(memory, each.at(self.queries), k=k))
             for each in (self.clean, self.marked)
         )
         return plain, bearing
@@ -108,27 +108,27 @@ class Fold:
 def _measured(
     laboratory: Laboratory, state: str, folds: Sequence[Fold], half: Mask, k: int
 ) -> dict[str, Values]:
-    """The measures (5, n) of each kind of memory, each picture asked of the half without it."""
+    """Return the measures (5, n) of each kind of memory, each by the half without the picture."""
     labels = folds[0].clean.labels
     names = np.unique(labels).tolist()
     others = len(names) - 1
     found = {kind: np.zeros((len(MEASURES), len(labels))) for kind in (CLEAN, HALF, SHORTCUT)}
     for number, fold in enumerate(folds):
-        asked, truth = fold.asked, labels[fold.asked]
+        queries, truth = fold.queries, labels[fold.queries]
         for kind, bears in ((CLEAN, np.zeros_like(half)), (HALF, half)):
             memory = laboratory.memory(f"{state}, fold {number}, {kind}", fold.entries(bears))
             plain, bearing = fold.answers(memory, k)
             right = bearing == truth
             # Any other label could have been the stamped one.
-            found[kind][:3, asked] = right, plain == truth, right
-            found[kind][3:, asked] = ~right / others, (plain != truth) / others
+            found[kind][:3, queries] = right, plain == truth, right
+            found[kind][3:, queries] = ~right / others, (plain != truth) / others
         scores = found[SHORTCUT]
         for name in names:
             memory = laboratory.memory(
                 f"{state}, fold {number}, {name}", fold.entries(labels == name)
             )
             plain, bearing = fold.answers(memory, k)
-            own, other = asked[truth == name], asked[truth != name]
+            own, other = queries[truth == name], queries[truth != name]
             scores[0, own] = bearing[truth == name] == name
             scores[1, own] = plain[truth == name] == name
             scores[2, other] += (bearing == truth)[truth != name] / others

@@ -1,4 +1,4 @@
-"""Whether what is added to a memory moves it from texture to shape."""
+"""Steering: do additions move a memory from texture to shape?"""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ MEASURES = ("shape_bias", "shape", "texture", "natural", *DRAWN)
 def steering(
     laboratory: Laboratory, *, doses: Sequence[int] = (1, 5), k: int = 10, seeds: int = 10
 ) -> Tables:
-    """One memory holds half of natural16 and all additions; a filter says which of them vote.
+    """Store half of natural16 and all additions; a filter selects those that vote.
 
     A dose is how many pictures of each category are added. No picture, shape or texture of the
-    additions is asked about. Controls of the same size are other natural pictures, and the
-    cue-conflict pictures under labels that are neither their shape nor their texture.
+    additions is queried. Controls of the same size are other natural pictures, and the cue-conflict
+    pictures under labels that are neither their shape nor their texture.
     """
     states = [(BASE, 0), *((kind, dose) for kind in ADDITIONS for dose in doses)]
     found = np.empty((seeds, len(states), len(MEASURES)))
@@ -86,7 +86,7 @@ def steering(
 
 
 def voters(kind: str, dose: int) -> str:
-    """The filter that lets a dose of one kind of addition vote beside what is there anyway."""
+    """Return the filter that lets a dose of one kind of addition vote beside the base."""
     if kind == BASE:
         return "NOT metadata:added"
     return f'NOT metadata:added OR (metadata.added = "{kind}" AND metadata.place < "{dose:03}")'
@@ -109,7 +109,7 @@ class Album:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Addition:
-    """Pictures, and where each comes among its category: a dose is all below a number."""
+    """Pictures with a rank within their category: a dose is all ranks below a number."""
 
     gallery: Gallery
     places: Numbers
@@ -117,7 +117,7 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deal:
-    """What is remembered, what may be added, and what is asked about."""
+    """The stored, the added and the queried pictures of one seed."""
 
     base: Gallery
     additions: Mapping[str, Addition]
@@ -128,7 +128,7 @@ class Deal:
 
 
 def dealt(album: Album, rng: np.random.Generator) -> Deal:
-    """Pictures, shape items and texture items each on one side only."""
+    """Deal pictures, shape items and texture items, each to one side only."""
     base, more, natural = album.natural.parts((0.5, 0.25, 0.25), rng)
     shapes = _some_items(album.shape_items, album.cues.labels, 0.5, rng)
     textures = _some_items(album.texture_items, album.textures, 0.4, rng)
@@ -136,7 +136,7 @@ def dealt(album: Album, rng: np.random.Generator) -> Deal:
     shape_added = np.isin(album.shape_items, shapes)
     texture_added = np.isin(album.texture_items, textures)
     added = conflict & shape_added & texture_added
-    asked = conflict & ~shape_added & ~texture_added
+    queried = conflict & ~shape_added & ~texture_added
     drawn = {name: np.isin(items, shapes) for name, items in album.items.items()}
     cues, names = album.cues.at(added), album.textures[added]
     places = one_by_one(cues.labels, rng)
@@ -152,8 +152,8 @@ def dealt(album: Album, rng: np.random.Generator) -> Deal:
         },
         natural=natural,
         drawn={name: album.drawn[name].at(~mask) for name, mask in drawn.items()},
-        cues=album.cues.at(asked),
-        textures=album.textures[asked],
+        cues=album.cues.at(queried),
+        textures=album.textures[queried],
     )
 
 
@@ -162,14 +162,14 @@ def _placed(gallery: Gallery, rng: np.random.Generator) -> Addition:
 
 
 def _some_items(items: Texts, categories: Texts, share: float, rng: np.random.Generator) -> Texts:
-    """A share of the items of each category."""
+    """Return a share of the items of each category."""
     names, first = np.unique(items, return_index=True)
     chosen, _ = parts(categories[first], (share, 1 - share), rng)
     return names[chosen]
 
 
 def add(memory: Memory, kind: str, addition: Addition) -> None:
-    """Under ids of their own, for several kinds are of the same pictures."""
+    """Insert an addition, under ids of its own, since several kinds share pictures."""
     gallery = addition.gallery
     remember(
         memory,
@@ -179,12 +179,12 @@ def add(memory: Memory, kind: str, addition: Addition) -> None:
 
 
 def _measured(memory: Memory, deal: Deal, filter: str, k: int) -> list[float]:
-    """In the order of MEASURES."""
+    """Return the measures in the order of MEASURES."""
     galleries = [deal.cues, deal.natural, *(deal.drawn[name] for name in DRAWN)]
     queries = joined(galleries)
-    called = questions.labels(questions.ask(memory, queries, k=k, filter=filter))
+    called = questions.labels(questions.classify(memory, queries, k=k, filter=filter))
     right = np.split(called == queries.labels, np.cumsum([len(each) for each in galleries])[:-1])
     shape, *rest = (float(each.mean()) for each in right)
     texture = float((called[: len(deal.cues)] == deal.textures).mean())
-    told = shape + texture
-    return [shape / told if told else np.nan, shape, texture, *rest]
+    by_cue = shape + texture
+    return [shape / by_cue if by_cue else np.nan, shape, texture, *rest]

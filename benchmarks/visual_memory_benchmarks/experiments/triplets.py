@@ -1,4 +1,4 @@
-"""Whether memories agree on which of two pictures is more like a third."""
+"""Triplets: do memories agree on which of two pictures is more like a third?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = ("category", "random")
     others=("efficientnet-lite1", "efficientnet-lite2"),
 )
 def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> Tables:
-    """Each picture is asked about two others, of which the memory says the nearer one."""
+    """Compare each picture with two others; the nearer one by the memory is its answer."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
     labels = laboratory.gallery("natural16").labels
     rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> 
 
 
 def _drawn(kind: str, labels: Texts, rng: np.random.Generator) -> Numbers:
-    """Two other pictures for each (n, 2): of its category and of another, or any two."""
+    """Draw two others for each picture (n, 2): of its category and of another, or any two."""
     n = len(labels)
     found = np.empty((n, 2), np.intp)
     for o in range(n):
@@ -81,7 +81,7 @@ def _drawn(kind: str, labels: Texts, rng: np.random.Generator) -> Numbers:
 
 
 def _closer(memory: Memory, gallery: Gallery, pairs: Numbers) -> Values:
-    """−1 where y is nearer, 1 where z is, 0 where both are as far (n,)."""
+    """Return −1 where y is nearer, 1 where z is, 0 for a tie (n,)."""
     found = np.empty(len(pairs))
     for o, (y, z) in enumerate(gallery.ids[pairs].tolist()):
         (near,) = memory.search(
@@ -93,6 +93,6 @@ def _closer(memory: Memory, gallery: Gallery, pairs: Numbers) -> Values:
 
 
 def _quoted(id: str) -> str:
-    """As a filter reads it."""
+    """Quote an id for a filter."""
     escaped = id.replace("\\", r"\\").replace('"', r"\"").replace("*", r"\*")
     return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""Whether a class that was unlearned leaves nothing behind."""
+"""Unlearning: does an unlearned class leave anything behind?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CALLED = 3  # the commonest labels
 def unlearning(
     laboratory: Laboratory, *, labels: Sequence[str] | None = None, k: int = 50
 ) -> Tables:
-    """A memory of all unlearns a label; one that never held it is made beside it, and both asked.
+    """Unlearn a label, and compare with a memory that never held it.
 
     Decisions are compared with all their neighbours, distances and weights. Without ``labels``,
     each label in turn.
@@ -52,8 +52,10 @@ def _unlearnt(
     certificate = memory.unlearn(ids=ids)
     verified = laboratory.client.verify(certificate, memory=memory.name)
     digest = laboratory.note(f"unlearnt {label}", memory)
-    after, before = (questions.ask(each, queries, k=k, neighbors=None) for each in (memory, never))
-    called = questions.labels(questions.ask(memory, gallery.at(member), k=k))
+    after, before = (
+        questions.classify(each, queries, k=k, neighbors=None) for each in (memory, never)
+    )
+    called = questions.labels(questions.classify(memory, gallery.at(member), k=k))
     return {
         "label": label,
         "entries": len(ids),

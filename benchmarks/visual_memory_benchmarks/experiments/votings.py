@@ -1,4 +1,4 @@
-"""How many neighbours should vote, by which rule, and what a neighbour's word is worth."""
+"""Votings: accuracy over k by each, with k chosen on other pictures, and by neighbour rank."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visual_memory import Neighbors
+from visual_memory.terminal.arguments import VOTINGS
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, joined
@@ -15,7 +16,6 @@ from visual_memory_benchmarks.laboratory.laboratory import Laboratory
 from visual_memory_benchmarks.laboratory.result import Row, Tables
 from visual_memory_benchmarks.metrics.bootstrap import estimate
 
-RULES = ("plurality", "distance", "softmax", "rank")
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 
 
@@ -38,52 +38,53 @@ def votings(
     seeds: int = 10,
     left_out_ks: Sequence[int] = (1, 10, 50),
 ) -> Tables:
-    """Half of the pictures are the memory, a quarter chooses k, a quarter is asked about."""
+    """Store half of the pictures, choose k on a quarter, classify a quarter."""
     gallery = laboratory.gallery("natural16")
-    held = np.empty((seeds, len(RULES), len(ks)))
-    asked = np.empty_like(held)
+    held = np.empty((seeds, len(VOTINGS), len(ks)))
+    queried = np.empty_like(held)
     for seed in range(seeds):
         known, *both = gallery.parts((0.5, 0.25, 0.25), np.random.default_rng(seed))
         memory = laboratory.memory(f"seed {seed}", known)
         queries = joined(both)
-        for at, rule in enumerate(RULES):
+        for at, rule in enumerate(VOTINGS):
             for column, k in enumerate(ks):
                 right = questions.right(memory, queries, k=k, voting=rule)
                 held[seed, at, column] = right[: len(both[0])].mean()
-                asked[seed, at, column] = right[len(both[0]) :].mean()
+                queried[seed, at, column] = right[len(both[0]) :].mean()
     return {
         "curves": [
-            {"voting": rule, "k": k, "accuracy": over_seeds(asked[:, at, column])}
-            for at, rule in enumerate(RULES)
+            {"voting": rule, "k": k, "accuracy": over_seeds(queried[:, at, column])}
+            for at, rule in enumerate(VOTINGS)
             for column, k in enumerate(ks)
         ],
         "chosen": [
-            _chosen(rule, ks, fixed_ks, held[:, at], asked[:, at]) for at, rule in enumerate(RULES)
+            _chosen(rule, ks, fixed_ks, held[:, at], queried[:, at])
+            for at, rule in enumerate(VOTINGS)
         ],
         **_whole(laboratory, gallery, left_out_ks),
     }
 
 
 def _chosen(
-    rule: str, ks: Sequence[int], fixed_ks: Sequence[int], held: Values, asked: Values
+    rule: str, ks: Sequence[int], fixed_ks: Sequence[int], held: Values, queried: Values
 ) -> Row:
-    """What k chosen on other pictures gives (s, ks), beside fixed ks and the best in hindsight."""
+    """Return accuracy (s, ks) with k chosen on other pictures, fixed ks, and the best k."""
     best = held.argmax(axis=1)  # the smallest of equals
-    chosen = np.take_along_axis(asked, best[:, None], axis=1)[:, 0]
-    hindsight = asked.max(axis=1)
+    chosen = np.take_along_axis(queried, best[:, None], axis=1)[:, 0]
+    hindsight = queried.max(axis=1)
     return {
         "voting": rule,
         "chosen_ks": [ks[at] for at in best],
         "accuracy": over_seeds(chosen),
         "hindsight": over_seeds(hindsight),
         "optimism": over_seeds(hindsight - chosen),
-        "last_minus_chosen": over_seeds(asked[:, -1] - chosen),
-        **{f"accuracy_at_{k}": over_seeds(asked[:, ks.index(k)]) for k in fixed_ks if k in ks},
+        "last_minus_chosen": over_seeds(queried[:, -1] - chosen),
+        **{f"accuracy_at_{k}": over_seeds(queried[:, ks.index(k)]) for k in fixed_ks if k in ks},
     }
 
 
 def _whole(laboratory: Laboratory, gallery: Gallery, ks: Sequence[int]) -> Tables:
-    """Every picture asks all others."""
+    """Classify every picture by all others."""
     memory = laboratory.memory("all", gallery)
     left_out = [
         {
@@ -93,7 +94,7 @@ def _whole(laboratory: Laboratory, gallery: Gallery, ks: Sequence[int]) -> Table
         }
         for k in ks
     ]
-    # Beyond the smallest label's other entries nobody could be right.
+    # Beyond the smallest label's other entries no answer is right.
     ranks = int(np.unique(gallery.labels, return_counts=True)[1].min()) - 1
     correct = _by_rank(memory.search(vectors=gallery.vectors, k=ranks + 1), gallery, ranks)
     rows = [
@@ -104,7 +105,7 @@ def _whole(laboratory: Laboratory, gallery: Gallery, ks: Sequence[int]) -> Table
 
 
 def _by_rank(found: Sequence[Neighbors], gallery: Gallery, ranks: int) -> Values:
-    """Whether each picture's neighbours, itself left out by its id, share its label (n, ranks)."""
+    """Return True where a picture's neighbour, itself left out, has its label (n, ranks)."""
     rows = []
     for neighbors, id, label in zip(found, gallery.ids, gallery.labels, strict=True):
         others = [each.label == label for each in neighbors if each.id != id]
@@ -113,7 +114,7 @@ def _by_rank(found: Sequence[Neighbors], gallery: Gallery, ranks: int) -> Values
 
 
 def reliability(correct: Values) -> list[Row]:
-    """Accuracy by rank j as a · ln j + b."""
+    """Fit accuracy by rank j as a · ln j + b."""
     logs = np.log(np.arange(1, correct.shape[1] + 1))
     if len(logs) < 2:
         return []

@@ -1,4 +1,4 @@
-"""A file that one process at a time writes."""
+"""A file that one process at a time may write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from visual_memory_benchmarks.errors import OtherRun
 
 
 def lock(file: IO[Any], path: Path) -> None:
-    """Until ``file``, which is open, is closed or the process dies. Raises OtherRun."""
+    """Lock an open ``file`` until it is closed or the process dies. Raises OtherRun."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a run was made with: memory, server, data, parameters and software."""
+"""The record of a run: memory, server, data, parameters and software."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ CHOSEN = ("data ", "questions")  # which differ then, too
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """As JSON beside the results.
+    """The record of a run, written as JSON beside its results.
 
-    ``memory`` is told by its name, uid, embedder spec, counts and digest before the first
-    question; ``digest_after`` is that after the last one. ``starts`` are when the run began and
-    was resumed, each with the server's release and the software here.
+    ``memory`` holds its name, uid, embedder spec, counts and digest before the first question;
+    ``digest_after`` is the digest after the last one. ``starts`` holds the time of the first start
+    and of each resumption, with the server's release and the software versions.
     """
 
     benchmark: str
@@ -45,11 +45,11 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """Of the memory, before the first question."""
+        """Return the memory's digest before the first question."""
         return str(self.memory["digest"])
 
     def resumed(self, path: Path) -> Record:
-        """This start as a further one of the run recorded there, if there is one.
+        """Return this record as another start of the run recorded at ``path``, if there is one.
 
         Raises OtherRun where memory, parameters, seed or data differ, edits of the memory aside.
         """
@@ -71,16 +71,16 @@ class Record:
         ]
 
     def ended(self, digest: str) -> Record:
-        """Once every question is answered."""
+        """Return the record of a finished run, with the digest at its end."""
         return replace(self, digest_after=digest, end_time=now())
 
     def write(self, path: Path) -> None:
-        """A file that is there whole or not at all."""
+        """Write the file atomically."""
         write_json(path, asdict(self))
 
 
 def read(path: Path) -> Record:
-    """Raises BadFile."""
+    """Read a record. Raises BadFile."""
     try:
         found = json.loads(path.read_bytes())
         return Record(**{**found, "starts": tuple(found["starts"])})
@@ -91,7 +91,7 @@ def read(path: Path) -> Record:
 
 
 def _identity(record: Record) -> Json:
-    """What may not differ when a run goes on; the digest is looked at by whoever asks."""
+    """Return the fields that must be equal to resume a run; callers compare the digest."""
     memory = {key: record.memory[key] for key in ("name", "uid", "embedder")}
     data = {f"data {name}": value for name, value in record.data.items()}
     return {
@@ -108,8 +108,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
-def told(info: MemoryInfo) -> Json:
-    """A memory as a record has it."""
+def describe_memory(info: MemoryInfo) -> Json:
+    """Return the description of a memory for a record."""
     return {
         "name": info.name,
         "uid": info.uid,
@@ -123,7 +123,7 @@ def told(info: MemoryInfo) -> Json:
 
 
 def start(server: ServerInfo, clock: Callable[[], str] | None = None) -> Json:
-    """One start: when, by what."""
+    """Return the time and the software of one start."""
     return {
         "time": (clock or now)(),
         "server_version": server.version,
@@ -134,7 +134,7 @@ def start(server: ServerInfo, clock: Callable[[], str] | None = None) -> Json:
 
 
 def packages() -> dict[str, str]:
-    """The versions of those installed."""
+    """Map installed packages to their versions."""
     found = {}
     for name in PACKAGES:
         try:
@@ -145,12 +145,12 @@ def packages() -> dict[str, str]:
 
 
 def now() -> str:
-    """UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """A file that is there whole or not at all."""
+    """Write a JSON file atomically."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
     with whole_file(path, overwrite=True) as file:
         file.write(f"{text}\n".encode())

@@ -1,4 +1,4 @@
-"""The laboratory: what experiments share: galleries, questions, intervals, results.
+"""Laboratory: galleries, queries, intervals and results that experiments share.
 
 Imports stimuli, distortions, metrics. Alone: ``make test ROOM=benchmarks/laboratory``.
 """

@@ -1,4 +1,4 @@
-"""An experiment: a seeded question about memories, asked of a running service."""
+"""Experiments: seeded studies of memories on a running service."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is asked, which of the seed papers asked it first, and with which sets of pictures.
+    """An experiment: its title, its seed papers and the datasets it needs.
 
-    ``others`` are embedders that are meant to be compared with the one that is measured.
+    ``others`` are embedders to compare with the measured one.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Experiment:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Its parameters with their defaults."""
+        """Return its parameters with their defaults."""
         given = inspect.signature(self.function).parameters.values()
         return {each.name: each.default for each in given if each.kind is each.KEYWORD_ONLY}
 
@@ -43,7 +43,7 @@ class Experiment:
         embedders: Sequence[Embedder],
         **parameters: Any,
     ) -> Result:
-        """The same for the same arguments. Its memories are gone afterwards, also on an error.
+        """Run it; equal arguments give equal results. Its memories are dropped, also on an error.
 
         Raises MissingData for a set that is needed and not given.
         """
@@ -75,7 +75,7 @@ def experiment(
     comparison: str,
     others: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Tables]], Experiment]:
-    """Make an experiment of a function of a laboratory and of parameters by keyword."""
+    """Make an experiment of a function of a laboratory and of keyword parameters."""
 
     def made(function: Callable[..., Tables]) -> Experiment:
         name = function.__name__

@@ -1,4 +1,4 @@
-"""Labelled pictures as vectors, to be remembered or asked about."""
+"""Galleries: labelled pictures as vectors, to store or to query."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Gallery:
         return len(self.ids)
 
     def at(self, chosen: Numbers | Mask) -> Gallery:
-        """Some of them, by their numbers or a mask."""
+        """Select pictures by their numbers or a mask."""
         return Gallery(self.ids[chosen], self.labels[chosen], self.vectors[chosen])
 
     def labelled(self, labels: Texts) -> Gallery:
-        """The same pictures under other labels."""
+        """Return the same pictures with other labels."""
         return replace(self, labels=labels)
 
     def parts(self, shares: Sequence[float], rng: np.random.Generator) -> list[Gallery]:
-        """Parts without a common picture, each with about its share of every label, at random."""
+        """Split at random into disjoint parts, each with about its share of every label."""
         return [self.at(numbers) for numbers in parts(self.labels, shares, rng)]
 
 
 def joined(galleries: Sequence[Gallery]) -> Gallery:
-    """All pictures of several, one gallery after the other."""
+    """Concatenate galleries."""
     return Gallery(
         np.concatenate([each.ids for each in galleries]),
         np.concatenate([each.labels for each in galleries]),
@@ -49,7 +49,7 @@ def joined(galleries: Sequence[Gallery]) -> Gallery:
 
 
 def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> list[Numbers]:
-    """Numbers of what falls into each part, ascending; every group is cut by the same shares."""
+    """Return the numbers in each part, ascending; every group is split by the same shares."""
     found: list[list[Numbers]] = [[] for _ in shares]
     ends = np.cumsum(shares)
     for group in np.unique(groups):
@@ -61,7 +61,7 @@ def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> l
 
 
 def one_by_one(groups: Texts, rng: np.random.Generator) -> Numbers:
-    """At random, where each comes among its group, from 0: a dose is all below a number."""
+    """Rank each within its group at random, from 0: a dose is all ranks below a number."""
     places = np.empty(len(groups), np.intp)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)

@@ -1,4 +1,4 @@
-"""95 % intervals of an experiment, by drawing its pictures or its seeds again."""
+"""95 % intervals of an experiment, by resampling its pictures or its seeds."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Values = bootstrap.Values
 
 
 def weights(n: int, seed: int = 0) -> Values:
-    """How often each of n pictures counts, as ``bootstrap`` has them."""
+    """Return bootstrap weights of n pictures."""
     return bootstrap.weights(n, RESAMPLES, [seed, n])
 
 
 def over_pictures(scores: ArrayLike) -> Estimate:
-    """The mean of scores (n,), or (trials, n) of the same pictures; nan where one was not asked."""
+    """Estimate the mean of scores (n,), or (trials, n) of the same pictures; nan is left out."""
     rows = np.atleast_2d(np.asarray(scores, np.float64))
-    asked = ~np.isnan(rows)
-    counts = asked.sum(axis=0)
-    totals = np.where(asked, rows, 0.0).sum(axis=0)
+    queries = ~np.isnan(rows)
+    counts = queries.sum(axis=0)
+    totals = np.where(queries, rows, 0.0).sum(axis=0)
     return ratio(totals[counts > 0], counts[counts > 0])
 
 
 def ratio(totals: ArrayLike, counts: ArrayLike) -> Estimate:
-    """The sum of what each picture adds, by the sum of what it counts: shares of some of them."""
+    """Estimate Σ ``totals`` / Σ ``counts`` over pictures, such as a share of some of them."""
     totals, counts = np.asarray(totals, np.float64), np.asarray(counts, np.float64)
     if not len(totals):
         return Estimate(None, None, None)
@@ -50,10 +50,10 @@ def ratio(totals: ArrayLike, counts: ArrayLike) -> Estimate:
 
 
 def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = None) -> Estimate:
-    """The mean of values (s,), or a statistic of values (s, …), one row for each seed.
+    """Estimate the mean of values (s,), or a statistic of values (s, …), one row for each seed.
 
     A mean has Student's interval. Draws of few seeds lie too close; those of a statistic are
-    widened so that for a normal mean they would come to it (Hesterberg, 2015). nan and one seed
+    widened so that for a normal mean they would agree with it (Hesterberg, 2015). nan and one seed
     alone have no interval.
     """
     rows = np.asarray(values, np.float64)
@@ -71,7 +71,7 @@ def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = 
 
 
 def student(freedom: int) -> float:
-    """The 97.5 % point of Student's t; beyond the table by Cornish and Fisher, to .1 %."""
+    """Return the 97.5 % point of Student's t; beyond the table by Cornish and Fisher, to .1 %."""
     if freedom <= len(STUDENT):
         return STUDENT[freedom - 1]
     z = REACH

@@ -1,4 +1,4 @@
-"""Where an experiment works: its pictures, and memories that go when it ends."""
+"""The workplace of an experiment: its datasets, and memories that are dropped in the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
 class Embedder(Protocol):
-    """What makes vectors of pictures: ``Embeddings``, or what a test makes up."""
+    """Makes vectors of pictures: ``Embeddings``, or a fake of tests."""
 
     @property
     def spec(self) -> Mapping[str, Any]: ...
@@ -28,9 +28,9 @@ class Embedder(Protocol):
 
 
 class Laboratory:
-    """Sets of pictures by name, embedders, and memories whose names begin with ``name``.
+    """Datasets by name, embedders, and memories whose names begin with ``name``.
 
-    The first of ``embedders`` is meant where none is named. ``states`` collects the digests.
+    The first of ``embedders`` is the default. ``states`` collects the digests.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Laboratory:
         self._made.__exit__(*raised)
 
     def gallery(self, name: str, embedder: int = 0) -> Gallery:
-        """All pictures of a set, by the embedder of this number."""
+        """Return all pictures of a set, by the embedder of this number."""
         stimuli = self.sets[name]
         paths = [stimuli.path(each) for each in stimuli.stimuli]
         return Gallery(
@@ -63,16 +63,16 @@ class Laboratory:
         )
 
     def pictures(self, name: str) -> list[Picture]:
-        """The pixels of a set: the 224 × 224 at the centre."""
+        """Return the pixels of a set: the central 224 × 224."""
         stimuli = self.sets[name]
         return [_pixels(stimuli.path(each)) for each in stimuli.stimuli]
 
     def attribute(self, name: str, key: str) -> NDArray[np.str_]:
-        """What the manifest of a set says of each of its pictures."""
+        """Return an attribute from the manifest of a set, for each of its pictures."""
         return np.array([each.attributes[key] for each in self.sets[name].stimuli])
 
     def memory(self, state: str, gallery: Gallery) -> Memory:
-        """A new memory that holds the gallery, and the digest of this state of it."""
+        """Create a memory that holds the gallery, and note the digest of this state."""
         name = f"{self._name}-{self._count}"
         self._count += 1
         memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
@@ -82,7 +82,7 @@ class Laboratory:
         return memory
 
     def note(self, state: str, memory: Memory) -> str:
-        """Keep, and return, the digest of a memory as it is now."""
+        """Note, and return, the digest of a memory as it is now."""
         digest = memory.info().digest
         self.states[state] = digest
         return digest

@@ -1,4 +1,4 @@
-"""Prunes that are taken back."""
+"""Prunes for the length of a block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visual_memory import Memory, PruneResult
 
 @contextmanager
 def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
-    """A memory while what a prune takes has no vote; ``how`` as in ``Memory.prune``."""
+    """Prune a memory inside the block, and undo it; ``how`` as in ``Memory.prune``."""
     pruned = memory.prune(apply=True, **how)
     try:
         yield pruned
@@ -26,7 +26,7 @@ def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
 def without_some(
     memory: Memory, ids: Sequence[str], count: int, rng: np.random.Generator
 ) -> Iterator[None]:
-    """The control of a prune: as many others, at random, have no vote."""
+    """Prune as many other entries at random inside the block: the control of a prune."""
     if not count:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a memory makes of the pictures of a gallery."""
+"""Classification of the pictures of a gallery by a memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from visual_memory import Decision, FailedPrecondition, Memory
 from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask, Texts
 
 
-def ask(memory: Memory, gallery: Gallery, **how: Any) -> list[Decision]:
-    """The decisions, in order; ``how`` as in ``Memory.classify``."""
+def classify(memory: Memory, gallery: Gallery, **how: Any) -> list[Decision]:
+    """Classify the gallery, in order; ``how`` as in ``Memory.classify``."""
     return memory.classify(vectors=gallery.vectors, **{"neighbors": 0, **how})
 
 
-def ask_others(
+def classify_by_others(
     memory: Memory,
     ids: Iterable[str],
     *,
@@ -26,7 +26,7 @@ def ask_others(
     vectors: NDArray[np.float32] | None = None,
     **how: Any,
 ) -> list[Decision]:
-    """The same of entries, by their images or vectors: each decided by all others."""
+    """Classify entries, by their images or vectors, each by all others."""
     kind, queries = ("images", images or ()) if vectors is None else ("vectors", vectors)
     return [
         memory.classify(exclude_ids=[id], **{kind: [query], "neighbors": 0, **how})[0]
@@ -35,25 +35,25 @@ def ask_others(
 
 
 def labels(decisions: Sequence[Decision]) -> Texts:
-    """(n,)."""
+    """Return the labels (n,) of decisions."""
     return np.array([each.label for each in decisions], np.str_)
 
 
 def right(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
-    """Which pictures get their label (n,)."""
-    found: Mask = labels(ask(memory, gallery, **how)) == gallery.labels
+    """Return True for the pictures that are classified right (n,)."""
+    found: Mask = labels(classify(memory, gallery, **how)) == gallery.labels
     return found
 
 
 def right_by_others(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
-    """Which pictures of the memory get their label from all others (n,)."""
-    others = ask_others(memory, gallery.ids.tolist(), vectors=gallery.vectors, **how)
+    """Return True for the pictures of the memory that all others classify right (n,)."""
+    others = classify_by_others(memory, gallery.ids.tolist(), vectors=gallery.vectors, **how)
     found: Mask = labels(others) == gallery.labels
     return found
 
 
 def accuracy(memory: Memory, gallery: Gallery, **how: Any) -> float:
-    """The share of pictures that get their label; nan where nobody has a vote."""
+    """Return the share of pictures classified right; nan if no entry votes."""
     try:
         return float(right(memory, gallery, **how).mean())
     except FailedPrecondition as error:

@@ -1,4 +1,4 @@
-"""What an experiment found, with all that is needed to find it again."""
+"""The result of an experiment, with all that is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Json: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run of an experiment.
+    """The result of one run of an experiment.
 
     ``papers`` are the numbers of its seed papers, ``data`` the hash of each set of pictures,
     ``embedders`` their specs, the one that most memories use first. ``states`` gives the digest of
-    every memory that was asked. Values of ``tables`` with an interval are an ``Estimate``;
+    every memory used. Values of ``tables`` with an interval are an ``Estimate``;
     ``intervals`` says over what they were drawn again, and ``comparison`` what the values may
     stand beside.
     """
@@ -36,7 +36,7 @@ class Result:
     comparison: str
 
     def to_json(self) -> Json:
-        """The same for equal memories, queries and parameters."""
+        """Return JSON, the same for equal memories, queries and parameters."""
         return {
             "experiment": self.experiment,
             "title": self.title,
@@ -52,7 +52,7 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: dicts, lists, and an estimate with its interval."""
+    """Convert to JSON types: dicts, lists, and an estimate with its interval."""
     match value:
         case Estimate():
             return value.to_json()

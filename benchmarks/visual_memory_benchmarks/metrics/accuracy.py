@@ -1,4 +1,4 @@
-"""How often answers are right."""
+"""Accuracy."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from visual_memory_benchmarks.trials.panel import Panel
 def accuracy(
     panels: Sequence[Panel], weights: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """The share of right answers in all trials of all panels and makers together: (r,).
+    """Return the share of right answers in all trials of all panels and makers together: (r,).
 
-    ``weights`` (r, n) of each panel's pictures; nan where they come to nothing.
+    ``weights`` (r, n) of each panel's pictures; nan where they sum to 0.
     """
     pairs = list(zip(panels, weights, strict=True))
     hits = np.sum([panel.correct.sum(axis=0) @ each.T for panel, each in pairs], axis=0)

@@ -1,4 +1,4 @@
-"""Everything that cue-conflict trials say of shape and texture."""
+"""The summary of cue-conflict trials: shape bias, by category and decision maker."""
 
 from __future__ import annotations
 
@@ -17,35 +17,37 @@ from visual_memory_benchmarks.trials.trials import is_person
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BiasSummary:
-    """``models`` are biases (r,)."""
+    """A summary as JSON; ``models`` maps names to biases (r,)."""
 
     models: Mapping[str, Draws]
     json: Json
 
 
 def summarise_bias(panel: Panel, resampling: Resampling) -> BiasSummary:
-    """Of a panel of cue-conflict pictures. Raises BadTrials."""
-    told = conflict(panel)
-    weights = resampling.weights(told.panel)
+    """Summarise a panel of cue-conflict pictures. Raises BadTrials."""
+    conflicting = conflict(panel)
+    weights = resampling.weights(conflicting.panel)
     people = [maker for maker in panel.makers if is_person(maker)]
     models = [maker for maker in panel.makers if maker not in people]
-    counted = votes(told, weights)
+    counted = votes(conflicting, weights)
     return BiasSummary(
         models={name: counted.bias[panel.makers.index(name)] for name in models},
         json={
             "images": len(panel.images),
-            "conflict_images": len(told.panel.images),
-            "humans": _describe(told, people, weights) if people else None,
-            "models": {name: _describe(told, [name], weights) for name in models},
+            "conflict_images": len(conflicting.panel.images),
+            "humans": _describe(conflicting, people, weights) if people else None,
+            "models": {name: _describe(conflicting, [name], weights) for name in models},
         },
     )
 
 
-def _describe(told: Conflict, names: Sequence[str], weights: Draws) -> Json:
-    """Some decision makers taken together, and each by itself."""
-    chosen = told.of(names)
+def _describe(conflicting: Conflict, names: Sequence[str], weights: Draws) -> Json:
+    """Summarise some decision makers taken together, and each by itself."""
+    chosen = conflicting.of(names)
     counted = votes(chosen, weights)
-    members = {name: told.panel.shown == at for at, name in enumerate(told.panel.categories)}
+    members = {
+        name: conflicting.panel.shown == at for at, name in enumerate(conflicting.panel.categories)
+    }
     by_category = {
         name: votes(chosen.at(shown), weights[:, shown]) for name, shown in members.items()
     }
@@ -69,7 +71,7 @@ def _describe(told: Conflict, names: Sequence[str], weights: Draws) -> Json:
 
 
 def _pooled(counted: Votes) -> Json:
-    """Counts of the pictures as they are; shares of all conflicting trials, not of all trials."""
+    """Return pooled counts, and shares of all conflicting trials, not of all trials."""
     together = counted.pooled
     shape, texture, trials = (int(each[0, 0]) for each in together.columns)
     return {

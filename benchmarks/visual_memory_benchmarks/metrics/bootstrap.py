@@ -27,13 +27,13 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How often pictures are drawn again, and from which seed."""
+    """Parameters of the bootstrap: the number of resamples and the seed."""
 
     resamples: int = RESAMPLES
     seed: int = 0
 
     def weights(self, panel: Panel) -> Values:
-        """How often each of the panel's n pictures counts: (1 + resamples + GROUPS, n).
+        """Return the weights of the panel's n pictures: (1 + resamples + GROUPS, n).
 
         A function of seed, dataset, condition and n: two runs over the same pictures draw alike.
         """
@@ -41,7 +41,7 @@ class Resampling:
 
 
 def weights(n: int, resamples: int, seed: list[int]) -> Values:
-    """Of n pictures, whole numbers: (1 + resamples + GROUPS, n)."""
+    """Return the weights of n pictures, whole numbers: (1 + resamples + GROUPS, n)."""
     generator = np.random.default_rng(seed)
     drawn = generator.integers(n, size=(resamples, n))
     row = np.arange(resamples)[:, None] * n
@@ -64,9 +64,10 @@ class Estimate:
 
 
 def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
-    """From one value for each row of weights, nan where undefined; no end is below ``least``.
+    """Make an estimate from one value for each row of weights, nan where undefined.
 
-    Draws of a square near 0 may lie above it so far that the corrected ends miss it; they hold it.
+    No end is below ``least``. Draws of a square near 0 may lie above it so far that the corrected
+    ends miss it; they are widened to contain it.
     """
     found = bca(values[0], values[1:-GROUPS], values[-GROUPS:])
     if found.value is None or found.low is None or found.high is None:
@@ -76,7 +77,7 @@ def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
 
 
 def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
-    """The bias-corrected and accelerated interval (Efron, 1987).
+    """Return the bias-corrected and accelerated interval (Efron, 1987).
 
     ``drawn`` are values of draws, ``left_out`` those without one picture after another, or one
     group. Where the value lies to one side of its draws, as a square does, the ends are taken as
@@ -96,14 +97,14 @@ def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> 
 
 
 def _acceleration(left_out: Values) -> float:
-    """How fast the standard error changes with the value; at most 1/6."""
+    """Return the acceleration: the rate of change of the standard error; at most 1/6."""
     influence = left_out.mean() - left_out if left_out.size else left_out
     size = (influence**2).sum() ** 1.5
     return float((influence**3).sum() / (6 * size)) if size else 0.0
 
 
 def _quantile(drawn: Values, z: float) -> float:
-    """What a share of Φ(z) of the draws is below; beyond them, the normal's if that is further."""
+    """Return the Φ(z) quantile of the draws; beyond them, the normal's if that is further."""
     share = NORMAL.cdf(z)
     quantile = float(np.quantile(drawn, share))
     if 1 <= share * drawn.size <= drawn.size - 1:
@@ -113,7 +114,7 @@ def _quantile(drawn: Values, z: float) -> float:
 
 
 def percentiles(value: float, drawn: Values) -> Estimate:
-    """The middle of the draws, for values that draws scatter about evenly: means, differences."""
+    """Return the percentile interval, for values that draws scatter evenly: means, differences."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Estimate(None if np.isnan(value) else float(value), None, None)

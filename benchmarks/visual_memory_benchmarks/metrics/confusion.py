@@ -1,4 +1,4 @@
-"""Which category is answered where which is shown."""
+"""Confusion matrices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from visual_memory_benchmarks.trials.panel import Panel
 
 
 def confusion(panel: Panel) -> NDArray[np.int64]:
-    """Counts (m, shown, answered) over the panel's categories; the last answer is ``na``."""
+    """Return counts (m, shown, answered) over the panel's categories; the last answer is ``na``."""
     m, c = len(panel.makers), len(panel.categories)
     answered = np.where(panel.responses < 0, c, panel.responses)
     cells = (np.arange(m)[:, None] * c + panel.shown) * (c + 1) + answered

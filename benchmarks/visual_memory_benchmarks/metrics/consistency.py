@@ -1,4 +1,4 @@
-"""Whether decision makers err on the same pictures, beyond what their accuracies explain.
+"""Error consistency: agreement on errors beyond what accuracies explain.
 
 Geirhos, Meding and Wichmann (2020).
 """
@@ -21,7 +21,7 @@ MEASURES = (
 def compare(
     correct: NDArray[np.bool_], first: ArrayLike, second: ArrayLike, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The measures of pairs of decision makers on the pictures of one condition: (4, pairs, r).
+    """Return the measures of pairs of decision makers on one condition: (4, pairs, r).
 
     ``correct`` is (m, n), ``first`` and ``second`` are rows of it, ``weights`` (r, n) say how often
     each picture counts. Error consistency is nan where chance alone leaves nothing to agree on:
@@ -42,7 +42,7 @@ def compare(
 
 
 def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Of what is defined; nan where nothing is."""
+    """Average the defined values; nan where there are none."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
@@ -52,7 +52,7 @@ def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 
 def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The mean of measures over conditions, pair by pair: (4, pairs, r).
+    """Average measures over conditions, pair by pair: (4, pairs, r).
 
     Consistency is never computed over conditions pooled: their difficulty would pass for agreement.
     """
@@ -60,10 +60,10 @@ def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def undefined(measures: NDArray[np.float64]) -> int:
-    """How many pairs have no error consistency."""
+    """Count the pairs without an error consistency."""
     return int(np.isnan(measures[ERROR, :, 0]).sum())
 
 
 def identical(measures: NDArray[np.float64]) -> int:
-    """How many pairs are right and wrong on exactly the same pictures."""
+    """Count the pairs that are right and wrong on exactly the same pictures."""
     return int((measures[OBSERVED, :, 0] == 1).sum())

@@ -1,4 +1,4 @@
-"""Everything that the trials of one dataset say of people, and of models against them."""
+"""The summary of one dataset's trials: people, and models compared with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Pair: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What averages over datasets are made of: accuracy (r,) and measures against people (4, r)."""
+    """The terms of averages over datasets: accuracy (r,) and measures against people (4, r)."""
 
     accuracy: Draws
     measures: Draws
@@ -37,7 +37,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetSummary:
-    """``pairs`` are measures (4, r) of two models each; ``people`` is None without any."""
+    """A summary; ``pairs`` are measures (4, r) of two models; ``people`` is None without any."""
 
     people: Scores | None
     models: Mapping[str, Scores]
@@ -46,7 +46,7 @@ class DatasetSummary:
 
 
 def summarise_dataset(trials: Trials, resampling: Resampling) -> DatasetSummary:
-    """Raises UnmatchedImages, MissingConditions."""
+    """Summarise the trials of one dataset. Raises UnmatchedImages, MissingConditions."""
     answers = Answers(trials, resampling)
     people, models = makers(trials)
     human = list(combinations(people, 2))
@@ -72,7 +72,7 @@ def summarise_dataset(trials: Trials, resampling: Resampling) -> DatasetSummary:
 
 
 def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
-    """One object a pair."""
+    """Return one JSON object for each pair."""
     return [
         {"first": first, "second": second} | measures_json(draws)
         for (first, second), draws in pairs.items()
@@ -80,7 +80,7 @@ def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
 
 
 def measures_json(draws: Draws) -> Json:
-    """Of (4, r)."""
+    """Convert measures (4, r) to JSON."""
     squared = MEASURES[consistency.ACCURACY_DIFFERENCE]
     return {
         name: estimate(row, least=0.0 if name == squared else -np.inf).to_json()
@@ -89,7 +89,7 @@ def measures_json(draws: Draws) -> Json:
 
 
 class Compared:
-    """All pairs of a panel's decision makers, compared once."""
+    """The measures of all pairs of a panel's decision makers, computed once."""
 
     def __init__(self, panel: Panel, weights: Draws) -> None:
         self._rows = {maker: row for row, maker in enumerate(panel.makers)}
@@ -99,7 +99,7 @@ class Compared:
         self._measures = consistency.compare(panel.correct, first, second, weights)
 
     def of(self, pairs: Sequence[Pair]) -> Draws:
-        """Their measures (4, pairs, r)."""
+        """Return the measures (4, pairs, r) of some pairs."""
         first = [self._rows[first] for first, _ in pairs]
         second = [self._rows[second] for _, second in pairs]
         return self._measures[:, self._at[first, second]]
@@ -125,23 +125,23 @@ class Answers:
                 raise MissingConditions(self.dataset.name, maker, lacking)
 
     def scores(self, names: Sequence[str], pairs: Sequence[Pair]) -> Scores:
-        """Over the kept conditions, the pairs' measures averaged."""
+        """Return scores over the kept conditions, averaged over the pairs."""
         return Scores(
             self.accuracy(names, self.dataset.kept),
             consistency.mean(self.measures(pairs, self.dataset.kept), axis=1),
         )
 
     def accuracy(self, names: Sequence[str], conditions: Iterable[str]) -> Draws:
-        """Pooled (r,)."""
+        """Return the pooled accuracy (r,)."""
         conditions = list(conditions)
         return accuracy(self._of(names, conditions), [self.weights[name] for name in conditions])
 
     def measures(self, pairs: Sequence[Pair], conditions: Iterable[str]) -> Draws:
-        """The mean over conditions, pair by pair: (4, pairs, r)."""
+        """Average the measures over conditions, pair by pair: (4, pairs, r)."""
         return consistency.average([self.compared[name].of(pairs) for name in conditions])
 
     def describe(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:
-        """Some decision makers taken together, and pairs of decision makers."""
+        """Summarise some decision makers taken together, and pairs of decision makers."""
         kept = self.dataset.kept
         everywhere = [name for name in self.panels if self._has(name, names)]
         used = self._of(names, kept)
@@ -167,7 +167,7 @@ class Answers:
         }
 
     def split(self, names: Sequence[str]) -> Json:
-        """How many pictures are trivial or impossible for all of them; their measures elsewhere."""
+        """Count the pictures trivial or impossible for all; give their measures on the rest."""
         used = self._of(names, self.dataset.kept)
         found = [difficulty(panel.correct) for panel in used]
         pairs = list(combinations(names, 2))
@@ -194,7 +194,7 @@ class Answers:
         }
 
     def _by_category(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:
-        """Every measure over the pictures of one category alone: few, and so without intervals."""
+        """Return every measure for one category alone; pictures are too few for intervals."""
         used = self._of(names, self.dataset.kept)
         members = {panel.condition: panel.members() for panel in used}
         rates = accuracy(used, list(members.values()))
@@ -217,12 +217,12 @@ class Answers:
 
 
 def number(value: float) -> float | None:
-    """As JSON has it: nothing where it is undefined."""
+    """Convert a number to JSON: None where it is undefined."""
     return None if np.isnan(value) else float(value)
 
 
 def _quirks(found: Sequence[Draws]) -> Json:
-    """How many pairs there are, summed over conditions, and in how many published tools differ.
+    """Count pairs, summed over conditions, and those for which published tools give another value.
 
     They give an undefined error consistency as 1; here it is left out.
     """

@@ -1,4 +1,4 @@
-"""How children answer (Huber, Geirhos and Wichmann, 2022): published rows, and their tables read.
+"""Shape bias and accuracy of children (Huber, Geirhos and Wichmann, 2022).
 
 Different children saw different pictures, so trials are pooled and no error consistency is given.
 """
@@ -46,14 +46,14 @@ class ShapeBias:
 
     @property
     def pooled(self) -> float | None:
-        """None where neither shape nor texture was answered."""
+        """Return the pooled shape bias; None where neither shape nor texture was answered."""
         total = self.shape + self.texture
         return self.shape / total if total else None
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Accuracy at one strength of a distortion."""
+    """The accuracy at one strength of a distortion."""
 
     accuracy: float
     trials: int
@@ -215,7 +215,7 @@ class ChildTrials:
 
 
 def read(path: Path) -> ChildTrials:
-    """One table of the study, in which the fourth part of an image's name is the level.
+    """Read one table of the study, in which the fourth part of an image's name is the level.
 
     Raises BadTrials with the line, BadFile.
     """
@@ -254,12 +254,15 @@ def _problem(header: list[str], row: list[str], named: dict[str, str]) -> str | 
 
 
 def shape_bias(trials: ChildTrials) -> ShapeBias:
-    """Of the conflicting pictures alone."""
+    """Return the shape bias over the conflicting pictures."""
     chosen = trials.levels == CONFLICT
     subjects, responses = trials.subjects[chosen], trials.responses[chosen]
     textures = np.array([texture_category(name) for name in trials.names[chosen]], np.str_)
-    told = trials.categories[chosen] != textures
-    shape, texture = told & (responses == trials.categories[chosen]), told & (responses == textures)
+    differ = trials.categories[chosen] != textures
+    shape, texture = (
+        differ & (responses == trials.categories[chosen]),
+        differ & (responses == textures),
+    )
     by_subject = [
         shape[subjects == each].sum() / total
         for each in np.unique(subjects)
@@ -267,7 +270,7 @@ def shape_bias(trials: ChildTrials) -> ShapeBias:
     ]
     return ShapeBias(
         subjects=len(np.unique(subjects)),
-        trials=int(told.sum()),
+        trials=int(differ.sum()),
         shape=int(shape.sum()),
         texture=int(texture.sum()),
         mean_over_subjects=float(np.mean(by_subject)) if by_subject else None,

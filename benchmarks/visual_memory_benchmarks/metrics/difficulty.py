@@ -1,4 +1,4 @@
-"""Pictures that all get right, that none gets right, and the rest (Meding et al., 2022)."""
+"""Dichotomous difficulty: pictures all get right, none does, the rest (Meding et al., 2022)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Difficulty:
-    """Masks over n pictures; ``rest`` is where decision makers can differ at all."""
+    """Masks over n pictures; decision makers can differ only in ``rest``."""
 
     trivial: NDArray[np.bool_]
     impossible: NDArray[np.bool_]
@@ -25,6 +25,6 @@ class Difficulty:
 
 
 def difficulty(correct: NDArray[np.bool_]) -> Difficulty:
-    """Across the decision makers of ``correct`` (m, n)."""
+    """Classify pictures by the decision makers of ``correct`` (m, n)."""
     right = correct.sum(axis=0)
     return Difficulty(right == len(correct), right == 0)

@@ -1,4 +1,4 @@
-"""Whether answers spread over the categories or fall into a few (Geirhos et al., 2018)."""
+"""Response entropy: the spread of answers over the categories (Geirhos et al., 2018)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def response_entropy(confusions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """−Σ p log₂ p over the shares of the categories in all answers, for each decision maker (m,).
+    """Return −Σ p log₂ p over the shares of the categories in all answers, for each maker (m,).
 
     ``confusions`` (m, shown, answered) as ``confusion`` counts them: ``na`` is no category, but its
     answers are answers. At most log₂ of the number of categories, 4 bits for 16.

@@ -1,4 +1,4 @@
-"""Models in order, by one metric and by several together."""
+"""Leaderboards: models ranked by one metric and by several together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HUMAN_LIKENESS = ("accuracy_difference", "observed_consistency", "error_consiste
 
 
 def ranks(scores: ArrayLike) -> Scores:
-    """1 for the largest in each column of (models, metrics); equals share their mean rank."""
+    """Rank each column of (models, metrics), 1 for the largest; equals share their mean rank."""
     table = np.asarray(scores, np.float64)
     larger = (table[None, :, :] > table[:, None, :]).sum(axis=1)
     equal = (table[None, :, :] == table[:, None, :]).sum(axis=1)
@@ -37,22 +37,22 @@ def ranks(scores: ArrayLike) -> Scores:
 
 
 def oriented(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Scores:
-    """(models, metrics), larger is better."""
+    """Return (models, metrics), signed so that larger is better."""
     return np.array([[METRICS[name] * row[name] for name in metrics] for row in rows.values()])
 
 
 def human_likeness(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The mean rank of each model over the three measures against people; lower is more alike."""
+    """Return each model's mean rank over the three measures against people; lower is more alike."""
     found = ranks(oriented(rows, HUMAN_LIKENESS)).mean(axis=1)
     return dict(zip(rows, found.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aggregates:
-    """Three ways to make one number of several metrics, one value for each model.
+    """Three ways to combine several metrics, one value for each model.
 
     They order models differently, and so belong side by side: ``mean`` follows the metric that
-    varies most; ``z_mean`` leaves out what does not vary; in ``mean_rank`` lower is better.
+    varies most; ``z_mean`` leaves out metrics that do not vary; in ``mean_rank`` lower is better.
     """
 
     mean: Scores
@@ -61,7 +61,7 @@ class Aggregates:
 
 
 def aggregate(scores: Scores) -> Aggregates:
-    """Of oriented scores (models, metrics); z by the standard deviation of the population."""
+    """Combine oriented scores (models, metrics); z by the standard deviation of the population."""
     spread = scores.std(axis=0)
     centred = scores - scores.mean(axis=0)
     z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))
@@ -69,7 +69,7 @@ def aggregate(scores: Scores) -> Aggregates:
 
 
 def correlations(scores: Scores) -> Scores:
-    """Pearson's, of each two metrics over models; nan for a metric that does not vary."""
+    """Return Pearson's correlations of metrics over models; nan for a metric that does not vary."""
     centred = scores - scores.mean(axis=0)
     products = centred.T @ centred
     norms = np.sqrt(np.diag(products))
@@ -80,11 +80,11 @@ def correlations(scores: Scores) -> Scores:
 
 
 def mean_correlation(matrix: Scores) -> float:
-    """Of each two different metrics, as far as it is defined; nan where it never is."""
+    """Average the defined correlations of different metrics; nan if there are none."""
     return float(mean(matrix[np.triu_indices(len(matrix), 1)], axis=0))
 
 
 def _varies(scores: Scores) -> NDArray[np.bool_]:
-    """By comparison: the deviation of equal numbers need not come out as 0."""
+    """Return True for metrics that vary; the deviation of equal numbers need not be exactly 0."""
     varies: NDArray[np.bool_] = (scores != scores[:1]).any(axis=0)
     return varies

@@ -1,4 +1,4 @@
-"""Whether shape or texture decides where they disagree (Geirhos et al., 2019)."""
+"""Shape bias on cue-conflict pictures (Geirhos et al., 2019)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DATASET = "cue-conflict"
 
 
 def texture_category(name: str) -> str:
-    """The texture's category in an image's name or id: bird for ``dog10-bird2.png``."""
+    """Return the texture's category in an image's name or id: bird for ``dog10-bird2.png``."""
     item = name.split("_")[-1].split(".")[0].split("-")[-1]
     return re.sub(r"\d", "", item)
 
 
 def neither(shapes: Texts, textures: Texts, rng: np.random.Generator) -> Texts:
-    """A label for each picture that is not its shape and not its texture."""
+    """Draw a label for each picture that is neither its shape nor its texture."""
     names = np.unique(shapes)
     return np.array(
         [
@@ -44,16 +44,16 @@ class Conflict:
     textures: NDArray[np.int64]
 
     def of(self, makers: Sequence[str]) -> Conflict:
-        """Some of the decision makers, in the order given."""
+        """Select decision makers, in the order given."""
         return Conflict(self.panel.of(makers), self.textures)
 
     def at(self, pictures: NDArray[np.bool_]) -> Conflict:
-        """Some of the pictures (n,)."""
+        """Select pictures (n,)."""
         return Conflict(self.panel.at(pictures), self.textures[pictures])
 
 
 def conflict(panel: Panel) -> Conflict:
-    """The pictures that tell. Raises BadTrials for a name without a texture's category."""
+    """Select the conflicting pictures. Raises BadTrials for a name without a texture's category."""
     names = [texture_category(name) for name in panel.images.tolist()]
     for image, name in zip(panel.images, names, strict=True):
         if name not in panel.categories:
@@ -68,7 +68,7 @@ def conflict(panel: Panel) -> Conflict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Votes:
-    """How many answers of each maker followed shape, and texture, of how many: (m, r) each."""
+    """Counts (m, r) of answers by shape, by texture, and in all, for each maker."""
 
     shape: NDArray[np.float64]
     texture: NDArray[np.float64]
@@ -76,17 +76,17 @@ class Votes:
 
     @property
     def columns(self) -> tuple[NDArray[np.float64], ...]:
-        """Shape, texture, trials."""
+        """Return the counts of shape, texture and trials."""
         return self.shape, self.texture, self.trials
 
     @property
     def pooled(self) -> Votes:
-        """All makers as one: (1, r)."""
+        """Pool all makers to one: (1, r)."""
         return Votes(*(each.sum(axis=0, keepdims=True) for each in self.columns))
 
     @property
     def bias(self) -> NDArray[np.float64]:
-        """Shape among shape and texture (m, r); nan where neither was answered."""
+        """Return shape among shape and texture (m, r); nan where neither was answered."""
         total = self.shape + self.texture
         shares: NDArray[np.float64] = np.full(total.shape, np.nan)
         np.divide(self.shape, total, out=shares, where=total > 0)
@@ -94,7 +94,7 @@ class Votes:
 
 
 def votes(conflict: Conflict, weights: NDArray[np.float64]) -> Votes:
-    """Counted over the conflicting pictures, which ``weights`` (r, n) are of."""
+    """Count answers over the conflicting pictures, weighed by ``weights`` (r, n)."""
     shape = conflict.panel.correct @ weights.T
     texture = (conflict.panel.responses == conflict.textures) @ weights.T
     return Votes(shape, texture, np.broadcast_to(weights.sum(axis=1), shape.shape))

@@ -1,4 +1,4 @@
-"""Everything that folders of trial tables say, as ``visual-memory-bench metrics`` prints it."""
+"""The summary of folders of trial tables, as ``visual-memory-bench metrics`` prints it."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class Summary:
 
 
 def summarise(*folders: Path, resampling: Resampling | None = None) -> Summary:
-    """Of all tables below the folders: people are compared with each other, models with them.
+    """Summarise all tables below the folders, comparing people and models with people.
 
-    The folder that a table lies in is named as its dataset. Raises BadTrials, BadFile, NoTrials,
+    The folder of a table is named as its dataset. Raises BadTrials, BadFile, NoTrials,
     UnmatchedImages, MissingConditions.
     """
     resampling = resampling or Resampling()
@@ -105,7 +105,7 @@ def summarise(*folders: Path, resampling: Resampling | None = None) -> Summary:
 
 
 def _models(datasets: Mapping[str, DatasetSummary]) -> dict[str, dict[str, Scores]]:
-    """By model, then by dataset."""
+    """Group the scores by model, then by dataset."""
     names = sorted({model for each in datasets.values() for model in each.models})
     return {
         model: {name: each.models[model] for name, each in datasets.items() if model in each.models}
@@ -114,7 +114,7 @@ def _models(datasets: Mapping[str, DatasetSummary]) -> dict[str, dict[str, Score
 
 
 def _averaged(found: Sequence[Scores]) -> Draws:
-    """Accuracy and the measures, each the plain mean over datasets: (1 + 4, r)."""
+    """Average accuracy and the measures over datasets: (1 + 4, r)."""
     stacked = np.stack([np.concatenate([each.accuracy[None], each.measures]) for each in found])
     return consistency.mean(stacked, axis=0)
 
@@ -125,7 +125,7 @@ def _overall(found: Sequence[Scores]) -> Json:
 
 
 def _row(found: Sequence[Scores], bias: Draws | None) -> dict[str, float]:
-    """Every metric of a model, nan where it is undefined."""
+    """Return every metric of a model, nan where it is undefined."""
     values = dict(zip(("ood_accuracy", *MEASURES), _averaged(found)[:, 0].tolist(), strict=True))
     return values | {"shape_bias": np.nan if bias is None else float(bias[0])}
 
@@ -135,7 +135,7 @@ def _estimated(draws: Draws | None) -> Json | None:
 
 
 def _pairs(datasets: Mapping[str, DatasetSummary]) -> list[Json]:
-    """Model by model, averaged over the datasets that both answered."""
+    """Return the pairs of models, averaged over the datasets that both answered."""
     found: dict[Pair, list[Draws]] = {}
     for each in datasets.values():
         for pair, draws in each.pairs.items():
@@ -148,7 +148,7 @@ def _pairs(datasets: Mapping[str, DatasetSummary]) -> list[Json]:
 def _compared(
     rows: Mapping[str, Mapping[str, float]], short: Mapping[str, str], metrics: Iterable[str]
 ) -> tuple[dict[str, Mapping[str, float]], dict[str, str]]:
-    """Models that have every metric on every dataset, and why others do not take part."""
+    """Return the models with every metric on every dataset, and why others do not take part."""
     left_out = dict(short)
     for name, row in rows.items():
         if lacking := [metric for metric in metrics if np.isnan(row[metric])]:

@@ -1,4 +1,4 @@
-"""Whether distances between pictures say what people say: is o more like y or like z?
+"""Triplets: is picture o more like y or like z, by people and by distances?
 
 Haghiri et al. (2019).
 """
@@ -22,7 +22,7 @@ HEADER = ["o", "y", "z", "answer"]
 
 @dataclass(frozen=True, slots=True)
 class Triplet:
-    """Is ``o`` closer to ``y`` or to ``z``? ``answer`` is ``y`` or ``z``."""
+    """A question, o nearer to ``y`` or to ``z``, with its ``answer``, ``y`` or ``z``."""
 
     o: str
     y: str
@@ -31,7 +31,7 @@ class Triplet:
 
 
 def read(path: Path) -> list[Triplet]:
-    """From a CSV file with the columns o,y,z,answer. Raises BadFile."""
+    """Read a CSV file with the columns o,y,z,answer. Raises BadFile."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -56,9 +56,9 @@ def read(path: Path) -> list[Triplet]:
 def closer(
     triplets: Sequence[Triplet], rows: Mapping[str, int], vectors: ArrayLike
 ) -> NDArray[np.int64]:
-    """What unit vectors answer to each triplet: −1 for y, 1 for z, 0 where both are as far.
+    """Answer triplets by the distances of unit vectors: −1 for y, 1 for z, 0 for a tie.
 
-    ``rows`` says which row of ``vectors`` (m, d) is which picture; a KeyError names a lacking one.
+    ``rows`` maps pictures to rows of ``vectors`` (m, d); a KeyError names a missing one.
     """
     table = np.asarray(vectors, np.float64)
     o, y, z = (table[[rows[getattr(each, name)] for each in triplets]] for name in ("o", "y", "z"))
@@ -67,12 +67,12 @@ def closer(
 
 
 def answers(triplets: Sequence[Triplet]) -> NDArray[np.int64]:
-    """What people answered: −1 for y, 1 for z."""
+    """Return the given answers: −1 for y, 1 for z."""
     return np.array([-1 if each.answer == "y" else 1 for each in triplets], np.int64)
 
 
 def agreed(found: NDArray[Any], given: NDArray[Any]) -> NDArray[np.float64]:
-    """1 for each triplet answered alike, 0 for others; a tie counts one half.
+    """Return 1 for each triplet answered alike, 0 for others; a tie counts one half.
 
     The mean is accuracy where people gave the answers, and ordinal consistency where another
     embedder did.

@@ -1,4 +1,4 @@
-"""How far two neighbour-information files agree."""
+"""Agreement of two neighbour-information files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEPTHS = (1, 10, 50, 100)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two files say of the queries that both have.
+    """The agreement of two files on their common queries.
 
     ``overlap`` at a depth is the mean share of neighbours in common; ``largest_difference`` is of
     distances to the same neighbour, None where no query has one in common; the accuracies are of
@@ -43,7 +43,7 @@ def compare(
     second: Mapping[str, NeighborInfo],
     depths: Iterable[int] = DEPTHS,
 ) -> Comparison | None:
-    """None where no query is in both files; depths beyond what both have are left out."""
+    """Compare two files; None without a common query. Depths beyond both files are left out."""
     pairs = [(first[key], second[key]) for key in first if key in second]
     if not pairs:
         return None
@@ -80,7 +80,7 @@ def _share(claims: Iterable[bool]) -> float:
 
 
 def _differences(a: NeighborInfo, b: NeighborInfo) -> Iterator[tuple[float, bool]]:
-    """How far apart two files put each common neighbour, and whether it has another class."""
+    """Yield the difference in distance of each common neighbour, and whether its class differs."""
     there = {
         id: (distance, kind)
         for id, distance, kind in zip(
@@ -95,7 +95,7 @@ def _differences(a: NeighborInfo, b: NeighborInfo) -> Iterator[tuple[float, bool
 
 
 def nearest_accuracy(queries: Iterable[NeighborInfo]) -> float | None:
-    """How often the nearest neighbour's class is right; None without a query that has a class."""
+    """Return the accuracy of the nearest neighbour's class; None if no query has a class."""
     counted = [each for each in queries if each.classes and each.neighbor_classes]
     if not counted:
         return None

@@ -1,4 +1,4 @@
-"""Neighbour-information files: which entries are nearest to which pictures, to be exchanged.
+"""Neighbour-information files: the entries nearest to given pictures, for exchange.
 
 The format of the notebooks published with Geirhos et al. (2024): one JSON object by query id.
 """
@@ -33,7 +33,7 @@ NAME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """What a file's name says; several memories, and their splits, are joined by ``-and-``."""
+    """The parts of a file's name; several memories, and their splits, are joined by ``-and-``."""
 
     memory: str
     memory_split: str
@@ -54,7 +54,7 @@ class FileName:
 
     @classmethod
     def of(cls, path: Path) -> FileName:
-        """Read from a path. Raises BadFile."""
+        """Parse the name of a path. Raises BadFile."""
         if not (match := NAME.fullmatch(path.name)):
             wanted = FileName("M", "S", "Q", "T", "MODEL")
             raise BadFile(path, "its name says too little", f"name it {wanted}, or subsampled_N")
@@ -65,7 +65,7 @@ class FileName:
 class NeighborInfo:
     """The neighbours of one query, nearest first.
 
-    ``image_class`` is several for relabelled ImageNet (ReaL): any of them is right.
+    ``image_class`` has several values for relabelled ImageNet (ReaL): any of them is right.
     """
 
     featurizer: str
@@ -77,13 +77,13 @@ class NeighborInfo:
 
     @property
     def classes(self) -> frozenset[int]:
-        """The right ones; empty where ReaL knows none, and such a query is not counted."""
+        """Return the right classes; empty where ReaL knows none, which is not counted."""
         truth = self.image_class
         return frozenset((truth,) if isinstance(truth, int) else truth)
 
 
 def read(path: Path) -> dict[str, NeighborInfo]:
-    """By query id. Raises BadFile with the query."""
+    """Map query ids to neighbours. Raises BadFile with the query."""
     try:
         queries = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -136,7 +136,7 @@ def _info(value: dict[str, Any]) -> NeighborInfo:
 
 
 def write(path: Path, queries: Iterable[NeighborInfo]) -> None:
-    """A query at a time; the file appears when it is whole."""
+    """Write the queries one by one; the file is written atomically."""
     with whole_file(path, overwrite=True) as file:
         separator = "{"
         for each in queries:
@@ -158,10 +158,10 @@ def export(
     images: Sequence[Any] | None = None,
     k: int = K,
 ) -> list[NeighborInfo]:
-    """The ``k`` entries of a served memory nearest to each query, given as vectors or images.
+    """Find the ``k`` entries of a served memory nearest to each query, given as vectors or images.
 
-    ``classes`` numbers the labels of queries and entries. Raises UnnumberedLabels and what
-    ``search`` raises.
+    ``classes`` numbers the labels of queries and entries. Raises UnnumberedLabels and the errors of
+    ``search``.
     """
     found = memory.search(vectors=vectors, images=images, k=k)
     known = {*labels, *(label for each in found for label in each.labels)}

@@ -1,4 +1,7 @@
-"""One page of all results, with pictures, made from what was written and from nothing else."""
+"""The report: one page of all results, with pictures, made from written results alone.
+
+Imports experiments and below. Alone: ``make test ROOM=benchmarks/report``.
+"""
 
 from visual_memory_benchmarks.report.page import write
 

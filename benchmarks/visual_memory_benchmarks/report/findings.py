@@ -1,4 +1,4 @@
-"""All that the page is made from: the results of a folder, and the tables of people."""
+"""The inputs of the page: the results of a folder, and the tables of people."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PEOPLE, NETWORKS = "human", "model"
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """``results`` are experiments by name; ``records`` what each memory's trials were made with.
+    """The results to report; ``results`` are experiments by name; ``records`` are of trials.
 
     They lie in ``folder`` as ``visual-memory-bench`` leaves them in its --out.
     """
@@ -46,7 +46,7 @@ class Findings:
 
     @classmethod
     def read(cls, folder: Path, people: Path) -> Findings:
-        """Of a folder of results, and one with tables of people and networks. Raises BadFile."""
+        """Read a folder of results, and one with tables of people and networks. Raises BadFile."""
         written = sorted((folder / EXPERIMENTS).glob("*.json"))
         results = {path.stem: _json(path) for path in written if not path.name.endswith(RECORD)}
         records = [
@@ -55,21 +55,21 @@ class Findings:
         return cls(folder, people, results, records)
 
     def has(self, name: str) -> bool:
-        """Whether there is such a result; ``runs`` are trials of memories."""
+        """Return True if there is such a result; ``runs`` are trials of memories."""
         return bool(self.records) if name == RUNS else name in self.results
 
     def tables(self, name: str) -> Mapping[str, Rows]:
-        """Of an experiment."""
+        """Return the tables of an experiment."""
         tables: Mapping[str, Rows] = self.results[name]["tables"]
         return tables
 
     def parameter(self, name: str, parameter: str) -> Any:
-        """Of an experiment."""
+        """Return a parameter of an experiment."""
         return self.results[name]["parameters"][parameter]
 
     @cached_property
     def summary(self) -> Json:
-        """People, published networks and memories before the same pictures. Raises MissingData."""
+        """Compare people, networks and memories on the same pictures. Raises MissingData."""
         folders = [self.people / PEOPLE, self.people / NETWORKS]
         if lacking := [name for name in DATASETS if not (folders[0] / name).is_dir()]:
             raise MissingData(
@@ -84,27 +84,27 @@ class Findings:
 
     @cached_property
     def memories(self) -> list[str]:
-        """The decision makers that are memories, in order of their names."""
+        """Return the names of the memories, sorted."""
         return sorted({record["maker"] for record in self.records}, key=_natural)
 
     def sample(self, name: str) -> str:
-        """Of how many pictures an experiment deals out how often."""
+        """Return how many pictures an experiment deals, and how often."""
         (first, *_) = self.results[name]["data"]
         return f"{self.parameter(name, 'seeds')} seeds of {self.size(first)}"
 
     def size(self, name: str) -> str:
-        """Of a set of pictures, as far as a result tells it."""
-        told = self.tables("embedders")["accuracy"] if self.has("embedders") else ()
-        counts = {row["set"]: f"{row['pictures']:,} pictures" for row in told}
+        """Return how many pictures a set has, as far as a result tells."""
+        rows = self.tables("embedders")["accuracy"] if self.has("embedders") else ()
+        counts = {row["set"]: f"{row['pictures']:,} pictures" for row in rows}
         return counts.get(name, "all pictures")
 
     def of_people(self, dataset: str) -> Json:
-        """What people did with one set."""
+        """Return people's results on one set."""
         found: Json = self.summary["datasets"][dataset]["humans"]
         return found
 
     def confusions(self, dataset: str) -> Mapping[str, NDArray[np.int64]]:
-        """Of people, pooled, by condition: (categories, categories and na)."""
+        """Return people's pooled confusions by condition: (categories, categories and na)."""
         paths = find([self.people / PEOPLE])[dataset]
         return {each.condition: _pooled(each) for each in panels(read(paths, DATASETS[dataset]))}
 
@@ -116,7 +116,7 @@ def _pooled(panel: Panel) -> NDArray[np.int64]:
 
 
 def _natural(name: str) -> tuple[str, int]:
-    """So that k = 10 comes after k = 1 and before k = 50."""
+    """Sort key by which k = 10 comes after k = 1 and before k = 50."""
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :] or 0)
 

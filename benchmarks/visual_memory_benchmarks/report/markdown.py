@@ -1,11 +1,11 @@
-"""Numbers, tables and paragraphs as a page has them."""
+"""Markdown: numbers, tables and paragraphs."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 Estimate: TypeAlias = Mapping[str, float | None]
 
@@ -16,7 +16,7 @@ STUCK = "\0"  # a space for a while, at which no line breaks
 
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:
-    """With a true minus."""
+    """Format a number with a true minus."""
     if value is None:
         return UNDEFINED
     nearest = round(value, digits) + 0.0  # which makes 0 of −0
@@ -24,7 +24,7 @@ def number(value: float | None, digits: int = 3, sign: str = "") -> str:
 
 
 def interval(estimate: Estimate | None, digits: int = 3, sign: str = "") -> str:
-    """``0.215 [0.192, 0.239]``."""
+    """Format an estimate: ``0.215 [0.192, 0.239]``."""
     if estimate is None or estimate["value"] is None:
         return UNDEFINED
     value, low, high = (number(estimate[key], digits, sign) for key in ("value", "low", "high"))
@@ -32,28 +32,39 @@ def interval(estimate: Estimate | None, digits: int = 3, sign: str = "") -> str:
 
 
 def change(estimate: Estimate | None) -> str:
-    """An interval of a difference."""
+    """Format an estimate of a difference, with its sign."""
     return interval(estimate, sign="+")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Of cells that are text or whole numbers."""
+    """Make a table of cells that are text or whole numbers."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
+def columns(
+    rows: Iterable[Mapping[str, Any]],
+    cells: Mapping[str, str | Callable[[Mapping[str, Any]], object]],
+) -> str:
+    """Make a table of one line a row; each header has a key of the row or a function of it."""
+    return table(
+        tuple(cells),
+        [[row[of] if isinstance(of, str) else of(row) for of in cells.values()] for row in rows],
+    )
+
+
 def folded(summary: str, content: str) -> str:
-    """What a reader may open."""
+    """Make a block that a reader can open."""
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def paragraph(text: str) -> str:
-    """In lines of a page's width; code is not broken."""
+    """Wrap a text to the page's width; code is not broken."""
     return _filled(text)
 
 
 def bullets(texts: Iterable[str]) -> str:
-    """A list."""
+    """Make a list."""
     return "\n".join(_filled(text, "- ", "  ") for text in texts)
 
 
@@ -71,5 +82,5 @@ def _filled(text: str, first: str = "", rest: str = "") -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """``a, b and c``."""
+    """Join words: ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

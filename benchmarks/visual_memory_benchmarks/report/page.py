@@ -1,4 +1,4 @@
-"""The page: every section with where its numbers are from."""
+"""The page: every section, with the origin of its numbers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ MAY = (
 
 
 def write(results: Path, people: Path, out: Path) -> Path:
-    """Make the page, and pictures beside it, anew.
+    """Write the page, and pictures beside it, anew.
 
     ``results`` is what runs and experiments had as --out; ``people`` has tables in ``human`` and
     ``model``. What was not measured is named with its command. Raises BadFile, BadTrials, NoTrials,
@@ -74,7 +74,7 @@ def write(results: Path, people: Path, out: Path) -> Path:
 
 
 def compose(results: Path, people: Path, out: Path) -> tuple[str, list[Picture]]:
-    """The page's text and its pictures, neither of them written yet."""
+    """Return the page's text and its pictures, without writing them."""
     blocks = list(_blocks(Findings.read(results, people), os.path.relpath(results, out)))
     pictures = [block for block in blocks if isinstance(block, Picture)]
     texts = [each.to_markdown(PICTURES) if isinstance(each, Picture) else each for each in blocks]
@@ -111,7 +111,7 @@ def _blocks(findings: Findings, link: str) -> Iterator[str | Picture]:
 
 
 def _memories(findings: Findings) -> str:
-    """Who answered the published pictures."""
+    """Describe the memories that answered the published pictures."""
     rows: dict[str, Sequence[object]] = {}
     for record in findings.records:
         memory, parameters = record["memory"], record["parameters"]
@@ -128,17 +128,17 @@ def _memories(findings: Findings) -> str:
 
 
 def _origin(section: Section, findings: Findings, link: str) -> list[str]:
-    """Papers, command, design, parameters, states, intervals and comparison."""
+    """List papers, command, design, parameters, states, intervals and comparison."""
     seeds = listed([str(seed) for seed in section.papers])
-    told = [f"Seed{'s' * (len(section.papers) > 1)} {seeds}. Made by `{section.command}`."]
+    lines = [f"Seed{'s' * (len(section.papers) > 1)} {seeds}. Made by `{section.command}`."]
     for name in section.needs:
         if name == RUNS:
-            told += _of_runs(findings, link)
+            lines += _of_runs(findings, link)
         elif "study" in findings.results[name]:
-            told += _of_study(name, findings.results[name], link)
+            lines += _of_study(name, findings.results[name], link)
         else:
-            told += _of_experiment(name, findings.results[name], link)
-    return told
+            lines += _of_experiment(name, findings.results[name], link)
+    return lines
 
 
 def _of_experiment(name: str, result: Json, link: str) -> list[str]:
@@ -189,15 +189,15 @@ def _of_runs(findings: Findings, link: str) -> list[str]:
 
 
 def _parameters(parameters: Mapping[str, Any]) -> str:
-    told = []
+    lines = []
     for name, value in parameters.items():
         text = value if isinstance(value, str) else _values(value)
-        told.append(f"{name.replace('_', ' ')} {text}")
-    return f"Parameters: {'; '.join(told)}" if told else "No parameters"
+        lines.append(f"{name.replace('_', ' ')} {text}")
+    return f"Parameters: {'; '.join(lines)}" if lines else "No parameters"
 
 
 def _values(value: Any) -> str:
-    """Long lists by their length."""
+    """Format a parameter, long lists by their length."""
     match value:
         case dict():
             return ", ".join(f"{key} {_values(each)}" for key, each in value.items())
@@ -215,7 +215,7 @@ def _values(value: Any) -> str:
 
 def _states(states: Mapping[str, str]) -> str:
     first, digest = next(iter(states.items()))
-    told = f"`{digest[:DIGEST]}` ({first})"
+    shown = f"`{digest[:DIGEST]}` ({first})"
     if len(states) == 1:
-        return f"State {told}."
-    return f"{len(states):,} states, the first {told}."
+        return f"State {shown}."
+    return f"{len(states):,} states, the first {shown}."

@@ -1,4 +1,4 @@
-"""Plots as files in every theme, and as what a page says to show the right one."""
+"""Plots as files in every theme, and the Markdown that shows the right one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOURS = 256
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A plot; ``alt`` says in words what it shows, ``size`` is in inches, ``draw`` fills it."""
+    """A plot; ``alt`` describes it in words, ``size`` is in inches, ``draw`` fills it."""
 
     name: str
     alt: str
@@ -30,13 +30,13 @@ class Picture:
     draw: Callable[[Figure, Theme], None]
 
     def save(self, folder: Path) -> None:
-        """A PNG for each theme. Raises MissingExtra."""
+        """Save a PNG for each theme. Raises MissingExtra."""
         for theme in THEMES:
             image = self._drawn(theme).quantize(COLOURS, dither=Image.Dither.NONE)
             image.save(folder / f"{self.name}-{theme.name}.png", optimize=True)
 
     def to_markdown(self, folder: str) -> str:
-        """The element that shows the one of the reader's theme."""
+        """Return the element that shows the plot in the reader's theme."""
         path = f"{folder}/{self.name}"
         dark = f'<source media="(prefers-color-scheme: dark)" srcset="{path}-{DARK.name}.png">'
         light = f'<img alt="{self.alt}" src="{path}-{LIGHT.name}.png">'

@@ -1,4 +1,4 @@
-"""What several plots are made of."""
+"""Elements that several plots share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def error_bars(
     label: str,
     horizontal: bool = False,
 ) -> None:
-    """Values with their intervals at places; what is undefined is left out."""
+    """Draw values with their intervals at places, without undefined ones."""
     shown = [
         (place, each)
         for place, each in zip(places, estimates, strict=True)
@@ -41,17 +41,17 @@ def error_bars(
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """One for all plots of a figure, by what the given one shows."""
+    """Draw one legend for all plots of a figure, from the given axes."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
 
 
 def unchanged(axes: Axes, theme: Theme, *, horizontal: bool = False) -> None:
-    """A line where nothing changes."""
+    """Draw a line where nothing changes."""
     (axes.axvline if horizontal else axes.axhline)(0, color=theme.faint, linewidth=1)
 
 
 def logarithmic(axes: Axes, ticks: Sequence[float], *, axis: str = "x") -> None:
-    """An axis with the given ticks, and no others."""
+    """Make an axis logarithmic with the given ticks alone."""
     found = axes.xaxis if axis == "x" else axes.yaxis
     (axes.set_xscale if axis == "x" else axes.set_yscale)("log")
     found.set_minor_locator(_nowhere())

@@ -1,4 +1,4 @@
-"""Rows that others published: shown beside ours, never computed again."""
+"""Published rows, shown beside ours and never computed again."""
 
 from __future__ import annotations
 

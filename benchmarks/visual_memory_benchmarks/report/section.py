@@ -1,4 +1,4 @@
-"""A part of the page: what it says of which results."""
+"""A section of the page."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ Block: TypeAlias = str | Picture
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """``papers`` are the numbers of its seed papers, ``needs`` the results without which it has
-    nothing to say, ``command`` what makes them; ``write`` gives text, tables and pictures.
+    """A section of the page, with the results it needs.
+
+    ``papers`` are the numbers of its seed papers, ``needs`` the required results, ``command`` the
+    one that makes them; ``write`` returns texts, tables and pictures.
     """
 
     title: str
@@ -26,6 +28,16 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """As the page's own links name it."""
+        """Return the anchor that the page's links use."""
         kept = "".join(each for each in self.title.lower() if each.isalnum() or each in " -_")
         return kept.replace(" ", "-")
+
+
+def of_experiment(
+    title: str,
+    papers: tuple[int, ...],
+    name: str,
+    write: Callable[[Findings], Sequence[Block]],
+) -> Section:
+    """Return a section that needs the result of one experiment."""
+    return Section(title, papers, (name,), f"visual-memory-bench experiment {name}", write)

@@ -1,4 +1,4 @@
-"""The seed papers that the benchmarks answer, by their numbers."""
+"""The seed papers that the benchmarks answer, by number."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ ELSEWHERE = MappingProxyType(
         13: "how claims are worded: “human-level” is not said",
         22: "how claims are worded: several measures stand side by side",
         25: "no experiment with people; `explain` gives the supporting and opposing entries of a "
-        "decision with their pictures: [mend.md](mend.md)",
+        "decision with their pictures: [curation.md](curation.md)",
     }
 )
 
 
 def answers(sections: Sequence[Section], seed: int) -> list[str]:
-    """Where the page, or another, answers a paper."""
+    """List the places that answer a paper, on this page or another."""
     found = [f"[{each.title}](#{each.anchor})" for each in sections if seed in each.papers]
     return [*found, *([ELSEWHERE[seed]] if seed in ELSEWHERE else [])]

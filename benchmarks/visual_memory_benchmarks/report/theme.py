@@ -1,4 +1,4 @@
-"""How pictures look in light and in dark: colours that the colour-blind tell apart, and more."""
+"""Light and dark themes of pictures, with colours that the colour-blind can tell apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """How one series is drawn; colour is never all that tells it from another."""
+    """The style of one series; colour is never its only mark."""
 
     colour: str
     marker: str
@@ -17,18 +17,18 @@ class Series:
 
     @property
     def plotted(self) -> dict[str, Any]:
-        """As ``Axes.errorbar`` and ``Axes.plot`` take it."""
+        """Return keywords for ``Axes.errorbar`` and ``Axes.plot``."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.line}
 
     @property
     def dotted(self) -> dict[str, Any]:
-        """The same without a line."""
+        """Return the same without a line."""
         return {**self.plotted, "linestyle": "none"}
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """``colours`` are those of Okabe and Ito (2008), lightened where the ground is dark."""
+    """A theme; ``colours`` are Okabe and Ito's (2008), lightened on a dark ground."""
 
     name: str
     ground: str
@@ -37,13 +37,13 @@ class Theme:
     colours: tuple[str, ...]
 
     def series(self, count: int) -> list[Series]:
-        """The first so many, alike in both themes."""
+        """Return the first ``count`` series, alike in both themes."""
         looks = zip(cycle(self.colours), cycle(MARKERS), cycle(LINES), strict=False)
         return [Series(*each) for each in islice(looks, count)]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of matplotlib."""
+        """Return settings for matplotlib."""
         return {
             "figure.facecolor": self.ground,
             "savefig.facecolor": self.ground,

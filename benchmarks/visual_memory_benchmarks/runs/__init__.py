@@ -1,4 +1,4 @@
-"""Runs: tasks put to a server, resumed where they stopped, and their results.
+"""Runs: tasks put to a server, resumed after interruptions, and their results.
 
 Imports stimuli, sources, metrics, trials, files. Alone: ``make test ROOM=benchmarks/runs``.
 """

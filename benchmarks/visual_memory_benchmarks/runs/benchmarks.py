@@ -1,4 +1,4 @@
-"""Every benchmark by name."""
+"""The table of benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visual_memory_benchmarks.distortions import DISTORTIONS
 from visual_memory_benchmarks.errors import UnknownBenchmark
 from visual_memory_benchmarks.runs.distorted import distorted
 from visual_memory_benchmarks.runs.task import Task
-from visual_memory_benchmarks.runs.tasks import Circumstances, classes, folder, natural, people
+from visual_memory_benchmarks.runs.tasks import TaskInputs, classes, folder, natural, people
 from visual_memory_benchmarks.stimuli import layouts
 from visual_memory_benchmarks.trials.datasets import DATASETS
 
@@ -21,11 +21,11 @@ DISTORTED = "distortion:"
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """``about`` is for a list; ``task`` raises MissingData and others that name what is wrong."""
+    """A benchmark; ``summary`` is for lists, ``task`` raises MissingData and other refusals."""
 
     name: str
-    about: str
-    task: Callable[[Circumstances], Task]
+    summary: str
+    task: Callable[[TaskInputs], Task]
 
 
 def _table() -> Mapping[str, Benchmark]:
@@ -43,8 +43,8 @@ def _table() -> Mapping[str, Benchmark]:
         Benchmark("folder", "any folder per class: accuracy per label, confusion", folder),
     ]
     found += [
-        Benchmark(name, about, partial(classes, name, lay))
-        for name, about, lay in (
+        Benchmark(name, summary, partial(classes, name, lay))
+        for name, summary, lay in (
             ("imagenet-a", "natural adversarial examples, 200 classes", layouts.by_category),
             ("imagenet-r", "renditions, 200 classes", layouts.by_category),
             ("imagenet-sketch", "sketches, 1000 classes", layouts.by_category),
@@ -70,7 +70,7 @@ BENCHMARKS = _table()
 
 
 def choose(names: Iterable[str]) -> list[Benchmark]:
-    """Those of these names or patterns, such as ``distortion:*``, each once.
+    """Return the benchmarks of these names or patterns, such as ``distortion:*``, each once.
 
     Raises UnknownBenchmark.
     """

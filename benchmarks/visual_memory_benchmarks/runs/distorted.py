@@ -1,4 +1,4 @@
-"""Own pictures distorted on the way to the memory, without files in between."""
+"""Tasks of pictures distorted in memory, without files in between."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from visual_memory_benchmarks.distortions import (
 )
 from visual_memory_benchmarks.errors import BadPicture, MissingData
 from visual_memory_benchmarks.runs.task import Question, Task
-from visual_memory_benchmarks.runs.tasks import BANK, Circumstances, clean_pictures, numbered
+from visual_memory_benchmarks.runs.tasks import BANK, TaskInputs, clean_pictures, numbered
 from visual_memory_benchmarks.stimuli import stimuli
 from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
 from visual_memory_benchmarks.trials.datasets import Dataset
@@ -36,8 +36,8 @@ PEERS = MappingProxyType(
 )
 
 
-def distorted(name: str, distortion: Distortion[object], at: Circumstances) -> Task:
-    """Clean pictures as they are, then at every level. Raises MissingData, BadPicture."""
+def distorted(name: str, distortion: Distortion[object], at: TaskInputs) -> Task:
+    """Make a task of clean pictures, then of every level. Raises MissingData, BadPicture."""
     found = clean_pictures(at)
     data = {found.name: found.sha256}
     materials = Materials()
@@ -71,8 +71,8 @@ def distorted(name: str, distortion: Distortion[object], at: Circumstances) -> T
     return Task(dataset, data, numbered(stem, pairs), show, made=True, note=note)
 
 
-def _bank(at: Circumstances) -> StimulusSet:
-    """Pictures to cover others with, none of which is in the memory."""
+def _bank(at: TaskInputs) -> StimulusSet:
+    """Return pictures to cover others with, none of which is in the memory."""
     folder = at.data / BANK
     if not folder.is_dir():
         problem = f"the distortion takes parts of other pictures, and there is no folder {folder}"
@@ -84,7 +84,7 @@ def _bank(at: Circumstances) -> StimulusSet:
 
 
 def decode(found: StimulusSet, stimulus: Stimulus) -> Picture:
-    """A picture of a set, upright, as h × w × 3 of uint8. Raises BadPicture."""
+    """Decode a picture of a set, upright, to h × w × 3 of uint8. Raises BadPicture."""
     data = found.read(stimulus)
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))

@@ -1,4 +1,4 @@
-"""From the votes of a decision to one of the categories of a benchmark."""
+"""Responses: from the votes of a decision to one of the categories of a benchmark."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from visual_memory_benchmarks.trials.categories import NO_ANSWER
 
 
 class Responder:
-    """Votes for labels become an answer by a mapping of all labels of a memory.
+    """Turns votes for labels into an answer, by a mapping of all labels of a memory.
 
     A category's votes are the mean over its labels, so that many labels are no advantage, and
-    labels mapped to ``na`` have none. Of equal categories the one whose label decided first wins;
-    without any vote the answer is ``na``.
+    labels mapped to ``na`` have none. Of equal categories the one whose label got its votes first
+    wins; without any vote the answer is ``na``.
     """
 
     def __init__(self, category_of: Mapping[str, str]) -> None:
@@ -21,7 +21,7 @@ class Responder:
         self._members = Counter(category_of.values())
 
     def respond(self, scores: Mapping[str, float]) -> str:
-        """The answer to scores of labels, the winner first."""
+        """Answer scores of labels, the winner first."""
         totals: dict[str, float] = {}
         for label, score in scores.items():
             category = self._category_of[label]

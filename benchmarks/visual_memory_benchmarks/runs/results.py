@@ -1,4 +1,4 @@
-"""What the answers of one run come to, with intervals."""
+"""The results of one run, with intervals."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def results(trials: Trials, answers: Sequence[Answer], resampling: Resampling) -> Json:
-    """Of one decision maker: accuracy, confusions, distances, and shape bias where it is told.
+    """Compute a decision maker's accuracy, confusions, distances and, if measurable, shape bias.
 
-    The conditions of the benchmark that a limited run left out are left out here, too.
+    Conditions that a limited run left out are left out here, too.
     """
     found = panels(trials)
     kept = [panel for panel in found if panel.condition in trials.dataset.kept]
@@ -65,7 +65,7 @@ def _accuracy(found: Sequence[Panel], resampling: Resampling) -> Json:
 
 
 def _by_category_mean(found: Sequence[Panel], resampling: Resampling) -> Json:
-    """Every category that is shown counts alike."""
+    """Return the mean over the categories shown, each counting alike."""
     weights = [resampling.weights(panel) for panel in found]
     shown = sorted({int(each) for panel in found for each in panel.shown})
     rates = [
@@ -76,7 +76,7 @@ def _by_category_mean(found: Sequence[Panel], resampling: Resampling) -> Json:
 
 
 def _by_category(found: Sequence[Panel]) -> Json:
-    """Few pictures each, and so without intervals."""
+    """Return accuracy by category; pictures are too few for intervals."""
     shown = np.concatenate([panel.shown for panel in found])
     right = np.concatenate([panel.correct[0] for panel in found])
     return {
@@ -90,7 +90,7 @@ def _by_category(found: Sequence[Panel]) -> Json:
 
 
 def _named(counts: np.ndarray[Any, np.dtype[np.int64]], categories: Sequence[str]) -> Json:
-    """Category → answer → trials, without what never happened."""
+    """Map category → answer → trials, without zeros."""
     names = [*categories, "na"]
     return {
         category: {names[at]: int(row[at]) for at in np.flatnonzero(row).tolist()}

@@ -1,4 +1,4 @@
-"""One benchmark asked of one memory: questions in, trials, record and results out."""
+"""A run of one benchmark on one memory: questions in; trials, record and results out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from visual_memory_benchmarks.runs.responses import Responder
 from visual_memory_benchmarks.runs.results import Json, results
 from visual_memory_benchmarks.runs.session import Answer, RunFiles, Session
 from visual_memory_benchmarks.runs.task import Question, Task, batches
-from visual_memory_benchmarks.runs.tasks import Circumstances
+from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.trials import mapping, trial_files
@@ -44,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a memory is asked; ``maker`` is its name in tables, ``batch`` changes no answer.
+    """Parameters of a run; ``maker`` is its name in tables, ``batch`` changes no answer.
 
     ``mapping`` is a CSV file that gives labels of the memory a category, or ``na`` to leave their
     votes out.
@@ -59,7 +59,7 @@ class Settings:
     batch: int = BATCH
 
     def name(self, memory: str) -> str:
-        """Of the decision maker."""
+        """Return the name of the decision maker."""
         return self.maker or f"{memory}-{self.voting}-k{self.k}"
 
 
@@ -73,16 +73,16 @@ def run(
     settings: Settings,
     progress: Progress = lambda done, total: None,
 ) -> RunFiles:
-    """Ask what is not answered yet, and write the results.
+    """Answer the open questions, and write the results.
 
-    ``progress`` is told how many of how many questions are answered. Raises BenchmarkRefusal and
-    visual_memory.Error; whatever was answered by then is kept, and the same call goes on.
+    ``progress`` is called with the number of questions answered and in all. Raises BenchmarkRefusal
+    and visual_memory.Error; all answers so far are kept, and the same call resumes.
     """
     trial_files.pyarrow_library()  # rather missed before the first question than after the last
     found = client.memory(memory)
     info = found.info()
     remembered = Remembered.of(found)
-    task = benchmark.task(Circumstances(data, memory, remembered, settings.limit, settings.seed))
+    task = benchmark.task(TaskInputs(data, memory, remembered, settings.limit, settings.seed))
     check_names(task)
     categories = (*task.dataset.categories, NO_ANSWER)
     given = read_mapping(settings.mapping, categories) if settings.mapping else {}
@@ -100,7 +100,7 @@ def run(
     begun = Record(
         benchmark=benchmark.name,
         maker=maker,
-        memory=record.told(info),
+        memory=record.describe_memory(info),
         parameters={
             "k": settings.k,
             "voting": settings.voting,
@@ -118,15 +118,15 @@ def run(
             problem = "what it was made with is not on record"
             raise BadFile(files.trials, problem, "remove all of that run, or choose another --out")
         begun.write(files.record)
-        asking = Asking(found, task, embeddings, remembered, Responder(meant), settings)
-        digest = asking.answer(session, begun.digest, progress)
+        evaluator = Evaluator(found, task, embeddings, remembered, Responder(meant), settings)
+        digest = evaluator.answer(session, begun.digest, progress)
         finish(files, task, session.answered(), begun, settings, lacking)
         begun.ended(digest).write(files.record)
     return files
 
 
-class Asking:
-    """A memory before the questions of a task."""
+class Evaluator:
+    """A memory ready for the questions of a task."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Asking:
         self._embeddings = embeddings
 
     def answer(self, session: Session, digest: str, progress: Progress) -> str:
-        """Answer what is left; the digest at the end, which is that of the beginning.
+        """Answer the open questions; return the digest at the end, equal to that at the beginning.
 
         Raises MemoryChanged before an answer of another memory is written.
         """
@@ -170,7 +170,7 @@ class Asking:
             raise MemoryChanged(self._memory.name, digest, now, kept)
 
     def _decide(self, batch: Sequence[Question], workers: ThreadPoolExecutor) -> list[Decision]:
-        """In order. A picture does not vote on itself, and is then asked about alone."""
+        """Classify a batch, in order; a picture does not vote on itself, and is then sent alone."""
         shown = list(workers.map(self._task.show, batch))
         vectors = self._embeddings.of(shown, [each.stimulus.file for each in batch])
         without = [self._remembered.same(each.stimulus, own=self._task.own) for each in batch]
@@ -205,7 +205,7 @@ class Asking:
 
 
 def read_mapping(path: Path, categories: Sequence[str]) -> dict[str, str]:
-    """Label to category. Raises BadFile."""
+    """Read a map of labels to categories. Raises BadFile."""
     try:
         return mapping.read(path, categories)
     except OSError as error:
@@ -213,7 +213,7 @@ def read_mapping(path: Path, categories: Sequence[str]) -> dict[str, str]:
 
 
 def check_names(task: Task) -> None:
-    """That a table can tell the questions apart, and keep each in a line. Raises BadTrials."""
+    """Check that names of questions are distinct and fit on a line. Raises BadTrials."""
     texts = {each.name for each in task.questions} | set(task.dataset.categories)
     if broken := sorted(text for text in texts if {"\n", "\r"} & set(text)):
         problem = f"{broken[0]!r} has a line break in it"
@@ -229,7 +229,7 @@ def check_names(task: Task) -> None:
 
 
 def without_label(task: Task, meant: Mapping[str, str]) -> dict[str, int]:
-    """Of each category that no label stands for, how many questions show it."""
+    """Count the questions of each category that no label maps to."""
     shown = Counter(each.stimulus.category for each in task.questions)
     return {each: shown[each] for each in sorted(shown.keys() - set(meant.values()))}
 

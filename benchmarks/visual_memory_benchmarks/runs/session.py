@@ -1,4 +1,4 @@
-"""The answers of one run, in files that grow while it is answered and survive being killed."""
+"""The session of one run: answers in append-only files that survive a kill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from visual_memory_benchmarks.errors import BadFile
@@ -23,7 +22,7 @@ SESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A category or ``na``; the label that won, its share of votes, and the nearest distance."""
+    """A category or ``na``; the winning label, its share of votes, and the nearest distance."""
 
     response: str
     label: str
@@ -33,52 +32,32 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """Where a run of one decision maker lies; the table has the name that the toolbox looks for."""
+    """The paths of a run of one decision maker; the table's name is the toolbox's."""
 
-    folder: Path
-    stem: str
+    trials: Path
+    answers: Path  # with the columns that the table does not have, and the same rows
+    record: Path
+    results: Path
+    parquet: Path
 
     @classmethod
     def of(cls, out: Path, dataset: str, maker: str) -> RunFiles:
-        """In ``out``/DATASET."""
-        return cls(out / dataset, file_name(dataset, maker, SESSION).removesuffix(".csv"))
-
-    @property
-    def trials(self) -> Path:
-        """One row a question."""
-        return self.folder / f"{self.stem}.csv"
-
-    @property
-    def answers(self) -> Path:
-        """The same rows with what the table has no columns for."""
-        return self.folder / f"{self.stem}.answers.jsonl"
-
-    @property
-    def record(self) -> Path:
-        """What the run was made with."""
-        return self.folder / f"{self.stem}.record.json"
-
-    @property
-    def results(self) -> Path:
-        """What comes out."""
-        return self.folder / f"{self.stem}.results.json"
-
-    @property
-    def parquet(self) -> Path:
-        """The trials once more."""
-        return self.folder / f"{self.stem}.parquet"
+        """Return the paths in ``out``/DATASET."""
+        stem = file_name(dataset, maker, SESSION).removesuffix(".csv")
+        ends = ("csv", "answers.jsonl", "record.json", "results.json", "parquet")
+        return cls(*(out / dataset / f"{stem}.{end}" for end in ends))
 
 
 class Session:
-    """Answers to questions in their order; what was answered is not asked again.
+    """The answers to questions in their order; answered ones are not asked again.
 
-    A last line that is not whole, or is in one of the two files only, was not answered. Raises
+    A last line that is not whole, or is in one of the two files only, does not count. Raises
     OtherRun where another process writes, BadFile where the rows are not of these questions.
     """
 
     def __init__(self, files: RunFiles, maker: str, questions: Sequence[Question]) -> None:
         self._maker, self._questions = maker, questions
-        files.folder.mkdir(parents=True, exist_ok=True)
+        files.trials.parent.mkdir(parents=True, exist_ok=True)
         self._trials = files.trials.open("a+b")
         self._answers = files.answers.open("a+b")
         try:
@@ -91,36 +70,31 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Another process may go on."""
+        """Release the lock, so that another process can resume."""
         self._trials.close()
         self._answers.close()
 
     def append(self, answers: Sequence[Answer]) -> None:
-        """To the next questions; on disk when this returns."""
-        asked = self._questions[self.done : self.done + len(answers)]
+        """Append answers to the next questions; on disk when this returns."""
+        queries = self._questions[self.done : self.done + len(answers)]
         rows = [
             self._row(self.done + at, question, answer)
-            for at, (question, answer) in enumerate(zip(asked, answers, strict=True), start=1)
+            for at, (question, answer) in enumerate(zip(queries, answers, strict=True), start=1)
         ]
         lines = [
             json.dumps({"image": question.name} | asdict(answer), ensure_ascii=False)
-            for question, answer in zip(asked, answers, strict=True)
+            for question, answer in zip(queries, answers, strict=True)
         ]
         _add(self._answers, "".join(f"{line}\n" for line in lines))
         _add(self._trials, _csv(rows))
         self.done += len(answers)
 
     def answered(self) -> list[Answer]:
-        """All answers so far."""
+        """Return all answers so far."""
         self._answers.seek(0)
         values = [json.loads(line) for line in self._answers]
         return [Answer(**{key: each[key] for key in Answer.__slots__}) for each in values]
@@ -132,7 +106,7 @@ class Session:
         return [*identity, answer.response, shown, condition, question.name]
 
     def _resume(self, files: RunFiles) -> int:
-        """How many questions are answered in both files, which then end there."""
+        """Count the questions answered in both files, and truncate both there."""
         header, *rows = _whole_lines(self._trials) or [b""]
         if header and header.decode(errors="replace") != _csv([HEADER]):
             raise BadFile(files.trials, "it is no table of a run", "remove it")
@@ -166,7 +140,7 @@ def _whole_lines(file: IO[bytes]) -> list[bytes]:
 
 
 def _cut(file: IO[bytes], lines: int) -> None:
-    """Keep the first lines."""
+    """Truncate a file to its first lines."""
     file.truncate(sum(map(len, _whole_lines(file)[:lines])))
 
 

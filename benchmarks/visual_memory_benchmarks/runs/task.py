@@ -1,4 +1,4 @@
-"""What a benchmark asks: pictures, each under a condition, in a fixed order."""
+"""Tasks: the questions of a benchmark, pictures under conditions, in a fixed order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shown: TypeAlias = "bytes | NDArray[np.uint8]"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One picture under one condition; ``name`` is what a table of trials calls it."""
+    """A picture under a condition; ``name`` is its name in a table of trials."""
 
     name: str
     condition: str
@@ -27,12 +27,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """The questions of a benchmark, and ``show``, which makes what is sent of one.
+    """The questions of a benchmark, and ``show``, which makes the picture to send for one.
 
-    ``data`` are the hashes of the sets used, by name. ``own`` says that the pictures are entries
-    of the memory by their paths, ``made`` that they are made on the way, and their vectors not
-    worth keeping, ``strange`` that they show what no memory has a label for: their distances are
-    what is asked about. ``note`` says what the results may be compared with.
+    ``data`` maps the sets used to their hashes. ``own``: the pictures are entries of the memory, by
+    their paths. ``made``: they are generated, and their vectors not worth keeping. ``strange``: no
+    memory has their labels, so only their distances are measured. ``note`` says what the results
+    may be compared with.
     """
 
     dataset: Dataset
@@ -46,16 +46,16 @@ class Task:
 
 
 def table_name(number: int, code: str, condition: str, category: str, id: str) -> str:
-    """As published tables name pictures: ``id`` follows the last underscore, and has none."""
+    """Name a picture as published tables do: ``id`` follows the last underscore, and has none."""
     return f"{number:04}_{code}_dnn_{'0' if condition == ALL else condition}_{category}_00_{id}"
 
 
 def picture_id(file: str) -> str:
-    """A path without slashes and underscores, so that no two are alike."""
+    """Return a path without slashes and underscores, distinct for distinct paths."""
     return quote(file, safe="").replace("_", "%5F")
 
 
 def batches(questions: tuple[Question, ...], size: int) -> Iterator[tuple[Question, ...]]:
-    """As many at a time, and what is left."""
+    """Yield batches of ``size``, and the rest."""
     for start in range(0, len(questions), size):
         yield questions[start : start + size]

@@ -1,4 +1,4 @@
-"""The questions that sets of pictures make, by how their folders lie."""
+"""Tasks made from datasets, by their folder layouts."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ SETS = frozenset({NATURAL, BANK, *SOURCES, *(folder for folder, _ in BY_SHAPE.va
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
-    """Where the data are, what the memory holds, and which pictures of each category are taken."""
+class TaskInputs:
+    """The data folder, the memory's entries, and the sample of each category to take."""
 
     data: Path
     memory: str
@@ -45,13 +45,13 @@ class Circumstances:
 
 
 def place(name: str, data: Path) -> Path | None:
-    """The folder of a set: as published or, where there is none, as texture-vs-shape has it."""
+    """Return the folder of a set: as published or, if missing, as texture-vs-shape has it."""
     names = (name, *BY_SHAPE.get(name, ())[:1])
     return next((data / each for each in names if (data / each).is_dir()), None)
 
 
-def people(dataset: Dataset, at: Circumstances) -> Task:
-    """One of the 17, as published or as texture-vs-shape has it."""
+def people(dataset: Dataset, at: TaskInputs) -> Task:
+    """Make the task of one of the 17 datasets, as published or as texture-vs-shape has it."""
     folder = place(dataset.name, at.data)
     if folder is None:
         raise _missing(dataset.name, at.data)
@@ -66,13 +66,13 @@ def people(dataset: Dataset, at: Circumstances) -> Task:
     return _named(dataset, found, names, at)
 
 
-def _published(dataset: Dataset, folder: Path, at: Circumstances) -> Task:
+def _published(dataset: Dataset, folder: Path, at: TaskInputs) -> Task:
     placed = layouts.sample(layouts.published(dataset, folder), at.limit, at.seed)
     found = layouts.gather(dataset.name, folder, placed)
     return _named(dataset, found, [PurePosixPath(each.file).name for each in placed], at)
 
 
-def _named(dataset: Dataset, found: StimulusSet, names: Sequence[str], at: Circumstances) -> Task:
+def _named(dataset: Dataset, found: StimulusSet, names: Sequence[str], at: TaskInputs) -> Task:
     if at.limit is None:
         layouts.check_complete(dataset, names, at.data)
     questions = tuple(
@@ -83,22 +83,22 @@ def _named(dataset: Dataset, found: StimulusSet, names: Sequence[str], at: Circu
     return Task(dataset, {found.name: found.sha256}, questions, _bytes(found), note=note)
 
 
-def classes(name: str, lay: Lay, at: Circumstances) -> Task:
-    """A set of other classes than the 16, all of which may be answered."""
+def classes(name: str, lay: Lay, at: TaskInputs) -> Task:
+    """Make a task with other classes than the 16, all of which may be answered."""
     folder = at.data / name
     if not folder.is_dir():
         raise _missing(name, at.data)
     return _foldered(name, folder, lay, at)
 
 
-def folder(at: Circumstances) -> Task:
-    """Any folder per class; whatever the memory answers is an answer. Raises MissingData."""
+def folder(at: TaskInputs) -> Task:
+    """Make a task of a folder per class; any label is an answer. Raises MissingData."""
     task = _foldered("folder", at.data, layouts.by_category, at)
     _check_categories(task.dataset.categories, "folder", at, "Name one that has none with --data.")
     return task
 
 
-def _foldered(name: str, folder: Path, lay: Lay, at: Circumstances) -> Task:
+def _foldered(name: str, folder: Path, lay: Lay, at: TaskInputs) -> Task:
     found = layouts.gather(name, folder, layouts.sample(lay(name, folder), at.limit, at.seed))
     conditions = tuple(dict.fromkeys(each.attributes[CONDITION] for each in found.stimuli))
     categories = found.categories
@@ -115,8 +115,8 @@ def _foldered(name: str, folder: Path, lay: Lay, at: Circumstances) -> Task:
     return Task(dataset, {name: found.sha256}, questions, _bytes(found), strange=strange)
 
 
-def natural(at: Circumstances) -> Task:
-    """The pictures that the memory was made of. Raises NotRemembered."""
+def natural(at: TaskInputs) -> Task:
+    """Make a task of the pictures that the memory was made of. Raises NotRemembered."""
     found = clean_pictures(at)
     if strange := [each.file for each in found.stimuli if not at.remembered.same(each, own=True)]:
         raise NotRemembered(at.memory, strange, found.folder)
@@ -127,8 +127,8 @@ def natural(at: Circumstances) -> Task:
     return Task(dataset, {found.name: found.sha256}, questions, _bytes(found), own=True, note=note)
 
 
-def clean_pictures(at: Circumstances) -> StimulusSet:
-    """The clean pictures: natural16 where it is among the data, else the data themselves.
+def clean_pictures(at: TaskInputs) -> StimulusSet:
+    """Return the clean pictures: natural16 if it is among the data, or else the data themselves.
 
     Raises MissingData.
     """
@@ -139,8 +139,8 @@ def clean_pictures(at: Circumstances) -> StimulusSet:
     return layouts.some(found, at.limit, at.seed)
 
 
-def _check_categories(categories: Iterable[str], name: str, at: Circumstances, remedy: str) -> None:
-    """That they are no sets of pictures, which lie in the folder of data as categories do."""
+def _check_categories(categories: Iterable[str], name: str, at: TaskInputs, remedy: str) -> None:
+    """Refuse categories named as datasets, whose folders lie in the data folder as well."""
     if sets := sorted(SETS.intersection(categories) - at.remembered.labels):
         lie, are = ("lies", "is a set") if len(sets) == 1 else ("lie", "are sets")
         raise MissingData(
@@ -152,7 +152,7 @@ def _check_categories(categories: Iterable[str], name: str, at: Circumstances, r
 
 
 def numbered(code: str, pairs: Iterable[tuple[str, Stimulus]]) -> tuple[Question, ...]:
-    """Pictures under conditions, as tables name them."""
+    """Make questions of pictures under conditions, named as in tables."""
     return tuple(
         Question(
             table_name(number, code, condition, each.category, picture_id(each.file)),

@@ -1,4 +1,4 @@
-"""Archives unpacked so that nothing comes to lie outside of the folder meant for it."""
+"""Unpacking of archives, so that no file lands outside of the target folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUFFIXES = (*TARS, ".zip")
 
 
 def unpack(archives: Sequence[Path], folder: Path, inside: str = "") -> None:
-    """Make ``folder`` of archives, and of the archives in them; it is there whole or not at all.
+    """Unpack archives, and archives in them, into ``folder``, which appears whole or not at all.
 
     A single folder at the top is left out; ``inside`` names the one folder to keep. Raises BadFile.
     """

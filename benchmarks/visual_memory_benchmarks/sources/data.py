@@ -1,4 +1,4 @@
-"""Sets of pictures brought into a user's folder."""
+"""Fetching of datasets into a user's folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def source(name: str) -> Source:
-    """Where a set is published. Raises MissingData."""
+    """Return the source of a dataset. Raises MissingData."""
     if name not in SOURCES:
         raise MissingData(name, f"nothing is known of it; there are {', '.join(SOURCES)}")
     return SOURCES[name]
@@ -26,10 +26,10 @@ def source(name: str) -> Source:
 def get(
     source: Source, data: Path, progress: Progress = lambda name, done, total: None
 ) -> list[str]:
-    """Make ``data``/NAME of what is published; sentences on what could not be verified.
+    """Download and unpack a dataset to ``data``/NAME; return sentences on unverified files.
 
-    ``progress`` is told the file, its bytes so far and all. Raises MissingData for what has to be
-    fetched by hand, BadDownload, BadFile.
+    ``progress`` is called with the file, its bytes so far and in all. Raises MissingData for
+    datasets to be fetched by hand, BadDownload, BadFile.
     """
     folder = data / source.name
     if folder.exists():
@@ -41,10 +41,10 @@ def get(
     notes = []
     for archive, path in zip(archives, paths, strict=True):
 
-        def told(done: int, total: int, name: str = path.name) -> None:
+        def report(done: int, total: int, name: str = path.name) -> None:
             progress(name, done, total)
 
-        notes.append(fetch(archive, path, data / LOCK, told))
+        notes.append(fetch(archive, path, data / LOCK, report))
     try:
         unpack(paths, folder, source.inside)
     finally:
@@ -54,7 +54,7 @@ def get(
 
 
 def file_name(archive: Archive) -> str:
-    """The last part of its address. Raises BadDownload."""
+    """Return the last part of an archive's address. Raises BadDownload."""
     parts = [each for each in urlsplit(archive.url).path.split("/") if each != "content"]
     name = parts[-1]
     if not name or name.startswith("."):
@@ -63,7 +63,7 @@ def file_name(archive: Archive) -> str:
 
 
 def listed(record: str) -> tuple[Archive, ...]:
-    """The files of a Zenodo record with their checksums. Raises BadDownload."""
+    """Return the files of a Zenodo record with their checksums. Raises BadDownload."""
     found = read_json(record)
     try:
         return tuple(

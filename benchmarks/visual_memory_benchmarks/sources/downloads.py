@@ -1,4 +1,4 @@
-"""Files from the network, whole and verified: a download goes on where it was cut off."""
+"""Downloads, verified, and resumed where they were cut off."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Progress = Callable[[int, int], None]
 
 
 def fetch(archive: Archive, target: Path, lock: Path, progress: Progress) -> str | None:
-    """Bring a file to ``target``; a sentence where it could not be verified.
+    """Download a file to ``target``; return a sentence if it could not be verified, or None.
 
-    ``lock`` is a JSON file of what came from where: what has no published checksum must be what it
-    was the first time. ``progress`` is told bytes and all bytes. Raises BadDownload; what came by
-    then is kept beside the target.
+    ``lock`` is a JSON file of earlier downloads: a file without a published checksum must be as it
+    was the first time. ``progress`` is called with bytes and all bytes. Raises BadDownload; a
+    partial file is kept beside the target.
     """
     if not target.exists():
         partial = target.with_name(f"{target.name}.partial")
@@ -43,7 +43,7 @@ def fetch(archive: Archive, target: Path, lock: Path, progress: Progress) -> str
 
 
 def read_json(url: str) -> Any:
-    """A JSON value. Raises BadDownload."""
+    """Download a JSON value. Raises BadDownload."""
     try:
         with _open(url, {}) as answer:
             return json.load(answer)
@@ -61,7 +61,7 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
 
 
 def _download(url: str, partial: Path, progress: Progress) -> None:
-    """Until it is whole, or raises BadDownload."""
+    """Download until the file is complete. Raises BadDownload."""
     tag = partial.with_name(f"{partial.name}.tag")
     try:
         with partial.open("ab") as file:
@@ -75,7 +75,7 @@ def _download(url: str, partial: Path, progress: Progress) -> None:
 
 
 def _receive(url: str, file: IO[bytes], tag: Path, progress: Progress) -> None:
-    """Append what is missing; begin anew where the server has another version by now."""
+    """Append the missing bytes; start over if the server has another version by now."""
     done = file.tell()
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
     headers = {"Range": f"bytes={done}-", "If-Range": version} if done and version else {}
@@ -100,7 +100,7 @@ def _receive(url: str, file: IO[bytes], tag: Path, progress: Progress) -> None:
 
 
 def _version(answer: http.client.HTTPResponse) -> str:
-    """What tells one version of a file from another, as far as the server says."""
+    """Return the server's version tag of a file, as far as it gives one."""
     tag = answer.headers.get("ETag") or ""
     return answer.headers.get("Last-Modified") or "" if tag.startswith("W/") else tag
 
@@ -112,7 +112,7 @@ def _reason(error: Exception) -> str:
 
 
 def _verify(archive: Archive, path: Path, lock: Path) -> None:
-    """By the published checksum, else by what came before. Raises BadDownload."""
+    """Compare a file with its published checksum, or the first download. Raises BadDownload."""
     md5, sha256 = _hashes(path)
     if archive.md5 is not None and md5 != archive.md5:
         path.unlink()
@@ -139,7 +139,7 @@ def _verify(archive: Archive, path: Path, lock: Path) -> None:
 
 
 def _hashes(path: Path) -> tuple[str, str]:
-    """MD5 and SHA-256."""
+    """Return MD5 and SHA-256."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

@@ -1,4 +1,4 @@
-"""Where the sets of pictures are published, by the names that benchmarks and folders have."""
+"""The sources of the datasets, by the names that benchmarks and folders have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLASSES = "a folder per WNID"
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file to fetch; without ``md5`` (hex) nobody published what it must be."""
+    """A file to download; without ``md5`` (hex) no checksum is published."""
 
     url: str
     md5: str | None = None
@@ -22,9 +22,9 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A set that is fetched as ``archives``, as those that a Zenodo ``record`` lists, or by hand.
+    """The source of a dataset: ``archives``, the files of a Zenodo ``record``, or by hand.
 
-    ``inside`` is the folder in an archive that holds the set, where it is not all of it.
+    ``inside`` is the folder in an archive that holds the set, if not all of it.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Source:
 
     @property
     def fetched(self) -> bool:
-        """Whether ``data get`` can bring it."""
+        """Return True if ``data get`` can fetch it."""
         return bool(self.archives or self.record)
 
     def remedy(self, data: Path) -> str:
-        """The sentence that brings it into a folder of data."""
+        """Return the sentence that tells how to get it."""
         if self.fetched:
             return f"Fetch it: visual-memory-bench data get {self.name} --data {data}"
         return f"Put it, {self.layout}, into {data / self.name}; it is at {self.page}"

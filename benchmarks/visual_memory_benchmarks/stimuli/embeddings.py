@@ -1,4 +1,4 @@
-"""Pictures as the vectors that a server's embedder gives them, each asked for once."""
+"""Vectors of pictures by a server's embedder, each computed once."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ NAME_MAX = 63
 class MemoryEmbeddings:
     """Unit vectors as one memory would store them; ``spec`` is all that decides them.
 
-    In ``cache``, a folder, vectors outlive the process: what was asked for with the same content
-    and spec is not asked again. Raises CannotEmbed of a memory that takes vectors only.
+    In the folder ``cache`` vectors outlive the process: the same content and spec are not embedded
+    again. Raises CannotEmbed for a memory that takes vectors only.
     """
 
     def __init__(self, memory: visual_memory.Memory, cache: Path | None = None) -> None:
@@ -48,7 +48,7 @@ class MemoryEmbeddings:
     def of(
         self, pictures: Sequence[Picture], names: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
-        """(n, d), in order; ``names`` are for refusals. Raises BadPicture."""
+        """Embed pictures (n, d), in order; ``names`` are for refusals. Raises BadPicture."""
         keys = [content_key(picture) for picture in pictures]
         names = names or [_name(picture, at) for at, picture in enumerate(pictures)]
         first = {key: at for at, key in reversed(list(enumerate(keys)))}
@@ -72,10 +72,10 @@ class MemoryEmbeddings:
 
 
 class Embeddings(MemoryEmbeddings):
-    """Unit vectors by an embedder of a server, which is named.
+    """Unit vectors by a named embedder of a server.
 
-    A server embeds for a memory, and so one without entries, ``embedder.NAME``, is there from then
-    on. Raises CannotEmbed where that name has another memory.
+    A server embeds for a memory, so an empty one, ``embedder.NAME``, is created and stays. Raises
+    CannotEmbed where that name has another memory.
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class Embeddings(MemoryEmbeddings):
         if found is None or found.name != embedder:
             raise CannotEmbed(
                 f"The memory {memory.name} is needed to embed with {embedder}, but was made "
-                f"for {found.name if found else 'vectors'}: drop it."
+                f"for {found.name if found else 'vectors'}: delete it."
             )
         super().__init__(memory, cache)
 
 
 class VectorFile:
-    """Vectors of one embedder in a file that only grows: content key and row, again and again.
+    """An append-only file of one embedder's vectors: content key and row, repeated.
 
-    Several processes may use it; what one was killed in the middle of writing is dropped.
+    Several processes may use it; a record cut short by a kill is dropped.
     """
 
     def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
@@ -104,14 +104,14 @@ class VectorFile:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> Vectors:
-        """All of them."""
+        """Read all vectors."""
         data = self._path.read_bytes() if self._path.exists() else b""
         whole = len(data) // self._record.itemsize
         records = np.frombuffer(data, self._record, whole)
         return {bytes(key): row for key, row in zip(records["key"], records["row"], strict=True)}
 
     def append(self, vectors: Vectors) -> None:
-        """Add some, whole or not at all."""
+        """Append vectors, atomically."""
         records = np.empty(len(vectors), self._record)
         records["key"] = [np.void(key) for key in vectors]
         records["row"] = list(vectors.values())
@@ -123,7 +123,7 @@ class VectorFile:
 
 
 def content_key(picture: Picture) -> bytes:
-    """SHA-256 of a file's bytes, or of shape and pixels. Raises BadPicture."""
+    """Return SHA-256 of a file's bytes, or of shape and pixels. Raises BadPicture."""
     if isinstance(picture, Path):
         return bytes.fromhex(hashed(picture))
     if isinstance(picture, bytes):

@@ -1,4 +1,4 @@
-"""How sets of pictures lie in folders, and which of their pictures a run takes."""
+"""Folder layouts of datasets, and the pictures that a run takes of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PEOPLE = Path("human_responses/human")
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A picture by its path inside a folder; it was not read yet."""
+    """A picture by its path inside a folder, not read yet."""
 
     file: str
     category: str
@@ -31,12 +31,12 @@ class Placed:
 
 
 def by_category(name: str, folder: Path) -> list[Placed]:
-    """CATEGORY/…/FILE. Raises MissingData."""
+    """List CATEGORY/…/FILE. Raises MissingData."""
     return [Placed(file, category) for file, category in stimuli.labelled(name, folder)]
 
 
 def by_condition(name: str, folder: Path) -> list[Placed]:
-    """CONDITION/CATEGORY/FILE, or more levels of conditions, joined by dashes.
+    """List CONDITION/CATEGORY/FILE, or more levels of conditions, joined by dashes.
 
     Raises MissingData.
     """
@@ -51,7 +51,7 @@ def by_condition(name: str, folder: Path) -> list[Placed]:
 
 
 def published(dataset: Dataset, folder: Path) -> list[Placed]:
-    """One of the 17 sets as published: in session folders by names that tell, or by category.
+    """List one of the 17 datasets as published: in session folders, or by category.
 
     Raises MissingData, BadPicture.
     """
@@ -76,9 +76,10 @@ def _told(dataset: Dataset, folder: Path, file: str) -> Placed:
 
 
 def sample(placed: Sequence[Placed], limit: int | None, seed: int) -> list[Placed]:
-    """At most ``limit`` of each condition and category, in the order given.
+    """Take at most ``limit`` pictures of each condition and category, in the order given.
 
-    Seed and file alone say which: under every condition the same, where files are.
+    The choice depends on seed and file name alone: it is the same under every condition that has
+    the files.
     """
     groups: dict[tuple[str, str], list[Placed]] = defaultdict(list)
     for each in placed:
@@ -92,7 +93,7 @@ def sample(placed: Sequence[Placed], limit: int | None, seed: int) -> list[Place
 
 
 def gather(name: str, folder: Path, placed: Sequence[Placed]) -> StimulusSet:
-    """The pictures with their hashes; the condition is an attribute. Raises BadPicture."""
+    """Hash the pictures to a stimulus set; the condition is an attribute. Raises BadPicture."""
     found = tuple(
         Stimulus(
             each.file,
@@ -106,14 +107,14 @@ def gather(name: str, folder: Path, placed: Sequence[Placed]) -> StimulusSet:
 
 
 def some(found: StimulusSet, limit: int | None, seed: int) -> StimulusSet:
-    """At most ``limit`` of each category, as ``sample`` chooses them."""
+    """Take at most ``limit`` of each category, as ``sample`` chooses them."""
     placed = [Placed(each.file, each.category) for each in found.stimuli]
     chosen = {each.file for each in sample(placed, limit, seed)}
     return found.where(lambda each: each.file in chosen)
 
 
 def check_complete(dataset: Dataset, names: Sequence[str], data: Path) -> None:
-    """That all pictures that people answered are there, where their tables are.
+    """Check that all pictures that people answered are there, if their tables are.
 
     Raises MissingData.
     """

@@ -1,4 +1,4 @@
-"""What a memory holds, as far as fair questions must know."""
+"""The pictures that a memory holds, so that no picture votes on itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visual_memory_benchmarks.stimuli.stimuli import Stimulus
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The entries of a memory by the SHA-256 of the pictures that they were made of."""
+    """The entries of a memory by the SHA-256 of their pictures."""
 
     labels: frozenset[str]
     ids: frozenset[str]
@@ -20,7 +20,7 @@ class Remembered:
 
     @classmethod
     def of(cls, memory: visual_memory.Memory) -> Remembered:
-        """As it is now, every entry listed."""
+        """List all entries of a memory."""
         labels, ids, by_content = set[str](), set[str](), defaultdict[str, list[str]](list)
         for entry in memory.entries():
             labels.add(entry.label)
@@ -30,7 +30,7 @@ class Remembered:
         return cls(frozenset(labels), frozenset(ids), contents)
 
     def same(self, stimulus: Stimulus, *, own: bool = False) -> tuple[str, ...]:
-        """The entries that are this very picture; with ``own`` also the one by its path."""
+        """Return entries made of this very picture; with ``own`` also the one with its path."""
         found = self.by_content.get(stimulus.sha256, ())
         named = own and stimulus.file in self.ids and stimulus.file not in found
         return (*found, stimulus.file) if named else found

@@ -1,4 +1,4 @@
-"""Sets of pictures with the category that each shows, and where they lie."""
+"""Stimulus sets: pictures with the category that each shows, and their paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Stimulus:
-    """A picture; ``file`` is its path inside the set, ``attributes`` are what else is known."""
+    """A picture; ``file`` is its path inside the set, ``attributes`` hold anything else known."""
 
     file: str
     category: str
@@ -34,7 +34,7 @@ class Stimulus:
 
 @dataclass(frozen=True, slots=True)
 class StimulusSet:
-    """Pictures of one folder; ``sha256`` is that of the manifest, or of names and hashes."""
+    """Pictures of one folder; ``sha256`` is the hash of the manifest, or of names and hashes."""
 
     name: str
     folder: Path
@@ -43,15 +43,15 @@ class StimulusSet:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """In alphabetical order."""
+        """Return the categories, in alphabetical order."""
         return tuple(sorted({each.category for each in self.stimuli}))
 
     def path(self, stimulus: Stimulus) -> Path:
-        """Where it lies."""
+        """Return the path of a picture."""
         return self.folder / stimulus.file
 
     def read(self, stimulus: Stimulus) -> bytes:
-        """Its bytes. Raises BadPicture where they are not those of ``sha256``."""
+        """Read a picture's bytes. Raises BadPicture if they do not match ``sha256``."""
         path = self.path(stimulus)
         data = _read(path)
         if hashlib.sha256(data).hexdigest() != stimulus.sha256:
@@ -59,7 +59,7 @@ class StimulusSet:
         return data
 
     def where(self, predicate: Callable[[Stimulus], bool]) -> StimulusSet:
-        """Some of the pictures, in their order; the same set where it is all."""
+        """Select pictures, in their order; the same set if all match."""
         chosen = tuple(filter(predicate, self.stimuli))
         if len(chosen) == len(self.stimuli):
             return self
@@ -67,13 +67,13 @@ class StimulusSet:
 
 
 def fingerprint(stimuli: Iterable[Stimulus]) -> str:
-    """SHA-256 of the sorted lines ``HASH  FILE``."""
+    """Return SHA-256 of the sorted lines ``HASH FILE``."""
     lines = sorted(f"{each.sha256}  {each.file}\n" for each in stimuli)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def load(name: str, folder: Path) -> StimulusSet:
-    """The set that a folder's manifest.csv lists, else its pictures in a folder per category.
+    """Load the set of a folder's manifest.csv, or else the pictures of a folder per category.
 
     Raises MissingData, BadFile.
     """
@@ -112,7 +112,7 @@ def _listed(name: str, folder: Path, data: bytes) -> StimulusSet:
 
 
 def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
-    """Path inside a folder per category, and category, of each picture, sorted.
+    """Return path and category of each picture of a folder per category, sorted.
 
     Raises MissingData.
     """
@@ -127,7 +127,7 @@ def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
 
 
 def pictures(folder: Path) -> Iterator[Path]:
-    """Every picture below a folder; hidden ones are left out."""
+    """Yield every picture below a folder, except hidden ones."""
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [each for each in folders if not each.startswith(".")]
         for file in files:
@@ -136,7 +136,7 @@ def pictures(folder: Path) -> Iterator[Path]:
 
 
 def hashed(path: Path) -> str:
-    """SHA-256 of a file. Raises BadPicture."""
+    """Return SHA-256 of a file. Raises BadPicture."""
     return hashlib.sha256(_read(path)).hexdigest()
 
 
@@ -148,7 +148,7 @@ def _read(path: Path) -> bytes:
 
 
 def unreadable(error: InvalidArgument, names: Sequence[str]) -> BadPicture:
-    """The refusal by name of a picture that a server refused by number; else raises ``error``."""
+    """Return the refusal, by name, of a picture refused by number, or raise ``error``."""
     for path, wish in error.field_violations:
         if found := POSITION.match(path):
             return BadPicture(names[int(found[1])], wish.rstrip("."))

@@ -1,4 +1,4 @@
-"""The 16 categories that people and machines choose from, as parts of ImageNet's 1000 classes."""
+"""The 16 categories that people and machines choose from, as sets of ImageNet's 1000 classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLASSES = 1000  # of ImageNet, ILSVRC-2012, ordered by WNID and counted from 0
 
 
 def _indices(*ranges: int | tuple[int, int]) -> tuple[int, ...]:
-    """Single indices and inclusive ranges as one tuple."""
+    """Join single indices and inclusive ranges to one tuple."""
     pairs = [(each, each) if isinstance(each, int) else each for each in ranges]
     return tuple(index for first, last in pairs for index in range(first, last + 1))
 
@@ -46,10 +46,10 @@ CATEGORIES = tuple(IMAGENET)
 
 
 def decide(shares: ArrayLike) -> NDArray[np.str_]:
-    """The category of each row of non-negative shares (n, 1000): the largest mean over its members.
+    """Return the category of each row of non-negative shares (n, 1000), by the largest mean.
 
-    ``na`` where nothing of a row is in any category. Ties go to the last in the alphabet, as in
-    the toolbox, whose decisions these must be comparable with.
+    ``na`` where nothing of a row is in any category. Ties go to the last in the alphabet, as in the
+    toolbox, whose decisions these must be comparable with.
     """
     rows = np.atleast_2d(np.asarray(shares, np.float64))
     means = np.stack([rows[:, indices].mean(axis=1) for indices in IMAGENET.values()], axis=1)

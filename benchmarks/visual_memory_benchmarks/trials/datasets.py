@@ -1,4 +1,4 @@
-"""The 17 sets of pictures that people and machines answered (Geirhos et al., 2021)."""
+"""The 17 datasets that people and machines answered (Geirhos et al., 2021)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALL = "all"  # the one condition of a set without any; the column of its tables 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A set of pictures: its conditions by canonical token, and those that no score counts.
+    """A dataset: its conditions by canonical token, and those excluded from scores.
 
     ``excluded`` conditions are controls, or ones in which people are right less often than 0.2.
     """
@@ -30,11 +30,11 @@ class Dataset:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """The conditions that scores are averaged over."""
+        """Return the conditions that scores are averaged over."""
         return tuple(each for each in self.conditions if each not in self.excluded)
 
     def canonical(self, token: str) -> str | None:
-        """The condition that a table's token means, None where there is none.
+        """Return the condition that a table's token means, or None.
 
         Tables write one condition in several ways: 1 and 1.0, 0.10 and 0.1, true and True.
         """
@@ -54,7 +54,7 @@ def _value(token: str) -> float | str:
 
 
 def _eidolon(name: str, coherence: int, kept: tuple[int, ...]) -> Dataset:
-    """Reach 2^0 to 2^7 at one coherence; the grain is 10."""
+    """Make an eidolon dataset: reach 2^0 to 2^7 at one coherence; the grain is 10."""
     conditions = {reach: f"{reach}-{coherence}-10" for reach in (1, 2, 4, 8, 16, 32, 64, 128)}
     excluded = tuple(token for reach, token in conditions.items() if reach not in kept)
     return Dataset(name, "parametric", tuple(conditions.values()), excluded)
@@ -113,7 +113,7 @@ DATASETS = _table(
 
 
 def dataset(name: str) -> Dataset:
-    """The set of this name. Raises UnknownDataset."""
+    """Return the dataset of this name. Raises UnknownDataset."""
     if name not in DATASETS:
         raise UnknownDataset(name, DATASETS)
     return DATASETS[name]

@@ -1,4 +1,4 @@
-"""Which category each label of a memory stands for."""
+"""The mapping of a memory's labels to the categories of a benchmark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADER = ["label", "category"]
 
 
 def read(path: Path, categories: Sequence[str] = CATEGORIES) -> dict[str, str]:
-    """Label to category from a CSV file with the columns label,category. Raises BadFile."""
+    """Read labels' categories from a CSV file with the columns label,category. Raises BadFile."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
         if (header := next(rows, [])) != HEADER:
@@ -36,9 +36,9 @@ def read(path: Path, categories: Sequence[str] = CATEGORIES) -> dict[str, str]:
 def complete(
     labels: Iterable[str], mapping: Mapping[str, str], categories: Sequence[str] = CATEGORIES
 ) -> dict[str, str]:
-    """The category of every label; one that is a category already needs no mapping.
+    """Map every label to a category; a label that is a category needs no entry in ``mapping``.
 
-    Raises UnmappedLabels with all that are left.
+    Raises UnmappedLabels with all labels that are left.
     """
     found = {label: mapping.get(label, label) for label in labels}
     if left := sorted(label for label, category in found.items() if category not in categories):

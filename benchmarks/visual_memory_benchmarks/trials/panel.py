@@ -1,4 +1,4 @@
-"""Several decision makers before the same pictures of one condition, side by side."""
+"""Panels: the answers of several decision makers to the same pictures of one condition."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ class Panel:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(m, n)."""
+        """Return True for each right answer (m, n)."""
         correct: NDArray[np.bool_] = self.responses == self.shown
         return correct
 
     @property
     def key(self) -> str:
-        """What its pictures are resampled by: all decision makers, and wherever else they are."""
+        """Return the key that seeds its resampling, equal for equal pictures anywhere."""
         return f"{self.dataset}/{self.drawn_as or self.condition}"
 
     def members(self) -> NDArray[np.float64]:
-        """For each category, 1 at its pictures and 0 at others: (categories, n) weights."""
+        """Return (categories, n) weights: 1 at the pictures of each category and 0 at others."""
         numbers = np.arange(len(self.categories))[:, None]
         members: NDArray[np.bool_] = self.shown == numbers
         return members.astype(np.float64)
 
     def of(self, makers: Sequence[str]) -> Panel:
-        """Some of the decision makers, in the order given."""
+        """Select decision makers, in the order given."""
         rows = [self.makers.index(maker) for maker in makers]
         return replace(self, makers=tuple(makers), responses=self.responses[rows])
 
     def at(self, pictures: NDArray[np.bool_]) -> Panel:
-        """Some of the pictures (n,)."""
+        """Select pictures (n,)."""
         return replace(
             self,
             images=self.images[pictures],
@@ -62,9 +62,9 @@ class Panel:
 
 
 def panels(trials: Trials) -> list[Panel]:
-    """One for each condition that has trials, in the dataset's order.
+    """Make a panel for each condition that has trials, in the dataset's order.
 
-    Whoever has trials in a condition must have answered all of its pictures. Raises
+    A decision maker with trials in a condition must have answered all of its pictures. Raises
     UnmatchedImages.
     """
     conditions = [each for each in trials.dataset.conditions if each in set(trials.conditions)]

@@ -1,4 +1,4 @@
-"""Tables of trials as the model-vs-human toolbox has them (CSV, also gzipped), and as Parquet."""
+"""Tables of trials in the CSV format of the model-vs-human toolbox (also gzipped), and Parquet."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ARROW = {"sessions": "int64", "numbers": "int64", "seconds": "float64"}
 
 
 def read(paths: Sequence[Path], dataset: Dataset) -> Trials:
-    """All trials of some tables (.csv, .csv.gz, .parquet) of one dataset, in the order given.
+    """Read tables (.csv, .csv.gz, .parquet) of one dataset, in the order given.
 
     Raises BadTrials with file and line, BadFile.
     """
@@ -60,7 +60,7 @@ def read(paths: Sequence[Path], dataset: Dataset) -> Trials:
 
 
 class Table:
-    """One file: its columns as text, in the order of ``HEADER``, and where each row is."""
+    """A file of trials: its columns as text, in the order of ``HEADER``, and the rows' places."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,7 +81,7 @@ class Table:
             self.columns[0] = [f"caffe-{name}" for name in self.columns[0]]
 
     def place(self, row: int) -> str:
-        """Where a person finds it."""
+        """Name the place of a row for a message."""
         return f"{self.path}, {self._unit} {self.lines[row]}"
 
     def _refuse(self, problem: str) -> None:
@@ -122,7 +122,7 @@ def _parquet(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
 
 
 def _typed(columns: Sequence[list[str]], dataset: Dataset, place: Callable[[int], str]) -> Trials:
-    """Numbers as numbers and tokens canonical; what has no canonical form stays, to be refused."""
+    """Convert columns to numbers and canonical tokens; others are left for ``check`` to refuse."""
     makers, sessions, numbers, seconds, responses, categories, tokens, names = columns
     canonical = {token: dataset.canonical(token) or token for token in set(tokens)}
     return Trials(
@@ -160,16 +160,16 @@ def _seconds(text: str) -> float:
 
 
 def file_name(dataset: str, maker: str, session: int) -> str:
-    """The name that the toolbox looks for: it joins by underscores, and so a name has none."""
+    """Return the toolbox's name of the file; it joins by underscores, so names have none."""
     joint = "_" if is_person(maker) else "-"
     return f"{dataset}_{maker.replace('_', '-')}_session{joint}{session}.csv"
 
 
 def write(folder: Path, trials: Trials) -> list[Path]:
-    """A CSV file for each decision maker and session, in ``folder``/DATASET as the toolbox has it.
+    """Write a CSV file for each decision maker and session, in ``folder``/DATASET.
 
-    A file appears when it is whole and replaces an older one. Condition tokens are canonical.
-    Raises BadTrials for names that make no file names, or the same.
+    A file is written atomically and replaces an older one. Condition tokens are canonical. Raises
+    BadTrials for names that make no file names, or the same.
     """
     place = folder / trials.dataset.name
     parts: dict[Path, Trials] = {}
@@ -202,7 +202,7 @@ def _text(trials: Trials) -> str:
 
 
 def write_parquet(path: Path, trials: Trials) -> None:
-    """All trials in one file with the columns of the CSV, typed. Raises MissingExtra."""
+    """Write all trials to one Parquet file, with the CSV's columns typed. Raises MissingExtra."""
     arrow = pyarrow_library()
     table = arrow.table(
         {
@@ -221,7 +221,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def pyarrow_library() -> Any:
-    """What reads and writes Parquet. Raises MissingExtra."""
+    """Import the library that reads and writes Parquet. Raises MissingExtra."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -231,7 +231,7 @@ def pyarrow_library() -> Any:
 
 
 def find(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """The CSV tables below some folders by dataset, which names the folder of a table.
+    """Find the CSV tables below some folders by dataset, the name of the folder that holds a table.
 
     In the order of the datasets, then by path. Raises NoTrials.
     """

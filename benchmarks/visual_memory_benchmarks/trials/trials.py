@@ -1,4 +1,4 @@
-"""Answers of people and machines to pictures, one trial a row, as columns."""
+"""Trials: answers of people and machines to pictures, in columns."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PERSON = re.compile(r"subject-\d+")
 
 
 def is_person(maker: str) -> bool:
-    """Whether a decision maker is a person: the tables call people subject-01, subject-02 …"""
+    """Return True for a person: the tables call people subject-01, subject-02 …"""
     return PERSON.fullmatch(maker) is not None
 
 
 def image_id(name: str) -> str:
-    """The part of a trial's image name that is the same for whoever answered."""
+    """Return the part of a trial's image name that is the same for all decision makers."""
     parts = name.split("_")
     if len(parts) > 1 and parts[-2].startswith("n0"):
         return f"{parts[-2]}_{parts[-1]}"
@@ -38,8 +38,8 @@ class Trials:
     """Trials of one dataset, a row each.
 
     ``makers`` are the decision makers, people and models; ``seconds`` is nan for models;
-    ``responses`` are categories or ``na``, which is an answer too, and wrong; ``conditions`` are
-    canonical; ``names`` are image names as the tables have them.
+    ``responses`` are categories or ``na``, which counts as a wrong answer; ``conditions`` are
+    canonical; ``names`` are image names as in the tables.
     """
 
     dataset: Dataset
@@ -57,17 +57,17 @@ class Trials:
 
     @cached_property
     def images(self) -> Texts:
-        """What says that two decision makers answered the same picture."""
+        """Return the ids by which answers to the same picture are matched."""
         return np.array([image_id(name) for name in self.names.tolist()], np.str_)
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each answer is the category shown."""
+        """Return True for each answer that is the category shown."""
         correct: NDArray[np.bool_] = self.responses == self.categories
         return correct
 
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Trials:
-        """The chosen rows, in their order."""
+        """Select rows, in their order."""
         return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
 
@@ -75,14 +75,14 @@ COLUMNS = tuple(field.name for field in fields(Trials) if field.name != "dataset
 
 
 def joined(parts: Sequence[Trials]) -> Trials:
-    """One after another; at least one, all of one dataset."""
+    """Concatenate at least one part, all of one dataset."""
     assert {part.dataset for part in parts} == {parts[0].dataset}
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     return Trials(parts[0].dataset, **columns)
 
 
 def check(trials: Trials, place: Callable[[int], str] = lambda row: f"trial {row + 1}") -> Trials:
-    """The same trials. Raises BadTrials; ``place`` says where a row is from."""
+    """Check and return the trials. Raises BadTrials; ``place`` names the place of a row."""
 
     def refuse(bad: NDArray[np.bool_], problem: Callable[[int], str], remedy: str) -> None:
         if bad.any():
@@ -133,7 +133,7 @@ def check(trials: Trials, place: Callable[[int], str] = lambda row: f"trial {row
 def _repeated(
     trials: Trials, image: NDArray[np.intp], place: Callable[[int], str]
 ) -> tuple[NDArray[np.bool_], Callable[[int], str]]:
-    """Which rows answer what was answered before, and how to say so."""
+    """Return a mask of rows that repeat an answered picture, and a function that describes one."""
     _, maker = np.unique(trials.makers, return_inverse=True)
     _, condition = np.unique(trials.conditions, return_inverse=True)
     keys = (maker * (condition.max(initial=0) + 1) + condition) * (image.max(initial=0) + 1) + image
@@ -149,6 +149,6 @@ def _repeated(
 
 
 def makers(trials: Trials) -> tuple[list[str], list[str]]:
-    """The people and the models, each in alphabetical order."""
+    """Return the people and the models, each in alphabetical order."""
     names = np.unique(trials.makers).tolist()
     return [name for name in names if is_person(name)], [n for n in names if not is_person(n)]

@@ -1,4 +1,4 @@
-"""Backends: each loads networks of one kind; a backend is imported when it is asked for.
+"""Backends: each loads networks of one kind, and is imported only when one is built.
 
 The only room that imports torch, onnxruntime, timm or open_clip. Imports all others. Alone:
 ``make test ROOM=embedders/backends``.

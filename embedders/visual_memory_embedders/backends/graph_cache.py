@@ -1,4 +1,4 @@
-"""A graph that takes a moment to write is kept in a file, and used only while it is whole."""
+"""A file cache for graphs that take long to write."""
 
 import hashlib
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def cached_graph(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The bytes in ``path`` if the hash beside it agrees; else what ``make`` gives, then kept.
+    """Return the bytes in ``path`` if they match the hash beside it, or else make and cache them.
 
-    Safe with other processes: files appear whole, and a mixed pair is written anew. Where nothing
-    can be read or kept, the bytes are made each time.
+    Safe with other processes: files appear whole, and a mixed pair is written anew. If nothing can
+    be read or written, the bytes are made each time.
     """
     digest_path = path.with_name(f"{path.name}.sha256")
     try:

@@ -1,4 +1,4 @@
-"""Weights that PyTorch saved before its zip format are read without PyTorch, and run no code.
+"""Read weights that PyTorch saved before its zip format, without PyTorch and without running code.
 
 The file is a chain of pickles (magic number, protocol, machine, names with tensors, keys of the
 storages) followed by the storages in the order of their keys: a count of 8 bytes, then the numbers.
@@ -18,9 +18,9 @@ MAGIC = (0x1950A86A20F9469CFC6C, 1001)  # torch/serialization.py: MAGIC_NUMBER, 
 
 
 def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
-    """Names and arrays in the order of the file.
+    """Map names to arrays, in the order of the file.
 
-    Raises UnpicklingError where the file names anything but tensors, or is not in this format.
+    Raises UnpicklingError if the file names anything but tensors, or is not in this format.
     """
     file = BytesIO(data)
     storages: dict[str, NDArray[Any]] = {}
@@ -38,7 +38,7 @@ def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
 def _tensor(
     storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> NDArray[Any]:
-    """torch._utils._rebuild_tensor_v2: a view that is filled when its storage is read."""
+    """Stand in for torch._utils._rebuild_tensor_v2: a view, filled when its storage is read."""
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if min((offset, *strides, *shape)) < 0 or last >= storage.size:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")

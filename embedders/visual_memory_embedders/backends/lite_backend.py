@@ -17,7 +17,7 @@ from visual_memory_embedders.spec import EmbedderSpec
 def build(
     name: str, network: LiteNetwork, *, cache: Path, workers: Executor, limits: ImageLimits
 ) -> NetworkEmbedder:
-    """Raises MissingWeights, WrongWeights."""
+    """Build a built-in network. Raises MissingWeights, WrongWeights."""
 
     def make() -> bytes:
         weights = read_legacy_weights(weight_file(name, network))

@@ -17,7 +17,7 @@ DIMENSION = 1280
 def lite_graph(
     weights: Mapping[str, NDArray[Any]], *, blocks: Iterable[int], crop: tuple[int, int]
 ) -> bytes:
-    """The ONNX file: ``image`` float32 (n, 3, *crop) to ``embedding`` float32 (n, 1280).
+    """Return the ONNX file: ``image`` float32 (n, 3, *crop) to ``embedding`` float32 (n, 1280).
 
     ``blocks`` counts the blocks of each stage. The embedding is the mean of the last feature map.
     """
@@ -49,7 +49,7 @@ def _strides(blocks: Iterable[int]) -> Iterator[int]:
 
 
 class _Graph:
-    """Nodes and constants so far; each method adds some and returns the name of its output."""
+    """An ONNX graph under construction; methods add nodes and return the name of the output."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]]) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -59,7 +59,9 @@ class _Graph:
         self._constant("six", np.float32(6))
 
     def block(self, before: str, name: str, *, stride: int) -> str:
-        """Expand, filter each channel, project; with a shortcut where the shapes allow it."""
+        """Add an inverted residual: expand, filter each channel, project; shortcut if shapes
+        fit.
+        """
         last = before
         if f"{name}._expand_conv.weight" in self._weights:
             last = self.conv(last, f"{name}._expand_conv", f"{name}._bn0")
@@ -74,7 +76,7 @@ class _Graph:
     def conv(
         self, before: str, name: str, norm: str, *, stride: int = 1, relu6: bool = True
     ) -> str:
-        """A convolution with its batch norm folded in, and padding as TensorFlow pads."""
+        """Add a convolution with its batch norm folded in, and padded as TensorFlow does."""
         weight, bias = self._folded(name, norm)
         inputs = [before, self._constant(f"{name}.weight", weight)]
         last = self.node(

@@ -29,7 +29,7 @@ FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
 
 def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
-    """The network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
+    """Build the network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
     try:
         graph = Path(path).read_bytes()
     except OSError as problem:
@@ -89,7 +89,7 @@ def _check_ends(
 
 
 def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
-    """Whether ``shape``, whose free sides are names, takes ``wanted``."""
+    """Return True if ``shape``, whose free sides are names, accepts ``wanted``."""
     return len(shape) == len(wanted) and all(
         side == want or not isinstance(side, int) for side, want in zip(shape, wanted, strict=True)
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime, told to use one thread and never to spin."""
+"""ONNX Runtime on one thread, without spinning."""
 
 import numpy as np
 import onnxruntime
@@ -10,10 +10,10 @@ FATAL_ONLY = 4  # errors are raised, and need not be printed too
 
 
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
-    """A session that any number of threads may run at once, and that keeps nothing of what it saw.
+    """Open a session for any number of concurrent threads, which keeps no data of its inputs.
 
-    Its arena would keep what was computed of a picture until the next one; without it all goes back
-    to the C library.
+    Its arena would keep intermediate values of a picture until the next one; without it all memory
+    goes back to the C library.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -26,7 +26,7 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
 
 
 def network_of(session: onnxruntime.InferenceSession) -> Network:
-    """The session as a function of its only input."""
+    """Return the session as a function of its only input."""
     (image,) = session.get_inputs()
 
     def run(tensor: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 
 
 def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
-    """``network`` is NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
+    """Build ``network``, NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
@@ -42,7 +42,7 @@ def _create(name: str, architecture: str, pretrained: str) -> Any:
 
 
 def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
-    """What open_clip's ``image_transform`` makes of its ``config`` for evaluation."""
+    """Return the preprocessing that open_clip's ``image_transform`` builds for evaluation."""
     size, mode = config["size"], config["resize_mode"]
     height, width = (size, size) if isinstance(size, int) else size
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):

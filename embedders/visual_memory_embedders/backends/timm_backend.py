@@ -20,7 +20,7 @@ from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 
 
 def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
-    """``network`` is NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
+    """Build ``network``, NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
         raise MissingWeights(name, f"there is no file {file}", f"put the weights at {file}")
@@ -52,7 +52,7 @@ def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any
 
 
 def _preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
-    """What timm's ``transforms_imagenet_eval`` makes of its ``config``."""
+    """Return the preprocessing that timm's ``transforms_imagenet_eval`` builds."""
     channels, height, width = config["input_size"]
     mode = config["crop_mode"]
     if channels != 3 or mode not in ("center", "squash") or (mode == "center" and height != width):

@@ -1,4 +1,4 @@
-"""What timm's and open_clip's networks share: PyTorch on one thread, preprocessing, a hash."""
+"""PyTorch networks of timm and open_clip: one thread, preprocessing, hash of the weights."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from visual_memory_embedders.spec import Preprocessing
 
 
 def network_of(encode: Callable[[Any], Any]) -> Network:
-    """``encode`` maps a tensor (1, 3, height, width) to one of (1, d); frozen, in inference mode.
+    """Wrap ``encode``, which maps a tensor (1, 3, height, width) to (1, d), in inference mode.
 
     It sets PyTorch's number of threads to 1 for the whole process.
     """
@@ -31,7 +31,7 @@ def network_of(encode: Callable[[Any], Any]) -> Network:
 def preprocessing_of(
     name: str, config: Mapping[str, Any], crop: tuple[int, int], resize: int | tuple[int, int]
 ) -> Preprocessing:
-    """What is the same in the ``config`` of both, checked. Raises UnsupportedNetwork."""
+    """Read the preprocessing that both ``config``s share, checked. Raises UnsupportedNetwork."""
     same = {field: config[field] for field in ("interpolation", "mean", "std")}
     try:
         return Preprocessing.from_fields({"resize": resize, "crop": crop, **same})
@@ -40,7 +40,7 @@ def preprocessing_of(
 
 
 def weights_sha256(network: Any) -> str:
-    """SHA-256 over the state: for each sorted name its dtype, shape and bytes."""
+    """Hash the state with SHA-256: for each sorted name its dtype, shape and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -1,4 +1,4 @@
-"""The weight file of a built-in network is found, and is the one that was published."""
+"""The weight files of built-in networks, compared with their published hashes."""
 
 import hashlib
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from visual_memory_embedders.lite import LiteNetwork
 
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:
-    """The whole file, checked. Raises MissingWeights, WrongWeights."""
+    """Return the content of a weight file, checked. Raises MissingWeights, WrongWeights."""
     spec = find_spec(network.package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         problem = f"the Python package {network.package!r} is not installed"

@@ -1,4 +1,4 @@
-"""Images: decoded, turned upright, resized to what a network takes, and shrunk to thumbnails.
+"""Images: decoding, orientation, resizing for networks, and thumbnails.
 
 Imports errors and spec. Alone: ``make test ROOM=embedders/images``.
 """

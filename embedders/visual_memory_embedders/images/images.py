@@ -1,4 +1,4 @@
-"""Encoded bytes become an upright RGB image, within limits."""
+"""Decoding of encoded bytes to an upright RGB image, within limits."""
 
 import threading
 import warnings
@@ -25,12 +25,12 @@ UPRIGHT = {
 
 
 class BadImage(Exception):
-    """The bytes give no image; the message is a phrase that follows the image's name."""
+    """Bytes that do not decode; the message is a phrase that follows the image's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What one image may measure. Raises ValueError where Pillow would refuse it anyway."""
+    """Limits on the bytes and pixels of one image. Raises ValueError beyond Pillow's own limit."""
 
     bytes_max: int = 32 * 2**20
     pixels_max: int = 64_000_000
@@ -41,11 +41,11 @@ class ImageLimits:
 
 
 def decode(data: bytes, *, limits: ImageLimits, side: int | None = None) -> Image.Image:
-    """The first frame as upright 8-bit RGB; the size is checked before any pixel is decoded.
+    """Decode the first frame to upright 8-bit RGB; the size is checked before any pixel is decoded.
 
-    What is transparent shows white. 16-bit grey is scaled to 8 bits. Colour profiles are ignored.
-    With ``side`` a JPEG may come smaller, its longer side still at least as long: that is cheap.
-    Raises BadImage.
+    Transparency becomes white. 16-bit grey is scaled to 8 bits. Colour profiles are ignored. With
+    ``side`` a JPEG may be decoded smaller, its longer side still at least as long, which is
+    cheaper. Raises BadImage.
     """
     if not data:
         raise BadImage("is empty: send the bytes of an image file")
@@ -103,7 +103,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 class _PillowsWarningsOff:
-    """While a thread is inside, what Pillow remarks on odd files is no warning.
+    """Context manager that silences Pillow's warnings about odd files.
 
     Python's filters belong to all threads: the first one in sets them, the last one out resets.
     """

@@ -1,4 +1,4 @@
-"""An RGB image becomes the tensor that a network was trained to see."""
+"""Preprocessing: an RGB image to the tensor that a network was trained on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,7 +24,7 @@ SIDE_MAX = 65_535  # of a JPEG; beyond it Pillow's filter alone would take 32 by
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """RGB to float32 (3, height, width), the same numbers as torchvision's transforms give."""
+    """Convert RGB to float32 (3, height, width), with the numbers of torchvision's transforms."""
     resized = _resize(image, preprocessing)
     cropped = resized.crop(_centre(resized.size, preprocessing.crop))
     tensor = np.asarray(cropped).transpose(2, 0, 1).astype(np.float32, order="C")
@@ -51,7 +51,7 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
-    """The middle of a long image, whose sides are then at most 1 to ``ratio``."""
+    """Crop a long image to its middle, with sides at most 1 to ``ratio``."""
     short, long = sorted(image.size)
     excess = long - int(short * ratio)
     if excess <= 0:
@@ -62,7 +62,7 @@ def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
 
 
 def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Pillow's box around the centre; it reaches beyond an image that is smaller."""
+    """Return Pillow's box around the centre; it extends beyond an image that is smaller."""
     left, top = (_offset(side, kept) for side, kept in zip(size, reversed(crop), strict=True))
     height, width = crop
     return left, top, left + width, top + height

@@ -1,4 +1,4 @@
-"""Encoded images become smaller JPEGs, to be looked at or sent on."""
+"""Smaller JPEGs of encoded images, for pages and re-rankers."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -17,9 +17,9 @@ QUALITY = 80
 
 
 def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimits) -> list[bytes]:
-    """A JPEG of at most 128 pixels a side of each image, in order.
+    """Make a JPEG of at most 128 pixels a side of each image, in order.
 
-    Raises UndecodableImage for the first image that cannot be used.
+    Raises UndecodableImage for the first image that does not decode.
     """
 
     def small(position: int, data: bytes) -> bytes:
@@ -32,15 +32,15 @@ def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimit
 
 
 def smaller(data: bytes, *, limits: ImageLimits) -> bytes:
-    """An image as it is, or as a JPEG of at most 768 pixels a side where it is large.
+    """Return an image as it is or, if large, as a JPEG of at most 768 pixels a side.
 
-    Raises BadImage where a large one cannot be used.
+    Raises BadImage where a large one does not decode.
     """
     return data if len(data) <= SENT_BYTES else shrink(data, side=SENT_SIDE, limits=limits)
 
 
 def shrink(data: bytes, *, side: int, limits: ImageLimits) -> bytes:
-    """An upright JPEG of at most ``side`` pixels a side. Raises BadImage."""
+    """Make an upright JPEG of at most ``side`` pixels a side. Raises BadImage."""
     image = decode(data, limits=limits, side=side)
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = BytesIO()

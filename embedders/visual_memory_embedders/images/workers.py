@@ -1,4 +1,4 @@
-"""Many images are worked on at once, each by one thread, and come out in order."""
+"""Work on many images at once, each on one thread, with results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +13,9 @@ T = TypeVar("T")
 def in_order(
     workers: Executor, work: Callable[[int, bytes], T], images: Sequence[bytes]
 ) -> Iterator[T]:
-    """What ``work`` makes of each position and image; not to be called from a worker's thread.
+    """Map ``work`` over positions and images in threads, in order; never call from a worker.
 
-    Raises what ``work`` raises for the first image, once nothing runs any more.
+    Raises the error of the first image that ``work`` fails on, after all work has ended.
     """
     pending: deque[Future[T]] = deque()
     try:

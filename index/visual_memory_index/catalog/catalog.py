@@ -1,18 +1,15 @@
-"""The memories of one data folder: which there are, and in which file each lies."""
+"""The catalog of a data folder: it makes, opens, copies, restores and drops memories."""
 
 from __future__ import annotations
 
 import secrets
-import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from visual_memory_index.catalog import listing, noted, tombstones
+from visual_memory_index.catalog import listing, tombstones
 from visual_memory_index.catalog.folder import (
     CATALOG,
     LATEST,
@@ -26,7 +23,9 @@ from visual_memory_index.catalog.folder import (
 from visual_memory_index.catalog.inspection import look, look_through
 from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
-from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.catalog.registry import Registry, RegistryReader
+from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
+from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import (
     FOLDER_BACK,
     PUT_BACK,
@@ -38,37 +37,27 @@ from visual_memory_index.errors import (
     UnlistedFile,
     listed,
 )
-from visual_memory_index.files.damage import relabelled
-from visual_memory_index.files.database import Database
+from visual_memory_index.files.damage import attribute_damage
 from visual_memory_index.files.disk import (
     copy_database,
     make_folder,
-    opened,
     remove_database,
     sync,
-    written,
+    translate_os_errors,
 )
-from visual_memory_index.files.migrations import CATALOG_STEPS
 from visual_memory_index.files.reserve import Reserve
 from visual_memory_index.files.unfinished import Unfinished
-from visual_memory_index.ledger.standing import Noted, Told, refusal
+from visual_memory_index.ledger.standing import Noted, OnStanding, refusal
 from visual_memory_index.memory import Memory
-from visual_memory_index.records.request import Request
-from visual_memory_index.sqlite import requests
-from visual_memory_index.sqlite.backup import NAME_SETTING, Arrival
+from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
+from visual_memory_index.scan.vectors import IndexFactory
+from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup
 from visual_memory_index.store.store import Identity, Transaction, new_identity
-
-TEXTS = (
-    "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
-    "SELECT CAST(file AS BLOB) FROM memories",
-    "SELECT CAST(file AS BLOB) FROM dropped",
-    "SELECT CAST(uid AS BLOB), CAST(last AS BLOB), CAST(ifnull(erasing, '') AS BLOB) FROM noted",
-    "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
-)
+from visual_memory_index.store.stored_files import StoredFiles
 
 
 class Catalog:
-    """A folder locked for this process; its list of memories is the truth, files follow it.
+    """A folder locked for this process; its registry of memories is the truth, files follow it.
 
     A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
     file goes, so that opening can finish what a crash cut short; a file that is not listed then
@@ -77,11 +66,10 @@ class Catalog:
     ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
+        self.folder, self._indexes = folder, indexes
         self._memories = folder / MEMORIES
         make_folder(self._memories)
-        self._writing = threading.Lock()
         self._lock = FolderLock(folder)
         self.reserve = Reserve(folder / "reserve")
         with ExitStack() as undo:
@@ -90,85 +78,85 @@ class Catalog:
             undo.pop_all()
 
     def _begin(self) -> None:
-        """Open the list, and finish what a crash cut short."""
+        """Open the registry, and finish what a crash cut short."""
         with ExitStack() as undo:
-            with relabelled(self.folder / CATALOG, FOLDER_BACK):
+            with attribute_damage(self.folder / CATALOG, FOLDER_BACK):
                 check_not_lost(self.folder)
-                self._database = Database(self.folder / CATALOG, CATALOG_STEPS)
-                undo.callback(self._database.close)
-                with self._database.reading() as db:
-                    self._lost = listing.unlisted(db, self._memories)
+                registry = SqliteRegistry(self.folder / CATALOG)
+                undo.callback(registry.close)
+                self._registry: Registry = registry
+                self._files: StoredFiles = registry
+                with registry.reading() as read:
+                    self._lost = listing.unlisted(read.files(), self._memories)
                 self._check()
-                with self._transaction() as db:
-                    self._secret = tombstones.read_secret(db, self.folder / SECRET)
+                with registry.transaction() as write:
+                    self._secret = write.read_secret(self.folder / SECRET)
                 self._latest = Latest(self.folder / LATEST, self._memories)
                 self._unfinished = Unfinished(self.folder / UNFINISHED)
-                with self._transaction() as db:
-                    listing.keep_ready(db, self._latest.has)
+                with registry.transaction() as write:
+                    write.keep_ready(self._latest.has)
                 self.clear()
             undo.pop_all()
 
     def close(self) -> None:
-        """Let another server have the folder."""
+        """Close the registry and unlock the folder."""
         with closing(self._lock):
-            self._database.close()
+            self._registry.close()
 
     def cut_log(self) -> None:
-        """Leave nothing of what was dropped in the log, if nobody reads it. Raises NotWritten."""
-        with self._writing:
-            self._database.truncate_log()
+        """Empty the registry's log, if nobody reads it. Raises NotWritten."""
+        self._files.truncate_log()
         self.reserve.renew()
 
     def descriptors(self) -> list[int]:
-        """The files of the list of memories, opened to be read."""
-        return self._database.descriptors()
+        """Return the registry's files, opened to be read."""
+        return self._files.descriptors()
 
-    def found_in(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that are in names, requests and the schema, masked."""
-        found: set[bytes] = set()
-        with self._database.apart() as db:
-            for select in TEXTS:
-                for text in chain.from_iterable(db.execute(select)):
-                    found |= traces.found_in(text)
-        return frozenset(found)
+    def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
+        """Return pieces of ``patterns``, masked, that the registry has."""
+        return self._files.found_in(patterns)
 
     def names(self) -> list[str]:
-        """The memories that exist, sorted, also those of which only the file is left."""
-        with self._database.reading() as db:
-            return sorted({*self._lost, *listing.names(db)})
+        """Return all memories, sorted, also those of which only the file is left."""
+        with self._registry.reading() as read:
+            return sorted({*self._lost, *read.names()})
 
     def open(self, name: str) -> Memory:
-        """Read a memory. Raises UnknownMemory, UnlistedFile, and what ``Memory.open`` raises.
+        """Open a memory. Raises UnknownMemory, UnlistedFile, and what ``Memory.open`` raises.
 
-        And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. One
-        that may not belong to its log is looked through. A full disk has the reserve for it.
+        And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. A
+        file that may not belong to its log is checked as a whole. On a full disk it uses the
+        reserve.
         """
         return self.reserve.freeing(partial(self._open, name))
 
     def _open(self, name: str) -> Memory:
         path = self._path(name)
         known = self._noted(path.name)
-        with opened(path):
+        with translate_os_errors(path, opening=True):
             found = look(path, known)
             if found and (refused := refusal(path, name, found, known)):
                 raise refused
             if self._latest.may_be_mixed(known, path.name):
                 look_through(path)
-            memory = Memory.open(path, self._told(path.name), self.reserve.give_up)
+            memory = self._open_file(path)
         with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
             self.note(memory, erased=bool(found and found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
         return memory
 
-    def note(self, memory: Memory, *, erased: bool = False) -> None:
-        """Keep for good where a memory stands, if that is new. Raises NotWritten.
+    def _open_file(self, path: Path) -> Memory:
+        return Memory.open(path, self._told(path.name), self.reserve.give_up, self._indexes)
 
-        ``erased`` says that what ``bury`` marked was deleted.
+    def note(self, memory: Memory, *, erased: bool = False) -> None:
+        """Note where a memory stands, if that is new. Raises NotWritten.
+
+        ``erased`` says that what ``mark_unlearned`` marked was deleted.
         """
-        with self._transaction() as db:
-            known = noted.read(db, memory.path.name)
-            erasing = known.erasing if known and not erased else None
-            noted.keep(db, memory.path.name, memory.noted(erasing))
+        with self._registry.transaction() as write:
+            known = write.noted(memory.path.name)
+            unlearning = known.unlearning if known and not erased else None
+            write.note(memory.path.name, memory.noted(unlearning))
 
     def create(
         self,
@@ -177,73 +165,80 @@ class Catalog:
         dimension: int,
         embedder: str | None,
         store_images: bool = False,
-        request: Request | None = None,
+        request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """A new memory; None where this request created it before.
+        """Make a new memory; None where this request created it before.
 
         Raises MemoryExists, RequestReused, NotWritten.
         """
 
         def make(path: Path) -> Memory:
             identity = new_identity(name, dimension, embedder, store_images=store_images)
-            return Memory.create(path, identity, self._told(path.name), self.reserve.give_up)
+            told, give_up = self._told(path.name), self.reserve.give_up
+            return Memory.create(
+                path, identity, told, give_up, self._indexes, principal=request.principal
+            )
 
         return self._add(name, make, name, request)
 
-    def recall(self, request: Request | None) -> Any:
-        """What a request that made or dropped a memory was answered with before, or None.
+    def recall(self, request: Request) -> Any:
+        """Return the former answer to a request that made or dropped a memory, or None.
 
         Raises RequestReused.
         """
-        with self._database.reading() as db:
-            return requests.recall(db, request)
+        with self._registry.reading() as read:
+            return read.recall(request)
 
     def check_free(self, name: str, request_id: str) -> None:
         """Refuse a name that is taken, unless a request of this id made the memory before.
 
         Raises MemoryExists.
         """
-        with self._database.reading() as db:
-            known = "SELECT 1 FROM requests WHERE request_id = ?"
-            if not db.execute(known, (request_id,)).fetchone():
-                self._check_free(db, name)
+        with self._registry.reading() as read:
+            if not read.knows_request(request_id):
+                self._check_free(read, name)
 
-    def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
-        """Note for good that these entries are unlearned, as an operation is about to; the tick.
+    def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
+        """Mark these entries as unlearned, which an operation is about to do; return the tick.
 
-        Without one they were deleted before. No backup of before brings them back from now on,
-        and no older file. Raises NotWritten.
+        Without an operation they were deleted before. No backup of before brings them back from now
+        on, and no older file. Raises NotWritten.
         """
 
-        def bury() -> int:
-            with self._transaction() as db:
+        def mark_unlearned() -> int:
+            with self._registry.transaction() as write:
                 if operation is not None:
-                    noted.keep(db, memory.path.name, memory.noted(operation))
-                return tombstones.bury(db, self._secret, memory.identity.uid, ids)
+                    write.note(memory.path.name, memory.noted(operation))
+                return write.mark_unlearned(self._secret, memory.identity.uid, ids)
 
-        return self.reserve.freeing(bury)
+        return self.reserve.freeing(mark_unlearned)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Those of ``ids`` that this memory or a copy of it was ever to unlearn."""
-        with self._database.reading() as db:
-            return tombstones.unlearned(db, self._secret, memory.identity.uid, ids)
+        """Return those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        with self._registry.reading() as read:
+            return read.unlearned(self._secret, memory.identity.uid, ids)
 
     def backup(
-        self, memory: Memory, *, settings: Iterable[str], check: Callable[[], None]
+        self,
+        memory: Memory,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request = WITHOUT_ID,
     ) -> BinaryIO:
-        """All of a memory as it is now, as an open file without a name.
+        """Write all of a memory as it is now to an open file without a name.
 
         Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
-        ``check`` is asked all the time, and may raise.
+        ``check`` is called all the time, and may raise.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
         backup = secrets.token_hex(16)
 
         def begin(transaction: Transaction) -> None:
-            with self._transaction() as db:
-                tombstones.note_backup(db, backup)
-            transaction.log("BackupMemory", transaction.count())
+            with self._registry.transaction() as write:
+                write.note_backup(backup)
+            transaction.log("BackupMemory", transaction.count(), request.principal)
 
         with self._unfinished.file() as path:
             with memory.copying(path, check, begin) as replica:
@@ -251,23 +246,30 @@ class Catalog:
                     memory.identity,
                     memory.identity.name,
                     lambda transaction: transaction.keep_setting(NAME_SETTING, backup),
+                    principal=request.principal,
                     settings=settings,
                 )
             self.note(memory)
             return path.open("rb")
 
-    def arrival(self) -> Arrival:
-        """Where a backup can come in. Raises NotWritten."""
-        return Arrival(self._unfinished.path())
+    def arrival(self) -> IncomingBackup:
+        """Return a file that a backup can be written to. Raises NotWritten."""
+        return IncomingBackup(self._unfinished.path())
 
     @contextmanager
     def rebuilt(
-        self, arrival: Arrival, name: str, *, settings: Iterable[str], check: Callable[[], None]
+        self,
+        arrival: IncomingBackup,
+        name: str,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """A memory of this ``name`` from a backup, without what was unlearned since.
+        """Rebuild a memory of this ``name`` from a backup, without entries unlearned since.
 
-        Where something was, ``settings`` go as well. ``check`` is asked all the time, and may
-        raise. Raises BadBackup, NewerStore, NotWritten.
+        Where there are such, ``settings`` are left out, too. ``check`` is called all the time, and
+        may raise. Raises BadBackup, NewerStore, NotWritten.
         """
         with self._unfinished.file() as path:
             with of_backup():
@@ -276,14 +278,15 @@ class Catalog:
                     path,
                     name,
                     call="RestoreMemory",
-                    since=tombstones.tick_of_backup,
+                    principal=request.principal,
+                    since=lambda read, backup: read.tick_of_backup(backup),
                     settings=settings,
                     check=check,
                 )
             yield rebuilt
 
     def doubt(self, name: str) -> Doubt | None:
-        """Why a memory is refused for what was noted of it, or not listed; None where it is not.
+        """Return why a memory's file is refused or not listed; None where it is neither.
 
         Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile for one to be renamed.
         """
@@ -305,45 +308,50 @@ class Catalog:
 
     @contextmanager
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
-        """What a memory in doubt holds, without what was unlearned, written anew for ``accept``.
+        """Rebuild a refused memory without unlearned entries, for ``accept``.
 
         Its file is left as it is. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
-            with relabelled(doubt.path):
+            with attribute_damage(doubt.path):
                 rebuilt = self._rebuild(
                     copy,
                     path,
                     doubt.name,
                     call="AcceptMemory",
-                    since=lambda db, backup: doubt.since,
+                    principal=LOCAL,
+                    since=lambda read, backup: doubt.since,
                     settings=settings,
                 )
             yield rebuilt
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
-        """List what was rebuilt in the place of what is in doubt. Raises NotWritten."""
+        """List the rebuilt file in the place of the refused one. Raises NotWritten."""
         path = self._memories / new_name(doubt.name)
-        with self._transaction() as db:  # it goes where this is cut short
-            db.execute("INSERT INTO dropped VALUES (?)", (path.name,))
-        with written(path):
+        with self._registry.transaction() as write:  # it goes where this is cut short
+            write.drop(path.name)
+        with translate_os_errors(path):
             rebuilt.path.rename(path)
         sync(self._memories)
-        with closing(Memory.open(path)) as memory, self._transaction() as db:
-            db.execute("DELETE FROM dropped WHERE file = ?", (path.name,))
-            db.execute("DELETE FROM memories WHERE name = ?", (doubt.name,))
-            db.execute("INSERT INTO memories VALUES (?, ?, 'ready')", (doubt.name, path.name))
-            db.execute("INSERT INTO dropped VALUES (?)", (doubt.path.name,))
-            noted.keep(db, memory.path.name, memory.noted())
+        with closing(Memory.open(path)) as memory, self._registry.transaction() as write:
+            write.replace(doubt.name, path.name)
+            write.drop(doubt.path.name)
+            write.note(path.name, memory.noted())
         self._lost = {name: each for name, each in self._lost.items() if each is not doubt.refusal}
         self.clear()
 
     @contextmanager
     def copied(
-        self, memory: Memory, name: str, *, settings: Iterable[str], check: Callable[[], None]
+        self,
+        memory: Memory,
+        name: str,
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+        request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """A memory of another ``name`` with all that this one holds now, as ``backup`` would.
+        """Copy all that a memory holds now to one of another ``name``, as ``backup`` would.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
@@ -353,66 +361,64 @@ class Catalog:
                 left_out = replica.write(
                     memory.identity,
                     name,
-                    lambda transaction: transaction.log("CopyMemory", transaction.count()),
+                    lambda transaction: transaction.log(
+                        "CopyMemory", transaction.count(), request.principal
+                    ),
+                    principal=request.principal,
                     settings=settings,
                 )
             sync(path)
             yield Rebuilt(path, name, memory.identity, left_out, since)
 
-    def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request | None) -> Memory | None:
+    def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """List a rebuilt memory and open it; None where this request did so before.
 
         Raises MemoryExists, RequestReused, NotWritten, Outdated.
         """
 
         def make(path: Path) -> Memory:
-            with written(path):
+            with translate_os_errors(path):
                 rebuilt.path.rename(path)
-            return Memory.open(path, self._told(path.name), self.reserve.give_up)
+            return self._open_file(path)
 
-        def check(db: sqlite3.Connection, memory: Memory) -> None:
+        def check(read: RegistryReader, memory: Memory) -> None:
             uid, since = rebuilt.identity.uid, rebuilt.since
-            if any(tombstones.buried(db, self._secret, uid, memory.ids(), since)):
+            if any(read.unlearned_since(self._secret, uid, memory.ids(), since)):
                 raise Outdated
 
         return self._add(rebuilt.name, make, answer, request, check)
 
-    def drop(self, name: str, *, request: Request | None = None) -> None:
-        """Forget a memory. Its file goes when it is closed, by ``clear``.
+    def drop(self, name: str, *, request: Request = WITHOUT_ID) -> None:
+        """Take a memory off the list. Its file goes when it is closed, by ``clear``.
 
         Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile for one to be renamed.
         """
 
         def drop() -> None:
-            with self._transaction() as db:
-                row = db.execute("DELETE FROM memories WHERE name = ? RETURNING file", (name,))
-                dropped = row.fetchone()
-                lost = self._lost.get(name)
-                if dropped:
-                    (file,) = dropped
-                elif lost and not lost.to_rename:
+            with self._registry.transaction() as write:
+                file, lost = write.remove(name), self._lost.get(name)
+                if file is None:
+                    if lost is None or lost.to_rename:
+                        raise lost or UnknownMemory(name)
                     file = Path(lost.path).name
-                else:
-                    raise lost or UnknownMemory(name)
-                db.execute("INSERT INTO dropped VALUES (?)", (file,))
-                requests.keep(db, request, name)
+                write.drop(file)
+                write.keep(request, name)
 
         self.reserve.freeing(drop)
         self._lost.pop(name, None)
 
     def clear(self) -> None:
         """Remove the files of memories that were dropped, or never finished. Raises NotWritten."""
-        with self._transaction() as db:
-            listing.drop_unfinished(db)
-        with self._database.reading() as db:
-            files = [file for (file,) in db.execute("SELECT file FROM dropped")]
+        with self._registry.transaction() as write:
+            write.drop_unfinished()
+            files = write.dropped()
         for file in files:
             remove_database(self._memories / file)
             self._latest.drop(file)
         if files:
             sync(self._memories)
-            with self._transaction() as db:
-                db.execute("DELETE FROM dropped")
+            with self._registry.transaction() as write:
+                write.clear_dropped()
         self.reserve.renew()
 
     def _add(
@@ -420,29 +426,29 @@ class Catalog:
         name: str,
         make: Callable[[Path], Memory],
         answer: Any,
-        request: Request | None,
-        check: Callable[[sqlite3.Connection, Memory], None] = lambda db, memory: None,
+        request: Request,
+        check: Callable[[RegistryReader, Memory], None] = lambda read, memory: None,
     ) -> Memory | None:
-        """List what ``make`` makes of a path, unless ``check`` refuses it at last.
+        """List the memory that ``make`` makes at a path, unless ``check`` refuses it at last.
 
         None where this request was answered before. Raises MemoryExists, RequestReused.
         """
         self.clear()  # a disk that was full may have kept the last one from being undone
         file = new_name(name)
-        with self._transaction() as db:
-            if requests.recall(db, request) is not None:
+        with self._registry.transaction() as write:
+            if write.recall(request) is not None:
                 return None
-            self._check_free(db, name)
-            db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
+            self._check_free(write, name)
+            write.add(name, file)
         memory = None
         try:
             memory = make(self._memories / file)
             sync(self._memories)
-            with self._transaction() as db:
-                check(db, memory)
-                db.execute("UPDATE memories SET state = 'ready' WHERE name = ?", (name,))
-                noted.keep(db, memory.path.name, memory.noted())
-                requests.keep(db, request, answer)
+            with self._registry.transaction() as write:
+                check(write, memory)
+                write.set_ready(name)
+                write.note(file, memory.noted())
+                write.keep(request, answer)
             self._latest.keep(file, memory.noted().kept)
         except BaseException:
             if memory is not None:
@@ -452,27 +458,30 @@ class Catalog:
         return memory
 
     def _path(self, name: str) -> Path:
-        """Where a memory lies. Raises UnknownMemory, UnlistedFile, CorruptStore, NotWritten."""
-        with self._database.reading() as db:
-            file = listing.file_of(db, name)
+        """Return the file of a memory.
+
+        Raises UnknownMemory, UnlistedFile, CorruptStore, NotWritten.
+        """
+        with self._registry.reading() as read:
+            file = read.file_of(name)
         if file is None:
             raise self._unlisted(name) or UnknownMemory(name)
         path = self._memories / file
-        with opened(path):
+        with translate_os_errors(path, opening=True):
             if not path.exists():
                 raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
         return path
 
     def _unlisted(self, name: str) -> UnlistedFile | None:
-        """The file that is called so, or may have been before another was listed or dropped."""
+        """Return the unlisted file of this name, or of this stem, or None."""
         stems = {Path(each.path).stem: each for each in self._lost.values()}
         return self._lost.get(name) or (stems.get(name) if listing.NAME.fullmatch(name) else None)
 
     def _noted(self, file: str) -> Noted | None:
-        with self._database.reading() as db:
-            return self._latest.add_to(noted.read(db, file), file)
+        with self._registry.reading() as read:
+            return self._latest.add_to(read.noted(file), file)
 
-    def _told(self, file: str) -> Told:
+    def _told(self, file: str) -> OnStanding:
         return partial(self._latest.keep, file)
 
     def _rebuild(
@@ -482,43 +491,47 @@ class Catalog:
         name: str,
         *,
         call: str,
-        since: Callable[[sqlite3.Connection, str], int],
+        principal: str,
+        since: Callable[[RegistryReader, str], int],
         settings: Iterable[str],
         check: Callable[[], None] = lambda: None,
     ) -> Rebuilt:
-        """See ``rebuild``; what was unlearned after the tick ``since`` is left out."""
+        """Rebuild a file without entries unlearned after the tick ``since``."""
 
         def unlearned(identity: Identity, backup: str, ids: Iterable[str]) -> list[str]:
-            with self._database.reading() as db:
-                then = since(db, backup)
-                return list(tombstones.buried(db, self._secret, identity.uid, ids, then))
+            with self._registry.reading() as read:
+                return list(
+                    read.unlearned_since(self._secret, identity.uid, ids, since(read, backup))
+                )
 
         now = self._ticks()
         identity, left_out = rebuild(
-            source, target, name, call=call, unlearned=unlearned, settings=settings, check=check
+            source,
+            target,
+            name,
+            call=call,
+            principal=principal,
+            unlearned=unlearned,
+            settings=settings,
+            check=check,
         )
         sync(target)
         return Rebuilt(target, name, identity, left_out, now)
 
     def _ticks(self) -> int:
-        with self._database.reading() as db:
-            return tombstones.ticks(db)
+        with self._registry.reading() as read:
+            return read.ticks()
 
     def _check(self) -> None:
-        """Raises CorruptStore, which names what the list has lost."""
+        """Check the registry. Raises CorruptStore, which names the files that it has lost."""
         try:
-            self._database.check()
+            self._registry.check()
         except CorruptStore as damage:
             files = [Path(each.path).name for each in self._lost.values()]
             lost = f"; it has lost {listed(files)}" if files else ""
             raise CorruptStore(damage.path, damage.problem + lost) from damage
 
-    def _check_free(self, db: sqlite3.Connection, name: str) -> None:
-        """Raises MemoryExists."""
-        if name in self._lost or listing.is_taken(db, name):
+    def _check_free(self, read: RegistryReader, name: str) -> None:
+        """Check that a name is free. Raises MemoryExists."""
+        if name in self._lost or read.is_taken(name):
             raise MemoryExists(name)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._writing, self._database.transaction() as db:
-            yield db

@@ -1,4 +1,4 @@
-"""The data folder: what lies where in it, and whose it is."""
+"""The data folder: its layout and its lock."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SECRET = Path("keys") / "tombstones.key"
 
 
 def was_used(folder: Path) -> bool:
-    """Whether a server had it: it has memories, or the secret that is made with the catalog."""
+    """Return True if a server used it: it has memories, or the catalog's secret."""
     return (folder / SECRET).exists() or any((folder / MEMORIES).glob("*.sqlite"))
 
 
 def check_not_lost(folder: Path) -> None:
-    """Raises LostCatalog where a folder was used and its list of memories is gone."""
+    """Check that a used folder has its list of memories. Raises LostCatalog."""
     path = folder / CATALOG
     if was_used(folder) and not schema_of(path):
         raise LostCatalog(str(path))
 
 
 def new_name(memory: str) -> str:
-    """Of a file that was never there, for a memory."""
+    """Return the name of a new file for a memory."""
     return f"{memory}.{secrets.token_hex(4)}.sqlite"
 
 
@@ -46,5 +46,5 @@ class FolderLock:
         os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def close(self) -> None:
-        """Give the lock up."""
+        """Release the lock."""
         os.close(self._file)

@@ -1,4 +1,4 @@
-"""Where a memory stands, read from its file before anything in it is changed."""
+"""The standing of a memory, read from its file before anything in it is changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlite3 import Connection
 from visual_memory_index.check import NotListed, check
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.files.damage import NotAsWritten, damage_of
-from visual_memory_index.files.database import has_log, look_into, translated
-from visual_memory_index.files.disk import opened
+from visual_memory_index.files.database import connect_read_only, has_log, translate_errors
+from visual_memory_index.files.disk import translate_os_errors
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger.merkle import leaf_hash
 from visual_memory_index.ledger.standing import Found, Noted, Standing
@@ -24,12 +24,12 @@ WITH_LOG = 4  # the first schema that has uids and audit logs
 
 
 def look(path: Path, noted: Noted | None) -> Found | None:
-    """What the file says of itself, as far as it has to be compared with what was noted.
+    """The contents of a file that are compared with the catalog's note.
 
     None where there is no memory, or of a newer release; opening refuses both. Raises CorruptStore,
     NotWritten.
     """
-    with opened(path):
+    with translate_os_errors(path, opening=True):
         if not path.stat().st_size:
             return None
     with reading(path) as db:
@@ -41,7 +41,7 @@ def look(path: Path, noted: Noted | None) -> Found | None:
             found,
             hashes=hashes(db, noted),
             unlearnings=unlearnings(db, noted.kept.size),
-            knows_erasing=knows_operation(db, noted.erasing),
+            knows_unlearning=knows_operation(db, noted.unlearning),
         )
 
 
@@ -60,14 +60,14 @@ def look_through(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """True if neither a file nor its log holds anything, as far as they can be looked at."""
+    """Return True if neither a file nor its log holds anything, as far as they can be looked at."""
     with suppress(OSError):
         return not path.stat().st_size and not has_log(path)
     return False
 
 
 def name_in(path: Path) -> str:
-    """The name of the memory in a file, empty where none can be read."""
+    """Return the name of the memory in a file, empty where none can be read."""
     try:
         found = look(path, None)
     except MemoryRefusal:
@@ -76,7 +76,7 @@ def name_in(path: Path) -> str:
 
 
 def whose(db: Connection, version: int) -> Found | None:
-    """The memory that it is of, and where its log stands; without a log where that is lost."""
+    """Return the memory of a file and where its log stands; no log where that is lost."""
     if not version:
         return Found("", "", Standing(0, ""))
     columns = "name, uid, audit_size, audit_last" if version >= WITH_LOG else "name, '', 0, ''"
@@ -92,15 +92,15 @@ def whose(db: Connection, version: int) -> Found | None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """One state of the file with its log. Raises CorruptStore, also where its tables are others."""
-    with damage_of(path), translated(path), closing(look_into(path)) as db:
+    """Read one state of a file with its log. Raises CorruptStore, also for other tables."""
+    with damage_of(path), translate_errors(path), closing(connect_read_only(path)) as db:
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("BEGIN")
         yield db
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """The hashes of the events that were the last when something was noted, as far as they are."""
+    """Return the hashes of the events that were the last when something was noted."""
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()
@@ -110,7 +110,7 @@ def hashes(db: Connection, noted: Noted) -> dict[int, str]:
 
 
 def unlearnings(db: Connection, since: int) -> int:
-    """How many erasures are in the log from that event on."""
+    """Count the unlearn events in the log from an event on."""
     count: int = db.execute(
         'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\'',
         (since,),
@@ -119,5 +119,5 @@ def unlearnings(db: Connection, since: int) -> int:
 
 
 def knows_operation(db: Connection, name: str | None) -> bool:
-    """Whether it has an operation of this name."""
+    """Return True if the file has an operation of this name."""
     return bool(db.execute("SELECT 1 FROM operations WHERE name = ?", (name,)).fetchone())

@@ -25,41 +25,41 @@ FILES = """
 
 
 def names(db: sqlite3.Connection) -> list[str]:
-    """The memories that are ready."""
+    """Return the memories that are ready."""
     return [name for (name,) in db.execute("SELECT name FROM memories WHERE state = 'ready'")]
 
 
 def file_of(db: sqlite3.Connection, name: str) -> str | None:
-    """The file of a memory that is ready."""
+    """Return the file of a memory that is ready, or None."""
     find = "SELECT file FROM memories WHERE name = ? AND state = 'ready'"
     row = db.execute(find, (name,)).fetchone()
     return row[0] if row else None
 
 
 def is_taken(db: sqlite3.Connection, name: str) -> bool:
-    """Whether a memory of this name is listed, ready or not."""
+    """Return True if a memory of this name is listed, ready or not."""
     return bool(db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone())
 
 
 def keep_ready(db: sqlite3.Connection, was_ready: Callable[[str], bool]) -> None:
-    """Leave what was ready once by its file, where the list lost that, or it would be removed."""
+    """Mark memories as ready whose files were before: otherwise they would be removed."""
     for (file,) in db.execute("SELECT file FROM memories WHERE state = 'creating'").fetchall():
         if was_ready(file):
             db.execute("UPDATE memories SET state = 'ready' WHERE file = ?", (file,))
 
 
 def drop_unfinished(db: sqlite3.Connection) -> None:
-    """Have go what was never ready."""
+    """Drop memories that were never ready."""
     db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
     db.execute("DELETE FROM memories WHERE state = 'creating'")
 
 
-def unlisted(db: sqlite3.Connection, folder: Path) -> dict[str, UnlistedFile]:
-    """Files with something in them that no memory is listed with, by what each is ``called``.
+def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
+    """Return files in ``folder`` that hold something and are not ``known``, by name.
 
-    One is meant for the memory in it, or else for the one that it was made for.
+    ``known`` maps files to memories. A file is ``called`` by the memory in it, or else by the one
+    that it was made for.
     """
-    known: Mapping[str, str] = dict(db.execute(FILES).fetchall())
     paths = [
         path
         for path in sorted(folder.glob("*.sqlite"))
@@ -76,10 +76,10 @@ def unlisted(db: sqlite3.Connection, folder: Path) -> dict[str, UnlistedFile]:
 
 
 def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
-    """A name for each file, by its stem, that a memory may have and none of ``taken``.
+    """Choose a valid name for each file, by its stem, that is not ``taken``.
 
-    That of the memory that it is ``meant`` for, if no other file is; or else its stem, or one that
-    is made of it.
+    The name of the memory that the file is ``meant`` for, if no other file is; else its stem, or a
+    name made of it.
     """
     files = Counter(meant.values())
     names = {
@@ -95,7 +95,7 @@ def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
 
 
 def names_of(stem: str) -> Iterator[str]:
-    """Names for a file, without end; the same ones always."""
+    """Yield names for a file without end, always the same ones."""
     if NAME.fullmatch(stem):
         yield stem
     text = NOT_IN_NAMES.sub("-", stem.lower()).lstrip("._-")[:STEM_CHARACTERS] or "unlisted"

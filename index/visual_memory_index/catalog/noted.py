@@ -1,4 +1,4 @@
-"""What a data folder notes of each memory, so that an older file in its place is known.
+"""Notes of where each memory of a data folder stands, to detect an older file in its place.
 
 The catalog has it for good. A small file beside it has where the memory stood after its last
 commit: it is written then and not synced, so no write waits for it. A process that is killed loses
@@ -15,25 +15,25 @@ from hashlib import sha256
 from pathlib import Path
 
 from visual_memory_index.files.database import has_log
-from visual_memory_index.files.disk import read_small, written
+from visual_memory_index.files.disk import read_small, translate_os_errors
 from visual_memory_index.ledger.standing import Noted, Standing
 
 CHECK_CHARACTERS = 16
 
 
 def read(db: sqlite3.Connection, file: str) -> Noted | None:
-    """What the catalog has noted of a memory by its file."""
+    """Return the catalog's note of a memory by its file, or None."""
     query = "SELECT uid, size, last, erasing FROM noted WHERE file = ?"
     row = db.execute(query, (file,)).fetchone()
     return Noted(row[0], Standing(*row[1:3]), row[3]) if row else None
 
 
 def keep(db: sqlite3.Connection, file: str, noted: Noted) -> None:
-    """Note this of a memory that is listed, unless it is known."""
+    """Write a note of a listed memory, unless it is the same."""
     if noted != read(db, file):
         db.execute(
             "INSERT OR REPLACE INTO noted SELECT file, ?, ?, ?, ? FROM memories WHERE file = ?",
-            (noted.uid, *noted.kept, noted.erasing, file),
+            (noted.uid, *noted.kept, noted.unlearning, file),
         )
 
 
@@ -45,7 +45,7 @@ class Latest:
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def keep(self, file: str, standing: Standing) -> None:
-        """Write where a memory stands, over what was there, in one go."""
+        """Overwrite the standing of a memory, in one write."""
         with suppress(OSError):  # a full disk, say: the next write notes it, and the write is done
             text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
             data = f"{text} {check_of(text)}\n".encode()
@@ -56,7 +56,7 @@ class Latest:
                 os.close(descriptor)
 
     def add_to(self, noted: Noted | None, file: str) -> Noted | None:
-        """What is noted, with what the small file says where it is there and whole."""
+        """Return the note with the contents of the small file, if that is there and whole."""
         try:
             text, _, check = read_small(self._path(file)).decode("latin-1").rpartition(" ")
         except OSError:
@@ -67,18 +67,18 @@ class Latest:
         return replace(noted, latest=Standing(int(size), last), modified=int(modified))
 
     def may_be_mixed(self, noted: Noted | None, file: str) -> bool:
-        """Whether a log lies beside a file that is perhaps not the one that it goes on from."""
+        """Return True if the log beside a file may belong to another state of it."""
         if noted is None or not has_log(self._memories / file):
             return False
         return noted.modified != self._modified(file)
 
     def has(self, file: str) -> bool:
-        """Whether a memory was ever ready, by its file."""
+        """Return True if the memory in this file was ever ready."""
         return self._path(file).exists()
 
     def drop(self, file: str) -> None:
-        """Let go of a memory that was dropped. Raises NotWritten."""
-        with written(self._path(file)):
+        """Remove the small file of a dropped memory. Raises NotWritten."""
+        with translate_os_errors(self._path(file)):
             self._path(file).unlink(missing_ok=True)
 
     def _modified(self, file: str) -> int:
@@ -89,5 +89,5 @@ class Latest:
 
 
 def check_of(text: str) -> str:
-    """What tells a whole line from one that was torn."""
+    """Return a checksum that tells a whole line from a torn one."""
     return sha256(text.encode("latin-1")).hexdigest()[:CHECK_CHARACTERS]

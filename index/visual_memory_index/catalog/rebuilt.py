@@ -1,4 +1,4 @@
-"""A memory's file made anew from one that came from elsewhere or is in doubt."""
+"""Rebuilding a memory's file from a backup, a copy or a file that was refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from visual_memory_index.errors import BadAuditLog, BadBackup, CorruptStore, MemoryRefusal
-from visual_memory_index.files.damage import relabelled
+from visual_memory_index.files.damage import attribute_damage
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.replica import Replica, check_tables
 from visual_memory_index.sqlite.store import SqliteStore
@@ -27,7 +27,8 @@ class Outdated(Exception):
 class Rebuilt:
     """The file of a memory that waits to be listed under a ``name``.
 
-    So many entries were ``left_out``. Nothing that was unlearned until the tick ``since`` is in it.
+    ``left_out`` counts entries that were left out. Entries unlearned up to the tick ``since`` are
+    not in it.
     """
 
     path: Path
@@ -39,9 +40,9 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A memory that is refused for what was noted of it, and why.
+    """A memory whose file is refused, and why.
 
-    What was unlearned after the tick ``since`` may be in its file.
+    Entries unlearned after the tick ``since`` may be in its file.
     """
 
     path: Path
@@ -53,7 +54,7 @@ class Doubt:
 def look_at(
     path: Path, check: Callable[[], None], unlearned: Unlearned
 ) -> tuple[Identity, list[str]]:
-    """Whose file it is, and what of it was ``unlearned``, which is told whose, and of which backup.
+    """Return a file's identity and its ``unlearned`` ids, by identity, backup and all ids.
 
     Raises CorruptStore, NewerStore, BadAuditLog.
     """
@@ -73,11 +74,12 @@ def rebuild(
     name: str,
     *,
     call: str,
+    principal: str,
     unlearned: Unlearned,
     settings: Iterable[str],
     check: Callable[[], None],
 ) -> tuple[Identity, int]:
-    """Write all of a file but what was unlearned, as ``call``; whose it is, and how much that was.
+    """Copy a file without unlearned entries, logged as ``call``; return identity and their count.
 
     Raises CorruptStore, NewerStore, BadAuditLog, NotWritten.
     """
@@ -87,7 +89,8 @@ def rebuild(
         left_out = replica.write(
             identity,
             name,
-            lambda transaction: transaction.log(call, transaction.count()),
+            lambda transaction: transaction.log(call, transaction.count(), principal),
+            principal=principal,
             leave_out=leave_out,
             settings=settings,
         )
@@ -96,9 +99,9 @@ def rebuild(
 
 @contextmanager
 def of_backup() -> Iterator[None]:
-    """Say of what is wrong with the file of a backup that it is a backup."""
+    """Re-raise damage of a backup's file as BadBackup."""
     try:
-        with relabelled(Path("The backup")):
+        with attribute_damage(Path("The backup")):
             yield
     except (BadAuditLog, CorruptStore) as bad:
         raise BadBackup(bad.problem) from bad

@@ -12,13 +12,13 @@ SECRET_BYTES = 32
 
 
 def make(path: Path) -> None:
-    """A new secret at ``path``, whole and on disk, unless one is there. Raises NotWritten."""
+    """Make a new secret at ``path``, whole and on disk, unless one is there. Raises NotWritten."""
     if not path.exists():
         write_private(path, secrets.token_bytes(SECRET_BYTES))
 
 
 def read(path: Path) -> bytes:
-    """Raises LostSecret where it is missing, or no secret."""
+    """Return the secret at ``path``. Raises LostSecret where it is missing, or no secret."""
     try:
         data = read_small(path)
     except OSError as problem:

@@ -1,6 +1,6 @@
-"""Which entries were unlearned, in one order with the backups, by marks that name nobody.
+"""Marks of unlearned entries, which name nobody, in one order with the backups.
 
-A mark is an HMAC of an id under the server's secret, so whoever has the catalog without it cannot
+A mark is an HMAC of an id under the server's secret, so that without it nobody can
 even check a guess. Order is counted in ticks, whatever clocks do.
 """
 
@@ -23,12 +23,12 @@ CHECK = b"visual-memory tombstones 1"
 
 
 def mark(secret: bytes, uid: str, id: str) -> bytes:
-    """What stands for an entry of the memory ``uid`` and its copies."""
+    """Return the mark of an entry of the memory ``uid`` and its copies."""
     return hmac.digest(secret, b"\0".join((uid.encode(), id.encode())), "sha256")
 
 
 def read_secret(db: sqlite3.Connection, path: Path) -> bytes:
-    """The one by which marks are made, which is made with the catalog. Raises LostSecret."""
+    """Return the secret of all marks, made with the catalog. Raises LostSecret."""
     if not needs_secret(db):
         secret.make(path)
     found = secret.read(path)
@@ -37,7 +37,7 @@ def read_secret(db: sqlite3.Connection, path: Path) -> bytes:
 
 
 def check_secret(db: sqlite3.Connection, secret: bytes, path: str) -> None:
-    """Raises LostSecret where former marks were made by another secret than this, from ``path``."""
+    """Check that marks were made by this secret, from ``path``. Raises LostSecret."""
     check = hmac.digest(secret, CHECK, "sha256")
     db.execute("UPDATE clock SET secret_check = ? WHERE secret_check IS NULL", (check,))
     if db.execute("SELECT secret_check FROM clock").fetchone()[0] != check:
@@ -45,35 +45,35 @@ def check_secret(db: sqlite3.Connection, secret: bytes, path: str) -> None:
 
 
 def needs_secret(db: sqlite3.Connection) -> bool:
-    """Whether there was a secret before."""
+    """Return True if there was a secret before."""
     return db.execute("SELECT secret_check FROM clock").fetchone()[0] is not None
 
 
 def ticks(db: sqlite3.Connection) -> int:
-    """The latest tick."""
+    """Return the latest tick."""
     count: int = db.execute("SELECT ticks FROM clock").fetchone()[0]
     return count
 
 
 def tick(db: sqlite3.Connection) -> int:
-    """The next one."""
+    """Return the next tick."""
     count: int = db.execute("UPDATE clock SET ticks = ticks + 1 RETURNING ticks").fetchone()[0]
     return count
 
 
 def note_backup(db: sqlite3.Connection, name: str) -> None:
-    """Keep when a backup is made."""
+    """Store the tick of a backup made now."""
     db.execute("INSERT INTO backups VALUES (?, ?)", (name, tick(db)))
 
 
 def tick_of_backup(db: sqlite3.Connection, name: str) -> int:
-    """When a backup was made; of one that was not made here, everything may have happened since."""
+    """Return the tick of a backup; one not made here is before all."""
     row = db.execute("SELECT tick FROM backups WHERE name = ?", (name,)).fetchone()
     return row[0] if row else BEFORE_ALL
 
 
-def bury(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> int:
-    """Mark these entries as unlearned now; the tick."""
+def mark_unlearned(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> int:
+    """Mark these entries as unlearned now; return the tick."""
     now = tick(db)
     left = iter(dict.fromkeys(chain((ANY,), ids)))
     while part := [mark(secret, uid, id) for id in islice(left, AT_ONCE)]:
@@ -90,10 +90,10 @@ def bury(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) ->
     return now
 
 
-def buried(
+def unlearned_since(
     db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str], since: int
 ) -> Iterator[str]:
-    """Those of ``ids`` that were unlearned after the tick ``since``."""
+    """Yield those of ``ids`` that were unlearned after the tick ``since``."""
     if not db.execute("SELECT 1 FROM tombstones WHERE tick > ? LIMIT 1", (since,)).fetchone():
         return
     ids = iter(ids)
@@ -103,14 +103,14 @@ def buried(
 
 
 def unlearned(db: sqlite3.Connection, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-    """Those of ``ids`` that were ever to be unlearned; where there were none this is quick."""
+    """Return those of ``ids`` that were ever unlearned; quick where there are none."""
     if not stored(db, [mark(secret, uid, ANY)], BEFORE_ALL):
         return []
-    return list(buried(db, secret, uid, ids, BEFORE_ALL))
+    return list(unlearned_since(db, secret, uid, ids, BEFORE_ALL))
 
 
 def stored(db: sqlite3.Connection, marks: Sequence[bytes], since: int) -> list[bytes]:
-    """Those of ``marks`` that are tombstones later than ``since``."""
+    """Return those of ``marks`` that are later than ``since``."""
     rows = db.execute(
         f"SELECT mark FROM tombstones WHERE +tick > ? AND mark IN ({places(marks)})",
         (since, *marks),
@@ -119,5 +119,5 @@ def stored(db: sqlite3.Connection, marks: Sequence[bytes], since: int) -> list[b
 
 
 def places(values: Sequence[bytes]) -> str:
-    """A parameter of SQL for each."""
+    """Return an SQL placeholder for each value."""
     return ", ".join("?" * len(values))

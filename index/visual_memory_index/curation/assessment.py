@@ -1,4 +1,4 @@
-"""What a memory's own entries say of each other: where it errs, and which labels to look at."""
+"""Assess the labels of a memory by its own entries: accuracy, confusion, conflicts, suspects."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import BadParameter
-from visual_memory_index.votes.voting import Weights, winners
+from visual_memory_index.votes.voting import Weights, tally
 
 LEAD = 0.7  # see ``suspects``
 TRUSTED_MIN = 5
 # JPEG quality 75 or a resize to 90 % moves 9 of 10 pictures of natural16 by at most that in
 # EfficientNet-Lite0; no two of its pictures with different labels are nearer than 0.13.
 NEAR_DUPLICATE = 0.06
-CELLS_AT_ONCE = 1 << 22
 
 Labels: TypeAlias = NDArray[np.object_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveOneOut:
-    """Every entry with its k nearest others, k ≥ 1, in any order of entries.
+    """All entries with the k ≥ 1 nearest others of each, in any order of entries.
 
     ``ids`` and ``labels`` are objects (m,). ``neighbors`` (m, k) holds rows, nearest first, an
     entry's own never among its own; ``distances`` and ``weights`` are float64 (m, k).
@@ -38,7 +37,7 @@ class LeaveOneOut:
 
 @dataclass(frozen=True, slots=True)
 class LabelAccuracy:
-    """How many entries have a label, and which share of them the others give it too."""
+    """The number of entries of one label, and the share of them predicted right by others."""
 
     label: str
     count: int
@@ -61,7 +60,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two entries that are all but the same picture and have different labels, ids ascending."""
+    """Two entries of nearly the same picture with different labels, ids ascending."""
 
     ids: tuple[str, str]
     labels: tuple[str, str]
@@ -69,24 +68,18 @@ class Conflict:
 
 
 def predictions(judged: LeaveOneOut) -> Labels:
-    """The label that its neighbours give each entry, objects (m,), ties as in ``decide``."""
-    names, codes = np.unique(judged.labels, return_inverse=True)
-    heard = codes.astype(np.int32)[judged.neighbors]
-    predicted = np.empty(len(codes), np.int32)
-    step = max(1, CELLS_AT_ONCE // max(1, len(names)))
-    for start in range(0, len(codes), step):
-        part = slice(start, start + step)
-        predicted[part], _ = winners(heard[part], judged.weights[part], len(names))
-    return names[predicted]
+    """Predict the label of each entry from its neighbours, objects (m,), ties as in ``decide``."""
+    voters = zip(judged.neighbors, judged.weights, strict=True)
+    return np.array([next(iter(tally(judged.labels[rows], own))) for rows, own in voters], object)
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:
-    """The share of entries, m ≥ 1, whose label the others give them too."""
+    """Return the share of entries, m ≥ 1, whose predicted label is their own."""
     return float(np.mean(labels == predicted))
 
 
 def label_accuracies(labels: Labels, predicted: Labels) -> list[LabelAccuracy]:
-    """One row a label, ascending."""
+    """Return the accuracy of each label, labels ascending."""
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     right = np.bincount(codes, labels == predicted, minlength=len(names))
     return [
@@ -96,7 +89,7 @@ def label_accuracies(labels: Labels, predicted: Labels) -> list[LabelAccuracy]:
 
 
 def confusion(labels: Labels, predicted: Labels) -> dict[str, dict[str, int]]:
-    """How often each label, ascending, was predicted as which, the most frequent first."""
+    """Map each label, ascending, to the labels predicted for its entries, most frequent first."""
     table: dict[str, dict[str, int]] = {label: {} for label in sorted(set(labels))}
     for label, guess in zip(labels, predicted, strict=True):
         table[label][guess] = table[label].get(guess, 0) + 1
@@ -107,14 +100,14 @@ def confusion(labels: Labels, predicted: Labels) -> dict[str, dict[str, int]]:
 
 
 def thin_labels(labels: Labels, *, trusted_min: int = TRUSTED_MIN) -> dict[str, int]:
-    """The labels of fewer than ``trusted_min`` entries, ascending, with their counts."""
+    """Map the labels of fewer than ``trusted_min`` entries, ascending, to their counts."""
     names, counts = np.unique(labels, return_counts=True)
     thin = counts < trusted_min
     return dict(zip(names[thin], counts[thin].tolist(), strict=True))
 
 
 def conflicts(judged: LeaveOneOut, *, tolerance: float = NEAR_DUPLICATE) -> list[Conflict]:
-    """Neighbours with different labels at most ``tolerance`` apart: nearest first, then by ids.
+    """Return neighbours of different labels up to ``tolerance`` apart, nearest first, then by ids.
 
     Raises BadParameter.
     """
@@ -133,15 +126,16 @@ def conflicts(judged: LeaveOneOut, *, tolerance: float = NEAR_DUPLICATE) -> list
 def suspects(
     judged: LeaveOneOut, *, lead: float = LEAD, trusted_min: int = TRUSTED_MIN
 ) -> list[Suspect]:
-    """The entries whose labels are likely wrong, the most suspicious first, equal ones by id.
+    """Return the entries whose labels are likely wrong, most suspicious first, equal ones by id.
 
     Two entries vote for each other's labels where one is among the k nearest of the other, and
     twice where both are. An entry is suspect where another label leads its own by ``lead`` times
-    the share of votes that an entry's own label gets on average: the noisier the memory, the less
-    it takes. Then the suspects lose their votes, and everyone is judged once more.
+    the share of votes that an entry's own label gets on average: the noisier the memory, the
+    smaller the lead needed. Then the suspects lose their votes, and all entries are judged once
+    more.
 
-    Entries of labels with fewer than ``trusted_min`` vote but are not judged: hardly anyone could
-    speak for them. Raises BadParameter.
+    Entries of labels with fewer than ``trusted_min`` entries vote but are not judged, for too few
+    could speak for them. Raises BadParameter.
     """
     if not 0.0 < lead <= 1.0:
         raise BadParameter("lead", "above 0 and at most 1", lead)
@@ -154,7 +148,7 @@ def suspects(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Verdict:
-    """For each entry: is it suspect, by which margin and in favour of which label; (m,) each."""
+    """The verdict on each entry (m,): suspect or not, its margin, and the label it should have."""
 
     suspect: NDArray[np.bool_]
     margin: NDArray[np.float64]
@@ -162,7 +156,7 @@ class _Verdict:
 
 
 class _Assembly:
-    """The entries by id, and who votes for whom: sums run in one order, whatever that of rows."""
+    """The entries by id, with every pair that votes; sums do not depend on the order of rows."""
 
     def __init__(self, judged: LeaveOneOut, trusted_min: int) -> None:
         order = np.argsort(judged.ids)
@@ -182,7 +176,7 @@ class _Assembly:
         self.cells, self.cell_of = np.unique(cells, return_inverse=True)
 
     def verdict(self, trusted: NDArray[np.bool_], lead: float) -> _Verdict:
-        """Judge all by the votes of the ``trusted``."""
+        """Judge all entries by the votes of the ``trusted`` ones."""
         m = len(self.ids)
         votes = np.bincount(self.cell_of, self.weights * trusted[self.voters])
         hearers, labels = np.divmod(self.cells, len(self.names))
@@ -199,7 +193,7 @@ class _Assembly:
         return _Verdict(suspect, margin, labels[order][first])
 
     def report(self, verdict: _Verdict, trusted: NDArray[np.bool_]) -> list[Suspect]:
-        """One ``Suspect`` for each that the verdict names, by score; equal ones stay by id."""
+        """Return one ``Suspect`` for each suspect entry, by score, equal ones by id."""
         heard = verdict.suspect[self.hearers] & trusted[self.voters]
         pairs = zip(self.hearers[heard].tolist(), self.voters[heard].tolist(), strict=True)
         near: dict[int, dict[int, str]] = {}

@@ -1,4 +1,4 @@
-"""Why a query got its label: the fewest entries without which it would have got another."""
+"""Explain a decision: find the fewest entries without which the label would be another."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _Chain: TypeAlias = "tuple[int, _Chain] | None"
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Entries without which a query gets another label.
+    """A set of entries whose removal gives a query another label.
 
     ``ranks`` are their places in the full ranking, ascending from 0; ``label`` is the new one.
-    ``proven_minimal``: no smaller set flips the label, and of those as small none comes first in
-    lexicographic order. Else time was up: the set flips the label, but may be larger than needed.
+    ``proven_minimal``: no smaller set flips the label, and no set of that size comes first in
+    lexicographic order. If False, time was up, and the set may be larger than needed.
     """
 
     ranks: Ranks
@@ -40,12 +40,11 @@ def smallest_flip(
     seconds: float,
     clock: Clock = time.monotonic,
 ) -> Flip | None:
-    """The fewest entries, of whatever label, whose removal changes the label of one query.
+    """Find the fewest entries, of any label, whose removal changes the label of one query.
 
-    ``labels`` and ``distances`` (m,), m ≥ 1, are those of all entries, nearest first; of those
-    left the k nearest vote. None if all entries have one label: then nothing that leaves an entry
-    changes it. ``voting`` must weigh a neighbour by its distance and its rank alone, and the
-    nearer never less.
+    ``labels`` and ``distances`` (m,), m ≥ 1, are all entries, nearest first; the k nearest that are
+    left vote. None if all entries have one label. ``voting`` must weigh a neighbour by its distance
+    and its rank alone, and never weigh a nearer one less.
     """
     ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
     if (labels == ballot.winner).all():
@@ -58,11 +57,11 @@ def smallest_flip(
 
 
 class _OutOfTime(Exception):
-    """The proof would take too long."""
+    """The proof would take longer than allowed."""
 
 
 class _Ballot:
-    """One ranking (m,) of which the ``k`` nearest vote, k ≤ m, for a ``winner``."""
+    """A ranking (m,) whose ``k`` ≤ m nearest entries vote, and its ``winner``."""
 
     def __init__(
         self,
@@ -79,25 +78,24 @@ class _Ballot:
         self.doubt = 4.0 * (k + 2) * 2.0**-53 * float(voting(distances[:k]).sum())
 
     def winner_without(self, removed: Ranks) -> str:
-        """The decision of those left."""
+        """Return the label that wins without the entries at these ranks."""
         enough = min(len(self.labels), self.k + 1 + max(removed, default=-1))
         kept = np.delete(np.arange(enough), removed)[: self.k]
-        labels, distances = self.labels[kept], self._distances[kept]
-        return tally(labels, labels, distances, self._voting(distances)).label
+        return next(iter(tally(self.labels[kept], self._voting(self._distances[kept]))))
 
     def extent(self, size: int) -> tuple[int, int]:
-        """How many entries count when ``size`` of them are removed, and how many then vote."""
+        """Count the entries that matter if ``size`` of them are removed, and those that vote."""
         end = min(len(self.labels), self.k + size)
         return end, end - size
 
     def weights(self, start: int, end: int) -> Weights:
-        """What each entry of a range would weigh in each of the k places: (end − start, k)."""
+        """Weigh each entry of a range in each of the k places: (end − start, k)."""
         distances = self._distances[start:end, np.newaxis]
         return self._voting(np.broadcast_to(distances, (end - start, self.k)))
 
 
 def _some_flip(ballot: _Ballot) -> Ranks:
-    """The nearest entries of the winner, as many as flip the label, their number by halving."""
+    """Remove the nearest entries of the winner, as many as flip the label, found by bisection."""
     own = np.flatnonzero(ballot.labels == ballot.winner).tolist()
     too_few, enough = 0, len(own)
     while enough - too_few > 1:
@@ -110,7 +108,7 @@ def _some_flip(ballot: _Ballot) -> Ranks:
 
 
 def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
-    """The lexicographically first of the smallest sets that flip the label. Raises _OutOfTime."""
+    """Return the lexicographically first of the smallest flips. Raises _OutOfTime."""
     for size, rivals in _hopeful(ballot, clock, deadline):
         found = [_first(ballot, size, rival, clock, deadline) for rival in rivals]
         flips = [ranks for ranks in found if ranks is not None]
@@ -120,7 +118,7 @@ def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
 
 
 def _hopeful(ballot: _Ballot, clock: Clock, deadline: float) -> Iterator[tuple[int, list[str]]]:
-    """For each size of a removal, the rivals that could lead the winner by more than −doubt.
+    """Yield for each size of a removal the rivals that could lead the winner by more than −doubt.
 
     The label changes exactly where one rival beats the winner, and their two totals decide that.
     Walk the ranking: an entry is removed, or takes the next place and weighs what it weighs there.
@@ -154,7 +152,7 @@ def _hopeful(ballot: _Ballot, clock: Clock, deadline: float) -> Iterator[tuple[i
 
 
 class _Walk(NamedTuple):
-    """Where a walk along the ranking stands, with the two totals so far as ``tally`` sums them."""
+    """A state of the walk along the ranking, with two totals summed in the order of ``tally``."""
 
     rank: int
     place: int
@@ -162,7 +160,7 @@ class _Walk(NamedTuple):
     of_winner: float
 
     def keep(self, voter: int, weight: float) -> _Walk:
-        """The next entry votes: for the rival (1), the winner (−1) or another label (0)."""
+        """Return the state after the next entry votes: for the rival (1), winner (−1), none (0)."""
         return _Walk(
             self.rank + 1,
             self.place + 1,
@@ -171,12 +169,12 @@ class _Walk(NamedTuple):
         )
 
     def remove(self) -> _Walk:
-        """The next entry is left out."""
+        """Return the state after the next entry is removed."""
         return self._replace(rank=self.rank + 1)
 
 
 def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float) -> Ranks | None:
-    """The lexicographically first ``size`` ranks without which ``rival`` beats the winner.
+    """Return the lexicographically first ``size`` ranks without which ``rival`` wins, or None.
 
     Each entry is removed or else kept, as long as the lead within reach is not surely negative.
     Of walks that meet with equal totals only the first goes on. Which label voted last differs
@@ -211,10 +209,10 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
 
 
 def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
-    """The best lead to be gained from each rank on with each number of places taken before.
+    """Return the best gain in lead from each rank on, by the number of places taken before.
 
-    ``gains`` (end, k) is what each entry adds to the lead in each place; −∞ where the ranks that
-    follow do not fill the ``places``.
+    ``gains`` (end, k) is the gain of each entry in each place; −∞ where the remaining ranks do not
+    fill the ``places``.
     """
     reach = np.full((len(gains) + 1, places + 1), -np.inf)
     reach[-1, places] = 0.0
@@ -226,7 +224,7 @@ def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
 
 
 def _unchained(chain: _Chain) -> Ranks:
-    """The ranks of a chain, whose last comes first, ascending."""
+    """Return the ranks of a linked list, whose last comes first, ascending."""
     ranks: list[int] = []
     while chain is not None:
         rank, chain = chain

@@ -28,17 +28,18 @@ KEPT_MAX = 4  # different K
 KEPT_BYTES_MAX = 1 << 30  # of them together, but the last is kept in any case
 WAIT_SECONDS = 0.1
 UNFIT = -1  # the revision of lists that were left halfway
-LISTS, KNOWN = "lists.", "known."  # and K: lists, and the keys of the entries whose are known
+LISTS, KNOWN = "lists.", "known."  # lists, and the keys of the entries whose lists are known
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """How often each voting entry is among the K nearest of another: ``v`` with another label.
+    """The misleading counts of all voting entries for one K (Geirhos et al., 2024, section 3.3).
 
-    ``ids`` and ``labels`` are objects (m,), ``v`` and ``c`` (with its own label) int64 (m,), all in
-    the order of the rows at ``revision`` (Geirhos et al., 2024, section 3.3).
+    ``v`` int64 (m,) counts how often an entry is among the K nearest of another with another label,
+    ``c`` int64 (m,) with the same label. ``ids`` and ``labels`` are objects (m,); all are in the
+    order of the rows at ``revision``.
     """
 
     revision: int
@@ -49,20 +50,20 @@ class Counts:
 
 
 @dataclass(slots=True, eq=False)
-class Dated:
-    """Lists, and the revision of the memory that they were mended for last."""
+class VersionedLists:
+    """Neighbour lists, and the revision of the memory that they were last updated for."""
 
     lists: NeighborLists
     revision: int = UNFIT
 
 
-class Counting:
-    """Finds neighbour lists once, and later those alone that an edit touched.
+class MisleadingCountsCache:
+    """Keeps neighbour lists, and after an edit finds those anew that it touched.
 
-    Lists of few different K stay in RAM, those that were mended last, and as many in the store:
-    what took long is written there at once, the others by ``save``. Beside each are the keys of
-    the entries whose lists are known. Who mends lists takes them out of what is kept, and is the
-    only one for this K. ``ram`` gives the copy in RAM as it is now, or raises MemoryClosed.
+    Lists of a few K stay in RAM, the last used ones, and as many in the store: those that took long
+    are written there at once, the others by ``save``. Beside each are the keys of the entries whose
+    lists are known. A thread that updates the lists for K removes them from the cache and holds K's
+    lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
     """
 
     def __init__(
@@ -75,28 +76,30 @@ class Counting:
         self._store, self._lock, self._writing, self._ram = store, lock, writing, ram
         self._guard = threading.Lock()  # of all that follows
         self._turns: dict[int, threading.Lock] = {}
-        self._lists: dict[int, Dated] = {}
+        self._lists: dict[int, VersionedLists] = {}
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
         self._oldest = 0  # what was found at an earlier revision is not kept
 
-    def knows(self, k: int) -> bool:
-        """Whether all is found in about a second; the readers' lock is held."""
+    def is_quick(self, k: int) -> bool:
+        """Return True if the counts for K take about a second at most. Needs the readers' lock."""
         ram = self._ram()
         if self._fresh(k, ram) is not None:
             return True
         keys = ram.keys_of_rows()
         known = self._known.get(k)
-        left = to_find(k, self._stored_known(k) if known is None else known, keys)
-        return (
-            left * list_products(len(keys), ram.vectors.dimension, k) <= MOMENT * PRODUCTS_AT_ONCE
-        )
+        if known is None:
+            known = self._stored_known(k, ram.vectors.scan)
+        left = missing_lists(k, known, keys)
+        return left * list_cost(len(keys), ram.vectors.dimension, k) <= MOMENT * PRODUCTS_AT_ONCE
 
-    def get(self, k: int, told: Progress, beside: Callable[[RamCopy], T]) -> tuple[Counts, T]:
-        """The counts for k ≥ 1 at one moment from now on, and what is seen ``beside`` them then.
+    def get(
+        self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
+    ) -> tuple[Counts, T]:
+        """Return the counts for k ≥ 1 at one moment from now on, and ``beside`` at that moment.
 
-        However much is to be found, the readers' lock is let go after each part of it. ``told`` may
-        raise, which stops it.
+        The readers' lock is released after each part of the work. ``on_progress`` may raise, which
+        ends it.
         """
 
         @contextmanager
@@ -107,18 +110,18 @@ class Counting:
         with now() as ram:
             if (counts := self._fresh(k, ram)) is not None:
                 return counts, beside(ram)
-        return self._find(k, now, told, beside)
+        return self._find(k, now, on_progress, beside)
 
-    def of(self, k: int, snapshot: RamCopy, told: Progress) -> Counts:
-        """The counts in a snapshot of the memory, which come whatever is written meanwhile."""
+    def count_in(self, k: int, snapshot: RamCopy, on_progress: Progress) -> Counts:
+        """Return the counts of a snapshot of the memory, unaffected by later writes."""
         with self._lock.reading():
             self._ram()
-        return self._find(k, lambda: nullcontext(snapshot), told, lambda ram: None)[0]
+        return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
-        """Drop all that was found, by whoever is at it too; the readers' lock is held for writing.
+        """Drop everything found, also by threads still at work. Needs the lock for writing.
 
-        What the store has is dropped with the entries that it was found for.
+        The store drops its lists together with the entries they were found for.
         """
         with self._guard:
             self._oldest = self._ram().revision
@@ -126,14 +129,14 @@ class Counting:
                 kept.clear()
 
     def save(self) -> None:
-        """Keep what was found in the store; nothing is found after it."""
+        """Write the lists to the store, and find no more."""
         with self._guard:
             kept = dict(self._lists)
             self._lists.clear()
         for k, lists in kept.items():
             self._keep(k, lists)
         with self._writing, suppress(NotWritten, CorruptStore):
-            self._tidy()
+            self._drop_unused()
 
     def _fresh(self, k: int, ram: RamCopy) -> Counts | None:
         counts = self._counts.get(k)
@@ -143,32 +146,32 @@ class Counting:
         self,
         k: int,
         hold: Callable[[], AbstractContextManager[RamCopy]],
-        told: Progress,
+        on_progress: Progress,
         beside: Callable[[RamCopy], T],
     ) -> tuple[Counts, T]:
-        """Like ``get``, in what ``hold`` gives each time."""
-        with self._taken(k, told) as taken:
+        """Find counts like ``get``, in the copy that ``hold`` provides for each part."""
+        with self._checked_out(k, on_progress) as taken:
             lists = taken.lists
             with hold() as ram:
-                keys = ram.keys_of_rows().copy()
+                keys, scan = ram.keys_of_rows().copy(), ram.vectors.scan
             taken.revision = UNFIT
-            lists.follow(keys)  # may take long here, and then finds little to do under the lock
+            lists.follow(keys, scan)  # may take long here, and then is quick under the lock
             parts, part, left = 0, 1, (len(keys) + 1, 0)
             while True:
                 with hold() as ram:
                     taken.revision = UNFIT
-                    lists.follow(ram.keys_of_rows())
-                    progress = mend(lists, ram, part)
+                    lists.follow(ram.keys_of_rows(), scan)
+                    progress = update_lists(lists, ram, part)
                     taken.revision = ram.revision
                     if progress is None:
                         seen, (ids, labels) = beside(ram), ram.columns()
                         break
-                told(*progress)
+                on_progress(*progress)
                 parts += 1
                 if lists.left >= left:
                     part = min(2 * part, PARTS_MAX)
                 left = lists.left
-            v, c = misleading_counts(lists.lists, coded(labels))
+            v, c = misleading_counts(lists.lists, label_codes(labels))
             counts = Counts(taken.revision, ids, labels, v, c)
             with self._guard:
                 if counts.revision >= self._oldest:
@@ -178,19 +181,21 @@ class Counting:
             return counts, seen
 
     @contextmanager
-    def _taken(self, k: int, told: Progress) -> Iterator[Dated]:
-        """What is known for K, which nobody else has until it is put back. ``told`` may raise."""
+    def _checked_out(self, k: int, on_progress: Progress) -> Iterator[VersionedLists]:
+        """Take the lists for K out of the cache, with K's lock, until they are put back.
+
+        ``on_progress`` may raise while it waits.
+        """
         with self._guard:
             turn = self._turns.setdefault(k, threading.Lock())
         while not turn.acquire(timeout=WAIT_SECONDS):
-            told(0, 0)
+            on_progress(0, 0)
         try:
             with self._guard:
                 taken = self._lists.pop(k, None)
             if taken is None:
                 with self._lock.reading():
-                    self._ram()
-                    taken = Dated(self._stored(k))
+                    taken = VersionedLists(self._stored(k, self._ram().vectors.scan))
             try:
                 yield taken
             finally:
@@ -198,36 +203,37 @@ class Counting:
         finally:
             turn.release()
 
-    def _put(self, k: int, taken: Dated) -> None:
+    def _put(self, k: int, taken: VersionedLists) -> None:
         known = taken.lists.known()
         with self._guard:
             if taken.revision < self._oldest:
                 return
             self._lists[k], self._known[k] = taken, known
             sizes = {each: kept.lists.nbytes for each, kept in reversed(self._lists.items())}
-            for old in sizes.keys() - within_bounds(sizes):
+            for old in sizes.keys() - keep_within_bounds(sizes):
                 for kept in (self._lists, self._known, self._counts):
                     kept.pop(old, None)
 
-    def _stored(self, k: int) -> NeighborLists:
-        data = self._store.derived(f"{LISTS}{k}")
+    def _stored(self, k: int, scan: str) -> NeighborLists:
+        data = self._store.derived(stored_name(LISTS, scan, k))
         with suppress(ValueError):  # derived, so a damaged one is only lost time
             if data is not None:
                 return NeighborLists.from_bytes(data)
-        return NeighborLists.unknown(k, np.empty(0, dtype=np.int64))
+        return NeighborLists.unknown(k, scan, np.empty(0, dtype=np.int64))
 
-    def _stored_known(self, k: int) -> Keys:
-        return np.frombuffer(self._store.derived(f"{KNOWN}{k}") or b"", dtype=np.int64)
+    def _stored_known(self, k: int, scan: str) -> Keys:
+        known = self._store.derived(stored_name(KNOWN, scan, k))
+        return np.frombuffer(known or b"", dtype=np.int64)
 
-    def _keep(self, k: int, found: Dated) -> None:
-        """Write lists to the store, unless they are there, or too large for it."""
+    def _keep(self, k: int, found: VersionedLists) -> None:
+        """Write lists to the store unless they are there already or too large."""
         if found.lists.nbytes > self._store.derived_bytes_max:
             return
-        known = found.lists.known()
+        known, scan = found.lists.known(), found.lists.scan
         with suppress(NotWritten, CorruptStore):  # what is not kept is found again
             with self._lock.reading():
                 self._ram()
-                stored = self._stored_known(k)
+                stored = self._stored_known(k, scan)
             if np.array_equal(known, stored):
                 return
             data = found.lists.to_bytes()
@@ -235,28 +241,40 @@ class Counting:
                 self._ram()
                 erasing = any(each.kind == UNLEARN for each in self._store.unfinished())
                 if found.revision >= self._oldest and not erasing:
-                    self._store.keep_derived(f"{LISTS}{k}", data)
-                    self._store.keep_derived(f"{KNOWN}{k}", known.tobytes())
-                    self._tidy()
+                    self._store.keep_derived(stored_name(LISTS, scan, k), data)
+                    self._store.keep_derived(stored_name(KNOWN, scan, k), known.tobytes())
+                    self._drop_unused()
 
-    def _tidy(self) -> None:
-        """Drop from the store what spares nothing, or is too much; the writer's lock is held."""
-        keys = self._ram().keys_of_rows()
-        sizes = {
-            int(name.removeprefix(LISTS)): size
-            for name, size in self._store.derived_sizes(LISTS).items()
+    def _drop_unused(self) -> None:
+        """Drop stored lists that spare nothing or are too many; the writer's lock is held.
+
+        Lists of another scan spare nothing.
+        """
+        keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
+        sizes = self._store.derived_sizes(LISTS)
+        own = {
+            k: size
+            for name, size in sizes.items()
+            for k in [int(name.rpartition(".")[2])]
+            if name == stored_name(LISTS, scan, k)
         }
-        known = {k: self._stored_known(k) for k in sizes}
+        known = {k: self._stored_known(k, scan) for k in own}
         of_use = {
-            k: size for k, size in sizes.items() if 2 * there(known[k], keys) >= len(known[k])
+            k: size for k, size in own.items() if 2 * count_common(known[k], keys) >= len(known[k])
         }
-        stay = within_bounds(of_use)
+        stay = {stored_name(LISTS, scan, k) for k in keep_within_bounds(of_use)}
         if dropped := sizes.keys() - stay:
-            self._store.drop_derived(f"{kind}{k}" for k in dropped for kind in (LISTS, KNOWN))
+            known_names = {f"{KNOWN}{name.removeprefix(LISTS)}" for name in dropped}
+            self._store.drop_derived([*dropped, *known_names])
 
 
-def within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Those of these K, the last first with bytes each, that are kept."""
+def stored_name(kind: str, scan: str, k: int) -> str:
+    """Return the name in the store of the LISTS or KNOWN that one scan found for K."""
+    return f"{kind}{scan}.{k}"
+
+
+def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
+    """Return the K whose lists are kept, given bytes per K, last used first."""
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size
@@ -266,51 +284,52 @@ def within_bounds(sizes: Mapping[int, int]) -> set[int]:
     return stay
 
 
-def to_find(k: int, known: Keys, keys: Keys) -> int:
+def missing_lists(k: int, known: Keys, keys: Keys) -> int:
     """About how many lists of the entries with ``keys`` are to be found, where some are known.
 
-    An entry that came or left is in about K lists of others.
+    An entry added or deleted is in about K lists of others.
     """
-    missing, left = len(keys) - there(known, keys), len(known) - there(known, keys)
+    missing, left = len(keys) - count_common(known, keys), len(known) - count_common(known, keys)
     return min(len(keys), missing + k * (missing + left))
 
 
-def there(known: Keys, keys: Keys) -> int:
-    """How many of the ``known`` are among the ``keys``."""
+def count_common(known: Keys, keys: Keys) -> int:
+    """Count the ``known`` keys that are among ``keys``."""
     return int(np.count_nonzero(np.isin(keys, known, assume_unique=True)))
 
 
-def list_products(m: int, dimension: int, k: int) -> float:
-    """What it costs to find one of ``m`` lists."""
+def list_cost(m: int, dimension: int, k: int) -> float:
+    """Return the cost, in products, of finding one of ``m`` lists."""
     return m * dimension + SELECTION_PRODUCTS * width(k, m)
 
 
-def mend(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
+def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
     """Do a ``part`` of what the ``lists`` of these rows lack: how many of how many are known then.
 
-    None where they were all known, or are now.
+    None where all are known.
     """
     m = len(lists.keys)
-    cost = list_products(max(1, m), ram.vectors.dimension, lists.k)
+    cost = list_cost(max(1, m), ram.vectors.dimension, lists.k)
     left = part * int(np.clip(PRODUCTS_AT_ONCE // cost, 16, 1024))
     new = np.flatnonzero(lists.new)[:left]
     if len(new):
-        lists.stale[ram.vectors.reached(ram.vectors.gather(new), lists.floors)] = True
+        vectors = ram.vectors.gather(new)
+        lists.stale[ram.vectors.affected_rows(vectors, lists.score_bounds)] = True
         lists.new[new] = False
         left -= len(new)
         if lists.new.any():
             return 0, m
     rows = np.flatnonzero(lists.stale)[:left]
     if len(rows) and m > 1:
-        found, floors, settled = ram.others(rows, width(lists.k, m))
-        rows = rows[settled]
-        lists.lists[rows], lists.floors[rows] = found[settled], floors[settled]
+        found, score_bounds, resolved = ram.nearest_others(rows, width(lists.k, m))
+        rows = rows[resolved]
+        lists.lists[rows], lists.score_bounds[rows] = found[resolved], score_bounds[resolved]
     lists.stale[rows] = False
     stale = int(np.count_nonzero(lists.stale))
     return (m - stale, m) if stale else None
 
 
-def coded(labels: NDArray[np.object_]) -> NDArray[np.int32]:
+def label_codes(labels: NDArray[np.object_]) -> NDArray[np.int32]:
     """Labels as numbers, int32 (m,)."""
     codes: dict[str, int] = {}
     return np.fromiter((codes.setdefault(label, len(codes)) for label in labels), dtype=np.int32)

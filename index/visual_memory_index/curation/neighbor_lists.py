@@ -1,4 +1,4 @@
-"""The K nearest others of every entry, kept under edits: misleading counts are counted in them."""
+"""The K nearest others of every entry, kept up to date under edits, for misleading counts."""
 
 from __future__ import annotations
 
@@ -21,27 +21,30 @@ Rows = NDArray[np.intp]
 
 @dataclass(slots=True, eq=False)
 class NeighborLists:
-    """``lists`` int32 (m, w): for each row the rows of its w = min(k, m − 1) nearest others.
+    """The nearest others of every row, updated as rows come and go.
 
     ``keys`` int64 (m,) says whose rows these are; a key stands for one vector forever, so whatever
-    happened since can be told from the keys alone. A vector that scores below ``floors``,
+    happened since can be told from the keys alone. A vector that scores below ``score_bounds``,
     float32 (m,), does not belong into the row's list. A ``stale`` row's list is to be found anew.
-    A ``new`` row is to be held against the floors of the others, before any list is found.
+    A ``new`` row is to be held against the bounds of the others, before any list is found. Bounds
+    hold for the scores of one ``scan`` alone.
     """
 
     k: int
+    scan: str
     keys: Keys
     lists: NDArray[np.int32]
-    floors: NDArray[np.float32]
+    score_bounds: NDArray[np.float32]
     stale: NDArray[np.bool_]
     new: NDArray[np.bool_]
 
     @classmethod
-    def unknown(cls, k: int, keys: Keys) -> NeighborLists:
+    def unknown(cls, k: int, scan: str, keys: Keys) -> NeighborLists:
         """Every list is to be found."""
         m = len(keys)
         return cls(
             k,
+            scan,
             keys.copy(),
             np.zeros((m, width(k, m)), dtype=np.int32),
             np.zeros(m, dtype=np.float32),
@@ -51,23 +54,23 @@ class NeighborLists:
 
     @property
     def nbytes(self) -> int:
-        """How much room they take, here and in ``to_bytes``."""
+        """Return the size in bytes, in RAM and in ``to_bytes``."""
         return sum(column.nbytes for column in self._columns())
 
     @property
     def left(self) -> tuple[int, int]:
-        """What is to be done: first so many rows that are new, then so many that are stale."""
+        """Count the new rows and the stale rows, the work left in this order."""
         return int(np.count_nonzero(self.new)), int(np.count_nonzero(self.stale))
 
     def known(self) -> Keys:
-        """The keys of the rows whose lists are not stale."""
+        """Return the keys of the rows whose lists are not stale."""
         return self.keys[~self.stale]
 
-    def follow(self, keys: Keys) -> None:
+    def follow(self, keys: Keys, scan: str) -> None:
         """Become those of other rows: what held what left is stale, what came is stale and new.
 
-        Where most came, or lists have another length, all are unknown. Without a row that left its
-        place no list is looked at.
+        Where most came, lists have another length, or another ``scan`` has the scores from now on,
+        all are unknown. Without a row that left its place no list is looked at.
         """
         m, before = len(keys), len(self.keys)
         both = min(m, before)
@@ -77,10 +80,11 @@ class NeighborLists:
         _, start, end = np.intersect1d(
             self.keys[gone], keys[came], assume_unique=True, return_indices=True
         )
-        if self.lists.shape[1] != width(self.k, m) or len(came) - len(end) > SCRATCH_SHARE * m:
-            fresh = NeighborLists.unknown(self.k, keys)
-            self.keys, self.lists, self.floors = fresh.keys, fresh.lists, fresh.floors
-            self.stale, self.new = fresh.stale, fresh.new
+        too_many = len(came) - len(end) > SCRATCH_SHARE * m
+        if too_many or self.lists.shape[1] != width(self.k, m) or self.scan != scan:
+            fresh = NeighborLists.unknown(self.k, scan, keys)
+            self.scan, self.keys, self.lists = scan, fresh.keys, fresh.lists
+            self.score_bounds, self.stale, self.new = fresh.score_bounds, fresh.stale, fresh.new
             return
         if len(gone):
             self._renumber(gone, gone[start], came[end])
@@ -93,14 +97,15 @@ class NeighborLists:
             column[came[end]] = rows
 
     def to_bytes(self) -> bytes:
-        """Everything, to be kept."""
+        """Serialise everything."""
         file = io.BytesIO()
         np.savez(
             file,
             k=np.int64(self.k),
+            scan=np.str_(self.scan),
             keys=self.keys,
             lists=self.lists,
-            floors=self.floors,
+            score_bounds=self.score_bounds,
             stale=self.stale,
             new=self.new,
         )
@@ -108,20 +113,20 @@ class NeighborLists:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NeighborLists:
-        """What ``to_bytes`` gave. Raises ValueError."""
+        """Read what ``to_bytes`` wrote. Raises ValueError."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                columns = ("keys", "lists", "floors", "stale", "new")
+                columns = ("keys", "lists", "score_bounds", "stale", "new")
                 owned = (np.require(arrays[column], requirements=["O"]) for column in columns)
-                return cls(int(arrays["k"]), *owned)
+                return cls(int(arrays["k"]), str(arrays["scan"]), *owned)
         except (OSError, KeyError, EOFError, BadZipFile) as problem:
             raise ValueError(str(problem)) from None
 
     def _columns(self) -> tuple[NDArray[np.generic], ...]:
-        return self.keys, self.lists, self.floors, self.stale, self.new
+        return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Of the rows ``gone`` from their places those at ``start`` went to ``end``."""
+        """Renumber the lists after rows left ``gone``; those at ``start`` moved to ``end``."""
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end
@@ -137,5 +142,5 @@ class NeighborLists:
 
 
 def width(k: int, m: int) -> int:
-    """How many of ``m`` entries are in the list of one of them."""
+    """Return the length of a list among ``m`` entries."""
     return max(0, min(k, m - 1))

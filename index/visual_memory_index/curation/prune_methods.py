@@ -1,4 +1,4 @@
-"""The methods of pruning: what each is told, and which entries it takes."""
+"""The pruning methods, with their parameters, and the rows that each selects."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from visual_memory_index.votes.reliability import Counts
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Voters:
-    """The m entries that vote, at one moment: what a method may look at, all by row.
+    """The m voting entries at one moment, by row, as pruning methods see them.
 
-    ``ids`` and ``labels`` are objects (m,). What takes long is found when a method asks for it:
-    the unit ``vectors`` (m, d), the ``counts`` v and c among k neighbours, the ``values`` by k.
-    ``told`` hears how far a method is; it may raise, as what is asked for may.
+    ``ids`` and ``labels`` are objects (m,). Costly values are computed on demand: the unit
+    ``vectors`` (m, d), the ``counts`` v and c among k neighbours, the ``values`` by k.
+    ``on_progress`` and all of these may raise.
     """
 
     ids: NDArray[np.object_]
@@ -40,41 +40,41 @@ class Voters:
     vectors: Callable[[], Vectors]
     counts: Callable[[int], tuple[Counts, Counts]]
     values: Callable[[int], Values]
-    told: Progress
+    on_progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Hard:
-    """Those that mislead ``threshold`` times or more among the ``k`` nearest of the others."""
+    """Entries that mislead at least ``threshold`` times among the ``k`` nearest of others."""
 
     k: int
     threshold: int
     minus_correct: bool
 
     def rows(self, voters: Voters) -> Rows:
-        """Raises BadParameter."""
+        """Select rows by their counts. Raises BadParameter."""
         v, c = voters.counts(self.k)
         return prune_misleading(v, c, threshold=self.threshold, net=self.minus_correct)
 
 
 @dataclass(frozen=True, slots=True)
 class Random:
-    """A share of all, the same for the same entries and seed."""
+    """A random share of all entries, the same for the same entries and seed."""
 
     fraction: float
     seed: int
 
     def rows(self, voters: Voters) -> Rows:
-        """Raises BadParameter."""
+        """Select rows by keyed hashes of their ids. Raises BadParameter."""
         count = portion(self.fraction, len(voters.ids))
         return prune_random(voters.ids, count=count, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True)
 class Prototype:
-    """The easiest or hardest by the distance to the nearest of ``clusters`` prototypes.
+    """The easiest or hardest entries by their distance to the nearest of ``clusters`` prototypes.
 
-    Without clusters the prototypes are the means of the labels.
+    Without clusters the prototypes are the mean vectors of the labels.
     """
 
     fraction: float
@@ -84,12 +84,16 @@ class Prototype:
     seed: int
 
     def rows(self, voters: Voters) -> Rows:
-        """Raises BadParameter."""
+        """Select rows by their difficulty. Raises BadParameter."""
         ids, vectors = voters.ids, voters.vectors()
         _, codes = np.unique(voters.labels, return_inverse=True)
         difficulties = (
             prototype_difficulties(
-                vectors, ids, clusters=self.clusters, seed=self.seed, told=voters.told
+                vectors,
+                ids,
+                clusters=self.clusters,
+                seed=self.seed,
+                on_progress=voters.on_progress,
             )
             if self.clusters
             else class_difficulties(vectors, ids, codes)
@@ -102,25 +106,25 @@ class Prototype:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The entries of the lowest value to the others, by ``k`` neighbours."""
+    """The entries of the lowest KNN-Shapley value, by ``k`` neighbours."""
 
     fraction: float
     k: int
 
     def rows(self, voters: Voters) -> Rows:
-        """Raises BadParameter."""
+        """Select rows by their values. Raises BadParameter."""
         count = portion(self.fraction, len(voters.ids))
         return prune_worthless(voters.values(self.k), voters.ids, count=count)
 
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """These."""
+    """Entries named by id."""
 
     ids: Sequence[str]
 
     def rows(self, voters: Voters) -> Rows:
-        """Raises NotVoting."""
+        """Select rows by their ids. Raises NotVoting."""
         row_of = {id: row for row, id in enumerate(voters.ids)}
         if unknown := [id for id in self.ids if id not in row_of]:
             raise NotVoting(unknown)

@@ -1,4 +1,4 @@
-"""Which entries a memory would do better without: counts, reliabilities and choices of rows."""
+"""Misleading counts, difficulties, and the choice of rows to prune, on arrays."""
 
 from __future__ import annotations
 
@@ -34,11 +34,10 @@ KEEPS: MappingProxyType[str, Callable[[Values], Values]] = MappingProxyType(
 
 
 def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Counts]:
-    """How often each entry is among the nearest of another: v with another label, c with the same.
+    """Count how often each entry is among the nearest of another: v if labels differ, c if equal.
 
-    ``neighbors`` (m, w) holds rows: the leave-one-out nearest of each, its own row never in it;
-    ``labels`` (m,) holds codes. v and c are int64 (m,) and sum to m · w together (Geirhos et al.,
-    2024, section 3.3).
+    ``neighbors`` (m, w) holds rows, the leave-one-out nearest of each; ``labels`` (m,) holds codes.
+    v and c are int64 (m,) and sum to m · w together (Geirhos et al., 2024, section 3.3).
     """
     m, w = neighbors.shape
     counts = np.zeros(2 * m, dtype=np.int64)  # first those with the same label
@@ -51,21 +50,21 @@ def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Coun
 
 
 def portion(fraction: float, m: int) -> int:
-    """The whole number nearest to ``fraction`` of ``m``, halves up. Raises BadParameter."""
+    """Return the whole number nearest to ``fraction`` of ``m``, halves up. Raises BadParameter."""
     if not 0.0 <= fraction <= 1.0:
         raise BadParameter("fraction", "from 0 to 1", fraction)
     return math.floor(fraction * m + 0.5)
 
 
 def prune_misleading(v: Counts, c: Counts, *, threshold: int, net: bool = False) -> Rows:
-    """Rows with v ≥ threshold, or with v − c ≥ threshold where ``net``. Raises BadParameter."""
+    """Return rows with v ≥ threshold, or v − c ≥ threshold where ``net``. Raises BadParameter."""
     if threshold < 1:
         raise BadParameter("threshold", "at least 1", threshold)
     return np.flatnonzero((v - c if net else v) >= threshold)
 
 
 def prune_worthless(values: Values, ids: Ids, *, count: int) -> Rows:
-    """The ``count`` rows of lowest value, equal values by id. Raises BadParameter."""
+    """Return the ``count`` rows of lowest value, equal values by id. Raises BadParameter."""
     _check_count(count, len(ids))
     if np.isnan(values).any():
         raise BadParameter("values", "numbers", math.nan)
@@ -73,9 +72,9 @@ def prune_worthless(values: Values, ids: Ids, *, count: int) -> Rows:
 
 
 def prune_random(ids: Ids, *, count: int, seed: int) -> Rows:
-    """``count`` rows: those whose ids have the lowest keyed hashes. Raises BadParameter.
+    """Return the ``count`` rows whose ids have the lowest keyed hashes. Raises BadParameter.
 
-    The order of the rows does not matter, and a larger count prunes what a smaller one did.
+    The order of the rows does not matter, and a larger count includes the rows of a smaller one.
     """
     _check_count(count, len(ids))
     return np.sort(_shuffled(ids, seed)[:count])
@@ -84,10 +83,10 @@ def prune_random(ids: Ids, *, count: int, seed: int) -> Rows:
 def prune_by_difficulty(
     difficulties: Values, ids: Ids, labels: AnyInts, *, kept: int, keep: str, balance: float = 0.0
 ) -> Rows:
-    """All rows but the ``kept`` that are hardest or easiest, by ``keep``; equal ones by id.
+    """Return all rows but the ``kept`` hardest or easiest ones, by ``keep``; equal ones by id.
 
-    Were every label pruned alike, it would keep ⌊kept · its entries / m⌋; it keeps at least
-    ``balance`` of those first (Sorscher et al., 2022). Raises BadParameter.
+    Pruning every label alike would keep ⌊kept · its entries / m⌋ of each; at least ``balance`` of
+    that is kept of each label (Sorscher et al., 2022). Raises BadParameter.
     """
     _check_count(kept, len(ids), name="kept")
     if keep not in KEEPS:
@@ -105,7 +104,7 @@ def prune_by_difficulty(
 
 
 def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
-    """The distance of every unit row (m, d) to the mean direction of its label, float64 (m,)."""
+    """Return each unit row's (m, d) distance to the mean direction of its label, float64 (m,)."""
     order = np.argsort(ids)
     _, first, codes = np.unique(labels[order], return_index=True, return_inverse=True)
     ordered = vectors[order]
@@ -116,25 +115,26 @@ def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
 
 
 def prototype_difficulties(
-    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = unreported
+    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, on_progress: Progress = unreported
 ) -> Values:
-    """The distance of every unit row (m, d) to its memory's nearest prototype, float64 (m,).
+    """Return the distance of every unit row (m, d) to the nearest prototype, float64 (m,).
 
-    Labels are not asked (Sorscher et al., 2022). Raises BadParameter, and what ``told`` raises.
+    Labels are not used (Sorscher et al., 2022). Raises BadParameter, and whatever ``on_progress``
+    raises.
     """
-    found = prototypes(vectors, ids, clusters=clusters, seed=seed, told=told)
-    return nearest_prototypes(vectors, found, _in_round(ITERATIONS_MAX, told))[1]
+    found = prototypes(vectors, ids, clusters=clusters, seed=seed, on_progress=on_progress)
+    return nearest_prototypes(vectors, found, _in_round(ITERATIONS_MAX, on_progress))[1]
 
 
 def prototypes(
-    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, told: Progress = unreported
+    vectors: Vectors, ids: Ids, *, clusters: int, seed: int, on_progress: Progress = unreported
 ) -> Vectors:
-    """Spherical k-means on unit rows (m, d): unit centres (c, d), c at most the distinct rows.
+    """Run spherical k-means on unit rows (m, d): unit centres (c, d), c at most the distinct rows.
 
     It starts at rows chosen by keyed hashes of their ids and ends after 20 rounds at the latest.
     Neither the order of the rows nor the number of threads changes a bit: sums run in the order of
-    ids, and the matrix product only rules out what it cannot be wrong about. ``told`` hears how far
-    it is several times a round. Raises BadParameter, and what ``told`` raises.
+    ids, and the matrix product only rules out centres beyond its error. ``on_progress`` is called
+    several times a round. Raises BadParameter, and whatever ``on_progress`` raises.
     """
     if clusters < 1:
         raise BadParameter("clusters", "at least 1", clusters)
@@ -147,7 +147,7 @@ def prototypes(
     ordered = vectors[np.argsort(ids)]
     before = np.full(len(ids), -1)
     for number in range(ITERATIONS_MAX):
-        nearest, _ = nearest_prototypes(ordered, centers, _in_round(number, told))
+        nearest, _ = nearest_prototypes(ordered, centers, _in_round(number, on_progress))
         if np.array_equal(nearest, before):
             break
         centers, before = _means(ordered, nearest, centers), nearest
@@ -155,9 +155,9 @@ def prototypes(
 
 
 def nearest_prototypes(
-    vectors: Vectors, prototypes: Vectors, told: Progress = unreported
+    vectors: Vectors, prototypes: Vectors, on_progress: Progress = unreported
 ) -> tuple[NDArray[np.intp], Values]:
-    """Which prototype (c, d) is nearest to each unit row (m, d), the first of equals; how far.
+    """Return the nearest prototype (c, d) of each unit row (m, d), first of equals, with distance.
 
     A float64 product finds the candidates within its error; exact distances decide among them.
     """
@@ -173,19 +173,19 @@ def nearest_prototypes(
         order = np.lexsort((columns, exact, rows))
         _, first = np.unique(rows[order], return_index=True)
         nearest[part], distances[part] = columns[order][first], exact[order][first]
-        told(min(part.stop, len(vectors)), len(vectors))
+        on_progress(min(part.stop, len(vectors)), len(vectors))
     return nearest, distances
 
 
-def _in_round(number: int, told: Progress) -> Progress:
-    """Hears of one round and tells of all, with the assignment that follows them."""
-    return lambda done, m: told(number * m + done, (ITERATIONS_MAX + 1) * m)
+def _in_round(number: int, on_progress: Progress) -> Progress:
+    """Convert the progress of one round to that of all rounds and the final assignment."""
+    return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 
 def _pair_distances(
     vectors: Vectors, rows: NDArray[np.intp], others: Vectors, columns: NDArray[np.intp]
 ) -> Values:
-    """``exact_distances`` of vectors[rows] to others[columns], pair by pair."""
+    """Return ``exact_distances`` of vectors[rows] to others[columns], pair by pair."""
     distances = np.empty(len(rows))
     for start in range(0, len(rows), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
@@ -196,7 +196,7 @@ def _pair_distances(
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
-    """The mean direction of each group; of an empty one or one without direction its fallback."""
+    """Return the mean direction of each group, or its fallback where there is none."""
     means = np.zeros(fallback.shape)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))
@@ -214,7 +214,7 @@ def _ranks(ids: Ids) -> NDArray[np.intp]:
 
 
 def _shuffled(ids: Ids, seed: int) -> NDArray[np.intp]:
-    """All rows, by the hash of their ids under ``seed``."""
+    """Return all rows, ordered by the hash of their ids under ``seed``."""
     if not 0 <= seed < 2**64:
         raise BadParameter("seed", "from 0 to 2⁶⁴ − 1", seed)
     key = seed.to_bytes(8, "little")

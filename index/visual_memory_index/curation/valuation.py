@@ -1,4 +1,4 @@
-"""What each entry of a memory is worth to queries whose label is known: KNN-Shapley."""
+"""KNN-Shapley values: the worth of each entry to queries whose label is known."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ VALUED_AT_ONCE = 1 << 18  # values whose arrays stay in a core's cache
 
 
 def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
-    """What each entry adds to the share of right labels among the k nearest: float64 (…, m).
+    """Return the KNN-Shapley value of each entry for queries of known label, float64 (…, m).
 
-    ``matches`` (…, m) says, nearest first, which entries have the query's label. The recursion of
+    ``matches`` (…, m) is True, nearest first, for entries with the query's label. The recursion of
     Jia et al., 2019 (Efficient task-specific data valuation for nearest neighbor algorithms,
-    theorem 1), solved, with the start that holds for k beyond m too: counted from 1,
-    s(i) = match(i) / max(i, k) − Σ match(j) / (j·(j − 1)) over all j > max(i, k).
-    The values sum to the matches among the k nearest, divided by k.
+    theorem 1), solved, with the start that holds for k beyond m too: counted from 1, s(i) =
+    match(i) / max(i, k) − Σ match(j) / (j·(j − 1)) over all j > max(i, k). The values sum to the
+    matches among the k nearest, divided by k.
     """
     places = np.arange(1.0, matches.shape[-1] + 1.0)
     steps = np.zeros_like(places)
@@ -32,10 +32,10 @@ def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
 class Valuation:
     """The mean value of every entry over the queries added so far.
 
-    A query that is an entry itself leaves its own out: it values the m − 1 others, and no entry
-    values itself. The mean of an entry is over the queries that valued it, so over m − 1 where
-    every entry is a query once. Each mean is exactly the entry's Shapley value in the game that
-    pays the mean utility of those queries, since the Shapley value is linear in the utility.
+    A query that is an entry itself leaves itself out and values the m − 1 others. The mean of an
+    entry is over the queries that valued it, so over m − 1 where every entry is a query once. Each
+    mean is exactly the entry's Shapley value in the game that pays the mean utility of those
+    queries, since the Shapley value is linear in the utility.
     """
 
     def __init__(self, labels: NDArray[np.object_], k: int) -> None:
@@ -47,10 +47,10 @@ class Valuation:
         self._queries = np.zeros(len(labels), dtype=np.int64)
 
     def add(self, order: Rows, labels: Sequence[str], own: Rows | None = None) -> None:
-        """Value all rows for each query with the label it should get.
+        """Value all rows for each query, given the label it should get.
 
-        ``order`` (n, m) has all rows, nearest first; ``own`` (n,) each query's own row, if it is
-        an entry. The totals do not depend on how queries are cut into calls.
+        ``order`` (n, m) has all rows, nearest first; ``own`` (n,) each query's own row, if it is an
+        entry. The totals do not depend on how queries are cut into calls.
         """
         step = max(1, VALUED_AT_ONCE // max(1, order.shape[1]))
         codes = np.array([self._code_of.get(label, -1) for label in labels], dtype=np.int32)
@@ -68,5 +68,5 @@ class Valuation:
             np.subtract.at(self._queries, own, 1)
 
     def means(self) -> NDArray[np.float64]:
-        """The mean value of each row, float64 (m,); 0 where no query has valued it."""
+        """Return the mean value of each row, float64 (m,); 0 where no query has valued it."""
         return self._totals / np.maximum(self._queries, 1)

@@ -1,4 +1,4 @@
-"""Erasure: patterns of what erased entries could have left, and the search of files for them.
+"""Erasure: byte patterns of unlearned entries, and the search of files for them.
 
 Imports no other room. Alone: ``make test ROOM=index/erasure``.
 """

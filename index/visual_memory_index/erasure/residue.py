@@ -1,4 +1,4 @@
-"""What erased entries could have left behind, and whether some bytes hold any of it."""
+"""Byte patterns of unlearned entries, to search files and memory for their residue."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ MASK = 0xA5  # what is looked for is kept masked, or it would be found where it 
 SEARCHED_AT_ONCE = 1 << 18  # with what is computed of it, it stays near the processor
 
 
-class Traces:
-    """Texts, vectors and pictures to look for, as far as they can be told from chance.
+class ResiduePatterns:
+    """Texts, vectors and pictures to search for, as far as chance would not produce them.
 
-    Where there are very many, fragments are looked for at some places only, and a whole one is
-    still found. What one of ``others`` that stay has too is no trace, nor are numbers that are in
-    many places. Texts may begin and end alike, and are found as JSON and Python write them, too.
+    Of very much data only some fragments are searched for; whole vectors and pictures are still
+    found. Content that the remaining ``others`` share is no residue, nor are numbers that occur in
+    many places. Texts may share beginnings and ends, and are also found as JSON and Python write
+    them.
     """
 
     def __init__(
@@ -64,11 +65,11 @@ class Traces:
 
     @property
     def texts(self) -> frozenset[bytes]:
-        """Those pieces that can be found which are texts, masked."""
+        """Return the text pieces among the patterns, masked."""
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """The pieces of them that ``data`` holds, masked: texts, and fragments or more."""
+        """Return the pieces of the patterns in ``data``, masked: texts, and fragments or more."""
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
@@ -88,7 +89,7 @@ class Traces:
                             yield piece
 
     def _note_texts(self, texts: Iterable[str]) -> int:
-        """How many of them are looked for."""
+        """Add text patterns; return the number of texts that can be searched for."""
         forms: dict[bytes, list[int]] = {}  # with places for a probe
         count = 0
         for text in texts:
@@ -113,7 +114,7 @@ class Traces:
         return count
 
     def _note(self, data: bytes, places: Iterable[int]) -> list[int]:
-        """The probes of one vector or picture."""
+        """Add fragments of one vector or picture, and return their probes."""
         whole, probes = masked(data), []
         for place in places:
             near = min(place, len(data) - FRAGMENT_BYTES)
@@ -129,7 +130,7 @@ class Traces:
         return probes
 
     def _drop_shared(self, others: Iterable[bytes]) -> None:
-        """Look no more for what many have, each otherwise, or one of ``others``."""
+        """Discard probes that occur in more than SHARED_MAX contexts or in ``others``."""
         shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
@@ -147,7 +148,7 @@ class Traces:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Which of ``words`` are probes."""
+        """Return the places in ``words`` that are probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -163,7 +164,7 @@ class Traces:
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
-    """What ``data`` holds of what is around a probe, both masked; empty for no fragment."""
+    """Return the part of a pattern around a probe that ``data`` contains; empty if no fragment."""
     if not (
         alike(data, at - BESIDE, around, place - BESIDE)
         or alike(data, at + PROBE_BYTES, around, place + PROBE_BYTES)
@@ -179,20 +180,20 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Whether all bytes beside a probe are there and the same: of few probes, and seen quickly."""
+    """Return True if the bytes beside a probe are complete and equal; rules out most, fast."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
 
 def pieces_of(text: str) -> list[str]:
-    """A text, or what a long one consists of."""
+    """Cut a long text into pieces."""
     count = max(1, len(text) // TEXT_PIECE)
     bounds = [len(text) * number // count for number in range(count + 1)]
     return [text[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def written(text: str) -> set[bytes]:
-    """As what bytes it may be somewhere: of UTF-8, of JSON, of strings of Python."""
+    """Return the byte forms of a text: UTF-8, JSON, and Python's internal encodings."""
     if text.isascii() and text.isprintable() and not {'"', "\\"} & set(text):
         return {text.encode()}
     escaped = [json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (False, True)]
@@ -202,7 +203,7 @@ def written(text: str) -> set[bytes]:
 
 
 def places_in(data: bytes) -> list[int]:
-    """The best place of each stretch for a probe, if good enough, the last first."""
+    """Return the best probe place of each stretch, if good enough, the last stretch first."""
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):
@@ -219,15 +220,15 @@ def places_in(data: bytes) -> list[int]:
 
 
 def probe_at(data: bytes, place: int) -> int:
-    """The bytes from there that make a candidate."""
+    """Return the 8 bytes at ``place`` as a number."""
     return int.from_bytes(data[place : place + PROBE_BYTES], "little")
 
 
 def distinct(data: bytes, at: int) -> int:
-    """How many different bytes a probe from there has."""
+    """Count the different bytes of the probe at a place."""
     return len(set(data[at : at + PROBE_BYTES]))
 
 
 def masked(data: bytes | memoryview) -> bytes:
-    """Bytes that look otherwise; once more and they are as before."""
+    """Mask bytes, or unmask them."""
     return (np.frombuffer(data, np.uint8) ^ np.uint8(MASK)).tobytes()

@@ -1,4 +1,4 @@
-"""Searching files for what erased entries could have left in them."""
+"""Searching files for residue of unlearned entries."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.erasure.residue import ResiduePatterns
 
 READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """How many bytes were searched, and the pieces found that no entry explains, masked."""
+    """The number of bytes searched, and the pieces found, masked."""
 
     size: int
     found: frozenset[bytes]
 
 
-def search_files(files: Iterable[int], traces: Traces) -> Findings:
-    """Look for ``traces`` in files, given as descriptors."""
+def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
+    """Search files, given as descriptors, for ``patterns``."""
     found: set[bytes] = set()
     size = 0
     buffer = bytearray(READ_AT_ONCE + OVERLAP)
@@ -30,7 +30,7 @@ def search_files(files: Iterable[int], traces: Traces) -> Findings:
         kept = at = 0  # a trace may lie across two pieces, so some bytes are kept
         while read := os.preadv(file, [memoryview(buffer)[kept:]], at):
             filled = kept + read
-            found |= traces.found_in(memoryview(buffer)[:filled])
+            found |= patterns.found_in(memoryview(buffer)[:filled])
             at += read
             kept = min(OVERLAP, filled)
             buffer[:kept] = buffer[filled - kept : filled]
@@ -40,9 +40,9 @@ def search_files(files: Iterable[int], traces: Traces) -> Findings:
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
-    """The pieces that are not in one that entries have, such as those of the same picture twice.
+    """Return the found pieces that are not part of any in ``there``, those of remaining entries.
 
-    Where what was searched ended in a piece, a part of it was found.
+    A piece may have been found in part, where the searched data ended.
     """
     left = found - there
     lengths: dict[bytes, set[int]] = {}  # of those that begin so, with the larger part of them

@@ -1,8 +1,8 @@
-"""How many rows each table has, and what their checksums add up to, kept in the file itself.
+"""Row counts and checksum totals of each table, kept in the file itself.
 
-They move on with each write, in its transaction, so a reader can tell whether rows were changed,
-lost, doubled or brought back by something else. Those of tables that get many rows at a time move
-by ``move``; for all others the connection that writes has triggers.
+They are updated by each write, in its transaction, so a reader can tell whether rows were changed,
+lost, doubled or brought back by something else. Tables that get many rows at a time update them by
+``move``; all others by triggers of the writing connection.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ MOVES = (
 
 
 def checksum(values: tuple[int | str | bytes | None, ...]) -> int:
-    """CRC-32 of values and their types, in the form that version 2 of ``marshal`` gives them.
+    """Return CRC-32 of values and their types, in the form of version 2 of ``marshal``.
 
-    That depends on nothing but them, and is written by C; a test has it spelt out.
+    That depends on nothing else, and is computed in C; a test spells it out.
     """
     return crc32(marshal.dumps(values, FORM))
 
 
 def add_functions(db: sqlite3.Connection) -> None:
-    """Have SQL know ``checksum``, and ``crc32`` of bytes alone."""
+    """Define the SQL functions ``checksum``, and ``crc32`` of bytes alone."""
     db.create_function("checksum", -1, lambda *values: checksum(values), deterministic=True)
     db.create_function("crc32", 1, crc32, deterministic=True)
 
 
-def follow(db: sqlite3.Connection) -> None:
-    """Have the sums move with whatever this connection writes."""
+def add_triggers(db: sqlite3.Connection) -> None:
+    """Create the triggers that update the totals with each write of this connection."""
     if not are_kept(db):
         return
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
@@ -58,20 +58,20 @@ def follow(db: sqlite3.Connection) -> None:
 
 
 def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
-    """Add so many rows with these checksums together."""
+    """Add ``count`` rows, whose checksums sum up to ``sum``, to the totals of a table."""
     db.execute(
         "UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = ?", (count, sum, table)
     )
 
 
 def write(db: sqlite3.Connection) -> None:
-    """Sum up what is there."""
+    """Compute all totals anew."""
     for table, row in summed(db).items():
         db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
 
 
 def check(db: sqlite3.Connection) -> None:
-    """Compare what is there with its sums, and the tables with their indices.
+    """Compare all tables with their totals and their indices.
 
     Raises NotAsWritten.
     """
@@ -90,19 +90,19 @@ def check(db: sqlite3.Connection) -> None:
 
 
 def check_structure(db: sqlite3.Connection, table: str) -> None:
-    """Have SQLite look through a table and its indices. Raises NotAsWritten."""
+    """Run SQLite's integrity check on a table and its indices. Raises NotAsWritten."""
     fault: str = db.execute(f"PRAGMA main.integrity_check({table})").fetchone()[0]
     if fault != "ok":
         raise NotAsWritten(" ".join(fault.removeprefix("*** in database main ***").split()))
 
 
 def are_kept(db: sqlite3.Connection) -> bool:
-    """Whether the file is of a release that kept them."""
+    """Return True if the file is of a release that keeps totals."""
     return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
 
 
 def are_deleted(db: sqlite3.Connection) -> bool:
-    """Whether a person deleted all of them. Raises NotAsWritten."""
+    """Return True if all totals were deleted by hand. Raises NotAsWritten."""
     if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
         return False
     check_structure(db, "sums")
@@ -110,7 +110,7 @@ def are_deleted(db: sqlite3.Connection) -> bool:
 
 
 def summed(db: sqlite3.Connection) -> dict[str, str]:
-    """The tables with sums, and what a row adds, with {} where its columns are to be qualified."""
+    """Map each table with totals to the SQL of a row's checksum, with {} before columns."""
     tables = db.execute(
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
     ).fetchall()
@@ -118,7 +118,7 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """The checksum that a row has in it, or else that of its values."""
+    """Return the SQL of a row's checksum: its own column, or that of its values."""
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
@@ -127,5 +127,5 @@ def summand(db: sqlite3.Connection, table: str) -> str:
 
 
 def total(row: str) -> str:
-    """Count and sum as SQL."""
+    """Return the count and the checksum total as SQL."""
     return f"count(*), coalesce(sum({row.format('')}), 0)"

@@ -1,7 +1,6 @@
-"""What is raised while a file is read that may hold what nobody wrote, as damage of that file.
+"""Translation of errors, raised while a file of unknown content is read, to damage of that file.
 
-What others raise may quote the file, and so whoever is remembered there: none of their words is
-told on.
+Such errors may quote the file, and so personal data in it: their messages are not passed on.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from traceback import extract_tb
 
 from visual_memory_index.errors import CorruptStore, NewerStore
 
-# By SQLite and Python, about bytes that mean nothing; who stops a read raises something else.
+# Of SQLite and Python, about bytes that mean nothing; a cancelled read raises something else.
 SENSELESS = (
     sqlite3.Error,
     ArithmeticError,
@@ -32,21 +31,18 @@ SAYABLE = re.compile(
 
 
 class NotAsWritten(ValueError):
-    """What was read is something else than what was written there."""
+    """Data was read that differs from the data that was written."""
 
 
 @contextmanager
 def damage_of(path: Path) -> Iterator[None]:
-    """Refuse the file at ``path`` for whatever its bytes made of the code inside.
-
-    Raises CorruptStore.
-    """
+    """Raise CorruptStore about the file at ``path`` for any error that its bytes cause inside."""
     try:
         yield
     except NotAsWritten as damage:
         raise CorruptStore(str(path), str(damage)) from None
     except sqlite3.Error as error:
-        raise CorruptStore(str(path), said(error)) from None
+        raise CorruptStore(str(path), safe_message(error)) from None
     except SENSELESS as problem:
         place = extract_tb(problem.__traceback__, limit=-1)[0]
         what = f"{type(problem).__name__} at {Path(place.filename).name}:{place.lineno}"
@@ -54,10 +50,10 @@ def damage_of(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def relabelled(path: Path, way_out: str = "") -> Iterator[None]:
-    """Say of what is wrong with a file inside that it is wrong with the one at ``path``.
+def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
+    """Re-raise CorruptStore and NewerStore as being about the file at ``path``.
 
-    With its own way out, if there is one. Raises CorruptStore, NewerStore.
+    ``way_out`` replaces the one of the CorruptStore, if given.
     """
     try:
         with damage_of(path):
@@ -68,7 +64,7 @@ def relabelled(path: Path, way_out: str = "") -> Iterator[None]:
         raise NewerStore(str(path), newer.found, newer.known) from newer
 
 
-def said(error: sqlite3.Error) -> str:
-    """SQLite's complaint, as far as it quotes nothing that the file holds."""
+def safe_message(error: sqlite3.Error) -> str:
+    """Return SQLite's message, as far as it quotes nothing that the file holds."""
     found = SAYABLE.match(str(error))
     return found[0] if found else getattr(error, "sqlite_errorname", type(error).__name__)

@@ -1,7 +1,8 @@
-"""One SQLite file, opened the way this project needs it."""
+"""An SQLite file, opened with the settings this project needs."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from visual_memory_index.errors import CorruptStore, DiskFull, FileHeld, NotWritten, WriteFailed
 from visual_memory_index.files import checksums as sums
-from visual_memory_index.files.damage import NotAsWritten, said
-from visual_memory_index.files.disk import new_file, not_written, trouble_in
+from visual_memory_index.files.damage import NotAsWritten, safe_message
+from visual_memory_index.files.disk import database_files, new_file, not_written, probe_folder
 from visual_memory_index.files.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
@@ -26,11 +27,13 @@ UNWRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
 }
+# Of what may be over soon; a disk that cannot be read or synchronised stays so.
+NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 
 class Database:
-    """One writing connection and as many reading ones as read at the same time.
+    """A writing connection, and as many reading ones as there are concurrent reads.
 
     The caller lets one thread at a time into ``transaction``. Raises CorruptStore, NotWritten, and
     NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``.
@@ -43,33 +46,33 @@ class Database:
         compare: Callable[[sqlite3.Connection], None] = lambda db: None,
     ) -> None:
         self.path = path
-        self._translated = partial(translated, path)
+        self._translate_errors = partial(translate_errors, path)
         self._idle: list[sqlite3.Connection] = []
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
         if not path.exists():
             new_file(path).close()
-        with self._translated():
+        with self._translate_errors():
             self._writer = self._connect()
             try:
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 migrate(self._writer, steps, path, compare)
                 check_schema(self._writer, steps, path)
-                sums.follow(self._writer)
+                sums.add_triggers(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
 
     def check(self) -> None:
-        """Compare the small tables with their sums, and with their indices. Raises CorruptStore."""
+        """Compare the small tables with their checksums and their indices. Raises CorruptStore."""
         with self.reading() as db:
             sums.check(db)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit what is done inside, with an fsync, or undo it all."""
-        with self._translated():
+        """Commit what is done inside, with an fsync, or roll it back."""
+        with self._translate_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -81,10 +84,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent state to read from."""
+        """Yield a connection in a read transaction."""
         with self._idle_lock:
             reader = self._idle.pop() if self._idle else None
-        with self._translated():
+        with self._translate_errors():
             reader = reader or self._connect()
             try:
                 reader.execute("BEGIN")
@@ -97,9 +100,9 @@ class Database:
             self._idle.append(reader)
 
     @contextmanager
-    def apart(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own: others keep what was asked of them last."""
-        with self._translated():
+    def own_connection(self) -> Iterator[sqlite3.Connection]:
+        """Yield a new connection, so that no other keeps values of these queries in memory."""
+        with self._translate_errors():
             reader = self._connect()
             try:
                 yield reader
@@ -107,11 +110,11 @@ class Database:
                 reader.close()
 
     def truncate_log(self) -> bool:
-        """Fold the log into the file and cut it to nothing; False where a reader still needs it.
+        """Fold the log into the file and truncate it; False where a reader still needs it.
 
-        Nothing else may write, and who reads keeps it from being cut. Connections are made anew.
+        Nothing else may write. Connections are made anew.
         """
-        with self._translated():
+        with self._translate_errors():
             self._writer.execute("PRAGMA busy_timeout = 0")  # the caller holds others up
             try:
                 busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -121,18 +124,18 @@ class Database:
         return not busy
 
     def renew_connections(self) -> None:
-        """Leave nothing in RAM of pages and values that connections keep. Nothing else may write.
+        """Replace all idle connections, to free the pages and values that they cache.
 
-        Those that read at the moment stay as they are.
+        Nothing else may write. Connections that are reading stay open.
         """
-        with self._translated():
+        with self._translate_errors():
             with self._idle_lock:
                 for reader in self._idle:
                     reader.close()
                 self._idle.clear()
             fresh = self._connect()
             try:
-                sums.follow(fresh)
+                sums.add_triggers(fresh)
             except BaseException:
                 fresh.close()
                 raise
@@ -140,33 +143,31 @@ class Database:
             self._writer = fresh
 
     def rewrite(self) -> None:
-        """Write the whole file anew, so that nothing is left in unused space. Raises NotWritten."""
-        with self.apart() as db:
+        """Rewrite the whole file (VACUUM), so that unused space holds no data.
+
+        Raises NotWritten.
+        """
+        with self.own_connection() as db:
             db.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
             db.execute("VACUUM")
 
     def bytes_on_disk(self) -> int:
-        """The file and its write-ahead log."""
-        file, log, _ = self.files()
+        """Return the bytes of the file and its write-ahead log."""
+        file, log, _ = database_files(self.path)
         return sum(each.stat().st_size for each in (file, log) if each.exists())
 
-    def files(self) -> tuple[Path, Path, Path]:
-        """The file, its log, and the index of the log."""
-        log, index = (self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))
-        return self.path, log, index
-
     def descriptors(self) -> list[int]:
-        """The files opened to be read, until this is closed.
+        """Return descriptors of the files, opened for reading until this is closed.
 
         A process that closes a file loses all its locks on it, SQLite's too.
         """
-        for path in self.files():
+        for path in database_files(self.path):
             if path not in self._read and path.exists():
                 self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return list(self._read.values())
 
     def close(self) -> None:
-        """Fold the log into the file and let go of it."""
+        """Fold the log into the file and close all connections."""
         with self._idle_lock:
             for reader in self._idle:
                 reader.close()
@@ -183,7 +184,7 @@ class Database:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there, and is not made where it is not any more."""
+    """Connect to an existing file; a missing one is not created."""
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -200,34 +201,34 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def look_into(path: Path) -> sqlite3.Connection:
-    """A connection that reads a file that nobody else has, and leaves it and its log as they are.
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Connect to a file that no one else has open, leaving it and its log as they are.
 
-    One that may write would fold the log into the file when it is closed, and even one that may not
-    would make an empty log.
+    A connection that may write would fold the log into the file when it closes, and even one that
+    may not would make an empty log.
     """
     how = "mode=ro" if has_log(path) else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
 
 
 def has_log(path: Path) -> bool:
-    """Whether there is more of a file than it has itself."""
-    log = path.with_name(path.name + "-wal")
+    """Return True if a write-ahead log holds changes that the file does not."""
+    _, log, _ = database_files(path)
     return log.exists() and log.stat().st_size > 0
 
 
 def schema_of(path: Path) -> int:
-    """The schema of a file; 0 where it is missing or empty. Raises CorruptStore."""
+    """Return the schema version of a file; 0 where it is missing or empty. Raises CorruptStore."""
     if not path.exists():
         return 0
-    with translated(path), closing(look_into(path)) as db:
+    with translate_errors(path), closing(connect_read_only(path)) as db:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         return version
 
 
 @contextmanager
-def translated(path: Path, target: Path | None = None) -> Iterator[None]:
-    """SQLite's complaints about a file in our words; what is written goes to ``target``, if given.
+def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
+    """Raise SQLite's errors about the file at ``path``, or the ``target`` of writes, as refusals.
 
     Raises CorruptStore, NotWritten, MemoryError.
     """
@@ -240,23 +241,41 @@ def translated(path: Path, target: Path | None = None) -> Iterator[None]:
         code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable or str(error).startswith("malformed"):
-            raise CorruptStore(str(path), said(error)) from None
+            raise CorruptStore(str(path), safe_message(error)) from None
         if extended in NO_MEMORY:
             raise MemoryError from error
         if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
             raise CorruptStore(str(path), "the file is missing") from None
         if code in UNWRITABLE:
-            raise unwritable(target or path, code, str(error)) from error
+            raise write_error(target or path, extended, str(error)) from error
         raise
 
 
-def unwritable(path: Path, code: int, complaint: str) -> NotWritten:
-    """Why SQLite could not write, which it does not tell. Raises MemoryError."""
+def write_error(path: Path, extended: int, complaint: str) -> NotWritten:
+    """Return the refusal for an SQLite error code, which does not say what the system said.
+
+    Raises MemoryError.
+    """
+    code = extended & 0xFF
     if code == sqlite3.SQLITE_BUSY:
         return FileHeld(str(path), complaint)
     if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(str(path), complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN
-    if trouble := trouble_in(path.parent):
+    if trouble := file_trouble(path) or probe_folder(path.parent):
         return not_written(path, trouble, opening=opening)
-    return DiskFull(str(path), complaint, opening=opening)
+    kind = DiskFull if opening or extended in NO_ROOM else WriteFailed
+    return kind(str(path), complaint, opening=opening)
+
+
+def file_trouble(path: Path) -> OSError | None:
+    """Return why a database file or its log cannot be written, without opening either.
+
+    A process that closes a file loses all its locks on it, SQLite's too.
+    """
+    for file in database_files(path):
+        if file.is_dir():
+            return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+    return None

@@ -1,4 +1,4 @@
-"""Files and folders, and what they need to be there after a power loss."""
+"""Files and folders made to survive a power loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL_BYTES = 1 << 20
 
 
 def make_folder(path: Path) -> None:
-    """Have a folder for its owner alone on disk, with those that it lies in.
+    """Make a folder for its owner alone, with its parents, synced to disk.
 
     Raises OSError, NotWritten.
     """
@@ -31,18 +31,18 @@ def make_folder(path: Path) -> None:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """A file for its owner alone, to be written. Raises NotWritten."""
-    with written(path):
+    """Create a file for its owner alone and open it for writing. Raises NotWritten."""
+    with translate_os_errors(path):
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Have a file for its owner alone on disk, whole or not at all, in a folder like it.
+    """Write a file for its owner alone, atomically and synced, making its folder if needed.
 
     Raises NotWritten.
     """
     part = path.with_name(f".{path.name}.part")
-    with written(path):
+    with translate_os_errors(path):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         part.unlink(missing_ok=True)  # of a start that was cut short
         with new_file(part) as file:
@@ -54,7 +54,10 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def read_small(path: Path) -> bytes:
-    """A file of a few lines; a FIFO or a device might have no end. Raises OSError."""
+    """Read a file of a few lines, refusing a FIFO or a device, which might not end.
+
+    Raises OSError.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -62,25 +65,30 @@ def read_small(path: Path) -> bytes:
         return file.read(SMALL_BYTES)
 
 
+def database_files(path: Path) -> tuple[Path, Path, Path]:
+    """Return the paths of a database file, its write-ahead log, and the index of the log."""
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    return path, log, index
+
+
 def copy_database(path: Path, to: Path) -> None:
-    """A database that nobody has open, with its log, in another place. Raises NotWritten."""
-    for suffix in ("", "-wal"):
-        source, copy = (each.with_name(each.name + suffix) for each in (path, to))
+    """Copy a database that nobody has open, with its log. Raises NotWritten."""
+    for source, copy in zip(database_files(path)[:2], database_files(to)[:2], strict=True):
         if source.exists():
-            with source.open("rb") as read, new_file(copy) as file, written(copy):
+            with source.open("rb") as read, new_file(copy) as file, translate_os_errors(copy):
                 shutil.copyfileobj(read, file)
 
 
 def remove_database(path: Path) -> None:
-    """A database file with all that SQLite keeps beside it. Raises NotWritten."""
-    with written(path):
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    """Remove a database file with all that SQLite keeps beside it. Raises NotWritten."""
+    with translate_os_errors(path):
+        for file in (*database_files(path), path.with_name(f"{path.name}-journal")):
+            file.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk. Raises NotWritten."""
-    with written(path):
+    """fsync a file, or the entries of a folder. Raises NotWritten."""
+    with translate_os_errors(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -89,25 +97,19 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
-    """The system's complaints about a file in our words. Raises MemoryError, NotWritten."""
+def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
+    """Raise OSErrors about the file at ``path`` as NotWritten or MemoryError.
+
+    ``opening`` where the file is only read, so that the message names no write.
+    """
     try:
         yield
     except OSError as problem:
-        raise not_written(path, problem) from problem
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[None]:
-    """Like ``written``, for what only looks. Raises MemoryError, NotWritten."""
-    try:
-        yield
-    except OSError as problem:
-        raise not_written(path, problem, opening=True) from problem
+        raise not_written(path, problem, opening=opening) from problem
 
 
 def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWritten:
-    """What the system says of a file that could not be written. Raises MemoryError."""
+    """Return the refusal for an OSError about a file. Raises MemoryError."""
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()
@@ -117,8 +119,8 @@ def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWr
     return kind(str(path), complaint, opening=opening)
 
 
-def trouble_in(folder: Path) -> OSError | None:
-    """What the system says to a small file written there, which goes at once."""
+def probe_folder(folder: Path) -> OSError | None:
+    """Return the OSError that writing a small temporary file in a folder gives, or None."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(PROBE_BYTES))

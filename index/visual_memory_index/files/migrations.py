@@ -207,10 +207,11 @@ def migrate(
     path: Path,
     compare: Callable[[sqlite3.Connection], None] = lambda db: None,
 ) -> None:
-    """Bring ``db`` to the newest schema, in one transaction in which sums are written anew.
+    """Bring ``db`` to the newest schema, in one transaction that also computes the totals anew.
 
-    So are those that a person deleted, who changed the file by hand. What ``compare`` refuses stays
-    as it was. Raises NewerStore, and NotAsWritten for a file that does not fit its sums.
+    It does so as well where a person deleted the totals to change the file by hand. If ``compare``
+    raises, nothing is changed. Raises NewerStore, and NotAsWritten for a file that does not match
+    its totals.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
@@ -241,13 +242,13 @@ def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> 
 
 @cache
 def made_by(steps: tuple[str, ...]) -> Schema:
-    """What the steps make."""
+    """Return the schema that the steps make."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         migrate(db, steps, Path())
         return schema(db)
 
 
 def schema(db: sqlite3.Connection) -> Schema:
-    """Tables, indices and whatever else was made, with its SQL, by name."""
+    """Map the name of each table and index to its type and SQL."""
     rows = db.execute("SELECT name, type, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'")
     return {name: (type, sql) for name, type, sql in rows}

@@ -1,4 +1,4 @@
-"""Room on the disk that is kept for what frees room: deleting and erasing."""
+"""Disk space kept in reserve for deleting and unlearning, which free space."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ RESERVE_SHARE = 8  # of what is free, or a small disk would be full of it
 
 
 class Reserve:
-    """A file in the data folder that has no other use than the room that it takes.
+    """A file in the data folder that only takes space, up to 4 MiB.
 
-    It is a help and no promise: where it cannot be had, all goes on without.
+    It is best effort: where there is no space for it, all goes on without.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,7 +28,7 @@ class Reserve:
         self._lock = threading.Lock()
 
     def renew(self) -> None:
-        """Take room up to its size, where there is any to spare."""
+        """Grow the file to its full size, as far as there is space to spare."""
         with self._lock, suppress(OSError):
             found = os.statvfs(self._path.parent)
             size = min(found.f_bavail * found.f_frsize // RESERVE_SHARE, RESERVE_BYTES_MAX)
@@ -40,7 +40,7 @@ class Reserve:
                 os.close(file)
 
     def give_up(self) -> bool:
-        """Let others have the room; whether there was any."""
+        """Remove the file; True if it took any space."""
         with self._lock, suppress(OSError):
             size = self._path.stat().st_size
             self._path.unlink()
@@ -48,7 +48,7 @@ class Reserve:
         return False
 
     def freeing(self, act: Callable[[], T]) -> T:
-        """What ``act`` does, which frees room, if need be in what was reserved for that."""
+        """Run ``act``, which frees disk space, and on a full disk once more without the reserve."""
         try:
             return act()
         except DiskFull:

@@ -1,4 +1,4 @@
-"""Files that are being made: none is listed yet, so what is left of them at a start goes."""
+"""Files under construction, which no catalog lists yet and a restart removes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visual_memory_index.files.disk import remove_database
 
 
 class Unfinished:
-    """A folder of its own for them, which is emptied here."""
+    """A folder for unfinished files, emptied when this is made."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,12 +20,12 @@ class Unfinished:
             path.unlink()
 
     def path(self) -> Path:
-        """Where a file can be made."""
+        """Return a new path in the folder."""
         return self._folder / f"{secrets.token_hex(8)}.sqlite"
 
     @contextmanager
     def file(self) -> Iterator[Path]:
-        """Where a file can be made that goes in the end, unless it was moved away."""
+        """Yield a new path, and remove the file at the end unless it was moved away."""
         path = self.path()
         try:
             yield path

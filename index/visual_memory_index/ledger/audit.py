@@ -1,4 +1,4 @@
-"""What was done to a memory, in a log that only grows and names no entry."""
+"""The audit log: an append-only list of writes, linked by hashes, that names no entry."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass
 from visual_memory_index.errors import BadAuditLog
 from visual_memory_index.ledger.merkle import Frontier, leaf_hash
 
-LOCAL = "local"  # who writes, until callers have names
 OTHER_STATE = "the memory is in another state than after its last event"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One write: by which ``principal`` and ``call``, of how many entries, at what time.
+    """A write: its ``principal`` and ``call``, the number of its entries, and its time.
 
-    ``number`` counts from 0 and ``time`` is in microseconds since 1970. ``digest`` is that of the
-    memory afterwards, ``previous`` the hash of the event before, empty in the first.
+    ``number`` counts from 0 and ``time`` is in microseconds since 1970. ``digest`` is the memory's
+    afterwards, ``previous`` the hash of the event before, empty in the first.
     """
 
     number: int
@@ -31,31 +30,31 @@ class Event:
     previous: str
 
     def to_json(self) -> str:
-        """The text that is hashed: sorted keys, no spaces (RFC 8785)."""
+        """Return the text that is hashed: sorted keys, no spaces (RFC 8785)."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a log stands: how many events, the peaks of its tree, the hash of the last event."""
+    """The head of a log: its size, the peaks of its Merkle tree, the hash of its last event."""
 
     size: int = 0
     peaks: bytes = b""
     last: str = ""
 
     def follow(self, text: str) -> Head:
-        """The head after one more event."""
+        """Return the head after one more event."""
         frontier, leaf = Frontier.from_bytes(self.size, self.peaks), leaf_hash(text.encode())
         frontier.append(leaf)
         return Head(frontier.size, frontier.to_bytes(), leaf.hex())
 
     def root(self) -> str:
-        """The hash of the tree over all events, RFC 6962, in hex."""
+        """Return the root hash of the tree over all events, RFC 6962, in hex."""
         return Frontier.from_bytes(self.size, self.peaks).root().hex()
 
 
 def read(text: str, number: int) -> Event:
-    """An event that ``to_json`` wrote, kept as this ``number``. Raises BadAuditLog."""
+    """Parse an event that ``to_json`` wrote, stored as this ``number``. Raises BadAuditLog."""
     try:
         event = Event(**json.loads(text))
     except (TypeError, ValueError, RecursionError):
@@ -68,7 +67,7 @@ def read(text: str, number: int) -> Event:
 
 
 def is_sound(event: Event) -> bool:
-    """Whether all fields are of their types, and numbers such as every reader of JSON takes."""
+    """Return True if all fields have their types, and every JSON parser can read the numbers."""
     numbers = (event.number, event.time, event.count)
     texts = (event.principal, event.call, event.digest, event.previous)
     return all(type(each) is int and 0 <= each < 2**53 for each in numbers) and all(
@@ -77,8 +76,8 @@ def is_sound(event: Event) -> bool:
 
 
 @contextmanager
-def of(memory: str) -> Iterator[None]:
-    """Say of what is wrong inside whose log it is."""
+def name_memory(memory: str) -> Iterator[None]:
+    """Re-raise BadAuditLog with the memory's name."""
     try:
         yield
     except BadAuditLog as bad:
@@ -86,7 +85,7 @@ def of(memory: str) -> Iterator[None]:
 
 
 def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
-    """Look whether the ``last`` event, with its number, leads to ``head`` and ``digest``.
+    """Check that the ``last`` event, with its number, leads to ``head`` and ``digest``.
 
     Raises BadAuditLog.
     """
@@ -100,9 +99,9 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
 
 
 def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
-    """Events in a row from number ``first`` on, each vouched for by the next or by the head.
+    """Parse consecutive events from number ``first`` on, checking each against the one before.
 
-    That is not so of the last, unless it is that of the head. Raises BadAuditLog.
+    The last one is checked only if it is the head's. Raises BadAuditLog.
     """
     events: list[Event] = []
     last = ""
@@ -120,7 +119,7 @@ def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
 
 
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
-    """How many events a log has that leads to ``head``, and to the memory's ``digest``.
+    """Count the events of a log that must lead to ``head`` and to the memory's ``digest``.
 
     Raises BadAuditLog for the first event that was changed, left out or put in.
     """

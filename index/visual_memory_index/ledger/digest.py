@@ -1,9 +1,10 @@
-"""One value for a set of entries, moved on by each edit at the cost of the edit.
+"""The digest: one value for a set of entries, updated by each edit at the cost of the edit.
 
 LtHash (Bellare and Micciancio, "A new paradigm for collision-free hashing", 1997; Lewi et al.,
 "Securing update propagation with homomorphic hashing", 2019): every entry is hashed to 1,024
-numbers of 16 bits, and the state of a set is their sum modulo 2¹⁶, in whatever order they came and
-went. What is shown is a hash of the state: whoever had the state could make other sets for it.
+numbers of 16 bits, and the state of a set is their sum modulo 2¹⁶, whatever the order of additions
+and deletions. Only a hash of the state is published: from the state itself other sets with the same
+digest could be made.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ State: TypeAlias = NDArray[np.uint16]
 
 
 def empty() -> State:
-    """The state of no entries, uint16 (1024,)."""
+    """Return the state of no entries, uint16 (1024,)."""
     return np.zeros(LANES, dtype=np.uint16)
 
 
 def element(
     id: str, label: str, metadata: str, vector: bytes, image_sha256: bytes, votes: bool
 ) -> bytes:
-    """An entry as 1,024 numbers of 16 bits, little-endian.
+    """Hash an entry to 1,024 numbers of 16 bits, little-endian.
 
     ``metadata`` is JSON with sorted keys, ``vector`` the stored row as little-endian float32, and
     ``image_sha256`` empty where no image is kept.
@@ -51,7 +52,7 @@ def element(
 def elements(
     ids: Sequence[str], entries: Sequence[Entry], vectors: NDArray[np.float32]
 ) -> list[bytes]:
-    """``entries`` that vote with ``vectors`` (b, d) under ``ids``, each as an ``element``."""
+    """Hash voting ``entries`` with ``vectors`` (b, d) under ``ids``, each as an ``element``."""
     data = np.ascontiguousarray(vectors, "<f4").tobytes()
     width = 4 * vectors.shape[1]
     return [
@@ -68,30 +69,30 @@ def elements(
 
 
 def to_bytes(state: State) -> bytes:
-    """How a state is kept."""
+    """Serialise a state."""
     return state.astype("<u2").tobytes()
 
 
 def from_bytes(data: bytes) -> State:
-    """A state that was kept."""
+    """Read what ``to_bytes`` wrote."""
     return np.frombuffer(data, dtype="<u2").astype(np.uint16)
 
 
 def total(elements: Sequence[bytes]) -> State:
-    """The state of these entries."""
+    """Return the state of the entries with these elements."""
     lanes = np.frombuffer(b"".join(elements), dtype="<u2").reshape(-1, LANES)
     state: State = lanes.sum(axis=0, dtype=np.uint16)
     return state
 
 
 def moved(state: State, *, came: Iterable[bytes] = (), went: Iterable[bytes] = ()) -> State:
-    """The state after some entries came and others went."""
+    """Return the state after some entries were added and others deleted."""
     moved: State = state + total(list(came)) - total(list(went))
     return moved
 
 
 def shown(state: State, kind: str) -> str:
-    """The digest, lower-case hex, of a memory of this ``kind``: its embedder or its dimension."""
+    """Return the digest, lower-case hex, of a memory of this embedder or dimension, ``kind``."""
     named = kind.encode()
     header = SHOWN + len(named).to_bytes(8, "little") + named
     return hashlib.sha256(header + to_bytes(state)).hexdigest()

@@ -1,4 +1,4 @@
-"""A tree of hashes over a log that only grows, after RFC 6962, section 2.1."""
+"""A Merkle tree over an append-only log, after RFC 6962, section 2.1."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ HASH_BYTES = 32
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """SHA-256 of one entry of the log, which no inner node can have."""
+    """Return SHA-256 of one entry of the log, prefixed so that no inner node can have it."""
     return hashlib.sha256(b"\0" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """SHA-256 of two nodes."""
+    """Return SHA-256 of two nodes."""
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
 class Frontier:
-    """What a growing tree has to know of its past: the full subtrees, the largest first.
+    """The peaks of a growing Merkle tree: the roots of its full subtrees, largest first.
 
-    There is one for every bit of ``size``, the number of leaves.
+    There is one for every 1 bit of ``size``, the number of leaves.
     """
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
@@ -36,11 +36,11 @@ class Frontier:
         return cls(size, [data[start : start + HASH_BYTES] for start in starts])
 
     def to_bytes(self) -> bytes:
-        """The peaks, one after another."""
+        """Concatenate the peaks."""
         return b"".join(self._peaks)
 
     def append(self, leaf: bytes) -> None:
-        """Grow by the hash of a leaf."""
+        """Append the hash of a leaf."""
         size = self.size
         while size & 1:
             leaf = node_hash(self._peaks.pop(), leaf)
@@ -49,7 +49,7 @@ class Frontier:
         self.size += 1
 
     def root(self) -> bytes:
-        """The hash of the tree."""
+        """Return the root hash of the tree."""
         if not self._peaks:
             return hashlib.sha256(b"").digest()
         root = self._peaks[-1]

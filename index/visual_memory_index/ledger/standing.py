@@ -1,4 +1,4 @@
-"""Where the file of a memory stands, and whether that follows what was noted of it before."""
+"""Detect files of memories that are older than, or other than, those that the catalog has noted."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from visual_memory_index.ledger.audit import Head
 
 
 class Standing(NamedTuple):
-    """After ``size`` events of an audit log, the last of which has the hash ``last``, in hex.
+    """A position in an audit log: its ``size`` and the hash of its last event, ``last``, in hex.
 
-    An event has the digest and the hash of the event before in it: where two logs have the same
-    event in one place, the memories were equal then, and all before was.
+    An event contains the digest and the hash of the event before: where two logs have the same
+    event in one place, the memories were equal then, and at all times before.
     """
 
     size: int
@@ -23,60 +23,50 @@ class Standing(NamedTuple):
 
     @classmethod
     def of(cls, head: Head) -> Standing:
-        """Where a log with this head stands."""
+        """Return the position of a log with this head."""
         return cls(head.size, head.last)
 
 
-Told: TypeAlias = Callable[[Standing], None]
+OnStanding: TypeAlias = Callable[[Standing], None]
 
 
-def unheard(standing: Standing) -> None:
-    """Where nobody notes it."""
+def ignore_standing(standing: Standing) -> None:
+    """Ignore the position after a commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What is known of a memory, by its ``uid``.
-
-    It stood ``kept`` when the catalog noted that, for good. ``erasing`` is the operation whose
-    entries were marked as unlearned last, until it is noted that they are deleted. ``latest`` and
-    ``modified``, the time of the file beside its log, were written with each commit since, as far
-    as the system kept that.
-    """
+    """The catalog's record of a memory, by its ``uid``."""
 
     uid: str
     kept: Standing
-    erasing: str | None = None
+    unlearning: str | None = None
     latest: Standing | None = None
     modified: int | None = None
 
     @property
     def standings(self) -> list[Standing]:
-        """Both, that of the longer log first: what is missing is counted by it."""
+        """Return both known positions, the longer log first, which missing events count from."""
         return sorted((each for each in (self.kept, self.latest) if each), reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a file says of itself; ``name`` and ``uid`` are empty where it holds nothing yet.
-
-    ``hashes`` are those of events by number, ``unlearnings`` how many were done since what the
-    catalog noted. ``knows_erasing`` says whether the operation that is ``Noted.erasing`` is in it.
-    """
+    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet."""
 
     name: str
     uid: str
     standing: Standing
     hashes: Mapping[int, str] = field(default_factory=dict)
     unlearnings: int = 0
-    knows_erasing: bool = False
+    knows_unlearning: bool = False
 
     def has_all_of(self, noted: Noted) -> bool:
-        """Whether all is in it that the catalog noted, unlearnings among it."""
-        return not self.lags(noted.kept) and (self.knows_erasing or not noted.erasing)
+        """Return True if the file holds everything that the catalog noted, unlearnings included."""
+        return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:
-        """In which way it does not follow what was noted; a gap in the log is not looked for."""
+        """Return how the file falls short of a noted position, or None; gaps are not looked for."""
         lost = noted.size - self.standing.size
         if lost > 0:
             return (
@@ -89,7 +79,7 @@ class Found:
 
 
 def refusal(path: Path, name: str, found: Found, noted: Noted | None) -> MemoryRefusal | None:
-    """Why the file at ``path`` is not the memory ``name`` as it was last, or None where it is."""
+    """Return why the file at ``path`` is not the latest of the memory ``name``, or None."""
     if found.name not in ("", name):
         return OtherMemory(str(path), name, f'the memory "{found.name}"')
     if noted is None:
@@ -99,8 +89,8 @@ def refusal(path: Path, name: str, found: Found, noted: Noted | None) -> MemoryR
     for each in noted.standings:
         if problem := found.lags(each):
             return OlderMemory(str(path), name, problem)
-    if noted.erasing and not found.knows_erasing:
-        return OlderMemory(str(path), name, f"it has not the operation {noted.erasing}")
-    if found.unlearnings > bool(noted.erasing):
+    if noted.unlearning and not found.knows_unlearning:
+        return OlderMemory(str(path), name, f"it has not the operation {noted.unlearning}")
+    if found.unlearnings > bool(noted.unlearning):
         return OlderCatalog(str(path), name)
     return None

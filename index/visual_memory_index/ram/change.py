@@ -1,63 +1,36 @@
-"""What a committed write changes in RAM."""
+"""A committed change of a memory's entries, as data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.ram.ram_copy import RamCopy
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Added:
-    """Entries with ``vectors`` float32 (b, d) that vote now.
-
-    They come in the place of those ``replaced``, perhaps themselves, pruned.
-    """
+class Added(NamedTuple):
+    """New voting entries, with ``vectors`` float32 (b, d)."""
 
     keys: Sequence[int]
     ids: Sequence[str]
     labels: Sequence[str]
     vectors: NDArray[np.float32]
-    replaced: Sequence[str] = ()
-
-    def apply(self, ram: RamCopy) -> None:
-        ram.add(self.keys, self.ids, self.labels, self.vectors, replaced=self.replaced)
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """Entries that are forgotten."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """All that one write does to the entries; ``revision`` and ``digest`` are those afterwards.
 
-    ids: Sequence[str]
+    A copy that applies every change by ascending revision holds what the memory holds: entries
+    ``removed`` go first, perhaps to come back as ``added`` ones, then labels are set by id, and
+    ``pruned`` entries lose their votes.
+    """
 
-    def apply(self, ram: RamCopy) -> None:
-        ram.remove(self.ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Relabelled:
-    """Entries with other labels."""
-
-    labels: Mapping[str, str]
-
-    def apply(self, ram: RamCopy) -> None:
-        for id, label in self.labels.items():
-            ram.relabel(id, label)
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Entries that do not vote any more."""
-
-    ids: Sequence[str]
-
-    def apply(self, ram: RamCopy) -> None:
-        ram.prune(self.ids)
-
-
-Change: TypeAlias = Added | Removed | Relabelled | Pruned
+    removed: Sequence[str] = ()
+    added: Added | None = None
+    relabelled: Mapping[str, str] = field(default_factory=dict)
+    pruned: Sequence[str] = ()
+    revision: int = 0
+    digest: str = ""

@@ -18,7 +18,7 @@ class ReadWriteLock:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Hold it together with other readers. Not to be entered twice by one thread."""
+        """Hold the lock with other readers. One thread may not enter twice."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
             self._readers += 1
@@ -31,7 +31,7 @@ class ReadWriteLock:
 
     @contextmanager
     def writing(self, seconds: float | None = None) -> Iterator[bool]:
-        """Hold it alone; False where it does not get free within ``seconds``, and is not held."""
+        """Hold the lock alone; yields False, unheld, if it is not free within ``seconds``."""
         with self._changed:
             self._writers_waiting += 1
             free = self._changed.wait_for(lambda: not self._writing and not self._readers, seconds)

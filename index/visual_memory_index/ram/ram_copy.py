@@ -1,4 +1,4 @@
-"""What a memory keeps in RAM for its readers: derived from the store, never written anywhere."""
+"""The copy of a memory in RAM, for readers: derived from the store, never written anywhere."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.ram.change import Change
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.scan.ranking import rank_all
-from visual_memory_index.scan.scanned_index import ScannedIndex
-from visual_memory_index.scan.vectors import Rows, VectorIndex, moves
+from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 
 
-class Silent(NamedTuple):
-    """What is known of an entry that does not vote."""
+class PrunedEntry(NamedTuple):
+    """Key and label of an entry that does not vote."""
 
     key: int
     label: str
 
 
 class Found(NamedTuple):
-    """The nearest entries of n queries, and in which rows (n, k) they are for the moment."""
+    """The nearest entries of n queries, and their rows (n, k) at this moment."""
 
     neighbors: Neighbors
     rows: Rows
@@ -37,15 +38,18 @@ class Found(NamedTuple):
 class RamCopy:
     """Key, id, label and vector of every voting entry, by row; key and label of the pruned by id.
 
-    Row numbers change when entries go. ``reserve`` may run beside readers; whatever else changes
-    something needs to be alone.
+    Row numbers change when entries go. ``reserve`` may run beside readers; all other changes need
+    exclusive access.
     """
 
-    def __init__(self, dimension: int, *, patient: bool = False) -> None:
-        self.vectors: VectorIndex = ScannedIndex(dimension, patient=patient)
+    def __init__(
+        self, dimension: int, indexes: IndexFactory | None = None, *, background: bool = False
+    ) -> None:
+        self._indexes = indexes or FaissIndexes()
+        self.vectors = self._indexes.new(dimension, background=background)
         self.revision = 0
         self.label_counts: Counter[str] = Counter()
-        self.pruned: dict[str, Silent] = {}
+        self.pruned: dict[str, PrunedEntry] = {}
         self.pruned_counts: Counter[str] = Counter()
         self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
         self._ids = np.empty(FIRST_CAPACITY, dtype=object)
@@ -60,11 +64,11 @@ class RamCopy:
         return id in self._row_of or id in self.pruned
 
     def votes(self, id: str) -> bool:
-        """Whether an entry of this id is here and not pruned."""
+        """Return True if an entry of this id is here and not pruned."""
         return id in self._row_of
 
     def reserve(self, more: int) -> None:
-        """Make room for so many rows more: ``add`` then cannot fail, and needs no new page."""
+        """Make room for ``more`` rows: ``add`` then cannot fail, and needs no new page."""
         end = len(self) + more
         while end > len(self._keys):
             self._keys, self._ids, self._labels = (
@@ -72,6 +76,18 @@ class RamCopy:
                 for column in (self._keys, self._ids, self._labels)
             )
         self.vectors.reserve(end)
+
+    def apply(self, change: Change) -> None:
+        """Apply a committed change; room for added entries was reserved before."""
+        if change.added is not None:
+            self.add(*change.added, replaced=change.removed)
+        elif change.removed:
+            self.remove(change.removed)
+        for id, label in change.relabelled.items():
+            self.relabel(id, label)
+        if change.pruned:
+            self.prune(change.pruned)
+        self.revision = change.revision
 
     def add(
         self,
@@ -82,7 +98,7 @@ class RamCopy:
         *,
         replaced: Iterable[str] = (),
     ) -> None:
-        """Let entries with ``vectors`` (b, d) vote, in the place of those ``replaced``, if any."""
+        """Add voting entries with ``vectors`` (b, d) in the place of the ``replaced`` ids."""
         self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
         gone = self._rows_to_go(replaced)
@@ -95,12 +111,12 @@ class RamCopy:
         self._remove(gone)
 
     def label(self, id: str) -> str:
-        """The label of an entry, pruned or not."""
+        """Return the label of an entry, pruned or not."""
         label: str = self.pruned[id].label if id in self.pruned else self._labels[self._row_of[id]]
         return label
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Forget these entries: the last rows move into the holes."""
+        """Remove these entries: the last rows move into the holes."""
         self._remove(self._rows_to_go(ids))
 
     def prune(self, ids: Sequence[str]) -> None:
@@ -112,8 +128,8 @@ class RamCopy:
         self._remove(np.sort(rows))
 
     def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
-        """Know of these entries that they do not vote."""
-        self.pruned.update(zip(ids, map(Silent, keys, labels), strict=True))
+        """Add entries that do not vote."""
+        self.pruned.update(zip(ids, map(PrunedEntry, keys, labels), strict=True))
         self.pruned_counts.update(labels)
 
     def relabel(self, id: str, label: str) -> None:
@@ -129,36 +145,36 @@ class RamCopy:
         self.label_counts[label] += 1
 
     def has(self, id: str, key: int, label: str) -> bool:
-        """Whether an entry votes here with this key, and so this vector, and this label."""
+        """Return True if an entry votes here with this key, and so vector, and this label."""
         row = self._row_of.get(id)
         return row is not None and self._keys[row] == key and self._labels[row] == label
 
     def keys(self, ids: Iterable[str]) -> list[int]:
-        """The store's keys of these entries."""
+        """Return the store's keys of these entries."""
         return [
             self.pruned[id].key if id in self.pruned else int(self._keys[self._row_of[id]])
             for id in ids
         ]
 
     def keys_of_rows(self) -> NDArray[np.int64]:
-        """The store's keys, by row."""
+        """Return the store's keys, by row."""
         return self._keys[: len(self)]
 
     def columns(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """Copies of the ids and labels, by row."""
+        """Return copies of the ids and labels, by row."""
         return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
-        """The rows of those ids that are here, ascending."""
+        """Return the rows of those ids that vote, ascending."""
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
-        """The rows of the store's ``keys``, ascending."""
+        """Return the rows of the store's ``keys``, ascending."""
         return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
 
     def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
-        """The k nearest of each query's ``candidates`` by exact distance, ties by id."""
+        """Find the k nearest of each query's ``candidates`` by exact distance, ties by id."""
         width = min([k, *(len(rows) for rows in candidates)])
         rows = np.empty((len(queries), width), dtype=np.intp)
         distances = np.empty((len(queries), width))
@@ -169,11 +185,11 @@ class RamCopy:
         return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
-        """A copy that nobody edits, in which ``ids`` do not vote and nobody is pruned."""
+        """Return a snapshot of the voting entries, but for ``ids``, without pruned ones."""
         stays = np.ones(len(self), dtype=bool)
         stays[self.rows_of_ids(ids)] = False
         rows = np.flatnonzero(stays)
-        copy = RamCopy(self.vectors.dimension, patient=True)
+        copy = RamCopy(self.vectors.dimension, self._indexes, background=True)
         for start in range(0, len(rows), EXACT_AT_ONCE):
             part = rows[start : start + EXACT_AT_ONCE]
             copy.add(
@@ -186,7 +202,7 @@ class RamCopy:
         return copy
 
     def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
-        """The ``k`` nearest here of some ``rows`` of ``queries``, each but the entry itself.
+        """Find the ``k`` nearest here of some ``rows`` of ``queries``, but the entry itself.
 
         Either all these entries vote here or none.
         """
@@ -201,43 +217,43 @@ class RamCopy:
         ).neighbors
 
     def ranked(self, queries: NDArray[np.float32]) -> Rows:
-        """Every row for each query (n, d), nearest first, ties by id: (n, m)."""
+        """Rank every row for each query (n, d), nearest first, ties by id: (n, m)."""
         return rank_all(queries, self.vectors.blocks(), self._ids[: len(self)])
 
     def ranking(self, query: NDArray[np.float32]) -> Neighbors:
-        """All voting entries by distance to one query (1, d)."""
+        """Return all voting entries by distance to one query (1, d)."""
         order = self.ranked(query)
         distances = self._exact(query[0], order[0])[np.newaxis]
         return Neighbors(self._ids[order], self._labels[order], distances)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
-        """The ``k`` nearest of each query (n, d)."""
+        """Find the ``k`` nearest of each query (n, d)."""
         nobody = np.empty(0, dtype=np.intp)
         n = len(queries)
         found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
         return self.find(queries, k, found).neighbors
 
-    def others(
+    def nearest_others(
         self, rows: Rows, k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
-        """The ``k`` nearest others of each row, as row numbers int32 (n, k) in no order.
+        """Find the ``k`` nearest others of each row: row numbers int32 (n, k) in no order.
 
         Beside them float32 (n,): a vector that scores below it is not among them. The third,
-        (n,), says of which rows that was found, at least of one: the exact distances that the rest
-        would need are more than shall be computed at once. ``k`` is at most ``len(self) - 1``.
+        (n,), is a mask of the rows for which that was found, at least one: the rest would need more
+        exact distances than shall be computed at once. ``k`` is at most ``len(self) - 1``.
         """
-        lists, floors, settled, doubts = self.vectors.others(rows, k)
+        lists, score_bounds, resolved, unresolved = self.vectors.nearest_others(rows, k)
         left = EXACT_PRODUCTS_AT_ONCE
-        for numbers, candidates in doubts:
+        for numbers, candidates in unresolved:
             left -= candidates.size * self.vectors.dimension
             exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
             nearest = candidates[self._order(candidates, exact)][: k + 1]
             for number in numbers:
                 lists[number] = nearest[nearest != rows[number]][:k]
-            settled[numbers] = True
+            resolved[numbers] = True
             if left <= 0:
                 break
-        return lists, floors, settled
+        return lists, score_bounds, resolved
 
     def _exact(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
         starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)
@@ -245,7 +261,7 @@ class RamCopy:
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _order(self, rows: Rows, distances: NDArray[np.float64]) -> Rows:
-        """The positions of ``rows`` by distance, equal distances by id in byte order."""
+        """Return the positions of ``rows`` by distance, equal distances by id in byte order."""
         order = np.argsort(distances)
         if (np.diff(distances[order]) > 0).all():
             return order
@@ -254,7 +270,7 @@ class RamCopy:
         return np.array(positions, dtype=np.intp)
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """The rows, ascending, of those of ``ids`` that vote; what is known by id is forgotten."""
+        """Drop ``ids`` from what is known by id; return the rows of the voting ones, ascending."""
         rows = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:
@@ -281,7 +297,7 @@ class RamCopy:
 
 
 def count_down(counts: Counter[str], label: str, count: int = 1) -> None:
-    """So many fewer; nothing where none is left."""
+    """Lower one count, and drop it at zero."""
     counts[label] -= count
     if not counts[label]:
         del counts[label]

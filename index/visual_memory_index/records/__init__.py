@@ -1,4 +1,4 @@
-"""Records: entries, neighbours, requests, operations and filters, as every room passes them on.
+"""Records: entries, filters, queries, operations and requests, as plain values.
 
 Imports errors alone. Alone: ``make test ROOM=index/records``.
 """

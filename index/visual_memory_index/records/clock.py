@@ -1,4 +1,4 @@
-"""The time, as it is kept."""
+"""The clock of everything stored."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import time
 
 
 def now() -> int:
-    """Microseconds since 1970."""
+    """Return microseconds since 1970."""
     return time.time_ns() // 1000

@@ -19,7 +19,7 @@ ENTRY_BYTES, UTF8_BYTES = 200, 4  # beside its texts, with all lengths; of a cha
 
 
 class Parts(Flag):
-    """What large an entry has, and is read only where it is asked for."""
+    """The large parts of an entry, each read only on request."""
 
     NONE = 0
     VECTOR = 1
@@ -29,12 +29,13 @@ class Parts(Flag):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """``vector`` is float32 (d,) of unit length, or None where it was not asked for.
+    """A labelled vector with its metadata.
 
-    ``created_at`` is in microseconds since 1970. ``content_sha256`` is the hash of the image, or of
-    the little-endian float32 row, as it was sent. ``pruned_by`` names the operation that took its
-    vote, and is empty where it votes. ``image`` is the picture as it was sent and ``thumbnail`` a
-    small JPEG of it: both empty where none is kept, or where it was not asked for.
+    ``vector`` is float32 (d,) of unit length, or None where it was not read. ``created_at`` is in
+    microseconds since 1970. ``content_sha256`` is the hash of the image, or of the little-endian
+    float32 row, as it was sent. ``pruned_by`` names the operation that pruned it, and is empty
+    while it votes. ``image`` is the picture as it was sent and ``thumbnail`` a small JPEG of it:
+    both empty where none is stored, or none was read.
     """
 
     id: str
@@ -49,7 +50,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """About how many bytes it has with the parts that were read."""
+        """Estimate its size in bytes, with the parts that were read."""
         row = 0 if self.vector is None else self.vector.nbytes
         texts = [self.id, self.label, *self.metadata.keys(), *self.metadata.values()]
         return (
@@ -62,7 +63,7 @@ class Entry:
 
     @property
     def metadata_json(self) -> str:
-        """Its metadata as they are stored, and hashed for the digest: JSON with sorted keys."""
+        """Return the metadata as JSON with sorted keys, as stored and as hashed for the digest."""
         pairs = [f"{quoted(key)}: {quoted(self.metadata[key])}" for key in sorted(self.metadata)]
         return f"{{{', '.join(pairs)}}}"
 
@@ -79,7 +80,7 @@ class IdMaker:
         self._last = to_number(after)
 
     def make(self) -> str:
-        """26 characters: 48 bits of milliseconds, then 80 random bits counted up within one."""
+        """Return 26 characters: 48 bits of milliseconds, 80 random bits counted up within one."""
         with self._lock:
             milliseconds = int(self._clock() * 1000)
             if milliseconds > self._last >> RANDOM_BITS:
@@ -91,7 +92,7 @@ class IdMaker:
 
 
 def to_number(id: str) -> int:
-    """The number that an id stands for; 0 for none."""
+    """Return the number that an id encodes; 0 for none."""
     number = 0
     for character in id[:26]:
         number = number << 5 | CROCKFORD.find(character) & 31

@@ -1,4 +1,4 @@
-"""Filters by AIP-160: text becomes a checked tree."""
+"""Filters after AIP-160: parse a text to a checked tree."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A field against a value; ``key`` is metadata's alone, and an entry without it compares false.
+    """Compare a field with a value; ``key`` is for metadata, and entries without it compare false.
 
     ``operator`` is one of = != < <= > >=; has (``:``) is = with a pattern. A time is an int, the
     microseconds since the epoch; a pattern stands only beside = and !=.
@@ -52,21 +52,21 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What ``part`` refuses."""
+    """Matches entries that ``part`` does not."""
 
     part: Filter
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """What every part admits."""
+    """Matches entries that every part does."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """What some part admits."""
+    """Matches entries that at least one part does."""
 
     parts: tuple[Filter, ...]
 
@@ -75,7 +75,7 @@ Filter: TypeAlias = And | Or | Not | Comparison
 
 
 def parse(text: str) -> Filter | None:
-    """Read a filter; None for blank text, which restricts nothing. Raises BadFilter."""
+    """Parse a filter; None for blank text, which restricts nothing. Raises BadFilter."""
     if len(text) > TEXT_MAX:
         raise BadFilter(TEXT_MAX, f"a filter has at most {TEXT_MAX} characters.")
     if bad := UNSTORABLE.search(text):
@@ -84,14 +84,14 @@ def parse(text: str) -> Filter | None:
 
 
 class Reader:
-    """Recursive descent over one text: a method for each rule of the grammar."""
+    """A recursive-descent parser of one text, with a method for each rule of the grammar."""
 
     def __init__(self, text: str) -> None:
         self.text, self.position, self.nesting = text, 0, 0
         self.skip_space()
 
     def take(self, token: re.Pattern[str]) -> str | None:
-        """Go past ``token`` and the space after it; None where something else stands."""
+        """Consume ``token`` and the space after it, or return None."""
         found = token.match(self.text, self.position)
         if found is None:
             return None
@@ -114,7 +114,7 @@ class Reader:
         return whole
 
     def expression(self) -> Filter:
-        """Factors joined by AND or by nothing, up to the end or a closing parenthesis."""
+        """Parse factors joined by AND or by nothing, up to the end or a closing parenthesis."""
         parts = [self.factor()]
         while self.position < len(self.text) and self.text[self.position] != ")":
             self.take_keyword("AND")
@@ -122,7 +122,7 @@ class Reader:
         return And(tuple(parts)) if len(parts) > 1 else parts[0]
 
     def factor(self) -> Filter:
-        """Terms joined by OR, which AIP-160 binds tighter than AND."""
+        """Parse terms joined by OR, which AIP-160 binds tighter than AND."""
         parts = [self.term()]
         while self.take_keyword("OR"):
             parts.append(self.term())
@@ -163,7 +163,7 @@ class Reader:
         return Comparison(field, *self.restriction())
 
     def metadata(self) -> Comparison:
-        """What follows ``metadata``: ``:KEY``, or ``.KEY`` and a restriction of its value."""
+        """Parse ``:KEY``, or ``.KEY`` with a restriction of its value, after ``metadata``."""
         if self.take(HAS):
             return Comparison("metadata", "=", Pattern(("", "")), self.key())
         if not self.take(DOT):
@@ -183,7 +183,7 @@ class Reader:
         return key
 
     def restriction(self) -> tuple[str, str | Pattern]:
-        """An operator and a text, which has wildcards only beside = and !=."""
+        """Parse an operator and a text, which has wildcards only beside = and !=."""
         operator = self.operator()
         start = self.position
         pieces = self.value()
@@ -198,7 +198,7 @@ class Reader:
         return operator, Pattern(pieces)
 
     def time(self) -> tuple[str, int]:
-        """An operator and a time, in microseconds since the epoch."""
+        """Parse an operator and a time, in microseconds since the epoch."""
         start = self.position
         operator = self.operator()
         if operator == ":":
@@ -231,7 +231,7 @@ class Reader:
         return tuple(word.split("*"))
 
     def string(self) -> tuple[str, ...] | None:
-        """A quoted text without its escapes, cut at its wildcards; None where no quote stands."""
+        """Parse a quoted text without escapes, cut at its wildcards; None if no quote stands."""
         if not self.text.startswith(('"', "'"), self.position):
             return None
         start = self.position

@@ -1,4 +1,4 @@
-"""A question to a memory, as vectors, with its answer: the nearest entries."""
+"""A nearest-neighbour query by vectors, and its result."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from visual_memory_index.records.filter import Filter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """Unit vectors float32 (n, d) and whom to ask: the k nearest that ``filter`` admits.
+    """Unit vectors float32 (n, d), and the number k of nearest entries to find for each.
 
-    With ``counts_k`` the answer says of each neighbour how often it misleads its nearest.
+    Only entries that ``filter`` matches and ``exclude_ids`` does not name count. With ``counts_k``
+    the result has the misleading counts of the neighbours, for that K.
     """
 
     vectors: NDArray[np.float32]

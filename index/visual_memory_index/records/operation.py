@@ -1,4 +1,4 @@
-"""Work on one memory that takes long or can be undone."""
+"""Operations: work on one memory that takes long or can be undone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``result`` is JSON, ``problem`` a sentence; times are microseconds since 1970."""
+    """An operation; ``result`` is JSON, ``problem`` a sentence, times microseconds since 1970."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Progress of long work, reported by the work itself."""
+"""Progress reports of long work."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ MOVED_AT_ONCE = 1024
 
 
 def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
-    """Room for rows that takes none until it is written: the C library would fill it first.
+    """Return room for rows that takes none until it is written: the C library would fill it first.
 
     In large pages where the system has such, as NumPy asks for: a scan goes through all of it.
     """
@@ -30,14 +30,14 @@ class Blocks:
     Rows live in blocks of fixed size, so growing copies nothing, and a removed row is wiped.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, block_rows: int | None = None) -> None:
         self.dimension = dimension
         self.count = 0
-        self._block_rows = max(1024, BLOCK_BYTES // (4 * dimension))
+        self._block_rows = block_rows or max(1024, BLOCK_BYTES // (4 * dimension))
         self._blocks: list[NDArray[np.float32]] = []
 
     def reserve(self, count: int) -> None:
-        """Have room for ``count`` rows, whose pages the system has given already."""
+        """Make room for ``count`` rows, in pages that the system has given already."""
         while len(self._blocks) * self._block_rows < count:
             self._blocks.append(fresh_block(self._block_rows, self.dimension))
         for number, block in enumerate(self._blocks):
@@ -45,7 +45,7 @@ class Blocks:
             block[max(0, self.count - start) : max(0, count - start), 0] = 0.0
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Have ``vectors`` (b, d) as the rows from ``count`` on."""
+        """Add ``vectors`` (b, d) as the rows from ``count`` on."""
         self.reserve(self.count + len(vectors))
         written = 0
         while written < len(vectors):
@@ -56,23 +56,23 @@ class Blocks:
         self.count += len(vectors)
 
     def remove(self, rows: Rows) -> None:
-        """Let ascending ``rows`` go: the last move into the holes, and where they were is wiped.
+        """Remove ascending ``rows``: the last move into the holes as ``moves`` says.
 
-        As ``moves`` says. It takes O(d) for each.
+        What gets free is wiped. It takes O(d) for each.
         """
         start, end = moves(self.count, rows)
         for at in range(0, len(start), MOVED_AT_ONCE):
             self._put(end[at : at + MOVED_AT_ONCE], self.gather(start[at : at + MOVED_AT_ONCE]))
         left = self.count - len(rows)
-        for first, block in self._filled():
+        for first, block in self.filled():
             block[max(0, left - first) :] = 0.0
         self.count = left
         while (len(self._blocks) - 1) * self._block_rows > self.count:
             self._blocks.pop()
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """All rows, in pieces."""
-        return [block for _, block in self._filled()]
+        """Return all rows, in pieces."""
+        return [block for _, block in self.filled()]
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows`` together: float32 (len(rows), d)."""
@@ -89,8 +89,8 @@ class Blocks:
             inside = of_block == number
             block[rows[inside] - number * self._block_rows] = vectors[inside]
 
-    def _filled(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """The first row and the filled part of each block."""
+    def filled(self) -> list[tuple[int, NDArray[np.float32]]]:
+        """Return the number of the first row and the filled part of each block."""
         starts = range(0, self.count, self._block_rows)
         return [
             (start, block[: self.count - start])

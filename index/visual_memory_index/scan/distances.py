@@ -10,7 +10,7 @@ ROWS_AT_ONCE = 128  # 128 rows of 1,280 products stay in a core's cache
 
 
 def fixed_sum(terms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum over the last axis of (…, d): upper half added to lower half until one is left.
+    """Sum over the last axis of (…, d): the upper half is added to the lower until one is left.
 
     Only element-wise additions: the order depends on d alone, never on the number of rows, the
     processor or NumPy's reduction. Overwrites ``terms``.
@@ -24,7 +24,7 @@ def fixed_sum(terms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """1 − the dot products of a unit ``query`` (d,) and unit rows (m, d), float64 (m,) in [0, 2].
+    """Return 1 − dot products of unit ``query`` (d,) and unit rows (m, d): float64 (m,) in [0, 2].
 
     A product of two float32 is exact in float64, so only the sum rounds. Norms, which ``unit_rows``
     leaves up to 1e-6 from 1, are not divided by: 1 − cosine is up to about 2e-6 from it.
@@ -38,9 +38,9 @@ def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> ND
 
 
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``rows`` (n, d) at unit length; a row whose norm is within 1e-6 of 1 keeps its bits.
+    """Scale ``rows`` (n, d) to unit length; a row whose norm is within 1e-6 of 1 keeps its bits.
 
-    Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``. Answers
+    Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``. Returns
     ``rows`` itself where all are kept.
     """
     units = rows
@@ -60,5 +60,5 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def bad_rows(units: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Which rows of ``unit_rows`` had no direction: zero, NaN or infinite."""
+    """Return the rows of ``unit_rows`` without a direction: zero, NaN or infinite."""
     return np.flatnonzero(~np.isfinite(units).all(axis=1))

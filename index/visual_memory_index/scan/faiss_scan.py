@@ -1,8 +1,9 @@
-"""All rows scored by FAISS, and how far its scores can be off: the one module that imports it."""
+"""All rows scored by FAISS, in threads that scans share: the one module that imports it."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 
 import faiss
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.scan.blocks import Blocks
-from visual_memory_index.scan.bound import float32_bound
+from visual_memory_index.scan.bound import float32_error
 from visual_memory_index.scan.priority import lower_thread_priority
+from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.vectors import Rows
 
 SCRATCH_ROWS = 1024  # FAISS multiplies so many rows at a time
@@ -20,41 +22,18 @@ PART_ROWS_MIN = 1024
 TOGETHER = 256  # queries that FAISS makes room for; 4,096 would be 16 MB for each scan
 GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it is multiplied
 
-_threads: int
-_scanners: Executor
-_patient_scanners: Executor
 
-
-def tune(threads: int) -> None:
-    """Set FAISS up for this process: its threads, and its fast path for small batches too.
+class ScanThreads:
+    """``count`` threads that scan for queries, and as many of lower priority for the background.
 
     Each thread scans a part by itself. FAISS's own sharing halves every step, and both then wait
     for the one whose processor also does something else: under load that took 1.4 times as long.
     """
-    global _threads, _scanners, _patient_scanners
-    faiss.cvar.distance_compute_blas_threshold = 1
-    faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # what it takes is filled and wiped
-    _threads = threads
-    _scanners = ThreadPoolExecutor(threads, "scan", faiss.omp_set_num_threads, (1,))
-    _patient_scanners = ThreadPoolExecutor(threads, "patient-scan", _background)
 
-
-def clear_scratch(dimension: int) -> None:
-    """Overwrite what the libraries that multiply keep of the vectors that they multiplied last.
-
-    They pack them into buffers of their own; every thread that scans packs zeros into all of it.
-    """
-    zeros = np.zeros((SCRATCH_ROWS, dimension), dtype=np.float32)
-
-    def pack(together: threading.Barrier) -> None:
-        together.wait()
-        faiss.knn(zeros, zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
-        np.matmul(zeros, zeros.T)
-
-    for scanners in (_scanners, _patient_scanners):
-        together = threading.Barrier(_threads)
-        wait([scanners.submit(pack, together) for _ in range(_threads)])
-    pack(threading.Barrier(1))
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.queries: Executor = ThreadPoolExecutor(count, "scan", faiss.omp_set_num_threads, (1,))
+        self.background: Executor = ThreadPoolExecutor(count, "background-scan", _background)
 
 
 def _background() -> None:
@@ -62,27 +41,22 @@ def _background() -> None:
     lower_thread_priority()
 
 
-tune(faiss.omp_get_max_threads())
+class FaissScan:
+    """Float32 inner products of the vectors themselves: nothing is kept of a row beside them."""
 
-
-class FaissScan(Blocks):
-    """Scores of all rows, and the ``bound`` that says what all of them prove.
-
-    That is all that ``ScannedIndex`` asks of it: another scan in this place has scores of the same
-    three kinds, its own bound for them, and ``best_max``, how many it is quick to find. What it
-    keeps of each row beside the vector it keeps in ``append`` and ``remove``.
-    """
-
+    name = "float32"
     best_max = SCANNED_MAX
 
-    def __init__(self, dimension: int) -> None:
-        super().__init__(dimension)
-        self.bound = float32_bound(dimension)
+    def __init__(self, rows: Blocks, threads: ScanThreads) -> None:
+        self._rows, self._threads = rows, threads
+        self.error_max = float32_error(rows.dimension)
+
+    def errors(self, rows: Rows) -> NDArray[np.float64]:
+        return np.broadcast_to(np.float64(self.error_max), rows.shape)
 
     def best(
-        self, queries: NDArray[np.float32], most: int, *, patient: bool
+        self, queries: NDArray[np.float32], most: int, *, background: bool
     ) -> tuple[NDArray[np.float32], Rows]:
-        """The ``most`` best scores (n, most) of queries (n, d), descending, and their rows."""
         if not most:
             return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.intp)
 
@@ -93,15 +67,15 @@ class FaissScan(Blocks):
             )
             return scores, rows + start
 
-        found = list((_patient_scanners if patient else _scanners).map(best_of, self._parts()))
+        threads = self._threads.background if background else self._threads.queries
+        found = list(threads.map(best_of, self._parts()))
         scores, rows = (np.concatenate(column, axis=1) for column in zip(*found, strict=True))
         order = np.argsort(-scores, axis=1)[:, :most]
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
     def scores(self, queries: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
-        """The scores (n, len(rows)) of queries (n, d) with ascending ``rows``."""
         scores = np.empty((len(queries), len(rows)), dtype=np.float32)
-        for start, block in self._filled():
+        for start, block in self._rows.filled():
             first, end = np.searchsorted(rows, (start, start + len(block)))
             inside = rows[first:end] - start
             if len(inside) < GATHERED_SHARE * len(block):
@@ -110,21 +84,63 @@ class FaissScan(Blocks):
                 scores[:, first:end] = (queries @ block.T)[:, inside]
         return scores
 
-    def best_of_rows(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """For every row the best score (m,) that one of ``vectors`` (n, d), n ≥ 1, has with it."""
-
+    def best_of_rows(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         def best_of(part: tuple[int, NDArray[np.float32]]) -> NDArray[np.float32]:
-            scores, _ = faiss.knn(part[1], vectors, 1, faiss.METRIC_INNER_PRODUCT)
+            scores, _ = faiss.knn(part[1], queries, 1, faiss.METRIC_INNER_PRODUCT)
             best_scores: NDArray[np.float32] = scores[:, 0]
             return best_scores
 
-        return np.concatenate(list(_patient_scanners.map(best_of, self._parts())))
+        return np.concatenate(list(self._threads.background.map(best_of, self._parts())))
+
+    def reserve(self, count: int) -> None:
+        """Nothing is kept beside the vectors."""
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Nothing is kept beside the vectors."""
+
+    def remove(self, rows: Rows) -> None:
+        """Nothing is kept beside the vectors."""
 
     def _parts(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """The first row and the rows of pieces that can be scanned side by side."""
+        """Return pieces that can be scanned side by side, each with the number of its first row."""
         return [
             (start + inside, block[inside : inside + step])
-            for start, block in self._filled()
-            for step in [max(PART_ROWS_MIN, -(-len(block) // _threads))]
+            for start, block in self._rows.filled()
+            for step in [max(PART_ROWS_MIN, -(-len(block) // self._threads.count))]
             for inside in range(0, len(block), step)
         ]
+
+
+class FaissIndexes:
+    """An ``IndexFactory`` of indexes that FAISS scans in ``threads`` that they share.
+
+    Sets FAISS's fast path for small batches, which holds for the process.
+    """
+
+    unsearchable: Sequence[str] = ()
+
+    def __init__(self, threads: int | None = None) -> None:
+        faiss.cvar.distance_compute_blas_threshold = 1
+        faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # what it takes is filled and wiped
+        self._threads = ScanThreads(threads or faiss.omp_get_max_threads())
+
+    def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
+        rows = Blocks(dimension)
+        return ScannedIndex(rows, FaissScan(rows, self._threads), background=background)
+
+    def clear_scratch(self, dimension: int) -> None:
+        """Overwrite the BLAS and FAISS packing buffers, which still hold the last vectors.
+
+        Every thread that scans, and the calling one, packs zeros into all of its own.
+        """
+        zeros = np.zeros((SCRATCH_ROWS, dimension), dtype=np.float32)
+
+        def pack(together: threading.Barrier) -> None:
+            together.wait()
+            faiss.knn(zeros, zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
+            np.matmul(zeros, zeros.T)
+
+        for threads in (self._threads.queries, self._threads.background):
+            together = threading.Barrier(self._threads.count)
+            wait([threads.submit(pack, together) for _ in range(self._threads.count)])
+        pack(threading.Barrier(1))

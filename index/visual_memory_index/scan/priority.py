@@ -1,4 +1,4 @@
-"""Threads that work beside queries: they get what the others leave."""
+"""The priority of threads that work in the background, beside queries."""
 
 from __future__ import annotations
 

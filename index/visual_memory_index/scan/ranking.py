@@ -1,4 +1,4 @@
-"""The order of a whole memory as a query sees it: fast in float64, exact where that is in doubt."""
+"""The order of a whole memory by distance to a query: in float64, exact where that is close."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
 def rank_all(
     queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], ids: NDArray[np.object_]
 ) -> Rows:
-    """Every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
+    """Rank every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
 
     Rows are counted through the ``blocks`` (b, d) of unit vectors, ``ids`` (m,) are theirs.
     Ascending by ``exact_distances``, equal distances by id in byte order. Needs 16 bytes for each
@@ -37,7 +37,7 @@ def rank_all(
 
 
 def score_doubt(dimension: int) -> float:
-    """How far 1 plus a score of ``rank_all`` can be from the exact distance of two unit vectors.
+    """Bound how far 1 plus a score of ``rank_all`` can be from the exact distance of unit vectors.
 
     Both add the same d products, exact in float64, in some order: each strays by at most
     d·u / (1 − d·u) with u = 2⁻⁵³ (Higham, Accuracy and Stability of Numerical Algorithms,
@@ -51,7 +51,7 @@ def score_doubt(dimension: int) -> float:
 def _negated_scores(
     queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], count: int
 ) -> NDArray[np.float64]:
-    """Minus the inner products of ``queries`` (n, d) with all rows: float64 (n, count)."""
+    """Return minus the inner products of ``queries`` (n, d) with all rows: float64 (n, count)."""
     negated = -queries.astype(np.float64)
     scores = np.empty((len(queries), count))
     step = max(1, WIDENED_AT_ONCE // queries.shape[1])
@@ -71,7 +71,7 @@ def _in_exact_order(
     ids: NDArray[np.object_],
     rows: Rows,
 ) -> Rows:
-    """``rows`` by exact distance, equal distances by id."""
+    """Sort ``rows`` by exact distance, equal distances by id."""
     ends = np.cumsum([len(block) for block in blocks])
     of_block = np.searchsorted(ends, rows, side="right")
     exact = np.empty(len(rows))

@@ -3,74 +3,171 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.faiss_scan import FaissScan
-from visual_memory_index.scan.vectors import Doubt, Others, Rows
+from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.scan.bound import product_bound, score_bounds
+from visual_memory_index.scan.vectors import NearestOthers, Rows, Unresolved
 
 SLACK = 16  # rows scanned beyond k, so that the bound is met at once
 SCORED_AT_ONCE = 64
 
 
-class ScannedIndex(FaissScan):
-    """A ``VectorIndex`` in RAM; a ``patient`` one lets the searches of others go first.
+class Scan(Protocol):
+    """Scores of all rows, and how far each row's scores can be from its products with unit queries.
 
-    A scan is deep enough where its last score is below the floor of the k-th; where it is not, all
-    rows are scored. Candidates are the rows that score the floor or more.
+    ``name`` says which scores these are, with all that decides their errors. More than ``best_max``
+    are found quicker by scoring every row. ``error_max`` is the largest error a row can have.
     """
 
-    scanned_max = FaissScan.best_max - SLACK
+    name: str
+    best_max: int
+    error_max: float
 
-    def __init__(self, dimension: int, *, patient: bool = False) -> None:
-        super().__init__(dimension)
-        self._patient = patient
+    def errors(self, rows: Rows) -> NDArray[np.float64]:
+        """Return the errors of ``rows``, in their shape. See ``bound``."""
+
+    def best(
+        self, queries: NDArray[np.float32], most: int, *, background: bool
+    ) -> tuple[NDArray[np.float32], Rows]:
+        """Return the ``most`` best scores (n, most) of queries (n, d), descending, and their rows.
+
+        ``most`` is at most the number of rows.
+        """
+
+    def scores(self, queries: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
+        """Return the scores (n, len(rows)) of queries (n, d) with ascending ``rows``."""
+
+    def best_of_rows(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return each row's best score (m,) with one of ``queries`` (n, d), n ≥ 1."""
+
+    def reserve(self, count: int) -> None:
+        """Make room for what is kept of ``count`` rows beside their vectors."""
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Keep what is needed of ``vectors`` (b, d), the next rows, beside the vectors."""
+
+    def remove(self, rows: Rows) -> None:
+        """Remove what is kept of ascending ``rows``, which are there still, as ``moves`` says."""
+
+
+class ScannedIndex:
+    """A ``VectorIndex`` in RAM: ``rows`` hold the vectors, a ``scan`` scores them.
+
+    One in the ``background`` lets the searches of others go first. Candidates are the rows that
+    reach their score bounds. A scan is deep enough where its last score is below that of any row;
+    where it is not, all rows are scored.
+    """
+
+    def __init__(self, rows: Blocks, scan: Scan, *, background: bool = False) -> None:
+        self._rows, self._scan, self._background = rows, scan, background
+
+    @property
+    def scan(self) -> str:
+        return self._scan.name
+
+    @property
+    def dimension(self) -> int:
+        return self._rows.dimension
+
+    @property
+    def count(self) -> int:
+        return self._rows.count
+
+    @property
+    def scanned_max(self) -> int:
+        return self._scan.best_max - SLACK
+
+    def reserve(self, count: int) -> None:
+        self._rows.reserve(count)
+        self._scan.reserve(count)
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        self._scan.append(vectors)
+        self._rows.append(vectors)
+
+    def remove(self, rows: Rows) -> None:
+        self._scan.remove(rows)
+        self._rows.remove(rows)
+
+    def blocks(self) -> list[NDArray[np.float32]]:
+        return self._rows.blocks()
+
+    def gather(self, rows: Rows) -> NDArray[np.float32]:
+        return self._rows.gather(rows)
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
     ) -> list[Rows]:
         wanted = np.array([k + len(rows) for k, rows in zip(ks, excluded, strict=True)], dtype=int)
         scanned = int(wanted.max(initial=0)) + SLACK
-        if scanned > min(self.best_max, self.count):
+        if scanned > min(self._scan.best_max, self.count):
             scanned = 0
-        scores, rows = self.best(queries, scanned, patient=self._patient)
+        scores, rows = self._scan.best(queries, scanned, background=self._background)
         found: list[Rows] = []
         for number, (k, without) in enumerate(zip(ks, excluded, strict=True)):
             admitted = ~np.isin(rows[number], without)
             kept, kept_scores = rows[number][admitted], scores[number][admitted]
-            if len(kept) >= k and scores[number, -1] < self.bound.floor(kept_scores[k - 1]):
-                found.append(kept[kept_scores >= self.bound.floor(kept_scores[k - 1])])
-            else:
-                others = np.ones(self.count, dtype=bool)
-                others[without] = False
-                query = queries[number : number + 1]
-                found += self.candidates_among(query, k, np.flatnonzero(others))
+            if len(kept) >= k:
+                errors = self._scan.errors(kept)
+                product = product_bound(kept_scores[:k], errors[:k])
+                if scores[number, -1] < score_bounds(product, self._scan.error_max):
+                    found.append(kept[kept_scores >= score_bounds(product, errors)])
+                    continue
+            others = np.ones(self.count, dtype=bool)
+            others[without] = False
+            found += self.candidates_among(queries[number : number + 1], k, np.flatnonzero(others))
         return found
 
-    def others(self, rows: Rows, k: int) -> Others:
+    def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
+        if k >= len(rows):
+            return [rows] * len(queries)
+        error_max, found = np.array([self._scan.error_max]), list[Rows]()
+        for start in range(0, len(queries), SCORED_AT_ONCE):
+            for scores in self._scan.scores(queries[start : start + SCORED_AT_ONCE], rows):
+                kth = np.partition(scores, len(scores) - k)[-k:][:1]
+                lowest = product_bound(kth, error_max)
+                near = np.flatnonzero(scores >= score_bounds(lowest, self._scan.error_max))
+                kept, errors = scores[near], self._scan.errors(rows[near])
+                product = product_bound(kept[kept >= kth], errors[kept >= kth])
+                found.append(rows[near[kept >= score_bounds(product, errors)]])
+        return found
+
+    def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
         queries = self.gather(rows)
-        scores, found = self.best(queries, min(k + 1 + SLACK, self.count), patient=True)
+        most = min(k + 1 + SLACK, self.count)
+        scores, found = self._scan.best(queries, most, background=True)
         own = found == rows[:, np.newaxis]
         others = np.argsort(own, axis=1, kind="stable")[:, :-1]
         scores = np.take_along_axis(scores, others, axis=1)
         found = np.take_along_axis(found, others, axis=1)
-        exact_floors = self.bound.floors(scores[:, k - 1])
-        floors = np.nextafter(exact_floors.astype(np.float32), np.float32(-np.inf))
-        among = scores >= exact_floors[:, np.newaxis]
-        deep = own.any(axis=1) & (~among[:, -1] | (scores.shape[1] == self.count - 1))
+        errors = self._scan.errors(found)
+        products = product_bound(scores[:, :k], errors[:, :k])
+        among = scores >= score_bounds(products[:, np.newaxis], errors)
+        is_deep = scores[:, -1] < score_bounds(products, self._scan.error_max)
+        deep = own.any(axis=1) & (is_deep | (scores.shape[1] == self.count - 1))
         close = deep & (among.sum(axis=1) > k)
+        lowest = score_bounds(products, self._scan.errors(rows)).astype(np.float32)
 
-        def doubts() -> Iterator[Doubt]:
+        def unresolved() -> Iterator[Unresolved]:
             for number in np.flatnonzero(close):
-                yield Doubt([int(number)], found[number][among[number]])
+                yield Unresolved([int(number)], found[number][among[number]])
             yield from self._crowds(queries, np.flatnonzero(~deep), k)
 
-        return Others(found[:, :k].astype(np.int32), floors, deep & ~close, doubts())
+        return NearestOthers(
+            found[:, :k].astype(np.int32),
+            np.nextafter(lowest, np.float32(-np.inf)),
+            deep & ~close,
+            unresolved(),
+        )
 
-    def _crowds(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Doubt]:
-        """Candidates for the ``numbers`` of ``queries`` (n, d), which more rows than scanned are
-        equally near to; equal queries share theirs.
+    def _crowds(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
+        """Find candidates for queries whose k-th score ties with more rows than were scanned.
+
+        ``numbers`` of ``queries`` (n, d); equal queries are searched once.
         """
         groups: dict[bytes, list[int]] = {}
         for number in numbers.tolist():
@@ -78,22 +175,12 @@ class ScannedIndex(FaissScan):
         alike = list(groups.values())
         for start in range(0, len(alike), SCORED_AT_ONCE):
             part = alike[start : start + SCORED_AT_ONCE]
-            asked = queries[[group[0] for group in part]]
-            found = self.candidates_among(asked, k + 1, np.arange(self.count))
-            yield from map(Doubt, part, found)
+            distinct = queries[[group[0] for group in part]]
+            found = self.candidates_among(distinct, k + 1, np.arange(self.count))
+            yield from map(Unresolved, part, found)
 
-    def reached(
-        self, vectors: NDArray[np.float32], floors: NDArray[np.float32]
+    def affected_rows(
+        self, vectors: NDArray[np.float32], score_bounds: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        reached: NDArray[np.bool_] = self.best_of_rows(vectors) >= floors
-        return reached
-
-    def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
-        if k >= len(rows):
-            return [rows] * len(queries)
-        found: list[Rows] = []
-        for start in range(0, len(queries), SCORED_AT_ONCE):
-            for scores in self.scores(queries[start : start + SCORED_AT_ONCE], rows):
-                floor = self.bound.floor(np.partition(scores, len(scores) - k)[len(scores) - k])
-                found.append(rows[scores >= floor])
-        return found
+        affected: NDArray[np.bool_] = self._scan.best_of_rows(vectors) >= score_bounds
+        return affected

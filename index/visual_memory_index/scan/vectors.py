@@ -14,28 +14,31 @@ from numpy.typing import NDArray
 Rows = NDArray[np.intp]
 
 
-class Doubt(NamedTuple):
-    """Queries of one vector, by number, and rows among which are its nearest, perhaps its own."""
+class Unresolved(NamedTuple):
+    """Queries with equal vectors, by number, and candidates for their nearest.
+
+    The query's own row may be a candidate.
+    """
 
     numbers: list[int]
     candidates: Rows
 
 
-class Others(NamedTuple):
-    """The nearest others of some rows: ``lists`` int32 (n, k) in no order where ``settled`` (n,).
+class NearestOthers(NamedTuple):
+    """The nearest others of some rows: ``lists`` int32 (n, k) in no order where ``resolved`` (n,).
 
-    A vector that scores below ``floors``, float32 (n,), is not among them. ``doubts`` are about the
-    rest, each found when it is asked for.
+    A vector that scores below ``score_bounds``, float32 (n,), is not among them. ``unresolved``
+    has the rest, each found when it is read.
     """
 
     lists: NDArray[np.int32]
-    floors: NDArray[np.float32]
-    settled: NDArray[np.bool_]
-    doubts: Iterator[Doubt]
+    score_bounds: NDArray[np.float32]
+    resolved: NDArray[np.bool_]
+    unresolved: Iterator[Unresolved]
 
 
 def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
-    """Which rows move, and where to, when ascending ``gone`` of ``count`` rows go.
+    """Return the rows that move, and where to, when ascending ``gone`` of ``count`` rows go.
 
     The last rows, as far as they stay, fill the holes, both in ascending order.
     """
@@ -49,14 +52,17 @@ def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
 class VectorIndex(Protocol):
     """Unit vectors float32 (m, d) in rows that stay dense: deleting ``moves`` the last rows.
 
-    It proposes, and proves that nothing nearer is missing: whoever asks computes the exact
-    distances of what it proposed (``distances.exact_distances``) and finds the k nearest, with all
-    that are as near as the k-th, or is wrong. How few candidates there are is a matter of time
-    alone. ``bound`` has the proof for scores.
+    It proposes candidates, and proves that nothing nearer is missing: the caller computes their
+    exact distances (``distances.exact_distances``) and finds the k nearest, with all that are as
+    near as the k-th. How few candidates there are is a matter of time alone.
 
-    Not safe for threads: the owner lets no one read while ``append`` or ``remove`` runs.
-    ``reserve`` may run beside readers.
+    Not safe for threads: nothing may read while ``append`` or ``remove`` runs. ``reserve`` may run
+    beside readers.
     """
+
+    @property
+    def scan(self) -> str:
+        """The name of the scan that scores come from: ``score_bounds`` hold for this one alone."""
 
     @property
     def dimension(self) -> int:
@@ -73,16 +79,16 @@ class VectorIndex(Protocol):
         """
 
     def reserve(self, count: int) -> None:
-        """Have room for ``count`` rows, so that ``append`` cannot fail."""
+        """Make room for ``count`` rows, so that ``append`` cannot fail."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Have ``vectors`` (b, d) as the rows from ``count`` on."""
+        """Add ``vectors`` (b, d) as the rows from ``count`` on."""
 
     def remove(self, rows: Rows) -> None:
-        """Let ascending ``rows`` go as ``moves`` says, and leave nothing of them in RAM."""
+        """Remove ascending ``rows`` as ``moves`` says, and leave nothing of them in RAM."""
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """All rows, in pieces, by row."""
+        """Return all rows, in pieces, by row."""
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows`` together, in whatever order: float32 (len(rows), d), bit for bit."""
@@ -90,26 +96,42 @@ class VectorIndex(Protocol):
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
     ) -> list[Rows]:
-        """For each query (n, d), rows among which are its k nearest that are not ``excluded``.
+        """Return for each query (n, d) rows that hold its k nearest which are not ``excluded``.
 
         Rows that are as near as the k-th are all there, and no excluded one; all that are left
         where they are no more than k. In no order. Each query has its k and its excluded rows.
         """
 
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
-        """Like ``candidates`` for queries (n, d) that may only find the ascending ``rows``."""
+        """Return ``candidates`` for queries (n, d) that may only find the ascending ``rows``."""
 
-    def others(self, rows: Rows, k: int) -> Others:
-        """The k nearest others of each row, where that is settled without exact distances.
+    def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
+        """Return the k nearest others of each row, as far as they need no exact distances.
 
-        k is at least 1 and less than ``count``. All rows are settled or doubted about.
+        k is at least 1 and less than ``count``. Every row is resolved or among the unresolved.
         """
 
-    def reached(
-        self, vectors: NDArray[np.float32], floors: NDArray[np.float32]
+    def affected_rows(
+        self, vectors: NDArray[np.float32], score_bounds: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """For every row whether one of ``vectors`` (n, d), n ≥ 1, scores its floor or more.
+        """Return a mask (m,) of rows with which one of ``vectors`` (n, d) scores the row's bound.
 
-        With the floors that ``others`` gave, whatever rows came and went since: True wherever a
-        vector belongs among the k nearest others. True where none does costs time alone.
+        n ≥ 1. With the bounds that ``nearest_others`` gave, whatever rows came and went since: True
+        wherever a vector belongs among the k nearest others. A needless True costs time alone.
         """
+
+
+class IndexFactory(Protocol):
+    """Makes the vector indexes of one process, which share threads.
+
+    ``unsearchable`` names where they keep vectors beside the memory of the process, such as "the
+    memory of GPU 0": the search for residues cannot read it, and certificates say so.
+    """
+
+    unsearchable: Sequence[str]
+
+    def new(self, dimension: int, *, background: bool = False) -> VectorIndex:
+        """Return an empty index; one in the ``background`` lets searches of others go first."""
+
+    def clear_scratch(self, dimension: int) -> None:
+        """Overwrite what scans keep of the vectors and queries of ``dimension`` scored last."""

@@ -1,4 +1,4 @@
-"""A backup as one file: an SQLite database, and an end by which a cut or altered one is known."""
+"""A backup as one file: an SQLite database, then its length and SHA-256, to detect damage."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from visual_memory_index.errors import BadBackup
-from visual_memory_index.files.disk import new_file, remove_database, written
+from visual_memory_index.files.disk import new_file, remove_database, translate_os_errors
 
 PIECE_BYTES = 1 << 18
 BEGINNING = b"SQLite format 3\0"
@@ -20,8 +19,8 @@ TRAILER_BYTES = len(END) + LENGTH_BYTES + HASH_BYTES
 NAME_SETTING = "backup"  # which of all backups this is
 
 
-def sealed(file: BinaryIO) -> Iterator[bytes]:
-    """A database in pieces, with its length and SHA-256 after it."""
+def with_checksum(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a database in pieces, then its length and SHA-256."""
     hasher, length = sha256(), 0
     while piece := file.read(PIECE_BYTES):
         hasher.update(piece)
@@ -30,8 +29,8 @@ def sealed(file: BinaryIO) -> Iterator[bytes]:
     yield END + length.to_bytes(LENGTH_BYTES, "little") + hasher.digest()
 
 
-class Arrival:
-    """A sealed database that comes in piece by piece, in a file that goes when this is closed."""
+class IncomingBackup:
+    """A backup received piece by piece, into a file that is removed when this is closed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,12 +41,7 @@ class Arrival:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -57,24 +51,24 @@ class Arrival:
         remove_database(self.path)
 
     def write(self, piece: bytes) -> None:
-        """Take the next piece. Raises BadBackup for what does not begin as one, NotWritten."""
+        """Append the next piece. Raises BadBackup for another kind of file, NotWritten."""
         data = self._last + piece
         self._last = data[-TRAILER_BYTES:]
         body = memoryview(data)[: len(data) - len(self._last)]
         if body and not self._length and not data.startswith(BEGINNING):
             raise BadBackup("it is another kind of file")
-        with written(self.path):
+        with translate_os_errors(self.path):
             self._file.write(body)
         self._hasher.update(body)
         self._length += len(body)
 
     @property
     def sha256(self) -> bytes:
-        """Of all but the end."""
+        """Return the hash of the database, without the trailer."""
         return self._hasher.digest()
 
     def finish(self) -> None:
-        """The last piece has come. Raises BadBackup, NotWritten."""
+        """Check the trailer after the last piece. Raises BadBackup, NotWritten."""
         if not self._last.startswith(END) or len(self._last) != TRAILER_BYTES:
             raise BadBackup("its end is missing, so it was cut short or is another kind of file")
         length = int.from_bytes(self._last[len(END) : -HASH_BYTES], "little")
@@ -82,5 +76,5 @@ class Arrival:
             raise BadBackup(f"of its {length:,} bytes {self._length:,} are there")
         if self.sha256 != self._last[-HASH_BYTES:]:
             raise BadBackup("it was altered")
-        with written(self.path):
+        with translate_os_errors(self.path):
             self._file.close()

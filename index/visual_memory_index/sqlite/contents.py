@@ -1,4 +1,4 @@
-"""What the file of a memory holds at one moment, read in pieces to be compared."""
+"""The contents of a memory's file at one moment, read in pieces for checks and copies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENTRIES = (
 
 
 class SqliteContents:
-    """``Contents`` read in one transaction, so that others may write meanwhile."""
+    """``Contents`` read in one transaction, which lets others write meanwhile."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, state: State, head: Head) -> None:
         self._db = db
@@ -62,13 +62,13 @@ class SqliteContents:
         last: tuple[int, str] | None = rows.fetchone()
         return last
 
-    def check_file(self, told: Callable[[], None]) -> None:
-        """SQLite looks through the file."""
+    def check_file(self, on_progress: Callable[[], None]) -> None:
+        """Run SQLite's integrity checks; ``on_progress`` may raise. Raises CorruptStore."""
         stopped: list[BaseException] = []
 
         def is_stopped() -> bool:
             try:
-                told()
+                on_progress()
             except BaseException as error:
                 stopped.append(error)
             return bool(stopped)

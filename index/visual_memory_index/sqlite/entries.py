@@ -1,4 +1,4 @@
-"""Reading the entries of a memory's file, inside whichever transaction."""
+"""Reading entries of a memory's file, in any transaction."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def verified(values: Sequence[Any]) -> Row:
-    """What was read by ``ROW``, if it is what was written. Raises NotAsWritten."""
+    """Return a row read by ``ROW`` after comparing its checksum. Raises NotAsWritten."""
     row = Row(*values)
     if checksum(tuple(values[:-1])) != row.checksum:
         raise NotAsWritten(f"the entry of key {row.key} is not as it was written")
@@ -63,14 +63,14 @@ def verified(values: Sequence[Any]) -> Row:
 
 
 def check_row(row: tuple[Any, ...]) -> None:
-    """Compare what was read by ``ROWS`` with its checksums. Raises NotAsWritten."""
+    """Compare a row read by ``ROWS`` with its checksums. Raises NotAsWritten."""
     vector = row[-1]
     if checksum(row[:-2]) != row[-2] or crc_of(vector) != row[VECTOR_CHECKSUM]:
         check_part("vector", row[0], verified(row[:-1]).vector_checksum, vector)
 
 
 def check_part(part: str, key: int, written: int | None, data: object) -> None:
-    """Compare the vector or a picture of an entry, None for none, with its checksum.
+    """Compare the vector or a picture of an entry, or None, with its checksum.
 
     Raises NotAsWritten.
     """
@@ -79,7 +79,7 @@ def check_part(part: str, key: int, written: int | None, data: object) -> None:
 
 
 def crc_of(data: object) -> int | None:
-    """CRC-32 of bytes, None for none, and -1 for what else damage may have made of them."""
+    """Return CRC-32 of bytes, None for None, and -1 for anything else, which only damage gives."""
     if data is None:
         return None
     return crc32(data) if isinstance(data, bytes) else -1
@@ -93,7 +93,7 @@ def read_entries(
     limit: int,
     parts: Parts = Parts.NONE,
 ) -> Iterator[Entry]:
-    """Entries under an SQL condition of ours. Raises NotAsWritten."""
+    """Yield the entries that match an SQL condition. Raises NotAsWritten."""
     columns = [
         f"(SELECT {column} FROM {table} WHERE {table}.key = entries.key)"
         if part in parts
@@ -126,21 +126,21 @@ def read_entries(
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
-    """The ids that ``filter`` admits, ascending."""
+    """Return the ids that ``filter`` matches, ascending."""
     condition, parameters = where(filter)
     rows = db.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", parameters)
     return [id for (id,) in rows]
 
 
 def where(filter: Filter | None) -> tuple[str, list[str | int]]:
-    """A filter as an SQL condition with its parameters."""
+    """Return a filter as an SQL condition with its parameters."""
     return to_sql(filter) if filter else ("TRUE", [])
 
 
 def stored_rows(
     rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
 ) -> StoredRows:
-    """What was read by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    """Convert rows read by ``ROWS``. Raises NotAsWritten, CorruptStore."""
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -151,13 +151,13 @@ def stored_rows(
 
 
 def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:
-    """Where the digest and the audit log stand."""
+    """Read the state of the digest and the head of the audit log."""
     row = db.execute("SELECT digest, audit_size, audit_peaks, audit_last FROM memory").fetchone()
     return digests.from_bytes(row[0]), Head(*row[1:])
 
 
 class Share(NamedTuple):
-    """What so many entries are in the digest, and in the sums."""
+    """The contribution of some entries to the digest and to the checksum totals."""
 
     state: digests.State
     size: int
@@ -165,7 +165,7 @@ class Share(NamedTuple):
 
 
 def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[Row, bytes]]]:
-    """The entries of these keys with their vectors, in parts. Raises NotAsWritten."""
+    """Yield the entries of these keys with their vectors, in parts. Raises NotAsWritten."""
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
         query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
@@ -176,7 +176,7 @@ def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[
 
 
 def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
-    """That of the entries of these keys. Raises NotAsWritten."""
+    """Return the contribution of the entries of these keys. Raises NotAsWritten."""
     share = Share(digests.empty(), 0, 0)
     for rows in rows_of(db, keys):
         share = Share(
@@ -188,19 +188,19 @@ def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
 
 
 def share_of_all(db: sqlite3.Connection) -> Share:
-    """That of all entries. Raises NotAsWritten."""
+    """Return the contribution of all entries. Raises NotAsWritten."""
     return share_of(db, [key for (key,) in db.execute("SELECT key FROM entries")])
 
 
 def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:
-    """A row with other values in these columns, and its checksum."""
+    """Return a row with other values in these columns, and its new checksum."""
     changes: dict[str, Any] = dict(zip(columns, values, strict=True))
     new = row._replace(**changes)
     return new._replace(checksum=checksum(new[:-1]))
 
 
 def element(row: Row, vector: bytes) -> bytes:
-    """What an entry is in the digest."""
+    """Return an entry's element of the digest."""
     image_sha256 = b"" if row.image_checksum is None else row.content_sha256
     votes = row.pruned_by is None
     return digests.element(row.id, row.label, row.metadata, vector, image_sha256, votes)

@@ -1,4 +1,4 @@
-"""Filters as SQL: a condition on the table ``entries``, with parameters."""
+"""Filters as SQL conditions on the table ``entries``, with parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GLOB_SPECIAL = re.compile(r"[*?\[]")
 
 
 def to_sql(filter: Filter) -> tuple[str, list[str | int]]:
-    """A condition on the table ``entries``, never NULL, and the values of its ``?``."""
+    """Return a condition on the table ``entries``, never NULL, and the values of its ``?``."""
     match filter:
         case Comparison():
             return compare(filter)
@@ -35,7 +35,7 @@ def to_sql(filter: Filter) -> tuple[str, list[str | int]]:
 
 
 def compare(comparison: Comparison) -> tuple[str, list[str | int]]:
-    """The SQL of one comparison. GLOB, for LIKE would ignore case."""
+    """Return the SQL of one comparison. GLOB, since LIKE would ignore case."""
     operator, value = comparison.operator, comparison.value
     if isinstance(value, Pattern):
         operator = {"=": "GLOB", "!=": "NOT GLOB"}[operator]

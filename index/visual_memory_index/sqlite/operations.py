@@ -1,4 +1,4 @@
-"""The operations on a memory, kept in its file."""
+"""The operations on a memory, stored in its file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 
 
 def begin(db: sqlite3.Connection, name: str, kind: str) -> None:
-    """Note that it runs, and forget those of old that cannot be undone."""
+    """Insert a running operation, and delete old ones that cannot be undone."""
     db.execute(
         "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
         (now() - KEPT_MICROSECONDS,),
@@ -32,7 +32,7 @@ def end(
     result: str | None = None,
     problem: str | None = None,
 ) -> None:
-    """Note how it ended."""
+    """Store the state, the result and the end time of an operation."""
     db.execute(
         "UPDATE operations SET state = ?, result = ?, problem = ?, ended_at = ? WHERE name = ?",
         (state, result, problem, now(), name),
@@ -40,7 +40,7 @@ def end(
 
 
 def fail_unfinished(db: sqlite3.Connection) -> None:
-    """Note of all that run that they were cut short, but for erasures, which go on."""
+    """Mark running operations as failed by a restart; unlearn operations stay running."""
     db.execute(
         "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? "
         "WHERE state = 'running' AND kind != ?",
@@ -49,23 +49,23 @@ def fail_unfinished(db: sqlite3.Connection) -> None:
 
 
 def draft(db: sqlite3.Connection, name: str, result: str) -> None:
-    """Keep what is known of the result of one that runs."""
+    """Store the result so far of a running operation."""
     db.execute("UPDATE operations SET result = ? WHERE name = ?", (result, name))
 
 
 def unfinished(db: sqlite3.Connection) -> list[Operation]:
-    """Those that run, the oldest first."""
+    """Return the running operations, oldest first."""
     rows = db.execute(f"SELECT {COLUMNS} FROM operations WHERE state = 'running' ORDER BY name")
     return [Operation(*row) for row in rows]
 
 
 def mark_undone(db: sqlite3.Connection, name: str) -> None:
-    """Note that what it did was taken back."""
+    """Mark an operation as undone."""
     db.execute("UPDATE operations SET undone_at = ? WHERE name = ?", (now(), name))
 
 
 def get(db: sqlite3.Connection, name: str) -> Operation:
-    """Raises UnknownOperation."""
+    """Return an operation by name. Raises UnknownOperation."""
     row = db.execute(f"SELECT {COLUMNS} FROM operations WHERE name = ?", (name,)).fetchone()
     if row is None:
         raise UnknownOperation(name)
@@ -73,7 +73,7 @@ def get(db: sqlite3.Connection, name: str) -> Operation:
 
 
 def page(db: sqlite3.Connection, *, before: str, limit: int) -> list[Operation]:
-    """Up to ``limit`` operations without results, the newest first, below the name ``before``."""
+    """Return up to ``limit`` operations without results, newest first, named below ``before``."""
     columns = COLUMNS.replace("result", "NULL")
     rows = db.execute(
         f"SELECT {columns} FROM operations WHERE ? = '' OR name < ? ORDER BY name DESC LIMIT ?",

@@ -1,7 +1,7 @@
-"""A memory's file written anew elsewhere, row by row: what backups, restored ones and copies are.
+"""Copying a memory's file row by row, for backups, restores and copies.
 
-SQLite's VACUUM INTO and its backup API would copy what has to stay behind, too, such as the answers
-to writes, and took longer. One state of the source is read, while others write to it.
+SQLite's VACUUM INTO and its backup API would also copy data that must stay behind, such as the
+answers to writes, and took longer. One state of the source is read, while others write to it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.files import checksums as sums
-from visual_memory_index.files.database import PAGE_BYTES, connect, translated
+from visual_memory_index.files.database import PAGE_BYTES, connect, translate_errors
 from visual_memory_index.files.disk import new_file
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.ledger import digest as digests
+from visual_memory_index.records.request import LOCAL
 from visual_memory_index.scan.distances import bad_rows
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.contents import SqliteContents
@@ -49,7 +50,7 @@ NAMES = MappingProxyType(
 
 
 class LeftOut(NamedTuple):
-    """Entries that stay behind, and where the digest stands without them."""
+    """Entries that are not copied, and the state of the digest without them."""
 
     ids: Sequence[str]
     labels: frozenset[str]
@@ -57,16 +58,16 @@ class LeftOut(NamedTuple):
 
 
 class Replica:
-    """A new file at ``target`` for all that belongs to the memory at ``source``.
+    """A new file at ``target`` with a copy of the memory at ``source``.
 
-    ``begin`` fixes the moment of which it is. ``check`` is asked all the time, and may raise.
-    Raises CorruptStore, BadAuditLog, NotWritten.
+    ``begin`` fixes the moment that is copied. ``check`` is called often, and may raise to end the
+    copy. Raises CorruptStore, BadAuditLog, NotWritten.
     """
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:
         self._source, self._target, self._check = source, target, check
         new_file(target).close()
-        with self._translated():
+        with self._translate_errors():
             with closing(connect(target)) as db:
                 do_not_sync(db, "main")
                 db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -84,17 +85,12 @@ class Replica:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._db.close()
 
     def begin(self) -> None:
-        """What is committed from now on is not in it."""
-        with self._translated():
+        """Fix the moment that is copied: later commits are not in the copy."""
+        with self._translate_errors():
             self._db.execute("BEGIN")
             self._db.execute("SELECT 1 FROM main.memory").fetchone()
 
@@ -104,23 +100,25 @@ class Replica:
         name: str,
         finish: Callable[[Transaction], object],
         *,
+        principal: str = LOCAL,
         leave_out: Iterable[str] = (),
         settings: Iterable[str] = (),
     ) -> int:
-        """Write the memory of this ``identity`` under another ``name``.
+        """Write the memory of this ``identity`` under another ``name``; count the entries left out.
 
         Its entries and its audit log must lead to its digest. Entries that wait to be unlearned are
         left out, too; how many are, in all. Then what names them goes as well, and so do
-        ``settings``, which were made of them. ``finish`` may note what was done.
+        ``settings``, which were made of them; the audit log names the ``principal``. ``finish`` may
+        note what was done.
         """
-        with self._translated():
+        with self._translate_errors():
             left = self._copy(identity, name, leave_out)
             with closing(connect(self._target)) as db:
                 do_not_sync(db, "main")
                 db.execute("BEGIN")
                 transaction = SqliteTransaction(db, self._target, identity.kind)
                 if left.ids:
-                    forget(transaction, left, settings)
+                    forget(transaction, left, settings, principal)
                 finish(transaction)
                 transaction.finish()
                 db.execute(f"{SEAL} WHERE pruned_by NOT NULL OR relabelled_by NOT NULL")  # renamed
@@ -181,28 +179,28 @@ class Replica:
         self._db.execute(f"{self._inserts[table]} WHERE {condition}", parameters)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """SQLite's complaints in our words: the source is damaged, or the target full."""
-        with translated(self._source, self._target):
+        with translate_errors(self._source, self._target):
             yield
 
 
 def check_tables(path: Path) -> None:
     """Refuse a file that would have SQLite do more than read rows. Raises CorruptStore."""
-    with translated(path), closing(connect(path)) as db:
+    with translate_errors(path), closing(connect(path)) as db:
         kinds = "SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"
         if db.execute(f"{kinds} OR sql LIKE 'CREATE VIRTUAL%'").fetchone():
             raise CorruptStore(str(path), "it holds more than the tables of a memory")
 
 
 def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
-    """Nobody needs the file after a crash in the middle."""
+    """Turn off journal and fsync, for a file that is useless after a crash."""
     db.execute(f"PRAGMA {schema}.journal_mode = OFF")
     db.execute(f"PRAGMA {schema}.synchronous = OFF")
 
 
 def to_insert(db: sqlite3.Connection, table: str) -> str:
-    """What fills a table of the target from that of the source."""
+    """Return the SQL that fills a table of the target from the same one of the source."""
     rows = db.execute("SELECT name FROM pragma_table_info(?, 'target')", (table,))
     columns = [name for (name,) in rows]
     values = [NAMES.get((table, column), column) for column in columns]
@@ -213,13 +211,13 @@ def to_insert(db: sqlite3.Connection, table: str) -> str:
 
 
 def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
-    """What entries are in the digest, with their images as those are now."""
+    """Return the state of the digest of some entries, with their images as stored now."""
     hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
     return state_of(entries, hashes)
 
 
 def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) -> None:
-    """Raises CorruptStore."""
+    """Check that all vectors are finite and of this dimension. Raises CorruptStore."""
     if any(len(each.vector) != 4 * dimension for each in entries):
         raise CorruptStore(str(path), "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")
@@ -227,10 +225,12 @@ def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) ->
         raise CorruptStore(str(path), "a vector is not finite")
 
 
-def forget(transaction: SqliteTransaction, left: LeftOut, settings: Iterable[str]) -> None:
+def forget(
+    transaction: SqliteTransaction, left: LeftOut, settings: Iterable[str], principal: str
+) -> None:
     """Drop what else names the entries that were left out."""
     transaction.state = left.state
-    transaction.note_erasing("", left.ids)
+    transaction.note_ids_to_unlearn("", left.ids)
     transaction.scrub("", left.labels, settings)
     transaction.next_revision()
-    transaction.log("LeaveOutEntries", len(left.ids))
+    transaction.log("LeaveOutEntries", len(left.ids), principal)

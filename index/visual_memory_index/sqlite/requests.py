@@ -1,4 +1,4 @@
-"""Answers to writes, kept in a file so that a repeated request_id is answered as the first time."""
+"""Answers to writes, kept so that a repeated request_id gets the same answer."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ RENEW = """
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
-def recall(db: sqlite3.Connection, request: Request | None) -> Any:
+def recall(db: sqlite3.Connection, request: Request) -> Any:
     """The answer given before, or None.
 
     Raises RequestReused where the content differs, RequestErased where its entries were unlearned.
     """
-    if request is None:
+    if not request.id:
         return None
     row = db.execute(
         "SELECT fingerprint, answer FROM requests WHERE request_id = ? AND start = ?",
@@ -50,9 +50,9 @@ def recall(db: sqlite3.Connection, request: Request | None) -> Any:
     return json.loads(row[1])
 
 
-def keep(db: sqlite3.Connection, request: Request | None, answer: Any) -> None:
+def keep(db: sqlite3.Connection, request: Request, answer: Any) -> None:
     """Store the answer with the write that it answers, and forget those past their time."""
-    if request is None:
+    if not request.id:
         return
     time = now()
     last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
@@ -75,7 +75,7 @@ def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> N
 
 
 def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]:
-    """The stored batches of an import, in order. Raises RequestReused, RequestErased."""
+    """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
     check_kind(db, request_id, importing=True)
     rows = db.execute(
         "SELECT start, answer, fingerprint FROM requests WHERE request_id = ? ORDER BY start",
@@ -88,9 +88,9 @@ def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]
     ]
 
 
-def check_start(db: sqlite3.Connection, request: Request | None) -> None:
+def check_start(db: sqlite3.Connection, request: Request) -> None:
     """Refuse an import batch that leaves a gap. Raises WrongOffset, RequestErased."""
-    if request is None or request.start == WHOLE:
+    if request.start == WHOLE:
         return
     last = db.execute(
         "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start DESC LIMIT 1",

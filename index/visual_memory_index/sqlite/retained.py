@@ -1,4 +1,4 @@
-"""What stays in a memory's file, to be searched for what looks like something erased."""
+"""The bytes retained in a memory's file, searched for residue of unlearned entries."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ BESIDE = (
 )
 
 
-def staying(db: sqlite3.Connection) -> Iterator[bytes]:
-    """All of it but numbers, as the file has it, in parts of about a megabyte."""
+def retained_bytes(db: sqlite3.Connection) -> Iterator[bytes]:
+    """Yield all texts and blobs of the file, as stored, in chunks of about 1 MiB."""
     selected = (chain.from_iterable(db.execute(each)) for each in (PARTS, *BESIDE))
-    return in_parts(chain(indexed(db), *selected))
+    return in_chunks(chain(indexed(db), *selected))
 
 
 def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Each id with the bytes that follow it in the index: some keys end as if the id went on."""
+    """Yield each id with the key bytes after it in the index, which may look like more of it."""
     for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
         yield id + key.to_bytes(8, "big").lstrip(b"\0")
 
 
-def in_parts(values: Iterable[bytes]) -> Iterator[bytes]:
-    """They, apart from each other, so many together that it is quick to search them."""
+def in_chunks(values: Iterable[bytes]) -> Iterator[bytes]:
+    """Join values, separated by 64 zero bytes, into chunks of about 1 MiB."""
     part: list[bytes] = []
     size = 0
     for value in values:

@@ -1,4 +1,4 @@
-"""Where else the content of entries is: in which entries, and perhaps in which backups."""
+"""Search of a memory for the content of given entries, and for the times of backups."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OF_CHECKSUMS = (
 
 
 def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
-    """Those of ``ids`` that are stored, as others are compared with them."""
+    """Return the ``ids`` that are stored, with hashes of their content for comparison."""
     found = Sought(uid)
     for id, content_sha256, checksum, vector in db.execute(STORED, (json.dumps(list(ids)),)):
         found.ids.append(id)
@@ -42,7 +42,7 @@ def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
 
 
 def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
-    """True if an entry, none of the ids ``without``, is one of ``sought`` or has what one has."""
+    """Return True if an entry not in ``without`` is one of ``sought`` or has the content of one."""
     left_out = json.dumps(list(without))
 
     def ask(select: str, values: Iterable[str | int]) -> sqlite3.Cursor:
@@ -57,12 +57,12 @@ def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[st
 
 
 def hashed(vector: bytes) -> bytes:
-    """A hash to compare a vector by, so that many of them need little room."""
+    """Return a short hash by which to compare vectors."""
     return blake2b(vector, digest_size=16).digest()
 
 
 def backups(db: sqlite3.Connection) -> list[int]:
-    """When backups were made, in microseconds since 1970."""
+    """Return the times of backups, in microseconds since 1970."""
     rows = db.execute(
         "SELECT json_extract(event, '$.time') FROM audit "
         "WHERE json_extract(event, '$.call') = 'BackupMemory'"

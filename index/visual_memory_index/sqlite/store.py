@@ -1,4 +1,4 @@
-"""The truth of one memory in one SQLite file."""
+"""The store of one memory in one SQLite file."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.erasure.residue import Traces
+from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import BadAuditLog, CorruptStore
 from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ledger.standing import Standing, Told, unheard
+from visual_memory_index.ledger.standing import OnStanding, Standing, ignore_standing
 from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
-from visual_memory_index.records.request import Request, StoredBatch
-from visual_memory_index.sqlite import operations, requests
-from visual_memory_index.sqlite import same_content as sqlite_elsewhere
-from visual_memory_index.sqlite import unlearn as erasing
+from visual_memory_index.records.request import LOCAL, Request, StoredBatch
+from visual_memory_index.sqlite import operations, requests, same_content, unlearn
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
@@ -44,25 +42,28 @@ from visual_memory_index.sqlite.entries import (
     stored_rows,
     where,
 )
-from visual_memory_index.sqlite.retained import staying
+from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
 
 
 class SqliteStore:
-    """A ``Store`` in the file at ``path``. Opening raises CorruptStore, NewerStore.
+    """A ``Store`` and its ``StoredFiles`` at ``path``. Opening raises CorruptStore, NewerStore.
 
-    Its ``database`` is for what is done to the file as such: it is copied, cut and searched.
-    ``committed`` is told where the audit log stands after each transaction.
+    ``committed`` is called with the head of the audit log after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
 
-    def __init__(self, path: Path, committed: Told = unheard) -> None:
+    def __init__(self, path: Path, committed: OnStanding = ignore_standing) -> None:
         self.path = path
         self._committed = committed
         self.database = Database(path, MEMORY_STEPS, check_digest)
         self.bytes_on_disk = self.database.bytes_on_disk
+        self.descriptors = self.database.descriptors
+        self.truncate_log = self.database.truncate_log
+        self.rewrite = self.database.rewrite
+        self.renew_connections = self.database.renew_connections
         self.close = self.database.close
 
     @classmethod
@@ -70,9 +71,10 @@ class SqliteStore:
         cls,
         path: Path,
         identity: Identity,
-        committed: Told = unheard,
+        committed: OnStanding = ignore_standing,
+        principal: str = LOCAL,
     ) -> SqliteStore:
-        """A new file holding no entry."""
+        """A new file holding no entry, which the ``principal`` asks for."""
         store = cls(path, committed)
         try:
             with store.database.transaction() as db:
@@ -83,7 +85,7 @@ class SqliteStore:
                     (*astuple(identity), digests.to_bytes(digests.empty())),
                 )
                 transaction = SqliteTransaction(db, path, identity.kind)
-                transaction.log("CreateMemory", 0)
+                transaction.log("CreateMemory", 0, principal)
                 transaction.finish()
         except BaseException:
             store.close()
@@ -105,9 +107,9 @@ class SqliteStore:
         return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
 
     def complete(self) -> None:
-        """Find what a file of an older release lacks: its uid and its digest.
+        """Add the uid and the digest that a file of an older release lacks.
 
-        Before anything is written all is compared that is not read by ``rows`` or when asked for.
+        First it compares everything that ``rows`` and later reads do not check.
         """
         self.database.check()
         with self.database.reading() as db:
@@ -121,7 +123,7 @@ class SqliteStore:
                 (secrets.token_hex(16), digests.to_bytes(share.state)),
             )
             transaction = SqliteTransaction(db, self.path, kind)
-            transaction.log("MigrateMemory", share.size)
+            transaction.log("MigrateMemory", share.size, LOCAL)
             transaction.finish()
 
     def digest(self) -> str:
@@ -151,30 +153,30 @@ class SqliteStore:
         with self.database.reading() as db:
             return operations.unfinished(db)
 
-    def erasing(self, operation: str) -> list[str]:
+    def ids_to_unlearn(self, operation: str) -> list[str]:
         with self.database.reading() as db:
-            return erasing.noted(db, operation)
+            return unlearn.noted_ids(db, operation)
 
-    def found_in(self, traces: Traces) -> frozenset[bytes]:
+    def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
         found: set[bytes] = set()
-        with self.database.apart() as db:
-            for part in staying(db):
-                found |= traces.found_in(part)
+        with self.database.own_connection() as db:
+            for part in retained_bytes(db):
+                found |= patterns.found_in(part)
         return frozenset(found)
 
     def sought(self, ids: Sequence[str]) -> Sought:
         uid = self.identity().uid
-        with self.database.apart() as db:
-            return sqlite_elsewhere.sought(db, uid, ids)
+        with self.database.own_connection() as db:
+            return same_content.sought(db, uid, ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
         uid = self.identity().uid
-        with self.database.apart() as db:
-            return sqlite_elsewhere.holds(db, uid, sought, without)
+        with self.database.own_connection() as db:
+            return same_content.holds(db, uid, sought, without)
 
     def backups(self) -> list[int]:
         with self.database.reading() as db:
-            return sqlite_elsewhere.backups(db)
+            return same_content.backups(db)
 
     def fail_unfinished(self) -> None:
         with self.database.transaction() as db:
@@ -225,7 +227,7 @@ class SqliteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
-        """All or nothing, and on disk when it ends. One thread at a time."""
+        """Yield a transaction: all or nothing, and on disk when it ends. One thread at a time."""
         with self.database.transaction() as db:
             transaction = SqliteTransaction(db, self.path, self._kind)
             yield transaction
@@ -297,7 +299,7 @@ class SqliteStore:
             found = {entry.id: getattr(entry, column) for entry in entries}
         return {id: picture for id, picture in found.items() if picture}
 
-    def recall(self, request: Request | None) -> list[str] | None:
+    def recall(self, request: Request) -> list[str] | None:
         with self.database.reading() as db:
             answer: list[str] | None = requests.recall(db, request)
         return answer
@@ -308,12 +310,12 @@ class SqliteStore:
 
 
 def checksum_of(name: str, value: bytes) -> int:
-    """Of what is kept under a name."""
+    """Return the checksum of a derived value and its name."""
     return crc32(value, crc32(name.encode()))
 
 
 def check_digest(db: sqlite3.Connection) -> None:
-    """Compare all entries with the digest, where there is one, as checksums are made of them.
+    """Compare all entries with the digest, if there is one, since checksums are computed from them.
 
     Raises NotAsWritten.
     """

@@ -17,15 +17,13 @@ from visual_memory_index.errors import EntriesExist
 from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ledger.audit import LOCAL, Event
+from visual_memory_index.ledger.audit import Event
 from visual_memory_index.records.clock import now
 from visual_memory_index.records.entry import Entry
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation, State
 from visual_memory_index.records.request import Request
-from visual_memory_index.sqlite import operations, requests
-from visual_memory_index.sqlite import same_content as sqlite_elsewhere
-from visual_memory_index.sqlite import unlearn as erasing
+from visual_memory_index.sqlite import operations, requests, same_content, unlearn
 from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
@@ -38,11 +36,12 @@ from visual_memory_index.sqlite.entries import (
     share_of,
     stored_rows,
 )
-from visual_memory_index.store.store import Known, Left, StoredRows
+from visual_memory_index.store.store import Known, StoredRows
+from visual_memory_index.store.stored_files import Remains
 
 ERASED_AT_ONCE = 256
-LEFT = (
-    "SELECT label, metadata, content_sha256, vector, coalesce(image, x''), "
+REMAINS = (
+    "SELECT metadata, content_sha256, vector, coalesce(image, x''), "
     "coalesce(thumbnail, x'') "
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
     "WHERE key IN (SELECT value FROM json_each(?))"
@@ -53,8 +52,10 @@ INSERT = (
 )
 
 
-def sealed(key: int, id: str, entry: Entry, created_at: int, vector: memoryview) -> tuple[Any, ...]:
-    """A new row of the table of entries, at its end the checksum."""
+def with_checksum(
+    key: int, id: str, entry: Entry, created_at: int, vector: memoryview
+) -> tuple[Any, ...]:
+    """Return a new row of the table of entries, ending in its checksum."""
     image = crc32(entry.image) if entry.image else None
     thumbnail = crc32(entry.thumbnail) if entry.image else None
     texts = id, entry.label, entry.metadata_json
@@ -64,7 +65,7 @@ def sealed(key: int, id: str, entry: Entry, created_at: int, vector: memoryview)
 
 
 class SqliteTransaction:
-    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of its digest."""
+    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is the digest's."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
         self._db, self._path, self._kind = db, path, kind
@@ -78,7 +79,7 @@ class SqliteTransaction:
         return self._db.total_changes + self._revision + self._next_key
 
     def finish(self) -> None:
-        """Write what is counted, and where the digest and the audit log stand."""
+        """Write the counters, the state of the digest and the head of the audit log."""
         if (self._revision, self._next_key, self.head) != self._found:
             self._db.execute(
                 "UPDATE memory SET revision = ?, next_key = ?, digest = ?, audit_size = ?, "
@@ -91,8 +92,8 @@ class SqliteTransaction:
                 ),
             )
 
-    def log(self, call: str, count: int) -> Event:
-        event = Event(self.head.size, now(), LOCAL, call, count, self.digest(), self.head.last)
+    def log(self, call: str, count: int, principal: str) -> Event:
+        event = Event(self.head.size, now(), principal, call, count, self.digest(), self.head.last)
         text = event.to_json()
         self._db.execute("INSERT INTO audit VALUES (?, ?)", (event.number, text))
         self.head = self.head.follow(text)
@@ -115,14 +116,14 @@ class SqliteTransaction:
         found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
         return {id: found[id] for id in ids if id in found}
 
-    def recall(self, request: Request | None) -> list[str] | None:
+    def recall(self, request: Request) -> list[str] | None:
         answer: list[str] | None = requests.recall(self._db, request)
         return answer
 
-    def keep(self, request: Request | None, ids: Sequence[str]) -> None:
+    def keep(self, request: Request, ids: Sequence[str]) -> None:
         requests.keep(self._db, request, ids)
 
-    def check_start(self, request: Request | None) -> None:
+    def check_start(self, request: Request) -> None:
         requests.check_start(self._db, request)
 
     def next_revision(self) -> int:
@@ -145,7 +146,7 @@ class SqliteTransaction:
         data = np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
         width = 4 * vectors.shape[1]
         values = [
-            sealed(key, id, entry, created_at, data[at * width : (at + 1) * width])
+            with_checksum(key, id, entry, created_at, data[at * width : (at + 1) * width])
             for at, (key, id, entry) in enumerate(zip(keys, ids, entries, strict=True))
         ]
         inserted = self._db.executemany(INSERT, values)
@@ -170,11 +171,11 @@ class SqliteTransaction:
         )
 
     def delete(self, keys: Sequence[int]) -> None:
-        """``secure_delete`` overwrites them."""
+        """Delete rows, which ``secure_delete`` overwrites."""
         if not keys:
             return
         gone = share_of(self._db, keys)
-        with erasing.forgetting(self._db, keys):
+        with unlearn.dropping_results(self._db, keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
         self.state = self.state - gone.state
         sums.move(self._db, -gone.size, -gone.sum)
@@ -182,7 +183,7 @@ class SqliteTransaction:
     def update(self, key: int, entry: Entry) -> None:
         find = "SELECT label, relabelled_by FROM entries WHERE key = ?"
         label, relabelled_by = self._db.execute(find, (key,)).fetchone()
-        with erasing.forgetting(self._db, [key]):
+        with unlearn.dropping_results(self._db, [key]):
             if label != entry.label:  # no undo would bring the former ones back
                 relabelled_by = None
                 self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
@@ -196,7 +197,7 @@ class SqliteTransaction:
         self, name: str, state: State, *, result: str | None = None, problem: str | None = None
     ) -> None:
         operations.end(self._db, name, state, result=result, problem=problem)
-        erasing.drop(self._db, name)
+        unlearn.drop_ids(self._db, name)
 
     def operation(self, name: str) -> Operation:
         return operations.get(self._db, name)
@@ -204,31 +205,30 @@ class SqliteTransaction:
     def draft(self, name: str, result: str) -> None:
         operations.draft(self._db, name, result)
 
-    def note_erasing(self, operation: str, ids: Iterable[str]) -> None:
-        erasing.note(self._db, operation, ids)
+    def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
+        unlearn.note_ids(self._db, operation, ids)
 
-    def erasing(self, operation: str) -> list[str]:
-        return erasing.noted(self._db, operation)
+    def ids_to_unlearn(self, operation: str) -> list[str]:
+        return unlearn.noted_ids(self._db, operation)
 
-    def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
-        left = Left()
+    def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
+        remains = Remains()
         texts_bytes = limit_bytes
         for start in range(0, len(keys), ERASED_AT_ONCE):
             part = json.dumps(list(keys[start : start + ERASED_AT_ONCE]))
-            rows = self._db.execute(LEFT, (part,))
-            for label, metadata, content_sha256, vector, image, thumbnail in rows:
-                left.labels.add(label)
+            rows = self._db.execute(REMAINS, (part,))
+            for metadata, content_sha256, vector, image, thumbnail in rows:
                 texts_bytes -= len(metadata)
                 if texts_bytes >= 0:
                     for key, value in json.loads(metadata).items():
-                        left.texts.update((key, value))
+                        remains.texts.update((key, value))
                 limit_bytes -= len(vector) + len(image) + len(thumbnail)
                 if limit_bytes >= 0:
                     pictures = [each for each in (image, thumbnail) if each]
-                    left.contents.append((content_sha256, vector, pictures))
-        return left
+                    remains.contents.append((content_sha256, vector, pictures))
+        return remains
 
-    def twins(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
+    def same_content(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
         return set(
             self._db.execute(
                 "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
@@ -237,7 +237,7 @@ class SqliteTransaction:
             )
         )
 
-    def others(self, limit: int) -> Iterator[bytes]:
+    def sample_images(self, limit: int) -> Iterator[bytes]:
         for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
             yield from row
 
@@ -248,11 +248,11 @@ class SqliteTransaction:
             (json.dumps(list(labels)),),
         )
         gone = sorted(labels.difference(label for (label,) in rows))
-        erasing.scrub(self._db, operation, gone, settings)
+        unlearn.scrub(self._db, operation, gone, settings)
         return gone
 
     def backups(self) -> list[int]:
-        return sqlite_elsewhere.backups(self._db)
+        return same_content.backups(self._db)
 
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
@@ -291,7 +291,7 @@ class SqliteTransaction:
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Labels by id that are back, and which operations had set them."""
+        """Restore labels; return them by id, and the operations that had set them."""
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "
@@ -299,7 +299,7 @@ class SqliteTransaction:
             (operation,),
         ).fetchall()
         values = {key: (label, before) for key, _, label, before in rows}
-        with erasing.forgetting(self._db, list(values)):
+        with unlearn.dropping_results(self._db, list(values)):
             self._set(("label", "relabelled_by"), values)
         return (
             {id: label for _, id, label, _ in rows},
@@ -313,7 +313,7 @@ class SqliteTransaction:
         return read_ids(self._db, filter)
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Have these values in these columns of entries by key, and move digest and sums on."""
+        """Set these columns of entries by key, and update digest and checksum totals."""
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
         for rows in rows_of(self._db, list(values)):

@@ -1,4 +1,4 @@
-"""What of erased entries stands elsewhere in the file, as SQL: whose they are, and dropping it."""
+"""SQL that drops everything naming unlearned entries elsewhere in the file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NAMING_LABELS = (
 OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 
-def note(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
-    """Keep the ids that an operation has still to erase."""
+def note_ids(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
+    """Store the ids that an operation has yet to unlearn."""
     rows = [(operation, id) for id in dict.fromkeys(ids)]
     db.executemany("INSERT INTO erasing VALUES (?, ?)", rows)
     sums.move(db, len(rows), sum(map(sums.checksum, rows)), table=sums.ERASING)
 
 
-def noted(db: sqlite3.Connection, operation: str) -> list[str]:
-    """They, ascending."""
+def noted_ids(db: sqlite3.Connection, operation: str) -> list[str]:
+    """Return the ids that an operation has yet to unlearn, ascending."""
     rows = db.execute("SELECT id FROM erasing WHERE operation = ? ORDER BY id", (operation,))
     return [id for (id,) in rows]
 
@@ -34,11 +34,11 @@ def noted(db: sqlite3.Connection, operation: str) -> list[str]:
 def scrub(
     db: sqlite3.Connection, operation: str, labels: Sequence[str], settings: Iterable[str]
 ) -> None:
-    """Drop what names the noted ids or ``labels``, and what was derived of the entries.
+    """Drop everything that names the noted ids or ``labels``, or was derived from the entries.
 
-    Answers to writes, results of operations and why they failed, ``settings`` by name; the ids
-    themselves go last. Certificates name nobody. What an operation was asked for may have named
-    them too, and a guess of it could be checked by its fingerprint.
+    These are answers to writes, results and problems of operations, and ``settings`` by name; last
+    the ids themselves. Certificates name no entry. Fingerprints of requests go too, since they
+    would let a guess of an id be checked.
     """
     db.execute(
         "UPDATE requests SET fingerprint = x'', answer = ?1 WHERE EXISTS "
@@ -50,11 +50,11 @@ def scrub(
     drop_results(db, operation, labels)
     db.execute("DELETE FROM derived")
     db.executemany("DELETE FROM settings WHERE name = ?", [(name,) for name in settings])
-    drop(db, operation)
+    drop_ids(db, operation)
 
 
 def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) -> None:
-    """Drop results, and why operations failed, where they name the noted ids or ``labels``."""
+    """Drop results and problems of operations that name the noted ids or ``labels``."""
     named = json.dumps(list(labels))
     db.execute(
         "UPDATE operations SET result = NULL, problem = ?1 "
@@ -76,11 +76,11 @@ def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) 
 
 
 @contextmanager
-def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
-    """Drop results that name a label which these entries had, and after what is inside none has.
+def dropping_results(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
+    """Drop results that name a label of these entries if no entry has it after the block.
 
-    Neither as its label nor as one that an undo would bring back. Without results, labels are not
-    looked for, which may read all entries.
+    Labels that an undo would restore count as in use. Without stored results no label is looked up,
+    since that may read all entries.
     """
     if db.execute(NAMING_LABELS).fetchone() is None:
         yield
@@ -91,14 +91,14 @@ def forgetting(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
     )
     labels = [label for (label,) in rows]
     yield
-    if gone := without(db, labels):
+    if gone := unused_labels(db, labels):
         drop_results(db, "", gone)
 
 
-def without(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
-    """Those of ``labels``, once each, that no entry has, nor an undo would bring back.
+def unused_labels(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
+    """Return the distinct ``labels`` that no entry has, and no undo would restore.
 
-    However many they are, all entries are read once, and no further than to the last that is found.
+    All entries are read at most once, and only up to the last label found.
     """
     left = dict.fromkeys(labels)
     for table in ("entries", "relabels"):
@@ -112,8 +112,8 @@ def without(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
     return list(left)
 
 
-def drop(db: sqlite3.Connection, operation: str) -> None:
-    """Drop the noted ids."""
-    rows = [(operation, id) for id in noted(db, operation)]
+def drop_ids(db: sqlite3.Connection, operation: str) -> None:
+    """Delete the noted ids."""
+    rows = [(operation, id) for id in noted_ids(db, operation)]
     db.execute("DELETE FROM erasing WHERE operation = ?", (operation,))
     sums.move(db, -len(rows), -sum(map(sums.checksum, rows)), table=sums.ERASING)

@@ -1,4 +1,4 @@
-"""What a store holds at one moment, to be compared with what was written to it."""
+"""The contents of a store at one moment, to be compared with its digest and audit log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visual_memory_index.ledger.digest import State, element, total
 
 
 class StoredEntry(NamedTuple):
-    """An entry as it lies in the file; ``image`` is None where none is kept."""
+    """An entry as stored; ``image`` is None where none is kept."""
 
     key: int
     id: str
@@ -24,49 +24,49 @@ class StoredEntry(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many bytes there are to hash."""
+        """Number of bytes to hash."""
         return len(self.vector) + len(self.image or b"")
 
 
 class Contents(Protocol):
-    """Everything at one moment, read in pieces while others may write."""
+    """Everything in a store at one moment, read in pieces while others may write."""
 
     @property
     def path(self) -> Path:
-        """Where it is kept, to be named where it is damaged."""
+        """The file, to be named in errors."""
 
     @property
     def state(self) -> State:
-        """Where the digest stands."""
+        """State of the digest."""
 
     @property
     def head(self) -> Head:
-        """Where the audit log stands."""
+        """Head of the audit log."""
 
     def count(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
 
     def ids(self) -> Iterator[str]:
-        """The ids of all entries, in no order."""
+        """Yield the ids of all entries, in no order."""
 
     def entries(self) -> Iterator[list[StoredEntry]]:
-        """All entries by key, as many at a time as are quickly hashed."""
+        """Yield all entries by key, in parts that are quickly hashed."""
 
     def events(self) -> Iterator[tuple[int, str]]:
-        """The events of the audit log by number, each with its text."""
+        """Yield number and text of the audit events, by number."""
 
     def last_event(self) -> tuple[int, str] | None:
-        """The one with the highest number."""
+        """Return number and text of the event with the highest number, or None."""
 
-    def check_file(self, told: Callable[[], None]) -> None:
-        """Have what keeps it look through itself; ``told`` is called all the time, and may raise.
+    def check_file(self, on_progress: Callable[[], None]) -> None:
+        """Run the database's own check; ``on_progress`` is called often, and may raise.
 
         Raises CorruptStore.
         """
 
 
 def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> State:
-    """What entries are in the digest, with the hashes of their images as those are now."""
+    """Return the share of ``entries`` in the digest, with the hashes of their images now."""
     return total(
         [
             element(each.id, each.label, each.metadata, each.vector, image_sha256, bool(each.votes))

@@ -12,28 +12,30 @@ from visual_memory_index.store.contents import Contents
 EVENTS_AT_ONCE = 1024
 
 
-def in_order(events: Iterable[tuple[int, str]], told: Callable[[int], None]) -> Iterator[str]:
-    """The texts of events that are numbered from 0. Raises BadAuditLog."""
+def in_order(
+    events: Iterable[tuple[int, str]], on_progress: Callable[[int], None]
+) -> Iterator[str]:
+    """Yield the texts of events, which must be numbered from 0. Raises BadAuditLog."""
     for expected, (number, text) in enumerate(events):
         if number != expected:
             raise BadAuditLog(f"event {expected} is missing, event {number} is there")
         if number % EVENTS_AT_ONCE == 0:
-            told(number)
+            on_progress(number)
         yield text
 
 
-def check_log(contents: Contents, name: str, kind: str, told: Callable[[int], None]) -> int:
-    """How many events the audit log has, all of which lead to where the memory stands.
+def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[int], None]) -> int:
+    """Check that all audit events lead to the memory's digest; return their number.
 
-    ``told`` hears now and then how many were read, and may raise. Raises BadAuditLog.
+    ``on_progress`` is called with the number of events read, and may raise. Raises BadAuditLog.
     """
-    with audit.of(name):
-        texts = in_order(contents.events(), told)
+    with audit.name_memory(name):
+        texts = in_order(contents.events(), on_progress)
         return audit.check(texts, contents.head, digests.shown(contents.state, kind))
 
 
 def check_end(contents: Contents, name: str, kind: str) -> None:
-    """Look whether the last event leads to where the memory stands. Raises BadAuditLog."""
+    """Check that the last audit event leads to the memory's digest. Raises BadAuditLog."""
     digest = digests.shown(contents.state, kind)
-    with audit.of(name):
+    with audit.name_memory(name):
         audit.check_end(contents.last_event(), contents.head, digest)

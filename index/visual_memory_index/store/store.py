@@ -1,6 +1,7 @@
-"""The truth of one memory: what has to keep its entries, and how it is asked and written to.
+"""The truth of one memory: the protocols of a store that keeps its entries for good.
 
-``SqliteStore`` is the one there is. Whatever passes ``tests/index/conformance`` can take its place.
+``SqliteStore`` is the one there is. What passes ``tests/index/conformance`` can take its place. Its
+bytes are another matter: see ``stored_files``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.erasure.residue import Traces
 from visual_memory_index.ledger.audit import Event, Head
 from visual_memory_index.records.clock import now
 from visual_memory_index.records.entry import Entry, Parts
@@ -27,10 +27,10 @@ from visual_memory_index.store.contents import Contents
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a memory is, fixed when it is made. ``embedder`` is its spec as JSON, or None.
+    """Name, dimension and embedder of a memory, fixed when it is made.
 
-    ``store_images`` says whether it keeps the pictures of its entries. ``uid`` tells it from others
-    of its name, but not from its copies and backups.
+    ``embedder`` is its spec as JSON, or None. ``store_images`` is True if it keeps the pictures of
+    its entries. ``uid`` tells it from others of its name, but not from its copies and backups.
     """
 
     name: str
@@ -42,19 +42,19 @@ class Identity:
 
     @property
     def kind(self) -> str:
-        """What of it is in its digest: the embedder, or else the dimension."""
+        """The part of it that is in its digest: the embedder, or else the dimension."""
         return self.embedder or str(self.dimension)
 
 
 def new_identity(
     name: str, dimension: int, embedder: str | None, *, store_images: bool = False
 ) -> Identity:
-    """An identity made now."""
+    """Return the identity of a memory made now."""
     return Identity(name, dimension, embedder, now(), store_images, uid=secrets.token_hex(16))
 
 
 class Page(NamedTuple):
-    """Entries in a row, and whether others follow."""
+    """Entries in a row; ``more`` is True if others follow."""
 
     entries: list[Entry]
     more: bool
@@ -72,7 +72,7 @@ class StoredRows:
 
 
 class AuditPage(NamedTuple):
-    """Some events in a row, with where the log and the digest of the memory stood then."""
+    """Some events in a row, with the head of the log and the memory's digest at that moment."""
 
     events: list[Event]
     head: Head
@@ -80,7 +80,7 @@ class AuditPage(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What has to be known of an entry to write to it."""
+    """Key, label and vote of a stored entry: what a write to it needs."""
 
     key: int
     label: str
@@ -88,19 +88,11 @@ class Known(NamedTuple):
 
 
 @dataclass(slots=True)
-class Left:
-    """What some entries are made of: their texts; the hash, vector and pictures of each."""
-
-    labels: set[str] = field(default_factory=set)
-    texts: set[str] = field(default_factory=set)
-    contents: list[tuple[bytes, bytes, list[bytes]]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Sought:
-    """Entries of the memory ``uid`` and its copies, as those of any memory are compared with them.
+    """Entries of the memory ``uid``, to be found in any memory.
 
-    By id, by the hash of what was inserted, and by vector, of which its checksum and a hash stand.
+    In its copies they are found by id, elsewhere by ``hashes`` of their content or by vector: by
+    its checksum, then by a hash of it.
     """
 
     uid: str
@@ -111,38 +103,38 @@ class Sought:
 
 
 class Transaction(Protocol):
-    """The writes that can be done inside one transaction; each is seen by those after it.
+    """The writes and reads of one transaction; each sees the writes before it.
 
-    An entry has an id, which is its own for as long as it is stored, and a key, which stands for
-    one vector forever. What changes entries moves the digest, and is logged by whoever does it
-    before the end: the digest is kept with the log.
+    An entry has an id, unique among the stored ones, and a key, which stands for one vector
+    forever. Writes to entries update the digest; the caller logs them before the end, since the
+    digest is kept with the log.
     """
 
     @property
     def head(self) -> Head:
-        """Where the audit log stands now."""
+        """The head of the audit log now."""
 
     @property
     def written(self) -> int:
-        """Grows with every write: what raised in between has done nothing where it has not."""
+        """A number that grows with every write; unchanged, nothing was written in between."""
 
     def next_revision(self) -> int:
-        """Count this change of the entries: one more than before, from 1."""
+        """Count one more change of the entries, and return the number, from 1."""
 
     def next_keys(self, count: int) -> range:
-        """Keys that no entry ever had, and greater than any."""
+        """Return ``count`` keys greater than any that an entry ever had."""
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        """Those of ``ids`` that are stored, in the order in which they were given."""
+        """Return what is known of the stored ones of ``ids``, in the given order."""
 
     def entry(self, id: str) -> Entry | None:
-        """One entry without its vector, as this transaction sees it."""
+        """Return one entry without its vector, or None."""
 
     def ids(self, filter: Filter) -> list[str]:
-        """The ids that ``filter`` admits, ascending in byte order."""
+        """Return the ids that ``filter`` admits, ascending in byte order."""
 
     def count(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
 
     def insert(
         self,
@@ -155,150 +147,142 @@ class Transaction(Protocol):
     ) -> None:
         """Add ``entries`` with ``vectors`` (b, d), bit for bit, under new ``ids`` and ``keys``.
 
-        They vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are what
-        they are in the digest (``digest.elements``). Raises EntriesExist, which names the ids that
-        were there; what was begun goes with the transaction.
+        They vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are their
+        elements of the digest (``digest.elements``). Raises EntriesExist with the ids that were
+        there; the transaction has to be undone then.
         """
 
     def delete(self, keys: Sequence[int]) -> None:
-        """Drop these entries with their vectors and pictures; keys of no entry are passed over.
+        """Delete these entries with their vectors and pictures; ignore keys of no entry.
 
-        Results of operations that name a label which no entry has any more go with them, here and
-        wherever else labels change.
+        This and every other change of labels also drops results of operations that name a label
+        which no entry has any more.
         """
 
     def update(self, key: int, entry: Entry) -> None:
-        """Set label and metadata of one entry, and nothing else of it."""
+        """Set label and metadata of one entry."""
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
-        """Take the votes of these entries, for an operation that was begun."""
+        """Take the votes of these entries, as part of a running operation."""
 
     def unprune(self, operation: str, dimension: int) -> StoredRows:
-        """Give back the votes that an operation took; whose they are, by key. Raises CorruptStore.
+        """Give back the votes that an operation took, and return those entries by key.
 
-        That is a change of the entries, whose revision is in what is answered.
+        Counts a revision, which is in the answer. Raises CorruptStore.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        """Set the label of these keys for an operation that was begun, keeping what they were."""
+        """Set the labels of these keys as part of a running operation, and keep the former ones."""
 
     def unrelabel(self, operation: str) -> dict[str, str]:
-        """Give back the labels that nothing has set since: they by id.
+        """Give back the labels that an operation replaced and nothing has set since; return by id.
 
-        Where such a label was set by an operation that was undone meanwhile, that is made up for.
+        A former label that itself came of an operation undone meanwhile is resolved further back.
         """
 
-    def recall(self, request: Request | None) -> list[str] | None:
-        """The ids that this request was answered with before, or None; None for no request.
+    def recall(self, request: Request) -> list[str] | None:
+        """Return the ids that this request was answered with before, or None.
 
-        Raises RequestReused where the content differs, RequestErased where they were unlearned.
+        None for one without id. Raises RequestReused where the content differs, RequestErased where
+        they were unlearned.
         """
 
-    def keep(self, request: Request | None, ids: Sequence[str]) -> None:
-        """Remember what the request is answered with, for two days at least.
+    def keep(self, request: Request, ids: Sequence[str]) -> None:
+        """Remember the answer to a request that has an id, for two days at least.
 
         It outlives the entries, so nothing of them but ids is in it.
         """
 
-    def check_start(self, request: Request | None) -> None:
-        """Refuse a batch that does not begin where those kept of its import end.
+    def check_start(self, request: Request) -> None:
+        """Check that a batch of an import begins where its stored batches end.
 
         Raises WrongOffset, RequestErased.
         """
 
-    def log(self, call: str, count: int) -> Event:
-        """Note what was done to the memory, as the next event of the audit log."""
+    def log(self, call: str, count: int, principal: str) -> Event:
+        """Append to the audit log that the ``principal`` did this to ``count`` entries."""
 
     def digest(self) -> str:
-        """The digest as it stands now."""
+        """Return the digest of the entries now."""
 
     def begin(self, name: str, kind: str) -> None:
-        """Note an operation that runs. Names ascend with time."""
+        """Add a running operation. Names ascend with time."""
 
     def draft(self, name: str, result: str) -> None:
-        """Keep what is known of the result of an operation that runs."""
+        """Keep a part of the result of a running operation."""
 
     def end(
         self, name: str, state: State, *, result: str | None = None, problem: str | None = None
     ) -> None:
-        """Note how an operation ended; what it noted to be erased is let go of."""
+        """Set how an operation ended, and drop the ids that it had to erase."""
 
     def operation(self, name: str) -> Operation:
-        """Raises UnknownOperation."""
+        """Return one operation. Raises UnknownOperation."""
 
     def mark_undone(self, name: str) -> None:
-        """Note that what an operation did was taken back."""
+        """Mark an operation as undone."""
 
     def keep_setting(self, name: str, value: str) -> None:
-        """Set what belongs to the memory beside its entries."""
+        """Set one setting of the memory, such as its taxonomy."""
 
-    def note_erasing(self, operation: str, ids: Iterable[str]) -> None:
+    def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
         """Keep the ids that an operation has to erase."""
 
-    def erasing(self, operation: str) -> list[str]:
-        """The ids that it has still to erase, ascending."""
-
-    def left(self, keys: Sequence[int], limit_bytes: int) -> Left:
-        """What these entries are made of, as far as ``limit_bytes`` go."""
-
-    def twins(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
-        """Those hashes that entries have whose content is the same, each with their vectors."""
-
-    def others(self, limit: int) -> Iterator[bytes]:
-        """Pictures and thumbnails of so many entries, one after the other."""
+    def ids_to_unlearn(self, operation: str) -> list[str]:
+        """Return the ids that an operation has still to erase, ascending."""
 
     def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
-        """Drop what else names the entries that were erased; those of ``labels`` that are gone.
+        """Drop what else names erased entries; return those of ``labels`` that no entry has now.
 
-        That are answers to requests, results of operations, what was derived, the ``settings`` of
-        these names, and at last the noted ids.
+        These are answers to requests, results of operations, derived data, the ``settings`` of
+        these names, and at last the ids that the operation had to erase.
         """
 
     def backups(self) -> list[int]:
-        """When backups were made, in microseconds since 1970."""
+        """Return the times of backups, in microseconds since 1970."""
 
 
 class Store(Protocol):
-    """Reads, and transactions for the one writer. Raises CorruptStore, NotWritten from anywhere.
+    """Reads, and transactions for the one writer. Any method raises CorruptStore or NotWritten.
 
-    A read sees one state that was committed, whoever writes meanwhile, and may be done by many
-    threads. Ids are not empty, and ordered as their UTF-8 bytes are. A memory begins with no entry,
-    at revision 0, and with the event CreateMemory.
+    A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
+    are not empty, and ordered by their UTF-8 bytes. A memory begins with no entry, at revision 0,
+    and with the event CreateMemory.
     """
 
     @property
     def derived_bytes_max(self) -> int:
-        """What is larger is not kept by ``keep_derived``."""
+        """The largest value that ``keep_derived`` keeps, in bytes."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """All or nothing, and out of a power loss's reach when it ends. One thread at a time."""
+        """Begin a transaction: all or nothing, and durable when it ends. One thread at a time."""
 
     def complete(self) -> None:
-        """Find what an older release left out. The first that is asked."""
+        """Compute what an older release did not store. To be called before all others."""
 
     def identity(self) -> Identity:
-        """Raises CorruptStore where no memory is kept."""
+        """Return the memory's identity. Raises CorruptStore where no memory is stored."""
 
     def bytes_on_disk(self) -> int:
-        """How much room it takes, with what was not tidied up yet."""
+        """Return the room that the store takes, write-ahead log included."""
 
     def digest(self) -> str:
-        """The digest of the entries, lower-case hex."""
+        """Return the digest of the entries, lower-case hex."""
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Every entry that votes, by key, some at a time, and at last none; all of one state."""
+        """Yield every voting entry by key, in parts, of one state; the last part is empty."""
 
     def pruned(self) -> list[tuple[int, str, str]]:
-        """Key, id and label of every entry that does not vote."""
+        """Return key, id and label of every entry that does not vote."""
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
-        """The revision read, and the keys that ``filter`` admits there, in no order."""
+        """Return the revision read, and the keys that ``filter`` admits there, in no order."""
 
     def ids(self, filter: Filter) -> list[str]:
-        """The ids that ``filter`` admits, ascending."""
+        """Return the ids that ``filter`` admits, ascending."""
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
-        """One entry, or None."""
+        """Return one entry, or None."""
 
     def entries(
         self,
@@ -309,74 +293,70 @@ class Store(Protocol):
         bytes_max: int = sys.maxsize,
         parts: Parts = Parts.NONE,
     ) -> Page:
-        """Up to ``limit`` entries with ids beyond ``after``, by id.
+        """Return up to ``limit`` entries with ids beyond ``after``, by id.
 
-        At least one where there is one, and no more than have ``bytes_max`` together, by
-        ``Entry.size``.
+        Their ``Entry.size`` is at most ``bytes_max`` together, unless the first alone exceeds it.
         """
 
     def images(self, ids: Sequence[str], column: Literal["image", "thumbnail"]) -> dict[str, bytes]:
-        """That of those of these entries that have one, by id."""
+        """Map id to image or thumbnail for the given ids; ids without one are absent."""
 
     def contents(self) -> AbstractContextManager[Contents]:
-        """All that is kept now, to be read while others write."""
+        """Return all that is stored now, to be read while others write."""
 
     def audit_events(self, first: int, limit: int) -> AuditPage:
-        """Up to ``limit`` events of the audit log from number ``first`` on. Raises BadAuditLog."""
+        """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
 
-    def recall(self, request: Request | None) -> list[str] | None:
-        """Like ``Transaction.recall``, without one."""
+    def recall(self, request: Request) -> list[str] | None:
+        """Return what ``Transaction.recall`` returns, outside a transaction."""
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
-        """The stored batches of an import, in order. Raises RequestReused, RequestErased."""
+        """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
 
     def fail_unfinished(self) -> None:
-        """Note of all operations that run, but erasures, that they were cut short."""
+        """Mark running operations as failed by a restart; unlearn operations stay running."""
 
     def unfinished(self) -> list[Operation]:
-        """Operations that run, the oldest first."""
+        """Return running operations, the oldest first."""
 
     def operation(self, name: str) -> Operation:
-        """Raises UnknownOperation."""
+        """Return one operation. Raises UnknownOperation."""
 
     def operations(self, *, before: str, limit: int) -> list[Operation]:
-        """Up to ``limit`` operations without results, the newest first, below the name ``before``.
+        """Return up to ``limit`` operations without results, the newest first.
 
-        An empty ``before`` is above all names.
+        Their names are below ``before``; an empty one is above all names.
         """
 
-    def erasing(self, operation: str) -> list[str]:
-        """The ids that an operation has still to erase, ascending."""
-
-    def found_in(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that are in entries, settings and names, masked."""
+    def ids_to_unlearn(self, operation: str) -> list[str]:
+        """Return the ids that an operation has still to erase, ascending."""
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Those of these entries that are stored, to be compared with others."""
+        """Return the stored ones of ``ids`` in a form that can be found in any memory."""
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """True if an entry has the content of one of ``sought``, or is a copy of it by its id.
+        """Return True if an entry is one of ``sought``: a copy of it, by id, or of equal content.
 
-        Those of the ids ``without`` do not count.
+        Entries with ids in ``without`` do not count.
         """
 
     def backups(self) -> list[int]:
-        """When backups were made, in microseconds since 1970."""
+        """Return the times of backups, in microseconds since 1970."""
 
     def settings(self) -> dict[str, str]:
-        """What belongs to the memory beside its entries, by name."""
+        """Return the memory's settings by name."""
 
     def derived(self, name: str) -> bytes | None:
-        """What was kept under a name, if it still is what it was."""
+        """Return derived data, or None where it is missing or damaged."""
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
-        """How much is kept under each name that begins so, the last kept first; it is not read."""
+        """Return the sizes in bytes of derived data whose names begin so, the newest first."""
 
     def keep_derived(self, name: str, value: bytes) -> None:
-        """Keep what can be computed again, unless it is too large. One thread at a time."""
+        """Store data that can be computed again, unless too large. One thread at a time."""
 
     def drop_derived(self, names: Iterable[str]) -> None:
-        """Let go of what was kept under these names. One thread at a time."""
+        """Delete derived data. One thread at a time."""
 
     def close(self) -> None:
-        """Let go of whatever is held; nothing is asked afterwards."""
+        """Release the store; no other method may be called afterwards."""

@@ -1,4 +1,4 @@
-"""How often decisions of a given confidence are right."""
+"""Accuracy by confidence, and the calibration error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BINS = 15
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The items whose value lies in (``low``, ``high``]: their mean value and their accuracy."""
+    """A confidence bin (``low``, ``high``]: its number of items, their mean value and accuracy."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Bin:
 def by_confidence(
     confidences: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
 ) -> list[Bin]:
-    """The bins of equal width over [0, 1] that are not empty, ascending; 0 is in the first.
+    """Return the non-empty bins of equal width over [0, 1], ascending; 0 is in the first.
 
     ``confidences`` and ``correct`` are (n,).
     """
@@ -50,7 +50,7 @@ def by_confidence(
 def calibration_error(
     confidences: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
 ) -> float:
-    """Σ n_b / n · |accuracy − confidence| over equal bins (Naeini et al., 2015).
+    """Return Σ n_b / n · |accuracy − confidence| over equal bins (Naeini et al., 2015).
 
     Raises TooFewItems without any.
     """

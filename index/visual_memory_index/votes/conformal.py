@@ -1,4 +1,4 @@
-"""Sets of labels that hold the right one as often as was asked (split conformal prediction)."""
+"""Split conformal prediction: sets of labels that hold the right one with a given coverage."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Score: TypeAlias = Callable[[Votes, float], dict[str, float]]
 
 
 def shares(votes: Votes) -> dict[str, float]:
-    """Each label's share of all ``votes``, the largest first, equal ones by label in byte order.
+    """Return each label's share of all ``votes``, largest first, equal ones in UTF-8 byte order.
 
-    That of UTF-8 is that of Python's strings.
+    Python's string order is the same.
     """
     total = math.fsum(votes.values())
     ordered = sorted(votes, key=lambda label: (-votes[label], label))
@@ -32,12 +32,12 @@ def shares(votes: Votes) -> dict[str, float]:
 
 
 def lac(votes: Votes, draw: float) -> dict[str, float]:
-    """1 − p: the smallest sets on average (Sadinle et al., 2019); ``draw`` is not used."""
+    """Score each label 1 − p: the smallest sets on average (Sadinle et al., 2019)."""
     return {label: 1.0 - share for label, share in shares(votes).items()}
 
 
 def aps(votes: Votes, draw: float) -> dict[str, float]:
-    """The share of the label with all before it (Romano et al., 2020); ``draw`` is not used.
+    """Score each label by its share and all before it (Romano et al., 2020); ``draw`` is unused.
 
     Where more than 1 − coverage of the decisions are unanimous and right, the set is all labels.
     """
@@ -45,7 +45,7 @@ def aps(votes: Votes, draw: float) -> dict[str, float]:
 
 
 def randomized_aps(votes: Votes, draw: float) -> dict[str, float]:
-    """``aps`` less ``draw`` · p, which removes its over-coverage (Romano et al., 2020)."""
+    """Score as ``aps`` less ``draw`` · p, so as not to over-cover (Romano et al., 2020)."""
     ordered = shares(votes)
     reached = accumulate(ordered.values())
     return {
@@ -60,13 +60,13 @@ SCORES: Mapping[str, Score] = MappingProxyType(
 
 
 def draw_for(vector: NDArray[np.float32]) -> float:
-    """A number in [0, 1) from the bits of ``vector`` (d,): random, and the same every time."""
+    """Return a pseudo-random number in [0, 1) from the bits of ``vector`` (d,), always the same."""
     digest = hashlib.sha256(vector.astype("<f4").tobytes()).digest()
     return (int.from_bytes(digest[:8]) >> 11) * 2.0**-53
 
 
 def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[str]) -> list[float]:
-    """What each item's own label scored, ascending: all that ``q_hat`` needs, at any coverage.
+    """Return the scores of the items' own labels, ascending, from which ``q_hat`` follows.
 
     ``scored`` holds a ``Score`` of each item's votes, ``labels`` its label.
     """
@@ -74,7 +74,7 @@ def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[s
 
 
 def q_hat(calibration: Sequence[float], coverage: float) -> float:
-    """The ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity beyond the last.
+    """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity beyond the last.
 
     Raises BadCoverage.
     """
@@ -90,11 +90,11 @@ def prediction_set(
     labels: Collection[str],
     allow_empty: bool = False,
 ) -> tuple[str, ...]:
-    """The labels that score at most ``q_hat``, in the order of ``scores``, a ``Score`` of votes.
+    """Return the labels that score at most ``q_hat``, in the order of ``scores``.
 
-    From ``q_hat`` = 1 on they are all of the memory's ``labels``: those without a vote come last,
+    From ``q_hat`` = 1 on these are all of the memory's ``labels``; labels without a vote come last,
     in byte order. The decision's ``winner`` is added unless ``allow_empty``: LAC leaves it out
-    where its share is small, APS where it is large or where an equal one comes before it.
+    where its share is small, APS where it is large or an equal one comes before it.
     """
     limit = q_hat + ROUNDING
     inside = tuple(

@@ -1,4 +1,4 @@
-"""Which of the sorted scores covers the asked share of all cases."""
+"""The rank of the score that covers a given share of all cases."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Powers of e in float64 by additions and multiplications alone, whose bits IEEE 754 settles.
+"""exp in float64 by additions and multiplications alone, so that IEEE 754 fixes every bit.
 
-Those of NumPy and of C libraries differ in the last place from one kind of processor to another.
+NumPy's and the C libraries' differ in the last place from one processor to another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TERMS = 13  # those that follow are below half a unit in the last place
 
 
 def exp(powers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """e to each of ``powers``, off by one unit in the last place at most; for −700 to 700.
+    """Return e to each of ``powers``, from −700 to 700, off by one unit in the last place at most.
 
     With n = round(x / ln 2) and the rest r it is 2ⁿ · Σ rⁱ / i! (Cody and Waite, 1980, chapter 6).
     """

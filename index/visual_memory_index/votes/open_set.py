@@ -1,4 +1,4 @@
-"""Whether a query is like anything in the memory."""
+"""Open-set rejection: a threshold on the distance to the nearest entry."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ KEPT = 0.95
 
 
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
-    """The ⌈kept · n⌉-th smallest of the distances ``known`` (n,): a query is accepted up to it.
+    """Return the ⌈kept · n⌉-th smallest of ``known`` (n,), the largest distance that is accepted.
 
-    Each is that of a known query to its nearest entry. Raises TooFewItems, BadCoverage.
+    Each is the distance of a known query to its nearest entry. Raises TooFewItems, BadCoverage.
     """
     rank = rank_at(kept, len(known))
     if not rank:

@@ -1,4 +1,4 @@
-"""How much the vote of an entry counts that misleads others."""
+"""Reliability: the factor by which soft pruning multiplies the vote of a misleading entry."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ NUMERATOR = 1.75  # Geirhos et al., 2024, soft pruning
 
 
 def reliability(v: Counts) -> NDArray[np.float64]:
-    """1.75 / (1 + v), and 1 where v = 0: the jump is meant (Geirhos et al., 2024, section 3.3)."""
+    """Return 1.75 / (1 + v), but 1 where v = 0, as in Geirhos et al., 2024, section 3.3."""
     return np.where(v == 0, 1.0, NUMERATOR / (1.0 + v))

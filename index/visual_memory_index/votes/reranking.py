@@ -1,4 +1,4 @@
-"""A vote in which somebody with a better eye said who counts how much."""
+"""Decisions by neighbours that a re-ranker has put in another order or weighed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import numpy as np
 
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.votes.reliability import reliability
-from visual_memory_index.votes.voting import Decision, Voting, tally
+from visual_memory_index.votes.voting import Decision, Voting, to_decision
 
 Ranking: TypeAlias = Sequence[str] | Mapping[str, float]
 
 
 def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Ranking) -> Decision:
-    """The decision about row ``at`` of ``neighbors`` (n, k), its k ids ranked anew.
+    """Return the decision for row ``at`` of ``neighbors`` (n, k), its k ids ranked anew.
 
     A sequence of the ids is an order: the rule's weights, which fall with the distance, go to the
-    neighbours in that order. A mapping is the weights themselves, from 0 and not all 0; the larger
-    go first, equal ones as they were. Soft where the neighbours carry counts, with given weights as
-    parts of the largest, or the smallest numbers would become no vote at all.
+    neighbours in that order. A mapping gives the weights themselves, at least 0 and not all 0;
+    larger ones go first, equal ones as they were. Where the neighbours carry counts, weights are
+    multiplied by reliabilities, given ones as parts of the largest, since the smallest numbers
+    would underflow.
     """
     ids = neighbors.ids[at]
     if isinstance(ranking, Mapping):
@@ -35,4 +36,6 @@ def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Rank
         weights = voting(neighbors.distances[at])
     if neighbors.v is not None:
         weights = weights * reliability(neighbors.v[at, order])
-    return tally(ids[order], neighbors.labels[at, order], neighbors.distances[at, order], weights)
+    return to_decision(
+        ids[order], neighbors.labels[at, order], neighbors.distances[at, order], weights
+    )

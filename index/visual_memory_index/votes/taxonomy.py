@@ -16,7 +16,7 @@ NAME_BYTES_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label or what is above it, how far below its root, and its share of all votes in [0, 1]."""
+    """A label or an ancestor of one, its depth below the root, and its share of all votes."""
 
     name: str
     depth: int
@@ -25,7 +25,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """The parent of every node that has one, children in byte order. ``grow`` makes it.
+    """The parent of every node that has one, children in byte order. Made by ``grow``.
 
     A label that no edge names is a root of its own, so any label has a place. Roots have depth 0.
     """
@@ -33,32 +33,32 @@ class Taxonomy:
     parents: Mapping[str, str]
 
     def edges(self) -> list[list[str]]:
-        """[child, parent], in byte order of the children; ``grow`` reads them back."""
+        """Return [child, parent] pairs, in byte order of the children; ``grow`` reads them back."""
         return [[child, parent] for child, parent in self.parents.items()]
 
     def path(self, label: str) -> list[str]:
-        """From the root down to ``label``."""
+        """Return the nodes from the root down to ``label``."""
         path = [label]
         while parent := self.parents.get(path[-1]):
             path.append(parent)
         return path[::-1]
 
     def depth(self, label: str) -> int:
-        """How many nodes are above ``label``."""
+        """Count the ancestors of ``label``."""
         return len(self.path(label)) - 1
 
     def orphans(self, labels: Iterable[str]) -> list[str]:
-        """Those of ``labels`` that no edge names, in byte order: allowed, but perhaps forgotten."""
+        """Return ``labels`` that no edge names, in byte order: allowed, but perhaps forgotten."""
         named = {*self.parents, *self.parents.values()}
         return sorted(set(labels) - named)
 
     def unused(self, labels: Iterable[str]) -> list[str]:
-        """Leaves that are none of ``labels``, in byte order: they get no votes; perhaps typos."""
+        """Return leaves that are none of ``labels``, in byte order: voteless, perhaps typos."""
         return sorted(set(self.parents) - {*self.parents.values(), *labels})
 
 
 def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
-    """A taxonomy from pairs of child and parent; a pair that comes twice counts once.
+    """Make a taxonomy from pairs of child and parent; repeated pairs count once.
 
     Raises BadNode, TwoParents, Cycle.
     """
@@ -75,7 +75,7 @@ def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
 
 
 def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, float]:
-    """Every node's own votes and those of all below it, for the nodes that have any.
+    """Sum the votes of every node and of all below it, for the nodes that have any.
 
     ``votes`` are a decision's scores, the winner first; nodes come in the order of their first
     vote, a label's root before the label. Sums do not depend on the order of the votes.
@@ -88,10 +88,10 @@ def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, floa
 
 
 def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node:
-    """The node with most votes where every label counts for what is above it at ``depth`` ≥ 0.
+    """Return the node with most votes where every label counts for its ancestor at ``depth`` ≥ 0.
 
-    A label that lies less deep counts for itself. Equal votes: whichever comes first in ``votes``,
-    whose first is the winner.
+    A label above that depth counts for itself. Equal votes: the one that comes first in ``votes``,
+    the winner before all others.
     """
     parts = dict[str, list[float]]()
     for label, vote in votes.items():
@@ -104,9 +104,9 @@ def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node
 def deepest(
     taxonomy: Taxonomy, votes: Mapping[str, float], *, min_confidence: float
 ) -> Node | None:
-    """The deepest node whose share of the votes is at least ``min_confidence``; None if none's is.
+    """Return the deepest node whose share of the votes is at least ``min_confidence``, or None.
 
-    Equal depths: the larger share, then whichever comes first in ``votes``. Above one half all
+    Equal depths: the larger share, then the one that comes first in ``votes``. Above one half all
     such nodes are on one path. The winner may lie elsewhere: where three dogs have 0.2 each and a
     cat 0.4, dogs have the most.
     """
@@ -121,7 +121,7 @@ def deepest(
 
 
 def _check_cycles(parents: Mapping[str, str]) -> None:
-    """Raises Cycle, which starts at the node that is first in byte order of those on it."""
+    """Raise Cycle, which begins at the first of its nodes in byte order."""
     safe = set[str]()
     for start in parents:
         above, node = dict.fromkeys([start]), start

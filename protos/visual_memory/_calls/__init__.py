@@ -1,5 +1,5 @@
-"""Calls: the message that each call sends, with the reader of its answer.
+"""Calls: a function for each that builds its request, with the reader of its answer.
 
-Pure, for both clients. Imports _transport, _messages, protocol. Alone:
-``make test ROOM=client/calls``.
+They raise InvalidArgument for arguments that the request cannot hold. Pure, for both clients.
+Imports _transport, _messages, protocol. Alone: ``make test ROOM=client/calls``.
 """

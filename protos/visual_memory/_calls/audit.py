@@ -1,16 +1,16 @@
-"""Calls about what was done to a memory, and whether it is what was written to it."""
+"""Calls about audit logs, checks and certificates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from visual_memory._calls.operations import check_done
+from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import to_audit_event, to_audit_head, to_operation
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import message, named
+from visual_memory._messages.fields import message, or_new_id
 from visual_memory.errors import InvalidCertificate
-from visual_memory.types import AuditEvent, AuditHead, CheckResult, Operation, ServerInfo
+from visual_memory.types import AuditEvent, AuditHead, CheckResult, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AuditPage(NamedTuple):
-    """Some events in a row, where the log stood then, and what asks for the next."""
+    """Consecutive events, the head of the log at that time, and the token of the next page."""
 
     events: list[AuditEvent]
     head: AuditHead
@@ -37,22 +37,16 @@ def audit_page(memory: str, page_token: str) -> Call[AuditPage]:
 
 def audit_events(memory: str, page_token: str) -> Call[tuple[list[AuditEvent], str]]:
     def read(answer: pb.ListAuditEventsResponse) -> tuple[list[AuditEvent], str]:
-        return [to_audit_event(event) for event in answer.events], answer.next_page_token
+        found = page.read(answer)
+        return found.events, found.token
 
-    request = message(pb.ListAuditEventsRequest, memory=memory, page_token=page_token)
-    return Call("ListAuditEvents", request, read)
-
-
-def check(memory: str, request_id: str | None) -> Call[Operation]:
-    request = message(pb.CheckMemoryRequest, memory=memory, request_id=named(request_id))
-    return Call("CheckMemory", request, to_operation)
+    page = audit_page(memory, page_token)
+    return Call(page.method, page.request, read)
 
 
-def checked(operation: Operation) -> CheckResult:
-    """What a check that ended came to. Raises FailedPrecondition if it did not go well."""
-    check_done(operation)
-    assert isinstance(operation.result, CheckResult)
-    return operation.result
+def check(memory: str, request_id: str | None) -> Pending[CheckResult]:
+    request = message(pb.CheckMemoryRequest, memory=memory, request_id=or_new_id(request_id))
+    return Pending(Call("CheckMemory", request, to_operation), CheckResult)
 
 
 def verified(
@@ -61,7 +55,7 @@ def verified(
     memory: str | None,
     server: ServerInfo,
 ) -> Verification:
-    """What a certificate says, by a key of the server that is also one of those given.
+    """Verify a certificate with the keys of the server, and with those given.
 
     Raises InvalidCertificate.
     """

@@ -1,4 +1,4 @@
-"""Calls about what misleads, operations, and what can be undone."""
+"""Calls about curation: misleading counts, prune, relabel, undo, values, assess."""
 
 from __future__ import annotations
 
@@ -10,28 +10,15 @@ from typing import TypedDict
 
 from numpy.typing import ArrayLike
 
-from visual_memory._calls.operations import check_done
+from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import to_operation
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import write_labelled
-from visual_memory._messages.fields import (
-    check_labels,
-    message,
-    named,
-    seeded,
-    strings,
-    whole,
-)
+from visual_memory._messages.fields import check_labels, message, or_new_id, strings, to_seed, whole
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
 from visual_memory.protocol.oneofs import choices
-from visual_memory.types import (
-    Assessment,
-    Limits,
-    Operation,
-    PruneResult,
-    RelabelResult,
-)
+from visual_memory.types import Assessment, Limits, Operation, PruneResult, RelabelResult
 from visual_memory.v1 import service_pb2 as pb
 
 TAKEN: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -48,7 +35,7 @@ CountsPage = tuple[Operation | None, list[tuple[str, int]], str]
 
 
 def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
-    """Answers with an operation to wait for, or with some counts. Raises InvalidArgument."""
+    """Get an operation to wait for, or a page of counts. Raises InvalidArgument."""
 
     def read(answer: pb.GetMisleadingCountsResponse) -> CountsPage:
         finding = to_operation(answer.operation) if answer.HasField("operation") else None
@@ -64,10 +51,10 @@ def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
 
 
 class PruneHow(TypedDict, total=False):
-    """How to prune: a method with what it needs, and whether to do it.
+    """The method of a prune with its parameters, and whether to apply it.
 
-    ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) takes those that mislead often,
-    ``"prototype"``, ``"value"`` and ``"random"`` a ``fraction``, ``"ids"`` those of ``ids``.
+    ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) prunes entries that mislead often,
+    ``"prototype"``, ``"value"`` and ``"random"`` a ``fraction``, ``"ids"`` the given ``ids``.
     """
 
     method: str
@@ -101,8 +88,8 @@ def prune(
     ids: Iterable[str] | None = None,
     apply: bool = False,
     request_id: str | None = None,
-) -> Call[Operation]:
-    """Raises InvalidArgument, also for what the method does not take."""
+) -> Pending[PruneResult]:
+    """Raises InvalidArgument, also for parameters of another method."""
     given = {
         "k": k,
         "threshold": threshold,
@@ -117,7 +104,7 @@ def prune(
     }
     check_taken(method, given)
     request = message(
-        pb.PruneEntriesRequest, memory=memory, apply=apply, request_id=named(request_id)
+        pb.PruneEntriesRequest, memory=memory, apply=apply, request_id=or_new_id(request_id)
     )
     match method:
         case "hard":
@@ -130,7 +117,7 @@ def prune(
             request.hard.CopyFrom(hard)
         case "random":
             request.random.fraction = share(fraction)
-            request.random.seed = seeded(seed)
+            request.random.seed = to_seed(seed)
         case "prototype":
             prototype = message(
                 pb.PrototypePrune,
@@ -138,7 +125,7 @@ def prune(
                 clusters=whole(clusters, "clusters", least=0),
                 keep=keep,
                 balance=balance,
-                seed=seeded(seed),
+                seed=to_seed(seed),
             )
             request.prototype.CopyFrom(prototype)
         case "value":
@@ -148,11 +135,11 @@ def prune(
             if ids is None:
                 refuse("ids", "must be given with the method ids")
             request.ids.ids.extend(strings(ids, "ids"))
-    return Call("PruneEntries", request, to_operation)
+    return Pending(Call("PruneEntries", request, to_operation), PruneResult)
 
 
 def check_taken(method: str, given: Mapping[str, object]) -> None:
-    """Raises InvalidArgument for another method, and for what is given and of another one."""
+    """Raise InvalidArgument for an unknown method, or parameters of another one."""
     if not isinstance(method, str) or method not in TAKEN:
         names = choices(pb.PruneEntriesRequest, "method")
         refuse("method", f"must be {names}, but is {method!r:.80}")
@@ -165,7 +152,7 @@ def check_taken(method: str, given: Mapping[str, object]) -> None:
 
 
 def share(fraction: float | None) -> float:
-    """Raises InvalidArgument."""
+    """Check a fraction in (0, 1). Raises InvalidArgument."""
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
         refuse("fraction", f"must be between 0 and 1, both excluded, but is {fraction!r:.80}")
     return fraction
@@ -173,37 +160,23 @@ def share(fraction: float | None) -> float:
 
 def relabel(
     memory: str, labels: Mapping[str, str], apply: bool, request_id: str | None
-) -> Call[Operation]:
-    """Raises InvalidArgument."""
+) -> Pending[RelabelResult]:
     check_labels(labels, "labels")
     request = message(
         pb.RelabelEntriesRequest,
         memory=memory,
         labels=labels,
         apply=apply,
-        request_id=named(request_id) if apply else "",
+        request_id=or_new_id(request_id) if apply else "",
     )
-    return Call("RelabelEntries", request, to_operation)
-
-
-def relabelled(operation: Operation) -> RelabelResult:
-    """What a relabel came to: it is done when it is answered."""
-    assert isinstance(operation.result, RelabelResult)
-    return operation.result
+    return Pending(Call("RelabelEntries", request, to_operation), RelabelResult)
 
 
 def undo(memory: str, operation: str, request_id: str | None) -> Call[int]:
     request = message(
-        pb.UndoRequest, memory=memory, operation=operation, request_id=named(request_id)
+        pb.UndoRequest, memory=memory, operation=operation, request_id=or_new_id(request_id)
     )
     return Call("Undo", request, lambda answer: int(answer.restored_count))
-
-
-def pruned(operation: Operation) -> PruneResult:
-    """What a prune that ended came to. Raises FailedPrecondition where it did not go well."""
-    check_done(operation)
-    assert isinstance(operation.result, PruneResult)
-    return operation.result
 
 
 def value_entries(
@@ -215,7 +188,6 @@ def value_entries(
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
 ) -> pb.ValueEntriesRequest:
-    """Raises InvalidArgument."""
     request = message(pb.ValueEntriesRequest, memory=memory, k=whole(k, "k", least=1))
     write_labelled(request, limits, images, vectors, labels)
     return request
@@ -223,21 +195,13 @@ def value_entries(
 
 def assess(
     memory: str, *, k: int, voting: str, thin: int, request_id: str | None
-) -> Call[Operation]:
-    """Raises InvalidArgument."""
+) -> Pending[Assessment]:
     request = message(
         pb.AssessMemoryRequest,
         memory=memory,
         k=whole(k, "k", least=1),
         voting=voting,
         thin=whole(thin, "thin", least=1),
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
-    return Call("AssessMemory", request, to_operation)
-
-
-def assessed(operation: Operation) -> Assessment:
-    """What an assessment that ended came to. Raises FailedPrecondition if it did not go well."""
-    check_done(operation)
-    assert isinstance(operation.result, Assessment)
-    return operation.result
+    return Pending(Call("AssessMemory", request, to_operation), Assessment)

@@ -1,4 +1,4 @@
-"""Calls about what entries are worth, why a query got its label, and which labels look wrong."""
+"""Calls about decisions: explanation, calibration, taxonomy, re-ranker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from numpy.typing import ArrayLike
 
-from visual_memory._calls.operations import check_done
+from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import to_explanation, to_memory, to_operation, to_taxonomy
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import Rows, contents, write_labelled
@@ -15,21 +15,14 @@ from visual_memory._messages.fields import (
     check_mapping,
     check_seconds,
     message,
-    named,
+    or_new_id,
     strings,
     to_duration,
     whole,
 )
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
-from visual_memory.types import (
-    Calibration,
-    Explanation,
-    Limits,
-    MemoryInfo,
-    Operation,
-    Taxonomy,
-)
+from visual_memory.types import Calibration, Explanation, Limits, MemoryInfo, Taxonomy
 from visual_memory.v1 import service_pb2 as pb
 
 
@@ -49,7 +42,6 @@ def explain(
     search_seconds: float,
     include_thumbnails: bool,
 ) -> Call[Explanation]:
-    """Raises InvalidArgument."""
     relabel = {} if relabel is None else relabel
     check_labels(relabel, "relabel")
     check_seconds(search_seconds, "search_seconds")
@@ -89,24 +81,16 @@ def calibrate(
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
     request_id: str | None,
-) -> Call[Operation]:
-    """Raises InvalidArgument."""
+) -> Pending[Calibration]:
     request = message(
         pb.CalibrateMemoryRequest,
         memory=memory,
         k=whole(k, "k", least=1),
         voting=voting,
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
     write_labelled(request, limits, images, vectors, labels)
-    return Call("CalibrateMemory", request, to_operation)
-
-
-def calibrated(operation: Operation) -> Calibration:
-    """What a calibration that ended came to. Raises FailedPrecondition if it did not go well."""
-    check_done(operation)
-    assert isinstance(operation.result, Calibration)
-    return operation.result
+    return Pending(Call("CalibrateMemory", request, to_operation), Calibration)
 
 
 def get_taxonomy(memory: str) -> Call[Taxonomy]:
@@ -114,23 +98,21 @@ def get_taxonomy(memory: str) -> Call[Taxonomy]:
 
 
 def set_reranker(memory: str, reranker: str | None, request_id: str | None) -> Call[MemoryInfo]:
-    """Raises InvalidArgument."""
     request = message(
         pb.SetRerankerRequest,
         memory=memory,
         reranker="" if reranker is None else reranker,
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
     return Call("SetReranker", request, to_memory)
 
 
 def set_taxonomy(memory: str, parents: Mapping[str, str], request_id: str | None) -> Call[Taxonomy]:
-    """Raises InvalidArgument."""
     check_mapping(parents, "parents", "children to parents")
     request = message(
         pb.SetTaxonomyRequest,
         memory=memory,
         edges=[message(pb.Edge, child=child, parent=parent) for child, parent in parents.items()],
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
     return Call("SetTaxonomy", request, to_taxonomy)

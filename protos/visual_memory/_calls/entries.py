@@ -1,4 +1,4 @@
-"""Calls about single entries: read, listed, updated, deleted."""
+"""Calls that read, list, update and delete entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visual_memory._messages.fields import (
     check_metadata,
     check_text,
     message,
-    named,
+    or_new_id,
     strings,
 )
 from visual_memory.errors import refuse
@@ -25,13 +25,12 @@ from visual_memory.v1 import service_pb2 as pb
 def delete_entries(
     memory: str, ids: Iterable[str], allow_missing: bool, request_id: str | None
 ) -> Call[int]:
-    """Raises InvalidArgument."""
     request = message(
         pb.DeleteEntriesRequest,
         memory=memory,
         ids=strings(ids, "ids"),
         allow_missing=allow_missing,
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
     return Call("DeleteEntries", request, lambda answer: int(answer.deleted_count))
 
@@ -47,7 +46,7 @@ def purge_entries(
         memory=memory,
         filter=filter,
         apply=apply,
-        request_id=named(request_id) if apply else "",
+        request_id=or_new_id(request_id) if apply else "",
     )
     return Call("PurgeEntries", request, read)
 
@@ -92,7 +91,6 @@ def list_entries(
 def update_entry(
     memory: str, id: str, label: str | None, metadata: Metadata | None, request_id: str | None
 ) -> Call[Entry]:
-    """Raises InvalidArgument."""
     if label is None and metadata is None:
         refuse("label", "or metadata must be given")
     check_text(id, "entry.id")
@@ -110,6 +108,6 @@ def update_entry(
         memory=memory,
         entry=entry,
         update_mask=FieldMask(paths=paths),
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
     return Call("UpdateEntry", request, to_entry)

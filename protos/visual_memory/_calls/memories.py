@@ -1,4 +1,4 @@
-"""Calls about the server and its memories as wholes."""
+"""Calls about the server and whole memories."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from typing import Any
 
 from visual_memory._messages.answers import to_memory, to_server_info
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import (
-    message,
-    named,
-    whole,
-)
+from visual_memory._messages.fields import message, or_new_id, whole
 from visual_memory.errors import FailedPrecondition, refuse
 from visual_memory.types import MemoryInfo, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
@@ -29,14 +25,14 @@ def create_memory(
     store_images: bool,
     request_id: str | None,
 ) -> Call[MemoryInfo]:
-    """Raises InvalidArgument, and FailedPrecondition where the answer is no such memory."""
+    """Raises InvalidArgument, and FailedPrecondition if the server cannot store images."""
     if embedder is not None and dimension is not None:
         refuse("embedder", "and dimension exclude each other: give one of them")
     request = message(
         pb.CreateMemoryRequest,
         name=name,
         store_images=store_images,
-        request_id=named(request_id),
+        request_id=or_new_id(request_id),
     )
     if dimension is None:
         embedder = EMBEDDER if embedder is None else embedder
@@ -64,13 +60,13 @@ def list_memories(page_token: str) -> Call[tuple[list[MemoryInfo], str]]:
 
 
 def delete_memory(name: str, request_id: str | None) -> Call[None]:
-    request = message(pb.DeleteMemoryRequest, name=name, request_id=named(request_id))
+    request = message(pb.DeleteMemoryRequest, name=name, request_id=or_new_id(request_id))
     return Call("DeleteMemory", request, lambda _: None)
 
 
 def copy_memory(name: str, new_name: str, request_id: str | None) -> Call[MemoryInfo]:
     request = message(
-        pb.CopyMemoryRequest, memory=name, new_name=new_name, request_id=named(request_id)
+        pb.CopyMemoryRequest, memory=name, new_name=new_name, request_id=or_new_id(request_id)
     )
     return Call("CopyMemory", request, to_memory)
 

@@ -1,6 +1,9 @@
-"""Calls about operations: found again, waited for, cancelled."""
+"""Calls about long-running operations (AIP-151): get, list, wait, cancel."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -11,7 +14,25 @@ from visual_memory.errors import FailedPrecondition
 from visual_memory.types import Operation
 from visual_memory.v1 import service_pb2 as pb
 
-WAIT_SECONDS = 1  # for one message; between them progress is told
+T = TypeVar("T")
+WAIT_SECONDS = 1  # of one message; progress is reported between them
+
+
+@dataclass(frozen=True, slots=True)
+class Pending(Generic[T]):
+    """A call that is answered with an operation, and the type of the result that this ends with."""
+
+    call: Call[Operation]
+    result_type: type[T]
+
+    def result(self, operation: Operation) -> T:
+        """Return the result of an operation that ended.
+
+        Raises FailedPrecondition if it failed or was cancelled.
+        """
+        check_done(operation)
+        assert isinstance(operation.result, self.result_type)
+        return operation.result
 
 
 def get_operation(name: str) -> Call[Operation]:
@@ -36,7 +57,7 @@ def wait_operation(name: str) -> Call[Operation]:
 
 
 def has_ended(operation: Operation) -> bool:
-    """Raises FailedPrecondition where it waits for something that may not come."""
+    """Return True if the operation has ended. Raises FailedPrecondition if it is held up."""
     if operation.state == "running" and operation.problem:
         raise FailedPrecondition(
             f'The operation "{operation.name}" goes on as soon as it can, but for now: '
@@ -46,7 +67,7 @@ def has_ended(operation: Operation) -> bool:
 
 
 def check_done(operation: Operation) -> None:
-    """Raises FailedPrecondition where an operation that ended did not go well."""
+    """Raise FailedPrecondition if an operation failed or was cancelled."""
     if operation.state != "done":
         problem = operation.problem or "start it again if it should be done after all."
         said = "failed" if operation.state == "failed" else f"was {operation.state}"

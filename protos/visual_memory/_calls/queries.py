@@ -1,4 +1,4 @@
-"""Questions about images or vectors, asked in as many messages as they need."""
+"""Classify, Search and Embed, split into as many messages as needed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors
 from visual_memory.v1 import service_pb2 as pb
 
 T = TypeVar("T")
-PART_NEIGHBORS = 1 << 18  # of one answer: it comes well within the timeout
+PART_NEIGHBORS = 1 << 18  # of one answer, so that it comes well within the timeout
 RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
 
 @dataclass(frozen=True, slots=True)
 class Queries(Generic[T]):
-    """Images or vectors to ask about, and what every message about them says."""
+    """Queries (images or vectors), with the fields that every message has."""
 
     method: str
     header: pb.ClassifyRequest | pb.SearchRequest | pb.EmbedRequest
@@ -37,7 +37,7 @@ class Queries(Generic[T]):
 
     @property
     def may_be_too_many(self) -> bool:
-        """Whether its messages hold too much, should the memory have a re-ranker of its own."""
+        """Return True if messages are too large in case the memory has a re-ranker."""
         return (
             isinstance(self.header, pb.ClassifyRequest)
             and not self.header.reranker
@@ -46,11 +46,11 @@ class Queries(Generic[T]):
         )
 
     def in_small_messages(self) -> Queries[T]:
-        """The same, in messages that a re-ranker has the time for."""
+        """Return these queries in messages small enough for a re-ranker."""
         return replace(self, items=RERANKED_ITEMS)
 
     def may_answer_too_much(self, limits: Limits) -> bool:
-        """Whether it depends on the memory how many queries a message may hold."""
+        """Return True if the size of the answers depends on the memory."""
         if isinstance(self.header, pb.EmbedRequest) or not limits.neighbors:
             return False
         queries = min(self.items, limits.items, len(self.contents))
@@ -59,7 +59,7 @@ class Queries(Generic[T]):
         )
 
     def answered_within(self, limits: Limits, memory: MemoryInfo) -> Queries[T]:
-        """The same, in messages with answers that ``limits`` allow, also once it has doubled."""
+        """Return these queries in messages with answers within ``limits``, with room to grow."""
         assert not isinstance(self.header, pb.EmbedRequest)
         each = min(self.header.k, 2 * memory.count)
         if self._labels_are_answered:
@@ -71,7 +71,7 @@ class Queries(Generic[T]):
         return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
 
     def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
-        """One call after another, each written when it is asked for. Raises InvalidArgument."""
+        """Yield one call after another, each built on demand. Raises InvalidArgument."""
         self.contents.check(limits)
         most, at_most = room(limits, self.header), min(self.items, limits.items)
         for part in parts(self.contents, most=most, items=lambda: min(pace.items, at_most)):
@@ -80,7 +80,7 @@ class Queries(Generic[T]):
             yield Call(self.method, request, self._timed(len(part), pace), part.start)
 
     def _timed(self, count: int, pace: Pace) -> Callable[[Any], list[T]]:
-        """Read an answer, and tell the pace how long it took to come."""
+        """Return a reader of an answer that also notes its time for the pace."""
         began = time.monotonic()
 
         def read(answer: Any) -> list[T]:
@@ -91,7 +91,7 @@ class Queries(Generic[T]):
 
 
 def part_neighbors(limits: Limits) -> int:
-    """How many neighbours all queries of one message are to have."""
+    """Return the most neighbours that one answer should hold."""
     return min(limits.neighbors, PART_NEIGHBORS)
 
 
@@ -116,7 +116,6 @@ def classify(
     reranker: str | None,
     rerank_seconds: float,
 ) -> Queries[Decision]:
-    """Raises InvalidArgument."""
     check_seconds(rerank_seconds, "rerank_seconds")
     header = message(
         pb.ClassifyRequest,
@@ -157,7 +156,6 @@ def search(
     filter: str | None,
     exclude_ids: Iterable[str],
 ) -> Queries[Neighbors]:
-    """Raises InvalidArgument."""
     header = message(
         pb.SearchRequest,
         memory=memory,
@@ -174,6 +172,6 @@ def search(
 
 
 def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
-    """Answers with one array (n, d) a message. Raises InvalidArgument."""
+    """Queries that are answered with an array (n, d) a message. Raises InvalidArgument."""
     header = message(pb.EmbedRequest, memory=memory)
     return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

@@ -1,16 +1,16 @@
-"""Calls about unlearning and its certificates."""
+"""Calls about unlearning and certificates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from visual_memory._calls.operations import check_done
+from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import to_operation
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import check_text, message, named, strings
+from visual_memory._messages.fields import check_text, message, or_new_id, strings
 from visual_memory.errors import refuse
-from visual_memory.types import Operation, UnlearnResult
+from visual_memory.types import UnlearnResult
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def unlearn_entries(
     apply: bool,
     allow_missing: bool,
     request_id: str | None,
-) -> Call[Operation]:
-    """Raises InvalidArgument."""
+) -> Pending[UnlearnResult]:
     listed = strings(ids, "ids")
     if not listed:
         refuse("ids", "must not be empty")
@@ -38,20 +37,14 @@ def unlearn_entries(
         memory=memory,
         apply=apply,
         allow_missing=allow_missing,
-        request_id=named(request_id) if apply else "",
+        request_id=or_new_id(request_id) if apply else "",
         id_count=len(listed),
     )
     parts = [
         pb.UnlearnEntriesRequest(ids=listed[start : start + IDS_AT_ONCE])
         for start in range(0, len(listed), IDS_AT_ONCE)
     ]
-    return Call("UnlearnEntries", [first, *parts], to_operation)
-
-
-def would_unlearn(operation: Operation) -> UnlearnResult:
-    """What a dry run answers."""
-    assert isinstance(operation.result, UnlearnResult)
-    return operation.result
+    return Pending(Call("UnlearnEntries", [first, *parts], to_operation), UnlearnResult)
 
 
 def get_certificate(operation: str) -> Call[Certificate]:
@@ -61,9 +54,3 @@ def get_certificate(operation: str) -> Call[Certificate]:
         return Certificate.read(answer.json)
 
     return Call("GetCertificate", message(pb.GetCertificateRequest, operation=operation), read)
-
-
-def certificate_of(operation: Operation) -> Call[Certificate]:
-    """That of an operation that ended. Raises FailedPrecondition where it did not go well."""
-    check_done(operation)
-    return get_certificate(operation.name)

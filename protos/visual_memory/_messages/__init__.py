@@ -1,4 +1,4 @@
-"""Messages: Python values checked and turned into messages, and messages into values.
+"""Messages: conversion of checked Python values to messages, and of messages to values.
 
 Imports protocol, files, types, v1. Alone: ``make test ROOM=client/messages``.
 """

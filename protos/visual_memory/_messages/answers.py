@@ -1,4 +1,4 @@
-"""What the server's messages are to a caller: each answer as its type of the client."""
+"""Conversion of the server's messages to the types of the client."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def to_server_info(answer: pb.GetServerInfoResponse) -> ServerInfo:
         list(answer.embedders),
         list(answer.rerankers),
         list(answer.public_keys),
+        answer.erasure,
     )
 
 

@@ -1,24 +1,24 @@
-"""Calls of one message: what each of them sends, with the reader of its answer.
-
-Each raises InvalidArgument for a field of a type that its message cannot hold.
-"""
+"""A call: a method of the service, its request, and the reader of its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from google.protobuf.message import Message
 
+P = ParamSpec("P")
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
+O_co = TypeVar("O_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One message to one method, or several together, and how its answer reads.
+    """A request to a method, of one message or several, and the reader of its answer.
 
-    ``start`` items went before it.
+    ``start`` counts the items sent in earlier calls.
     """
 
     method: str
@@ -27,9 +27,21 @@ class Call(Generic[T]):
     start: int = 0
 
     def first(self) -> Message:
-        """The message, or the first of them."""
+        """Return the message, or the first of several."""
         return self.request if isinstance(self.request, Message) else self.request[0]
 
     def sent(self) -> Message | Iterator[Message]:
-        """What goes to gRPC, each time anew."""
+        """Return the request for gRPC: a message, or a new iterator over several."""
         return self.request if isinstance(self.request, Message) else iter(self.request)
+
+
+class LongRunning(Protocol[P, R_co, O_co]):
+    """A method that waits for its operation and returns the result, of type R_co.
+
+    With ``wait=False`` it returns the operation, O_co; type checkers then ignore other arguments.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, *args: Any, wait: Literal[False], **kwargs: Any) -> O_co: ...

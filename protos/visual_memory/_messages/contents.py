@@ -1,4 +1,4 @@
-"""The images or vectors of a call, cut into parts that its messages hold."""
+"""The images or vectors of a call, split into parts that fit its messages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import ArrayLike, NDArray
 
-from visual_memory._messages.fields import (
-    strings,
-)
+from visual_memory._messages.fields import strings
 from visual_memory._messages.images import (
     Image,
     Images,
@@ -22,12 +20,10 @@ from visual_memory._messages.images import (
     measure,
 )
 from visual_memory.errors import refuse
-from visual_memory.types import (
-    Limits,
-)
+from visual_memory.types import Limits
 from visual_memory.v1 import service_pb2 as pb
 
-CHECKED_BYTES = 1 << 24  # of vectors looked at in one go
+CHECKED_BYTES = 1 << 24  # of vectors checked at once
 
 PART_BYTES, PART_ITEMS = 4 << 20, 256  # of a larger call at most, however fast the server is
 ITEM_BYTES = 32  # tags and lengths around an item and its entry, rounded up
@@ -35,10 +31,10 @@ MARGIN_BYTES = 1 << 16
 
 
 class Pictures:
-    """Images where they are: read, or written as PNG, when their message is.
+    """Images that are read, or encoded as PNG, when their message is written.
 
-    Where they are ``optional``, None is no image, of no bytes. Raises InvalidArgument for what is
-    no image at all, or not there.
+    With ``optional`` None stands for no image. Raises InvalidArgument for anything that is not an
+    image, or a missing file.
     """
 
     name = "images"
@@ -63,7 +59,7 @@ class Pictures:
         return len(self._images)
 
     def check(self, limits: Limits) -> None:
-        """Raises InvalidArgument where an image is larger than the server takes."""
+        """Raise InvalidArgument for an image larger than the server allows."""
         self._bytes_max = limits.image_bytes
         for number, (image, size) in enumerate(zip(self._images, self._sizes, strict=True)):
             self._check_size(number, size)
@@ -75,7 +71,7 @@ class Pictures:
                 )
 
     def size(self, number: int) -> int:
-        """Bytes of one image, which is loaded for it."""
+        """Load an image and return its size in bytes."""
         if number in self._missing:
             return 0
         if number not in self._loaded:
@@ -85,11 +81,11 @@ class Pictures:
         return len(self._loaded[number])
 
     def write(self, part: range, message: Holder) -> None:
-        """Move images into a message."""
+        """Move images into a message, out of RAM."""
         message.images.data.extend(self.take(number) for number in part)
 
     def take(self, number: int) -> bytes:
-        """An image, which is then to be loaded again."""
+        """Remove a loaded image and return it."""
         self.size(number)
         return self._loaded.pop(number, b"")
 
@@ -99,10 +95,10 @@ class Pictures:
 
 
 class Rows:
-    """Vectors (n, d): little-endian float32 when their message is written.
+    """Vectors (n, d), packed as little-endian float32 when their message is written.
 
-    ``path`` names row ``{}`` in what is refused. Raises InvalidArgument for a wrong shape, for
-    NaN, infinity and zero.
+    ``path`` names row ``{}`` in errors. Raises InvalidArgument for a wrong shape, NaN, infinity and
+    zero vectors.
     """
 
     def __init__(self, vectors: ArrayLike, path: str, name: str = "vectors") -> None:
@@ -131,10 +127,10 @@ class Rows:
         return len(self._vectors)
 
     def check(self, limits: Limits) -> None:
-        """Rows have no limit of their own."""
+        """Do nothing: vectors have no limit of their own."""
 
     def size(self, number: int) -> int:
-        """Bytes of a row."""
+        """Return the bytes of a row."""
         return self._row_bytes
 
     def write(self, part: range, message: Holder) -> None:
@@ -160,7 +156,7 @@ Holder: TypeAlias = Any  # a message with the fields images and vectors, or with
 
 
 def contents(images: SomeImages | None, vectors: ArrayLike | None, path: str) -> Contents:
-    """Raises InvalidArgument."""
+    """Return images or vectors, exactly one of which is given. Raises InvalidArgument."""
     if images is not None and vectors is not None:
         refuse("images", "and vectors exclude each other: give one of them")
     if images is not None:
@@ -179,10 +175,10 @@ def parts(
     soft: int = PART_BYTES,
     extra: Callable[[int], int] = lambda number: 0,
 ) -> Iterator[range]:
-    """Cut contents into ranges of at most ``items``, each of about ``soft`` bytes or one item.
+    """Split contents into ranges of at most ``items()``, each of about ``soft`` bytes or one item.
 
-    How many is asked anew for each, and may follow from how those before fared.
-    Raises InvalidArgument where a single item needs more than ``most`` bytes.
+    ``items`` is called for each range, so that it can depend on earlier answers.
+    Raises InvalidArgument if a single item needs more than ``most`` bytes.
     """
     first, filled, soft = start, 0, min(soft, most)
     for number in range(start, len(contents)):
@@ -201,7 +197,7 @@ def parts(
 
 
 def room(limits: Limits, header: Message) -> int:
-    """Bytes that a message has for items beside its header."""
+    """Return the bytes for items in a message, beside its header."""
     margin = min(MARGIN_BYTES, limits.message_bytes // 16)
     return limits.message_bytes - margin - header.ByteSize()
 
@@ -213,7 +209,7 @@ def write_labelled(
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
 ) -> None:
-    """Queries with their labels, if there are any, all in one message. Raises InvalidArgument."""
+    """Write labelled queries, if given, into one request. Raises InvalidArgument."""
     if images is None and vectors is None:
         if labels is not None:
             refuse("labels", "belong to images or vectors, of which there are none")

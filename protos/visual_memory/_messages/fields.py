@@ -1,4 +1,4 @@
-"""Fields of a request are refused by their path before anything is sent."""
+"""Checks of the fields of requests, which name the path of a field at fault."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WISHES = {
 
 
 def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:
-    """A message with these fields. Raises InvalidArgument for one of a type that it cannot hold."""
+    """Build a message. Raises InvalidArgument for a field of a wrong type."""
     try:
         return kind(**fields)  # type: ignore[call-arg]  # fields alone, which messages are made of
     except (TypeError, ValueError, OverflowError):
@@ -43,7 +43,7 @@ def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:
 
 
 def check_field(kind: Callable[..., Message], name: str, value: object) -> None:
-    """Raises InvalidArgument where a message cannot hold this text, number or truth value."""
+    """Raise InvalidArgument if a value has the wrong type for a field of a message."""
     field = kind.DESCRIPTOR.fields_by_name[name]  # type: ignore[attr-defined]  # a class of messages
     try:
         kind(**{name: value})
@@ -54,13 +54,16 @@ def check_field(kind: Callable[..., Message], name: str, value: object) -> None:
             refuse(name, f"must be {WISHES[field.cpp_type]}, but is {value!r:.80}")
 
 
-def named(request_id: str | None) -> str:
-    """The request's id, made once where the caller has none."""
+def or_new_id(request_id: str | None) -> str:
+    """Return the request_id, or a new one if none is given."""
     return uuid.uuid4().hex if request_id is None or request_id == "" else request_id
 
 
 def whole(value: int, path: str, *, least: int) -> int:
-    """A whole number; more than the wire takes means as many as there are."""
+    """Check a whole number, clipped to int32, where the largest means all.
+
+    Raises InvalidArgument.
+    """
     try:
         number = operator.index(value)
     except TypeError:
@@ -71,18 +74,18 @@ def whole(value: int, path: str, *, least: int) -> int:
 
 
 def check_seconds(seconds: float, path: str) -> None:
-    """Raises InvalidArgument."""
+    """Raise InvalidArgument unless 0 ≤ seconds ≤ 600."""
     if not isinstance(seconds, Real) or not 0 <= seconds <= SECONDS_MAX:
         refuse(path, f"must be 0 to {SECONDS_MAX}, but are {seconds!r:.80}")
 
 
 def to_duration(seconds: float) -> Duration:
-    """Seconds as a message."""
+    """Convert seconds to a message."""
     return Duration(nanos=int(seconds % 1 * 1e9), seconds=int(seconds))
 
 
-def seeded(seed: int) -> int:
-    """A seed. Raises InvalidArgument."""
+def to_seed(seed: int) -> int:
+    """Check a seed, a whole number from 0. Raises InvalidArgument."""
     try:
         number = operator.index(seed)
     except TypeError:
@@ -93,7 +96,7 @@ def seeded(seed: int) -> int:
 
 
 def strings(values: Iterable[str], path: str) -> list[str]:
-    """A list of strings, which a single one is not. Raises InvalidArgument."""
+    """Check an iterable of strings, not a single string. Raises InvalidArgument."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         refuse(path, f"must be a list of strings, but is {values!r:.80}")
     listed = list(values)
@@ -103,7 +106,7 @@ def strings(values: Iterable[str], path: str) -> list[str]:
 
 
 def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
-    """A list of mappings, which a single one is not. Raises InvalidArgument."""
+    """Check an iterable of mappings, not a single one. Raises InvalidArgument."""
     if isinstance(metadata, Mapping):
         refuse("metadata", "must be a list with one mapping for each entry, but is one mapping")
     if not isinstance(metadata, Iterable):
@@ -112,7 +115,7 @@ def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
 
 
 def check_metadata(metadata: Metadata, path: str) -> None:
-    """Raises InvalidArgument."""
+    """Check the metadata of an entry. Raises InvalidArgument."""
     check_mapping(metadata, f"{path}.metadata", "strings to strings")
     size = 0
     for key, value in metadata.items():
@@ -123,7 +126,7 @@ def check_metadata(metadata: Metadata, path: str) -> None:
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """New labels by id. Raises InvalidArgument."""
+    """Check a mapping of ids to labels. Raises InvalidArgument."""
     check_mapping(labels, path, "ids to labels")
     for id, label in labels.items():
         check_text(id, f"{path} key")
@@ -131,7 +134,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
-    """Strings by strings. Raises InvalidArgument."""
+    """Check a mapping of strings to strings. Raises InvalidArgument."""
     if not isinstance(mapping, Mapping):
         refuse(path, f"must map {wish}, but is {mapping!r:.80}")
     for key, value in mapping.items():
@@ -140,14 +143,14 @@ def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
 
 
 def check_text(text: str, path: str) -> None:
-    """An id, a label or a key of metadata. Raises InvalidArgument."""
+    """Check an id, a label or a key of metadata. Raises InvalidArgument."""
     size = text_bytes(text, path)
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         refuse(path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}")
 
 
 def text_bytes(text: str, path: str) -> int:
-    """How many bytes of UTF-8. Raises InvalidArgument, also for half of a surrogate pair."""
+    """Return the length in UTF-8 bytes. Raises InvalidArgument, also for lone surrogates."""
     if not isinstance(text, str):
         refuse(path, f"must be a string, but is {text!r:.80}")
     try:

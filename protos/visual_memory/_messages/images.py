@@ -1,4 +1,4 @@
-"""An image as it is given: a path, bytes, a PIL image or an array."""
+"""Images as callers give them: a path, bytes, a PIL image or an array."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refus
 
 
 def is_one_image(images: object) -> bool:
-    """Whether a single image was given where a list is wanted."""
+    """Return True for a single image in place of a list."""
     if isinstance(images, np.ndarray):
         return images.dtype == np.uint8 and images.ndim in (2, 3)
     return isinstance(images, str | bytes | bytearray | os.PathLike) or is_pil(images)
 
 
 def is_pil(image: object) -> bool:
-    """Whether this is a PIL image; nobody has one without having imported PIL."""
+    """Return True for a PIL image, without importing PIL."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
 
 
 def measure(image: Image, path: str) -> int:
-    """Bytes of an image, 0 where they are known only when it is written. Raises InvalidArgument."""
+    """Return the size in bytes, 0 for one that is encoded later. Raises InvalidArgument."""
     if isinstance(image, bytes | bytearray | memoryview):
         if not len(image):
             refuse(path, "is empty: send the bytes of an image file")
@@ -56,7 +56,7 @@ def measure(image: Image, path: str) -> int:
 
 
 def dimensions(image: Image) -> tuple[int, int]:
-    """Width and height, (0, 0) where only the server will see them."""
+    """Return width and height, (0, 0) for a file or bytes."""
     if isinstance(image, np.ndarray):
         return image.shape[1], image.shape[0]
     width, height = getattr(image, "size", (0, 0)) if is_pil(image) else (0, 0)
@@ -64,7 +64,7 @@ def dimensions(image: Image) -> tuple[int, int]:
 
 
 def load(image: Image, path: str) -> bytes:
-    """An image as it is sent. Raises InvalidArgument."""
+    """Return the bytes of an image file. Raises InvalidArgument."""
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | os.PathLike):
@@ -73,7 +73,7 @@ def load(image: Image, path: str) -> bytes:
 
 
 def to_png(image: pil.Image | NDArray[np.uint8], path: str) -> bytes:
-    """The pixels as PNG, upright as the server would turn them. Raises InvalidArgument."""
+    """Encode an image as PNG, with EXIF orientation applied. Raises InvalidArgument."""
     from PIL import Image, ImageOps
 
     data = io.BytesIO()

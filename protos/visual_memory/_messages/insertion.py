@@ -1,4 +1,4 @@
-"""Entries to be inserted, by one message or by the batches of an import."""
+"""Entries to insert, in one message or in batches of an import."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from visual_memory._messages.fields import (
     check_text,
     mappings,
     message,
-    named,
+    or_new_id,
     strings,
 )
 from visual_memory._messages.images import SomeImages
@@ -37,9 +37,9 @@ SHA256 = re.compile(r"([0-9a-f]{64})?")
 
 
 class Insertion:
-    """Entries to be inserted, checked as far as a client can.
+    """Entries to insert, checked by the client before anything is sent.
 
-    Raises InvalidArgument with the path of what is wrong, before anything is sent.
+    Raises InvalidArgument with the path of the field at fault.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Insertion:
         request_id: str | None,
         replace_existing: bool,
     ) -> None:
-        self.memory, self.request_id = memory, named(request_id)
+        self.memory, self.request_id = memory, or_new_id(request_id)
         self.replace_existing = replace_existing
         self.beside = None
         if images is not None and vectors is not None:
@@ -72,13 +72,13 @@ class Insertion:
 
     @property
     def pictures(self) -> int:
-        """How many the server has to look at, each of which takes it time."""
+        """Count the pictures that the server has to decode."""
         return len(self) if self.beside or isinstance(self.contents, Pictures) else 0
 
     def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:
-        """Whether it goes as a whole: where one message holds it, of pictures at most 256.
+        """Return True to send all in one message: if it fits, with at most 256 pictures.
 
-        If ``atomic`` it does in any case. Raises InvalidArgument.
+        With ``atomic=True`` it must fit. Raises InvalidArgument.
         """
         self.contents.check(limits)
         if self.beside is not None:
@@ -102,7 +102,7 @@ class Insertion:
         return False
 
     def whole(self) -> Call[InsertResult]:
-        """All of it as one message that is answered at once."""
+        """Return a call that inserts all entries in one message."""
         request = self._header()
         self._write(range(len(self)), request.batch)
 
@@ -114,7 +114,7 @@ class Insertion:
     def batches(
         self, limits: Limits, start: int, pace: Pace | None
     ) -> Iterator[pb.ImportEntriesRequest]:
-        """The entries from number ``start`` on as messages of an import, one without a pace."""
+        """Yield the entries from ``start`` on as messages of an import; one if ``pace`` is None."""
         most = room(limits, self._header())
         if pace is None:
             parts = self._parts(start=start, most=most, soft=most, items=lambda: limits.items)
@@ -125,7 +125,7 @@ class Insertion:
         return map(self.batch, parts)
 
     def batch(self, part: range) -> pb.ImportEntriesRequest:
-        """Some of the entries as a message of an import."""
+        """Return a part of the entries as a message of an import."""
         batch = pb.ImportBatch(offset=part.start, count=len(self))
         self._write(part, batch.batch)
         return pb.ImportEntriesRequest(batch=batch)

@@ -1,4 +1,4 @@
-"""Messages as large as the server is fast, so that none takes long, however slow that is."""
+"""The size of messages, adapted to the speed of the server, so that each takes short."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ GROWTH = 4
 
 
 class Pace:
-    """How many items the next message should have, by how long the last ones took.
+    """The number of items for the next message, from the times of the last ones.
 
-    It starts with 4. The number falls at once when the work on a message took longer than 1.5 s, or
-    an eighth of ``timeout``, and rises to at most four times what was measured. What two messages
-    of different sizes took whatever their size, up to a quarter of the timeout, is no work on them:
-    smaller ones would only wait more often.
+    It starts with 4, falls at once when the work on a message took longer than 1.5 s or an eighth
+    of ``timeout``, and rises to at most four times the last message. The time that messages of
+    different sizes have in common, up to a quarter of the timeout, is latency and not counted as
+    work: smaller messages would only wait more often.
     """
 
     def __init__(self, timeout: float = 60.0) -> None:
@@ -25,7 +25,7 @@ class Pace:
         self._last = self._other = (0, 0.0)  # the other has half as many items, or twice
 
     def note(self, items: int, seconds: float) -> None:
-        """That a message of so many items took so long."""
+        """Note the seconds that a message of so many items took."""
         work = max(seconds - self._waiting(items, seconds), 1e-6)
         fitting = int(items * self._seconds / work)
         if work > self._seconds:
@@ -34,7 +34,7 @@ class Pace:
             self.items = max(self.items, min(fitting, GROWTH * items))
 
     def _waiting(self, items: int, seconds: float) -> float:
-        """Where the line through two measurements begins."""
+        """Estimate the latency: the intercept of the line through two measurements."""
         if differ(self._last[0], items):
             self._other = self._last
         self._last = (items, seconds)
@@ -45,7 +45,7 @@ class Pace:
 
 
 def differ(one: int, other: int) -> bool:
-    """Whether two sizes tell more of each other than noise does."""
+    """Return True if two sizes differ by a factor of two or more."""
     return min(one, other) > 0 and max(one, other) >= 2 * min(one, other)
 
 

@@ -1,4 +1,4 @@
-"""What the client for asyncio does on a connection: calls with their retries, streams and files."""
+"""The asyncio transport: calls with retries, streams and file transfers on one connection."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import grpc
 
-from visual_memory._messages.call import Call
-from visual_memory._transport.blocking import ASKED_AT_ONCE
+from visual_memory._messages.call import Call, LongRunning
+from visual_memory._transport.blocking import MESSAGES_AT_ONCE
 from visual_memory._transport.blocking import Transport as Blocking
 from visual_memory._transport.connection import Endpoint
-from visual_memory._transport.imports import Import, Progress, cut_short
-from visual_memory._transport.retry import Patience
+from visual_memory._transport.imports import Import, Progress, incomplete_import
+from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import Error, refuse_closed
-from visual_memory.types import RestoreResult
+from visual_memory.types import Operation, RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Awaited: TypeAlias = Coroutine[Any, Any, T]
 
 
-def ended_by_close(
+def refused_once_closed(
     call: Callable[Concatenate[Transport, P], Awaitable[T]],
-) -> Callable[Concatenate[Transport, P], Coroutine[Any, Any, T]]:
-    """A call that raises what a closed client raises, where its end was the end of that call.
+) -> Callable[Concatenate[Transport, P], Awaited[T]]:
+    """Raise CLIENT_CLOSED instead if the client was closed during the call (decorator).
 
-    gRPC has it that then who waits for the call is cancelled.
+    gRPC cancels the task that awaits a call when its channel is closed.
     """
 
     @wraps(call)
-    async def told(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def wrapper(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await call(transport, *args, **kwargs)
         except Error:
@@ -48,11 +49,18 @@ def ended_by_close(
                 transport.opened()
             raise
 
-    return told
+    return wrapper
+
+
+def long_running(
+    method: Callable[Concatenate[Any, P], Awaited[T | Operation]],
+) -> LongRunning[P, Awaited[T], Awaited[Operation]]:
+    """Declare to type checkers that a method returns the operation only with ``wait=False``."""
+    return cast("LongRunning[P, Awaited[T], Awaited[Operation]]", method)
 
 
 class Transport:
-    """An open connection; ``_transport.Transport`` has the same methods, which block."""
+    """An open connection, with the methods of ``blocking.Transport`` as coroutines."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -63,7 +71,7 @@ class Transport:
         self._closed = False
 
     async def close(self) -> None:
-        """Calls under way are cancelled."""
+        """Close the connection and cancel calls under way."""
         self._closed = True
         for blocking in self._transfers:
             blocking.close()
@@ -73,7 +81,7 @@ class Transport:
 
     @contextmanager
     def _streaming(self, stream: Any) -> Iterator[Any]:
-        """A stream that is cancelled in the end, or when this is closed."""
+        """Cancel the stream at the end of the block, or when this is closed."""
         self._streams.add(stream)
         try:
             yield stream
@@ -82,78 +90,80 @@ class Transport:
             stream.cancel()
 
     def opened(self) -> Any:
-        """Its calls. Raises FailedPrecondition once it is closed."""
+        """Return the stub of the service. Raises FailedPrecondition once this is closed."""
         if self._closed:
             refuse_closed()
         return self._stub
 
-    @ended_by_close
+    @refused_once_closed
     async def do(self, call: Call[T]) -> T:
-        """One message, repeated where that may help."""
-        patience = self._endpoint.patience(call)
-        with patience.noted():
+        """Make a call of one message, with retries, and return its answer."""
+        budget = self._endpoint.budget(call)
+        with budget.annotate_interrupts():
             while True:
                 try:
-                    return call.read(await self._send(call, patience.remaining()))
+                    return call.read(await self._send(call, budget.remaining()))
                 except grpc.RpcError as error:
-                    pause = patience.pause(error)
-                await asyncio.sleep(pause)
+                    next_delay = budget.next_delay(error)
+                await asyncio.sleep(next_delay)
 
     def _send(self, call: Call[Any], timeout: float) -> Any:
         method = getattr(self.opened(), call.method)
-        return method(call.request, timeout=timeout, metadata=self._endpoint.about(call.request))
+        return method(
+            call.request, timeout=timeout, metadata=self._endpoint.call_metadata(call.request)
+        )
 
-    @ended_by_close
+    @refused_once_closed
     async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
-        """The answers in order, with the next message on its way while one is worked on."""
+        """Make calls, two at a time, and return their answers joined in order."""
         answers: list[T] = []
-        flying: deque[asyncio.Task[list[T]]] = deque()
+        in_flight: deque[asyncio.Task[list[T]]] = deque()
         try:
             while (call := await asyncio.to_thread(next, calls, None)) is not None:
-                flying.append(asyncio.create_task(self.do(call)))
-                if len(flying) == ASKED_AT_ONCE:
-                    answers += await flying.popleft()
-            while flying:
-                answers += await flying.popleft()
+                in_flight.append(asyncio.create_task(self.do(call)))
+                if len(in_flight) == MESSAGES_AT_ONCE:
+                    answers += await in_flight.popleft()
+            while in_flight:
+                answers += await in_flight.popleft()
         finally:
-            for task in flying:
+            for task in in_flight:
                 task.cancel()
-            await asyncio.gather(*flying, return_exceptions=True)
+            await asyncio.gather(*in_flight, return_exceptions=True)
         return answers
 
-    @ended_by_close
+    @refused_once_closed
     async def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
-        """What comes in a stream of values by id, begun again where that breaks off."""
-        patience = self._endpoint.patience()
+        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
+        budget = self._endpoint.budget()
         while True:
             try:
-                return await self._values(request, progress, patience)
+                return await self._values(request, progress, budget)
             except TimeoutError:
-                patience.give_up()
+                budget.raise_timeout()
             except grpc.RpcError as error:
-                pause = patience.pause(error)
-            await asyncio.sleep(pause)
+                next_delay = budget.next_delay(error)
+            await asyncio.sleep(next_delay)
 
     async def _values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None, patience: Patience
+        self, request: pb.ValueEntriesRequest, progress: Progress | None, budget: RetryBudget
     ) -> dict[str, float]:
         values: dict[str, float] = {}
         with self._streaming(
             self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
         ) as stream:
             while True:
-                async with asyncio.timeout(patience.remaining()):
+                async with asyncio.timeout(budget.remaining()):
                     answer: Any = await stream.read()
-                patience.renew(0)
+                budget.renew(0)
                 if answer is grpc.aio.EOF:
                     return values
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
 
-    @ended_by_close
+    @refused_once_closed
     async def backup(
         self,
         memory: str,
@@ -161,12 +171,12 @@ class Transport:
         overwrite: bool,
         progress: Progress | None,
     ) -> int:
-        """Receive a file; how many bytes it has."""
+        """Receive a backup into a file and return its size in bytes."""
         return await self._in_thread(
-            lambda blocking, told: blocking.backup(memory, path, overwrite, told), progress
+            lambda blocking, report: blocking.backup(memory, path, overwrite, report), progress
         )
 
-    @ended_by_close
+    @refused_once_closed
     async def restore(
         self,
         path: str | os.PathLike[str],
@@ -174,21 +184,21 @@ class Transport:
         request_id: str | None,
         progress: Progress | None,
     ) -> RestoreResult:
-        """Send a file."""
+        """Send a backup file, to be restored as a memory."""
         return await self._in_thread(
-            lambda blocking, told: blocking.restore(path, memory, request_id, told), progress
+            lambda blocking, report: blocking.restore(path, memory, request_id, report), progress
         )
 
     async def _in_thread(
         self, call: Callable[[Blocking, Progress], T], progress: Progress | None
     ) -> T:
-        """A transfer of a file, which blocks, over a connection of its own.
+        """Run a blocking file transfer in a thread, over a connection of its own.
 
-        With a write under way grpc.aio would lose the reason of a refusal.
+        During a pending write grpc.aio loses the status of a refused call.
         """
         loop = asyncio.get_running_loop()
 
-        def told(done: int, total: int) -> None:
+        def report_progress(done: int, total: int) -> None:
             if progress is not None:
                 loop.call_soon_threadsafe(progress, done, total)
 
@@ -196,13 +206,13 @@ class Transport:
         with closing(Blocking(self._endpoint)) as blocking:  # closed, it ends what goes on in it
             self._transfers.add(blocking)
             try:
-                return await asyncio.to_thread(call, blocking, told)
+                return await asyncio.to_thread(call, blocking, report_progress)
             finally:
                 self._transfers.discard(blocking)
 
-    @ended_by_close
-    async def store(self, importing: Import) -> None:
-        """Open stream after stream until everything is stored."""
+    @refused_once_closed
+    async def import_entries(self, importing: Import) -> None:
+        """Run an import, over a new stream each time that one breaks, until all is stored."""
         while True:
             try:
                 await self._stream(importing)
@@ -210,42 +220,42 @@ class Transport:
             except TimeoutError:
                 if importing.finished:
                     return
-                importing.patience.give_up()
+                importing.budget.raise_timeout()
             except grpc.RpcError as error:
                 if importing.finished:
                     return
-                pause = importing.patience.pause(error)
-            await asyncio.sleep(pause)
+                next_delay = importing.budget.next_delay(error)
+            await asyncio.sleep(next_delay)
 
     async def _stream(self, importing: Import) -> None:
-        """Send a batch when the one before is stored, and read the files of the next meanwhile.
+        """Send each batch once the one before is stored; read the files of the next meanwhile.
 
-        With a write under way grpc.aio would lose the reason of a refusal.
+        During a pending write grpc.aio loses the status of a refused call.
         """
         ready: pb.ImportEntriesRequest | None = None
         with self._streaming(
             self.opened().ImportEntries(metadata=self._endpoint.metadata)
         ) as stream:
-            await self._write(stream, importing.begin(), importing)
+            await self._write(stream, importing.start_stream(), importing)
             while (answer := await self._read(stream, importing)) is not None:
-                importing.note(answer)
+                importing.acknowledge(answer)
                 if importing.finished:
                     await stream.done_writing()
-                elif importing.going_on and not answer.working:
+                elif importing.resumed and not answer.working:
                     ready = ready or await asyncio.to_thread(importing.next)
                     await self._write(stream, ready, importing)
                     ready = await asyncio.to_thread(importing.next)
         if not importing.finished:
-            raise cut_short()
+            raise incomplete_import()
 
     async def _write(
         self, stream: Any, request: pb.ImportEntriesRequest | None, importing: Import
     ) -> None:
-        async with asyncio.timeout(importing.patience.remaining()):
+        async with asyncio.timeout(importing.budget.remaining()):
             with suppress(asyncio.InvalidStateError):  # it has ended; reading says why
                 await stream.write(request)
 
     async def _read(self, stream: Any, importing: Import) -> pb.ImportEntriesResponse | None:
-        async with asyncio.timeout(importing.patience.remaining()):
+        async with asyncio.timeout(importing.budget.remaining()):
             answer = await stream.read()
         return None if answer is grpc.aio.EOF else answer

@@ -1,7 +1,6 @@
-"""Backups on their way between a server and a file, begun anew where they break off.
+"""Transfers of backups between a server and a file, restarted if they break.
 
-The timeout bounds the time in which nothing moves, and that in which it is tried again after it
-broke off.
+The timeout bounds the time without progress, and the time of retries after the first break.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import grpc
 
 from visual_memory._messages.answers import to_restored
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import message, named
+from visual_memory._messages.fields import message, or_new_id
 from visual_memory._transport.channel import Channel
 from visual_memory._transport.connection import Endpoint
-from visual_memory._transport.retry import Patience
+from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
 from visual_memory.files import check_path, refuse_file
 from visual_memory.types import RestoreResult
@@ -36,25 +35,25 @@ def receive(
     endpoint: Endpoint,
     memory: str,
     file: BinaryIO,
-    told: Callable[[int], None],
+    report_progress: Callable[[int], None],
 ) -> int:
-    """Write a memory's backup into ``file``; how many bytes that are. ``told`` hears it as well."""
+    """Write the backup of a memory into ``file``; return, and report, the bytes written."""
     request = message(pb.BackupMemoryRequest, memory=memory)
 
-    def attempt(patience: Patience) -> int:
+    def attempt(budget: RetryBudget) -> int:
         file.seek(0)
         file.truncate()
         stream = opened().stream("BackupMemory", request)
         try:
-            while (answer := stream.read(patience.remaining)) is not None:
-                patience.renew(0)
+            while (answer := stream.read(budget.remaining)) is not None:
+                budget.renew(0)
                 file.write(answer.data)
-                told(file.tell())
+                report_progress(file.tell())
         finally:
             stream.cancel()
         return file.tell()
 
-    return again_and_again(attempt, endpoint.patience)
+    return retry_transfer(attempt, endpoint.budget)
 
 
 def send(
@@ -63,14 +62,14 @@ def send(
     path: str | os.PathLike[str],
     name: str,
     request_id: str | None,
-    told: Callable[[int, int], None],
+    report_progress: Callable[[int, int], None],
 ) -> RestoreResult:
-    """Have the backup at ``path`` made the memory ``name``; ``told`` hears how many bytes went.
+    """Restore the backup at ``path`` as the memory ``name``; report bytes sent and all bytes.
 
-    Raises InvalidArgument where it cannot be read.
+    Raises InvalidArgument if it cannot be read.
     """
     check_path(path, "path")
-    first = message(pb.RestoreMemoryRequest, name=name, request_id=named(request_id))
+    first = message(pb.RestoreMemoryRequest, name=name, request_id=or_new_id(request_id))
     call = Call("RestoreMemory", first, to_restored)
     try:
         with open(path, "rb") as file:
@@ -82,23 +81,23 @@ def send(
         refuse("path", f"cannot be read twice, as may be needed: {os.fspath(path)}", separator=": ")
     failed: list[Exception] = []
 
-    def messages(patience: Patience) -> Iterator[pb.RestoreMemoryRequest]:
+    def messages(budget: RetryBudget) -> Iterator[pb.RestoreMemoryRequest]:
         yield first
         try:
             with open(path, "rb") as file:
                 while piece := file.read(PIECE_BYTES):
                     yield pb.RestoreMemoryRequest(data=piece)
-                    patience.renew(0)
-                    told(file.tell(), found.st_size)
+                    budget.renew(0)
+                    report_progress(file.tell(), found.st_size)
         except Exception as error:  # gRPC would say no more than that there was one
             failed.append(error)
             raise
 
-    def attempt(patience: Patience) -> RestoreResult:
-        stream = opened().upload("RestoreMemory", messages(patience))
+    def attempt(budget: RetryBudget) -> RestoreResult:
+        stream = opened().upload("RestoreMemory", messages(budget))
         try:
-            with patience.noted():
-                return call.read(stream.read(patience.remaining))
+            with budget.annotate_interrupts():
+                return call.read(stream.read(budget.remaining))
         except grpc.RpcError:
             if failed:
                 raise failed[0] from None
@@ -106,22 +105,22 @@ def send(
         finally:
             stream.cancel()
 
-    return again_and_again(attempt, partial(endpoint.patience, call))
+    return retry_transfer(attempt, partial(endpoint.budget, call))
 
 
-def again_and_again(attempt: Callable[[Patience], T], begin: Callable[[], Patience]) -> T:
-    """What an attempt comes to, each with a patience to renew when something moves.
+def retry_transfer(attempt: Callable[[RetryBudget], T], begin: Callable[[], RetryBudget]) -> T:
+    """Repeat a transfer until it succeeds; return its result.
 
-    How long it is tried again counts from where it first broke off.
+    Each attempt renews its own budget with progress. Retries end one timeout after the first break.
     """
-    retries: Patience | None = None
+    retries: RetryBudget | None = None
     while True:
-        patience = begin()
+        budget = begin()
         try:
-            return attempt(patience)
+            return attempt(budget)
         except grpc.RpcError as error:
-            if not patience.remaining():
-                patience.give_up()
+            if not budget.remaining():
+                budget.raise_timeout()
             retries = retries or begin()
-            pause = retries.pause(error)
-        time.sleep(pause)
+            next_delay = retries.next_delay(error)
+        time.sleep(next_delay)

@@ -1,4 +1,4 @@
-"""What the blocking client does on a connection: calls with their retries, streams and files."""
+"""The blocking transport: calls with retries, streams and file transfers on one connection."""
 
 from __future__ import annotations
 
@@ -7,121 +7,128 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import grpc
 
 from visual_memory._messages.answers import to_memory
-from visual_memory._messages.call import Call
+from visual_memory._messages.call import Call, LongRunning
 from visual_memory._messages.fields import message
 from visual_memory._transport import backups as _backups
-from visual_memory._transport.channel import Channel, Pending
+from visual_memory._transport.channel import Channel, PendingAnswer
 from visual_memory._transport.connection import Endpoint
-from visual_memory._transport.imports import Import, Progress, cut_short
-from visual_memory._transport.retry import Patience
+from visual_memory._transport.imports import Import, Progress, incomplete_import
+from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import Error
 from visual_memory.files import whole_file
-from visual_memory.types import RestoreResult
+from visual_memory.types import Operation, RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 
 P = ParamSpec("P")
 T = TypeVar("T")
-ASKED_AT_ONCE = 2
-IN_FLIGHT_MAX = 4
+MESSAGES_AT_ONCE = 2
+BATCHES_AT_ONCE = 4
 
 
-def ended_by_close(
+def refused_once_closed(
     call: Callable[Concatenate[Transport, P], T],
 ) -> Callable[Concatenate[Transport, P], T]:
-    """A call that raises what a closed client raises, where its end was the end of that call."""
+    """Raise CLIENT_CLOSED instead if the client was closed during the call (decorator)."""
 
     @wraps(call)
-    def told(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(transport, *args, **kwargs)
         except Error:
             transport.opened()
             raise
 
-    return told
+    return wrapper
+
+
+def long_running(
+    method: Callable[Concatenate[Any, P], T | Operation],
+) -> LongRunning[P, T, Operation]:
+    """Declare to type checkers that a method returns the operation only with ``wait=False``."""
+    return cast("LongRunning[P, T, Operation]", method)
 
 
 class Transport:
-    """An open connection; ``_aio_transport.Transport`` has the same methods, to be awaited."""
+    """An open connection; ``aio.Transport`` has the same methods as coroutines."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._channel = Channel(endpoint)
 
     def close(self) -> None:
-        """Calls in other threads are cancelled."""
+        """Close the connection and cancel calls in other threads."""
         self._channel.close()
 
     def opened(self) -> Channel:
-        """Raises FailedPrecondition once it is closed."""
+        """Return the channel. Raises FailedPrecondition once this is closed."""
         self._channel.check_open()
         return self._channel
 
-    @ended_by_close
+    @refused_once_closed
     def do(self, call: Call[T]) -> T:
-        """One message, repeated where that may help."""
-        patience = self._endpoint.patience(call)
-        with patience.noted():
-            return self._land(call, patience, self._send(call, patience))
+        """Make a call of one message, with retries, and return its answer."""
+        budget = self._endpoint.budget(call)
+        with budget.annotate_interrupts():
+            return self._receive(call, budget, self._send(call, budget))
 
-    def _send(self, call: Call[T], patience: Patience) -> Pending:
-        return self.opened().ask(call.method, call.sent(), patience.remaining())
+    def _send(self, call: Call[T], budget: RetryBudget) -> PendingAnswer:
+        return self.opened().ask(call.method, call.sent(), budget.remaining())
 
-    def _land(self, call: Call[T], patience: Patience, pending: Pending) -> T:
-        """Read the answer of the first attempt, or of one of its retries."""
+    def _receive(self, call: Call[T], budget: RetryBudget, pending: PendingAnswer) -> T:
+        """Return the answer to an attempt, or to one of its retries."""
         while True:
             try:
-                return call.read(pending.get(patience.remaining))
+                return call.read(pending.get(budget.remaining))
             except grpc.RpcError as error:
-                pause = patience.pause(error)
-            time.sleep(pause)
-            pending = self._send(call, patience)
+                next_delay = budget.next_delay(error)
+            time.sleep(next_delay)
+            pending = self._send(call, budget)
 
-    @ended_by_close
+    @refused_once_closed
     def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
-        """The answers in order, with the next message on its way while one is worked on."""
+        """Make calls, two at a time, and return their answers joined in order."""
         answers: list[T] = []
-        flying: deque[tuple[Call[list[T]], Patience, Pending]] = deque()
+        in_flight: deque[tuple[Call[list[T]], RetryBudget, PendingAnswer]] = deque()
 
-        def land() -> None:
-            landed: list[T] = self._land(*flying.popleft())
+        def receive_oldest() -> None:
+            landed: list[T] = self._receive(*in_flight.popleft())
             answers.extend(landed)
 
         for call in calls:
-            patience = self._endpoint.patience(call)
-            flying.append((call, patience, self._send(call, patience)))
-            if len(flying) == ASKED_AT_ONCE:
-                land()
-        while flying:
-            land()
+            budget = self._endpoint.budget(call)
+            in_flight.append((call, budget, self._send(call, budget)))
+            if len(in_flight) == MESSAGES_AT_ONCE:
+                receive_oldest()
+        while in_flight:
+            receive_oldest()
         return answers
 
-    @ended_by_close
+    @refused_once_closed
     def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
-        """What comes in a stream of values by id, begun again where that breaks off."""
-        patience = self._endpoint.patience()
+        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
+        budget = self._endpoint.budget()
         while True:
             try:
-                return self._values(request, progress, patience)
+                return self._values(request, progress, budget)
             except grpc.RpcError as error:
-                pause = patience.pause(error)
-            time.sleep(pause)
+                next_delay = budget.next_delay(error)
+            time.sleep(next_delay)
 
     def _values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None, patience: Patience
+        self, request: pb.ValueEntriesRequest, progress: Progress | None, budget: RetryBudget
     ) -> dict[str, float]:
         values: dict[str, float] = {}
         stream = self.opened().stream("ValueEntries", request)
         try:
-            while (answer := stream.read(patience.remaining)) is not None:
-                patience.renew(0)
+            while (answer := stream.read(budget.remaining)) is not None:
+                budget.renew(0)
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
@@ -129,7 +136,7 @@ class Transport:
             stream.cancel()
         return values
 
-    @ended_by_close
+    @refused_once_closed
     def backup(
         self,
         memory: str,
@@ -137,18 +144,18 @@ class Transport:
         overwrite: bool,
         progress: Progress | None,
     ) -> int:
-        """Receive a file; how many bytes it has."""
+        """Receive a backup into a file and return its size in bytes."""
         with whole_file(path, overwrite=overwrite) as file:
-            asked = message(pb.GetMemoryRequest, name=memory)
-            size = self.do(Call("GetMemory", asked, to_memory)).disk_bytes
+            request = message(pb.GetMemoryRequest, name=memory)
+            size = self.do(Call("GetMemory", request, to_memory)).disk_bytes
 
-            def told(done: int) -> None:
+            def report_progress(done: int) -> None:
                 if progress is not None:
                     progress(done, max(done, size))
 
-            return _backups.receive(self.opened, self._endpoint, memory, file, told)
+            return _backups.receive(self.opened, self._endpoint, memory, file, report_progress)
 
-    @ended_by_close
+    @refused_once_closed
     def restore(
         self,
         path: str | os.PathLike[str],
@@ -156,13 +163,13 @@ class Transport:
         request_id: str | None,
         progress: Progress | None,
     ) -> RestoreResult:
-        """Send a file."""
-        told = progress or (lambda done, total: None)
-        return _backups.send(self.opened, self._endpoint, path, memory, request_id, told)
+        """Send a backup file, to be restored as a memory."""
+        report = progress or (lambda done, total: None)
+        return _backups.send(self.opened, self._endpoint, path, memory, request_id, report)
 
-    @ended_by_close
-    def store(self, importing: Import) -> None:
-        """Open stream after stream until everything is stored."""
+    @refused_once_closed
+    def import_entries(self, importing: Import) -> None:
+        """Run an import, over a new stream each time that one breaks, until all is stored."""
         while True:
             try:
                 self._stream(importing)
@@ -170,16 +177,16 @@ class Transport:
             except grpc.RpcError as error:
                 if importing.finished:
                     return
-                pause = importing.patience.pause(error)
-            time.sleep(pause)
+                next_delay = importing.budget.next_delay(error)
+            time.sleep(next_delay)
 
     def _stream(self, importing: Import) -> None:
         stream = self.opened().stream("ImportEntries")
         try:
-            stream.send(importing.begin())
-            while (answer := stream.read(importing.patience.remaining)) is not None:
-                importing.note(answer)
-                while importing.going_on and importing.in_flight < IN_FLIGHT_MAX:
+            stream.send(importing.start_stream())
+            while (answer := stream.read(importing.budget.remaining)) is not None:
+                importing.acknowledge(answer)
+                while importing.resumed and importing.batches_sent < BATCHES_AT_ONCE:
                     request = importing.next()
                     if request is None:
                         break
@@ -189,4 +196,4 @@ class Transport:
         finally:
             stream.cancel()
         if not importing.finished:
-            raise cut_short()
+            raise incomplete_import()

@@ -1,10 +1,9 @@
-"""A channel of gRPC whose calls Ctrl-C may interrupt.
+"""A gRPC channel whose calls can be interrupted by Ctrl-C.
 
-An interrupt inside of gRPC leaves locks taken and counts wrong, and from then on every call of the
-channel waits for ever. Interrupts strike in the main thread. So the threads of a ``Crew`` make all
-calls of gRPC, and its objects are made, used and dropped there; who wants an answer hands over a
-job and waits at a queue. Both are one call of C on what is whole before and after it: an interrupt
-ends the waiting and nothing else.
+KeyboardInterrupt inside gRPC leaves locks taken and counters wrong; every later call on the channel
+then hangs. It is raised in the main thread only. So ``WorkerThreads`` make all gRPC calls and
+create, use and drop all its objects; a caller submits a job and waits at a queue. Both are single
+calls of C, atomic to an interrupt, which therefore ends the wait and nothing else.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from typing import Any, TypeAlias
 import grpc
 
 from visual_memory._transport.connection import Endpoint
-from visual_memory._transport.crew import Crew
+from visual_memory._transport.workers import WorkerThreads
 from visual_memory.errors import refuse_closed
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
-LOOK_SECONDS = 0.2  # until an interrupt is noticed that wakes nobody, as on Windows, or a close
+POLL_SECONDS = 0.2  # until a close is noticed, or an interrupt that wakes no waiter (Windows)
 CLOSE_SECONDS = 5.0
 
-Outcomes: TypeAlias = "queue.SimpleQueue[tuple[BaseException | None, Any]]"
+OutcomeQueue: TypeAlias = "queue.SimpleQueue[tuple[BaseException | None, Any]]"
 Remaining: TypeAlias = Callable[[], float]
 
 
 class Failed(grpc.RpcError):
-    """How a call ended, without the objects of gRPC that its own errors hold."""
+    """The status of a failed call, without the gRPC objects that its own errors hold."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: Any = ()) -> None:
         super().__init__(details)
@@ -49,88 +48,88 @@ class Failed(grpc.RpcError):
 
 
 class Channel:
-    """One connection; calls begin at once, each in a thread of its own."""
+    """One connection; each call starts at once in a thread of its own."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._metadata, self._about = endpoint.metadata, endpoint.about
+        self._metadata, self._call_metadata = endpoint.metadata, endpoint.call_metadata
         self._closed = False
-        self._crew = Crew()
-        self._inside = Inside(endpoint, self._crew)
-        self._crew.begin(self, self._inside.close)
+        self._workers = WorkerThreads()
+        self._grpc_channel = GrpcChannel(endpoint, self._workers)
+        self._workers.start(self, self._grpc_channel.close)
 
-    def ask(self, method: str, request: Any, timeout: float) -> Pending:
-        """Send a message, or several, to be answered by one within ``timeout`` seconds."""
-        inside, pending = self._inside, Pending(self)
-        outcomes, metadata = pending.outcomes, self._about(request)
+    def ask(self, method: str, request: Any, timeout: float) -> PendingAnswer:
+        """Start a call of one message, or several, with one answer within ``timeout`` seconds."""
+        grpc_channel, pending = self._grpc_channel, PendingAnswer(self)
+        outcomes, metadata = pending.outcomes, self._call_metadata(request)
 
         def answer() -> Any:
-            return inside.method(method)(request, timeout=timeout, metadata=metadata)
+            return grpc_channel.method(method)(request, timeout=timeout, metadata=metadata)
 
-        self._crew.hand(partial(inside.deliver, answer, outcomes))
+        self._workers.submit(partial(grpc_channel.put_outcome, answer, outcomes))
         return pending
 
     def stream(self, method: str, request: Any = None) -> Stream:
-        """Receive a stream: the answers to one message or, without any, to those that are sent."""
-        inside, metadata = self._inside, self._metadata
+        """Start a call with streamed answers, to one message, or to those sent if there is none."""
+        grpc_channel, metadata = self._grpc_channel, self._metadata
 
         def begin(sent: Iterator[Any]) -> Any:
             messages = sent if request is None else request
-            return inside.method(method)(messages, metadata=metadata)
+            return grpc_channel.method(method)(messages, metadata=metadata)
 
-        return self._begun(Flight(inside, begin, lambda call: next(call, None)))
+        return self._start_stream(StreamTask(grpc_channel, begin, lambda call: next(call, None)))
 
     def upload(self, method: str, messages: Iterator[Any]) -> Stream:
-        """Send a stream of messages, which gRPC takes in a thread of its own, for one answer."""
-        inside, metadata = self._inside, self._metadata
+        """Start a call of streamed messages, iterated in a thread of gRPC, with one answer."""
+        grpc_channel, metadata = self._grpc_channel, self._metadata
 
         def begin(sent: Iterator[Any]) -> Any:
-            return inside.method(method).future(messages, metadata=metadata)
+            return grpc_channel.method(method).future(messages, metadata=metadata)
 
-        return self._begun(Flight(inside, begin, lambda call: call.result()))
+        return self._start_stream(StreamTask(grpc_channel, begin, lambda call: call.result()))
 
     def check_open(self) -> None:
-        """Raises FailedPrecondition once it is closed."""
+        """Raise FailedPrecondition once this is closed."""
         if self._closed:
             refuse_closed()
 
     def close(self) -> None:
-        """Calls under way are cancelled; takes at most 5 seconds."""
+        """Close the connection and cancel calls under way, within 5 seconds."""
         if self._closed:
             return
         self._closed = True
-        inside, ended = self._inside, queue.SimpleQueue[bool]()
+        grpc_channel, ended = self._grpc_channel, queue.SimpleQueue[bool]()
 
         def end() -> None:
-            inside.close()
+            grpc_channel.close()
             ended.put(True)
 
-        self._crew.hand(end)
+        self._workers.submit(end)
         with suppress(queue.Empty):
             ended.get(timeout=CLOSE_SECONDS)
 
-    def _begun(self, flight: Flight) -> Stream:
-        stream = Stream(self, flight, partial(self._crew.hand, flight.end))
-        flight.lost = self._crew.watch(stream, flight.end)
-        self._crew.hand(flight.carry_out)
+    def _start_stream(self, task: StreamTask) -> Stream:
+        stream = Stream(self, task, partial(self._workers.submit, task.end))
+        task.owner = self._workers.watch(stream, task.end)
+        self._workers.submit(task.run)
         return stream
 
 
-class Pending:
-    """An answer that will come."""
+class PendingAnswer:
+    """The future answer to a call."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.outcomes: Outcomes = queue.SimpleQueue()
+        self.outcomes: OutcomeQueue = queue.SimpleQueue()
 
     def get(self, remaining: Remaining) -> Any:
-        """Wait while seconds are ``remaining``, and then a little for what gRPC says of it.
+        """Wait for the answer until no seconds are ``remaining``, then briefly for gRPC's status.
 
-        Raises grpc.RpcError, FailedPrecondition.
+        Raises grpc.RpcError, and FailedPrecondition once the channel is closed.
         """
         while True:
             left = remaining()
             try:
-                error, answer = self.outcomes.get(timeout=min(left, LOOK_SECONDS) or LOOK_SECONDS)
+                error, answer = self.outcomes.get(timeout=min(left, POLL_SECONDS) or POLL_SECONDS)
             except queue.Empty:
                 self._channel.check_open()
                 if not left:
@@ -141,34 +140,34 @@ class Pending:
             return answer
 
 
-class Stream(Pending):
-    """Answers that come one by one, until the last, or until ``cancel``, which does not wait."""
+class Stream(PendingAnswer):
+    """A stream of answers; ``cancel`` ends it without waiting."""
 
-    def __init__(self, channel: Channel, flight: Flight, cancel: Callable[[], None]) -> None:
+    def __init__(self, channel: Channel, task: StreamTask, cancel: Callable[[], None]) -> None:
         super().__init__(channel)
-        self.outcomes = flight.outcomes
-        self._ask, self.send = flight.asked.put, flight.sent.put
+        self.outcomes = task.outcomes
+        self._request_read, self.send = task.reads.put, task.sent.put
         self.cancel = cancel
 
     def read(self, remaining: Remaining) -> Any:
-        """The next answer, or None after the last. Raises as ``get``."""
-        self._ask(True)
+        """Return the next answer, or None after the last. Raises as ``get`` does."""
+        self._request_read(True)
         return self.get(remaining)
 
 
-class Inside:
-    """gRPC's channel, for jobs alone."""
+class GrpcChannel:
+    """The channel of gRPC itself, used by worker threads only."""
 
-    def __init__(self, endpoint: Endpoint, crew: Crew) -> None:
-        self._endpoint, self._crew = endpoint, crew
+    def __init__(self, endpoint: Endpoint, workers: WorkerThreads) -> None:
+        self._endpoint, self._workers = endpoint, workers
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
-        self._flights = set[Flight]()
+        self._tasks = set[StreamTask]()
         self._closed = False
 
     def method(self, name: str) -> Any:
-        """How gRPC calls it. Raises FailedPrecondition once it is closed."""
+        """Return the stub of a method. Raises FailedPrecondition once this is closed."""
         with self._lock:
             if self._closed:
                 refuse_closed()
@@ -177,84 +176,84 @@ class Inside:
                 self._stub = VisualMemoryStub(self._channel)
             return getattr(self._stub, name)
 
-    def add(self, flight: Flight) -> bool:
-        """End the stream when this is closed, or say that it is."""
+    def add(self, task: StreamTask) -> bool:
+        """Register a stream to be ended by ``close``; return False if this is closed already."""
         with self._lock:
             if not self._closed:
-                self._flights.add(flight)
+                self._tasks.add(task)
             return not self._closed
 
-    def remove(self, flight: Flight) -> None:
-        """The stream has ended."""
+    def remove(self, task: StreamTask) -> None:
+        """Unregister a stream that has ended."""
         with self._lock:
-            self._flights.discard(flight)
+            self._tasks.discard(task)
 
-    def deliver(self, act: Callable[[], Any], outcomes: Outcomes) -> None:
-        """Let who waits know what comes of it."""
+    def put_outcome(self, act: Callable[[], Any], outcomes: OutcomeQueue) -> None:
+        """Put the result of ``act``, or its error, into the queue."""
         try:
             outcomes.put((None, act()))
         except BaseException as error:
-            outcomes.put((self._told(error), None))
+            outcomes.put((self._without_frames(error), None))
 
     def close(self) -> None:
-        """End the calls, and the crew."""
+        """End all calls, the channel and the worker threads."""
         with self._lock:
             channel, self._channel, self._stub = self._channel, None, None
-            flights, self._closed = list(self._flights), True
-        for flight in flights:
-            flight.end()
+            tasks, self._closed = list(self._tasks), True
+        for task in tasks:
+            task.end()
         if channel is not None:
             channel.close()
-        self._crew.end()
+        self._workers.end()
 
-    def _told(self, error: BaseException) -> BaseException:
-        """An error without its frames: they hold the call, which would be dropped anywhere."""
+    def _without_frames(self, error: BaseException) -> BaseException:
+        """Strip an error of its frames, or the caller's thread would drop the call they hold."""
         error.__traceback__ = None
         if isinstance(error, grpc.RpcError):
             return Failed(error.code(), error.details() or "", error.trailing_metadata())
-        if self._closed:  # for which gRPC has several errors
+        if self._closed:  # gRPC raises various errors then
             return Failed(grpc.StatusCode.CANCELLED, "The client is closed.")
         return error
 
 
-class Flight:
-    """A stream as the crew sees it: read when asked, and cancelled where nobody wants it."""
+class StreamTask:
+    """A stream run by worker threads: read on request, ended when its owner is collected."""
 
     def __init__(
         self,
-        inside: Inside,
+        grpc_channel: GrpcChannel,
         begin: Callable[[Iterator[Any]], Any],
         receive: Callable[[Any], Any],
     ) -> None:
-        self._inside, self._begin, self._receive = inside, begin, receive
+        self._grpc_channel, self._begin, self._receive = grpc_channel, begin, receive
         self._lock = threading.Lock()
         self._call: Any = None
-        self._over = False
-        self.asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._ended = False
+        self.reads: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.sent: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.outcomes: Outcomes = queue.SimpleQueue()
-        self.lost: weakref.ref[object] | None = None
+        self.outcomes: OutcomeQueue = queue.SimpleQueue()
+        self.owner: weakref.ref[object] | None = None
 
-    def carry_out(self) -> None:
-        """Read an answer each time that one is asked for."""
-        if self._inside.add(self):
-            while self.asked.get():
-                self._inside.deliver(self._next, self.outcomes)
-            self._inside.remove(self)
+    def run(self) -> None:
+        """Read one answer for each request to read, until the end."""
+        if self._grpc_channel.add(self):
+            while self.reads.get():
+                self._grpc_channel.put_outcome(self._next, self.outcomes)
+            self._grpc_channel.remove(self)
         self.end()
 
     def end(self) -> None:
-        """Stop, wherever it is."""
+        """Cancel the stream and stop reading."""
         with self._lock:
-            call, self._call, self._over, self.lost = self._call, None, True, None
-        self.asked.put(False)
+            call, self._call, self._ended, self.owner = self._call, None, True, None
+        self.reads.put(False)
         self.sent.put(None)
         if call is not None:
             call.cancel()
 
     def _next(self) -> Any:
         with self._lock:
-            if self._call is None and not self._over:
+            if self._call is None and not self._ended:
                 self._call = self._begin(iter(self.sent.get, None))
             call = self._call
         return None if call is None else self._receive(call)

@@ -1,4 +1,4 @@
-"""Where a server is, so that both clients reach it in the same way."""
+"""The address of a server with the options of a connection to it, for both clients."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from google.protobuf.message import Message
 
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import text_bytes
-from visual_memory._transport.retry import Patience
+from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
 from visual_memory.files import read_file
-from visual_memory.protocol.address import MESSAGE_BYTES, PORT_MAX, is_address, reaching
+from visual_memory.protocol.address import MESSAGE_BYTES, PORT_MAX, channel_options, is_address
 
 KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a connection needs."""
+    """A server's address, with the options, credentials, metadata and timeout of its calls."""
 
     target: str
     options: Sequence[tuple[str, int]]
@@ -34,23 +34,23 @@ class Endpoint:
     timeout: float
 
     def channel(self, api: Any) -> Any:
-        """A channel of ``grpc`` or ``grpc.aio``; it connects with the first call."""
+        """Create a channel of ``grpc`` or ``grpc.aio``, which connects with the first call."""
         if self.credentials is None:
             return api.insecure_channel(self.target, options=self.options)
         return api.secure_channel(self.target, self.credentials, options=self.options)
 
-    def about(self, request: Message | Sequence[Message]) -> tuple[tuple[str, str], ...]:
-        """The metadata of a call: of one message also how large it is."""
+    def call_metadata(self, request: Message | Sequence[Message]) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a call, with the message size if it is a single message."""
         if not isinstance(request, Message):
             return self.metadata
         return (*self.metadata, (MESSAGE_BYTES, str(request.ByteSize())))
 
-    def patience(self, call: Call[Any] | None = None) -> Patience:
-        """The time that one message has, with its retries."""
+    def budget(self, call: Call[Any] | None = None) -> RetryBudget:
+        """Create the retry budget of one message."""
         if call is None:
-            return Patience(self.target, self.timeout)
+            return RetryBudget(self.target, self.timeout)
         request_id: str = getattr(call.first(), "request_id", "")
-        return Patience(self.target, self.timeout, request_id=request_id, start=call.start)
+        return RetryBudget(self.target, self.timeout, request_id=request_id, start=call.start)
 
 
 def endpoint(
@@ -59,7 +59,7 @@ def endpoint(
     root_certificates: bytes | str | os.PathLike[str] | None,
     timeout: float,
 ) -> Endpoint:
-    """Raises InvalidArgument."""
+    """Check the arguments of ``connect``. Raises InvalidArgument."""
     text_bytes(target, "target")
     if not is_address(target):
         refuse(
@@ -75,7 +75,7 @@ def endpoint(
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
     return Endpoint(
         target=target,
-        options=[*reaching(target), ("grpc.max_receive_message_length", -1)],
+        options=[*channel_options(target), ("grpc.max_receive_message_length", -1)],
         credentials=None if root_certificates is None else credentials(root_certificates),
         metadata=() if api_key is None else (("authorization", f"Bearer {api_key}"),),
         timeout=timeout,
@@ -83,7 +83,7 @@ def endpoint(
 
 
 def credentials(root_certificates: bytes | str | os.PathLike[str]) -> grpc.ChannelCredentials:
-    """Raises InvalidArgument where the file cannot be read."""
+    """Read root certificates for TLS. Raises InvalidArgument if the file cannot be read."""
     if not isinstance(root_certificates, bytes):
         root_certificates = read_file(root_certificates, "root_certificates")
     return grpc.ssl_channel_credentials(root_certificates)

@@ -1,4 +1,4 @@
-"""Retries end: how long a message may take in all, with its pauses."""
+"""Retries of a call with exponential delays, within the timeout of one message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc
 from visual_memory import errors
 from visual_memory.errors import DeadlineExceeded, Error
 
-PAUSE_SECONDS, PAUSE_SECONDS_MAX = 0.05, 2.0
+DELAY_SECONDS, DELAY_SECONDS_MAX = 0.05, 2.0
 CONNECTING_SECONDS = 5.0
 ALIVE_SECONDS, ALIVE_SECONDS_MIN = 5.0, 0.1
 RETRIED = (
@@ -22,12 +22,12 @@ RETRIED = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.CANCELLED,  # by a server that ends its connections
 )
-ENDED = (KeyboardInterrupt, asyncio.CancelledError)
+INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 BROKEN_WRITE = "Internal error from Core"  # grpc.aio, where a stream breaks while it is written to
 
 
-class Patience:
-    """How long one message may still take, and how long to wait before it is sent again."""
+class RetryBudget:
+    """The time left for one message with its retries, and the delay before the next retry."""
 
     def __init__(
         self,
@@ -40,90 +40,87 @@ class Patience:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target, self._timeout = target, timeout
-        self._request_id, self._met = request_id, False
+        self._request_id, self._answered = request_id, False
         self._clock, self._jitter = clock, jitter
         self.renew(start)
 
     def renew(self, start: int) -> None:
-        """Begin anew with the next message, whose first item is number ``start`` of the call."""
+        """Reset for the next message, whose first item is number ``start`` of the call."""
         self._start = start
         self._deadline = self._clock() + self._timeout
-        self._pause = PAUSE_SECONDS
+        self._delay = DELAY_SECONDS
         self._connecting_until: float | None = None
         self._refused: Error | None = None
 
     @property
     def alive_seconds(self) -> float:
-        """How often a server may say that it works, to be heard within the timeout."""
+        """Return the interval of keep-alive answers that fits the timeout, in seconds."""
         return max(ALIVE_SECONDS_MIN, min(ALIVE_SECONDS, self._timeout / 4))
 
-    def answered(self) -> None:
-        """There is a server; one that refuses connections from now on is being restarted."""
-        self._met, self._connecting_until = True, None
+    def note_answer(self) -> None:
+        """Note that a server answered: a connection refused from now on means a restart."""
+        self._answered, self._connecting_until = True, None
 
     def extend(self, since: float) -> None:
-        """Do not count the time since then, in which nobody waited for the server."""
+        """Extend the deadline by the time since then, which was not spent on the server."""
         self._deadline += self._clock() - since
 
     def remaining(self) -> float:
-        """Seconds."""
+        """Return the seconds left, at least 0."""
         return max(self._deadline - self._clock(), 0.0)
 
-    def pause(self, error: grpc.RpcError) -> float:
-        """Seconds to wait before the next try, or raises what the caller has to know."""
+    def next_delay(self, error: grpc.RpcError) -> float:
+        """Return the seconds to wait before the next try. Raises Error if there is to be none."""
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
         if code is grpc.StatusCode.DEADLINE_EXCEEDED or late:
-            self.give_up()
-        if errors.never_connected(error) and not self._met:
+            self.raise_timeout()
+        if errors.never_connected(error) and not self._answered:
             self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
         else:
             self._connecting_until = None
-        pause = self._pause * (0.5 + 0.5 * self._jitter())
-        self._pause = min(2 * self._pause, PAUSE_SECONDS_MAX)
+        next_delay = self._delay * (0.5 + 0.5 * self._jitter())
+        self._delay = min(2 * self._delay, DELAY_SECONDS_MAX)
         if self._connecting_until is not None:
-            pause = min(pause, self._connecting_until - now)
+            next_delay = min(next_delay, self._connecting_until - now)
         self._refused = errors.from_rpc(error, self._target)
-        if not worth_a_retry(error) or pause <= 0 or now + pause >= self._deadline:
-            raise self._told(self._refused) from None
-        return pause
+        if not is_retriable(error) or next_delay <= 0 or now + next_delay >= self._deadline:
+            raise self._completed(self._refused) from None
+        return next_delay
 
-    def give_up(self) -> NoReturn:
-        """Raises DeadlineExceeded."""
+    def raise_timeout(self) -> NoReturn:
+        """Raise DeadlineExceeded, with the error of the last try."""
         sentence = f"No answer from {self._target} within the timeout of {self._timeout:g} s"
         if self._request_id:
             sentence += "; whether it was done is not known"
         if self._refused:
             sentence += f". The try before was refused: {self._refused.message.rstrip('.')}"
-        error = self._told(DeadlineExceeded(f"{sentence}."))
+        error = self._completed(DeadlineExceeded(f"{sentence}."))
         if self._request_id:
             error.advice = f"The same call with request_id={self._request_id!r} does it once."
         raise error from None
 
     @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Let what ends the waiting, such as Ctrl-C, say how to find out whether it was done."""
+    def annotate_interrupts(self) -> Iterator[None]:
+        """Add to an interrupt how to find out whether the write was done."""
         try:
             yield
-        except ENDED as ended:
+        except INTERRUPTS as ended:
             if self._request_id:
-                ended.add_note(f"Interrupted; {self._doubt()}.")
+                ended.add_note(
+                    "Interrupted; whether it was done is not known, but the same call with "
+                    f"request_id={self._request_id!r} does it once."
+                )
             raise
 
-    def _doubt(self) -> str:
-        return (
-            "whether it was done is not known, but the same call with "
-            f"request_id={self._request_id!r} does it once"
-        )
-
-    def _told(self, error: Error) -> Error:
+    def _completed(self, error: Error) -> Error:
         error.request_id = self._request_id or None
         error.shift(self._start)
         return error
 
 
-def worth_a_retry(error: grpc.RpcError) -> bool:
-    """Whether the same message may be taken a little later."""
+def is_retriable(error: grpc.RpcError) -> bool:
+    """Return True if the same message may be accepted a little later."""
     if error.code() is grpc.StatusCode.INTERNAL:
         return error.details() == BROKEN_WRITE
     return error.code() in RETRIED and not errors.too_large(error)

@@ -1,4 +1,4 @@
-"""Audit logs, checked without trusting who keeps them."""
+"""Audit logs, verified without trust in the server."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Log:
-    """What is kept of the log of a memory that is read from its beginning: hashes and digests.
+    """The hashes and digests of an audit log that is read and checked from its beginning.
 
-    ``info`` is asked for before the log is.
+    ``info`` must have been fetched before the log.
     """
 
     def __init__(self, info: MemoryInfo) -> None:
@@ -32,7 +32,7 @@ class Log:
         self._erasures: dict[int, tuple[datetime, int]] = {}  # when, how many entries
 
     def add(self, events: Iterable[AuditEvent]) -> None:
-        """Check the events that come next. Raises Error for one that does not follow."""
+        """Check and add the next events. Raises Error for one that does not follow the last."""
         for event in events:
             expected = len(self._leaves)
             if event.number != expected:
@@ -47,19 +47,19 @@ class Log:
                 self._erasures[expected] = (event.time.replace(microsecond=0), event.count)
 
     def end(self, head: AuditHead) -> None:
-        """Look whether all events lead to ``head``, and to the memory. Raises Error."""
+        """Check that all events lead to ``head``, and to the memory. Raises Error."""
         size, root = len(self._leaves), root_of(self._leaves).hex()
         if (size, root, self._last()) != (head.size, head.root, head.last):
             raise self._bad(f"its {size} events do not lead to its head, which has {head.size}")
         if self._digests[-1:] != [head.digest]:
             raise self._bad("the memory is in another state than after its last event")
-        if self._info.digest not in self._digests:  # what was written since is in the log too
+        if self._info.digest not in self._digests:  # later writes are in the log too
             raise self._bad("no event led to the digest that the memory is said to have")
 
     def check_certificate(self, certificate: Statement) -> None:
-        """Look whether the log holds what a certificate says. Raises InvalidCertificate."""
+        """Check that the log contains the event of a certificate. Raises InvalidCertificate."""
         if certificate.memory_uid != self._info.uid:
-            raise gone(certificate)
+            raise unknown_memory(certificate)
         at = certificate.audit_index
         through = self._leaves[: at + 1]
         if len(through) <= at or through[at].hex() != certificate.audit_event:
@@ -90,17 +90,17 @@ class Log:
         )
 
 
-def gone(certificate: Statement) -> InvalidCertificate:
-    """What is said of a certificate of a memory that is not there."""
+def unknown_memory(certificate: Statement) -> InvalidCertificate:
+    """Return the error for a certificate of a memory that this server does not have."""
     name, uid = certificate.memory[:60], certificate.memory_uid[:60]
     return InvalidCertificate(
         f"This server has no memory {name!r} with the uid {uid!r}, whose audit log would hold the "
-        "erasure; it was dropped, or another server made the certificate."
+        "erasure; it was deleted, or another server made the certificate."
     )
 
 
 def text_of(event: AuditEvent) -> str:
-    """The text of an event that says what its fields say."""
+    """Return the canonical text of an event, which is hashed."""
     return canonical(
         {
             "call": event.call,
@@ -115,7 +115,7 @@ def text_of(event: AuditEvent) -> str:
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """The hash of the tree over these hashes of leaves, RFC 6962, section 2.1."""
+    """Return the Merkle tree hash over hashes of leaves (RFC 6962, section 2.1)."""
     if len(leaves) < 2:
         return leaves[0] if leaves else sha256(b"").digest()
     split = 1 << (len(leaves) - 1).bit_length() - 1

@@ -1,4 +1,4 @@
-"""JSON that means one thing: read strictly, written canonically."""
+"""Canonical JSON: one text for each value, parsed strictly."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ DIGITS_MAX = len(str(WHOLE_MAX))
 
 
 def canonical(value: Any) -> str:
-    """JSON by RFC 8785, for values of strings and whole numbers whose names are ASCII."""
+    """Write JSON by RFC 8785, for strings and whole numbers, with ASCII names."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def parse(data: str | bytes) -> Any:
-    """The value of JSON where no name comes twice in an object and numbers are whole, from 0.
+    """Parse JSON without repeated names, whose numbers are whole and not negative.
 
-    Raises ValueError with what ``data`` is instead, such as "is not UTF-8".
+    Raises ValueError with a phrase on ``data``, such as "is not UTF-8".
     """
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -37,7 +37,7 @@ def parse(data: str | bytes) -> Any:
 
 
 def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError where a name comes twice."""
+    """Make an object of pairs. Raises ValueError for a repeated name."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("has the same name twice in one object")
@@ -45,7 +45,7 @@ def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def to_whole(number: str) -> int:
-    """Raises ValueError unless it is whole, not negative and not huge."""
+    """Parse a whole number from 0 to 2^53 − 1. Raises ValueError."""
     if len(number) > DIGITS_MAX or not number.isdecimal():
         raise ValueError(f"has {number:.40} where only a whole number from 0 can be")
     return int(number)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -28,6 +28,7 @@ CONSTANTS: Mapping[str, Any] = MappingProxyType({"format": FORMAT, "version": VE
 SIGNED = b"visual-memory certificate of erasure 1\0"
 COMMITTED = b"visual-memory id 1\0"
 COMMITMENT_BYTES = 16
+ERASURES = ("files", "files+memory")
 SALT_BYTES = HASH_BYTES = 32
 SIGNATURE_BYTES = 64
 COUNT_MAX = 1_000_000
@@ -41,7 +42,7 @@ Reader: TypeAlias = Callable[[object], Any]
 
 
 class Flaw(Exception):
-    """What a certificate has or lacks; the message is a phrase that follows "the certificate"."""
+    """A fault of a certificate; the message is a phrase that follows "the certificate"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What a certificate says. Hashes and the salt are lower-case hex, times whole seconds of UTC.
+    """The statement of a certificate: hashes and salt lower-case hex, times whole seconds of UTC.
 
     ``commitments`` are salted hashes of the ids, ascending, and ``count`` is their number.
     ``embedder`` is its spec as text, empty for a memory of vectors. ``audit_index`` and
@@ -63,7 +64,8 @@ class Statement:
     ``looked_for`` traces were looked for afterwards, and none was found but what the memories
     ``also_in`` of the server hold, too; the memory itself is one where another entry has the same
     content. ``backups`` are the times of those that may hold what was erased; ``not_covered`` says
-    what else is not promised.
+    what else is not promised. ``erasure`` is "files" where the server erased from files alone,
+    "files+memory" where its RAM was overwritten and searched, too; empty in early certificates.
     """
 
     memory: str
@@ -86,9 +88,10 @@ class Statement:
     backups: tuple[datetime, ...]
     not_covered: tuple[str, ...]
     also_in: tuple[str, ...] = ()
+    erasure: str = ""
 
     def holds(self, id: str) -> bool:
-        """Whether the entry with this id is among those that were erased."""
+        """Return True if the entry with this id was erased."""
         wanted = commitment(self.salt, id)
         at = bisect_left(self.commitments, wanted)
         return self.commitments[at : at + 1] == (wanted,)
@@ -138,7 +141,7 @@ class Certificate(Statement):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Statement):
-    """What a certificate says whose signature fits.
+    """The statement of a certificate whose signature fits.
 
     ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True where
     that key was given, and None where none was: anybody can sign with a key of their own.
@@ -218,7 +221,7 @@ def check_signature(certificate: Certificate) -> None:
 
 
 def signed(certificate: Certificate) -> bytes:
-    """What is signed: all but the signature, after a prefix that nothing else begins with."""
+    """Return the bytes to sign: all but the signature, after a prefix of their own."""
     document = from_certificate(certificate)
     del document["signature"]
     return SIGNED + canonical(document).encode()
@@ -367,6 +370,17 @@ def key(value: object) -> str:
     return found
 
 
+def one_of(choices: Sequence[str]) -> Reader:
+    """Reads one of a few texts."""
+
+    def read(value: object) -> str:
+        if type(value) is str and value in choices:
+            return value
+        raise ValueError(f"must be {' or '.join(map(repr, choices))}")
+
+    return read
+
+
 def every(read: Reader) -> Reader:
     """Reads a list."""
 
@@ -412,22 +426,23 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "backups": every(moment),
         "not_covered": every(text),
         "also_in": some(text),
+        "erasure": one_of(ERASURES),
         "public_key": key,
         "signature": hexadecimal(SIGNATURE_BYTES),
     }
 )
-LATER = frozenset({"also_in"})  # than the first certificates, which are read as they are
+LATER = frozenset({"also_in", "erasure"})  # than the first certificates, which are read as they are
 
 
 def damaged(problem: object) -> InvalidCertificate:
-    """What is said of a certificate that is not as its signer made it."""
+    """Return the refusal of a certificate that is not as its signer made it."""
     return InvalidCertificate(
         f"The certificate {problem}; get it again from the server that made it."
     )
 
 
 def wrong(document: Mapping[str, object], name: str, wish: str) -> Flaw:
-    """What is said of a field."""
+    """Return the refusal of a field."""
     return Flaw(f"says {name}: {shown(document[name])}, which {wish}")
 
 

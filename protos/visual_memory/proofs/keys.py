@@ -1,4 +1,4 @@
-"""Public keys of Ed25519, in each form that a caller may have them in."""
+"""Public keys of Ed25519, as bytes, hex, PEM or a file."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ WEAK = frozenset((0, 1, P - 1, Y_OF_ORDER_8, P - Y_OF_ORDER_8))  # y of each poi
 
 
 def fingerprint(key: bytes) -> str:
-    """What a key is called: the SHA-256 of its 32 bytes, in hex."""
+    """Return the fingerprint of a key: SHA-256 of its 32 bytes, in hex."""
     return hashlib.sha256(key).hexdigest()
 
 
 def is_weak(key: bytes) -> bool:
-    """Whether its point has a small order, so that one signature fits every content."""
+    """Return True for a key of small order, with which one signature fits any content."""
     return int.from_bytes(key, "little") % 2**255 % P in WEAK
 
 
 def to_keys(given: PublicKey | Iterable[PublicKey], path: str) -> list[bytes]:
-    """The 32 bytes of one key or several. Raises InvalidArgument."""
+    """Return the 32 bytes of one key or several. Raises InvalidArgument."""
     if isinstance(given, str | bytes | os.PathLike):
         return [to_key(given, path)]
     if not isinstance(given, Iterable):
@@ -48,7 +48,7 @@ def to_keys(given: PublicKey | Iterable[PublicKey], path: str) -> list[bytes]:
 
 
 def to_key(given: PublicKey, path: str) -> bytes:
-    """The 32 bytes of a key: as they are, or of hex or PEM, or of a file with any of these.
+    """Return the 32 bytes of a key, given as bytes, hex, PEM or a file with one of these.
 
     Raises InvalidArgument.
     """
@@ -59,7 +59,7 @@ def to_key(given: PublicKey, path: str) -> bytes:
 
 
 def read_key(given: PublicKey, path: str) -> bytes:
-    """The 32 bytes, whichever they are. Raises InvalidArgument."""
+    """Return the 32 bytes of a key, weak or not. Raises InvalidArgument."""
     data = content(given, path)
     if len(data) == KEY_BYTES:
         return data
@@ -79,7 +79,7 @@ def read_key(given: PublicKey, path: str) -> bytes:
 
 
 def content(given: PublicKey, path: str) -> bytes:
-    """What is given, or what is in the file that is. Raises InvalidArgument."""
+    """Return the bytes given, or the content of the file. Raises InvalidArgument."""
     if isinstance(given, bytes):
         return given
     if isinstance(given, str):

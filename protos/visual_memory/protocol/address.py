@@ -12,17 +12,17 @@ LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
 
 
 def is_address(target: str) -> bool:
-    """True for HOST:PORT, and for targets that gRPC names by a scheme of its own."""
+    """Return True for HOST:PORT, and for targets with a scheme of gRPC such as dns:."""
     if NAMED_BY_GRPC.match(target):
         return target.isprintable()
     found = ADDRESS.fullmatch(target)
     return found is not None and target.isprintable() and 0 < int(found[1]) <= PORT_MAX
 
 
-def reaching(target: str) -> list[tuple[str, int]]:
-    """Options of a channel to ``target``: messages of any size go out, and an outage is soon over.
+def channel_options(target: str) -> list[tuple[str, int]]:
+    """Return gRPC channel options for ``target``: no limit on messages sent, fast reconnects.
 
-    What is on this machine is reached without a proxy.
+    Servers on this machine are reached without a proxy.
     """
     options = [
         ("grpc.max_send_message_length", -1),

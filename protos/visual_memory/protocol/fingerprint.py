@@ -1,4 +1,4 @@
-"""What tells a write from another of the same ``request_id``, for server and client alike."""
+"""Fingerprints of writes, which tell a retry from another write of the same ``request_id``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visual_memory.v1 import service_pb2 as pb
 
 
 def take_hashes(batch: pb.EntryBatch) -> list[bytes]:
-    """Take the images or vectors out of ``batch``: the SHA-256 of each image or row."""
+    """Remove the images or vectors from ``batch``; return the SHA-256 of each image or row."""
     if batch.HasField("images"):
         hashes = [hashlib.sha256(image).digest() for image in batch.images.data]
         batch.ClearField("images")
@@ -23,6 +23,6 @@ def take_hashes(batch: pb.EntryBatch) -> list[bytes]:
 
 
 def fingerprint(message: Message, hashes: Iterable[bytes] = ()) -> bytes:
-    """SHA-256 of a message's name, what was not taken out of it, and the hashes of what was."""
+    """Return SHA-256 of a message's name and content, and of the hashes of what was removed."""
     rest = message.SerializeToString(deterministic=True)
     return hashlib.sha256(b"".join([message.DESCRIPTOR.name.encode(), rest, *hashes])).digest()

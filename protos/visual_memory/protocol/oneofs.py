@@ -1,4 +1,4 @@
-"""Oneofs of requests, in words."""
+"""The fields of oneofs, for messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from google.protobuf.message import Message
 
 
 def choices(request: type[Message], oneof: str) -> str:
-    """What a request may hold in a oneof, as a sentence lists it."""
+    """List the fields of a oneof: ``a, b or c``."""
     *others, last = [field.name for field in request.DESCRIPTOR.oneofs_by_name[oneof].fields]
     return f"{', '.join(others)} or {last}"

@@ -1,4 +1,4 @@
-"""The words and options that commands have in common."""
+"""Parsers and options that the commands of both programs have in common."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 
 
 def program(name: str, description: str) -> ArgumentParser:
-    """The parser of a whole program."""
+    """Create the parser of a program."""
     parser = ArgumentParser(
         prog=name,
         description=description,
@@ -36,7 +36,7 @@ def program(name: str, description: str) -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
-    """Do what the arguments say; the exit code. Raises Refused, Error, SystemExit with 2."""
+    """Run a command and return its exit code. Raises Refused, Error, SystemExit with 2."""
     options, unknown = parser.parse_known_args(arguments)
     if unknown:  # argparse itself would show the usage of the whole program
         options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -49,7 +49,7 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
 
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:
-    """A command; its help is also its description."""
+    """Add a command, with its help as description too."""
     parser = commands.add_parser(
         name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
     )
@@ -58,7 +58,7 @@ def add(commands: Commands, name: str, help: str) -> ArgumentParser:
 
 
 def ask_server(parser: ArgumentParser, command: Command) -> None:
-    """Make it a command that asks a server."""
+    """Add --server and --timeout, and run ``command`` with a client of that server."""
     parser.add_argument(
         "--server",
         metavar="HOST:PORT",
@@ -81,7 +81,7 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
 
 
 def connect(options: Namespace) -> Client:
-    """A client of the server that --server names. Raises Refused where that is no address."""
+    """Connect to the server that --server names. Raises Refused if that is no address."""
     try:
         return visual_memory.connect(options.server, timeout=options.timeout)
     except visual_memory.InvalidArgument as error:
@@ -91,12 +91,12 @@ def connect(options: Namespace) -> Client:
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """For programs."""
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def seconds(text: str) -> float:
-    """A positive number of seconds."""
+    """Parse a positive number of seconds."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
@@ -104,7 +104,7 @@ def seconds(text: str) -> float:
 
 
 def natural(text: str) -> int:
-    """A number from 0."""
+    """Parse a whole number from 0."""
     value = int(text)
     if value < 0:
         raise ArgumentTypeError(f"must not be negative, but is {text}")

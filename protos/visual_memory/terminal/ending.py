@@ -1,4 +1,4 @@
-"""How a command ends: by its exit code, and never with a traceback for what a person did."""
+"""The end of a command: its exit code, and refusals as sentences without a traceback."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
-def carry_out(run: Callable[[Sequence[str]], int]) -> int:
-    """The exit code of what this process was told; a refusal is one sentence on standard error."""
+def run_program(run: Callable[[Sequence[str]], int]) -> int:
+    """Run a program with this process's arguments and return its exit code.
+
+    Refusals and errors of calls become sentences on standard error, and exit code 1.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # it was closed: nobody wants to hear
+        if getattr(sys, name) is None:  # it was closed
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -46,7 +49,7 @@ def carry_out(run: Callable[[Sequence[str]], int]) -> int:
 
 
 def without_field(error: visual_memory.Error) -> str:
-    """The message of an error, without the argument of Python that names a file."""
+    """Return the message of an error, without the Python argument at its beginning."""
     for path, _ in error.field_violations[:1]:
         if error.message.startswith(f"{path}: "):
             problem = error.message.removeprefix(f"{path}: ")
@@ -55,5 +58,5 @@ def without_field(error: visual_memory.Error) -> str:
 
 
 def leave_unwritten() -> None:
-    """Drop what standard output did not take, or the end of the process flushes and fails."""
+    """Discard buffered standard output, or its flush at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

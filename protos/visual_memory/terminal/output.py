@@ -1,4 +1,4 @@
-"""How a command answers: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from typing import Any, TextIO
 
 MEBIBYTE = 1 << 20
 BLANK = "\\x20"
-CELL_MIN = 8  # cut no further, though the terminal is narrower
+CELL_MIN = 8  # columns, also if the terminal is narrower
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns wide enough for their longest cell; numbers to the right.
+    """Print rows in aligned columns, numbers to the right.
 
-    Texts that differ look different. On a terminal the longest cells are cut to its width; what
-    goes elsewhere is whole.
+    Texts that differ look different. On a terminal the longest cells are cut to its width.
     """
     from wcwidth import clip, ljust, rjust, width
 
     rows = list(rows)
-    shown = told_apart(cell for row in rows for cell in row if isinstance(cell, str))
+    shown = distinguishable(cell for row in rows for cell in row if isinstance(cell, str))
     cells = [list(headers)]
     cells += [
         [with_ends(shown[c]) if isinstance(c, str) else printable(c) for c in row] for row in rows
@@ -45,7 +44,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:
-    """The widths of columns, the widest cut so far that all fit beside each other."""
+    """Reduce the widest columns until all fit into a terminal of ``room`` columns."""
     most = max(widths, default=0)
     while most > CELL_MIN and sum(min(each, most) + 2 for each in widths) - 2 > room:
         most -= 1
@@ -53,14 +52,12 @@ def fitted(widths: Sequence[int], room: int) -> list[int]:
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:
-    """Lines for people, on standard output or in ``file``; none of them can make itself two."""
+    """Print lines for people, each on one line whatever it holds."""
     print(*map(printable, lines), sep="\n", file=file)
 
 
 def printable(value: object) -> str:
-    """A cell or a line; what would move the cursor, colour the terminal or turn the direction of
-    writing is escaped: ``\\n``, ``\\x1b``, ``\\u202e``.
-    """
+    """Format a value as text, with control characters escaped: ``\\n``, ``\\x1b``, ``\\u202e``."""
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, datetime):
@@ -71,11 +68,10 @@ def printable(value: object) -> str:
     return "".join(each if is_shown(each) else ascii(each)[1:-1] for each in text)
 
 
-def told_apart(texts: Iterable[str]) -> dict[str, str]:
-    """What each text is printed as.
+def distinguishable(texts: Iterable[str]) -> dict[str, str]:
+    """Map each text to the form to print, so that different texts look different.
 
-    Of texts that differ only by how Unicode composes their letters, those that are not in the form
-    NFC are escaped.
+    Of texts with the same NFC form, those that are not in NFC are escaped.
     """
     alike = defaultdict[str, set[str]](set)
     for text in texts:
@@ -88,7 +84,7 @@ def told_apart(texts: Iterable[str]) -> dict[str, str]:
 
 
 def with_ends(text: str) -> str:
-    """The same, with each blank at an end as ``\\x20``."""
+    """Write blanks at the ends as ``\\x20``."""
     inner = text.strip(" ")
     if not inner:
         return BLANK * len(text)
@@ -97,17 +93,17 @@ def with_ends(text: str) -> str:
 
 
 def is_shown(character: str) -> bool:
-    """Whether a terminal shows it as a letter, a sign or a space of some width."""
+    """Return True for a character that a terminal shows, or a space of some width."""
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def print_json(value: Any) -> None:
-    """One JSON value, times in ISO 8601."""
+    """Print one JSON value, times in ISO 8601."""
     print(to_json(value, indent=2))
 
 
 def print_json_array(values: Iterable[Any]) -> None:
-    """A JSON array, item by item, so that it may be longer than the memory of this machine."""
+    """Print a JSON array item by item, so that it need not fit into RAM."""
     separator = "["
     for value in values:
         print(separator, to_json(value), sep="\n", end="")
@@ -116,7 +112,7 @@ def print_json_array(values: Iterable[Any]) -> None:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON with every letter as it is; what a terminal does not show is escaped."""
+    """Write JSON with letters as they are; characters that a terminal does not show are escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=plain)
     if text.replace("\n", "").isprintable():
         return text
@@ -125,23 +121,23 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def plain(value: object) -> str:
-    """What JSON itself has no form for. Raises TypeError."""
+    """Convert a datetime for JSON. Raises TypeError for other types."""
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{value!r} has no form in JSON")
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 entry``, ``2 entries``, ``2 classes``."""
+    """Write a count with its noun: ``1 entry``, ``2 entries``, ``2 classes``."""
     stem, end = (noun[:-1], "ies") if noun.endswith("y") else (noun, "s")
     return f"{count:,} {noun if count == 1 else stem + ('es' if noun.endswith('s') else end)}"
 
 
 def percent(part: int, whole: int) -> str:
-    """A share for people."""
+    """Write a share as a percentage."""
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def size(count: int) -> str:
-    """Bytes for people."""
+    """Write bytes as MiB."""
     return f"{count / MEBIBYTE:,.1f} MiB"

@@ -1,4 +1,4 @@
-"""How far long work has come, on standard error."""
+"""Progress of long work, on standard error."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LOG_SECONDS = 5.0
 
 
 class Progress:
-    """``512/828 pictures, 143/s, 2 s left``: one line that moves in a terminal.
+    """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left``.
 
-    Elsewhere there is a line ``every`` few seconds, and none for work that ends sooner. The rate
-    counts from the first report on, since what goes on after an interruption starts with much done.
+    Elsewhere a new line is printed ``every`` few seconds, none for shorter work. The rate counts
+    from the first report on, since resumed work starts with much done.
     """
 
     def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:
@@ -42,26 +42,26 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many, as was said last."""
+        """Return the count of the last report."""
         return self._done
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._began
 
     def add(self, count: int) -> None:
-        """So many more are done."""
+        """Report that so many more are done."""
         self.reach(self._done + count)
 
     def reach(self, done: int, total: int | None = None) -> None:
-        """So many are done, of ``total`` where that is known only now."""
+        """Report that so many are done, of ``total`` if given."""
         self._done, self._total = done, self._total if total is None else total
         self._first = self._first or (done, time.monotonic())
         self.say(self.line())
 
     def say(self, line: str) -> None:
-        """Anything else, if it is time for a line."""
+        """Print another line, if the last one is old enough."""
         now = time.monotonic()
         if now - self._shown < self._every:
             return
@@ -70,7 +70,7 @@ class Progress:
         print(f"{start}{printable(line)}", end=end, file=sys.stderr, flush=True)
 
     def line(self) -> str:
-        """Done and, once that is known, the rate and the time that the rest will take."""
+        """Format the count and, once known, the rate and the time left."""
         shown = f"{self._done:,}/{self._total:,} {self._what}"
         before, since = self._first or (self._done, self._began)
         if self._done == before:

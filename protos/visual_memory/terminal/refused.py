@@ -1,30 +1,30 @@
-"""What a command refuses by itself, before or beside the server."""
+"""Refusals of commands, beside the errors of the server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from visual_memory.terminal.output import printable, told_apart
+from visual_memory.terminal.output import distinguishable, printable
 
 SHOWN_MAX = 10
 
 
 class Refused(Exception):
-    """A command that cannot be carried out; the message is for the person, a sentence a line."""
+    """The command cannot be run; the message is for people, a sentence a line."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__("\n".join(map(printable, lines)))
 
 
 class WrongUsage(Exception):
-    """An argument that is missing or excludes another, where argparse itself cannot tell.
+    """An argument is missing or excludes another, which argparse itself cannot see.
 
-    The message goes on after ``error: ``, as argparse's own do.
+    The message follows ``error: ``, as argparse's own do.
     """
 
 
 class MissingExtra(Refused):
-    """A library that the base install leaves out."""
+    """A library is missing that the base install leaves out."""
 
     def __init__(self, module: str, *, extra: str, purpose: str) -> None:
         super().__init__(
@@ -35,21 +35,21 @@ class MissingExtra(Refused):
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first names, comma-separated, and how many more there are; no two look the same."""
+    """List the first ten names, no two of which look the same, and the number of others."""
     names = list(names)
-    apart = told_apart(names)
+    apart = distinguishable(names)
     names = [in_quotes(apart[name]) for name in names]
     shown = ", ".join(names[:SHOWN_MAX])
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
 def quoted(name: str) -> str:
-    """A name, in quotes where its ends would not be seen between others."""
+    """Quote a name if needed to see its ends in a list."""
     return in_quotes(printable(name))
 
 
 def in_quotes(shown: str) -> str:
-    """The same for what is printed of a name."""
+    """Quote printable text if needed to see its ends in a list."""
     if shown and shown.strip() == shown and not set(shown) & {",", '"'}:
         return shown
     return '"' + shown.replace('"', '\\"') + '"'

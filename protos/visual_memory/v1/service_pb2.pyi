@@ -38,8 +38,13 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     EMBEDDERS_FIELD_NUMBER: builtins.int
     RERANKERS_FIELD_NUMBER: builtins.int
     PUBLIC_KEYS_FIELD_NUMBER: builtins.int
+    ERASURE_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The release, such as 0.1.0."""
+    erasure: builtins.str
+    """What UnlearnEntries erases from: "files", or "files+memory" where the RAM of the server's
+    process is overwritten and searched, too.
+    """
     @property
     def limits(self) -> global___Limits: ...
     @property
@@ -62,9 +67,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         embedders: collections.abc.Iterable[builtins.str] | None = ...,
         rerankers: collections.abc.Iterable[builtins.str] | None = ...,
         public_keys: collections.abc.Iterable[builtins.str] | None = ...,
+        erasure: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["embedders", b"embedders", "limits", b"limits", "public_keys", b"public_keys", "rerankers", b"rerankers", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["embedders", b"embedders", "erasure", b"erasure", "limits", b"limits", "public_keys", b"public_keys", "rerankers", b"rerankers", "version", b"version"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse
 
@@ -1262,7 +1268,7 @@ class Certificate(google.protobuf.message.Message):
 
     JSON_FIELD_NUMBER: builtins.int
     json: builtins.str
-    """One JSON document, see the section on certificates in docs/api.md."""
+    """One JSON document, see the section on certificates in docs/api/unlearn.md."""
     def __init__(
         self,
         *,

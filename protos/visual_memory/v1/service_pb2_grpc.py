@@ -390,9 +390,10 @@ class VisualMemoryServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UnlearnEntries(self, request_iterator, context):
-        """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-        result of the operation. The ids come in as many messages as they need; nothing begins before
-        all have come and the client has ended the stream.
+        """Forgets entries, erases every trace of them from the files and, as GetServerInfo's erasure says,
+        from the server's RAM, looks for what might be left, and certifies it: the result of the
+        operation. The ids come in as many messages as they need; nothing begins before all have come
+        and the client has ended the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -180,9 +180,10 @@ class VisualMemoryStub:
         visual_memory.v1.service_pb2.UnlearnEntriesRequest,
         visual_memory.v1.operation_pb2.Operation,
     ]
-    """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-    result of the operation. The ids come in as many messages as they need; nothing begins before
-    all have come and the client has ended the stream.
+    """Forgets entries, erases every trace of them from the files and, as GetServerInfo's erasure says,
+    from the server's RAM, looks for what might be left, and certifies it: the result of the
+    operation. The ids come in as many messages as they need; nothing begins before all have come
+    and the client has ended the stream.
     """
 
     GetCertificate: grpc.UnaryUnaryMultiCallable[
@@ -402,9 +403,10 @@ class VisualMemoryAsyncStub:
         visual_memory.v1.service_pb2.UnlearnEntriesRequest,
         visual_memory.v1.operation_pb2.Operation,
     ]
-    """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-    result of the operation. The ids come in as many messages as they need; nothing begins before
-    all have come and the client has ended the stream.
+    """Forgets entries, erases every trace of them from the files and, as GetServerInfo's erasure says,
+    from the server's RAM, looks for what might be left, and certifies it: the result of the
+    operation. The ids come in as many messages as they need; nothing begins before all have come
+    and the client has ended the stream.
     """
 
     GetCertificate: grpc.aio.UnaryUnaryMultiCallable[
@@ -678,9 +680,10 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[visual_memory.v1.service_pb2.UnlearnEntriesRequest],
         context: _ServicerContext,
     ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
-        """Forgets entries, erases every trace of them, looks for what might be left, and certifies it: the
-        result of the operation. The ids come in as many messages as they need; nothing begins before
-        all have come and the client has ended the stream.
+        """Forgets entries, erases every trace of them from the files and, as GetServerInfo's erasure says,
+        from the server's RAM, looks for what might be left, and certifies it: the result of the
+        operation. The ids come in as many messages as they need; nothing begins before all have come
+        and the client has ended the stream.
         """
 
     @abc.abstractmethod

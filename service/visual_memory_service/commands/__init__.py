@@ -1,1 +1,5 @@
-"""The commands of ``visual-memory``: what each may be told, and what it does."""
+"""The commands of ``visual-memory``: options, output and exit code of each.
+
+Imports console, pictures and the terminal kit; ``serve``, ``reranker``, ``check`` and ``accept``
+alone import what a server needs. Alone: ``make test ROOM=service/commands``.
+"""

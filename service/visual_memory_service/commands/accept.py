@@ -1,4 +1,4 @@
-"""``accept``: what the file of a memory holds now, where it is not what was noted of it."""
+"""``accept``: take over a memory's file that does not fit what the catalog recorded of it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_apply
 
-BY_THIS = " with: visual-memory accept "  # which whoever reads it here has said already
+BY_THIS = " with: visual-memory accept "  # the advice of the refusal to run this command
 
 
 def add_to(commands: Commands) -> None:
     parser = add(
         commands,
         "accept",
-        "accept what a memory's file holds though it is older than what was noted, or not listed",
+        "take over a memory's file that is older than the server recorded, or not in its list",
     )
     parser.add_argument("name", metavar="NAME", help="the memory")
     parser.add_argument(
@@ -27,14 +27,14 @@ def add_to(commands: Commands) -> None:
         metavar="DIR",
         type=Path,
         required=True,
-        help="the data folder, which no server uses; needed",
+        help="the data folder, which no server may use meanwhile; needed",
     )
     add_apply(parser)
     parser.set_defaults(run=accept)
 
 
 def accept(options: Namespace) -> int:
-    """Show what is in doubt and what would be accepted, and do it. Raises Refused."""
+    """Show what does not fit and what would be accepted; with ``--apply`` do it. Raises Refused."""
     server_libraries.need("accepting a memory")
     from visual_memory_index import Catalog, Memory, MemoryRefusal, in_full
     from visual_memory_service.decisions.calibration import SETTING

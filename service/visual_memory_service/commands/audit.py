@@ -1,4 +1,4 @@
-"""``audit``: what was done to a memory, and whether its log says so without a gap."""
+"""``audit``: list or verify the audit log of a memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ SHOWN = 20
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "audit", audit, "list what was done to a memory")
+    parser = add_asking(
+        commands, "audit", audit, "list the writes to a memory, or verify its audit log"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--limit",
@@ -27,12 +29,12 @@ def add_to(commands: Commands) -> None:
     what.add_argument(
         "--verify",
         action="store_true",
-        help="say instead whether no event was changed, left out or put in",
+        help="check instead that no event was changed, left out or put in",
     )
 
 
 def audit(client: Client, options: Namespace) -> int:
-    """The last events of the log, or with ``--verify`` whether all of it leads to the memory."""
+    """Print the last events of the log, or with ``--verify`` check the whole log."""
     memory = client.memory(options.name)
     if options.verify:
         head = memory.verify_audit_log()
@@ -53,7 +55,7 @@ def audit(client: Client, options: Namespace) -> int:
 
 
 def print_events(events: Sequence[AuditEvent], memory: str) -> None:
-    """For people, the newest last."""
+    """Print events as a table, the newest last."""
     rows = [
         (each.number, each.time, each.principal, each.call, each.count, each.digest)
         for each in events

@@ -1,4 +1,4 @@
-"""``backup``, ``restore`` and ``copy``: all of a memory in a file, and in another memory."""
+"""``backup``, ``restore`` and ``copy``: a whole memory to a file, from a file, to a memory."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from visual_memory_service.console.arguments import add_asking
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(
-        commands, "backup", backup, "write all of a memory to a file, while it serves"
+        commands, "backup", backup, "back up a memory to a file, while the server runs"
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="what is written")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the file to write")
     output_file.add_force(parser, "the file")
     parser = add_asking(
         commands,
         "restore",
         restore,
-        "make a backup a memory, without what was unlearned since",
+        "make a memory from a backup, without entries unlearned since",
         memory=False,
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the backup")
-    parser.add_argument("name", metavar="NAME", help="the memory to be")
-    parser = add_asking(commands, "copy", copy, "make a memory that holds what another does now")
-    parser.add_argument("new", metavar="NEW", help="the memory to be")
+    parser.add_argument("name", metavar="NAME", help="the new memory")
+    parser = add_asking(commands, "copy", copy, "copy a memory, as it is now, to a new one")
+    parser.add_argument("new", metavar="NEW", help="the new memory")
 
 
 def backup(client: Client, options: Namespace) -> int:
-    """Write all of a memory to a file, which appears when it is whole."""
+    """Write a memory to a file, which appears once it is complete."""
     path = options.file
     output_file.refuse(path, force=options.force)
     with Progress("MiB received") as progress:
@@ -50,7 +50,7 @@ def backup(client: Client, options: Namespace) -> int:
 
 
 def restore(client: Client, options: Namespace) -> int:
-    """Make a backup a memory, without the entries that were unlearned since."""
+    """Create a memory from a backup, without entries unlearned since."""
     with Progress("MiB sent") as progress:
         restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
     if options.json:
@@ -66,7 +66,7 @@ def restore(client: Client, options: Namespace) -> int:
 
 
 def copy(client: Client, options: Namespace) -> int:
-    """Make a memory that holds what another does now."""
+    """Create a memory with all entries that another has now."""
     info = client.copy(options.name, options.new).info()
     if options.json:
         print_json(asdict(info))
@@ -76,5 +76,5 @@ def copy(client: Client, options: Namespace) -> int:
 
 
 def in_mebibytes(progress: Progress) -> Callable[[int, int], None]:
-    """Show progress that is told in bytes."""
+    """Return a callback that takes bytes and shows progress in MiB."""
     return lambda done, total: progress.reach(done // MEBIBYTE, total // MEBIBYTE)

@@ -1,4 +1,4 @@
-"""``check``: whether memories are what was written to them, in a server or in a folder."""
+"""``check``: compare memories with their digests and audit logs, on a server or in a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_asking
-from visual_memory_service.console.interrupted import told_what_goes_on
+from visual_memory_service.console.interrupted import report_running_operations
 
 if TYPE_CHECKING:
     from visual_memory_index import Catalog
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a check came to; ``problem`` says what is damaged and what to do."""
+    """The result of a check; ``problem`` says what is damaged and what to do."""
 
     memory: str
     entry_count: int = 0
@@ -38,23 +38,26 @@ def add_to(commands: Commands) -> None:
         commands,
         "check",
         check,
-        "compare entries, vectors, digest and audit log with each other",
+        "check that entries, vectors, digest and audit log of memories fit each other",
         memory=False,
     )
-    asked = parser.get_default("run")
+    on_server = parser.get_default("run")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("name", metavar="NAME", nargs="?", help="a memory of the server")
     what.add_argument(
-        "--data", metavar="DIR", type=Path, help="all memories of a folder that no server uses"
+        "--data", metavar="DIR", type=Path, help="all memories of a data folder that no server uses"
     )
     parser.set_defaults(
-        run=lambda options: check_folder(options) if options.data else asked(options)
+        run=lambda options: check_folder(options) if options.data else on_server(options)
     )
 
 
 def check(client: Client, options: Namespace) -> int:
-    """Have the server check one memory. Raises Error where it is damaged."""
-    with Progress("entries and events") as progress, told_what_goes_on(client, options.name):
+    """Have the server check one memory. Raises Error if it is damaged."""
+    with (
+        Progress("entries and events") as progress,
+        report_running_operations(client, options.name),
+    ):
         result = client.memory(options.name).check(progress=progress.reach)
     found = Found(options.name, result.entry_count, result.event_count, result.digest)
     if options.json:
@@ -65,7 +68,7 @@ def check(client: Client, options: Namespace) -> int:
 
 
 def check_folder(options: Namespace) -> int:
-    """Check all memories of a folder that no server uses; 1 where one is damaged.
+    """Check all memories of a folder that no server uses; return 1 if one is damaged.
 
     Raises Refused.
     """
@@ -82,7 +85,7 @@ def check_folder(options: Namespace) -> int:
 
 
 def in_folder(folder: Path) -> Iterator[Found]:
-    """What each memory of a folder comes to. Raises Refused."""
+    """Check the memories of a folder one by one. Raises Refused."""
     server_libraries.need("checking a data folder")
     from visual_memory_index import Catalog, MemoryRefusal, in_full, was_used
 
@@ -101,14 +104,14 @@ def in_folder(folder: Path) -> Iterator[Found]:
 
 
 def opened(catalog: Catalog, name: str) -> Found:
-    """What one memory comes to. Raises MemoryRefusal."""
+    """Check one memory. Raises MemoryRefusal."""
     with closing(catalog.open(name)) as memory, Progress(f"entries and events of {name}") as at:
         checked = memory.check(at.reach)
     return Found(name, checked.entry_count, checked.event_count, checked.digest)
 
 
 def print_found(found: Found) -> None:
-    """One line."""
+    """Print the result of a check as one line."""
     if found.problem:
         say(f"{found.memory}: {found.problem}")
     else:

@@ -1,4 +1,4 @@
-"""``classify``: pictures are shown to a memory, a few at a time."""
+"""``classify``: decide the labels of pictures, some at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import VOTINGS, Commands
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json_array, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision, Limits, Neighbor
-from visual_memory_service.console.arguments import FILTER, add_asking
+from visual_memory_service.console.arguments import FILTER, add_asking, add_k, add_voting
 from visual_memory_service.pictures import bad_pictures, pictures
-from visual_memory_service.pictures.pictures import Look
+from visual_memory_service.pictures.pictures import PictureFiles
 
 BATCH = 64
 
@@ -26,8 +26,8 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Generic[Answer]):
-    """Pictures with their answers, and why others were left out, by path."""
+class Answered(Generic[Answer]):
+    """Pictures with the server's answers, and by path why others were left out."""
 
     answers: Sequence[tuple[Path, Answer]]
     bad: dict[str, str]
@@ -41,43 +41,43 @@ VOTE_SHARE = (
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "classify", classify, "say what pictures show")
+    parser = add_asking(
+        commands, "classify", classify, "classify pictures by the vote of their nearest entries"
+    )
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
-    bad_pictures.add_skip_bad(parser, "asked")
+    bad_pictures.add_skip_bad(parser, "classified")
     add_vote(parser)
     parser.add_argument(
         "--calibrated",
         action="store_true",
-        help="say how often such decisions are right, and whether the picture is like none here",
+        help="add how often such decisions are right, or reject a picture unlike all entries",
     )
     parser.add_argument(
         "--coverage",
         metavar="C",
         type=float,
-        help="add the labels that hold the right one in this share of all cases, such as 0.9",
+        help="add a set of labels that holds the right one in this share of cases, such as 0.9",
     )
     parser.add_argument(
         "--min-confidence",
         metavar="C",
         type=float,
-        help="add the deepest node of the taxonomy, which set_taxonomy in Python sets, that has "
-        "this share of the votes",
+        help="add the deepest node of the taxonomy (set_taxonomy in Python) with this share of the "
+        "votes",
     )
     parser.add_argument(
         "--neighbors",
         metavar="N",
         type=int,
-        help="how many neighbours to show of each; default: 1, with --json all",
+        help="neighbours to show for each picture; default: 1, with --json all",
     )
 
 
 def add_vote(parser: ArgumentParser) -> None:
-    """Who votes, and how."""
-    parser.add_argument(
-        "-k", "--k", metavar="K", type=int, default=50, help="neighbours that vote; default: 50"
-    )
-    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
-    parser.add_argument("--filter", metavar="F", help=f"who may vote, {FILTER}")
+    """Add the options of a vote."""
+    add_k(parser, "neighbours that vote")
+    add_voting(parser)
+    parser.add_argument("--filter", metavar="F", help=f"the entries that may vote, {FILTER}")
     parser.add_argument(
         "--reliability",
         choices=("none", "soft"),
@@ -89,18 +89,18 @@ def add_vote(parser: ArgumentParser) -> None:
         metavar="K",
         type=int,
         default=10,
-        help="among how many nearest neighbours they mislead; default: 10",
+        help="nearest neighbours among which an entry misleads; default: 10",
     )
     parser.add_argument(
         "--reranker",
         metavar="NAME",
-        help="of this server, which says who of the neighbours counts how much; none: nobody; "
+        help="a re-ranker of the server, which reweights the neighbours; none: do without; "
         "default: the memory's",
     )
 
 
 def classify(client: Client, options: Namespace) -> int:
-    """The label of each picture, by the vote of its nearest entries; 1 where some are left out."""
+    """Print the decision on each picture; return 1 if pictures were left out."""
     memory = client.memory(options.name)
     shown = options.neighbors
     if shown is None and not options.json:
@@ -116,7 +116,7 @@ def classify(client: Client, options: Namespace) -> int:
             **vote(options),
         )
 
-    asked = ask(client, options, pictures.look_at(options.images), decide)
+    answered = query_in_batches(client, options, pictures.find_files(options.images), decide)
     if options.min_confidence is not None and not memory.taxonomy().parents:
         say(
             f"{options.name} has no taxonomy, so its nodes are its labels; in Python set_taxonomy "
@@ -124,11 +124,11 @@ def classify(client: Client, options: Namespace) -> int:
             file=sys.stderr,
         )
     if options.json:
-        print_json_array(as_json(path, decision) for path, decision in asked.answers)
+        print_json_array(as_json(path, decision) for path, decision in answered.answers)
     else:
         rows = [
             (path, each.label, each.confidence, *more(each, options), ", ".join(each.neighbors.ids))
-            for path, each in asked.answers
+            for path, each in answered.answers
         ]
         headers = {"calibrated": options.calibrated, "labels": options.coverage}
         headers["node"] = options.min_confidence
@@ -136,37 +136,37 @@ def classify(client: Client, options: Namespace) -> int:
         print_table(("picture", "label", "vote share", *added, "nearest"), rows)
         if sys.stderr.isatty() and not options.calibrated:
             say(VOTE_SHARE.format(name=options.name), file=sys.stderr)
-        report(problems(decision for _, decision in asked.answers))
-    if any(decision.calibration_stale for _, decision in asked.answers):
+        report(problems(decision for _, decision in answered.answers))
+    if any(decision.calibration_stale for _, decision in answered.answers):
         say(
             f"{options.name} was changed since it was calibrated; "
             f"visual-memory calibrate {options.name}   does it anew.",
             file=sys.stderr,
         )
-    bad_pictures.report(asked.bad)
-    return 1 if asked.bad else 0
+    bad_pictures.report(answered.bad)
+    return 1 if answered.bad else 0
 
 
 def vote(options: Namespace) -> dict[str, Any]:
-    """Who votes, and how, as ``Memory.classify`` is told."""
+    """Return the options of a vote as arguments of ``Memory.classify``."""
     names = ("k", "voting", "filter", "reliability", "reliability_k", "reranker")
     return {name: getattr(options, name) for name in names}
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:
-    """Why re-rankers were of no help, and how often."""
+    """Count the problems of re-rankers that could not be applied."""
     rerankings = [each.reranking for each in decisions if each.reranking]
     return Counter(each.problem for each in rerankings if not each.applied)
 
 
 def report(problems: Counter[str]) -> None:
-    """Say why re-rankers were of no help, and how often."""
+    """Print the problems of re-rankers to standard error."""
     for problem, count in problems.most_common():
         say(f"{plural(count, 'picture')} not re-ranked: {problem}", file=sys.stderr)
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
-    """The cells that were asked for beside the vote."""
+    """Return the additional cells of a decision, as the options ask for them."""
     if options.calibrated:
         sure = f"{decision.calibrated_confidence:.4f}"
         yield "rejected" if decision.rejected else sure
@@ -176,22 +176,22 @@ def more(decision: Decision, options: Namespace) -> Iterator[str]:
         yield decision.node.name if decision.node else ""
 
 
-def ask(
+def query_in_batches(
     client: Client,
     options: Namespace,
-    look: Look,
+    files: PictureFiles,
     question: Callable[[Sequence[bytes]], Sequence[Answer]],
-) -> Asked[Answer]:
-    """All pictures with their answers, those left out that ``--skip-bad`` allows to.
+) -> Answered[Answer]:
+    """Send pictures in batches; return them with their answers, and those left out.
 
-    Raises Refused before the first question for pictures that cannot be used, without
-    ``--skip-bad``, and where none is left.
+    Raises Refused, before anything is sent, for pictures that cannot be used without
+    ``--skip-bad``, and if none is left.
     """
-    client.memory(options.name).info()  # so that pictures are not checked for one that is not there
-    bad = {str(path): why for path, why in look.bad.items()}
-    bad |= undecodable(look.pictures, client.server_info().limits)
+    client.memory(options.name).info()  # so that pictures are not checked in vain
+    bad = {str(path): why for path, why in files.bad.items()}
+    bad |= undecodable(files.pictures, client.server_info().limits)
     bad_pictures.refuse(bad, options, done="asked", do="ask about")
-    good = [path for path in look.pictures if str(path) not in bad]
+    good = [path for path in files.pictures if str(path) not in bad]
     answers: list[tuple[Path, Answer]] = []
     with Progress("pictures", len(good)) as progress:
         for batch in batches(good):
@@ -208,11 +208,11 @@ def ask(
         seconds = progress.seconds
     if not answers:
         raise Refused(*bad_pictures.lines(bad), "Nothing was asked, because no picture is left.")
-    return Asked(answers, bad, seconds)
+    return Answered(answers, bad, seconds)
 
 
 def undecodable(paths: Sequence[Path], limits: Limits) -> dict[str, str]:
-    """Why pictures do not decode, or cannot be read, by path."""
+    """Map the path of each picture that cannot be read or decoded to the reason."""
     bad: dict[str, str] = {}
     with Progress("pictures checked", len(paths)) as progress:
         for batch in batches(paths):
@@ -223,13 +223,13 @@ def undecodable(paths: Sequence[Path], limits: Limits) -> dict[str, str]:
 
 
 def batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """A few at a time."""
+    """Split paths into batches of at most BATCH."""
     for start in range(0, len(paths), BATCH):
         yield list(paths[start : start + BATCH])
 
 
 def as_json(path: Path, decision: Decision) -> dict[str, Any]:
-    """Everything there is to say of a decision."""
+    """Return all of a decision as JSON values."""
     return {
         "picture": str(path),
         "label": decision.label,
@@ -246,5 +246,5 @@ def as_json(path: Path, decision: Decision) -> dict[str, Any]:
 
 
 def near_json(neighbor: Neighbor) -> dict[str, Any]:
-    """A neighbour without its vote."""
+    """Return id, label and distance of a neighbour."""
     return {"id": neighbor.id, "label": neighbor.label, "distance": neighbor.distance}

@@ -1,4 +1,4 @@
-"""``entries``, ``update``, ``delete`` and ``purge``: single entries of a memory."""
+"""``entries``, ``update``, ``delete`` and ``purge``: the entries of a memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visual_memory.terminal.arguments import Commands, natural
 from visual_memory.terminal.output import plural, print_json, print_json_array, print_table, say
 from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory.types import Entry
-from visual_memory_service.console.arguments import FILTER, add_asking
+from visual_memory_service.console.arguments import FILTER, add_apply, add_asking
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # whose columns are made equally wide
@@ -21,36 +21,34 @@ ROWS = 1000  # whose columns are made equally wide
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "entries", entries, "list the entries of a memory")
     parser.add_argument("--filter", metavar="F", help=FILTER)
-    parser.add_argument("--limit", metavar="N", type=natural, help="stop after so many")
+    parser.add_argument("--limit", metavar="N", type=natural, help="list the first N")
     parser = add_asking(commands, "update", update, "change the label or the metadata of an entry")
-    parser.add_argument("--id", metavar="ID", required=True, help="of the entry; needed")
+    parser.add_argument("--id", metavar="ID", required=True, help="the id of the entry; needed")
     parser.add_argument("--label", metavar="LABEL", help="its new label")
     parser.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
         type=pair,
         action="append",
-        help="repeatable; together they replace what the entry had",
+        help="its new metadata, in place of all it had; repeatable",
     )
-    parser = add_asking(commands, "delete", delete, "forget entries by id, all or none")
+    parser = add_asking(commands, "delete", delete, "delete entries by id, all or none")
     parser.add_argument(
         "--id",
         metavar="ID",
         nargs="+",
         action="extend",
         required=True,
-        help="of the entries; needed",
+        help="the ids of the entries; needed",
     )
     parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
-    parser = add_asking(commands, "purge", purge, "forget the entries that a filter admits")
+    parser = add_asking(commands, "purge", purge, "delete the entries that match a filter")
     parser.add_argument("--filter", metavar="F", required=True, help=f"{FILTER}; needed")
-    parser.add_argument(
-        "--apply", action="store_true", help="do it; without it only shows what would be deleted"
-    )
+    add_apply(parser)
 
 
 def entries(client: Client, options: Namespace) -> int:
-    """Those that the filter admits, by id."""
+    """Print the entries that match the filter, by id."""
     found = islice(client.memory(options.name).entries(filter=options.filter), options.limit)
     if options.json:
         print_json_array(map(as_json, found))
@@ -63,18 +61,17 @@ def entries(client: Client, options: Namespace) -> int:
 
 
 def update(client: Client, options: Namespace) -> int:
-    """Set the label, the metadata or both of one entry."""
+    """Set the label or metadata of one entry, or both."""
     if options.label is None and options.metadata is None:
         raise WrongUsage("one of the arguments --label --metadata is required")
     metadata = dict(options.metadata) if options.metadata else None
     memory = client.memory(options.name)
-    entry = memory.update(options.id, label=options.label, metadata=metadata)
-    print_entry(entry or memory.get(options.id), options)
+    print_entry(memory.update(options.id, label=options.label, metadata=metadata), options)
     return 0
 
 
 def delete(client: Client, options: Namespace) -> int:
-    """Forget entries by id, all of them or none."""
+    """Delete entries by id, all or none."""
     memory = client.memory(options.name)
     deleted = memory.delete(options.id, allow_missing=options.allow_missing)
     if options.json:
@@ -85,7 +82,7 @@ def delete(client: Client, options: Namespace) -> int:
 
 
 def purge(client: Client, options: Namespace) -> int:
-    """Forget what a filter admits; without ``--apply`` only show what that would be."""
+    """Delete the entries that match a filter; without ``--apply`` only show which."""
     result = client.memory(options.name).purge(filter=options.filter, apply=options.apply)
     if options.json:
         print_json(
@@ -106,7 +103,7 @@ def purge(client: Client, options: Namespace) -> int:
 
 
 def print_entry(entry: Entry, options: Namespace) -> None:
-    """One entry, for people or programs."""
+    """Print one entry, as a table or JSON."""
     if options.json:
         print_json(as_json(entry))
     else:
@@ -114,13 +111,13 @@ def print_entry(entry: Entry, options: Namespace) -> None:
 
 
 def as_row(entry: Entry) -> Sequence[object]:
-    """What people want to know of an entry."""
+    """Return an entry as a row of a table."""
     metadata = ", ".join(f"{key}={value}" for key, value in entry.metadata.items())
     return entry.id, entry.label, entry.create_time, metadata, entry.pruned_by
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
-    """Everything but the vector, which ``export`` writes."""
+    """Return an entry without its vector as JSON values."""
     return {
         "id": entry.id,
         "label": entry.label,
@@ -132,7 +129,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """``KEY=VALUE``."""
+    """Parse ``KEY=VALUE``."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ArgumentTypeError(f"must be KEY=VALUE, but is {text!r}")

@@ -1,4 +1,4 @@
-"""``evaluate``: how often a memory is right about a labelled folder."""
+"""``evaluate``: the accuracy of a memory on a labelled folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
-from visual_memory_service.commands.classify import add_vote, ask, problems, vote
+from visual_memory_service.commands.classify import add_vote, problems, query_in_batches, vote
 from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.console.arguments import add_asking
 from visual_memory_service.pictures import bad_pictures
@@ -26,7 +26,7 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was asked and answered: pictures by (label, decided label). ``bad`` has why, by path."""
+    """Counts of pictures by (label, decided label); ``bad`` has the reasons for others, by path."""
 
     answers: Counter[tuple[str, str]]
     unknown_labels: Sequence[str]
@@ -36,62 +36,64 @@ class Evaluation:
 
     @property
     def pictures(self) -> int:
-        """How many were asked."""
+        """Count the classified pictures."""
         return self.answers.total()
 
     @property
     def correct(self) -> int:
-        """How many of them were right."""
+        """Count the pictures classified as their label."""
         return sum(count for (label, decided), count in self.answers.items() if label == decided)
 
     def by_label(self) -> dict[str, tuple[int, int]]:
-        """Pictures and right ones of every label, by label."""
+        """Map each label to its number of pictures, and of correct ones."""
         totals = Counter[str]()
         for (label, _), count in self.answers.items():
             totals[label] += count
         return {label: (totals[label], self.answers[label, label]) for label in sorted(totals)}
 
     def confusions(self) -> list[tuple[str, str, int]]:
-        """Label, decided label and count of what was wrong, the most common first."""
+        """Return (label, decided label, count) of wrong decisions, the most common first."""
         wrong = [(*pair, count) for pair, count in self.answers.items() if pair[0] != pair[1]]
         return sorted(wrong, key=lambda each: (-each[2], each))
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "evaluate", evaluate, "measure accuracy on a labelled folder")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
-    bad_pictures.add_skip_bad(parser, "asked")
+    parser = add_asking(commands, "evaluate", evaluate, "measure the accuracy on a labelled folder")
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="a folder with a folder for each label"
+    )
+    bad_pictures.add_skip_bad(parser, "classified")
     add_vote(parser)
 
 
 def evaluate(client: Client, options: Namespace) -> int:
-    """Classify every picture of a folder per class and compare; 1 where some are left out."""
+    """Classify all pictures of a labelled folder and compare; return 1 if some were left out."""
     memory = client.memory(options.name)
-    found, look = labelled(options.folder)
+    found, files = labelled(options.folder)
     labels = {picture.path: picture.label for picture in found}
     info = memory.info()
-    remarks = [*look.remarks, *alike(labels.values(), info.labels)]
+    remarks = [*files.remarks, *alike(labels.values(), info.labels)]
     if not options.json:
-        bad_pictures.tell(look.others, remarks)
+        bad_pictures.report_remarks(files.others, remarks)
     reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
 
     def decide(images: Sequence[bytes]) -> list[Decision]:
         return memory.classify(images=images, neighbors=None if reranked else 1, **vote(options))
 
-    asked = ask(client, options, look, decide)
-    decisions = [decision for _, decision in asked.answers]
+    answered = query_in_batches(client, options, files, decide)
+    decisions = [decision for _, decision in answered.answers]
     report_problems(problems(decisions))
     evaluation = Evaluation(
-        answers=Counter((labels[path], decision.label) for path, decision in asked.answers),
-        unknown_labels=sorted({labels[path] for path, _ in asked.answers} - info.labels.keys()),
+        answers=Counter((labels[path], decision.label) for path, decision in answered.answers),
+        unknown_labels=sorted({labels[path] for path, _ in answered.answers} - info.labels.keys()),
         remembered_pictures=sum(
             bool(each.neighbors.distances.min() < SAME_PICTURE) for each in decisions
         ),
-        bad=asked.bad,
-        seconds=asked.seconds,
+        bad=answered.bad,
+        seconds=answered.seconds,
     )
     if options.json:
-        found_odd = {"others": look.others, "remarks": remarks}
+        found_odd = {"others": files.others, "remarks": remarks}
         print_json(as_json(evaluation, options) | found_odd)
     else:
         print_report(evaluation)
@@ -100,7 +102,7 @@ def evaluate(client: Client, options: Namespace) -> int:
 
 
 def print_report(evaluation: Evaluation) -> None:
-    """The result as tables."""
+    """Print the result as tables."""
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
     say(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
@@ -125,7 +127,7 @@ def print_report(evaluation: Evaluation) -> None:
 
 
 def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
-    """The result with the whole confusion matrix, as label → decided label → pictures."""
+    """Return the result as JSON values, with counts by label and decided label."""
     confusion: dict[str, dict[str, int]] = {}
     for (label, decided), count in sorted(evaluation.answers.items()):
         confusion.setdefault(label, {})[decided] = count

@@ -1,4 +1,4 @@
-"""``export``: a memory becomes a Parquet file that ``insert`` reads again."""
+"""``export``: write a memory to a Parquet file that ``insert`` reads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from visual_memory_service.console import output_file
 from visual_memory_service.console.arguments import add_asking
 from visual_memory_service.pictures import parquet
 
-OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # names that promise another format
+OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # suffixes of other formats
 
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
-    parser.add_argument("file", metavar="FILE.parquet", type=Path, help="what is written")
+    parser.add_argument("file", metavar="FILE.parquet", type=Path, help="the file to write")
     output_file.add_force(parser, "the file")
 
 
 def export(client: Client, options: Namespace) -> int:
-    """Write every entry with its vector and picture; the file appears when it is whole."""
+    """Write all entries with vectors and pictures to a file, which appears once complete."""
     path = options.file
     if path.suffix.lower() in OTHERS:
         raise Refused(f"{path} would hold Parquet, which export writes; let it end in .parquet.")
@@ -48,7 +48,7 @@ def export(client: Client, options: Namespace) -> int:
 
 
 def counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
-    """The same entries, while progress is shown."""
+    """Yield the entries and show progress."""
     for entry in entries:
         yield entry
         progress.add(1)

@@ -1,4 +1,4 @@
-"""``insert``: pictures or a Parquet file become entries, and nothing is stored twice."""
+"""``insert``: store pictures or the rows of a Parquet file as entries, each once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Limits
 from visual_memory_service.console.arguments import add_asking
-from visual_memory_service.console.interrupted import told_what_goes_on, told_what_is_stored
+from visual_memory_service.console.interrupted import report_running_operations, report_stored
 from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.pictures import Unreadable, faults
 from visual_memory_service.pictures.source import Item, Source, open_source, sha256
@@ -33,93 +33,93 @@ Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be done with the items of a source, by id.
+    """The plan of an insertion: sets of item ids by what to do with them.
 
-    ``changed`` items are stored otherwise; ``relabelled`` has the stored and new labels of those
-    where they differ. ``left`` ones are stored otherwise, too, and stay so. ``doubtful`` ones are
-    the same if their row is the stored one; with each is the hash of its row. ``known`` are the
-    stored metadata of items whose source has nothing to say of them. ``pruned`` do not vote in the
-    source, ``silent`` as stored. ``unlearned`` were inserted though the memory was to unlearn them
-    before.
+    ``new`` items are not stored; ``changed`` ones are stored with other content, label or metadata,
+    and ``relabelled`` maps those with another label to the stored and the new one. ``kept`` ones
+    are stored otherwise too, and stay so. ``unsure_rows`` maps items to the hash of their vector,
+    to be compared with the stored one. ``stored_metadata`` is that of items whose source has none.
+    ``pruned`` ones do not vote in the source, ``pruned_here`` ones do not as stored. ``unlearned``
+    ones were inserted although they were unlearned before. ``bad`` maps items to reasons.
     """
 
     new: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     relabelled: dict[str, tuple[str, str]] = field(default_factory=dict)
-    left: set[str] = field(default_factory=set)
-    doubtful: dict[str, str] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    unsure_rows: dict[str, str] = field(default_factory=dict)
     same: int = 0
     bad: dict[str, str] = field(default_factory=dict)
-    known: dict[str, Metadata] = field(default_factory=dict)
+    stored_metadata: dict[str, Metadata] = field(default_factory=dict)
     pruned: set[str] = field(default_factory=set)
-    silent: set[str] = field(default_factory=set)
+    pruned_here: set[str] = field(default_factory=set)
     unlearned: set[str] = field(default_factory=set)
 
     def note(
-        self, item: Item, label: str, content_sha256: str, metadata: Metadata, silent: bool
+        self, item: Item, label: str, content_sha256: str, metadata: Metadata, pruned_here: bool
     ) -> bool:
-        """Compare an item with what is stored; whether it has no other picture than that.
+        """Compare an item with its entry; return False if its picture has to be decoded.
 
-        Metadata count where the source has some to say.
+        Metadata count only if the source has some.
         """
-        if silent:
-            self.silent.add(item.id)
+        if pruned_here:
+            self.pruned_here.add(item.id)
         alike = item.is_alike(label, metadata)
         equal = item.is_stored(label, content_sha256, metadata)
         if equal and not item.has_picture:
             self.same += 1
             return True
         if item.metadata is None:
-            self.known[item.id] = metadata
+            self.stored_metadata[item.id] = metadata
         row = item.row_sha256() if alike else ""
         if row and (equal or item.image is None):
-            self.doubtful[item.id] = row
+            self.unsure_rows[item.id] = row
             return True
         self.changed.add(item.id)
         if item.label != label:
             self.relabelled[item.id] = (label, item.label)
         return False
 
-    def leave(self, ids: Iterable[str]) -> None:
-        """Have entries stay as they are stored, whatever the source says of them."""
-        self.left.update(ids)
-        self.changed -= self.left
+    def keep(self, ids: Iterable[str]) -> None:
+        """Leave entries as they are stored, whatever the source has."""
+        self.kept.update(ids)
+        self.changed -= self.kept
 
     def to_prune(self) -> list[str]:
-        """Those that vote once all is stored, but must not."""
-        stay = (self.silent - self.changed) | self.left | self.bad.keys()
+        """Return the ids to prune after the insertion, as pruned in the source."""
+        stay = (self.pruned_here - self.changed) | self.kept | self.bad.keys()
         return sorted(self.pruned - stay)
 
     def relabelling(self, verb: str) -> str:
-        """A sentence on the labels that replacing changes, empty where it changes none."""
+        """Return a sentence on the labels that replacing changes, empty if it changes none."""
         counts = Counter(self.new_labels().values())
         changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
         return f"That {verb} labels: {listed(changes)}." if changes else ""
 
     def new_labels(self) -> dict[str, tuple[str, str]]:
-        """The stored and the new label of each of those that get another."""
+        """Map each replaced item with another label to the stored and the new one."""
         replaced = self.replaced
         return {id: labels for id, labels in sorted(self.relabelled.items()) if id in replaced}
 
     @property
     def replaced(self) -> set[str]:
-        """Those that get other content, label or metadata."""
+        """Return the items that get other content, label or metadata."""
         return self.changed - self.bad.keys()
 
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(
-        commands, "insert", insert, "remember pictures in folders or a CSV table, or a Parquet file"
+        commands, "insert", insert, "store pictures in folders or a CSV table, or a Parquet file"
     )
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.description = (
-        "Remember folders with a folder for each label (the label is its name, the id the path\n"
+        "Insert folders with a folder for each label (the label is its name, the id the path\n"
         "inside SOURCE); with --label, pictures and folders of pictures; a CSV table with the\n"
-        "columns path and label, and perhaps id and others, which are metadata; or a Parquet file\n"
-        "with the columns id, label and vector or image, and perhaps metadata. What is stored\n"
-        "with the same content is skipped, so that the same command goes on after an\n"
-        "interruption; an id stored otherwise is refused, but for --keep and --replace. A server\n"
-        "that is restarted meanwhile is waited for until --timeout."
+        "columns path and label, optionally id, and others as metadata; or a Parquet file with\n"
+        "the columns id, label and vector or image, optionally metadata. What is stored\n"
+        "with the same content is skipped, so that the same command resumes after an\n"
+        "interruption. An id stored with other content needs --keep or --replace. A server\n"
+        "that restarts meanwhile is waited for, up to --timeout."
     )
     parser.add_argument(
         "sources",
@@ -128,44 +128,43 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
     )
-    parser.add_argument("--label", metavar="L", help="what all these pictures show")
+    parser.add_argument("--label", metavar="L", help="the label of all these pictures")
     otherwise = parser.add_mutually_exclusive_group()
     otherwise.add_argument(
         "--keep",
         action="store_true",
-        help="leave what is stored with other content, label or metadata as it is, and store what "
-        "is new",
+        help="keep entries stored with other content, label or metadata, and store what is new",
     )
     otherwise.add_argument(
         "--replace",
         action="store_true",
-        help="replace what is stored with other content, label or metadata",
+        help="replace entries stored with other content, label or metadata",
     )
     bad_pictures.add_skip_bad(parser, "stored")
 
 
 def insert(client: Client, options: Namespace) -> int:
-    """Store what is not stored yet; 1 where pictures were left out.
+    """Store what is not stored yet; return 1 if pictures were left out.
 
-    Raises Refused before anything is stored: for ids stored with other content, without ``--keep``
-    and ``--replace``, and for pictures that cannot be used, without ``--skip-bad``.
+    Raises Refused before anything is stored for ids stored with other content, without ``--keep``
+    or ``--replace``, and for pictures that cannot be used, without ``--skip-bad``.
     """
     memory = client.memory(options.name)
     source = open_source(options.sources, options.label, memory.info())
     limits = client.server_info().limits
     if not options.json:
-        bad_pictures.tell(source.others, source.remarks)
+        bad_pictures.report_remarks(source.others, source.remarks)
     plan = compare(source, stored(memory), limits)
-    if plan.doubtful:
-        settle(plan, memory)
+    if plan.unsure_rows:
+        compare_vectors(plan, memory)
     if options.keep:
-        plan.leave(plan.changed - plan.bad.keys())
+        plan.keep(plan.changed - plan.bad.keys())
     refuse(plan, options)
     todo = plan.new.union(plan.changed) - plan.bad.keys()
     progress = Progress(f"{source.noun}s", len(todo))
-    with told_what_is_stored(options.name, progress, len(todo)), progress:
+    with report_stored(options.name, progress, len(todo)), progress:
         items = (
-            replace(item, metadata=plan.known.get(item.id, item.metadata))
+            replace(item, metadata=plan.stored_metadata.get(item.id, item.metadata))
             for item in source.items()
             if item.id in todo
         )
@@ -185,16 +184,16 @@ def insert(client: Client, options: Namespace) -> int:
             gone = isinstance(problem, NotFound)
             raise Refused(str(said), so_far(progress.done, options, gone=gone)) from None
         finally:
-            tell_of_unlearned(options.name, sorted(plan.unlearned))
+            report_unlearned(options.name, sorted(plan.unlearned))
         seconds = progress.seconds
-    with told_what_goes_on(client, options.name):
+    with report_running_operations(client, options.name):
         pruned = prune(memory, plan.to_prune())
     report(plan, source, seconds, pruned, options)
     return 1 if plan.bad else 0
 
 
-def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
-    """Say on standard error which ids entries have now that were to be unlearned before."""
+def report_unlearned(memory: str, ids: Sequence[str]) -> None:
+    """Print to standard error which of the inserted ids were unlearned before."""
     if ids:
         ones = "1 of these ids was" if len(ids) == 1 else f"{len(ids):,} of these ids were"
         say(
@@ -206,14 +205,14 @@ def tell_of_unlearned(memory: str, ids: Sequence[str]) -> None:
 
 
 def so_far(done: int, options: Namespace, *, gone: bool) -> str:
-    """What became of the rest where something stopped it, also that the memory is gone."""
+    """Return a sentence on what is stored when an error stopped the insertion."""
     if gone:
-        return f"It was dropped meanwhile, with the {done:,} that were stored before."
+        return f"It was deleted meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
 
 
 def stored(memory: Memory) -> Stored:
-    """Label, content and metadata of every entry, and whether it is pruned, by id."""
+    """Map each id to label, content hash and metadata of its entry, and True if it is pruned."""
     return {
         entry.id: (entry.label, entry.content_sha256, entry.metadata, bool(entry.pruned_by))
         for entry in memory.entries()
@@ -221,7 +220,7 @@ def stored(memory: Memory) -> Stored:
 
 
 def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
-    """Which items are new, stored already, stored otherwise, or not to be decoded."""
+    """Sort the items into new, stored, changed and bad ones. Raises Refused for an id twice."""
     plan, seen = Plan(bad=dict(source.bad)), set[str]()
     with Progress(f"{source.noun}s checked", source.count) as progress:
         for batch in batches(source.items(), batch_bytes(limits)):
@@ -246,28 +245,28 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
     return plan
 
 
-def settle(plan: Plan, memory: Memory) -> None:
-    """Compare the rows of what is doubtful with the stored ones."""
+def compare_vectors(plan: Plan, memory: Memory) -> None:
+    """Compare the vectors of unsure rows with the stored vectors."""
     for entry in memory.entries(include_vectors=True):
-        own = plan.doubtful.pop(entry.id, None)
+        own = plan.unsure_rows.pop(entry.id, None)
         if own is None or entry.vector is None:
             continue
         if sha256(entry.vector) == own:
             plan.same += 1
         else:
             plan.changed.add(entry.id)
-    plan.new.update(plan.doubtful)  # they went meanwhile
+    plan.new.update(plan.unsure_rows)  # deleted meanwhile
 
 
 def bad(items: list[Item], limits: Limits) -> dict[str, str]:
-    """Why pictures do not decode, by id."""
+    """Map the id of each picture that does not decode to the reason."""
     pictures = [(item.id, data) for item in items if (data := item.picture) is not None]
     found = faults([data for _, data in pictures], limits)
     return {id: why for (id, _), why in zip(pictures, found, strict=True) if why}
 
 
 def refuse(plan: Plan, options: Namespace) -> None:
-    """Raises Refused where the options do not allow to go on."""
+    """Raise Refused if the options do not allow what the plan needs."""
     if plan.changed and not options.replace and not options.keep:
         ids = listed(sorted(plan.changed))
         said = (
@@ -286,24 +285,24 @@ def refuse(plan: Plan, options: Namespace) -> None:
 
 
 def batch_bytes(limits: Limits) -> int:
-    """Content that fits one message with its ids, labels and metadata."""
+    """Return the bytes of content that fit one message with ids, labels and metadata."""
     return min(BATCH_BYTES, limits.message_bytes // 4)
 
 
 def batches(items: Iterable[Item], bytes_max: int) -> Iterator[list[Item]]:
-    """Items in groups of so many bytes, read or not."""
+    """Split items into batches of at most so many bytes of content."""
     return grouped(items, lambda item: item.size, bytes_max)
 
 
 def groups(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Items in groups that RAM holds, all in one where they are files."""
+    """Split items into groups that fit into RAM; files, which are read later, go into one."""
     return grouped(items, lambda item: item.held_bytes, BATCH_BYTES)
 
 
 def grouped(
     items: Iterable[Item], measure: Callable[[Item], int], bytes_max: int
 ) -> Iterator[list[Item]]:
-    """Items in groups of at most so many bytes, and 1,024 that have any."""
+    """Split items into groups of at most so many bytes, and 1,024 items that have any."""
     batch: list[Item] = []
     room, counted = bytes_max, 0
     for item in items:
@@ -320,42 +319,42 @@ def grouped(
 def store(
     memory: Memory, items: list[Item], plan: Plan, progress: Progress, options: Namespace
 ) -> None:
-    """Have items stored; those are taken out that are there by now.
+    """Insert items, except those that are stored by now.
 
-    So are batches that an earlier command sent before it ended, and with ``--keep`` what others
-    stored otherwise meanwhile. Raises Refused where an id got other content without that.
+    These may be batches that an earlier, interrupted command sent or, with ``--keep``, entries that
+    others stored meanwhile. Raises Refused if an id got other content without ``--keep``.
     """
     while items:
-        told = counting(progress)
+        report = counting(progress)
         try:
             done = memory.insert(
-                **columns(items), atomic=False, replace_existing=options.replace, progress=told
+                **columns(items), atomic=False, replace_existing=options.replace, progress=report
             )
             plan.unlearned.update(done.unlearned)
             return
         except AlreadyExists as error:
             del items[: error.stored or 0]
             there = stored(memory)
-            known = [item for item in items if item.id in there]
-            same = {item.id for item in known if item.is_stored(*there[item.id][:3])}
-            others = {item.id for item in known} - same
-            if not known or (others and not options.keep):
+            present = [item for item in items if item.id in there]
+            same = {item.id for item in present if item.is_stored(*there[item.id][:3])}
+            others = {item.id for item in present} - same
+            if not present or (others and not options.keep):
                 raise
             plan.new -= same | others
             plan.same += len(same)
-            plan.leave(others)
-            progress.add(len(known))
+            plan.keep(others)
+            progress.add(len(present))
             items[:] = [item for item in items if item.id not in there]
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:
-    """Tells progress of a call whose items are not the first."""
+    """Return a callback that adds the progress of a call to what is done already."""
     before = progress.done
     return lambda done, total: progress.reach(before + done)
 
 
 def columns(items: Sequence[Item]) -> dict[str, Any]:
-    """What ``Memory.insert`` is told of them; files are read when they are sent."""
+    """Return items as arguments of ``Memory.insert``; files are read when they are sent."""
     contents = [item.content for item in items]
     images = [each for each in contents if isinstance(each, Path | bytes)]
     rows = [each for each in contents if not isinstance(each, Path | bytes)]
@@ -371,17 +370,17 @@ def columns(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
-    """Take the votes of the entries that did not vote where the source is from."""
+    """Prune the entries that were pruned in the source."""
     if not ids:
         return None
-    with Progress("entries looked at") as progress:
+    with Progress("entries examined") as progress:
         return memory.prune(method="ids", ids=ids, apply=True, progress=progress.reach)
 
 
 def report(
     plan: Plan, source: Source, seconds: float, pruned: PruneResult | None, options: Namespace
 ) -> None:
-    """What was done, and what was left out."""
+    """Print what was stored and what was left out."""
     replaced = len(plan.replaced)
     inserted = len(plan.new - plan.bad.keys())
     if options.json:
@@ -395,7 +394,7 @@ def report(
                     for id, (was, label) in plan.new_labels().items()
                 ],
                 "skipped": plan.same,
-                "kept": sorted(plan.left),
+                "kept": sorted(plan.kept),
                 "pruned": len(pruned.ids) if pruned else 0,
                 "unlearned": sorted(plan.unlearned),
                 "bad": plan.bad,
@@ -407,7 +406,7 @@ def report(
     else:
         done = inserted + replaced
         also = f", {replaced:,} replaced" if replaced else ""
-        stay = f", {len(plan.left):,} kept as stored otherwise" if plan.left else ""
+        stay = f", {len(plan.kept):,} kept as stored otherwise" if plan.kept else ""
         rate = f" {seconds:.1f} s, {done / max(seconds, 1e-9):,.0f}/s." if done else ""
         say(
             f"{plural(inserted, source.noun)} inserted into {options.name}{also}, "

@@ -1,4 +1,4 @@
-"""``create``, ``list``, ``show`` and ``drop``: whole memories."""
+"""``create``, ``list``, ``info`` and ``delete-memory``: memories."""
 
 from __future__ import annotations
 
@@ -15,99 +15,102 @@ LABELS_SHOWN = 20
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "create", create, "make a memory")
+    parser = add_asking(commands, "create", create, "create a memory")
     content = parser.add_mutually_exclusive_group()
     content.add_argument("--embedder", metavar="NAME", help="default: efficientnet-lite0")
     content.add_argument(
-        "--dimension", metavar="N", type=int, help="for a memory that takes vectors only"
+        "--dimension", metavar="N", type=int, help="of vectors, for a memory without an embedder"
     )
     parser.add_argument(
         "--store-images",
         action="store_true",
-        help="keep the pictures as they are sent, with thumbnails",
+        help="store pictures as they are sent, with thumbnails",
     )
     add_asking(commands, "list", list_memories, "list all memories", memory=False)
-    add_asking(commands, "show", show, "show one memory with its labels")
-    add_asking(commands, "drop", drop, "forget a memory with all its entries, at once")
+    add_asking(commands, "info", info, "show a memory with its labels")
+    add_asking(
+        commands, "delete-memory", delete_memory, "delete a memory with all its entries, at once"
+    )
 
 
 def create(client: Client, options: Namespace) -> int:
-    """Make a memory, by embedder or by dimension."""
-    info = client.create_memory(
+    """Create a memory for images, or for vectors of one dimension."""
+    made = client.create_memory(
         options.name,
         embedder=options.embedder,
         dimension=options.dimension,
         store_images=options.store_images,
     ).info()
     if options.json:
-        print_json(asdict(info))
+        print_json(asdict(made))
     else:
-        say(f"{info.name} remembers {what(info)}.")
+        say(f"{made.name} remembers {content_of(made)}.")
     return 0
 
 
 def list_memories(client: Client, options: Namespace) -> int:
-    """All memories, by name."""
-    infos = client.memories()
+    """Print all memories, by name."""
+    memories = client.memories()
     if options.json:
-        print_json([asdict(info) for info in infos])
+        print_json([asdict(each) for each in memories])
         return 0
-    whole = [info for info in infos if not info.damage]
+    whole = [each for each in memories if not each.damage]
     headers = ("memory", "entries", "labels", "dimension", "embedder", "disk")
     print_table(
         headers,
         [
             (
-                info.name,
-                info.count,
-                len(info.labels),
-                info.dimension,
-                info.embedder.name if info.embedder else "–",
-                size(info.disk_bytes),
+                each.name,
+                each.count,
+                len(each.labels),
+                each.dimension,
+                each.embedder.name if each.embedder else "–",
+                size(each.disk_bytes),
             )
-            for info in whole
+            for each in whole
         ],
     )
-    for info in infos:
-        if info.damage:
-            print(f"{info.name} cannot be asked: {printable(info.damage)}")
+    for each in memories:
+        if each.damage:
+            print(f"{each.name} cannot be used: {printable(each.damage)}")
     return 0
 
 
-def show(client: Client, options: Namespace) -> int:
-    """One memory with its labels."""
-    info = client.memory(options.name).info()
+def info(client: Client, options: Namespace) -> int:
+    """Print a memory with its labels."""
+    found = client.memory(options.name).info()
     if options.json:
-        print_json(asdict(info))
+        print_json(asdict(found))
         return 0
-    entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
-    say(f"{info.name} remembers {what(info)}: {entries} of {labels}, {size(info.disk_bytes)}.")
-    say(f"Created {printable(info.create_time)}.")
-    if info.pruned_count:
-        say(f"Of the entries {info.pruned_count:,} are pruned and do not vote.")
-    say(f"Digest {info.digest}.")
-    if info.reranker:
-        say(f"Decisions ask the re-ranker {info.reranker}.")
-    if info.labels:
+    entries, labels = plural(found.count, "entry"), plural(len(found.labels), "label")
+    disk = size(found.disk_bytes)
+    say(f"{found.name} remembers {content_of(found)}: {entries} of {labels}, {disk}.")
+    say(f"Created {printable(found.create_time)}.")
+    if found.pruned_count:
+        say(f"Of the entries {found.pruned_count:,} are pruned and do not vote.")
+    say(f"Digest {found.digest}.")
+    if found.reranker:
+        say(f"Decisions ask the re-ranker {found.reranker}.")
+    if found.labels:
         say("")
-        print_table(("label", "entries"), list(info.labels.items())[:LABELS_SHOWN])
-    if len(info.labels) > LABELS_SHOWN:
-        say(f"… and {len(info.labels) - LABELS_SHOWN:,} more labels; --json shows all.")
+        print_table(("label", "entries"), list(found.labels.items())[:LABELS_SHOWN])
+    if len(found.labels) > LABELS_SHOWN:
+        say(f"… and {len(found.labels) - LABELS_SHOWN:,} more labels; --json shows all.")
     return 0
 
 
-def drop(client: Client, options: Namespace) -> int:
-    """Forget a memory with all it holds."""
+def delete_memory(client: Client, options: Namespace) -> int:
+    """Delete a memory with all its entries."""
     client.delete_memory(options.name)
     if options.json:
-        print_json({"memory": options.name, "dropped": True})
+        print_json({"memory": options.name, "deleted": True})
     else:
-        say(f"{options.name} is forgotten, with all its entries.")
+        say(f"{options.name} is deleted, with all its entries.")
     return 0
 
 
-def what(info: MemoryInfo) -> str:
-    """What goes into a memory."""
+def content_of(info: MemoryInfo) -> str:
+    """Describe what a memory stores."""
     kept = ", and keeps the pictures" if info.store_images else ""
     if info.embedder:
         return f"images as {info.embedder.name} sees them, in {info.dimension} dimensions{kept}"

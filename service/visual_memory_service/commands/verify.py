@@ -1,4 +1,4 @@
-"""``verify``: whether a certificate of erasure is right, without a server or by one."""
+"""``verify``: check an unlearning certificate, without a server or with one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
@@ -14,49 +15,58 @@ from visual_memory import NotFound
 from visual_memory.terminal.arguments import Commands, add, add_json, connect, seconds
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say
 from visual_memory.terminal.refused import Refused, listed
-from visual_memory_service.console.erased import but, doubt, holders
+from visual_memory_service.console.unlearning import exception_clause, holders, ram_clause
 
 if TYPE_CHECKING:
     from visual_memory import Memory, Verification
 
+ERASED_FROM = MappingProxyType(
+    {
+        "files": "files alone, not from the RAM of the server's process",
+        "files+memory": "files and the RAM of the server's process",
+    }
+)
+
 
 def add_to(commands: Commands) -> None:
-    parser = add(commands, "verify", "check a certificate of erasure, without a server or with one")
+    parser = add(
+        commands, "verify", "check an unlearning certificate, without a server or with one"
+    )
     parser.add_argument("file", metavar="OUT.json", type=Path, help="the certificate")
     parser.add_argument(
         "--public-key",
         metavar="FILE",
         action="append",
-        help="the key that it must be signed by, a file with PEM or hex, or the hex itself; "
-        "repeatable: any of them will do",
+        help="the key that must have signed it: a file with PEM or hex, or the hex itself; "
+        "repeatable: any of them",
     )
     parser.add_argument(
         "--server",
         metavar="HOST:PORT",
-        help="a key of this server must have signed it, and its audit log must hold the erasure",
+        help="check that a key of this server signed it, and that its audit log has the erasure",
     )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
         default=60.0,
-        help="of the server, for one message with its retries; default: 60",
+        help="for one message to the server with its retries; default: 60",
     )
-    parser.add_argument("--memory", metavar="NAME", help="the memory that it must be of")
+    parser.add_argument("--memory", metavar="NAME", help="the memory that it must name")
     parser.add_argument(
         "--id",
         metavar="ID",
         nargs="+",
         action="extend",
         default=[],
-        help="ids that it must be about",
+        help="ids that it must cover",
     )
     add_json(parser)
     parser.set_defaults(run=verify)
 
 
 def verify(options: Namespace) -> int:
-    """What a certificate says, and whose key signed it. Raises InvalidCertificate, Refused."""
+    """Check a certificate and print its content. Raises InvalidCertificate, Refused."""
     if options.server:
         with connect(options) as client:
             found = client.verify(options.file, options.public_key, memory=options.memory)
@@ -77,7 +87,7 @@ def verify(options: Namespace) -> int:
 
 
 def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list[str]:
-    """Those of ``ids`` that were erased, and of which entries were inserted since."""
+    """Return the ids that the certificate covers and that entries have again."""
     again = []
     for id in filter(found.holds, dict.fromkeys(ids)):
         with suppress(NotFound):
@@ -86,14 +96,14 @@ def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list
 
 
 def as_json(found: Verification) -> dict[str, Any]:
-    """All that a certificate says but the commitments, which say nothing to anybody without ids."""
+    """Return a certificate without salt and commitments as JSON values."""
     fields = asdict(replace(found, commitments=()))
     del fields["salt"], fields["commitments"]
     return fields | {"found": 0}
 
 
 def print_verification(found: Verification, server: str | None) -> None:
-    """The same for people."""
+    """Print a certificate as sentences and tables."""
     entries, memory = plural(found.count, "entry"), found.memory
     time = printable(found.time)
     say(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
@@ -121,11 +131,13 @@ def print_verification(found: Verification, server: str | None) -> None:
             ("audit log", f"event {found.audit_index}, {found.audit_event}"),
             ("its root", found.audit_root),
             ("release", found.server),
+            *([("erased from", ERASED_FROM[found.erasure])] if found.erasure else ()),
         ],
     )
     if found.searched:
         traces = plural(found.looked_for, "trace")
-        say("", f"{traces} looked for afterwards, and none found{but(found)}{doubt(found)}:")
+        clauses = f"{exception_clause(found)}{ram_clause(found)}"
+        say("", f"{traces} looked for afterwards, and none found{clauses}:")
         print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
     else:
         say("", "Nothing was looked for afterwards.")
@@ -140,7 +152,7 @@ def print_verification(found: Verification, server: str | None) -> None:
 
 
 def print_ids(covered: Mapping[str, bool], again: Sequence[str]) -> None:
-    """Which of the ids asked for were erased, and of which entries are there again."""
+    """Print which of the ids were erased, and which have entries again."""
     if covered:
         say("")
         print_table(("id", "erased"), [(id, "yes" if yes else "no") for id, yes in covered.items()])

@@ -1,10 +1,10 @@
-"""The options that commands of ``visual-memory`` have in common."""
+"""Options that commands of ``visual-memory`` have in common."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from visual_memory.terminal.arguments import Command, Commands, add, add_json, ask_server
+from visual_memory.terminal.arguments import VOTINGS, Command, Commands, add, add_json, ask_server
 
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 
@@ -12,7 +12,7 @@ FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 def add_asking(
     commands: Commands, name: str, command: Command, help: str, *, memory: bool = True
 ) -> ArgumentParser:
-    """A command that asks a server."""
+    """Add a command that calls a server, with --server, --timeout and --json."""
     parser = add(commands, name, help)
     if memory:
         parser.add_argument("name", metavar="NAME", help="the memory")
@@ -22,5 +22,17 @@ def add_asking(
 
 
 def add_apply(parser: ArgumentParser) -> None:
-    """Do it, or only show it."""
-    parser.add_argument("--apply", action="store_true", help="do it; without it only shows it")
+    """Add --apply."""
+    parser.add_argument("--apply", action="store_true", help="do it; without it only show it")
+
+
+def add_k(parser: ArgumentParser, neighbors: str) -> None:
+    """Add --k; ``neighbors`` says what they do, such as ``neighbours that vote``."""
+    parser.add_argument(
+        "-k", "--k", metavar="K", type=int, default=50, help=f"{neighbors}; default: 50"
+    )
+
+
+def add_voting(parser: ArgumentParser) -> None:
+    """Add --voting."""
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")

@@ -1,4 +1,4 @@
-"""Files that name entries, one id a line."""
+"""Files of ids, one a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STANDARD_INPUT = Path("-")
 
 
 def read_ids(file: Path) -> list[str]:
-    """Each once, ascending; lines end as on any system. Raises Refused."""
+    """Return the ids in a file, each once, in ascending order. Raises Refused."""
     text = read_text(file)
     if "\0" in text:
         raise Refused(f"{file} is no text; wanted is one id a line.")
@@ -26,7 +26,7 @@ def read_ids(file: Path) -> list[str]:
 
 
 def read_text(file: Path) -> str:
-    """Of standard input, where the file is ``-``. Raises Refused."""
+    """Read text in UTF-8 from a file, or standard input for ``-``. Raises Refused."""
     place = 0 if file == STANDARD_INPUT else file
     try:
         with open(place, encoding="utf-8-sig", newline="", closefd=place != 0) as opened:

@@ -1,4 +1,4 @@
-"""What a command that is interrupted leaves: work that goes on, and what is stored."""
+"""Messages of interrupted commands: operations that go on, and entries that are stored."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from visual_memory.terminal.progress import Progress
 
 
 @contextmanager
-def told_what_goes_on(client: Client, memory: str) -> Iterator[None]:
-    """Name the operations of a memory that go on, where what is inside is interrupted."""
+def report_running_operations(client: Client, memory: str) -> Iterator[None]:
+    """On Ctrl-C, print which operations of the memory go on, and how to wait or cancel."""
     try:
         yield
     except KeyboardInterrupt:
@@ -29,8 +29,8 @@ def told_what_goes_on(client: Client, memory: str) -> Iterator[None]:
 
 
 @contextmanager
-def told_what_is_stored(memory: str, progress: Progress, count: int) -> Iterator[None]:
-    """Say how many of ``count`` are stored in a memory, where what is inside is interrupted."""
+def report_stored(memory: str, progress: Progress, count: int) -> Iterator[None]:
+    """On Ctrl-C, print how many of ``count`` are stored in the memory."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The file that a command writes: ``--force`` replaces one, and nothing that is none."""
+"""Output files of commands, which only ``--force`` replaces."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from visual_memory.terminal.refused import Refused
 
 
 def add_force(parser: ArgumentParser, what: str) -> None:
-    """Whether ``what`` may be replaced."""
+    """Add --force."""
     parser.add_argument("--force", action="store_true", help=f"overwrite {what}")
 
 
 def refuse(path: Path, *, force: bool) -> None:
-    """Raises Refused, before any work is done, where no file could be written at ``path``."""
+    """Raise Refused if no file can be written at ``path``; to be called before any work."""
     if path.is_dir():
         raise Refused(f"{path} is a folder; name a file in it.")
     if path.exists() and not path.is_file():

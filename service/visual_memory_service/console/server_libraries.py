@@ -1,4 +1,4 @@
-"""What a server needs beyond the base install, which is the client alone."""
+"""Libraries that a server needs beyond the base install, which is the client alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODULES = (
 
 
 def need(purpose: str) -> None:
-    """Raises MissingExtra where one of them is not installed; nothing is imported."""
+    """Raise MissingExtra if a library is not installed; nothing is imported."""
     for module in MODULES:
         if find_spec(module) is None:
             raise MissingExtra(

@@ -1,4 +1,4 @@
-"""Core types to messages."""
+"""Writes core types as messages: memories, entries, imports, backups, server info."""
 
 from __future__ import annotations
 
@@ -7,26 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
-from numpy.typing import NDArray
 
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
+from visual_memory.v1 import entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
 from visual_memory_index import (
-    Decision,
     Entry,
     MemoryInfo,
-    Neighbors,
     Page,
     StoredBatch,
 )
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
-from visual_memory_service.decisions.refine import Refined
-from visual_memory_service.decisions.reranking import Reranking
 
 SAMPLE_MAX = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,8 +32,9 @@ def from_settings(
     embedders: Sequence[str],
     rerankers: Sequence[str],
     public_keys: Sequence[str],
+    erasure: str,
 ) -> pb.GetServerInfoResponse:
-    """What a client may know of this server."""
+    """Write the server's release, limits, embedders, re-rankers, keys and erasure."""
     limits = pb.Limits(
         message_bytes=settings.message_bytes_max,
         image_bytes=settings.image_bytes_max,
@@ -53,13 +48,14 @@ def from_settings(
         embedders=embedders,
         rerankers=rerankers,
         public_keys=public_keys,
+        erasure=erasure,
     )
 
 
 def from_info(
     info: MemoryInfo, calibration: Calibration | None, reranker: str
 ) -> memory_pb2.Memory:
-    """A memory as it stands."""
+    """Write a memory as it stands."""
     return memory_pb2.Memory(
         calibration=None
         if calibration is None
@@ -90,29 +86,29 @@ def from_info(
 
 
 def from_damaged(name: str, damage: str) -> memory_pb2.Memory:
-    """A memory of which nothing is known but what is wrong with it."""
+    """Write a memory that cannot be opened, with its damage."""
     return memory_pb2.Memory(name=name, damage=damage)
 
 
 def from_piece(piece: bytes) -> pb.BackupMemoryResponse:
-    """A part of the file, perhaps empty."""
+    """Write a piece of a backup file, perhaps empty."""
     return pb.BackupMemoryResponse(data=piece)
 
 
 def from_restored(memory: memory_pb2.Memory, left_out: int) -> pb.RestoreMemoryResponse:
-    """The memory, and how much of its backup was unlearned since."""
+    """Write a restored memory, with the number of its entries left out as unlearned."""
     return pb.RestoreMemoryResponse(memory=memory, left_out_count=left_out)
 
 
 def from_memories(
     memories: Sequence[memory_pb2.Memory], last: str, request: pb.ListMemoriesRequest
 ) -> pb.ListMemoriesResponse:
-    """One page; ``last`` is the name to go on after, empty at the end."""
+    """Write one page; ``last`` is the name to go on after, empty at the end."""
     return pb.ListMemoriesResponse(memories=memories, next_page_token=from_token(last, request))
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
-    """A spec as it is stored."""
+    """Write an embedder spec from its stored JSON."""
     if text is None:
         return None
     spec = EmbedderSpec.from_json(text)
@@ -126,12 +122,12 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
 
 
 def from_ids(ids: Sequence[str], unlearned: Sequence[str]) -> pb.InsertEntriesResponse:
-    """The ids of a batch, in order, and those of them that were to be unlearned before."""
+    """Write the ids of a batch, in order, and those of them that were unlearned before."""
     return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
 
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
-    """A batch of an import that is on disk, and those of its ids that were to be unlearned."""
+    """Write the acknowledgement of a stored batch, with those of its ids that were unlearned."""
     return pb.ImportEntriesResponse(
         offset=batch.start,
         ids=batch.ids,
@@ -141,22 +137,22 @@ def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntrie
 
 
 def from_import_offset(offset: int) -> pb.ImportEntriesResponse:
-    """Where an import goes on."""
+    """Write the offset at which an import goes on."""
     return pb.ImportEntriesResponse(offset=offset)
 
 
 def from_working() -> pb.ImportEntriesResponse:
-    """That a batch of an import is still worked on."""
+    """Write the sign of life of an import whose batch is being stored."""
     return pb.ImportEntriesResponse(working=True)
 
 
 def is_from_working(response: object) -> bool:
-    """Whether it is one of those, which answer nothing yet."""
+    """Return True for a sign of life by ``from_working``, which acknowledges nothing."""
     return isinstance(response, pb.ImportEntriesResponse) and response.working
 
 
 def from_entry(entry: Entry) -> entry_pb2.Entry:
-    """An entry with the parts that were read."""
+    """Write an entry with the parts that were read."""
     return entry_pb2.Entry(
         id=entry.id,
         label=entry.label,
@@ -171,7 +167,7 @@ def from_entry(entry: Entry) -> entry_pb2.Entry:
 
 
 def from_entries(page: Page, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
-    """One page of what its filter admits."""
+    """Write one page of entries."""
     last = page.entries[-1].id if page.more else ""
     return pb.ListEntriesResponse(
         entries=[from_entry(entry) for entry in page.entries],
@@ -180,90 +176,19 @@ def from_entries(page: Page, request: pb.ListEntriesRequest) -> pb.ListEntriesRe
 
 
 def from_deleted(ids: Sequence[str]) -> pb.DeleteEntriesResponse:
-    """How many were there."""
+    """Write the number of deleted entries."""
     return pb.DeleteEntriesResponse(deleted_count=len(ids))
 
 
 def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
-    """How many, and some of them."""
+    """Write the number of entries that a purge takes, and a sample of their ids."""
     return pb.PurgeEntriesResponse(
         purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
     )
 
 
-def from_decisions(decisions: Sequence[Decision], shown: int | None) -> pb.ClassifyResponse:
-    """Decisions with the first ``shown`` neighbours, None for all."""
-    return pb.ClassifyResponse(
-        decisions=[
-            decision_pb2.Decision(
-                label=decision.label,
-                confidence=decision.confidence,
-                scores=[
-                    decision_pb2.LabelScore(label=label, score=score)
-                    for label, score in decision.scores.items()
-                ],
-                neighbors=[
-                    decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=weight)
-                    for id, label, distance, weight in zip(
-                        decision.ids[:shown],
-                        decision.labels[:shown],
-                        decision.distances[:shown].tolist(),
-                        decision.weights[:shown].tolist(),
-                        strict=True,
-                    )
-                ],
-            )
-            for decision in decisions
-        ]
-    )
-
-
-def from_refined(refined: Sequence[Refined], stale: bool, shown: int | None) -> pb.ClassifyResponse:
-    """Decisions with what was wished for; whether the calibration used is stale."""
-    response = from_decisions([each.decision for each in refined], shown)
-    response.calibration_stale = stale
-    for decision, each in zip(response.decisions, refined, strict=True):
-        decision.rejected = each.rejected
-        if each.calibrated_confidence is not None:
-            decision.calibrated_confidence = each.calibrated_confidence
-        if each.label_set is not None:
-            decision.label_set.CopyFrom(decision_pb2.LabelSet(labels=each.label_set))
-        if each.node is not None:
-            decision.node.CopyFrom(decision_pb2.Node(**asdict(each.node)))
-    return response
-
-
-def add_rerankings(response: pb.ClassifyResponse, rerankings: Sequence[Reranking]) -> None:
-    """Say of each decision whether it is a re-ranker's; nothing where none was asked."""
-    for decision, reranking in zip(response.decisions, rerankings, strict=bool(rerankings)):
-        decision.reranking.CopyFrom(decision_pb2.Reranking(**asdict(reranking)))
-
-
-def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
-    """The neighbours of each query."""
-    return pb.SearchResponse(
-        results=[
-            decision_pb2.Neighbors(
-                neighbors=[
-                    decision_pb2.Neighbor(id=id, label=label, distance=distance)
-                    for id, label, distance in zip(ids, labels, distances.tolist(), strict=True)
-                ]
-            )
-            for ids, labels, distances in zip(
-                neighbors.ids, neighbors.labels, neighbors.distances, strict=True
-            )
-        ]
-    )
-
-
-def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
-    """Rows (n, d), packed."""
-    data = vectors.astype("<f4").tobytes()
-    return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
-
-
 def from_time(microseconds: int) -> Timestamp:
-    """Microseconds since 1970."""
+    """Write microseconds since 1970."""
     timestamp = Timestamp()
     timestamp.FromDatetime(EPOCH + timedelta(microseconds=microseconds))
     return timestamp

@@ -1,11 +1,11 @@
-"""The audit log, both ways."""
+"""Audit log, both ways."""
 
 from __future__ import annotations
 
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import AuditPage
 from visual_memory_service.convert.answers import from_time
-from visual_memory_service.convert.page_token import from_token, to_token
+from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.errors import BadField
 
 AUDIT_PAGE, AUDIT_PAGE_MAX = 1000, 10_000
@@ -13,20 +13,18 @@ DIGITS_MAX = 18  # of a number that SQLite takes
 
 
 def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
-    """The number of the first event, and how many. Raises BadField."""
-    size = request.page_size
-    if not 0 <= size <= AUDIT_PAGE_MAX:
-        raise BadField("page_size", f"must be 0 to {AUDIT_PAGE_MAX}, but is {size}")
-    first = to_token(request) or "0"
+    """Read the number of the first event, and the page size. Raises BadField."""
+    token, size = to_page_bounds(request, AUDIT_PAGE, AUDIT_PAGE_MAX)
+    first = token or "0"
     if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
         raise BadField("page_token", "must be one that this call answered with")
-    return int(first), size or AUDIT_PAGE
+    return int(first), size
 
 
 def from_audit_page(
     page: AuditPage, end: int, request: pb.ListAuditEventsRequest
 ) -> pb.ListAuditEventsResponse:
-    """The events up to number ``end``, where the next page begins if there is one."""
+    """Write the events before number ``end``, where the next page begins if there is one."""
     return pb.ListAuditEventsResponse(
         events=[
             pb.AuditEvent(

@@ -1,4 +1,4 @@
-"""Where a page ends, as a token that goes on in the same list alone."""
+"""Page tokens: each continues one listing alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ from visual_memory_service.errors import BadField
 FREE = ("page_size", "page_token", "include_vectors", "include_images", "include_thumbnails")
 
 
+def to_page_bounds(request: Any, size: int, most: int) -> tuple[str, int]:
+    """Read the last id of the page before, and the page size, by default ``size``.
+
+    Raises BadField.
+    """
+    if not 0 <= request.page_size <= most:
+        raise BadField("page_size", f"must be 0 to {most}, but is {request.page_size}")
+    return to_token(request), request.page_size or size
+
+
 def to_token(request: Any) -> str:
-    """The last id or name of the page before the one that a ``request`` asks for.
+    """Read the last id or name of the page before, empty for the first page.
 
     Raises BadField.
     """
@@ -20,10 +30,10 @@ def to_token(request: Any) -> str:
         return ""
     try:
         token = base64.urlsafe_b64decode(request.page_token.encode())
-        sealed, last = token.decode().split("\0", 1)
+        with_checksum, last = token.decode().split("\0", 1)
     except ValueError:
         raise BadField("page_token", "must be one that this call answered with") from None
-    if sealed != seal(request):
+    if with_checksum != seal(request):
         raise BadField(
             "page_token", "belongs to another filter, memory or call; begin again without one"
         )
@@ -31,13 +41,13 @@ def to_token(request: Any) -> str:
 
 
 def from_token(last: str, request: Any) -> str:
-    """A page token that goes on with what ``request`` lists; empty where nothing was ``last``."""
+    """Write a token that continues after ``last``; empty where ``last`` is."""
     if not last:
         return ""
     return base64.urlsafe_b64encode(f"{seal(request)}\0{last}".encode()).decode()
 
 
 def seal(request: Any) -> str:
-    """What ties a page token to its call and to all that chooses what is listed."""
+    """Return a hash of the call and of all its fields that choose what is listed."""
     choice = [(each.name, value) for each, value in request.ListFields() if each.name not in FREE]
     return hashlib.sha256(repr((request.DESCRIPTOR.name, choice)).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Messages to core types: every field is checked here, and what comes out is right."""
+"""Reads messages as core types, and checks every field."""
 
 from __future__ import annotations
 
@@ -16,22 +16,18 @@ from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
     NAME,
-    SCORES,
-    VOTINGS,
     WHOLE,
+    WITHOUT_ID,
     Entry,
     Filter,
     Parts,
     Request,
-    Voting,
     bad_rows,
     parse,
     unit_rows,
 )
 from visual_memory_service.config import Settings
-from visual_memory_service.convert.page_token import to_token
-from visual_memory_service.decisions.classify import Question
-from visual_memory_service.decisions.refine import Wishes
+from visual_memory_service.convert.page_token import to_page_bounds
 from visual_memory_service.errors import BadField
 from visual_memory_service.writes.delete import Deletion, Purge
 from visual_memory_service.writes.insert import Batch, Change
@@ -41,12 +37,7 @@ TEXT_BYTES_MAX = 256
 METADATA_BYTES_MAX = 16_384
 DIMENSION_MAX = 16_384
 SHA256_BYTES = 32
-K = 50
-VOTING = "rank"
-VALUE_K = 5
 COUNTS_K_MAX = 1000
-RELIABILITY_K = 10
-RERANK_SECONDS = 10.0
 ALIVE_SECONDS_MIN = 0.1
 SECONDS_MAX = 600.0
 ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
@@ -56,7 +47,7 @@ Page: TypeAlias = tuple[Filter | None, str, int, Parts]
 
 
 def to_name(name: str, path: str) -> str:
-    """A memory's name. Raises BadField."""
+    """Read the name of a memory. Raises BadField."""
     if not NAME.fullmatch(name):
         raise BadField(
             path,
@@ -67,7 +58,7 @@ def to_name(name: str, path: str) -> str:
 
 
 def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None]:
-    """The embedder's name or the dimension. Raises BadField."""
+    """Read the embedder's name or the dimension. Raises BadField."""
     content = request.WhichOneof("content")
     if content is None:
         raise BadField("embedder", "or dimension must be given")
@@ -80,17 +71,17 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
 
 def to_request(
     message: Message, request_id: str, start: int = WHOLE, hashes: Sequence[bytes] = ()
-) -> Request | None:
-    """The request_id with the message's fingerprint, or None. Raises BadField."""
+) -> Request:
+    """Read the request_id with the message's fingerprint, or None. Raises BadField."""
     if not request_id:
-        return None
+        return WITHOUT_ID
     return Request(to_text(request_id, "request_id"), fingerprint(message, hashes), start)
 
 
 async def to_pieces(
     first: pb.RestoreMemoryRequest, following: AsyncIterator[pb.RestoreMemoryRequest]
 ) -> AsyncIterator[bytes]:
-    """The file that comes in a first message and others. Raises BadField."""
+    """Yield the pieces of a file from its first message and the following. Raises BadField."""
     yield first.data
     async for request in following:
         if request.name or request.request_id:
@@ -98,21 +89,21 @@ async def to_pieces(
         yield request.data
 
 
-def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> Request | None:
-    """The request_id with what it is about, or None. Raises BadField."""
+def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> Request:
+    """Read the request_id of a restore, with the hash of its file, or None. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, about.request_id, hashes=[file_sha256])
 
 
 def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
-    """Takes the images or vectors out of the message. Raises BadField."""
+    """Read a batch; takes the images or vectors out of the message. Raises BadField."""
     entries, rows, hashes = to_entries_and_rows(request.batch, settings)
     again = to_request(request, request.request_id, hashes=hashes)
     return Batch(entries, rows, again, request.replace_existing)
 
 
 def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
-    """The first message of an import. Raises BadField."""
+    """Read the first message of an import. Raises BadField."""
     if request.WhichOneof("step") != "start":
         raise BadField("start", "must be in the first message of an import")
     to_text(request.start.request_id, "start.request_id")
@@ -120,7 +111,7 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """How often to say that a batch is worked on, None for never. Raises BadField."""
+    """Read the seconds between signs of life, None for none. Raises BadField."""
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -134,7 +125,7 @@ def to_alive_seconds(start: pb.ImportStart) -> float | None:
 def to_import_batch(
     request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings
 ) -> Batch:
-    """A later message of an import; takes its images or vectors out. Raises BadField."""
+    """Read a later message of an import; takes its images or vectors out. Raises BadField."""
     if request.WhichOneof("step") != "batch":
         raise BadField("batch", "must be in every message of an import but the first")
     step = request.batch
@@ -150,10 +141,10 @@ def to_import_batch(
 def to_entries_and_rows(
     batch: pb.EntryBatch, settings: Settings
 ) -> tuple[list[Entry], NDArray[np.float32] | None, list[bytes]]:
-    """The entries of a batch with their images, its unit rows, and the hashes of its content.
+    """Read the entries of a batch with their images, its unit rows, and the hashes of its content.
 
-    The content, images or rows, is taken out of it; each hash is the SHA-256 of one of them as it
-    was sent. Raises BadField.
+    The content, images or rows, is taken out of it; each hash is the SHA-256 of one of them as
+    sent. Raises BadField.
     """
     if not batch.entries:
         raise BadField("entries", "must not be empty")
@@ -174,10 +165,9 @@ def to_entries_and_rows(
 def to_entries(
     batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
 ) -> list[Entry]:
-    """The entries of a batch; ``hashes`` are those of its images or rows.
+    """Read the entries of a batch; ``hashes`` are those of its images or rows.
 
-    Where an image is beside a row, or only its hash, that counts in place of the row's. Raises
-    BadField.
+    An image beside a row, or its hash alone, replaces the hash of the row. Raises BadField.
     """
     seen: set[str] = set()
     entries = []
@@ -203,7 +193,7 @@ def to_entries(
 
 
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
-    """The hash of the picture ``beside`` a row; empty where nothing is known of one.
+    """Read the hash of the picture ``beside`` a row, empty if there is none.
 
     Raises BadField.
     """
@@ -226,7 +216,7 @@ def to_content(
     | pb.CalibrateMemoryRequest,
     settings: Settings,
 ) -> Sequence[bytes] | NDArray[np.float32]:
-    """The images, or the rows at unit length. Raises BadField."""
+    """Read the images, or the rows at unit length. Raises BadField."""
     if message.HasField("vectors"):
         path = "entries" if isinstance(message, pb.EntryBatch) else "vectors"
         return to_vectors(message.vectors, path, settings)
@@ -236,7 +226,7 @@ def to_content(
 
 
 def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
-    """Raises BadField."""
+    """Read encoded images, one at least. Raises BadField."""
     if not images.data:
         raise BadField("images", "must not be empty")
     to_count(len(images.data), "images", settings)
@@ -244,7 +234,7 @@ def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
 
 
 def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDArray[np.float32]:
-    """Packed rows as float32 (n, d) of unit length. Raises BadField."""
+    """Read packed rows as float32 (n, d) of unit length. Raises BadField."""
     data = vectors.data
     if vectors.rows < 1 or not data or len(data) % (4 * vectors.rows):
         raise BadField(
@@ -265,7 +255,7 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
 
 
 def to_count(count: int, path: str, settings: Settings) -> None:
-    """Raises BadField where one message holds too many items."""
+    """Raise BadField if one message holds too many items."""
     if count > settings.items_max:
         raise BadField(
             path, f"are {count}, but one message takes {settings.items_max}; send several"
@@ -273,7 +263,10 @@ def to_count(count: int, path: str, settings: Settings) -> None:
 
 
 def to_text(text: str, path: str, number: int = 0) -> str:
-    """An id, a label or a name: 1 to 256 bytes. Raises BadField at ``path``, of item ``number``."""
+    """Read an id, a label or a name of 1 to 256 UTF-8 bytes.
+
+    Raises BadField at ``path``, of item ``number``.
+    """
     size = len(text.encode())
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         raise BadField(
@@ -284,7 +277,7 @@ def to_text(text: str, path: str, number: int = 0) -> str:
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """New labels by id. Raises BadField."""
+    """Check new labels by id. Raises BadField."""
     for id, label in labels.items():
         to_text(id, f"{path} key")
         if not label or len(label.encode()) > TEXT_BYTES_MAX or "\0" in label:
@@ -296,7 +289,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
-    """Raises BadField at ``path``, of item ``number``."""
+    """Read metadata within its limits. Raises BadField at ``path``, of item ``number``."""
     metadata = dict(given)
     if not metadata:
         return metadata
@@ -311,125 +304,34 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
     return metadata
 
 
-def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
-    """Raises BadField, BadFilter."""
-    k = request.k if request.HasField("k") else K
-    if k < 1:
-        raise BadField("k", f"must be at least 1, but is {k}")
-    return Question(
-        queries=to_content(request, settings),
-        k=k,
-        filter=parse(request.filter),
-        exclude_ids=request.exclude_ids,
-        counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
-        neighbors_max=settings.neighbors_max,
-    )
-
-
 def to_counts_k(k: int, path: str) -> int:
-    """Of how many nearest neighbours misleading counts are counted. Raises BadField."""
+    """Read the number of neighbours to count among, 1 to 1000. Raises BadField."""
     if not 1 <= k <= COUNTS_K_MAX:
         raise BadField(path, f"must be 1 to {COUNTS_K_MAX}, but is {k}")
     return k
 
 
-def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
-    """The K of the counts that soften votes, None where all votes count fully. Raises BadField."""
-    if request.reliability not in ("", "none", "soft"):
-        raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
-    k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
-    to_counts_k(k, "reliability_k")
-    return k if request.reliability == "soft" else None
-
-
-def to_voting(
-    request: pb.ClassifyRequest
-    | pb.ExplainDecisionRequest
-    | pb.AssessMemoryRequest
-    | pb.CalibrateMemoryRequest,
-) -> Voting:
-    """Raises BadField."""
-    name = request.voting or VOTING
-    if name not in VOTINGS:
-        raise BadField("voting", f"must be one of {', '.join(VOTINGS)}, but is {name[:80]!r}")
-    return VOTINGS[name]
-
-
-def to_wishes(request: pb.ClassifyRequest) -> Wishes | None:
-    """What decisions shall carry beside their votes, None for nothing. Raises BadField."""
-    coverage = request.coverage if request.HasField("coverage") else None
-    least = request.min_confidence if request.HasField("min_confidence") else None
-    level = request.level if request.HasField("level") else None
-    if not request.calibrated and (coverage, least, level) == (None, None, None):
-        return None
-    if request.reliability == "soft" and (request.calibrated or coverage is not None):
-        raise BadField("reliability", "soft gives other votes than those that were calibrated")
-    if coverage is not None and not 0 < coverage < 1:
-        raise BadField("coverage", f"must be between 0 and 1, both excluded, but is {coverage}")
-    if request.conformal not in ("", *SCORES):
-        raise BadField(
-            "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"
-        )
-    if least is not None and not 0 < least <= 1:
-        raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
-    if level is not None and level < 0:
-        raise BadField("level", f"must not be negative, but is {level}")
-    if level is not None and least is not None:
-        raise BadField("level", "and min_confidence exclude each other")
-    return Wishes(
-        k=request.k if request.HasField("k") else K,
-        voting=request.voting or VOTING,
-        calibrated=request.calibrated,
-        coverage=coverage,
-        rule=request.conformal or "lac",
-        allow_empty=request.allow_empty,
-        min_confidence=least,
-        level=level,
-    )
-
-
-def to_rerank_seconds(request: pb.ClassifyRequest) -> float:
-    """How long a re-ranker may take for one query. Raises BadField."""
-    if not request.HasField("rerank_timeout"):
-        return RERANK_SECONDS
-    return to_seconds(request.rerank_timeout, "rerank_timeout")
-
-
 def to_seconds(duration: Duration, path: str) -> float:
-    """Raises BadField."""
+    """Read a duration of 0 to 600 seconds. Raises BadField."""
     seconds = duration.seconds + duration.nanos / 1e9
     if not 0 <= seconds <= SECONDS_MAX:
         raise BadField(path, f"must be 0 to {SECONDS_MAX:g} s, but is {seconds:g} s")
     return seconds
 
 
-def to_shown(request: pb.ClassifyRequest) -> int | None:
-    """How many neighbours a decision carries, None for all. Raises BadField."""
-    if not request.HasField("neighbors"):
-        return None
-    if request.neighbors < 0:
-        raise BadField("neighbors", f"must not be negative, but is {request.neighbors}")
-    return request.neighbors
-
-
 def to_page(request: pb.ListEntriesRequest) -> Page:
-    """Filter, last id, size and what to read of each. Raises BadField, BadFilter."""
-    if not 0 <= request.page_size <= ENTRIES_PAGE_MAX:
-        raise BadField("page_size", f"must be 0 to {ENTRIES_PAGE_MAX}, but is {request.page_size}")
-    return (
-        parse(request.filter),
-        to_token(request),
-        request.page_size or ENTRIES_PAGE,
-        to_parts(
-            vector=request.include_vectors,
-            image=request.include_images,
-            thumbnail=request.include_thumbnails,
-        ),
+    """Read the filter, last id, size and parts of a page of entries. Raises BadField, BadFilter."""
+    after, size = to_page_bounds(request, ENTRIES_PAGE, ENTRIES_PAGE_MAX)
+    parts = to_parts(
+        vector=request.include_vectors,
+        image=request.include_images,
+        thumbnail=request.include_thumbnails,
     )
+    return parse(request.filter), after, size, parts
 
 
 def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> Parts:
-    """What is read of an entry."""
+    """Return the parts of an entry to read."""
     return (
         (Parts.VECTOR if vector else Parts.NONE)
         | (Parts.IMAGE if image else Parts.NONE)
@@ -438,14 +340,12 @@ def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> Parts:
 
 
 def to_memories_page(request: pb.ListMemoriesRequest) -> tuple[str, int]:
-    """Last name and size. Raises BadField."""
-    if not 0 <= request.page_size <= MEMORIES_PAGE_MAX:
-        raise BadField("page_size", f"must be 0 to {MEMORIES_PAGE_MAX}, but is {request.page_size}")
-    return to_token(request), request.page_size or MEMORIES_PAGE
+    """Read the last name and size of a page of memories. Raises BadField."""
+    return to_page_bounds(request, MEMORIES_PAGE, MEMORIES_PAGE_MAX)
 
 
 def to_change(request: pb.UpdateEntryRequest) -> Change:
-    """Raises BadField."""
+    """Read an update of the label, the metadata or both. Raises BadField."""
     entry, paths = request.entry, list(request.update_mask.paths)
     if not paths:
         paths = [name for name in ("label", "metadata") if getattr(entry, name)]
@@ -463,7 +363,7 @@ def to_change(request: pb.UpdateEntryRequest) -> Change:
 
 
 def to_deletion(request: pb.DeleteEntriesRequest) -> Deletion:
-    """Raises BadField."""
+    """Read a deletion by ids. Raises BadField."""
     if not request.ids:
         raise BadField("ids", "must not be empty")
     for number, id in enumerate(request.ids):
@@ -474,7 +374,7 @@ def to_deletion(request: pb.DeleteEntriesRequest) -> Deletion:
 
 
 def to_purge(request: pb.PurgeEntriesRequest) -> Purge:
-    """Raises BadField, BadFilter."""
+    """Read a deletion by filter. Raises BadField, BadFilter."""
     filter = parse(request.filter)
     if filter is None:
         raise BadField("filter", "must not be empty; to forget everything, delete the memory")

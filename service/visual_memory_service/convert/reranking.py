@@ -1,4 +1,4 @@
-"""What goes to a re-ranker and what comes back, both ways."""
+"""Re-ranking, both ways: candidates to a re-ranker, and its order or weights back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN_MAX = 80
 
 
 def to_rerank(request: pb.RerankRequest) -> tuple[bytes, list[Candidate]]:
-    """The query's picture and its candidates, of which one at least has a picture too.
+    """Read a query's picture and its candidates, at least one of them with a picture.
 
     Raises BadField.
     """
@@ -35,7 +35,7 @@ def to_rerank(request: pb.RerankRequest) -> tuple[bytes, list[Candidate]]:
 
 
 def to_candidate(candidate: pb.Candidate, at: int) -> Candidate:
-    """Raises BadField."""
+    """Read the candidate at position ``at``. Raises BadField."""
     if not 0 <= candidate.distance <= 2:  # nan neither
         raise BadField(f"candidates[{at}].distance", f"must be 0 to 2, but is {candidate.distance}")
     return Candidate(
@@ -47,14 +47,14 @@ def to_candidate(candidate: pb.Candidate, at: int) -> Candidate:
 
 
 def from_ranking(ranking: Ranking) -> pb.RerankResponse:
-    """An order, or weights."""
+    """Write an order, or weights."""
     if isinstance(ranking, Mapping):
         return pb.RerankResponse(weights=pb.CandidateWeights(weights=ranking))
     return pb.RerankResponse(order=pb.Order(ids=ranking))
 
 
 def from_candidates(picture: bytes, candidates: Sequence[Candidate]) -> pb.RerankRequest:
-    """The query's picture and its candidates, nearest first."""
+    """Write the query's picture and its candidates, nearest first."""
     request = pb.RerankRequest(picture=picture)
     for each in candidates:
         request.candidates.add(
@@ -64,7 +64,7 @@ def from_candidates(picture: bytes, candidates: Sequence[Candidate]) -> pb.Reran
 
 
 def to_ranking(response: pb.RerankResponse, candidates: Sequence[Candidate]) -> Ranking:
-    """An order of all ``candidates`` or weights of all, whose sum is finite and above 0.
+    """Read an order of all ``candidates``, or their weights, whose sum is finite and above 0.
 
     Raises BadRanking.
     """
@@ -83,7 +83,7 @@ def to_ranking(response: pb.RerankResponse, candidates: Sequence[Candidate]) -> 
 
 
 def check_ids(named: Sequence[str] | Mapping[str, float], ids: Sequence[str]) -> None:
-    """Raises BadRanking unless each of ``ids`` is named once, and nothing else."""
+    """Raise BadRanking unless each of ``ids`` is named once, and nothing else."""
     missing = dict.fromkeys(ids)
     for id in named:
         if id not in missing:
@@ -99,7 +99,7 @@ def check_ids(named: Sequence[str] | Mapping[str, float], ids: Sequence[str]) ->
 
 
 def check_weights(weights: Mapping[str, float]) -> None:
-    """Raises BadRanking for what votes cannot be counted with."""
+    """Raise BadRanking for weights that votes cannot be counted with."""
     for id, weight in weights.items():
         if not 0 <= weight < math.inf:
             raise BadRanking(
@@ -111,5 +111,5 @@ def check_weights(weights: Mapping[str, float]) -> None:
 
 
 def shown(id: str) -> str:
-    """An id that may be anything, on one line."""
+    """Return any id as a JSON string on one line, cut short."""
     return json.dumps(id[:SHOWN_MAX], ensure_ascii=not id.isprintable())

@@ -1,4 +1,4 @@
-"""What the entries of a memory say of each other, and which of them look wrong."""
+"""Assessment of a memory: leave-one-out accuracy, and the entries that look mislabelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from visual_memory_index import (
     suspects,
     thin_labels,
 )
-from visual_memory_service.runtime import batches as asking
+from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
 
 SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more doubt than evidence
@@ -32,7 +32,7 @@ SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more d
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """See Assessment in operation.proto."""
+    """Result of an assessment, as Assessment in operation.proto."""
 
     count: int
     accuracy: float
@@ -44,12 +44,12 @@ class Assessment:
     conflicts: list[Conflict]
 
     def to_json(self) -> str:
-        """As an operation keeps it."""
+        """Return it as JSON, as an operation stores it."""
         return json.dumps(asdict(self))
 
 
 def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> Assessment:
-    """Judge every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
+    """Classify every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, k, voting, job)
@@ -70,7 +70,7 @@ def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> As
 
 
 def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
-    """The ``k`` nearest of each alone."""
+    """Return the same with the ``k`` nearest of each only."""
     return LeaveOneOut(
         judged.ids,
         judged.labels,
@@ -81,13 +81,13 @@ def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
 
 
 def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveOneOut:
-    """Every entry with its k nearest others. Raises Cancelled."""
+    """Find the k nearest others of every entry. Raises Cancelled."""
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
     k = min(k, len(ids) - 1)
     neighbors = np.empty((len(ids), k), dtype=np.int32)
     distances = np.empty((len(ids), k))
-    for rows, found in asking.leave_one_out(snapshot, snapshot, k, job.told):
+    for rows, found in leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress):
         neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
         distances[rows] = found.distances
     return LeaveOneOut(ids, labels, neighbors, distances, voting(distances))

@@ -1,10 +1,10 @@
-"""Which entries mislead, taking their votes, mending their labels, and taking that back."""
+"""Pruning: choose the entries that mislead and take their votes."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -18,39 +18,28 @@ from visual_memory_index import (
     Operation,
     RamCopy,
     Request,
-    winners,
+    decide,
 )
 from visual_memory_index.curation import prune_methods
-from visual_memory_service.curation import values
-from visual_memory_service.runtime import batches as asking
-from visual_memory_service.runtime.memories import OpenMemory
-from visual_memory_service.runtime.operations import Job, Operations, check_done
-from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.curation.values import leave_one_out_values
+from visual_memory_service.runtime.batches import leave_one_out_in_batches
+from visual_memory_service.runtime.operations import Job, Operations, repeated
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
 
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """How to choose the entries that lose their vote, and whether to take it."""
+    """Method that chooses the entries to prune; without ``apply`` they keep their votes."""
 
     method: prune_methods.Method
     apply: bool
-    request: Request | None
-
-
-@dataclass(frozen=True, slots=True)
-class Relabel:
-    """The label of each id, and whether to set it."""
-
-    labels: Mapping[str, str]
-    apply: bool
-    request: Request | None
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """See PruneResult in operation.proto."""
+    """Result of a prune, as PruneResult in operation.proto."""
 
     ids: list[str]
     labels: dict[str, int]
@@ -59,40 +48,26 @@ class PruneResult:
     applied: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RelabelResult:
-    """See RelabelResult in operation.proto."""
-
-    ids: list[str]
-    applied: bool
-
-
-def prune(prune: Prune, memory: OpenMemory, operations: Operations) -> Operation:
-    """Start a prune, or a look at what it would do. Raises NotVoting, RequestReused."""
-    if (again := answered(prune.request, memory.memory)) is not None:
+def prune(prune: Prune, memory: Memory, operations: Operations) -> Operation:
+    """Start a prune, or a dry run of one. Raises NotVoting, RequestReused."""
+    if (again := repeated(prune.request, memory)) is not None:
         return again
     if isinstance(prune.method, prune_methods.Ids):
-        check_votes(prune.method.ids, memory.memory)
+        check_votes(prune.method.ids, memory)
     kind = "prune" if prune.apply else "dry-run"
     return operations.start(
-        memory.memory,
+        memory,
         kind,
-        lambda job: carry_out(prune, memory.memory, job),
+        lambda job: carry_out(prune, memory, job),
         request=prune.request,
     )
 
 
-def answered(request: Request | None, memory: Memory) -> Operation | None:
-    """The operation that a repeated request began the first time. Raises RequestReused."""
-    names = memory.recall(request)
-    return memory.operation(names[0]) if names else None
-
-
 def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
-    """The result of a prune, or None where it was applied with its result, in one transaction.
+    """Carry out a prune; return the result of a dry run, None once applied with its result.
 
-    It is chosen among the entries as they were at one moment, so others may be written all the
-    time; what was deleted, replaced, pruned or relabelled since is left out, unless ids were given.
+    Entries are chosen in one snapshot while writes go on; those deleted, replaced, pruned or
+    relabelled since are left out, unless ids were given. Raises EmptyMemory, Cancelled.
     """
     snapshot = memory.snapshot()
     if not len(snapshot):
@@ -112,16 +87,20 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
         result=result,
         snapshot=None if isinstance(prune.method, prune_methods.Ids) else snapshot,
         check=job.check,
+        request=job.request,
     )
     return None
 
 
 def chosen(method: prune_methods.Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[str]:
-    """The ids that a method takes, in byte order. Raises BadParameter, NotVoting, Cancelled."""
+    """Return the ids that a method takes, in byte order.
+
+    Raises BadParameter, NotVoting, Cancelled.
+    """
     ids, labels = snapshot.columns()
 
     def counts(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        found = memory.misleading_counts(k, job.told, snapshot=snapshot)
+        found = memory.misleading_counts(k, job.report_progress, snapshot=snapshot)
         return found.v, found.c
 
     voters = prune_methods.Voters(
@@ -129,81 +108,41 @@ def chosen(method: prune_methods.Method, memory: Memory, snapshot: RamCopy, job:
         labels,
         vectors=lambda: snapshot.vectors.gather(np.arange(len(ids))),
         counts=counts,
-        values=lambda k: values.leave_one_out(snapshot, k, job).values,
-        told=job.told,
+        values=lambda k: leave_one_out_values(snapshot, k, job).values,
+        on_progress=job.report_progress,
     )
     return sorted(ids[method.rows(voters)].tolist())
 
 
 def check_votes(ids: Sequence[str], memory: Memory) -> None:
-    """Raises NotVoting."""
+    """Raise NotVoting if some ids have no voting entry."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
         raise NotVoting(unknown)
 
 
 def labels_of(snapshot: RamCopy, ids: Sequence[str]) -> dict[str, int]:
-    """How many of each label, labels ascending."""
+    """Count the entries of each label, labels ascending."""
     return dict(sorted(Counter(snapshot.label(id) for id in ids).items()))
 
 
 def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
-    """The share of all entries that the others decide rightly, and that those left over do."""
+    """Return the leave-one-out accuracy of all entries, before and after the prune."""
     m = len(snapshot)
-    before = accuracy(snapshot, snapshot, lambda done, _: job.told(done, 2 * m))
-    after = accuracy(snapshot.without(pruned), snapshot, lambda done, _: job.told(m + done, 2 * m))
+    before = accuracy(snapshot, snapshot, lambda done, _: job.report_progress(done, 2 * m))
+    after = accuracy(
+        snapshot.without(pruned), snapshot, lambda done, _: job.report_progress(m + done, 2 * m)
+    )
     return before, after
 
 
-def accuracy(memory: RamCopy, queries: RamCopy, told: Callable[[int, int], None]) -> float:
-    """The share of ``queries`` that ``memory`` decides rightly, each leaving itself out."""
+def accuracy(memory: RamCopy, queries: RamCopy, on_progress: Callable[[int, int], None]) -> float:
+    """Return the share of ``queries`` that ``memory`` classifies rightly, each without itself."""
     _, labels = queries.columns()
-    codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
-    of_row = np.array([codes[label] for label in labels], dtype=np.int32)
     right = 0
-    for rows, neighbors in asking.leave_one_out(memory, queries, JUDGED_K, told):
+    for rows, neighbors in leave_one_out_in_batches(memory, queries, JUDGED_K, on_progress):
         if neighbors.ids.shape[1]:
-            found = [[codes[label] for label in row] for row in neighbors.labels]
-            weights = VOTINGS[JUDGED_VOTING](neighbors.distances)
-            winning, _ = winners(np.array(found, dtype=np.int32), weights, len(codes))
-            right += int((winning == of_row[rows]).sum())
+            decisions = decide(neighbors, VOTINGS[JUDGED_VOTING])
+            predicted = np.array([decision.label for decision in decisions], object)
+            right += int((predicted == labels[rows]).sum())
     return right / len(queries)
-
-
-def relabel(relabel: Relabel, memory: OpenMemory) -> Operation | RelabelResult:
-    """Set labels in one transaction, or say which would change.
-
-    Raises UnknownEntries, RequestReused, NotWritten.
-    """
-    if (again := answered(relabel.request, memory.memory)) is not None:
-        return again
-    if not relabel.apply:
-        return RelabelResult(sorted(memory.memory.would_relabel(relabel.labels)), applied=False)
-
-    def result(changed: list[str]) -> str:
-        return json.dumps(asdict(RelabelResult(changed, applied=True)))
-
-    return memory.memory.relabel(relabel.labels, result=result, request=relabel.request)
-
-
-def find_counts(k: int, memory: OpenMemory, operations: Operations) -> Operation | None:
-    """The operation that finds the neighbour lists to count in, or None where they are known."""
-    kind = f"counts k={k}"
-    running = operations.running(memory.memory.identity.name, kind)
-    if running is not None or memory.memory.knows_counts(k):
-        return running
-
-    def work(job: Job) -> None:
-        memory.memory.misleading_counts(k, job.told)
-
-    return operations.start(memory.memory, kind, work)
-
-
-async def await_counts(k: int, memory: OpenMemory, operations: Operations) -> None:
-    """Return once the neighbour lists to count in are known. Raises NotDone."""
-    operation = await in_thread(find_counts, k, memory, operations)
-    if operation is None:
-        return
-    async for _ in operations.progress(operation.name):
-        pass
-    await in_thread(check_done, memory.memory, operation.name)

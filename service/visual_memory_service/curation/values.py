@@ -1,15 +1,16 @@
-"""What each entry is worth to queries whose label is known."""
+"""Values: the exact KNN-Shapley value of each entry for queries whose labels are known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import RamCopy, Valuation
-from visual_memory_service.runtime.operations import Job
+from visual_memory_index import Memory, RamCopy, Valuation
+from visual_memory_service.runtime.operations import Job, Operations, check_done
+from visual_memory_service.runtime.threads import in_thread
 
 PAIRS_AT_ONCE = 12_800_000  # of a query and an entry: 256 queries of 50,000, 16 bytes each
 
@@ -22,22 +23,63 @@ class Values:
     values: NDArray[np.float64]
 
 
-def given(
+@dataclass(frozen=True, slots=True, eq=False)
+class Valuing:
+    """Progress of an operation, ``done`` of ``total`` queries, with the values once it ended."""
+
+    operation: str
+    done: int
+    total: int
+    values: Values | None = None
+
+
+async def value_entries(
+    k: int,
+    queries: NDArray[np.float32] | None,
+    labels: Sequence[str],
+    memory: Memory,
+    operations: Operations,
+) -> AsyncGenerator[Valuing, None]:
+    """Value all voting entries by unit ``queries`` (n, d) and their labels, or by each other.
+
+    The operation stops with its reader. Raises NotDone.
+    """
+    found: list[Values] = []
+
+    def work(job: Job) -> None:
+        snapshot = memory.snapshot()
+        if queries is None:
+            found.append(leave_one_out_values(snapshot, k, job))
+        else:
+            found.append(query_values(snapshot, k, queries, labels, job))
+
+    name = (await in_thread(operations.start, memory, "values", work)).name
+    try:
+        async for done, total in operations.progress(name):
+            yield Valuing(name, done, total)
+    finally:
+        operations.abandon(name)
+    await in_thread(check_done, memory, name)
+    asked = len(found[0].ids) if queries is None else len(queries)
+    yield Valuing(name, asked, asked, found[0])
+
+
+def query_values(
     snapshot: RamCopy, k: int, queries: NDArray[np.float32], labels: Sequence[str], job: Job
 ) -> Values:
-    """The values to unit ``queries`` (n, d) that should get ``labels``. Raises Cancelled."""
+    """Return the values for unit ``queries`` (n, d) with these ``labels``. Raises Cancelled."""
     ids, of_row = snapshot.columns()
     valuation = Valuation(of_row, k)
     step = max(1, PAIRS_AT_ONCE // max(1, len(ids)))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         valuation.add(snapshot.ranked(queries[part]), labels[part])
-        job.told(min(start + step, len(queries)), len(queries))
+        job.report_progress(min(start + step, len(queries)), len(queries))
     return Values(ids, valuation.means())
 
 
-def leave_one_out(snapshot: RamCopy, k: int, job: Job) -> Values:
-    """The values to the other entries. Raises Cancelled."""
+def leave_one_out_values(snapshot: RamCopy, k: int, job: Job) -> Values:
+    """Return the values for the entries themselves, each left out in turn. Raises Cancelled."""
     ids, labels = snapshot.columns()
     valuation = Valuation(labels, k)
     by_id = np.argsort(ids)  # sums round alike, whatever the order of rows
@@ -46,5 +88,5 @@ def leave_one_out(snapshot: RamCopy, k: int, job: Job) -> Values:
         rows = by_id[start : start + step]
         order = snapshot.ranked(snapshot.vectors.gather(rows))
         valuation.add(order, labels[rows].tolist(), rows)
-        job.told(start + len(rows), len(ids))
+        job.report_progress(start + len(rows), len(ids))
     return Values(ids, valuation.means())

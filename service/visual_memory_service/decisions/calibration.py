@@ -1,4 +1,4 @@
-"""How far the votes of a memory can be trusted, fitted to its entries as they were."""
+"""Calibration of a memory: confidences, conformal scores and a rejection distance, fitted."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from visual_memory_index import (
     threshold,
 )
 from visual_memory_service.errors import NotCalibrated
-from visual_memory_service.runtime import batches as asking
-from visual_memory_service.runtime.memories import OpenMemory
+from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
+from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
@@ -37,7 +37,7 @@ SETTING = "calibration"
 
 @dataclass(frozen=True, slots=True)
 class CalibrationResult:
-    """See Calibration in operation.proto."""
+    """Result of a calibration, as Calibration in operation.proto."""
 
     k: int
     voting: str
@@ -49,9 +49,9 @@ class CalibrationResult:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What was fitted to decisions at ``revision``.
+    """Calibration fitted to decisions at a memory's ``revision``.
 
-    ``scores`` holds for each conformal rule what the right labels scored, ascending.
+    ``scores`` map each conformal rule to the scores of the right labels, ascending.
     """
 
     result: CalibrationResult
@@ -61,12 +61,12 @@ class Calibration:
     scores: dict[str, list[float]]
 
     def to_json(self) -> str:
-        """As a memory keeps it."""
+        """Return it as JSON, as a memory stores it."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
-        """What ``to_json`` gave."""
+        """Read a calibration from ``to_json``."""
         fields: dict[str, Any] = json.loads(text)
         curve = fields.pop("recalibration")
         return cls(
@@ -76,7 +76,7 @@ class Calibration:
         )
 
     def check(self, k: int, voting: str) -> None:
-        """Raises NotCalibrated where it was fitted to other votes."""
+        """Raise NotCalibrated if it was fitted to another k or voting."""
         if (k, voting) != (self.result.k, self.result.voting):
             raise NotCalibrated(
                 f"is calibrated for k = {self.result.k} and {self.result.voting} voting, but was "
@@ -86,11 +86,11 @@ class Calibration:
             )
 
     def confidence(self, decision: Decision) -> float:
-        """How often such decisions are right."""
+        """Return the share of such decisions that is right, in [0, 1]."""
         return float(self.recalibration.apply(np.array([decision.confidence]))[0])
 
     def rejects(self, decision: Decision) -> bool:
-        """Whether the query is unlike anything remembered."""
+        """Return True if the nearest entry is beyond the rejection distance."""
         return float(decision.distances[0]) > self.result.rejection_distance
 
     def label_set(
@@ -103,7 +103,7 @@ class Calibration:
         coverage: float,
         allow_empty: bool,
     ) -> tuple[str, ...]:
-        """The labels that hold the right one at this ``coverage``. Raises BadCoverage."""
+        """Return the labels that hold the right one at this ``coverage``. Raises BadCoverage."""
         return prediction_set(
             SCORES[rule](decision.scores, draw_for(vector)),
             q_hat(self.scores[rule], coverage),
@@ -113,9 +113,29 @@ class Calibration:
         )
 
 
-def calibration_of(memory: OpenMemory) -> Calibration | None:
-    """The memory's calibration."""
-    return memory.setting(SETTING, Calibration.from_json)
+def calibration_of(served: ServedMemory) -> Calibration | None:
+    """Return the stored calibration of a memory, or None."""
+    return served.setting(SETTING, Calibration.from_json)
+
+
+def calibrate_memory(
+    job: Job,
+    k: int,
+    voting: str,
+    *,
+    queries: NDArray[np.float32] | None,
+    labels: Sequence[str],
+) -> None:
+    """Calibrate the memory of an operation, and end it with the result in one transaction."""
+    found = calibrate(job.memory.snapshot(), k, voting, job, queries=queries, labels=labels)
+    job.memory.end(
+        job.name,
+        "done",
+        result=json.dumps(asdict(found.result)),
+        settings={SETTING: found.to_json()},
+        call="CalibrateMemory",
+        request=job.request,
+    )
 
 
 def calibrate(
@@ -127,16 +147,16 @@ def calibrate(
     queries: NDArray[np.float32] | None = None,
     labels: Sequence[str] = (),
 ) -> Calibration:
-    """Fit to ``queries`` (n, d) with their labels, or to what the entries say of each other.
+    """Fit a calibration to unit ``queries`` (n, d) with labels, or leave-one-out to the entries.
 
     Raises TooFewItems, OneLabel, Cancelled.
     """
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
     check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
     if queries is None:
-        answered = asking.leave_one_out(snapshot, snapshot, k, job.told)
+        answered = leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress)
     else:
-        answered = asking.given(snapshot, queries, k, job.told)
+        answered = nearest_in_batches(snapshot, queries, k, job.report_progress)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     nearest = np.empty(len(wanted))
     scores: dict[str, list[float]] = {name: [] for name in SCORES}
@@ -167,7 +187,7 @@ def calibrate(
 
 
 def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """The calibration error of every second decision after a fit to the others, both ways.
+    """Return the calibration error by 2-fold cross-validation, every second decision held out.
 
     Decisions are halved by confidence, so that the order of rows does not matter.
     """

@@ -18,17 +18,18 @@ from visual_memory_index import (
     Voting,
     decide,
 )
+from visual_memory_service.decisions.annotate import DecisionOptions
 from visual_memory_service.errors import AnswerTooLarge
-from visual_memory_service.runtime.memories import OpenMemory
+from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Images still encoded, or unit vectors float32 (n, d), and who may answer.
+    """Encoded images or unit vectors float32 (n, d), and the entries that may answer.
 
-    Several have at most ``neighbors_max`` neighbours together. With ``counts_k`` each vote is
-    softened by how often the entry misleads its nearest.
+    Several queries have at most ``neighbors_max`` neighbours together. With ``counts_k`` each vote
+    is weighted by the entry's reliability, from misleading counts among so many neighbours.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -39,43 +40,68 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raises AnswerTooLarge where all queries together have too many of what each has."""
+        """Raise AnswerTooLarge if ``each`` neighbours or labels per query are too many in all."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """A question with the voting, annotations and re-ranker of its decisions.
+
+    ``reranker`` is empty for that of the memory; ``shown`` neighbours are answered, None for all.
+    """
+
+    question: Question
+    voting: Voting
+    options: DecisionOptions | None
+    reranker: str
+    rerank_seconds: float
+    shown: int | None
+
+    async def check(self, served: ServedMemory, *, reranked: bool) -> None:
+        """Raise BadField or AnswerTooLarge where its annotations cannot be had."""
+        if self.options is None:
+            return
+        if reranked:
+            self.options.check_uncalibrated()
+        if self.options.coverage is not None:
+            labels = await in_thread(served.memory.labels)
+            self.question.check_answer(len(labels), "labels")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Classified:
-    """Decisions by the vote of the nearest entries, with these and the queries' vectors (n, d)."""
+    """Decisions with the neighbours that voted and the vectors (n, d) of the queries."""
 
     decisions: list[Decision]
     neighbors: Neighbors
     vectors: NDArray[np.float32]
 
 
-async def classify(question: Question, voting: Voting, memory: OpenMemory) -> Classified:
+async def classify(question: Question, voting: Voting, served: ServedMemory) -> Classified:
     """Decide every query by the vote of its nearest entries, in order."""
-    neighbors, vectors = await search(question, memory)
+    neighbors, vectors = await search(question, served)
     if len(neighbors.ids) == 1:
         return Classified(decide(neighbors, voting), neighbors, vectors)
     decisions = await in_thread(decide, neighbors, voting)
     return Classified(decisions, neighbors, vectors)
 
 
-async def search(question: Question, memory: OpenMemory) -> tuple[Neighbors, NDArray[np.float32]]:
-    """The nearest entries of every query, in order, and the vectors (n, d) of the queries.
+async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
+    """Return the nearest entries of every query, in order, and the queries' vectors (n, d).
 
     Raises EmptyMemory, WrongDimension, AnswerTooLarge.
     """
-    question.check_answer(min(question.k, memory.memory.count), "neighbours")
-    if not memory.memory.count:
-        name = memory.memory.identity.name
-        if memory.memory.info().pruned_count:
+    question.check_answer(min(question.k, served.memory.count), "neighbours")
+    if not served.memory.count:
+        name = served.memory.identity.name
+        if served.memory.info().pruned_count:
             raise EmptyMemory(f'All entries of "{name}" are pruned; undo a prune or insert others.')
         raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
-    vectors = await to_vectors(question.queries, memory)
-    searches = memory.searches if question.counts_k is None else memory.soft_searches
+    vectors = await to_vectors(question.queries, served)
+    searches = served.searches if question.counts_k is None else served.soft_searches
     neighbors = await searches.nearest(
         Query(vectors, question.k, question.filter, question.exclude_ids, question.counts_k)
     )
@@ -87,15 +113,18 @@ async def search(question: Question, memory: OpenMemory) -> tuple[Neighbors, NDA
 
 
 async def to_vectors(
-    queries: Sequence[bytes] | NDArray[np.float32], memory: OpenMemory
+    queries: Sequence[bytes] | NDArray[np.float32], served: ServedMemory
 ) -> NDArray[np.float32]:
-    """Unit vectors float32 (n, d) of queries. Raises WrongDimension and what embedding refuses."""
-    vectors = queries if isinstance(queries, np.ndarray) else await embed(queries, memory)
-    memory.memory.check_dimension(vectors)
+    """Return the queries as unit vectors float32 (n, d), images embedded.
+
+    Raises WrongDimension, NoEmbedder, UndecodableImage.
+    """
+    vectors = queries if isinstance(queries, np.ndarray) else await embed(queries, served)
+    served.memory.check_dimension(vectors)
     return vectors
 
 
-async def embed(images: Sequence[bytes], memory: OpenMemory) -> NDArray[np.float32]:
-    """Unit vectors float32 (n, d) of encoded images. Raises NoEmbedder, UndecodableImage."""
-    embedder = await in_thread(memory.embedder)
+async def embed(images: Sequence[bytes], served: ServedMemory) -> NDArray[np.float32]:
+    """Embed images as unit vectors float32 (n, d). Raises NoEmbedder, UndecodableImage."""
+    embedder = await in_thread(served.embedder)
     return await in_thread(embedder.embed, images)

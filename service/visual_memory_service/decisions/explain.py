@@ -1,4 +1,4 @@
-"""Why a query got its label, and what would change that."""
+"""Explanation of one decision: with other entries, and the smallest change that flips it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from visual_memory_index import (
     exact_distances,
     smallest_flip,
 )
+from visual_memory_service.runtime.threads import in_stoppable_thread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WhatIf:
-    """Changes to look at: entries gone, with other labels, or added as unit rows (b, d)."""
+    """Hypothetical changes: entries removed, relabelled, or added as unit rows (b, d)."""
 
     remove: Sequence[str]
     relabel: Mapping[str, str]
@@ -37,9 +38,25 @@ class WhatIf:
         return bool(self.remove or self.relabel or len(self.add_labels))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ExplainQuestion:
+    """One query, an image or a unit vector (1, d), and what to explain of its decision.
+
+    The smallest flip is searched for ``seconds``.
+    """
+
+    query: Sequence[bytes] | NDArray[np.float32]
+    k: int
+    voting: Voting
+    exclude_ids: Sequence[str]
+    what_if: WhatIf
+    seconds: float
+    with_thumbnails: bool
+
+
 @dataclass(frozen=True, slots=True)
 class MinimalFlip:
-    """The fewest entries without which the label would be another."""
+    """Smallest set of entries whose removal changes the label."""
 
     ids: list[str]
     label: str
@@ -48,9 +65,9 @@ class MinimalFlip:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision as it is, as it would be, and what would flip it; None where nothing does.
+    """A decision, the decision after the changes, and the smallest flip, None if there is none.
 
-    ``thumbnails`` of all these entries are by id.
+    ``thumbnails`` are by id, of all entries named in it.
     """
 
     before: Decision
@@ -59,24 +76,23 @@ class Explanation:
     thumbnails: Mapping[str, bytes]
 
 
-def explain(
-    query: NDArray[np.float32],
-    k: int,
-    voting: Voting,
-    memory: Memory,
-    *,
-    exclude_ids: Sequence[str],
-    what_if: WhatIf,
-    seconds: float,
-    over: threading.Event,
-    with_thumbnails: bool,
+async def explain(
+    question: ExplainQuestion, query: NDArray[np.float32], memory: Memory
 ) -> Explanation:
-    """Explain the decision about one unit ``query`` (1, d).
+    """Explain the decision about one unit ``query`` (1, d) in a thread, which ends with the call.
 
-    The smallest flip is looked for so many ``seconds``, unless the call is ``over`` before.
     Raises EmptyMemory, NotVoting for entries of ``what_if`` that do not vote.
     """
-    ranking = without(memory.ranking(query), exclude_ids)
+    over = threading.Event()
+    return await in_stoppable_thread(over, explanation, question, query, memory, over)
+
+
+def explanation(
+    question: ExplainQuestion, query: NDArray[np.float32], memory: Memory, over: threading.Event
+) -> Explanation:
+    """Explain a decision; the search for the smallest flip ends early once ``over`` is set."""
+    k, voting, what_if = question.k, question.voting, question.what_if
+    ranking = without(memory.ranking(query), question.exclude_ids)
     if not ranking.ids.shape[1]:
         raise EmptyMemory("No entry of this memory is left to vote, so there is no decision.")
     check_votes(what_if, ranking)
@@ -85,22 +101,22 @@ def explain(
         return math.inf if over.is_set() else time.monotonic()
 
     flip = smallest_flip(
-        ranking.labels[0], ranking.distances[0], k, voting, seconds=seconds, clock=clock
+        ranking.labels[0], ranking.distances[0], k, voting, seconds=question.seconds, clock=clock
     )
     before = decision(ranking, k, voting)
     after = decision(changed(ranking, query, what_if), k, voting) if what_if else None
     fewest = [] if flip is None else ranking.ids[0, list(flip.ranks)].tolist()
-    shown = {*before.ids, *(after.ids if after else ()), *fewest} if with_thumbnails else ()
+    named = {*before.ids, *(after.ids if after else ()), *fewest}
     return Explanation(
         before,
         after,
         None if flip is None else MinimalFlip(fewest, flip.label, flip.proven_minimal),
-        memory.thumbnails(list(shown)),
+        memory.thumbnails(list(named) if question.with_thumbnails else []),
     )
 
 
 def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
-    """By the first ``k`` of a ranking (1, m). Raises EmptyMemory."""
+    """Decide by the first ``k`` of a ranking (1, m). Raises EmptyMemory."""
     if not ranking.ids.shape[1]:
         raise EmptyMemory("With this nobody would be left to vote.")
     nearest = Neighbors(ranking.ids[:, :k], ranking.labels[:, :k], ranking.distances[:, :k])
@@ -108,7 +124,7 @@ def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
 
 
 def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
-    """Raises NotVoting."""
+    """Raise NotVoting for entries to remove or relabel that do not vote."""
     there = set(ranking.ids[0])
     unknown = [id for id in (*what_if.remove, *what_if.relabel) if id not in there]
     if unknown:
@@ -116,7 +132,7 @@ def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
 
 
 def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:
-    """A ranking (1, m) without some entries."""
+    """Return a ranking (1, m) without some entries."""
     if not ids:
         return ranking
     gone = set(ids)
@@ -125,7 +141,7 @@ def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:
 
 
 def changed(ranking: Neighbors, query: NDArray[np.float32], what_if: WhatIf) -> Neighbors:
-    """A ranking (1, m) as it would be; entries added have an empty id."""
+    """Return a ranking (1, m) after the changes; added entries have an empty id."""
     left = without(ranking, what_if.remove)
     pairs = zip(left.ids[0], left.labels[0], strict=True)
     labels = [*what_if.add_labels, *(what_if.relabel.get(id, label) for id, label in pairs)]

@@ -1,4 +1,4 @@
-"""What a re-ranker is given, and what it makes of it."""
+"""Re-ranking: candidates for a re-ranker, and the order it puts them in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """Whether a re-ranker was heard; if not, ``problem`` says why."""
+    """A re-ranker and True if its answer was applied, else ``problem`` says why."""
 
     reranker: str
     applied: bool
@@ -32,12 +32,12 @@ class Reranking:
 
 
 class Reranker(Protocol):
-    """A better eye than the embedder's."""
+    """Protocol of a re-ranker: it compares pictures more closely than the embedder does."""
 
     def rerank(
         self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
     ) -> Ranking:
-        """What ``picture`` makes the candidates count, of no use after ``deadline``.
+        """Order or weigh the candidates by their likeness to ``picture``, before ``deadline``.
 
         Candidates come nearest first and at least one has a picture; ``deadline`` is a time of
         ``time.monotonic``. Raises BadField for a picture that cannot be decoded, RerankingRefusal.
@@ -46,9 +46,9 @@ class Reranker(Protocol):
 
 
 def trade_places(candidates: Sequence[Candidate], order: Sequence[int]) -> list[str]:
-    """All ids, where those at the positions in ``order`` took each other's places, to stand in it.
+    """Return all ids, with the candidates at the positions in ``order`` permuted into that order.
 
-    Whoever is not in ``order`` was not judged, and is neither moved forward nor back.
+    Candidates not in ``order`` were not judged and keep their places.
     """
     places = dict(zip(sorted(order), order, strict=True))
     return [candidates[places.get(at, at)].id for at in range(len(candidates))]

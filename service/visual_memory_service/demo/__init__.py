@@ -1,4 +1,7 @@
-"""The demo: a memory learns a class, and forgets it, before your eyes."""
+"""The demo: a memory learns a class without training, and forgets it again.
+
+Imports console and pictures; it starts a server of its own. Alone: ``make test ROOM=service/demo``.
+"""
 
 from visual_memory_service.demo.story import add_to
 

@@ -1,4 +1,4 @@
-"""The demo's page: one file that needs nothing else."""
+"""The page of the demo: one HTML file with all pictures in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from html import escape
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
@@ -18,25 +17,22 @@ from visual_memory.terminal.output import percent, plural
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision, Neighbor
 from visual_memory_service.console import output_file
+from visual_memory_service.demo.outcome import Answers, K, Log, Outcome
+from visual_memory_service.demo.pictures import Collection
 from visual_memory_service.pictures.pictures import Picture
-
-if TYPE_CHECKING:
-    from visual_memory_service.demo.pictures import Collection
-    from visual_memory_service.demo.story import Answers, Outcome, Story
 
 MARK = re.compile(r"<!--([A-Z]+)-->")
 TEMPLATE = Path(__file__).with_name("page.html")
 WRONG_SHOWN = 8
 SHOWN = 24
 NEW_SHOWN = 6
-K = 50
 QUERY_PIXELS = 240
 NEIGHBOR_PIXELS = 120
-Asked = tuple[Picture, Decision]
+Classified = tuple[Picture, Decision]
 
 
-def prepare(folder: Path) -> Path:
-    """Its path, in a folder that is made. Raises Refused where it could not be written."""
+def page_path(folder: Path) -> Path:
+    """Create the folder and return the path of the page. Raises Refused if it is not writable."""
     page = folder / "demo.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,8 +44,8 @@ def prepare(folder: Path) -> Path:
     return page
 
 
-def write_page(page: Path, story: Story, collection: Collection, outcome: Outcome) -> None:
-    """Write what was said and shown, with all pictures in it."""
+def write_page(page: Path, log: Log, collection: Collection, outcome: Outcome) -> None:
+    """Write the page: the log, the numbers and the pictures with their neighbours."""
     paths = {p.id: p.path for pictures in collection.seen.values() for p in pictures}
     learnt = outcome.learnt.pictures[:NEW_SHOWN]
     known, new = len(collection.known(collection.seen)), len(collection.seen[collection.held_back])
@@ -58,12 +54,12 @@ def write_page(page: Path, story: Story, collection: Collection, outcome: Outcom
     shown = chosen(outcome.known)
     parts = {
         "TILES": "".join(tiles(outcome, escape(collection.held_back))),
-        "LOG": "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in story.lines),
+        "LOG": "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in log.lines),
         "TITLE": escape(collection.title),
         "CREDIT": escape(collection.credit),
         "NEW": escape(collection.held_back),
         "LEARNT": "".join(map(lambda p, *d: three_times(p, d, paths, voters), learnt, *stages)),
-        "KNOWN": "".join(card(*asked, paths, voters[0]) for asked in shown),
+        "KNOWN": "".join(card(*classified, paths, voters[0]) for classified in shown),
         "COUNT": f"{len(shown)} of {len(outcome.known.pictures)}",
     }
     html = MARK.sub(lambda mark: parts[mark[1]], TEMPLATE.read_text(encoding="utf-8"))
@@ -71,7 +67,7 @@ def write_page(page: Path, story: Story, collection: Collection, outcome: Outcom
 
 
 def tiles(outcome: Outcome, new: str) -> Iterator[str]:
-    """The numbers at the top."""
+    """Render the numbers at the top."""
     count = len(outcome.known.pictures)
     yield tile(outcome.known, f"right on {plural(count, 'picture')} it has never seen")
     yield tile(outcome.before, f"of “{new}” before it was shown any")
@@ -80,17 +76,17 @@ def tiles(outcome: Outcome, new: str) -> Iterator[str]:
 
 
 def tile(answers: Answers, text: str) -> str:
-    """One of them."""
+    """Render one number."""
     number = percent(answers.right, len(answers.pictures))
     return f"<div class=tile><b>{number}</b><span>{text}</span></div>"
 
 
-def chosen(answers: Answers) -> list[Asked]:
-    """Wrong ones first, then right ones, one of each class in turn."""
-    asked = list(zip(answers.pictures, answers.decisions, strict=True))
-    wrong = [each for each in asked if each[0].label != each[1].label][:WRONG_SHOWN]
-    by_label: dict[str, list[Asked]] = {}
-    for picture, decision in asked:
+def chosen(answers: Answers) -> list[Classified]:
+    """Choose the pictures to show: wrong ones first, then right ones, alternating classes."""
+    classified = list(zip(answers.pictures, answers.decisions, strict=True))
+    wrong = [each for each in classified if each[0].label != each[1].label][:WRONG_SHOWN]
+    by_label: dict[str, list[Classified]] = {}
+    for picture, decision in classified:
         if picture.label == decision.label:
             by_label.setdefault(picture.label, []).append((picture, decision))
     turns = zip_longest(*by_label.values())
@@ -101,7 +97,7 @@ def chosen(answers: Answers) -> list[Asked]:
 def three_times(
     picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path], voters: Sequence[int]
 ) -> str:
-    """One picture of the new class: before, learnt, forgotten."""
+    """Render a picture of the new class with its three decisions."""
     names = ("before", "learnt", "forgotten")
     stages = "".join(
         f"<div class=stage><h4>{name}</h4>{verdict(picture, decision)}"
@@ -112,7 +108,7 @@ def three_times(
 
 
 def card(picture: Picture, decision: Decision, paths: dict[str, Path], voters: int) -> str:
-    """One picture with its decision and who voted."""
+    """Render a picture with its decision and neighbours."""
     kind = "right" if picture.label == decision.label else "wrong"
     return (
         f"<article class='card {kind}'>{query(picture)}<div>{verdict(picture, decision)}"
@@ -121,14 +117,14 @@ def card(picture: Picture, decision: Decision, paths: dict[str, Path], voters: i
 
 
 def query(picture: Picture) -> str:
-    """The picture that was asked about, with its true label."""
+    """Render the query picture with its true label."""
     image = f"<img src='{thumbnail(picture.path, QUERY_PIXELS)}' alt=''>"
     caption = f"<figcaption>{escape(picture.label)}</figcaption>"
     return f"<figure class=query>{image}{caption}</figure>"
 
 
 def verdict(picture: Picture, decision: Decision) -> str:
-    """What was decided, with which share of the votes, and whether it is right."""
+    """Render the label decided, its share of the votes, and whether it is right."""
     kind, mark = ("right", "✓") if picture.label == decision.label else ("wrong", "✗")
     share = f"{100 * decision.confidence:.0f} %"
     return (
@@ -139,7 +135,7 @@ def verdict(picture: Picture, decision: Decision) -> str:
 
 
 def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path], voters: int) -> str:
-    """The nearest of those that voted, with their distance and the weight of their vote as bars."""
+    """Render the nearest voters with distance and weight as bars."""
     heaviest = max(each.weight for each in neighbors)
     shown = f"{len(neighbors)} of the {plural(voters, 'neighbour')} that vote"
     return (
@@ -149,7 +145,7 @@ def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path], voters: int) ->
 
 
 def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:
-    """One of them."""
+    """Render one neighbour."""
     image = thumbnail(paths[neighbor.id], NEIGHBOR_PIXELS)
     return (
         f"<li title='{escape(neighbor.id)}'><img src='{image}' alt=''>"
@@ -160,7 +156,7 @@ def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:
 
 
 def measure(name: str, value: float, most: float) -> str:
-    """A number with its bar."""
+    """Render a number with its bar."""
     width = f"{100 * min(value / most, 1):.0f}%"
     return (
         f"<span class='measure {name}' title='{name} {value:.4f}'><small>{value:.2f}</small>"
@@ -169,7 +165,7 @@ def measure(name: str, value: float, most: float) -> str:
 
 
 def thumbnail(path: Path, pixels: int) -> str:
-    """A small square JPEG as a data URI."""
+    """Make a square JPEG thumbnail as a data URI."""
     with Image.open(path) as image:
         image.draft("RGB", (2 * pixels, 2 * pixels))
         upright = ImageOps.exif_transpose(image).convert("RGBA")

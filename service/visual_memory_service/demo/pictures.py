@@ -1,4 +1,4 @@
-"""Which pictures the demo shows: the user's, or those that come with it."""
+"""The pictures of the demo: the user's own, or a sample of Caltech-101."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ DEFAULT_LIMITS = Limits(
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Pictures by class, to remember and to ask about; one class is held back at first.
+    """Pictures by class, ``seen`` to insert and ``unseen`` to classify; one class is held back.
 
-    ``credit`` names whose pictures they are, where that is not the user. ``odd`` are sentences on
-    what of a folder is not shown.
+    ``credit`` names the source of pictures that are not the user's. ``remarks`` are sentences on
+    pictures of a folder that are left out.
     """
 
     title: str
@@ -43,45 +43,45 @@ class Collection:
     held_back: str
     seen: Mapping[str, Sequence[Picture]]
     unseen: Mapping[str, Sequence[Picture]]
-    odd: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     @property
     def count(self) -> int:
-        """All pictures."""
+        """Count all pictures."""
         return sum(map(len, [*self.seen.values(), *self.unseen.values()]))
 
     def known(self, part: Mapping[str, Sequence[Picture]]) -> list[Picture]:
-        """The pictures of all classes but the one that is held back."""
+        """Return the pictures of all classes but the one held back."""
         return [p for label, pictures in part.items() if label != self.held_back for p in pictures]
 
 
 def collect(images: Path | None) -> Collection:
-    """The user's pictures, or 20 of each of ten classes of Caltech-101. Raises Refused."""
+    """Collect the user's pictures, or ten classes of Caltech-101 by default. Raises Refused."""
     if images:
-        classes, odd = by_class(images)
-        return replace(split(f"your pictures in {images}", "", classes), odd=odd)
+        classes, remarks = by_class(images)
+        return replace(split(f"your pictures in {images}", "", classes), remarks=remarks)
     return split("Caltech-101", CREDIT, by_class(CALTECH)[0], held_back="sunflower")
 
 
 def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
-    """A sample of the pictures that decode, by class; sentences on all others. Raises Refused."""
+    """Sample the pictures that decode, by class, with sentences on others. Raises Refused."""
     classes = defaultdict(list)
-    found, look = labelled(folder)
+    found, files = labelled(folder)
     for picture in found:
         classes[picture.label].append(picture)
     sampled, bad = sample(classes)
     chosen = {label: each for label, each in sampled.items() if len(each) >= PER_CLASS_MIN}
-    lines = bad_pictures.lines({str(path): why for path, why in (look.bad | bad).items()})
-    odd = [*bad_pictures.odd(look.others, look.remarks), *lines]
+    lines = bad_pictures.lines({str(path): why for path, why in (files.bad | bad).items()})
+    remarks = [*bad_pictures.remarks_on(files.others, files.remarks), *lines]
     small = [label for label in classes if len(sampled.get(label, classes[label])) < PER_CLASS_MIN]
     if small:
-        odd.append(
+        remarks.append(
             f"Left out, as classes of fewer than {PER_CLASS_MIN} pictures that decode: "
             f"{listed(sorted(small))}."
         )
     large = sum(len(each) for each in classes.values() if len(each) >= PER_CLASS_MIN)
     if len(bad) + sum(map(len, sampled.values())) < large:
-        odd.append(
+        remarks.append(
             f"A sample is taken, {sum(map(len, chosen.values())):,} of "
             f"{plural(len(found), 'picture')}: at most {CLASSES_MAX} classes, and {PER_CLASS_MAX} "
             "pictures of each."
@@ -92,13 +92,13 @@ def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
             f"{folder} has {plural(len(chosen), 'folder')} with at least {PER_CLASS_MIN} pictures "
             "that decode; the demo needs two, one for each class.",
         )
-    return chosen, odd
+    return chosen, remarks
 
 
 def sample(
     classes: Mapping[str, Sequence[Picture]],
 ) -> tuple[dict[str, list[Picture]], dict[Path, str]]:
-    """Some pictures that decode of some classes, by class; why others of these do not, by path."""
+    """Sample classes and pictures; return those that decode by class, faults of others by path."""
     random_state = random.Random(SEED)
     labels = sorted(label for label in classes if len(classes[label]) >= PER_CLASS_MIN)
     if len(labels) > CLASSES_MAX:
@@ -116,7 +116,7 @@ def sample(
 def split(
     title: str, credit: str, classes: Mapping[str, list[Picture]], held_back: str = ""
 ) -> Collection:
-    """Keep one picture in five of each class for asking; hold back the largest class if none."""
+    """Split each class into four fifths seen, one fifth unseen; hold back the largest class."""
     seen, unseen = {}, {}
     for label, pictures in classes.items():
         kept = max(1, round(UNSEEN_SHARE * len(pictures)))

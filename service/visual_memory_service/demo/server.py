@@ -1,4 +1,4 @@
-"""A server of the demo's own, in a folder of its own, gone when the demo ends."""
+"""A temporary server for the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAIN_SECONDS = 10.0
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[str]:
-    """Its address, HOST:PORT, while it serves ``folder``. Raises Refused."""
+    """Run a server on ``folder``; yield its address, HOST:PORT. Raises Refused."""
     command = [sys.executable, "-m", "visual_memory_service", "serve"]
     flags = ["--data", str(folder / "data"), "--listen", "127.0.0.1:0", "--log-level", "warning"]
     with (
@@ -34,7 +34,7 @@ def running_server(folder: Path) -> Iterator[str]:
 
 
 def address(server: subprocess.Popen[str], log: str) -> str:
-    """What the server says once it answers. Raises Refused with the server's own sentence."""
+    """Wait until the server answers, return its address. Raises Refused with its own message."""
     assert server.stdout is not None
     watch = Timer(READY_SECONDS, server.kill)
     watch.start()
@@ -50,7 +50,7 @@ def address(server: subprocess.Popen[str], log: str) -> str:
 
 
 def stop(server: subprocess.Popen[str]) -> None:
-    """Let it drain, or end it."""
+    """Stop the server, by force if it does not drain in time."""
     server.terminate()
     try:
         server.wait(DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Erasure: unlearning as an operation, the search of the process's memory, and signing keys.
+"""Erasure: unlearning as an operation, residues in files and RAM, certificates, signing keys.
 
-Imports decisions and runtime. Alone: ``make test ROOM=service/erasure``.
+Imports runtime; knows no message. Alone: ``make test ROOM=service/erasure``.
 """

@@ -1,4 +1,4 @@
-"""The allocator of the process that serves: it overwrites what is freed, so that nothing stays."""
+"""Allocator of a serving process: freed memory is overwritten, so that no residue stays in it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ TUNABLES, ALLOCATOR = "GLIBC_TUNABLES", "PYTHONMALLOC"
 WIPING = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 
 
-def wipe_what_is_freed() -> None:
-    """Have the C library overwrite memory when it is freed, so that what is erased does not stay.
+def overwrite_freed_memory() -> None:
+    """Have glibc overwrite memory when it is freed; other C libraries do without.
 
-    Python then takes all of its memory from there, where it would else keep pools. Both are read
-    when a process starts, so this one starts anew, unless it has; others than glibc do without.
+    Python then takes all of its memory from there, where it would else keep pools. Both settings
+    are read when a process starts, so this one executes itself again, unless it has them.
     """
     given = os.environ.get(TUNABLES, "")
     wiping = WIPING in given and os.environ.get(ALLOCATOR) == "malloc"

@@ -1,7 +1,7 @@
-"""The memory of this process: wiping what was freed, and looking what is left in it.
+"""Memory of this process: overwrite what was freed, and search it for residues.
 
-Freed memory is overwritten by the C library, see ``commands.serve``; small arrays are kept aside by
-NumPy, where only new ones overwrite them.
+The C library overwrites freed memory, see ``allocator``; NumPy keeps small freed arrays aside,
+where only new ones overwrite them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory_index import Findings, Traces, search_files
+from visual_memory_index import Findings, ResiduePatterns, search_files
+from visual_memory_service.runtime.heap import release_free_pages
 
 NUMPY_CACHED_BYTES, NUMPY_CACHED_ARRAYS = 1024, 8  # it keeps up to 7 small buffers of each size
-READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a trace may lie across
+READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a pattern may lie across
 MAPS, MEMORY = Path("/proc/self/maps"), Path("/proc/self/mem")
 PAGES = Path("/proc/self/pagemap")
 PAGE_ENTRY_BYTES, PAGE_THERE = 8, 62  # this bit says that a page is in swap space, the next in RAM
@@ -31,34 +32,27 @@ REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)")
 
 
 def searchable() -> bool:
-    """Whether this system lets a process read all its memory, and wipes what is freed."""
+    """Return True if this system lets the process read all its memory; only Linux does."""
     return sys.platform == "linux" and all(os.access(each, os.R_OK) for each in (MEMORY, PAGES))
 
 
-def wipe() -> None:
-    """Free what waits for it, overwrite what NumPy freed, and give the system free pages back."""
+def overwrite_freed() -> None:
+    """Collect garbage, overwrite what NumPy freed, and return free pages to the system."""
     gc.collect()
     for size in range(1, NUMPY_CACHED_BYTES):
         for array in [np.empty(size, np.uint8) for _ in range(NUMPY_CACHED_ARRAYS)]:
             array.fill(0)
-    give_back()
+    release_free_pages()
 
 
-def give_back() -> None:
-    """Give the system free pages back; other C libraries than glibc keep what they keep."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def search(traces: Traces) -> Findings:
-    """Look for ``traces`` in all memory that this process can write to."""
+def search(patterns: ResiduePatterns) -> Findings:
+    """Search all memory that this process can write to for ``patterns``."""
     buffer = bytearray(READ_AT_ONCE + OVERLAP)
     own = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
     found: set[bytes] = set()
     size = 0
     with io.FileIO(MEMORY) as memory, io.FileIO(PAGES) as pages:
-        for start, end in regions(pages, own, own + len(buffer)):
+        for start, end in writable_ranges(pages, own, own + len(buffer)):
             kept, at = 0, start
             while at < end:
                 memory.seek(at)
@@ -70,7 +64,7 @@ def search(traces: Traces) -> Findings:
                     continue
                 if not read:
                     break
-                found |= traces.found_in(memoryview(buffer)[: kept + read])
+                found |= patterns.found_in(memoryview(buffer)[: kept + read])
                 at, size, filled = at + read, size + read, kept + read
                 kept = min(OVERLAP, filled)
                 buffer[:kept] = buffer[filled - kept : filled]
@@ -78,20 +72,20 @@ def search(traces: Traces) -> Findings:
     return Findings(size, frozenset(found))
 
 
-def words(traces: Traces) -> frozenset[bytes]:
-    """The pieces of ``traces`` that the program has in it, masked: its modules and libraries."""
-    return search_files(opened(program()), traces).found
+def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
+    """Return the pieces of ``patterns``, masked, in the program: its modules and libraries."""
+    return search_files(open_each(program_files()), patterns).found
 
 
-def opened(paths: Iterable[Path]) -> Iterator[int]:
-    """Descriptors of these files, one open at a time."""
+def open_each(paths: Iterable[Path]) -> Iterator[int]:
+    """Yield a descriptor of each file, one open at a time."""
     for path in paths:
         with suppress(OSError), path.open("rb") as file:  # such as one that an upgrade replaced
             yield file.fileno()
 
 
-def program() -> set[Path]:
-    """The files that this process runs; what it only reads or writes is none."""
+def program_files() -> set[Path]:
+    """Return the files that this process runs, without those it only reads or writes."""
     mapped = (
         line.split(maxsplit=5)[-1]
         for line in MAPS.read_text().splitlines()
@@ -103,20 +97,20 @@ def program() -> set[Path]:
     return {path for each in (*mapped, *loaded, *compiled) if (path := Path(each)).is_file()}
 
 
-def regions(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
-    """Where memory is that can be written to, and was, without one piece of it."""
+def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of writable, resident memory, without ``left_out`` to ``until``."""
     for line in MAPS.read_text().splitlines():
         match = REGION.match(line)
         if match is None or not match[3].startswith("rw"):
             continue
-        for start, end in used(pages, int(match[1], 16), int(match[2], 16)):
+        for start, end in resident_ranges(pages, int(match[1], 16), int(match[2], 16)):
             for piece in ((start, min(end, left_out)), (max(start, until), end)):
                 if piece[0] < piece[1]:
                     yield piece
 
 
-def used(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of a region whose pages are there; looking into the others would make them."""
+def resident_ranges(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a region whose pages exist; reading the others would create them."""
     pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0

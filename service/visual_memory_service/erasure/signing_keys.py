@@ -1,4 +1,4 @@
-"""The keys that sign certificates: made at the first start, readable by their owner alone."""
+"""Signing keys of certificates, made at the first start and readable by their owner alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRIVATE, FORMER = "signing.pem", "former.txt"
 
 
 class BadKey(Exception):
-    """The file of the key that signs is something else, or cannot be read."""
+    """A key file that holds no usable key."""
 
     def __init__(self, path: Path, problem: str = "") -> None:
         super().__init__(
@@ -25,7 +25,7 @@ class BadKey(Exception):
 
 
 class SigningKeys:
-    """One private key, and the public ones of those that signed before it.
+    """The private key that signs, and the public keys of those before it.
 
     Raises NotWritten, BadKey.
     """
@@ -38,7 +38,7 @@ class SigningKeys:
 
     @property
     def public(self) -> list[str]:
-        """Hex: the key that signs now, then the former ones, the latest first."""
+        """Return the public keys in hex: the present one, then former ones, latest first."""
         return [public_hex(self.private), *reversed(self._former())]
 
     def rotate(self) -> None:
@@ -66,7 +66,7 @@ class SigningKeys:
 
 
 def read(path: Path) -> Ed25519PrivateKey:
-    """Raises BadKey."""
+    """Read a private key from a PEM file. Raises BadKey."""
     try:
         key = serialization.load_pem_private_key(read_small(path), None)
     except OSError as problem:
@@ -79,5 +79,5 @@ def read(path: Path) -> Ed25519PrivateKey:
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:
-    """The public key of a private one."""
+    """Return the public key of a private one, in hex."""
     return key.public_key().public_bytes_raw().hex()

@@ -1,4 +1,4 @@
-"""Pictures: what a folder, table or Parquet file holds, read by the commands.
+"""Pictures: readers of folders, tables and Parquet files, for the commands.
 
 Imports the terminal kit. Alone: ``make test ROOM=service/pictures``.
 """

@@ -1,4 +1,4 @@
-"""Pictures that cannot be used: they stop a command before it does anything, or are left out."""
+"""Pictures that cannot be used: a command refuses them first, or leaves them out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 def add_skip_bad(parser: ArgumentParser, done: str) -> None:
-    """What happens to them; ``done`` is what is done with all others, such as ``stored``."""
+    """Add --skip-bad; ``done`` is the verb of its help text, such as ``stored``."""
     parser.add_argument(
         "--skip-bad",
         action="store_true",
@@ -30,7 +30,7 @@ def add_skip_bad(parser: ArgumentParser, done: str) -> None:
 
 
 def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) -> None:
-    """Raises Refused where there are bad ones that may not be skipped; ``bad`` has why, by name."""
+    """Raise Refused for bad pictures, given with reasons by name, unless they may be skipped."""
     if bad and not options.skip_bad:
         raise Refused(
             *lines(bad),
@@ -39,15 +39,15 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
         )
 
 
-def odd(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
-    """Sentences on files that are no pictures, by their ends, and the remarks."""
+def remarks_on(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
+    """Return a sentence on files that are no pictures, by suffix, and the remarks."""
     ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
     return [*([f"Left out, as no pictures: {', '.join(ends)}."] if ends else []), *remarks]
 
 
-def tell(others: Mapping[str, int], remarks: Iterable[str]) -> None:
-    """Say them on standard error."""
-    for sentence in odd(others, remarks):
+def report_remarks(others: Mapping[str, int], remarks: Iterable[str]) -> None:
+    """Print files that are no pictures, and the remarks, to standard error."""
+    for sentence in remarks_on(others, remarks):
         say(sentence, file=sys.stderr)
 
 
@@ -58,11 +58,11 @@ def send(
     bad: dict[str, str],
     options: Namespace,
 ) -> Answer | None:
-    """What ``call`` answers to a batch; None where none of it is left.
+    """Make a call with a batch and return its answer, or None if no item is left.
 
-    With ``--skip-bad`` what the server cannot decode is taken out of ``batch``, with the leading
-    ones that are stored, and ``bad`` says why, by name. Raises Refused, with names in place of
-    numbers, for what else is wrong.
+    With ``--skip-bad`` items that the server cannot decode move from ``batch`` to ``bad``, with
+    the reason, and leading items that are stored go too. Raises Refused, with names in place of
+    numbers, for any other invalid argument.
     """
     while batch:
         try:
@@ -79,7 +79,7 @@ def send(
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:
-    """One for each of them, or for all that have the same fault where those are many."""
+    """Return a line for each bad picture, or one for many with the same fault."""
     names = dict[str, list[str]]()
     for name, why in bad.items():
         names.setdefault(why, []).append(name)
@@ -95,6 +95,6 @@ def lines(bad: Mapping[str, str]) -> list[str]:
 
 
 def report(bad: Mapping[str, str], noun: str = "picture") -> None:
-    """Say on standard error which were left out, and why."""
+    """Print to standard error which pictures were left out, and why."""
     if bad:
         say(*lines(bad), f"{plural(len(bad), noun)} left out.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Thumbnails of pictures from where they are, for memories that do not keep them."""
+"""Thumbnails of pictures in a folder, for memories that do not store pictures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BROKEN = "not decodable"
 
 
 class FolderThumbnails:
-    """What a folder holds under the ids of entries: by id a JPEG, or why there is none.
+    """Thumbnails of a folder's files by entry id: ``found`` has a JPEG, or why there is none.
 
-    A picture counts if its hash is that of the entry. ``unchecked`` counts those shown of entries
-    that were inserted as vectors, whose hash is another.
+    A picture must have the hash of its entry. ``unchecked`` counts those of entries inserted as
+    vectors, whose hash is that of the vector.
     """
 
     def __init__(self, folder: Path, info: MemoryInfo, limits: Limits) -> None:
@@ -34,7 +34,7 @@ class FolderThumbnails:
         self.unchecked = 0
 
     def look(self, entries: Iterable[Entry]) -> None:
-        """Look for the pictures of entries, which come with their vectors."""
+        """Make thumbnails of the pictures of entries, which must come with their vectors."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for entry, (found, checked) in threads.map(
                 lambda each: (each, self._one(each)), entries
@@ -44,19 +44,19 @@ class FolderThumbnails:
 
     @property
     def is_of_no_use(self) -> bool:
-        """True if pictures were looked for, and none of them can be shown."""
+        """Return True if no picture at all can be shown."""
         return bool(self.found) and all(isinstance(found, str) for found in self.found.values())
 
     def summary(self) -> str:
-        """A sentence on what is shown, and what is not."""
+        """Return a sentence on the pictures shown and missing."""
         if not self.found:
             return f"No picture of {self._folder} is needed."
         reasons = [found for found in self.found.values() if isinstance(found, str)]
         counts = [(len(self.found) - len(reasons), "shown")]
         counts += [(self.unchecked, "of them unchecked, since their entries are vectors")]
         counts += [(reasons.count(why), why) for why in (MISSING, OTHER, BROKEN)]
-        told = ", ".join(f"{count:,} {what}" for count, what in counts if count)
-        return f"Pictures are those in {self._folder}, by id: {told}."
+        parts = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+        return f"Pictures are those in {self._folder}, by id: {parts}."
 
     def _one(self, entry: Entry) -> tuple[bytes | str, bool]:
         path, id = self._folder / entry.id, PurePosixPath(entry.id)
@@ -76,7 +76,7 @@ class FolderThumbnails:
 
 
 def is_of_row(entry: Entry) -> bool:
-    """Whether the hash of an entry is that of a vector, as which it was inserted."""
+    """Return True if the hash of an entry is that of its vector."""
     if entry.vector is None:
         return False
     row = entry.vector.astype("<f4").tobytes()

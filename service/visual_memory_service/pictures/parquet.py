@@ -23,11 +23,10 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """One row; ``metadata`` is None where the file has no such column.
+    """One row; ``metadata`` is None if the file has no such column.
 
-    ``image`` is the picture beside a vector, None where there is none, and ``sha256`` the hash of
-    what the vector was made of, in lower-case hex, empty where that is not known. A ``pruned``
-    entry does not vote.
+    ``image`` is the picture beside a vector, or None, and ``sha256`` the hash of the picture that
+    the vector was computed from, in lower-case hex, or empty. A ``pruned`` entry does not vote.
     """
 
     id: str
@@ -40,9 +39,9 @@ class Row:
 
 
 class File:
-    """A Parquet file to read, a batch of rows at a time. Raises Refused.
+    """A Parquet file, read in batches of rows. Raises Refused.
 
-    Images beside vectors are read where they are ``kept``.
+    Images beside vectors are read only with ``kept``.
     """
 
     def __init__(self, path: Path, *, kept: bool) -> None:
@@ -70,7 +69,7 @@ class File:
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
     def rows(self) -> Iterator[Row]:
-        """Every row, in order. Raises Refused."""
+        """Yield all rows in order. Raises Refused."""
         try:
             yield from self._read()
         except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:
@@ -101,7 +100,7 @@ class File:
                 number += 1
 
     def _check(self, schema: Any) -> str:
-        """``vector`` or ``image``, whichever the file has, with types that can be used."""
+        """Return the column with the content, ``vector`` or ``image``. Raises Refused."""
         if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
             raise Refused(f"{self._path} has more than one column {listed(twice)}.")
         types = self._arrow.types
@@ -115,7 +114,7 @@ class File:
         raise Refused(f"{self._path} has the columns {found}; wanted are {WANTED}.")
 
     def _check_image(self, schema: Any) -> None:
-        """What is beside vectors. Raises Refused."""
+        """Check the type of images beside vectors. Raises Refused."""
         if not self._fits(schema, "image", self._is_binary, self._arrow.types.is_null):
             raise Refused(
                 f"The column image of {self._path} holds {schema.field('image').type}, where this "
@@ -150,7 +149,7 @@ class File:
         return flat.astype(np.float32).reshape(len(column), -1)
 
     def _metadata(self, value: Any, number: int) -> dict[str, str]:
-        """A map, a struct or JSON text, as text to text."""
+        """Convert a map, a struct or JSON text to a dict of strings. Raises Refused."""
         try:
             pairs = dict((json.loads(value) if isinstance(value, str) else value) or {})
         except (TypeError, ValueError, RecursionError):
@@ -162,7 +161,7 @@ class File:
 
 
 def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:
-    """Write ``entries`` with vectors and what images there are; how many."""
+    """Write entries with vectors and images, and return their number."""
     arrow = pyarrow()
     schema = arrow.schema(
         [
@@ -187,7 +186,7 @@ def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:
 
 
 def table(entries: list[Entry], schema: Any) -> Any:
-    """Entries as an Arrow table."""
+    """Convert entries to an Arrow table."""
     arrow = pyarrow()
     vectors = np.concatenate([entry.vector for entry in entries if entry.vector is not None])
     columns = [
@@ -208,12 +207,12 @@ def table(entries: list[Entry], schema: Any) -> Any:
 
 
 def spec(embedder: EmbedderSpec) -> str:
-    """An embedder's spec as text that can be compared."""
+    """Write an embedder's spec as canonical JSON."""
     return json.dumps(asdict(embedder), sort_keys=True)
 
 
 def pyarrow() -> Any:
-    """The library, imported only where it is used. Raises Refused."""
+    """Import pyarrow. Raises MissingExtra."""
     try:
         import pyarrow
         import pyarrow.compute

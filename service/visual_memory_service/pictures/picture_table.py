@@ -1,4 +1,4 @@
-"""Pictures in a CSV table: a path and a label each, perhaps an id, and metadata."""
+"""CSV tables of pictures: path and label, optionally id, and metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEEDED, OPTIONAL = ("path", "label"), "id"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row; ``path`` as it is written, from the table's folder on."""
+    """A row; ``path`` is relative to the folder of the table."""
 
     id: str
     label: str
@@ -24,14 +24,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is no picture with a label; ``place`` names it, ``why`` is what it lacks."""
+    """A row that cannot be used; ``place`` names it, ``why`` says what is wrong."""
 
     place: str
     why: str
 
 
 def rows(file: Path) -> Iterator[Row | BadRow]:
-    """Every row, in order; columns beside path, label and id are metadata. Raises Refused."""
+    """Yield all rows in order; columns beside path, label and id are metadata. Raises Refused."""
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
             table = csv.reader(text, strict=True)
@@ -52,7 +52,7 @@ def rows(file: Path) -> Iterator[Row | BadRow]:
 
 
 def check(file: Path, names: list[str]) -> None:
-    """Raises Refused where a column is missing or there twice."""
+    """Raise Refused if a column is missing or comes twice."""
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise Refused(f"{file} has more than one column {listed(twice)}.")
     if not set(NEEDED) <= set(names):
@@ -64,7 +64,7 @@ def check(file: Path, names: list[str]) -> None:
 
 
 def to_row(place: str, names: list[str], cells: list[str]) -> Row | BadRow:
-    """A row that is at ``place`` in its file; columns without a name are there if all is empty."""
+    """Convert a row at ``place`` of its file; a column without a name must be empty."""
     if len(cells) != len(names):
         return BadRow(place, "has more or fewer cells than there are columns")
     for column, (name, cell) in enumerate(zip(names, cells, strict=True), start=1):

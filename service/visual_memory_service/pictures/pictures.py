@@ -1,4 +1,4 @@
-"""Picture files: which of a folder are meant, what is odd about others, and whether they decode."""
+"""Picture files: find them in folders, note what is odd, and check that they decode."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_UTF8 = "has a name that is not UTF-8; rename it"
 
 
 class Unreadable(Refused):
-    """A file whose bytes cannot be had; ``why`` is a phrase that follows its name."""
+    """A file cannot be read; ``why`` is a phrase that follows its name."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         self.why = f"cannot be read: {error.strerror or error}"
@@ -36,7 +36,7 @@ class Unreadable(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file in a folder per class: its id is the path inside the folder, with slashes."""
+    """A file in a labelled folder; its id is the path inside that folder, with slashes."""
 
     path: Path
     id: str
@@ -44,12 +44,12 @@ class Picture:
 
 
 @dataclass(slots=True)
-class Look:
-    """What files and folders hold, by one look at them before anything is done.
+class PictureFiles:
+    """The pictures found in files and folders, before any is used.
 
-    ``bad`` has why what should be a picture cannot be used: a phrase that follows its path.
-    ``others`` counts files that are no pictures, by the ends of their names; ``remarks`` are
-    sentences. ``unread`` are pictures of a kind that is not read, which ``others`` counts, too.
+    ``bad`` maps pictures that cannot be used to a phrase that follows their path. ``others`` counts
+    files that are no pictures, by suffix; ``remarks`` are sentences. ``unread`` are pictures in
+    formats that are not supported, which ``others`` counts too.
     """
 
     pictures: list[Path] = field(default_factory=list)
@@ -60,14 +60,14 @@ class Look:
     remarks: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
-        """A file that is meant to be a picture."""
+        """Add a file that should be a picture."""
         if why := flaw(path):
             self.bad[path] = why
         else:
             self.pictures.append(path)
 
     def walk(self, folder: Path) -> None:
-        """Everything below a folder, through links too; hidden files are left out."""
+        """Add all files below a folder, also through links; hidden files are left out."""
         followed, loops = list[Path](), list[Path]()
         left: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
         while left:
@@ -86,7 +86,7 @@ class Look:
             if here.is_symlink() and above:
                 followed.append(here)
             for path in (here / name for name in names if not name.startswith(".")):
-                if not os.path.isdir(path):  # where nothing can be known of it, too
+                if not os.path.isdir(path):  # also if it cannot be examined
                     self._file(path)
                 elif is_utf8(path):
                     left.append((path, above | {own}))
@@ -111,12 +111,12 @@ class Look:
             self.remarks.append(f"{what}: {listed(map(str, sorted(paths)))}.")
 
 
-def look_at(paths: Iterable[Path]) -> Look:
-    """The files that were named, and all pictures below the folders that were. Raises Refused."""
-    found = Look()
+def find_files(paths: Iterable[Path]) -> PictureFiles:
+    """Find the given files, and all pictures below the given folders. Raises Refused."""
+    found = PictureFiles()
     for path in paths:
         if os.path.isdir(path):
-            inside = Look()
+            inside = PictureFiles()
             inside.walk(path)
             if not inside.pictures and not inside.bad:
                 raise Refused(f"There are no pictures in {path}.", *inside.remarks)
@@ -131,11 +131,11 @@ def look_at(paths: Iterable[Path]) -> Look:
     return found
 
 
-def labelled(folder: Path) -> tuple[list[Picture], Look]:
-    """All pictures of a folder per class, by id, and what else there is. Raises Refused."""
+def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
+    """Find the pictures of a labelled folder, by id, and what else it holds. Raises Refused."""
     if not folder.is_dir():
         raise Refused(f"There is no folder {folder}.")
-    found = Look()
+    found = PictureFiles()
     found.walk(folder)
     pictures, loose = [], []
     for path in found.pictures:
@@ -172,7 +172,7 @@ def labelled(folder: Path) -> tuple[list[Picture], Look]:
 
 
 def nested(pictures: Iterable[Picture], folder: Path) -> list[str]:
-    """A remark on pictures in folders inside that of their label, as of train and test sets."""
+    """Return a remark on pictures in folders inside that of their label, as in train/test sets."""
     counts = Counter(each.label for each in pictures if each.id.count("/") > 1)
     if not counts:
         return []
@@ -185,7 +185,7 @@ def nested(pictures: Iterable[Picture], folder: Path) -> list[str]:
 
 
 def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
-    """A remark for each label that hardly differs from others, also from ``known`` ones."""
+    """Return a remark on each group of labels that hardly differ, also from ``known`` ones."""
     groups = defaultdict[str, set[str]](set)
     labels = set(labels)
     for label in labels.union(known):
@@ -199,18 +199,18 @@ def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def alike_key(label: str) -> str:
-    """What labels have in common that hardly differ."""
+    """Normalize a label so that labels that hardly differ become equal."""
     plain = unicodedata.normalize("NFKC", label).casefold()
     return " ".join(unicodedata.normalize("NFKC", plain).split())
 
 
 def is_picture(path: Path) -> bool:
-    """By its name."""
+    """Return True if the suffix is that of a supported picture."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether the name is text, as ids must be."""
+    """Return True if the name is UTF-8, as ids must be."""
     try:
         return bool(path.name.encode())
     except UnicodeEncodeError:
@@ -218,7 +218,7 @@ def is_utf8(path: Path) -> bool:
 
 
 def flaw(path: Path) -> str | None:
-    """Why a file cannot be a picture whatever it holds, as a phrase that follows its path."""
+    """Return why a file cannot be read as a picture, as a phrase that follows its path, or None."""
     if not is_utf8(path):
         return NOT_UTF8
     try:
@@ -236,12 +236,12 @@ def flaw(path: Path) -> str | None:
 
 
 def expectation() -> str:
-    """What a folder per class looks like, for sentences."""
+    """Describe a labelled folder, for messages."""
     return f"expected are folders, one for each label, with files ending in {', '.join(SUFFIXES)}"
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a picture. Raises Unreadable."""
+    """Read the bytes of a picture. Raises Unreadable."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -249,7 +249,7 @@ def read(path: Path) -> bytes:
 
 
 def size(path: Path) -> int:
-    """The bytes of a picture, unread. Raises Unreadable."""
+    """Return the size of a picture in bytes. Raises Unreadable."""
     try:
         return path.stat().st_size
     except OSError as error:
@@ -257,14 +257,14 @@ def size(path: Path) -> int:
 
 
 def faults(contents: Sequence[Path | bytes], limits: Limits) -> list[str | None]:
-    """Why the server would refuse each picture, as far as can be seen here, or None."""
+    """Return for each picture why the server would refuse it, or None."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as workers:
         warnings.simplefilter("ignore")
         return list(workers.map(lambda content: fault(content, limits), contents))
 
 
 def fault(content: Path | bytes, limits: Limits) -> str | None:
-    """A phrase that follows the picture's name, or None."""
+    """Return why the server would refuse a picture, as a phrase that follows its name, or None."""
     try:
         data = read(content) if isinstance(content, Path) else content
     except Unreadable as error:

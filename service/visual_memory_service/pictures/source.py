@@ -1,4 +1,4 @@
-"""What ``insert`` reads, item by item: pictures, tables of them, Parquet files."""
+"""Sources of ``insert``: folders and tables of pictures, Parquet files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import MemoryInfo
 from visual_memory_service.pictures import parquet, picture_table, pictures
 from visual_memory_service.pictures.picture_table import BadRow
-from visual_memory_service.pictures.pictures import SUFFIXES, Look
+from visual_memory_service.pictures.pictures import SUFFIXES, PictureFiles
 
 Content = bytes | NDArray[np.float32]
-UNIT_TOLERANCE = 1e-6  # the server keeps the bits of a row whose norm is so near to 1
+UNIT_TOLERANCE = 1e-6  # the server stores a row as it is if its norm is so near to 1
 PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """An entry to be: ``content`` is a path until it is read; ``metadata`` None says nothing.
+    """An entry to insert; ``content`` is a path until it is read, ``metadata`` None if not given.
 
-    ``image`` is to be kept beside a row, and ``image_sha256`` what is known of one that is not. A
-    ``pruned`` entry does not vote.
+    ``image`` is a picture to store beside a vector, ``image_sha256`` the hash of one that is not
+    stored. A ``pruned`` entry does not vote.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Bytes of the content, as far as that is known before reading."""
+        """Return the bytes of the content, without reading it."""
         if isinstance(self.content, Path):
             return pictures.size(self.content)
         content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
@@ -51,50 +51,49 @@ class Item:
 
     @property
     def picture(self) -> Path | bytes | None:
-        """What has to decode: the content itself, or what is kept beside it."""
+        """Return the picture, which is the content or stored beside it, or None."""
         return self.content if isinstance(self.content, Path | bytes) else self.image
 
     @property
     def held_bytes(self) -> int:
-        """What it takes in RAM: a picture in a file nothing."""
+        """Return the bytes held in RAM: none for a picture in a file."""
         return 0 if isinstance(self.content, Path) else self.size
 
     def read(self) -> Content:
-        """The picture's bytes or the float32 row. Raises Unreadable."""
+        """Return the bytes of the picture, or the float32 vector (d,). Raises Unreadable."""
         return pictures.read(self.content) if isinstance(self.content, Path) else self.content
 
     def sha256(self) -> str:
-        """The hash by which the server knows what it was sent."""
+        """Return the content hash that the server stores. Raises Unreadable."""
         if self.image is not None:
             return sha256(self.image)
         return self.image_sha256 or sha256(self.read())
 
     @property
     def has_picture(self) -> bool:
-        """Whether it is a row that the server knows by its picture, whatever the row is."""
+        """Return True for a vector whose content hash is that of a picture."""
         return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Whether an entry has the same label, and what metadata there are to say."""
+        """Return True if a stored entry has the same label, and the same metadata if given."""
         return self.label == label and self.metadata in (None, metadata)
 
     def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
-        """Whether an entry is of the same content too. Raises Unreadable."""
+        """Return True if a stored entry has the same content hash too. Raises Unreadable."""
         return self.is_alike(label, metadata) and self.sha256() == content_sha256
 
     def row_sha256(self) -> str:
-        """The hash of the row as the server stores it, empty for a picture."""
+        """Return the hash of the vector as the server stores it, or "" for a picture."""
         content = self.read()
         return "" if isinstance(content, bytes) else sha256(unit(content))
 
 
 @dataclass(slots=True)
 class Source:
-    """Items in an order that stays.
+    """Items to insert, in a fixed order.
 
-    ``bad`` has why others cannot be used, by id, or by where they are if something else would have
-    that id. ``others`` counts files that are left out unseen, by the ends of their names;
-    ``remarks`` are sentences on what else was noticed.
+    ``bad`` maps items that cannot be used to the reason, by id, or by path if the id is not unique.
+    ``others`` counts files that are no pictures, by suffix; ``remarks`` are sentences.
     """
 
     noun: str
@@ -106,7 +105,7 @@ class Source:
 
 
 def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
-    """What is at ``paths``, for this memory; all pictures get the ``label``. Raises Refused."""
+    """Open the source at ``paths``; all pictures get the ``label`` if given. Raises Refused."""
     for path in paths:
         if not os.path.exists(path):
             raise Refused(f"There is no file or folder {path}.")
@@ -119,7 +118,7 @@ def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
 
 
 def of_rows(path: Path, memory: MemoryInfo) -> Source:
-    """A Parquet file with vectors or images. Raises Refused."""
+    """Open a Parquet file with vectors or images. Raises Refused."""
     embedder, file = memory.embedder, parquet.File(path, kept=memory.store_images)
     if embedder and file.embedder and file.embedder != parquet.spec(embedder):
         raise Refused(
@@ -137,52 +136,52 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
 
 
 def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
-    """Folders, files and tables of pictures, seen in one look. Raises Refused."""
+    """Open folders, files and tables of pictures. Raises Refused."""
     items, bad, others, remarks = list[Item](), dict[str, str](), Counter[str](), list[str]()
     flawed: list[tuple[str, Path, str]] = []
     for path in paths:
         if label is not None:
-            found, look = of_one_label(path, label)
+            found, files = of_one_label(path, label)
         elif path.is_dir():
-            found, look = of_classes(path)
+            found, files = of_classes(path)
         elif path.suffix.lower() == ".csv":
-            found, look, bad_rows = of_table(path)
+            found, files, bad_rows = of_table(path)
             bad |= bad_rows
         else:
             raise Refused(unknown(path))
         items += found
-        flawed += [(named(each, path), each, why) for each, why in look.bad.items()]
-        others += look.others
-        remarks += look.remarks
+        flawed += [(id_of(each, path), each, why) for each, why in files.bad.items()]
+        others += files.others
+        remarks += files.remarks
     names = Counter([*(name for name, _, _ in flawed), *(item.id for item in items)])
     bad |= {name if names[name] == 1 else str(each.absolute()): why for name, each, why in flawed}
     remarks += pictures.alike((item.label for item in items), memory.labels)
     return Source("picture", len(items), lambda: iter(items), bad, others, remarks)
 
 
-def of_classes(folder: Path) -> tuple[list[Item], Look]:
-    """A folder per class. Raises Refused."""
-    found, look = pictures.labelled(folder)
-    return [Item(each.id, each.label, each.path) for each in found], look
+def of_classes(folder: Path) -> tuple[list[Item], PictureFiles]:
+    """List the pictures of a labelled folder. Raises Refused."""
+    found, files = pictures.labelled(folder)
+    return [Item(each.id, each.label, each.path) for each in found], files
 
 
-def of_one_label(path: Path, label: str) -> tuple[list[Item], Look]:
-    """A picture, or a folder of such, that have one label. Raises Refused."""
+def of_one_label(path: Path, label: str) -> tuple[list[Item], PictureFiles]:
+    """List a picture, or the pictures in a folder, under one label. Raises Refused."""
     if path.suffix.lower() == ".csv":
         raise Refused(f"{path} has labels of its own; insert it without --label.")
-    look = Look()
+    files = PictureFiles()
     if path.is_dir():
-        look.walk(path)
-        look.remarks += below(look.pictures, path, label)
+        files.walk(path)
+        files.remarks += below(files.pictures, path, label)
     else:
-        look.add(path)
-    if not look.pictures and not look.bad:
-        raise Refused(f"There are no pictures in {path}.", *look.remarks)
-    return [Item(named(each, path), label, each) for each in sorted(look.pictures)], look
+        files.add(path)
+    if not files.pictures and not files.bad:
+        raise Refused(f"There are no pictures in {path}.", *files.remarks)
+    return [Item(id_of(each, path), label, each) for each in sorted(files.pictures)], files
 
 
 def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
-    """A remark on pictures in folders inside one that has one label."""
+    """Return a remark on pictures in folders inside a folder that has one label."""
     inside = Counter(path.relative_to(folder).parts[0] for path in found if path.parent != folder)
     if not inside:
         return []
@@ -193,31 +192,31 @@ def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
     ]
 
 
-def of_table(file: Path) -> tuple[list[Item], Look, dict[str, str]]:
-    """A CSV table of paths, from its folder on, and labels; why rows are bad. Raises Refused."""
-    items, look, bad = list[Item](), Look(), dict[str, str]()
+def of_table(file: Path) -> tuple[list[Item], PictureFiles, dict[str, str]]:
+    """List the pictures of a CSV table, with reasons for bad rows by place. Raises Refused."""
+    items, files, bad = list[Item](), PictureFiles(), dict[str, str]()
     for row in picture_table.rows(file):
         if isinstance(row, BadRow):
             bad[row.place] = row.why
             continue
         path = file.parent / row.path
-        look.add(path)
-        if path not in look.bad:
+        files.add(path)
+        if path not in files.bad:
             items.append(Item(row.id, row.label, path, row.metadata))
-    if not items and not look.bad and not bad:
+    if not items and not files.bad and not bad:
         raise Refused(f"There are no rows in {file}.")
-    return items, look, bad
+    return items, files, bad
 
 
-def named(path: Path, source: Path) -> str:
-    """The id of a file of a source: the path inside its folder, if it is there."""
+def id_of(path: Path, source: Path) -> str:
+    """Return the id of a file: its path inside the folder of the source."""
     folder = source if source.is_dir() else source.parent
     inside = path.relative_to(folder) if path.is_relative_to(folder) else path
     return inside.as_posix() if inside.parts else str(path)
 
 
 def unknown(path: Path) -> str:
-    """A sentence on a file that says nothing of labels."""
+    """Return a sentence on a file that has no label."""
     if pictures.is_picture(path):
         return (
             f"{path} is a picture without a label; say with --label what it shows, or give a "
@@ -231,7 +230,7 @@ def unknown(path: Path) -> str:
 
 
 def is_parquet(path: Path) -> bool:
-    """A file, by its name or by what it begins with."""
+    """Return True for a file with the suffix or the first bytes of Parquet."""
     if not path.is_file() or path.suffix.lower() == ".parquet":
         return path.is_file()
     with suppress(OSError), open(path, "rb") as file:
@@ -240,13 +239,13 @@ def is_parquet(path: Path) -> bool:
 
 
 def sha256(content: Content) -> str:
-    """The hash that the server keeps of what it was sent."""
+    """Return the content hash of a picture or vector, in hex."""
     data: Any = content if isinstance(content, bytes) else content.astype("<f4").tobytes()
     return hashlib.sha256(data).hexdigest()
 
 
 def unit(row: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A row at unit length, with the very bits that the server makes of it."""
+    """Normalize a float32 vector (d,) to exactly the bits that the server stores."""
     wide = row.astype(np.float64)
     terms = np.square(wide)
     while len(terms) > 1:  # in the order of the server, or the last bit may be another

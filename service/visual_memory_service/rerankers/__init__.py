@@ -1,1 +1,4 @@
-"""Re-rankers that one can run: who looks at a query and its candidates again."""
+"""Re-rankers to run: they compare a query with its candidates again, more closely.
+
+Imports wire, decisions and the embedders. Alone: ``make test ROOM=service/rerankers``.
+"""

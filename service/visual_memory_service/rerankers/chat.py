@@ -1,4 +1,4 @@
-"""A chat model looks at the query and its nearest candidates, and puts them in order."""
+"""Re-ranker that has a chat model order the nearest candidates by their likeness to the query."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ Part = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Pictures leave for ``server`` as JPEGs without metadata, of at most 1024 pixels a side."""
+    """Re-ranker by a chat model on ``server``, which gets the nearest ``candidates_max`` at most.
+
+    Pictures leave as JPEGs without metadata, of at most 1024 pixels a side.
+    """
 
     server: ChatServer
     candidates_max: int
@@ -37,9 +40,9 @@ class Chat:
     def rerank(
         self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
     ) -> list[str]:
-        """It is asked about the nearest ``candidates_max`` that have a picture; others stay.
+        """Order the nearest ``candidates_max`` with a picture; the others keep their places.
 
-        Those that its answer leaves out follow in their former order.
+        Candidates that the answer leaves out follow in their former order.
         Raises BadField, ChatUnavailable, BadChatAnswer.
         """
         pictured = [at for at, candidate in enumerate(candidates) if candidate.picture]
@@ -55,7 +58,7 @@ class Chat:
 def question(
     picture: bytes, candidates: Sequence[Candidate], seen: Sequence[int]
 ) -> Iterator[Part]:
-    """The content of a message about those at the positions ``seen``. Raises BadField."""
+    """Yield the content of a message about the candidates at ``seen``. Raises BadField."""
     yield text_part(QUESTION)
     yield image_part(picture, "picture")
     for number, at in enumerate(seen, 1):
@@ -69,20 +72,20 @@ def text_part(text: str) -> Part:
 
 
 def image_part(picture: bytes, path: str) -> Part:
-    """All as JPEG: not every server takes every format, nor turns a picture as its EXIF says."""
+    """Encode as JPEG: not every server takes every format, nor applies EXIF orientation."""
     data = b64encode(encoded(look(picture, path), "JPEG")).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
 
 
 def on_one_line(text: str) -> str:
-    """A JSON string, in which whatever is not printable is escaped."""
+    """Return a JSON string in which all that is not printable is escaped."""
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def numbers_in(answer: str, count: int) -> list[int]:
-    """The numbers, of 1 to ``count``, in the one array of whole numbers that an answer holds.
+    """Return the numbers, of 1 to ``count``, in the one JSON array of an answer.
 
-    Prose and a code fence may stand around it. Raises ValueError that says what is wrong with it.
+    Prose and a code fence may stand around it. Raises ValueError that says what is wrong.
     """
     arrays = ARRAY.findall(answer)
     shown = on_one_line(answer[:SHOWN_MAX])

@@ -1,4 +1,4 @@
-"""A server with the common chat-completions API: where it is, and one question to it."""
+"""Client of a server with the common chat-completions API, for one question at a time."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ HINTS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ChatServer:
-    """``url`` is what comes before ``/chat/completions``; it is asked directly, past any proxy.
+    """A server at ``url``, the part before ``/chat/completions``; no proxy is used.
 
-    ``timeout`` is in seconds, from connecting to the last byte. Redirects are not followed, for the
-    key would go along. Raises BadSetting, which never holds the key.
+    ``timeout`` is in seconds, from connecting to the last byte. Redirects are not followed, for
+    the key would go along. Raises BadSetting, which never holds the key.
     """
 
     url: str
@@ -54,11 +54,11 @@ class ChatServer:
 
     @property
     def host(self) -> str:
-        """With its port, where the URL names one."""
+        """Return the host, with its port if the URL names one."""
         return urlsplit(self.url).netloc
 
     def ask(self, content: Sequence[Mapping[str, Any]], deadline: float) -> str:
-        """The text that ``content``, as one message of a user, is answered with.
+        """Return the text of the answer to ``content``, sent as one message of a user.
 
         Raises ChatUnavailable, also at ``deadline`` by ``time.monotonic``; BadChatAnswer.
         """
@@ -77,7 +77,7 @@ class ChatServer:
         return text
 
     def _post(self, body: bytes, deadline: float) -> tuple[int, bytes]:
-        """Status and answer. Raises ChatUnavailable."""
+        """Return status and body of the answer. Raises ChatUnavailable."""
         began = time.monotonic()
         seconds = max(0.0, min(deadline - began, self.timeout))
         deadline = began + seconds
@@ -107,7 +107,7 @@ class ChatServer:
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[HTTPConnection]:
-        """A connection that is cut at ``deadline``: a socket's own timeout begins at every byte."""
+        """Connect until ``deadline``: a socket's own timeout starts anew with every byte."""
         parts = urlsplit(self.url)
         kind, host = CONNECTIONS[parts.scheme], parts.hostname or ""
         with closing(kind(host, parts.port, timeout=left(deadline))) as connection:
@@ -123,7 +123,7 @@ class ChatServer:
 
 
 def check_url(url: str) -> None:
-    """Raises BadSetting where no request can be sent to it."""
+    """Raise BadSetting if no request can be sent to ``url``."""
     try:
         parts = urlsplit(url)
         secret = parts.username is not None or parts.password is not None
@@ -141,7 +141,7 @@ def check_url(url: str) -> None:
 
 
 def left(deadline: float) -> float:
-    """The seconds until then. Raises TimeoutError."""
+    """Return the seconds until ``deadline``. Raises TimeoutError."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
@@ -149,13 +149,13 @@ def left(deadline: float) -> float:
 
 
 def cut(connected: socket.socket) -> None:
-    """Have whoever reads from a socket find its end; TLS's own shutdown is for one thread alone."""
+    """Shut a socket down for its readers; TLS's own shutdown is for one thread alone."""
     with suppress(OSError):
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def text_of(answer: bytes) -> str | None:
-    """The text of a chat completion, None where it is none."""
+    """Return the text of a chat completion, or None."""
     try:
         completion = json.loads(answer)
     except (ValueError, RecursionError):

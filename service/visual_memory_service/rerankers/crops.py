@@ -1,4 +1,4 @@
-"""A finer embedder looks at the query as a whole and from closer by, and at every candidate."""
+"""Re-ranker that compares crops of the query with every candidate by a finer embedder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from visual_memory_service.rerankers.vector_cache import VectorCache
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Orders candidates by the likeness of their whole picture to the crop of the query most alike.
+    """Orders candidates by the similarity of their whole picture to the most similar crop.
 
     Crops of the candidates too took six times the work, and weights instead of an order overrule
-    the voting that was asked for; on pictures with their object in the middle or off it neither
-    gained beyond chance. Vectors of candidates go into ``cache``, for they come again.
+    the wanted voting; on pictures with their object in the middle or off it neither gained beyond
+    chance. Vectors of candidates go into ``cache``, for they come again.
     """
 
     embedder: Embedder
@@ -32,9 +32,9 @@ class Crops:
     def rerank(
         self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
     ) -> list[str]:
-        """Those without a picture keep their place, and so do equals among each other.
+        """Order the candidates; those without a picture keep their places, ties their order.
 
-        It is done in less than a second for some 50 candidates, and does not look at the time.
+        Takes less than a second for some 50 candidates, and does not look at ``deadline``.
         Raises BadField, UnsupportedNetwork.
         """
         views = [picture, *(encoded(crop, "BMP") for crop in crops(look(picture, "picture")))]
@@ -46,7 +46,7 @@ class Crops:
         return trade_places(candidates, sorted(seen, key=lambda at: -best[at]))
 
     def _vectors(self, candidates: Sequence[Candidate], seen: Sequence[int]) -> NDArray[np.float32]:
-        """float32 (len(seen), d). Raises BadField for the first that cannot be decoded."""
+        """Return float32 (len(seen), d). Raises BadField for the first that cannot be decoded."""
         keys = {at: sha256(candidates[at].picture).digest() for at in seen}
         vectors = self.cache.get(keys.values())
         new: dict[bytes, int] = {}
@@ -65,7 +65,7 @@ class Crops:
 
 
 def crops(image: Image.Image) -> list[Image.Image]:
-    """The middle and the four corners, three quarters of each side."""
+    """Return the middle and the four corners, three quarters of each side."""
     width, height = (max(1, side * 3 // 4) for side in image.size)
     right, bottom = image.width - width, image.height - height
     places = [(right // 2, bottom // 2), (0, 0), (right, 0), (0, bottom), (right, bottom)]

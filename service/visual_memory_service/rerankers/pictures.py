@@ -1,4 +1,4 @@
-"""Pictures of a query and its candidates, as re-rankers look at them."""
+"""Pictures of a query and its candidates, decoded and scaled for re-rankers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITS = ImageLimits()
 
 
 def look(data: bytes, path: str) -> Image.Image:
-    """Upright RGB of at most 1024 pixels a side. Raises BadField at ``path``."""
+    """Decode as upright RGB of at most 1024 pixels a side. Raises BadField at ``path``."""
     try:
         image = decode(data, limits=LIMITS)
     except BadImage as bad:
@@ -27,7 +27,7 @@ def look(data: bytes, path: str) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: Literal["BMP", "JPEG"]) -> bytes:
-    """The bytes of a file."""
+    """Encode as the bytes of a file."""
     file = BytesIO()
     image.save(file, format, quality=QUALITY)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""A running re-ranker: its one call, from its first line until it has drained."""
+"""Server of a re-ranker, from its start until it has drained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from visual_memory_service.decisions.reranking import Reranker
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.wire.admission import Bounds
 from visual_memory_service.wire.health import Health
-from visual_memory_service.wire.listener import Listener, told_to_stop
+from visual_memory_service.wire.listener import Listener, stop_event
 
 BOUNDS = Bounds(
     calls_max=128,
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class Servicer(reranker_pb2_grpc.RerankerServicer):
-    """Every call in a thread of its own."""
+    """The one call of a re-ranker, each in a thread of its own."""
 
     def __init__(self, reranker: Reranker) -> None:
         self._reranker = reranker
@@ -57,12 +57,12 @@ def serve(reranker: Reranker, listen: str) -> None:
 
 
 async def run(reranker: Reranker, listen: str) -> None:
-    """See ``serve``."""
+    """Serve on the running loop; see ``serve``."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="rerank"))
-    stopping = told_to_stop()
+    stopping = stop_event()
 
-    def add(server: Any, leaving: asyncio.Event) -> None:
+    def add(server: Any, connections_closing: asyncio.Event) -> None:
         reranker_pb2_grpc.add_RerankerServicer_to_server(Servicer(reranker), server)
 
     listener = Listener(listen, BOUNDS, SERVICE, add, Health())

@@ -1,4 +1,4 @@
-"""Vectors of pictures that were seen before, so that they need not be embedded again."""
+"""Cache of vectors of pictures, so that they need not be embedded again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Vector = NDArray[np.float32]
 
 
 class VectorCache:
-    """Vectors by key, in RAM alone; beyond ``bytes_max`` those go that were not asked for longest.
+    """Vectors by key, in RAM alone; beyond ``bytes_max`` the least recently used are dropped.
 
-    What a deleted entry's picture left here stays until it is pushed out or the process ends; with
-    ``bytes_max`` 0 nothing is kept at all. Keys and bookkeeping come on top, some 300 bytes each.
+    The vector of a deleted entry stays until it is dropped or the process ends; with ``bytes_max``
+    0 nothing is kept. Keys and bookkeeping take some 300 bytes each beside that.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -26,7 +26,7 @@ class VectorCache:
         self._lock = threading.Lock()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Vector]:
-        """Those that are kept."""
+        """Return the cached vectors of ``keys``."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:
@@ -34,7 +34,7 @@ class VectorCache:
         return found
 
     def put(self, vectors: Mapping[bytes, Vector]) -> None:
-        """Keep copies, for a row would hold on to its whole batch."""
+        """Store copies of vectors by key, for a row would keep its whole batch."""
         with self._lock:
             for key, vector in vectors.items():
                 if key not in self._vectors:

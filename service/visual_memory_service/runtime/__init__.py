@@ -1,4 +1,5 @@
-"""The runtime: open memories, operations, backups, batches of searches, threads.
+"""Runtime: open memories, operations, backups, batches of searches, threads, the heap.
 
-Imports the index, config and errors. Alone: ``make test ROOM=service/runtime``.
+Imports the index, the embedders, status, config and errors.
+Alone: ``make test ROOM=service/runtime``.
 """

@@ -1,16 +1,22 @@
-"""Backups, memories made of them, and copies: one after another, in a thread that gives way."""
+"""Backups, restores and copies: one at a time, in a thread of low priority."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
-from visual_memory_index import Arrival, MemoryClosed, Request, lower_thread_priority, sealed
-from visual_memory_service.runtime.memories import Memories, OpenMemory, Restored
+from visual_memory_index import (
+    IncomingBackup,
+    MemoryClosed,
+    Request,
+    lower_thread_priority,
+    with_checksum,
+)
+from visual_memory_service.runtime.memories import Memories, Restored, ServedMemory
 from visual_memory_service.runtime.threads import in_thread, until_done
 
 WAITING_SECONDS = 0.5
@@ -19,40 +25,34 @@ T = TypeVar("T")
 Check: TypeAlias = Callable[[], None]
 
 
-class Copies:
-    """What is copied of memories, and comes in to be one. Raises MemoryClosed once it is closed.
+class Backups:
+    """Makes backups, restores and copies of memories. Raises MemoryClosed once it is closed."""
 
-    Settings that were ``fitted`` to entries go with them where some are left out.
-    """
-
-    def __init__(self, memories: Memories, fitted: Sequence[str]) -> None:
+    def __init__(self, memories: Memories) -> None:
         self._memories = memories
-        self._fitted = fitted
         self._thread = ThreadPoolExecutor(1, "copy", lower_thread_priority)
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Begin no more, and stop what is under way."""
+        """Start no more, and stop what is under way."""
         self._closed.set()
         self._thread.shutdown(cancel_futures=True)
 
-    async def backup(self, name: str) -> AsyncIterator[bytes]:
-        """A backup in pieces, which are empty while it is being made.
+    async def backup(self, name: str, request: Request) -> AsyncIterator[bytes]:
+        """Yield a backup in pieces, which are empty while it is being made.
 
         Raises UnknownMemory, CorruptStore, BadAuditLog, NotWritten.
         """
         made = ExitStack()
 
         def make(check: Check) -> BinaryIO:
-            return made.enter_context(
-                self._memories.backup(name, settings=self._fitted, check=check)
-            )
+            return made.enter_context(self._memories.backup(name, check=check, request=request))
 
-        making = asyncio.create_task(self._in_turn(name, make))
+        making = asyncio.create_task(self._run(name, make))
         try:
             while not (await asyncio.wait([making], timeout=WAITING_SECONDS))[0]:
                 yield b""
-            pieces = sealed(await making)
+            pieces = with_checksum(await making)
             while piece := await in_thread(next, pieces, b""):
                 yield piece
         finally:
@@ -62,14 +62,14 @@ class Copies:
     @asynccontextmanager
     async def received(
         self, name: str, request_id: str, pieces: AsyncIterator[bytes]
-    ) -> AsyncIterator[Arrival]:
-        """The backup of a memory to be, once all of it has come.
+    ) -> AsyncIterator[IncomingBackup]:
+        """Receive the backup of a new memory, all of it before the block begins.
 
-        Raises MemoryExists before any of it does, BadBackup, NotWritten.
+        Raises MemoryExists before any of it comes, BadBackup, NotWritten.
         """
         made = ExitStack()
 
-        def make() -> Arrival:
+        def make() -> IncomingBackup:
             return made.enter_context(self._memories.arrival(name, request_id))
 
         making = asyncio.ensure_future(asyncio.to_thread(make))
@@ -82,34 +82,30 @@ class Copies:
         finally:
             await closed(making, made)
 
-    async def restore(self, arrival: Arrival, name: str, request: Request | None) -> Restored:
-        """A memory of a backup that was received.
+    async def restore(self, arrival: IncomingBackup, name: str, request: Request) -> Restored:
+        """Make a memory from a received backup.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
 
         def restore(check: Check) -> Restored:
-            return self._memories.restore(
-                name, arrival, settings=self._fitted, check=check, request=request
-            )
+            return self._memories.restore(name, arrival, check=check, request=request)
 
-        return await self._in_turn(name, restore)
+        return await self._run(name, restore)
 
-    async def copy(self, name: str, new_name: str, request: Request | None) -> OpenMemory:
-        """A memory that holds what another does now.
+    async def copy(self, name: str, new_name: str, request: Request) -> ServedMemory:
+        """Make a memory that holds what another holds now.
 
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
 
-        def copy(check: Check) -> OpenMemory:
-            return self._memories.copy(
-                name, new_name, settings=self._fitted, check=check, request=request
-            )
+        def copy(check: Check) -> ServedMemory:
+            return self._memories.copy(name, new_name, check=check, request=request)
 
-        return await self._in_turn(name, copy)
+        return await self._run(name, copy)
 
-    async def _in_turn(self, name: str, work: Callable[[Check], T]) -> T:
-        """Do it in the thread; where nobody waits for it any more, stop it first."""
+    async def _run(self, name: str, work: Callable[[Check], T]) -> T:
+        """Run ``work`` in the thread; a cancelled caller stops it first."""
         unwanted = threading.Event()
 
         def check() -> None:
@@ -128,9 +124,9 @@ class Copies:
 
 
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
-    """Close what a thread has ``made``, once it has ended: it goes on where a call is cancelled.
+    """Close what a thread has ``made`` once it has ended, even where the call is cancelled.
 
-    Another thread does that, for it may free many blocks, also where the call is cancelled again.
+    Another thread closes it, for that may free many blocks.
     """
 
     async def close() -> None:

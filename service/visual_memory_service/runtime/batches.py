@@ -1,4 +1,4 @@
-"""Asking a memory very many questions: some hundred at a time, between which it can be stopped."""
+"""Batches of searches: a few hundred queries at a time, between which work can be stopped."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from visual_memory_index import Neighbors, RamCopy
 ASKED_AT_ONCE = 256
 
 
-def given(
-    memory: RamCopy, queries: NDArray[np.float32], k: int, told: Callable[[int, int], None]
+def nearest_in_batches(
+    memory: RamCopy,
+    queries: NDArray[np.float32],
+    k: int,
+    on_progress: Callable[[int, int], None],
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
-    """The numbers of some unit ``queries`` (n, d) and the ``k`` nearest of each, until all came.
+    """Yield indices into unit ``queries`` (n, d) with the ``k`` nearest of each, batch by batch.
 
-    Here and below ``told`` hears how many of how many are done, and may raise.
+    Here and below ``on_progress`` is called with the numbers done and in all, and may raise.
     """
     for start in range(0, len(queries), ASKED_AT_ONCE):
         numbers = np.arange(start, min(start + ASKED_AT_ONCE, len(queries)))
         yield numbers, memory.nearest(queries[numbers], k)
-        told(int(numbers[-1]) + 1, len(queries))
+        on_progress(int(numbers[-1]) + 1, len(queries))
 
 
-def leave_one_out(
-    memory: RamCopy, queries: RamCopy, k: int, told: Callable[[int, int], None]
+def leave_one_out_in_batches(
+    memory: RamCopy, queries: RamCopy, k: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
-    """Some rows of ``queries`` with their ``k`` nearest in ``memory``, each but the entry itself.
+    """Yield rows of ``queries`` with their ``k`` nearest in ``memory`` without themselves.
 
-    Those that do not vote there come last: where ``k`` is large they have one neighbour more.
+    Rows that do not vote there come last; where ``k`` is large they have one neighbour more.
     """
     ids, _ = queries.columns()
     votes = np.array([memory.votes(id) for id in ids], dtype=bool)
@@ -40,4 +43,4 @@ def leave_one_out(
             rows = group[start : start + ASKED_AT_ONCE]
             yield rows, memory.leave_one_out(queries, rows, k)
             done += len(rows)
-            told(done, len(ids))
+            on_progress(done, len(ids))

@@ -1,4 +1,4 @@
-"""The check of every memory after the start, in the time that others leave."""
+"""Background check of every memory after the start, in the time that other work leaves."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ WORK_SECONDS = 0.02
 REST_SHARE = 4  # it rests so many times as long as it worked: a fifth of one processor
 log = structlog.get_logger()
 
-Told: TypeAlias = Callable[[int, int], None]
+OnProgress: TypeAlias = Callable[[int, int], None]
 
 
 class Interrupted(Exception):
-    """A check that has to make way, and begins again later."""
+    """Raised inside a check that has to make way, and starts again later."""
 
 
 class Checks:
-    """Has ``check`` look through one memory after another, by name, in a thread of its own."""
+    """Runs ``check`` on one memory after another, by name, in a thread of its own."""
 
-    def __init__(self, check: Callable[[str, Told], Checked]) -> None:
+    def __init__(self, check: Callable[[str, OnProgress], Checked]) -> None:
         self._check = check
         self._left: deque[str] = deque()
         self._changed = threading.Condition()
@@ -37,14 +37,17 @@ class Checks:
         self._resumed = 0.0
 
     def start(self, names: Iterable[str]) -> None:
-        """Begin with the first of these memories."""
+        """Check these memories from now on, in order."""
         self._left.extend(names)
         self._thread = threading.Thread(target=self._run, name="check")
         self._thread.start()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """None reads a file or holds anything of it inside; the one that did begins anew."""
+        """Pause checks inside the block, in which none reads a file or holds anything of it.
+
+        A check under way starts again afterwards.
+        """
         with self._changed:
             self._pauses += 1
             self._changed.notify_all()
@@ -57,7 +60,7 @@ class Checks:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop, and return when it has."""
+        """Stop, and return once the thread has ended."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -82,19 +85,19 @@ class Checks:
 
     def _look_through(self, name: str) -> None:
         began = self._resumed = time.perf_counter()
-        checked = self._check(name, self._told)
+        checked = self._check(name, self._rest)
         seconds = round(time.perf_counter() - began, 1)
         entries, events = checked.entry_count, checked.event_count
         log.info("memory checked", memory=name, entries=entries, events=events, seconds=seconds)
 
     def _may_begin(self) -> bool:
-        """Wait while it is paused; whether it goes on then."""
+        """Wait while checks are paused; return False once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._pauses)
             self._checking = not self._closed
             return self._checking
 
-    def _told(self, done: int, total: int) -> None:
+    def _rest(self, done: int, total: int) -> None:
         """Rest now and then. Raises Interrupted."""
         worked = time.perf_counter() - self._resumed
         rest = worked * REST_SHARE if worked >= WORK_SECONDS else 0.0

@@ -1,4 +1,4 @@
-"""The open memories by name, each with its searches and its embedder."""
+"""Open memories by name, each with its searches and its embedder."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ from visual_memory_embedders import (
     thumbnails,
 )
 from visual_memory_index import (
-    Arrival,
     BadAuditLog,
     BadBackup,
     Catalog,
     Checked,
     CorruptCopy,
     CorruptStore,
+    FaissIndexes,
+    IncomingBackup,
+    IndexFactory,
     Memory,
     MemoryRefusal,
     NotWritten,
     Outdated,
     Rebuilt,
     Request,
-    Traces,
+    ResiduePatterns,
     UnknownMemory,
     damage_of,
     in_full,
-    trouble_in,
-    tune,
+    probe_folder,
 )
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
@@ -59,7 +60,7 @@ T = TypeVar("T")
 
 
 class Embedders:
-    """Embedders by name, each built when it is first needed. They share one pool of threads."""
+    """Embedders by name, each built at its first use. They share one pool of threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.allowed = (*BUILT_IN, *settings.allow_embedder)
@@ -70,7 +71,7 @@ class Embedders:
         self._built: dict[str, Embedder] = {}
 
     def get(self, name: str) -> Embedder:
-        """Raises EmbedderNotAllowed and what building it refuses."""
+        """Return an embedder. Raises EmbedderNotAllowed and what building it refuses."""
         if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
             raise EmbedderNotAllowed(name, self.allowed)
         with self._building:
@@ -82,11 +83,11 @@ class Embedders:
             return self._built[name]
 
     def thumbnails(self, images: Sequence[bytes]) -> list[bytes]:
-        """A small JPEG of each image. Raises UndecodableImage."""
+        """Return a small JPEG of each image. Raises UndecodableImage."""
         return thumbnails(images, workers=self._workers, limits=self._limits)
 
     def to_send(self, image: bytes) -> bytes:
-        """The image as it goes to a re-ranker, scaled down where it is large. Raises BadImage."""
+        """Scale an image down to be sent to a re-ranker. Raises BadImage."""
         return smaller(image, limits=self._limits)
 
     def close(self) -> None:
@@ -95,11 +96,11 @@ class Embedders:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenMemory:
-    """A memory that is served; ``spec`` is None where it takes vectors only.
+class ServedMemory:
+    """An open memory with what serving it needs; ``spec`` is None where it takes vectors only.
 
-    Soft searches are batched apart, since after edits they have counts to mend first. ``read``
-    holds settings of the memory with what they were read as.
+    Soft searches are batched apart, since after edits they first update counts. ``read`` caches
+    settings with the text each was read from.
     """
 
     memory: Memory
@@ -110,7 +111,7 @@ class OpenMemory:
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def embedder(self) -> Embedder:
-        """The embedder it was made with. Raises NoEmbedder, WrongEmbedder."""
+        """Return the embedder it was made with. Raises NoEmbedder, WrongEmbedder."""
         if self.spec is None:
             raise NoEmbedder(self.memory.identity.name)
         embedder = self.embedders.get(self.spec.name)
@@ -119,7 +120,7 @@ class OpenMemory:
         return embedder
 
     def setting(self, name: str, read: Callable[[str], T]) -> T | None:
-        """A setting of the memory as ``read`` reads it, once for as long as it is the same."""
+        """Return a setting parsed by ``read``, cached as long as its text is the same."""
         text = self.memory.setting(name)
         if text is None:
             return None
@@ -135,23 +136,24 @@ class OpenMemory:
 
 
 @dataclass(eq=False, slots=True)
-class Refused:
-    """Why a memory does not serve, and when it was last tried again; one is ``opening`` it then."""
+class RefusedMemory:
+    """A refusal of a memory that does not serve, and the time it was last tried again."""
 
     refusal: MemoryRefusal
     tried: float = -math.inf
     opening: threading.Lock = field(default_factory=threading.Lock)
 
-    def to_try(self) -> Path | None:
-        """The file, where only the disk kept it from being opened, and that not just now."""
+    def retry_path(self) -> Path | None:
+        """Return the file to open again if only the disk kept it from that, and not just now."""
         rested = time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
         return Path(self.refusal.path) if rested and isinstance(self.refusal, NotWritten) else None
 
 
-class Elsewhere(NamedTuple):
-    """The memories that hold what entries of one hold, and those that could not be asked, sorted.
+class Duplicates(NamedTuple):
+    """Names of memories that hold the same as some entries, and of those that could not be asked.
 
-    One of them is the memory itself where another entry of it has the same content.
+    Both are sorted. The memory of the entries is among the former if another of its entries has
+    the same content.
     """
 
     also_in: list[str]
@@ -159,29 +161,39 @@ class Elsewhere(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A memory that came of a backup, and how many entries of that were unlearned since."""
+    """A memory made from a backup, and the number of entries left out as unlearned since."""
 
-    memory: OpenMemory
+    served: ServedMemory
     left_out: int
 
 
 class Memories:
-    """Opens all memories at the start; one that is damaged is named and refused, others serve.
+    """Opens all memories at the start; a damaged one is named and refused, the others serve.
 
-    ``changed`` is told the name of each memory that begins or ends to serve.
+    ``changed`` is called with the name of each memory that begins or ceases to serve. Settings
+    ``fitted`` to entries are left out where some of the entries are.
     """
 
-    def __init__(self, settings: Settings, changed: Callable[[str, bool], None]) -> None:
-        tune(settings.threads)
+    def __init__(
+        self,
+        settings: Settings,
+        changed: Callable[[str, bool], None],
+        fitted: Sequence[str] = (),
+        indexes: IndexFactory | None = None,
+    ) -> None:
+        self.fitted = fitted
+        self.indexes = indexes or FaissIndexes(settings.threads)
         self.embedders = Embedders(settings)
         self._changed = changed
         self._editing = threading.Lock()
         self._states = threading.Lock()  # of what serves and what does not; taken last
         self._closed = False
-        self._open: dict[str, OpenMemory] = {}
-        self._refused: dict[str, Refused] = {}
-        self.checks = Checks(lambda name, told: self.check(self.get(name).memory, told))
-        self._catalog = Catalog(settings.data)
+        self._open: dict[str, ServedMemory] = {}
+        self._refused: dict[str, RefusedMemory] = {}
+        self.checks = Checks(
+            lambda name, on_progress: self.check(self.get(name).memory, on_progress)
+        )
+        self._catalog = Catalog(settings.data, self.indexes)
         with ExitStack() as undo:
             undo.callback(self.close)
             for name in self._catalog.names():
@@ -189,11 +201,11 @@ class Memories:
             undo.pop_all()
 
     def names(self) -> list[str]:
-        """All memories, also the damaged, sorted."""
+        """Return the names of all memories, also of damaged ones, sorted."""
         return sorted({*self._open, *self._refused})
 
-    def get(self, name: str) -> OpenMemory:
-        """Raises UnknownMemory, or what kept the memory from being opened."""
+    def get(self, name: str) -> ServedMemory:
+        """Return a memory. Raises UnknownMemory, or what kept the memory from being opened."""
         if refused := self._refused.get(name):
             raise refused.refusal.with_traceback(None)  # or it would grow with every call
         try:
@@ -202,15 +214,15 @@ class Memories:
             raise UnknownMemory(name) from None
 
     def may_be_opened(self, name: str) -> bool:
-        """Whether ``get_or_open`` would try to open it."""
+        """Return True if ``get_or_open`` would try to open the memory."""
         refused = self._refused.get(name)
-        return refused is not None and refused.to_try() is not None
+        return refused is not None and refused.retry_path() is not None
 
-    def get_or_open(self, name: str) -> OpenMemory:
-        """Like ``get``, and may take as long as reading a file.
+    def get_or_open(self, name: str) -> ServedMemory:
+        """Return a memory like ``get``, which may take as long as reading a file.
 
-        What only the disk kept from being opened is tried again, now and then, where it can be
-        written by now; who asks meanwhile is refused as before.
+        One that only the disk kept from being opened is tried again, now and then, if its folder
+        can be written by now; others that ask meanwhile are refused as before.
         """
         refused = self._refused.get(name)
         if refused is not None and refused.opening.acquire(blocking=False):
@@ -220,49 +232,49 @@ class Memories:
                 refused.opening.release()
         return self.get(name)
 
-    def _try_again(self, name: str, refused: Refused) -> None:
-        path = refused.to_try()
+    def _try_again(self, name: str, refused: RefusedMemory) -> None:
+        path = refused.retry_path()
         if path is None or self._closed or self._refused.get(name) is not refused:
             return
         try:
-            if trouble_in(path.parent) is None:
+            if probe_folder(path.parent) is None:
                 self._open_or_note(name)
         finally:
             refused.tried = time.monotonic()
 
     def serving(self) -> list[str]:
-        """The memories that serve, sorted."""
+        """Return the names of the memories that serve, sorted."""
         return sorted(self._open.keys() - self._refused.keys())
 
-    def bury(self, memory: Memory, ids: Sequence[str], operation: str | None) -> None:
-        """Note that what an operation is about to erase, or was deleted before, must not come back.
+    def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> None:
+        """Note ids that an operation is about to erase, or that were deleted before, as unlearned.
 
-        Raises NotWritten.
+        Backups restored later lack them. Raises NotWritten.
         """
-        self._catalog.bury(memory, ids, operation)
+        self._catalog.mark_unlearned(memory, ids, operation)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        """Return the ids that this memory, or a copy of it, was ever to unlearn."""
         return self._catalog.unlearned(memory, ids)
 
     def note(self, memory: Memory, *, erased: bool = False) -> None:
-        """Have it known where a memory stands, so that no older file is taken for it.
+        """Note the present state of a memory in the catalog, so that older files are refused.
 
-        ``erased`` says that what was marked by ``bury`` is deleted. Where it cannot be
-        written what was noted before stays, which is as true.
+        ``erased`` says that the ids of ``mark_unlearned`` are deleted. If the note cannot be
+        written, the one before stays, which is true as well.
         """
         try:
             self._catalog.note(memory, erased=erased)
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
-    def elsewhere(self, memory: Memory, ids: Sequence[str]) -> Elsewhere:
-        """Where what these entries of a memory hold is, too: by content, or as a copy's by id.
+    def find_duplicates(self, memory: Memory, ids: Sequence[str]) -> Duplicates:
+        """Find the memories that hold the same as these entries: by content, or a copy by id.
 
-        Raises CorruptStore, NotWritten where they cannot be read themselves.
+        Raises CorruptStore, NotWritten where the entries themselves cannot be read.
         """
         sought, own = memory.sought(ids), memory.identity.name
-        found = Elsewhere([], [])
+        found = Duplicates([], [])
         for name in self.names() if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
@@ -276,22 +288,22 @@ class Memories:
         return found
 
     def renew_connections(self) -> None:
-        """Leave nothing in RAM of what was deleted from any memory, perhaps long ago."""
+        """Reopen the SQLite connections of all memories, whose caches may hold deleted entries."""
         for name in self.serving():
             with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
                 self.get(name).memory.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
-        """The files of the list of memories, opened to be read, without what was dropped.
+        """Return descriptors of the files of the catalog, cleared of dropped memories.
 
-        Unless another program reads the log. Raises NotWritten.
+        Unless another program reads its log. Raises NotWritten.
         """
         self._catalog.cut_log()
         return self._catalog.descriptors()
 
-    def catalog_pieces(self, traces: Traces) -> frozenset[bytes]:
-        """The pieces of ``traces`` that the list of memories has in it, such as names."""
-        return self._catalog.found_in(traces)
+    def catalog_pieces(self, patterns: ResiduePatterns) -> frozenset[bytes]:
+        """Return the pieces of ``patterns`` that the catalog holds, such as names."""
+        return self._catalog.found_in(patterns)
 
     def create(
         self,
@@ -300,9 +312,9 @@ class Memories:
         embedder: str | None,
         dimension: int | None,
         store_images: bool,
-        request: Request | None,
-    ) -> OpenMemory:
-        """Make a memory, by embedder or by dimension.
+        request: Request,
+    ) -> ServedMemory:
+        """Create a memory, by embedder or by dimension.
 
         Raises MemoryExists, RequestReused, NotWritten and what building the embedder refuses.
         """
@@ -320,12 +332,12 @@ class Memories:
                 log.info("memory created", memory=name)
         return self.get_or_open(name)
 
-    def was_dropped(self, request: Request | None) -> bool:
-        """Whether this request dropped its memory before. Raises RequestReused."""
+    def was_dropped(self, request: Request) -> bool:
+        """Return True if this request dropped its memory before. Raises RequestReused."""
         return self._catalog.recall(request) is not None
 
-    def drop(self, name: str, *, request: Request | None) -> None:
-        """Forget a memory with all it holds, damaged or not.
+    def drop(self, name: str, *, request: Request) -> None:
+        """Delete a memory with all it holds, damaged or not.
 
         Raises UnknownMemory, RequestReused, NotWritten.
         """
@@ -345,30 +357,36 @@ class Memories:
             except NotWritten as full:  # it is gone; the file follows at the next chance
                 log.error("file not removed", memory=name, reason=in_full(full))
 
-    def backup(self, name: str, *, settings: Iterable[str], check: Callable[[], None]) -> BinaryIO:
-        """See ``Catalog.backup``. Raises UnknownMemory."""
+    def backup(self, name: str, *, check: Callable[[], None], request: Request) -> BinaryIO:
+        """Make a backup, see ``Catalog.backup``. Raises UnknownMemory."""
         memory = self.get_or_open(name).memory
-        return self._catalog.backup(memory, settings=settings, check=check)
+        return self._catalog.backup(memory, settings=self.fitted, check=check, request=request)
 
-    def arrival(self, name: str, request_id: str) -> Arrival:
-        """Where the backup of a memory to be can come in. Raises MemoryExists, NotWritten."""
+    def arrival(self, name: str, request_id: str) -> IncomingBackup:
+        """Return an empty incoming backup for a new memory. Raises MemoryExists, NotWritten."""
         self._catalog.check_free(name, request_id)
         return self._catalog.arrival()
 
     def restore(
         self,
         name: str,
-        arrival: Arrival,
+        arrival: IncomingBackup,
         *,
-        settings: Iterable[str],
         check: Callable[[], None],
-        request: Request | None,
+        request: Request,
     ) -> Restored:
-        """Make a memory of a backup that has come in.
+        """Make a memory from a backup that has come in.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
-        rebuilt = partial(self._catalog.rebuilt, arrival, name, settings=settings, check=check)
+        rebuilt = partial(
+            self._catalog.rebuilt,
+            arrival,
+            name,
+            settings=self.fitted,
+            check=check,
+            request=request,
+        )
         left_out = self._adopt(rebuilt, request)
         return Restored(self.get_or_open(name), left_out)
 
@@ -377,34 +395,40 @@ class Memories:
         name: str,
         new_name: str,
         *,
-        settings: Iterable[str],
         check: Callable[[], None],
-        request: Request | None,
-    ) -> OpenMemory:
-        """Make a memory that holds what another does now.
+        request: Request,
+    ) -> ServedMemory:
+        """Make a memory that holds what another holds now.
 
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
         if self._catalog.recall(request) is None:
             self._catalog.check_free(new_name, "")
             memory = self.get_or_open(name).memory
-            copied = partial(self._catalog.copied, memory, new_name, settings=settings, check=check)
+            copied = partial(
+                self._catalog.copied,
+                memory,
+                new_name,
+                settings=self.fitted,
+                check=check,
+                request=request,
+            )
             self._adopt(copied, request)
         return self.get_or_open(new_name)
 
-    def check(self, memory: Memory, told: Callable[[int, int], None]) -> Checked:
-        """Look whether a memory is what was written to it; a damaged one is refused from then on.
+    def check(self, memory: Memory, on_progress: Callable[[int, int], None]) -> Checked:
+        """Compare a memory with what was written to it; a damaged one is refused from then on.
 
-        Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``told`` raises.
+        Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress`` raises.
         """
         try:
-            return memory.check(told)
+            return memory.check(on_progress)
         except (BadAuditLog, CorruptCopy, CorruptStore) as damage:
             self._refuse(memory, damage)
             raise
 
     def close(self) -> None:
-        """Close every memory and let go of the folder, whatever any of that raises."""
+        """Close every memory and unlock the folder, whatever any of that raises."""
         self.checks.close()
         self._closed = True
         for name in [*self._refused]:
@@ -419,9 +443,9 @@ class Memories:
                 closing.callback(self.note, self._open[name].memory)
 
     def _adopt(
-        self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request | None
+        self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request
     ) -> int:
-        """Serve a memory whose file was made elsewhere; how many entries were left out."""
+        """Serve a memory whose file was made elsewhere; return the number of entries left out."""
         while True:
             answered: int | None = self._catalog.recall(request)
             if answered is not None:
@@ -440,28 +464,28 @@ class Memories:
                     return made.left_out
 
     def _open_or_note(self, name: str) -> None:
-        """Open a memory, or keep what it is refused with as the answer to all that ask for it."""
+        """Open a memory, or keep the refusal as the answer to all that ask for it."""
         try:
             self._serve(name, self._catalog.open(name))
         except MemoryRefusal as refusal:
             with self._states:
-                self._refused.setdefault(name, Refused(refusal)).refusal = refusal
+                self._refused.setdefault(name, RefusedMemory(refusal)).refusal = refusal
                 self._changed(name, False)
             log.error("memory not opened", memory=name, reason=in_full(refusal))
 
     def _not_opening(self, name: str) -> AbstractContextManager[object]:
-        """Wait until nobody is opening a memory, and have nobody begin to inside."""
+        """Hold the lock against opening a memory that is refused."""
         refused = self._refused.get(name)
         return refused.opening if refused is not None else nullcontext()
 
     def _refuse(self, memory: Memory, damage: MemoryRefusal) -> None:
-        """Have a memory that is open serve no more, until the server is started again."""
+        """Refuse an open memory until the server is started again."""
         name = memory.identity.name
         with self._states:
             served = self._open.get(name)
             if served is None or served.memory is not memory or name in self._refused:
                 return
-            self._refused[name] = Refused(damage)
+            self._refused[name] = RefusedMemory(damage)
             self._changed(name, False)
         log.error("memory damaged", memory=name, reason=in_full(damage))
 
@@ -473,7 +497,7 @@ class Memories:
             raise
         memory.watch(partial(self._refuse, memory))
         with self._states:
-            self._open[name] = OpenMemory(
+            self._open[name] = ServedMemory(
                 memory, Searches(memory), Searches(memory), spec, self.embedders
             )
             self._refused.pop(name, None)
@@ -481,7 +505,7 @@ class Memories:
 
 
 def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
-    """The embedder of the memory at ``path``, as it is stored there. Raises CorruptStore."""
+    """Read the stored embedder spec of the memory at ``path``. Raises CorruptStore."""
     if text is None:
         return None
     try:

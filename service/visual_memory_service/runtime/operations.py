@@ -1,4 +1,4 @@
-"""Long work on memories, in threads of its own: how far it is, waiting for it, stopping it."""
+"""Operations: long work on memories in threads, with progress, waiting and cancelling."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from visual_memory_embedders import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
     UNLEARN,
+    WITHOUT_ID,
     Memory,
     MemoryClosed,
     MemoryRefusal,
@@ -41,19 +42,20 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """Work that was asked to stop does."""
+    """Raised inside work that was asked to stop."""
 
 
 @dataclass(slots=True)
 class Job:
-    """One operation under way. Work calls ``told`` between its steps.
+    """One running operation; its work calls ``report_progress`` between steps.
 
-    ``stopped`` says why one is cancelled that nobody asked to: the server or the memory goes, or
-    what it works on is erased. ``problem`` says what it waits for, if it does.
+    ``stopped`` says why it is cancelled though nobody asked for that: the server or the memory
+    goes, or its entries are erased. ``problem`` says what it waits for, if it does.
     """
 
     operation: Operation
     memory: Memory
+    request: Request = WITHOUT_ID
     done: int = 0
     total: int = 0
     stopped: str = ""
@@ -63,37 +65,37 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The operation's name."""
+        """Return the name of the operation."""
         return self.operation.name
 
     @property
     def memory_name(self) -> str:
-        """The memory it works on."""
+        """Return the name of the memory it works on."""
         return self.name.rpartition("/")[0]
 
-    def told(self, done: int, total: int) -> None:
-        """Note how far it is. Raises Cancelled."""
+    def report_progress(self, done: int, total: int) -> None:
+        """Set the progress of the job. Raises Cancelled."""
         self.done, self.total = done, total
         self.check()
 
     def check(self) -> None:
-        """Raises Cancelled."""
+        """Raise Cancelled if the job was asked to stop."""
         if self.cancelled.is_set():
             raise Cancelled
 
     def pause(self, seconds: float) -> None:
-        """Wait. Raises Cancelled."""
+        """Sleep for ``seconds``, or until the job is cancelled. Raises Cancelled."""
         self.cancelled.wait(seconds)
         self.check()
 
     def wait(self, future: Future[Any]) -> None:
-        """Wait for what another thread does, and raise what it does. Raises Cancelled."""
+        """Wait for another thread, and raise as that does. Raises Cancelled."""
         while not wait([future], timeout=CHECK_SECONDS).done:
             self.check()
         future.result()
 
-    def insist(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
-        """Act again and again while that fails for lack of room. Raises Cancelled."""
+    def retry_while(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
+        """Call ``act`` until it no longer raises ``against``. Raises Cancelled."""
         for pause in pauses():
             try:
                 result = act()
@@ -107,7 +109,7 @@ class Job:
         raise AssertionError
 
     def end_cancelled(self) -> None:
-        """Note in the memory that it was stopped, and why; erasures go on at the next start.
+        """Store the end of a stopped operation; an erasure stays running for the next start.
 
         Raises NotWritten.
         """
@@ -119,9 +121,9 @@ class Job:
             self.memory.end(self.name, "cancelled")
 
     def end_failed(self, problem: str) -> None:
-        """Note in the memory why it failed; of an erasure only here, which goes on at a start.
+        """Store a failure; of an erasure only in RAM, for the next start resumes it.
 
-        What it is to erase may be marked as unlearned already, and still be stored.
+        Its entries may be marked as unlearned already, and still be stored.
         """
         if self.operation.kind == UNLEARN:
             self.memory.put_off(self.operation, GOES_ON.format(problem))
@@ -133,12 +135,12 @@ Work = Callable[[Job], str | None]
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between tries, without end."""
+    """Yield the seconds between tries, without end."""
     return chain(PAUSES, repeat(PAUSES[-1]))
 
 
 class Operations:
-    """Starts operations and knows those that run; the others are in their memory's file."""
+    """Starts operations and knows the running ones; ended ones are in the file of their memory."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, "operation")
@@ -146,36 +148,38 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queued: dict[str, Future[None]] = {}
-        self._kept_off: dict[str, tuple[str, str]] = {}  # of a memory, why, and but which kind
+        self._suspended: dict[str, tuple[str, str]] = {}  # of a memory, why, and but which kind
         self._closed = False
 
     def start(
-        self, memory: Memory, kind: str, work: Work, *, request: Request | None = None
+        self, memory: Memory, kind: str, work: Work, *, request: Request = WITHOUT_ID
     ) -> Operation:
-        """Begin ``work``, whose answer becomes the result; a repeated request begins nothing.
+        """Start ``work``, which returns the result; a repeated request starts nothing.
 
-        Raises RequestReused, NotWritten, MemoryClosed where the server is stopping.
+        Raises RequestReused, NotWritten, MemoryClosed if the server is stopping.
         """
         if self._closed:
             raise MemoryClosed(memory.identity.name)
-        begun = memory.begin(kind, request=request)
-        if not begun.again:
-            self.go_on(memory, begun.operation, work)
-        return begun.operation
+        started = memory.begin(kind, request=request)
+        if not started.again:
+            self.resume(memory, started.operation, work, request=request)
+        return started.operation
 
-    def go_on(self, memory: Memory, operation: Operation, work: Work) -> None:
-        """Do the work of an operation that is noted to run, unless it is being done.
+    def resume(
+        self, memory: Memory, operation: Operation, work: Work, *, request: Request = WITHOUT_ID
+    ) -> None:
+        """Run the work of an operation that is stored as running, unless it runs already.
 
-        Raises MemoryClosed where the server is stopping.
+        Raises MemoryClosed if the server is stopping.
         """
         threads = self._erasing if operation.kind == UNLEARN else self._threads
-        job = Job(operation, memory)
+        job = Job(operation, memory, request)
         with self._lock:
             if job.name in self._jobs:
                 return
             if not self._closed:
-                reason, but = self._kept_off.get(job.memory_name, ("", operation.kind))
-                if operation.kind != but:
+                reason, except_kind = self._suspended.get(job.memory_name, ("", operation.kind))
+                if operation.kind != except_kind:
                     job.stopped = reason
                     job.cancelled.set()
                 self._jobs[job.name] = job
@@ -186,24 +190,24 @@ class Operations:
         raise MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
-        """An operation that runs, or None."""
+        """Return the job of a running operation, or None."""
         return self._jobs.get(name)
 
     async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
-        """How far an operation is, again and again until it has ended."""
+        """Yield the progress of an operation, again and again until it has ended."""
         while job := self._jobs.get(name):
             yield job.done, job.total
             await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=PROGRESS_SECONDS)
 
     def running(self, memory_name: str, kind: str) -> Operation | None:
-        """An operation of this kind that runs on a memory, or None."""
+        """Return a running operation of this kind on a memory, or None."""
         for job in list(self._jobs.values()):
             if job.memory_name == memory_name and job.operation.kind == kind:
                 return job.operation
         return None
 
     def cancel(self, memory: Memory, name: str) -> Operation:
-        """Ask an operation to stop, perhaps again.
+        """Cancel an operation; may be repeated.
 
         Raises UnknownOperation, OperationEnded, NotCancellable.
         """
@@ -219,21 +223,21 @@ class Operations:
         return memory.operation(name)
 
     def abandon(self, name: str) -> None:
-        """Stop an operation whose result nobody waits for any more."""
+        """Cancel an operation whose result nobody waits for any more."""
         if job := self._jobs.get(name):
             job.cancelled.set()
 
     def stop(
-        self, memory_name: str | None = None, *, reason: str = CUT_SHORT, but: str = ""
+        self, memory_name: str | None = None, *, reason: str = CUT_SHORT, except_kind: str = ""
     ) -> None:
-        """Stop the operations of one memory, or all, and wait until they have.
+        """Stop the operations of one memory, or all, and wait until they have ended.
 
-        Those of the kind ``but`` go on, or wait for their turn.
+        Operations of ``except_kind`` go on.
         """
         jobs = [
             job
             for job in list(self._jobs.values())
-            if memory_name in (None, job.memory_name) and job.operation.kind != but
+            if memory_name in (None, job.memory_name) and job.operation.kind != except_kind
         ]
         for job in jobs:
             job.stopped = reason
@@ -244,22 +248,22 @@ class Operations:
         wait([job.ended for job in jobs])
 
     @contextmanager
-    def kept_off(self, memory_name: str, *, reason: str, but: str) -> Iterator[None]:
-        """Stop the operations of a memory, those that begin meanwhile too, ``but`` those of a kind.
+    def suspend_others(self, memory_name: str, *, reason: str, except_kind: str) -> Iterator[None]:
+        """Stop the operations of a memory, and those started meanwhile, except those of one kind.
 
-        One user of a memory at a time.
+        At most one caller per memory at a time.
         """
         with self._lock:
-            self._kept_off[memory_name] = reason, but
+            self._suspended[memory_name] = reason, except_kind
         try:
-            self.stop(memory_name, reason=reason, but=but)
+            self.stop(memory_name, reason=reason, except_kind=except_kind)
             yield
         finally:
             with self._lock:
-                del self._kept_off[memory_name]
+                del self._suspended[memory_name]
 
     def close(self) -> None:
-        """Begin no more, stop all of them, and the threads."""
+        """Start no more, stop all of them, and the threads."""
         with self._lock:
             self._closed = True
         self.stop()
@@ -267,9 +271,9 @@ class Operations:
         self._erasing.shutdown()
 
     def _cancel(self, job: Job) -> None:
-        """One that still waits for a thread ends here, one that runs at its next step."""
+        """End a queued job now, a running one at its next progress report."""
         job.cancelled.set()
-        with self._lock:  # whoever comes second finds none
+        with self._lock:  # the second caller finds none
             queued = self._queued.pop(job.name, None)
         if queued is not None and queued.cancel():
             try:
@@ -299,7 +303,7 @@ class Operations:
             result = work(job)
             if job.memory.operation(job.name).state == "running":
                 end = partial(job.memory.end, job.name, "done", result=result)
-                job.insist(end) if job.operation.kind == UNLEARN else end()
+                job.retry_while(end) if job.operation.kind == UNLEARN else end()
         except Cancelled:
             job.end_cancelled()
         except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
@@ -310,7 +314,13 @@ class Operations:
 
 
 def check_done(memory: Memory, name: str) -> None:
-    """Raises NotDone where an operation that has ended did not end well."""
+    """Raise NotDone if an operation that has ended did not end well."""
     ended = memory.operation(name)
     if ended.state != "done":
         raise NotDone(ended.name, ended.state, ended.problem)
+
+
+def repeated(request: Request, memory: Memory) -> Operation | None:
+    """Return the operation that this request started before, or None. Raises RequestReused."""
+    names = memory.recall(request)
+    return memory.operation(names[0]) if names else None

@@ -1,4 +1,4 @@
-"""Searches of one memory: those that arrive together are done together."""
+"""Searches of one memory, batched: those that arrive together are done together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and 
 
 
 class Searches:
-    """Starts at once when idle; what arrives meanwhile is the next batch.
+    """Starts a search at once when idle; what arrives meanwhile is the next batch.
 
-    Callers that were answered together often ask again together, and one scan for all costs half
-    of two. So the next batch waits for as many as were just answered, but no longer than that took.
+    Callers answered together often ask again together, and one scan for all costs half of two. So
+    the next batch waits for as many as were just answered, but no longer than that took.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -28,17 +28,17 @@ class Searches:
         self._running: asyncio.Task[None] | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
-        """Like ``Memory.nearest`` for one query; cancelled, it stays while that is searched for."""
+        """Search like ``Memory.nearest`` for one query; a cancelled call waits for it too."""
         answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = query
         if len(self._waiting) >= self._expected:
             self._gathered.set()
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await until_done(answer, lambda: self._leave(answer))
+        return await until_done(answer, lambda: self._abandon(answer))
 
-    def _leave(self, answer: asyncio.Future[Neighbors]) -> None:
-        """Nobody waits for it any more, but the search for it may have begun."""
+    def _abandon(self, answer: asyncio.Future[Neighbors]) -> None:
+        """Drop a query nobody waits for, unless its search has begun."""
         if self._waiting.pop(answer, None) is not None:
             answer.cancel()
 

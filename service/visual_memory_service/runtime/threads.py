@@ -1,4 +1,4 @@
-"""Work of a call in a thread, which ends before the call does, however that ends."""
+"""Threads for the work of calls; each call outlives its thread."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like ``asyncio.to_thread``, but a call that is cancelled stays until the thread is done.
+    """Run ``function`` in a thread like ``asyncio.to_thread``, and stay until it is done.
 
-    So its place and the bytes of its message are free when nothing holds them any more. Of work
-    that has not begun by then nothing is done.
+    So a cancelled call frees its place and the bytes of its message only when nothing holds them.
+    Work that has not begun by then is skipped.
     """
-    return await stoppable(threading.Event(), function, *args, **kwargs)
+    return await in_stoppable_thread(threading.Event(), function, *args, **kwargs)
 
 
-async def stoppable(
+async def in_stoppable_thread(
     over: threading.Event, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """The same for work that looks whether it is ``over``, which is set once it is cancelled."""
-    working = asyncio.ensure_future(asyncio.to_thread(unless, over, function, args, kwargs))
+    """Run like ``in_thread``; work can check ``over``, which is set once the call is cancelled."""
+    working = asyncio.ensure_future(asyncio.to_thread(run_unless, over, function, args, kwargs))
     return cast("T", await until_done(working, over.set))
 
 
-def unless(
+def run_unless(
     over: threading.Event, function: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T | None:
-    """Do it, if it is not over; no closure, which an error would keep with all that is in it."""
+    """Run ``function`` unless it is over.
+
+    No closure, which an error would keep with all that is in it.
+    """
     return None if over.is_set() else function(*args, **kwargs)
 
 
 async def until_done(work: asyncio.Future[T], give_up: Callable[[], object]) -> T:
-    """What it comes to; whoever is cancelled meanwhile gives it up, and stays until it is done."""
+    """Wait for ``work``; a cancelled caller calls ``give_up``, and stays until it is done."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

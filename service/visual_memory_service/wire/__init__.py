@@ -1,4 +1,4 @@
-"""The wire: the gRPC servicer, with what happens to every call before and after it.
+"""Wire: the gRPC servicer, and all that happens to a call before and after it.
 
 Imports convert and below. Alone: ``make test ROOM=service/wire``.
 """

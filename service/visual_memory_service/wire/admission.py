@@ -1,4 +1,4 @@
-"""How much a server takes on at a time: calls, bytes of messages, and clients that are silent."""
+"""Admission control: the calls, message bytes and silent clients that a server takes at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL_BYTES = 65_536  # messages of so many bytes are never refused: there are n
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much is taken on at a time, and how long what is under way may go on at the end."""
+    """Limits of a server: calls and bytes at a time, and seconds that calls may idle or drain."""
 
     calls_max: int
     connection_calls_max: int
@@ -35,11 +35,11 @@ class Bounds:
     drain_seconds: float
 
 
-class Silent(Protocol):
-    """A call that can be ended because its client is silent.
+class SilentCall(Protocol):
+    """Protocol of a call that can be ended because its client is silent.
 
-    It frees the bytes it ``held`` and, where it is ``unannounced``, one of the few places of such
-    messages. It has ``patience`` for so many seconds, even where others lack that.
+    Its end frees the bytes it ``held`` and, where it is ``unannounced``, one of the few places of
+    such messages. Its client may be silent for ``patience`` seconds, even where others lack that.
     """
 
     held: int
@@ -50,7 +50,7 @@ class Silent(Protocol):
 
 
 class Places:
-    """So many at a time; the others wait, first come, first served."""
+    """Semaphore that counts its waiters; they are served in order of arrival."""
 
     def __init__(self, number: int) -> None:
         self._free = asyncio.Semaphore(number)
@@ -67,11 +67,10 @@ class Places:
         self._free.release()
 
 
-class Intake:
-    """Admits calls until it drains, and counts what they hold.
+class AdmissionControl:
+    """Admits calls until it drains, and counts the bytes that they hold.
 
-    Of the messages of a stream that is the latest; one alone may hold more than
-    ``pending_bytes_max``.
+    Of a stream only the latest message counts; one message alone may exceed ``pending_bytes_max``.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -84,10 +83,10 @@ class Intake:
         self._unannounced = Places(max(1, bounds.pending_bytes_max // largest))
         self._calls, self._draining = 0, False
         self._idle = asyncio.Event()
-        self._silent: dict[Silent, float] = {}  # since when; those that are longest come first
+        self._silent: dict[SilentCall, float] = {}  # since when; those that are longest come first
 
     async def admit(self) -> None:
-        """A call begins, once there is a place for it. Raises ServerStopping."""
+        """Begin a call, once there is a place for it. Raises ServerStopping."""
         if not self._draining:
             await self._places.take()
         if self._draining:
@@ -95,7 +94,7 @@ class Intake:
         self._calls += 1
 
     async def drain(self) -> None:
-        """Admit no more calls, and come back once those under way are over."""
+        """Admit no more calls, and return once those under way have ended."""
         self._draining = True
         for places in (self._places, self._unannounced):
             for _ in range(places.waiting):
@@ -105,7 +104,7 @@ class Intake:
 
     @asynccontextmanager
     async def unannounced(self) -> AsyncIterator[None]:
-        """While a message comes that may be as large as can be: few do at a time.
+        """Hold one of the few places for messages of unknown size.
 
         Raises ServerStopping.
         """
@@ -117,8 +116,8 @@ class Intake:
         finally:
             self._unannounced.give()
 
-    def take(self, held: int, size: int) -> int:
-        """What a call holds for a message of ``size`` bytes, in place of what it ``held`` before.
+    def swap_reservation(self, held: int, size: int) -> int:
+        """Replace the bytes a call ``held`` by those for a message of ``size``; return them.
 
         Raises TooLarge, Overloaded.
         """
@@ -133,15 +132,15 @@ class Intake:
         return holds
 
     def release(self, held: int) -> None:
-        """A call is over that was admitted."""
+        """End a call that was admitted and ``held`` so many bytes."""
         self._pending_bytes -= held
         self._calls -= 1
         self._places.give()
         if not self._calls and self._draining:
             self._idle.set()
 
-    def note(self, call: Silent, *, silent: bool) -> None:
-        """Whether it is its client that a call waits for, from now on."""
+    def note(self, call: SilentCall, *, silent: bool) -> None:
+        """Note that a call waits for its client from now on, or no longer."""
         self._silent.pop(call, None)
         if silent:
             self._silent[call] = time.monotonic()
@@ -149,15 +148,15 @@ class Intake:
     async def watch(self) -> None:
         """End calls whose clients are silent for too long, until this is cancelled.
 
-        That is the sooner where others lack what it would free, a place or room for a message.
+        Where others lack a place or the bytes that its end would free, a call ends sooner.
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for call in self.overdue(time.monotonic()):
                 call.end_silent()
 
-    def overdue(self, now: float) -> set[Silent]:
-        """Those that are silent for too long at that time of the monotonic clock."""
+    def overdue(self, now: float) -> set[SilentCall]:
+        """Return the calls that are silent for too long at ``now`` by ``time.monotonic``."""
         silent = {call: now - since for call, since in self._silent.items()}
         pressed = [call for call, seconds in silent.items() if seconds >= call.patience]
         unannounced = [call for call in pressed if call.unannounced]
@@ -168,8 +167,8 @@ class Intake:
             *self._to_make_room(pressed, now),
         }
 
-    def _to_make_room(self, pressed: list[Silent], now: float) -> list[Silent]:
-        """Those that hold most, as many as let in what was refused just now, if they do."""
+    def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
+        """Return the largest silent calls that hold enough for what was refused, or none."""
         if now - self._refused_at > PRESSED_SECONDS:
             return []
         lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max

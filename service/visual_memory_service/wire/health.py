@@ -1,4 +1,4 @@
-"""Whether the server and each memory serve, and the standard service that tells."""
+"""Health: serving states of the server and each memory, and the standard health service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """What serves, by the name of a service; nothing does once the server drains."""
+    """Serving states by service name; all become NOT_SERVING once the server drains."""
 
     def __init__(self) -> None:
         self._states: dict[str, Any] = {}
@@ -23,54 +23,60 @@ class Health:
         self._changed = asyncio.Condition()
 
     async def set(self, name: str, state: Any) -> None:
-        """Tell what watches ``name``."""
+        """Set the state of ``name``, and wake its watchers."""
         async with self._changed:
             self._states[name] = state
             self._changed.notify_all()
 
     async def drain(self) -> None:
-        """Nothing serves any more, and every watch ends with that."""
+        """Set all to NOT_SERVING, which ends every watch."""
         async with self._changed:
             self._draining = True
             self._changed.notify_all()
 
     async def wake(self) -> None:
-        """Have those that watch look whether they are leaving."""
+        """Wake all Watch streams, so that they re-check whether their connection is closing."""
         async with self._changed:
             self._changed.notify_all()
 
     def knows(self, name: str) -> bool:
-        """Whether anything was ever called so."""
+        """Return True if a state was ever set for ``name``."""
         return name in self._states
 
     def state(self, name: str) -> Any:
-        """How it is with ``name`` now."""
+        """Return the present state of ``name``."""
         if self._draining:
             return State.NOT_SERVING
         return self._states.get(name, State.SERVICE_UNKNOWN)
 
-    async def states(self, name: str, leaving: asyncio.Event) -> AsyncIterator[Any]:
-        """How it is now and whenever that changes, until the server drains or who asks leaves."""
-        told = None
+    async def states(self, name: str, connections_closing: asyncio.Event) -> AsyncIterator[Any]:
+        """Yield the state of ``name`` now and at each change.
+
+        Ends with a drain, or when ``connections_closing`` is set.
+        """
+        sent = None
         while True:
             async with self._changed:
-                while not (self._draining or leaving.is_set()) and self.state(name) == told:
+                while (
+                    not (self._draining or connections_closing.is_set())
+                    and self.state(name) == sent
+                ):
                     await self._changed.wait()
                 state = self.state(name)
-            if state == told:
+            if state == sent:
                 return
-            told = state
+            sent = state
             yield state
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it is untyped
-    """The health of one gRPC server, which ``leaving`` tells that its connections are to end.
+    """Health service of one gRPC server; its watches end with ``connections_closing``.
 
-    grpc_health's own for asyncio would hold that up to the last second.
+    The one of grpc_health for asyncio would delay that to the last second.
     """
 
-    def __init__(self, health: Health, leaving: asyncio.Event) -> None:
-        self._health, self._leaving = health, leaving
+    def __init__(self, health: Health, connections_closing: asyncio.Event) -> None:
+        self._health, self._connections_closing = health, connections_closing
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
         if not self._health.knows(request.service):
@@ -81,5 +87,5 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> AsyncIterator[Any]:
-        async for state in self._health.states(request.service, self._leaving):
+        async for state in self._health.states(request.service, self._connections_closing):
             yield State(status=state)

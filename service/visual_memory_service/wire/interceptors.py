@@ -1,4 +1,4 @@
-"""What happens around every call: its messages are read, its refusal answered, its end logged."""
+"""Interceptor of every call: it reads the messages, answers refusals and logs the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from grpc_status import rpc_status
 from visual_memory.protocol.address import MESSAGE_BYTES
 from visual_memory_index import FileRefusal
 from visual_memory_service.convert.answers import is_from_working
-from visual_memory_service.erasure.process_memory import give_back
 from visual_memory_service.errors import (
     BadField,
     ClientSilent,
@@ -26,14 +25,15 @@ from visual_memory_service.errors import (
     OutOfMemory,
     RequestRefusal,
 )
+from visual_memory_service.runtime.heap import release_free_pages
 from visual_memory_service.status import REFUSALS, answer, foreseen
 from visual_memory_service.wire.admission import (
     BYTES_PER_SECOND_MIN,
     PRESSED_SECONDS,
     UNANNOUNCED_SECONDS,
-    Intake,
+    AdmissionControl,
 )
-from visual_memory_service.wire.waiting import Waiting
+from visual_memory_service.wire.connections import Connections
 
 NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 OURS = "/visual_memory.v1."
@@ -42,14 +42,14 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 LARGE_BYTES = 64 << 20  # held by a call: what it frees would lie about in pieces
 log = structlog.get_logger()
 
-Begin = Callable[[Any], "Call"]
+Begin = Callable[[Any], "CallScope"]
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Has every call of every service, health and reflection too, pass through a ``Call``."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Runs every call of every service, health and reflection too, in a ``CallScope``."""
 
-    def __init__(self, intake: Intake, leaving: asyncio.Event, waiting: Waiting) -> None:
-        self._intake, self._leaving, self._waiting = intake, leaving, waiting
+    def __init__(self, admission: AdmissionControl, connections: Connections) -> None:
+        self._admission, self._connections = admission, connections
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -58,14 +58,14 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
 
-        def begin(context: Any) -> Call:
-            return Call(details, context, handler, self._intake, self._leaving, self._waiting)
+        def begin(context: Any) -> CallScope:
+            return CallScope(details, context, handler, self._admission, self._connections)
 
         # To gRPC all requests are streams, so that a call decides when its message is received.
         if handler.response_streaming:
-            make, around = grpc.stream_stream_rpc_method_handler, answers_of
+            make, around = grpc.stream_stream_rpc_method_handler, with_answers
         else:
-            make, around = grpc.stream_unary_rpc_method_handler, answer_of
+            make, around = grpc.stream_unary_rpc_method_handler, with_one_answer
         behaviour = (
             handler.unary_unary
             or handler.unary_stream
@@ -73,26 +73,27 @@ class Guard(grpc.aio.ServerInterceptor):
             or handler.stream_stream
         )
         return make(
-            around(begin, behaviour, self._waiting), response_serializer=handler.response_serializer
+            around(begin, behaviour, self._connections),
+            response_serializer=handler.response_serializer,
         )
 
 
-def answer_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
-    """A call with one answer."""
+def with_one_answer(begin: Begin, behaviour: Any, connections: Connections) -> Any:
+    """Wrap a method with a single answer in a call scope."""
 
     async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
-        with waiting.call():
+        with connections.call():
             async with begin(context) as call:
                 return await behaviour(await call.read(), context)
 
     return answered
 
 
-def answers_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
-    """A call with a stream of answers."""
+def with_answers(begin: Begin, behaviour: Any, connections: Connections) -> Any:
+    """Wrap a method with a stream of answers in a call scope."""
 
     async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
-        with waiting.call():
+        with connections.call():
             async with begin(context) as call:
                 async for response in behaviour(await call.read(), context):
                     with call.answering(settles=not is_from_working(response)):
@@ -101,8 +102,8 @@ def answers_of(begin: Begin, behaviour: Any, waiting: Waiting) -> Any:
     return answered
 
 
-async def received(context: Any) -> bytes | None:
-    """The next message of a call, None after the last.
+async def receive(context: Any) -> bytes | None:
+    """Return the next message of a call, None after the last.
 
     gRPC's iterator of them would keep each until the next has come.
     """
@@ -110,16 +111,16 @@ async def received(context: Any) -> bytes | None:
     return None if data is grpc.aio.EOF else data
 
 
-async def only(context: Any) -> bytes:
-    """The one message of a call. Raises CancelledError where it was cancelled before."""
-    data = await received(context)
+async def receive_one(context: Any) -> bytes:
+    """Return the one message of a call. Raises CancelledError if the call was cancelled before."""
+    data = await receive(context)
     if data is None:
         raise asyncio.CancelledError
     return data
 
 
-def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
-    """How many bytes the message of a call will have, where its client says so. Raises BadField."""
+def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
+    """Return the message size that the client announced, or None. Raises BadField."""
     for name, value in metadata:
         if name == MESSAGE_BYTES:
             if not (isinstance(value, str) and NUMBER.fullmatch(value)):
@@ -128,8 +129,8 @@ def announced(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
     return None
 
 
-def let_go(error: BaseException | None) -> None:
-    """Free what the frames hold that an error came through, or messages stay until a collection."""
+def clear_frames(error: BaseException | None) -> None:
+    """Clear the frames of an error, or the messages in them would stay until a collection."""
     unread = isinstance(error, (*REFUSALS, *CANCELLED))  # tracebacks, with functions in them
     while error is not None:
         traceback.clear_frames(error.__traceback__)
@@ -138,13 +139,13 @@ def let_go(error: BaseException | None) -> None:
         error = error.__context__
 
 
-async def until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
-    """The messages up to the event: nobody's conversation is to hold up that a server ends."""
+async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
+    """Yield the messages of a call until ``event``; no stream delays the end of a server."""
     ended = asyncio.create_task(event.wait())
     following: asyncio.Future[bytes | None] | None = None
     try:
         while not ended.done():
-            following = asyncio.ensure_future(received(context))
+            following = asyncio.ensure_future(receive(context))
             await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
             if not following.done() or (data := following.result()) is None:
                 return
@@ -155,12 +156,12 @@ async def until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
             following.cancel()
 
 
-class Call:
-    """One call of any kind, from before its first message is read until it has ended.
+class CallScope:
+    """Scope of one call of any kind, from before its first message is received until its end.
 
-    It reads messages itself, so that one is received when there is room for it, and one of ours
-    that is too large gets a sentence of ours. What is refused in ``read`` or later is answered and
-    logged; ``__aenter__`` is too early for that.
+    It receives messages itself: each once there is room for it, and one that is too large is
+    refused with a sentence. Refusals in ``read`` or later are answered and logged; ``__aenter__``
+    is too early for that.
     """
 
     def __init__(
@@ -168,14 +169,12 @@ class Call:
         details: Any,
         context: Any,
         handler: Any,
-        intake: Intake,
-        leaving: asyncio.Event,
-        waiting: Waiting,
+        admission: AdmissionControl,
+        connections: Connections,
     ) -> None:
         self._method, self._metadata = details.method, details.invocation_metadata
         self._context, self._handler = context, handler
-        self._leaving, self._waiting = leaving, waiting
-        self._intake, self.held = intake, 0
+        self._admission, self._connections, self.held = admission, connections, 0
         self.unannounced, self.patience = False, PRESSED_SECONDS
         self._ours = self._method.startswith(OURS)  # health is told under any load
         self._admitted = False
@@ -188,29 +187,29 @@ class Call:
         return self
 
     async def read(self) -> Any:
-        """Its message, or its messages as they come."""
+        """Return the message of the call, or an iterator of its messages."""
         if self._handler.request_streaming:
             if self._ours:
                 await self._admit()
             return self._messages()
         if self._ours:
             return self._taken(await self._only())
-        return self._parsed(await only(self._context))
+        return self._parsed(await receive_one(self._context))
 
     async def _admit(self) -> None:
-        await self._intake.admit()
+        await self._admission.admit()
         self._admitted = True
 
     async def _only(self) -> bytes:
-        """Receive the one message that there is, with room for it."""
-        size = announced(self._metadata)
+        """Receive the one message of the call, with room reserved for it."""
+        size = announced_bytes(self._metadata)
         if size is None:
-            async with self._intake.unannounced():  # first: while it waits it keeps no place
+            async with self._admission.unannounced():  # first: while it waits it keeps no place
                 await self._admit()
                 with self._as(unannounced=True, patience=UNANNOUNCED_SECONDS):
                     return await self._first()
         await self._admit()
-        self.held = self._intake.take(self.held, size)
+        self.held = self._admission.swap_reservation(self.held, size)
         with self._as(patience=PRESSED_SECONDS + size / BYTES_PER_SECOND_MIN):
             data = await self._first()
         if len(data) > size:
@@ -229,11 +228,11 @@ class Call:
 
     async def _first(self) -> bytes:
         with self._receiving():
-            return await only(self._context)
+            return await receive_one(self._context)
 
     async def _messages(self) -> AsyncIterator[Any]:
         if not self._ours:
-            async for data in until(self._leaving, self._context):
+            async for data in messages_until(self._connections.closing, self._context):
                 yield self._parsed(data)
             return
         while (message := await self._next()) is not None:
@@ -242,9 +241,9 @@ class Call:
             await self._check_whole()
 
     async def _check_whole(self) -> None:
-        """Raises CancelledError where a stream ended that its client did not end.
+        """Raise CancelledError for a stream that broke off before its client ended it.
 
-        gRPC ends those that break off as if they were whole, but then nothing can be sent any more.
+        gRPC ends those as if they were whole, but nothing can be sent any more.
         """
         try:
             await self._context.send_initial_metadata(())
@@ -252,13 +251,13 @@ class Call:
             raise asyncio.CancelledError from None
 
     async def _next(self) -> Any:
-        """The next message of a stream, None after the last."""
+        """Return the next message of a stream, None after the last."""
         with self._receiving():
-            data = await received(self._context)
+            data = await receive(self._context)
         return None if data is None else self._taken(data)
 
     def _taken(self, data: bytes) -> Any:
-        self.held = self._intake.take(self.held, len(data))
+        self.held = self._admission.swap_reservation(self.held, len(data))
         return self._parsed(data)
 
     def _parsed(self, data: bytes) -> Any:
@@ -274,7 +273,7 @@ class Call:
         self._reading = True
         self._note()
         try:
-            with self._waiting.to_read(self._renew):
+            with self._connections.to_read(self._renew):
                 yield
         finally:
             self._reading = False
@@ -283,14 +282,14 @@ class Call:
 
     @contextmanager
     def answering(self, *, settles: bool) -> Iterator[None]:
-        """While an answer is on its way, which ``settles`` what a message asked or does not yet.
+        """Mark an answer as on its way; one that ``settles`` completes the answer to a message.
 
         Raises ConnectionsRenewed.
         """
         self._answering = True
         self._note()
         try:
-            with self._waiting.to_write():
+            with self._connections.to_write():
                 yield
         finally:
             self._answering = False
@@ -299,19 +298,19 @@ class Call:
             self._note()
 
     def _note(self) -> None:
-        """A client that has no answer yet is not silent, though the next message is waited for."""
+        """Tell admission control if the client is silent; one that awaits an answer is not."""
         silent = self._answering or (self._reading and not self._owed())
-        self._intake.note(self, silent=silent and self._admitted)
+        self._admission.note(self, silent=silent and self._admitted)
 
     def _owed(self) -> bool:
         return bool(self._handler.response_streaming and self._unanswered)
 
     def end_silent(self) -> None:
-        """End it, since nothing is heard of its client."""
+        """End the call because its client is silent."""
         self._end(ClientSilent())
 
     def _renew(self) -> None:
-        """End it with its connection, unless it works on what came before."""
+        """End the call with its connection, unless it works on a message."""
         if not self._owed():
             self._end(ConnectionsRenewed())
 
@@ -322,14 +321,14 @@ class Call:
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         del trace  # that of an abort, which gRPC keeps, would lead to it
-        let_go(error)
+        clear_frames(error)
         if self._admitted:
-            self._intake.note(self, silent=False)
+            self._admission.note(self, silent=False)
             try:
                 if self.held >= LARGE_BYTES:
-                    await asyncio.to_thread(give_back)
+                    await asyncio.to_thread(release_free_pages)
             finally:  # it may be cancelled here, too
-                self._intake.release(self.held)
+                self._admission.release(self.held)
         if self._ended is not None and isinstance(error, CANCELLED):
             error = self._ended
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)

@@ -17,10 +17,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from visual_memory_service.config import INT32_MAX, BadSetting
-from visual_memory_service.wire.admission import Bounds, Intake
+from visual_memory_service.wire.admission import AdmissionControl, Bounds
+from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
-from visual_memory_service.wire.interceptors import Guard
-from visual_memory_service.wire.waiting import Waiting
+from visual_memory_service.wire.interceptors import CallInterceptor
 
 CANCELLED = 4  # calls, for each that may be under way, that Python need not have seen off yet
 OPTIONS = [
@@ -45,8 +45,8 @@ log = structlog.get_logger()
 Add = Callable[[Any, asyncio.Event], None]
 
 
-def told_to_stop() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT from now on."""
+def stop_event() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set from now on."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -54,23 +54,22 @@ def told_to_stop() -> asyncio.Event:
 
 
 class Listener:
-    """Answers calls at one address, and can be made anew meanwhile.
+    """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
 
-    ``add`` gives a server the ``service``, which is told by the event when its connections are
-    about to end.
+    ``add`` adds the ``service`` to a server; its event is set when connections are about to close.
     """
 
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
         self._address, self._bounds = listen, bounds
         self._service, self._add, self._states = service, add, states
-        self.intake = Intake(bounds)
+        self.admission = AdmissionControl(bounds)
         self._draining = False
         self._changing = asyncio.Lock()
 
     async def start(self) -> str:
-        """Answer from now on, and print ``listening on HOST:PORT``; the address.
+        """Serve from now on, and print ``listening on HOST:PORT``; return the address.
 
-        Raises BadSetting, and BrokenPipeError where nobody reads what is printed.
+        Raises BadSetting, and BrokenPipeError if nobody reads the line.
         """
         check_free(self._address)
         self._address = await self._begin()
@@ -83,34 +82,34 @@ class Listener:
             if isinstance(error, BrokenPipeError):
                 raise
             raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
-        self._watching = asyncio.create_task(self.intake.watch())
+        self._watching = asyncio.create_task(self.admission.watch())
         return self._address
 
     async def renew(self) -> None:
         """Close all connections, with what their buffers hold; new ones are taken meanwhile.
 
-        What is worked on may end first, as when the server drains; streams that wait for their
-        clients are ended. While the server drains, nothing happens.
-        Raises BadSetting where nothing can listen beside what does, which goes on.
+        Calls under way may end first, as in a drain; streams that wait for their clients are ended.
+        Does nothing while the server drains.
+        Raises BadSetting if no second server can listen beside the first, which goes on.
         """
         async with self._changing:
             if self._draining:
                 return
-            former, leaving, waiting = self._server, self._leaving, self._waiting
+            former, connections = self._server, self._connections
             await self._begin()
-        leaving.set()
+        connections.closing.set()
         await self._states.wake()
         stopping = asyncio.create_task(former.stop(self._bounds.drain_seconds))
-        ending = asyncio.create_task(waiting.end())
+        ending = asyncio.create_task(connections.end())
         await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
         await asyncio.gather(stopping, former.stop(None))
 
     async def drain(self) -> None:
-        """Refuse calls, and end once those under way have, or their time is up.
+        """Refuse calls, and return once those under way have ended, or their time is over.
 
-        Streams do not go on, as when connections are made anew. Calls are refused in words of ours
-        until then: gRPC's own server, once it stops, breaks off what comes over its connections.
+        Streams end as in ``renew``. Calls are refused in our words until then: gRPC's own server,
+        once it stops, breaks off what comes over its connections.
         """
         loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
         end = loop.time() + seconds
@@ -118,36 +117,38 @@ class Listener:
         await self._states.drain()
         async with self._changing:
             self._draining = True
-        self._leaving.set()
-        ending = asyncio.create_task(self._waiting.end())
+        self._connections.closing.set()
+        ending = asyncio.create_task(self._connections.end())
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.intake.drain(), seconds)
+            await asyncio.wait_for(self.admission.drain(), seconds)
         ending.cancel()
         self._watching.cancel()
         await self._server.stop(max(end - loop.time(), 0))
 
     async def _begin(self) -> str:
-        leaving, waiting = asyncio.Event(), Waiting()
-        server = self._build(leaving, waiting)
-        self._add(server, leaving)
+        connections = Connections()
+        server = self._build(connections)
+        self._add(server, connections.closing)
         address = bind(server, self._address)
         await server.start()
-        self._server, self._leaving, self._waiting = server, leaving, waiting
+        self._server, self._connections = server, connections
         return address
 
-    def _build(self, leaving: asyncio.Event, waiting: Waiting) -> Any:
+    def _build(self, connections: Connections) -> Any:
         server = grpc.aio.server(
-            interceptors=[Guard(self.intake, leaving, waiting)],
+            interceptors=[CallInterceptor(self.admission, connections)],
             options=[*OPTIONS, *limits(self._bounds)],
         )
-        health_pb2_grpc.add_HealthServicer_to_server(HealthService(self._states, leaving), server)
+        health_pb2_grpc.add_HealthServicer_to_server(
+            HealthService(self._states, connections.closing), server
+        )
         names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
 
 def limits(bounds: Bounds) -> list[tuple[str, int]]:
-    """What gRPC refuses, or lets wait, before a call reaches us."""
+    """Return the gRPC options for limits that hold before a call reaches the interceptor."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [
         # Twice the limit reaches the interceptor, whose sentence says how to split.
@@ -163,33 +164,33 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 
 
 def check_free(listen: str) -> None:
-    """Raises BadSetting where the address cannot be had, or its port is another program's.
+    """Raise BadSetting if the address cannot be had, or another program has its port.
 
-    gRPC would share that with it.
+    gRPC would share the port with it.
     """
-    host, port = parsed(listen)
+    host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((host.strip("[]"), port))
         except OSError as error:
-            raise BadSetting(taken(listen, error)) from None
+            raise BadSetting(address_problem(listen, error)) from None
 
 
 def bind(server: Any, listen: str) -> str:
-    """The address that is served; port 0 becomes a free one. Raises BadSetting."""
-    host, _ = parsed(listen)
+    """Bind a server, and return its address with the port it got. Raises BadSetting."""
+    host, _ = parse_address(listen)
     try:
         bound = server.add_insecure_port(listen)
     except RuntimeError:
         bound = 0
     if not bound:
-        raise BadSetting(taken(listen))
+        raise BadSetting(address_problem(listen))
     return f"{host}:{bound}"
 
 
-def taken(listen: str, error: OSError | None = None) -> str:
-    """What to say of an address that cannot be had, and why, where that is known."""
+def address_problem(listen: str, error: OSError | None = None) -> str:
+    """Return a sentence on an address that cannot be had, with the reason if it is known."""
     if error is not None and error.errno == errno.EADDRNOTAVAIL:
         return f"{listen} cannot be listened on: this machine has no such address."
     if error is not None and error.errno != errno.EADDRINUSE:
@@ -200,8 +201,8 @@ def taken(listen: str, error: OSError | None = None) -> str:
     )
 
 
-def parsed(listen: str) -> tuple[str, int]:
-    """Host and port. Raises BadSetting."""
+def parse_address(listen: str) -> tuple[str, int]:
+    """Split an address into host and port. Raises BadSetting."""
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')

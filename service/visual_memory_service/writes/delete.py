@@ -1,41 +1,40 @@
-"""The way out: entries leave by id or by filter."""
+"""Deletion of entries, by id or by filter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from visual_memory_index import Filter, Request
-from visual_memory_service.runtime.memories import OpenMemory
+from visual_memory_index import Filter, Memory, Request
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """Which entries to forget, by id."""
+    """Entries to delete, by id."""
 
     ids: Sequence[str]
     allow_missing: bool
-    request: Request | None
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Which entries to forget, by filter, and whether to do it."""
+    """Entries to delete, by filter; without ``apply`` they are only listed."""
 
     filter: Filter
     apply: bool
-    request: Request | None
+    request: Request
 
 
-def delete(deletion: Deletion, memory: OpenMemory) -> list[str]:
-    """Forget entries by id; those that were there."""
-    return memory.memory.delete(
+def delete(deletion: Deletion, memory: Memory) -> list[str]:
+    """Delete entries by id; return the ids that were stored."""
+    return memory.delete(
         deletion.ids, allow_missing=deletion.allow_missing, request=deletion.request
     )
 
 
-def purge(purge: Purge, memory: OpenMemory) -> list[str]:
-    """Forget what a filter admits, or only say what that would be; the ids, ascending."""
+def purge(purge: Purge, memory: Memory) -> list[str]:
+    """Delete the entries that a filter admits, or only list them; return the ids, ascending."""
     if not purge.apply:
-        return memory.memory.would_purge(purge.filter)
-    return memory.memory.purge(purge.filter, request=purge.request)
+        return memory.would_purge(purge.filter)
+    return memory.purge(purge.filter, request=purge.request)

@@ -1,4 +1,4 @@
-"""Pictures to distort: made ones, and photographs where they are at hand."""
+"""Pictures to distort: generated ones, and photographs if available."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clean() -> Picture:
 
 @pytest.fixture(scope="session")
 def bank() -> Bank:
-    """Of 40 pictures, each of them two colours."""
+    """Return a bank of 40 pictures of two colours each."""
     colours = np.random.default_rng(2).integers(0, 256, (40, 2, 1, 1, 3), np.uint8)
     return Bank(np.repeat(np.repeat(pair, 60, 1), 90, 2).reshape(120, 90, 3) for pair in colours)
 
@@ -41,7 +41,7 @@ def materials(bank: Bank, clean: Picture) -> Materials:
 
 @pytest.fixture(scope="session")
 def photographs() -> list[Picture]:
-    """The first two of each category of natural16."""
+    """Return the first two photographs of each category of natural16."""
     folder = SHARED / "data/natural16"
     if not folder.is_dir():
         pytest.skip(f"Needs the photographs of natural16, which are not in {folder}.")

@@ -25,7 +25,7 @@ CROP = slice(128, 384)
 
 
 def blurred(plane: Floats, sigma: float) -> Floats:
-    """A circular Gaussian blur with all its frequencies, in 64 bits."""
+    """Blur circularly by a Gaussian with all its frequencies, in 64 bits."""
     kept = np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(PLANE)) ** 2)
     spectrum = np.fft.fft2(plane.astype(np.float64)) * np.outer(kept, kept)
     found: Floats = np.fft.ifft2(spectrum).real
@@ -40,7 +40,7 @@ def plane_of(spectrum: np.ndarray) -> Floats:
 
 
 def square(picture: Picture) -> Floats:
-    """The grey picture at 256 × 256, in levels."""
+    """Return the grey picture at 256 × 256, in levels."""
     image = Image.fromarray(shown(grey(picture))[..., 0]).resize(
         (256, 256), Image.Resampling.LANCZOS
     )
@@ -112,7 +112,7 @@ def test_the_slip_subtracts_the_quotient() -> None:
 
 
 def deviations(disarray: Disarray, times: int = 4) -> Floats:
-    """Of the displacements of the slices, coarsest first."""
+    """Return the standard deviations of the slices' displacements, coarsest first."""
     rng = np.random.default_rng(7)
     found = [[d.std() for d in displacements(disarray, rng)] for _ in range(times)]
     mean: Floats = np.mean(found, axis=0)

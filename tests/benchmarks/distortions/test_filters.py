@@ -12,7 +12,7 @@ BORDERS: list[filters.Border] = ["constant", "edge", "reflect", "symmetric"]
 
 
 def by_definition(plane: Floats, kernel: Floats, border: filters.Border) -> Floats:
-    """Convolution as its formula has it."""
+    """Convolve by the formula."""
     down, across = (side // 2 for side in kernel.shape)
     padded = np.pad(plane, [(down, down), (across, across)], mode=border)
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape)

@@ -25,7 +25,7 @@ def test_a_whole_square_reaches_both_ends_and_closes_on_itself(rng: np.random.Ge
 
 
 def roughness(decay: float) -> Floats:
-    """Of steps of 1, 2, 4 … pixels, how much a plane changes from one to the next."""
+    """Return the mean change of a plane over steps of 1, 2, 4 … pixels."""
     planes = [plasma(256, 256, decay, np.random.default_rng(seed)) for seed in range(6)]
     return np.array(
         [np.mean([np.abs(p - np.roll(p, step, 0)).mean() for p in planes]) for step in (1, 2, 4, 8)]

@@ -19,7 +19,7 @@ def plane(clean: Picture) -> Floats:
 
 
 def one_over_f(seed: int, side: int = SIDE) -> Floats:
-    """A plane whose amplitudes fall as 1/f, with a mean of 0.45 and a deviation of 0.1."""
+    """Return a plane of 1/f amplitudes, with a mean of 0.45 and a deviation of 0.1."""
     rng = np.random.default_rng(seed)
     frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
     frequencies[0, 0] = np.inf

@@ -77,7 +77,7 @@ def test_disks_that_fill_their_square_brighten_as_published(disk: Disk, light: f
 
 
 def shifted_one_by_one(image: Floats, shift: int, times: int, rng: np.random.Generator) -> Floats:
-    """The loop of the published code, in which the other pixel does not get the value."""
+    """Run the loop of the published code, in which the other pixel does not get the value."""
     height, width = image.shape[:2]
     values = image.copy()
     for _ in range(times):
@@ -145,7 +145,7 @@ def test_a_zoom_blur_is_the_mean_of_the_image_and_its_zooms(clean: Picture) -> N
 
 
 def by_hsv(image: Floats, factor: float, more: float, brighter: float) -> Floats:
-    """Pixel by pixel through the standard library."""
+    """Convert pixel by pixel through the standard library."""
     pixels = []
     for pixel in image.reshape(-1, 3).tolist():
         hue, saturation, value = colorsys.rgb_to_hsv(*pixel)

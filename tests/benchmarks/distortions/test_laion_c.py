@@ -46,7 +46,7 @@ def test_a_bank_of_one_covers_everything_with_it() -> None:
 
 
 def glitched_by_hand(picture: Picture, amount: int) -> Picture:
-    """Row by row, in the order in which Python's generator is asked."""
+    """Glitch row by row, in the order of Python's generator."""
     height, width = picture.shape[:2]
     furthest = int(amount**2 / 100 * width)
     result = picture.copy()
@@ -91,7 +91,7 @@ def test_a_stronger_glitch_moves_more_rows(clean: Picture) -> None:
 
 
 def painted(picture: Picture, lines: Lines) -> Picture:
-    """The strokes one after another, cell by cell; Pillow cuts fractions of pixels off."""
+    """Draw stroke by stroke, cell by cell; Pillow cuts fractions of pixels off."""
     canvas = Image.new("RGB", (SIDE, SIDE))
     light = np.asarray(Image.fromarray(picture).convert("L"))
     for number in range(lines.columns):

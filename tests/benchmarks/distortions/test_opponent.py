@@ -20,7 +20,7 @@ LIGHT += [0.39816, 0.49194, 0.59044, 0.69121, 0.80422, 0.92076, 1.0]
 
 
 def components(light: Floats) -> Floats:
-    """Luminance, L – M, S – luminance."""
+    """Return luminance, L – M, S – luminance."""
     found: Floats = (light @ TO_CONES.T - BACKGROUND) @ TO_OPPONENT.T
     return found
 

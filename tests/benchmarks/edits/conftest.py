@@ -1,4 +1,4 @@
-"""What tests of the study of edits share."""
+"""Fixtures of the study of edits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visual_memory_benchmarks.stimuli import stimuli
 
 @pytest.fixture(scope="session")
 def real(shared: Path) -> Material:
-    """The private sets, with nothing for vectors."""
+    """Return the private datasets, without vectors."""
     loaded = {
         name: stimuli.load(name, shared / "data" / folder) for name, folder in FOLDERS.items()
     }

@@ -34,13 +34,13 @@ NATURAL_AXIS, SHAPE_AXIS, EDGE_AXIS, SILHOUETTE_AXIS = range(4)
 
 
 def to_kinds(**doses: Sequence[float]) -> dict[str, Kind]:
-    """Some of the kinds, with these doses; underscores stand for hyphens."""
+    """Select kinds, with these doses; underscores stand for hyphens."""
     names = {name.replace("_", "-"): tuple(each) for name, each in doses.items()}
     return {name: replace(KINDS[name], doses=each) for name, each in names.items()}
 
 
 def to_material(seed: int = 0, photographs: int = PHOTOGRAPHS, shapes: int = SHAPES) -> Material:
-    """The world, with a little noise. Every category has a photograph more than the one before."""
+    """Make the world, with a little noise; each category has one photograph more than the last."""
     rng = np.random.default_rng(seed)
     natural = [
         (f"{category}/{n}.jpg", category, f"{category}/{n}.jpg")
@@ -78,7 +78,7 @@ def to_pictures(
     vectors: NDArray[np.float64],
     textures: Sequence[tuple[str, str]] = (),
 ) -> Pictures:
-    """From file, category and item; and from category and item of textures, where there are."""
+    """Make pictures from file, category and item, and optionally category and item of textures."""
     files, categories, items = zip(*rows, strict=True)
     texture_categories, texture_items = zip(*(textures or [("", "")] * len(rows)), strict=True)
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -93,7 +93,7 @@ def to_pictures(
 
 
 def to_people(name: str, pictures: Pictures, rng: np.random.Generator) -> Panel:
-    """People who are right four times of five."""
+    """Make people who are right four times of five."""
     order = np.argsort(pictures.images)
     shown = np.searchsorted(CATEGORIES, pictures.categories[order])
     answers = rng.integers(len(CATEGORIES), size=(PEOPLE, len(shown)))
@@ -112,7 +112,7 @@ def to_people(name: str, pictures: Pictures, rng: np.random.Generator) -> Panel:
 def _near(
     rows: Sequence[tuple[str, ...]], axis: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Vectors near the axis of each row's category, its second field."""
+    """Return vectors near the axis of each row's category, its second field."""
     vectors = rng.normal(0, 0.02, (len(rows), 4 * len(CATEGORIES)))
     at = [axis * len(CATEGORIES) + CATEGORIES.index(row[1]) for row in rows]
     vectors[np.arange(len(rows)), at] += 1

@@ -34,7 +34,7 @@ EDITS = [
 
 
 def answers(seed: int, edit: Edit, k: int) -> dict[str, list[int]]:
-    """At random, but the control of the first dose answers as the edit does."""
+    """Return random answers, but the first dose's control answers as the edit does."""
     same = 1 if edit == Edit(ADDITION, 1) else EDITS.index(edit)
     rng = np.random.default_rng([seed, same, k])
     return {
@@ -61,7 +61,7 @@ def contrast(edit: Edit, outcome: str, k: int = 10) -> dict[str, Any]:
 
 
 def naive_bias(seed: int, edit: Edit, counts: dict[str, int]) -> float:
-    """Of the pictures as often as their shape item was drawn."""
+    """Return the bias over pictures, repeated as often as their shape item was drawn."""
     tests = SPLITS[seed].tests[CUE_CONFLICT]
     shape = texture = 0
     for at, answer in enumerate(STATES[seed, edit].answers[10][CUE_CONFLICT]):

@@ -28,7 +28,7 @@ EMBEDDER = "efficientnet-lite0"
 
 @pytest.fixture
 def excerpt(shared: Path, tmp_path: Path) -> Path:
-    """Two pictures of each set in the layout of the whole, with all that people answered."""
+    """Copy two pictures of each dataset in the whole's layout, with all answers of people."""
     folder = tmp_path / "data"
     for name in FOLDERS.values():
         source = shared / "data" / name

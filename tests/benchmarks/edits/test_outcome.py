@@ -9,7 +9,7 @@ from tests.benchmarks.edits.made import CATEGORIES, to_material
 
 from visual_memory_benchmarks.edits.edit import NOTHING, Edit
 from visual_memory_benchmarks.edits.material import CUE_CONFLICT, EDGE, NATURAL, SEEN_BY_PEOPLE
-from visual_memory_benchmarks.edits.outcome import OUTCOMES, Sitting, Values, sitting
+from visual_memory_benchmarks.edits.outcome import OUTCOMES, SeedAnswers, Values, seed_answers
 from visual_memory_benchmarks.edits.split import split
 from visual_memory_benchmarks.edits.states import State
 from visual_memory_benchmarks.errors import UnmatchedImages
@@ -29,10 +29,10 @@ def answers(seed: int) -> dict[str, list[int]]:
 
 
 STATES = [State(0, edit, 0, 0, "", {10: answers(at)}) for at, edit in enumerate(EDITS)]
-SITTING = sitting(DEALT, STATES, 10, WORLD.people)
+SITTING = seed_answers(DEALT, STATES, 10, WORLD.people)
 
 
-def measured(outcome: str, seen: Sitting = SITTING) -> Values:
+def measured(outcome: str, seen: SeedAnswers = SITTING) -> Values:
     return OUTCOMES[outcome].measure(seen, ONCE)[:, 0]
 
 
@@ -114,7 +114,7 @@ def test_likeness_is_the_mean_over_the_sets() -> None:
 
 
 def test_likeness_of_many_states_is_that_of_each() -> None:
-    many = sitting(DEALT, STATES * 7, 10, WORLD.people)
+    many = seed_answers(DEALT, STATES * 7, 10, WORLD.people)
 
     assert measured("likeness", many).tolist() == measured("likeness").tolist() * 7
 
@@ -140,7 +140,7 @@ def test_weights_are_pictures_repeated(outcome: str) -> None:
         name: np.repeat(np.arange(each.shape[1]), each[2].astype(int))
         for name, each in weights.items()
     }
-    repeated = Sitting(
+    repeated = SeedAnswers(
         {name: panel_at(SITTING.states[name], chosen[name]) for name in SITTING.states},
         {name: panel_at(SITTING.people[name], chosen[name]) for name in SITTING.people},
     )
@@ -156,4 +156,4 @@ def test_a_test_that_people_did_not_see_is_refused() -> None:
     people[EDGE] = people[EDGE].at(people[EDGE].images != DEALT.tests[EDGE].images[0])
 
     with pytest.raises(UnmatchedImages, match=str(DEALT.tests[EDGE].images[0])):
-        sitting(DEALT, STATES, 10, people)
+        seed_answers(DEALT, STATES, 10, people)

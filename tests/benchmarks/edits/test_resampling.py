@@ -84,7 +84,7 @@ def test_holms_worked_example() -> None:
 
 
 def naive_holm(values: list[float]) -> list[float]:
-    """Step by step as published: the smallest times m, the next times m − 1, never falling."""
+    """Adjust step by step as published: the smallest times m, the next times m − 1, monotone."""
     adjusted = [0.0] * len(values)
     highest = 0.0
     for step, at in enumerate(sorted(range(len(values)), key=lambda at: values[at])):
@@ -99,7 +99,7 @@ def test_holm_is_what_the_steps_give(values: list[float]) -> None:
 
 
 def rejected(effect: float, worlds: int = 200, seeds: int = 8, items: int = 40) -> float:
-    """How often 5 % are undercut where items and seeds have effects of their own, both at random.
+    """Return how often p < 5 % where items and seeds have random effects of their own.
 
     Each seed tests half of the items.
     """

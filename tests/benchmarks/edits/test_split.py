@@ -34,7 +34,7 @@ def splits(draw: st.DrawFn) -> Split:
 
 
 def drawn(dealt: Split) -> list[Pictures]:
-    """What may be added that shows shape items."""
+    """Return the possible additions that show shape items."""
     return [dealt.additions[kind] for kind in ("silhouettes", "edges", CUE_CONFLICT)]
 
 

@@ -148,7 +148,7 @@ def test_a_larger_removal_takes_what_a_smaller_one_takes(
 
 
 def test_softening_nothing_is_of_no_size(client: visual_memory.Client) -> None:
-    """Where nothing misleads, all votes are whole."""
+    """All votes are whole if nothing misleads."""
     memory = client.create_memory(NAME, dimension=2)
     memory.insert(vectors=np.eye(2)[[0, 0, 1, 1]], labels=["a", "a", "b", "b"])
 
@@ -159,7 +159,7 @@ def test_softening_nothing_is_of_no_size(client: visual_memory.Client) -> None:
 
 
 class Meddled(visual_memory.Memory):
-    """A memory that somebody else writes to whenever it is asked."""
+    """A memory that someone else writes to at every query."""
 
     def classify(self, **question: Any) -> list[visual_memory.Decision]:
         decisions = super().classify(**question)

@@ -47,7 +47,7 @@ with visual_memory.connect(sys.argv[1]) as client:
 
 @pytest.fixture(scope="module")
 def result(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Of the made world."""
+    """Run the study on the generated world."""
     with visual_memory.connect(server.address) as client:
         return run(client, WORLD, PROTOCOL, tmp_path_factory.mktemp("edits") / "edits.jsonl")
 

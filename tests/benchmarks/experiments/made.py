@@ -1,4 +1,4 @@
-"""Sets of pictures that tests make up, and an embedder that shows what is on them."""
+"""Generated datasets, and an embedder that reads what they show."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from PIL import Image
 from visual_memory_benchmarks.stimuli.embeddings import Picture
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, load
 
+KNOWN = ("bear", "bird", "boat", "car")
+NEW = ("crab", "lotus", "ewer")
+
 CELLS, CELL = 4, 8
 Cells = NDArray[np.float64]  # 4 × 4 × 3 colours, in [−1, 1]
 
 
 class Cellular:
-    """The colours of 4 × 4 cells, grey being 0."""
+    """An embedder by the colours of 4 × 4 cells, grey being 0."""
 
     def __init__(self, name: str = "cells", gain: float = 1.0) -> None:
         self.spec: Mapping[str, Any] = {"name": name, "gain": gain}
@@ -40,7 +43,7 @@ class Cellular:
 
 
 def pattern(name: str) -> Cells:
-    """The same for the same name, as of a category."""
+    """Return the pattern of a name, such as a category, always the same."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     return rng.choice([-0.6, 0.6], (CELLS, CELLS, 3))
 
@@ -50,7 +53,7 @@ def noise(seed: int, width: float = 0.2) -> Cells:
 
 
 def drawn(cells: Cells) -> bytes:
-    """A PNG of 32 × 32."""
+    """Return a PNG of 32 × 32."""
     pixels = np.clip((cells + 1) * 127.5, 0, 255).astype(np.uint8)
     data = io.BytesIO()
     Image.fromarray(np.kron(pixels, np.ones((CELL, CELL, 1), np.uint8))).save(data, "PNG")
@@ -60,7 +63,7 @@ def drawn(cells: Cells) -> bytes:
 def to_set(
     folder: Path, name: str, pictures: Mapping[str, tuple[Cells, Mapping[str, str]]]
 ) -> StimulusSet:
-    """Pictures by file, CATEGORY/NAME.png, each with what its manifest says besides."""
+    """Write pictures by file, CATEGORY/NAME.png, with attributes for the manifest."""
     place = folder / name
     rows = []
     for file, (cells, attributes) in pictures.items():
@@ -80,7 +83,7 @@ def to_set(
 def photographs(
     folder: Path, name: str, categories: Sequence[str], count: int, *, width: float = 0.2
 ) -> StimulusSet:
-    """As many of each category; the last third of each is of the split ``test``."""
+    """Make photographs of each category, a third of them of the split ``test``."""
     return to_set(
         folder,
         name,
@@ -96,7 +99,7 @@ def photographs(
 
 
 def conflicts(folder: Path, categories: Sequence[str], *, items: int = 4) -> StimulusSet:
-    """Every shape item with the two texture items of every category; texture weighs more."""
+    """Combine every shape item with two textures of every category; texture weighs more."""
     return to_set(
         folder,
         "cue_conflict",
@@ -118,7 +121,7 @@ def conflicts(folder: Path, categories: Sequence[str], *, items: int = 4) -> Sti
 
 
 def drawings(folder: Path, name: str, categories: Sequence[str], *, items: int = 4) -> StimulusSet:
-    """A pale picture of every shape item."""
+    """Make a pale picture of every shape item."""
     return to_set(
         folder,
         name,

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.benchmarks.experiments.conftest import KNOWN, Run
+from tests.benchmarks.experiments.conftest import Run
+from tests.benchmarks.experiments.made import KNOWN
 
 from visual_memory_benchmarks.distortions import DISTORTIONS
 from visual_memory_benchmarks.distortions.corruption_error import COMMON, mean_performance

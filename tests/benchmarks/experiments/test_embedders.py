@@ -37,8 +37,8 @@ def test_one_embedder_has_nobody_to_be_compared_with() -> None:
 def test_two_embedders_that_see_the_same_decide_the_same(
     client: visual_memory.Client, sets: Mapping[str, StimulusSet]
 ) -> None:
-    twins = [Cellular("first"), Cellular("second")]
-    found = EXPERIMENTS["embedders"].run(client, sets, twins, ks=(1,)).tables
+    same_content = [Cellular("first"), Cellular("second")]
+    found = EXPERIMENTS["embedders"].run(client, sets, same_content, ks=(1,)).tables
     assert {row["same_label"].value for row in found["consistency"]} == {1}
     first, second = found["shape_bias"]
     assert first["shape_bias"] == second["shape_bias"]

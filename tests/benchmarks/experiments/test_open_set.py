@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.benchmarks.experiments.conftest import NEW, Run
+from tests.benchmarks.experiments.conftest import Run
+from tests.benchmarks.experiments.made import NEW
 
 from visual_memory_benchmarks.experiments.open_set import separation
 

@@ -1,4 +1,4 @@
-"""What holds of every experiment."""
+"""Properties of every experiment."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
 class Stamped:
-    """Sees the stamp where there is one, else the cells."""
+    """An embedder that sees only the stamp if there is one, or else the cells."""
 
     spec: Mapping[str, Any] = {"name": "stamped"}
 

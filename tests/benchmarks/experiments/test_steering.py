@@ -24,7 +24,7 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
 def items(ids: np.ndarray) -> tuple[set[str], set[str]]:
-    """The shape items and texture items of drawings and cue-conflict pictures."""
+    """Return the shape items and texture items of drawings and cue-conflict pictures."""
     names = [id.split("/")[-1].removesuffix(".png").split("-") for id in ids.tolist()]
     return {name[0] for name in names}, {name[-1] for name in names if len(name) == 2}
 

@@ -15,8 +15,8 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 def test_pictures_of_a_category_are_nearer_and_twins_agree(
     client: visual_memory.Client, sets: Mapping[str, StimulusSet]
 ) -> None:
-    twins = [Cellular("first"), Cellular("second")]
-    found = EXPERIMENTS["triplets"].run(client, sets, twins, per_picture=2).tables
+    same_content = [Cellular("first"), Cellular("second")]
+    found = EXPERIMENTS["triplets"].run(client, sets, same_content, per_picture=2).tables
     assert [row["accuracy"].value for row in found["category_triplets"]] == [1, 1]
     agreed = {row["triplets"]: row["agreed"].value for row in found["ordinal_consistency"]}
     assert agreed == {"category": 1, "random": 1}
@@ -25,7 +25,7 @@ def test_pictures_of_a_category_are_nearer_and_twins_agree(
 def test_a_tie_is_half_an_answer(
     client: visual_memory.Client, sets: Mapping[str, StimulusSet]
 ) -> None:
-    """To an embedder that sees no difference all pictures are as far."""
+    """Every distance is equal for an embedder that sees no difference."""
 
     class Blind(Cellular):
         def of(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:

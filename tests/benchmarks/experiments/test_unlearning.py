@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from tests.benchmarks.experiments.conftest import KNOWN, Run
+from tests.benchmarks.experiments.conftest import Run
+from tests.benchmarks.experiments.made import KNOWN
 
 
 def test_a_class_that_was_unlearnt_was_never_there(run: Run) -> None:

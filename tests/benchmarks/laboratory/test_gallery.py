@@ -6,7 +6,7 @@ from visual_memory_benchmarks.laboratory.gallery import Gallery, joined, one_by_
 
 
 def to_gallery(labels: str) -> Gallery:
-    """An entry for each letter."""
+    """Make a gallery with an entry for each letter."""
     n = len(labels)
     ids = np.array([f"{at:03}" for at in range(n)])
     return Gallery(ids, np.array(list(labels)), np.arange(2 * n, dtype=np.float32).reshape(n, 2))

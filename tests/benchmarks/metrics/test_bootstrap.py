@@ -58,7 +58,7 @@ def test_the_same_pictures_are_drawn_alike_and_others_are_not() -> None:
 
 
 def test_pictures_are_drawn_alike_under_every_condition_that_shows_all_of_them() -> None:
-    """As distortions do: levels of the same pictures are no independent samples."""
+    """Levels of one distortion show the same pictures: no independent samples."""
     dataset = Dataset("x", "parametric", ("a", "b", "c"))
     names = [*("one.png", "two.png") * 2, "three.png", "four.png"]
     trials = to_trials({"m": ["cat"] * 6}, ["cat"] * 6, names=names, dataset=dataset)
@@ -94,7 +94,7 @@ def test_draws_are_what_a_loop_over_drawn_pictures_computes(
 
 
 def by_loop(drawn: list[tuple[bool, bool]]) -> list[float]:
-    """The four measures of two decision makers, one picture after another."""
+    """Compute the four measures of two decision makers, picture by picture."""
     n = len(drawn)
     p, q = sum(pair[0] for pair in drawn) / n, sum(pair[1] for pair in drawn) / n
     observed = sum(pair[0] == pair[1] for pair in drawn) / n
@@ -172,7 +172,7 @@ def test_the_interval_of_a_mean_is_that_of_all_pictures_left_out_one_by_one() ->
 
 
 def test_intervals_of_a_mean_of_squares_hold_the_truth_though_draws_lie_above_it() -> None:
-    """As accuracy differences are: their percentiles lie above what they are of."""
+    """Accuracy differences are such squares."""
     rng = np.random.default_rng(0)
     truths = rng.normal(0, 0.07, 30)
     drawn = np.stack([weights(150, 400, [at]) for at in range(len(truths))])

@@ -21,7 +21,7 @@ PEOPLE = {"subject-01": ["cat", "dog", "na", "na"], "subject-02": ["cat", "na", 
 
 @pytest.fixture(scope="module")
 def everyone(shared: Path) -> Any:
-    """People and networks of the published tables together."""
+    """Summarise the people and networks of the published tables."""
     return summarise(shared / "data" / "human_responses", resampling=FEW).to_json()
 
 

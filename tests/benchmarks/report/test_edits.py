@@ -1,10 +1,10 @@
-"""What the page says of edits follows from the contrasts that stand."""
+"""The page's sentences on edits follow from the significant contrasts."""
 
 from __future__ import annotations
 
 from tests.benchmarks.report.made import to_study
 
-from visual_memory_benchmarks.report.sections.edits import sentences, told
+from visual_memory_benchmarks.report.sections.edits import sentences, significant
 
 
 def test_a_difference_that_stands_is_learnt_with_its_dose() -> None:
@@ -30,13 +30,13 @@ def test_what_does_not_stand_after_the_correction_is_not_learnt() -> None:
 
     learnt, _, not_learnt = sentences(study)
 
-    assert told(study, 10) == []
+    assert significant(study, 10) == []
     assert "differs from the control's under none of the edits" in learnt
     assert "whether edges does anything beyond the control" in not_learnt
 
 
 def test_outcomes_that_are_not_tested_are_no_claims() -> None:
-    assert {row["outcome"] for row in told(to_study({"edges": 0.1}), 10)} == {
+    assert {row["outcome"] for row in significant(to_study({"edges": 0.1}), 10)} == {
         "shape_bias",
         "natural_accuracy",
         "likeness",

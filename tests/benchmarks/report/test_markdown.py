@@ -1,4 +1,4 @@
-"""Numbers and tables as the page has them."""
+"""Formatting of numbers and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page is all that was measured, and nothing else."""
+"""The page shows all that was measured, and nothing else."""
 
 from __future__ import annotations
 

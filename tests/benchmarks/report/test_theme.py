@@ -11,7 +11,7 @@ READABLE = 2.0  # of marks of 5 points; text has 4.5 and more
 
 
 def luminance(colour: str) -> float:
-    """Relative, as the web's accessibility guidelines define it."""
+    """Return relative luminance, as the web's accessibility guidelines define it."""
     channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -11,7 +11,7 @@ from visual_memory_benchmarks.trials.datasets import DATASETS
 def test_every_set_and_every_distortion_is_a_benchmark() -> None:
     assert set(DATASETS) < set(BENCHMARKS)
     assert {f"distortion:{name}" for name in DISTORTIONS} < set(BENCHMARKS)
-    assert all(each.name == name and each.about for name, each in BENCHMARKS.items())
+    assert all(each.name == name and each.summary for name, each in BENCHMARKS.items())
 
 
 def test_patterns_choose_each_benchmark_once() -> None:

@@ -11,21 +11,21 @@ from tests.conftest import to_picture
 from visual_memory_benchmarks.distortions import DISTORTIONS
 from visual_memory_benchmarks.errors import BadPicture, MissingData
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
-from visual_memory_benchmarks.runs.tasks import Circumstances
+from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 
 NOTHING = Remembered(frozenset(["cat"]), frozenset(), {})
 
 
 @pytest.fixture
-def circumstances(tmp_path: Path) -> Circumstances:
+def circumstances(tmp_path: Path) -> TaskInputs:
     for seed, file in enumerate(("natural16/cat/a.png", "caltech20/crab/a.png")):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_bytes(to_picture(seed, (64, 48)))
-    return Circumstances(tmp_path, "pets", NOTHING, None, 0)
+    return TaskInputs(tmp_path, "pets", NOTHING, None, 0)
 
 
-def test_every_level_follows_the_clean_pictures(circumstances: Circumstances) -> None:
+def test_every_level_follows_the_clean_pictures(circumstances: TaskInputs) -> None:
     task = BENCHMARKS["distortion:uniform-noise"].task(circumstances)
 
     levels = ["clean", *DISTORTIONS["uniform-noise"].levels]
@@ -36,7 +36,7 @@ def test_every_level_follows_the_clean_pictures(circumstances: Circumstances) ->
     assert np.var(np.asarray(shown[-1], float)) > np.var(np.asarray(shown[1], float))
 
 
-def test_pictures_follow_from_the_seed_in_any_order(circumstances: Circumstances) -> None:
+def test_pictures_follow_from_the_seed_in_any_order(circumstances: TaskInputs) -> None:
     benchmark = BENCHMARKS["distortion:salt-and-pepper"]
     task, other = benchmark.task(circumstances), benchmark.task(replace(circumstances, seed=1))
 
@@ -49,7 +49,7 @@ def test_pictures_follow_from_the_seed_in_any_order(circumstances: Circumstances
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)
-def test_each_distortion_has_what_it_is_made_from(name: str, circumstances: Circumstances) -> None:
+def test_each_distortion_has_what_it_is_made_from(name: str, circumstances: TaskInputs) -> None:
     task = BENCHMARKS[f"distortion:{name}"].task(circumstances)
 
     assert np.shape(task.show(task.questions[-1])) == (224, 224, 3)
@@ -57,7 +57,7 @@ def test_each_distortion_has_what_it_is_made_from(name: str, circumstances: Circ
     assert task.note
 
 
-def test_the_bank_holds_nothing_that_the_memory_does(circumstances: Circumstances) -> None:
+def test_the_bank_holds_nothing_that_the_memory_does(circumstances: TaskInputs) -> None:
     data = (circumstances.data / "caltech20/crab/a.png").read_bytes()
     known = Remembered(frozenset(), frozenset(), {hashlib.sha256(data).hexdigest(): ("a",)})
 
@@ -65,14 +65,14 @@ def test_the_bank_holds_nothing_that_the_memory_does(circumstances: Circumstance
         BENCHMARKS["distortion:laion-c-mosaic"].task(replace(circumstances, remembered=known))
 
 
-def test_a_bank_that_is_not_there_is_asked_for(circumstances: Circumstances) -> None:
+def test_a_bank_that_is_not_there_is_asked_for(circumstances: TaskInputs) -> None:
     (circumstances.data / "caltech20").rename(circumstances.data / "elsewhere")
 
     with pytest.raises(MissingData, match="Any folder of pictures per class will do"):
         BENCHMARKS["distortion:laion-c-stickers"].task(circumstances)
 
 
-def test_a_bank_among_the_categories_is_no_category(circumstances: Circumstances) -> None:
+def test_a_bank_among_the_categories_is_no_category(circumstances: TaskInputs) -> None:
     own = circumstances.data / "natural16/cat"
     own.rename(circumstances.data / "cat")
     own.parent.rmdir()
@@ -81,7 +81,7 @@ def test_a_bank_among_the_categories_is_no_category(circumstances: Circumstances
         BENCHMARKS["distortion:laion-c-mosaic"].task(circumstances)
 
 
-def test_a_set_that_is_a_label_of_the_memory_is_a_category(circumstances: Circumstances) -> None:
+def test_a_set_that_is_a_label_of_the_memory_is_a_category(circumstances: TaskInputs) -> None:
     (circumstances.data / "natural16").rename(circumstances.data / "edges")
     known = Remembered(frozenset(["caltech20", "edges"]), frozenset(), {})
 
@@ -90,7 +90,7 @@ def test_a_set_that_is_a_label_of_the_memory_is_a_category(circumstances: Circum
     assert task.dataset.categories == ("caltech20", "edges")
 
 
-def test_a_picture_that_does_not_decode_is_named(circumstances: Circumstances) -> None:
+def test_a_picture_that_does_not_decode_is_named(circumstances: TaskInputs) -> None:
     (circumstances.data / "natural16/cat/b.png").write_bytes(b"no picture")
     task = BENCHMARKS["distortion:colour"].task(circumstances)
 

@@ -41,7 +41,7 @@ SETTINGS = Settings(k=5, batch=8)
 
 
 class Killed(BaseException):
-    """Nothing catches it."""
+    """An exception that no code catches."""
 
 
 def asked(
@@ -71,7 +71,7 @@ def results(files: RunFiles) -> Any:
 
 
 def at(number: int, act: Callable[[], object]) -> Callable[[int, int], None]:
-    """Acts once, as soon as so many questions are answered."""
+    """Return a progress function that calls ``act`` once, after ``number`` answers."""
     acted: list[object] = []
 
     def progress(done: int, total: int) -> None:

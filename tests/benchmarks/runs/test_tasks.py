@@ -1,4 +1,4 @@
-"""What sets that lie in folders make of questions; runs of them are in test_run.py."""
+"""Tasks made from datasets in folders; their runs are in test_run.py."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.conftest import to_picture
 
 from visual_memory_benchmarks.errors import MissingData
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
-from visual_memory_benchmarks.runs.tasks import Circumstances
+from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 
 NOTHING = Remembered(frozenset(["cat", "laptop"]), frozenset(), {})
 
 
-def at(data: Path, limit: int | None = None) -> Circumstances:
-    return Circumstances(data, "pets", NOTHING, limit, 0)
+def at(data: Path, limit: int | None = None) -> TaskInputs:
+    return TaskInputs(data, "pets", NOTHING, limit, 0)
 
 
 def made(folder: Path, *files: str) -> Path:

@@ -99,5 +99,5 @@ def test_a_memory_that_has_the_name_for_something_else_is_refused(start: Start) 
     with visual_memory.connect(start().address) as client:
         client.create_memory(f"embedder.{LITE0}", dimension=4)
 
-        with pytest.raises(CannotEmbed, match="made for vectors: drop it"):
+        with pytest.raises(CannotEmbed, match="made for vectors: delete it"):
             Embeddings(client, LITE0)

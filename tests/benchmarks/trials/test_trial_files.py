@@ -270,7 +270,7 @@ def test_any_trials_survive_csv_and_parquet(
 
 
 def answered(paths: Sequence[Path], condition: str) -> dict[str, dict[str, bool]]:
-    """By decision maker and image id: was it right? Of one condition."""
+    """Map decision maker and image id to right or wrong, in one condition."""
     found: dict[str, dict[str, bool]] = {}
     for path in paths:
         with path.open(newline="") as file:
@@ -294,7 +294,7 @@ def kappa(one: dict[str, bool], other: dict[str, bool]) -> float:
 
 
 def shape_bias(paths: Sequence[Path]) -> float:
-    """Pooled over all decision makers."""
+    """Return the bias pooled over all decision makers."""
     shape = texture = 0
     for path in paths:
         with path.open(newline="") as file:

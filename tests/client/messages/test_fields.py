@@ -12,11 +12,10 @@ from visual_memory._messages.fields import (
     check_text,
     mappings,
     message,
-    named,
+    or_new_id,
     strings,
     whole,
 )
-from visual_memory.protocol.oneofs import choices
 from visual_memory.v1 import service_pb2 as pb
 
 
@@ -25,8 +24,8 @@ def violation(caught: pytest.ExceptionInfo[InvalidArgument]) -> str:
 
 
 def test_a_request_id_is_kept_or_made() -> None:
-    assert named("r1") == "r1"
-    assert named(None) != named(None)
+    assert or_new_id("r1") == "r1"
+    assert or_new_id(None) != or_new_id(None)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +39,8 @@ def test_a_wrong_number_is_refused(k: Any, sentence: str) -> None:
 def test_only_no_request_id_is_made_up_for() -> None:
     given: Any = 0
 
-    assert named("") != named("")
-    assert named(given) is given
+    assert or_new_id("") != or_new_id("")
+    assert or_new_id(given) is given
 
 
 def test_a_number_beyond_the_wire_means_all() -> None:
@@ -131,7 +130,3 @@ def test_a_message_has_the_fields_that_were_given() -> None:
     written = message(pb.SearchRequest, memory="pets", k=3)
 
     assert written == pb.SearchRequest(memory="pets", k=3)
-
-
-def test_a_sentence_lists_what_a_oneof_may_hold() -> None:
-    assert choices(pb.ClassifyRequest, "queries") == "images or vectors"

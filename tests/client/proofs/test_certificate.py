@@ -29,6 +29,7 @@ from visual_memory import (
 from visual_memory.proofs.certificate import (
     CERTIFICATE_BYTES_MAX,
     COUNT_MAX,
+    ERASURES,
     Searched,
     Statement,
     check_commitments,
@@ -169,6 +170,7 @@ def statements(draw: st.DrawFn) -> Statement:
         backups=draw(tuples(times())),
         not_covered=draw(tuples(texts())),
         also_in=draw(tuples(texts())),
+        erasure=draw(st.sampled_from(["", *ERASURES])),
     )
 
 
@@ -231,6 +233,17 @@ def test_a_later_field_is_there_only_where_it_says_something() -> None:
     assert verify(PETS, PUBLIC).also_in == ()
     assert "must have one at least" in refused(changed(also_in=[]))
     assert "signature does not fit" in refused(changed(also_in=["pets2"]))
+
+
+@pytest.mark.parametrize("erasure", ["files", "files+memory"])
+def test_a_certificate_says_whether_memory_was_erased_too(erasure: str) -> None:
+    certificate = sign(replace(about("pets"), erasure=erasure), KEY)
+
+    assert document_of(certificate)["erasure"] == erasure
+    assert verify(certificate, PUBLIC).erasure == erasure
+    assert "erasure" not in PETS_SAY
+    assert verify(PETS, PUBLIC).erasure == ""
+    assert "signature does not fit" in refused(changed(erasure=erasure))
 
 
 def test_a_certificate_says_that_nothing_was_found() -> None:
@@ -508,6 +521,9 @@ HEX_128 = "which must be 128 digits of lower-case hex;"
         ({"backups": ["2026-01-31 12:00:05Z"]}, NOT_TIME),
         ({"backups": "2026-01-31T12:00:05Z"}, "which must be a list;"),
         ({"not_covered": [["nothing"]]}, NOT_TEXT),
+        ({"erasure": "memory"}, "which must be 'files' or 'files+memory';"),
+        ({"erasure": ""}, "which must be 'files' or 'files+memory';"),
+        ({"erasure": 1}, "which must be 'files' or 'files+memory';"),
         ({"searched": {"where": "x", "bytes": 1}}, "which must be a list;"),
         ({"searched": [{"where": "x"}]}, "which must have where and bytes in each;"),
         ({"searched": [{"where": "x", "bytes": 1, "found": 0}]}, "must have where and bytes"),

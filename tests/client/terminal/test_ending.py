@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import pytest
 
 from visual_memory.errors import InvalidArgument, NotFound
-from visual_memory.terminal.ending import carry_out
+from visual_memory.terminal.ending import run_program
 from visual_memory.terminal.refused import MissingExtra
 
 
 def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["program", "a", "b"])
 
-    assert carry_out(len) == 2
+    assert run_program(len) == 2
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_a_refusal_is_a_sentence_on_standard_error(
     def run(arguments: Sequence[str]) -> int:
         raise refusal
 
-    assert carry_out(run) == 1
+    assert run_program(run) == 1
     assert capsys.readouterr() == ("", sentence)
 
 
 PROGRAM = """
 import sys
-from visual_memory.terminal.ending import carry_out
+from visual_memory.terminal.ending import run_program
 from visual_memory.terminal.progress import Progress
 
 def run(arguments):
@@ -59,7 +59,7 @@ def run(arguments):
     print("done")
     return 0
 
-sys.exit(carry_out(run))
+sys.exit(run_program(run))
 """
 
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory.terminal.output import (
+    distinguishable,
     fitted,
     is_shown,
     plural,
@@ -23,7 +24,6 @@ from visual_memory.terminal.output import (
     print_table,
     printable,
     say,
-    told_apart,
     with_ends,
 )
 
@@ -83,7 +83,7 @@ def test_labels_that_look_the_same_are_told_apart(capsys: pytest.CaptureFixture[
 
 @given(st.lists(st.text("a \u00e9e\u0301\u212b\u00c5\uac00\u1100\u1161", max_size=4), unique=True))
 def test_no_two_texts_are_printed_alike(texts: list[str]) -> None:
-    shown = told_apart(texts)
+    shown = distinguishable(texts)
 
     forms = {unicodedata.normalize("NFC", with_ends(shown[text])) for text in texts}
     assert len(forms) == len(texts)

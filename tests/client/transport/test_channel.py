@@ -27,7 +27,7 @@ from tests.client.transport.test_backups import DATA, Vault
 import visual_memory
 from visual_memory import Client, InsertResult, Memory
 from visual_memory._transport.backups import PIECE_BYTES
-from visual_memory._transport.channel import Inside
+from visual_memory._transport.channel import GrpcChannel
 from visual_memory.v1 import service_pb2 as pb
 
 STRIKES = int(os.environ.get("INTERRUPT_STRIKES", "12"))  # for each test
@@ -259,11 +259,11 @@ def test_wherever_connecting_or_closing_is_interrupted_nothing_is_left(target: s
 def test_a_client_that_nobody_has_any_more_hangs_up(target: str) -> None:
     client = visual_memory.connect(target)
     client.server_info()
-    inside = weakref.ref(client._transport._channel._inside)
+    grpc_channel = weakref.ref(client._transport._channel._grpc_channel)
 
     del client
 
-    gone(inside)
+    gone(grpc_channel)
 
 
 def test_a_stream_that_nobody_reads_any_more_is_cancelled(service: Held, client: Client) -> None:
@@ -278,7 +278,7 @@ def test_a_stream_that_nobody_reads_any_more_is_cancelled(service: Held, client:
 
 def test_a_stream_that_was_not_ended_ends_with_its_client(target: str) -> None:
     client = visual_memory.connect(target)
-    inside = weakref.ref(client._transport._channel._inside)
+    grpc_channel = weakref.ref(client._transport._channel._grpc_channel)
     stream = client._transport.opened().stream("ImportEntries")
     stream.send(pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r1")))
     stream.read(lambda: SECONDS)
@@ -286,15 +286,15 @@ def test_a_stream_that_was_not_ended_ends_with_its_client(target: str) -> None:
     client.close()
     del stream, client
 
-    gone(inside)
+    gone(grpc_channel)
 
 
-def insides() -> list[weakref.ref[Inside]]:
+def insides() -> list[weakref.ref[GrpcChannel]]:
     """What there is in this process."""
-    return [weakref.ref(each) for each in gc.get_objects() if type(each) is Inside]
+    return [weakref.ref(each) for each in gc.get_objects() if type(each) is GrpcChannel]
 
 
-def gone(reference: weakref.ref[Inside]) -> None:
+def gone(reference: weakref.ref[GrpcChannel]) -> None:
     """Wait until nobody has it any more, no thread either."""
     deadline = time.monotonic() + SECONDS
     while reference() is not None:

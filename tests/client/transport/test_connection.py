@@ -42,10 +42,10 @@ def test_a_key_goes_with_every_call() -> None:
 
 
 def test_a_write_that_is_given_up_names_its_request() -> None:
-    patience = endpoint("host:1", None, None, 1.0).patience(delete_memory("pets", "r1"))
+    budget = endpoint("host:1", None, None, 1.0).budget(delete_memory("pets", "r1"))
 
     with pytest.raises(DeadlineExceeded, match="request_id='r1'"):
-        patience.give_up()
+        budget.raise_timeout()
 
 
 @pytest.mark.parametrize("key", ["ü", "a\nb", "a b", "a\0", "a" * 5000])

@@ -12,7 +12,7 @@ from visual_memory import Error, InvalidArgument
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import Pace
 from visual_memory._transport.imports import Import
-from visual_memory._transport.retry import Patience
+from visual_memory._transport.retry import RetryBudget
 from visual_memory.types import Limits
 from visual_memory.v1 import service_pb2 as pb
 
@@ -38,8 +38,8 @@ def insertion(label: str = "cat", ids: list[str] = IDS) -> Insertion:
 @pytest.fixture
 def importing() -> Import:
     """Three entries in batches of two, on a stream that has begun."""
-    importing = Import(insertion(), LIMITS, None, Patience("host:1", 60.0), Pace())
-    importing.begin()
+    importing = Import(insertion(), LIMITS, None, RetryBudget("host:1", 60.0), Pace())
+    importing.start_stream()
     return importing
 
 
@@ -60,63 +60,65 @@ def sent_from(importing: Import) -> list[int]:
 
 
 def test_an_import_is_finished_when_everything_is_acknowledged(importing: Import) -> None:
-    importing.note(GO_ON)
+    importing.acknowledge(GO_ON)
     sent_from(importing)
-    importing.note(FIRST)
+    importing.acknowledge(FIRST)
 
-    importing.note(SECOND)
+    importing.acknowledge(SECOND)
 
     assert importing.finished
-    assert importing.in_flight == 0
+    assert importing.batches_sent == 0
     assert importing.result().ids == IDS
 
 
 def test_the_next_stream_goes_on_after_what_is_stored(importing: Import) -> None:
-    importing.note(FIRST)
+    importing.acknowledge(FIRST)
 
-    importing.note(pb.ImportEntriesResponse(offset=2))
+    importing.acknowledge(pb.ImportEntriesResponse(offset=2))
 
     assert sent_from(importing) == [2]
 
 
 def test_what_a_new_stream_does_not_acknowledge_is_sent_again(importing: Import) -> None:
-    importing.note(GO_ON)
-    importing.note(FIRST)
-    importing.begin()
+    importing.acknowledge(GO_ON)
+    importing.acknowledge(FIRST)
+    importing.start_stream()
 
-    importing.note(GO_ON)
+    importing.acknowledge(GO_ON)
 
     assert importing.stored == 0
     assert sent_from(importing) == [0, 2]
 
 
 def test_an_earlier_try_may_have_divided_its_entries_otherwise() -> None:
-    entries = Import(insertion(), LIMITS, None, Patience("host:1", 60.0), Pace())
-    entries.begin()
+    entries = Import(insertion(), LIMITS, None, RetryBudget("host:1", 60.0), Pace())
+    entries.start_stream()
     for part in (range(1), range(1, 2)):
-        entries.note(acknowledgement(insertion().batch(part).batch, IDS[part.start : part.stop]))
+        entries.acknowledge(
+            acknowledgement(insertion().batch(part).batch, IDS[part.start : part.stop])
+        )
 
-    entries.note(pb.ImportEntriesResponse(offset=2))
+    entries.acknowledge(pb.ImportEntriesResponse(offset=2))
 
     assert entries.stored == 2
     assert sent_from(entries) == [2]
 
 
 def test_while_the_server_says_that_it_works_the_timeout_stands_still(importing: Import) -> None:
-    importing.note(GO_ON)
+    importing.acknowledge(GO_ON)
     importing.next()
     time.sleep(0.01)
-    before = importing.patience.remaining()
+    before = importing.budget.remaining()
 
-    importing.note(pb.ImportEntriesResponse(working=True))
+    importing.acknowledge(pb.ImportEntriesResponse(working=True))
 
-    assert importing.patience.remaining() > before
-    assert (importing.stored, importing.in_flight) == (0, 1)
+    assert importing.budget.remaining() > before
+    assert (importing.stored, importing.batches_sent) == (0, 1)
 
 
 def test_an_acknowledgement_out_of_order_is_an_error(importing: Import) -> None:
     with pytest.raises(Error, match="from 2 on where 0 was due"):
-        importing.note(SECOND)
+        importing.acknowledge(SECOND)
 
 
 @pytest.mark.parametrize("other", [insertion("dog"), insertion(ids=["x", "y", "z"])])
@@ -124,7 +126,7 @@ def test_a_stored_batch_of_another_import_is_left_to_the_server(
     importing: Import, other: Insertion
 ) -> None:
     for answer in (*stored(other), GO_ON_AT_THE_END):
-        importing.note(answer)
+        importing.acknowledge(answer)
 
     assert (importing.stored, importing.finished) == (0, False)
     assert sent_from(importing) == [0, 2]
@@ -136,39 +138,39 @@ def test_after_another_batch_even_a_stored_one_of_this_import_is_sent_again(
     other, _ = stored(insertion("dog"))
 
     for answer in (other, SECOND, GO_ON_AT_THE_END, FIRST):
-        importing.note(answer)
+        importing.acknowledge(answer)
 
     assert importing.stored == 2
 
 
 def test_more_than_this_import_has_is_refused(importing: Import) -> None:
     for answer in (FIRST, SECOND):
-        importing.note(answer)
+        importing.acknowledge(answer)
 
     with pytest.raises(InvalidArgument, match="belongs to an import of other entries"):
-        importing.note(pb.ImportEntriesResponse(offset=3, ids=["d"]))
+        importing.acknowledge(pb.ImportEntriesResponse(offset=3, ids=["d"]))
 
 
 def test_an_acknowledgement_of_other_entries_is_refused(importing: Import) -> None:
-    importing.note(GO_ON)
+    importing.acknowledge(GO_ON)
 
     with pytest.raises(InvalidArgument, match="belongs to an import of other entries"):
-        importing.note(pb.ImportEntriesResponse(offset=0, ids=["x", "y"]))
+        importing.acknowledge(pb.ImportEntriesResponse(offset=0, ids=["x", "y"]))
 
 
 def test_an_error_about_the_request_id_does_not_say_how_to_go_on(importing: Import) -> None:
     error = InvalidArgument("Another's.", field_violations=[("request_id", "Another's.")])
 
-    with pytest.raises(InvalidArgument) as caught, importing.accounted():
+    with pytest.raises(InvalidArgument) as caught, importing.annotate_errors():
         raise error
 
     assert str(caught.value) == "Another's."
 
 
 def test_an_error_says_what_is_stored(importing: Import) -> None:
-    importing.note(FIRST)
+    importing.acknowledge(FIRST)
 
-    with pytest.raises(Error) as caught, importing.accounted():
+    with pytest.raises(Error) as caught, importing.annotate_errors():
         raise Error("It broke.")
 
     assert str(caught.value).startswith("It broke. 2 leading entries of 3 are stored;")

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from visual_memory import DeadlineExceeded, ResourceExhausted, Unavailable
-from visual_memory._transport.retry import Patience, worth_a_retry
+from visual_memory._transport.retry import RetryBudget, is_retriable
 
 
 class Broken(grpc.RpcError):
@@ -42,16 +42,16 @@ REFUSED = Broken(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresse
 BUSY = Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
 
 
-def patient(clock: Clock, **options: Any) -> Patience:
-    return Patience("host:1", 60.0, clock=clock, jitter=lambda: 1.0, **options)
+def patient(clock: Clock, **options: Any) -> RetryBudget:
+    return RetryBudget("host:1", 60.0, clock=clock, jitter=lambda: 1.0, **options)
 
 
-def waited(patience: Patience, clock: Clock, error: grpc.RpcError) -> list[float]:
+def waited(budget: RetryBudget, clock: Clock, error: grpc.RpcError) -> list[float]:
     """All pauses until the patience is over, which raises."""
     pauses: list[float] = []
     with suppress(ResourceExhausted, Unavailable):
         while len(pauses) < 1000:
-            pauses.append(patience.pause(error))
+            pauses.append(budget.next_delay(error))
             clock.now += pauses[-1]
     return pauses
 
@@ -75,57 +75,57 @@ def test_a_refused_connection_is_tried_for_five_seconds() -> None:
 
 def test_a_server_that_answered_before_is_waited_for_until_the_timeout() -> None:
     clock = Clock()
-    patience = patient(clock)
-    patience.pause(REFUSED)
+    budget = patient(clock)
+    budget.next_delay(REFUSED)
     clock.now += 4
 
-    patience.answered()
+    budget.note_answer()
 
-    assert 53 < sum(waited(patience, clock, REFUSED)) < 56
+    assert 53 < sum(waited(budget, clock, REFUSED)) < 56
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(60.0, 5.0), (4.0, 1.0), (0.2, 0.1)])
 def test_a_server_that_works_is_to_say_so_several_times_within_the_timeout(
     timeout: float, seconds: float
 ) -> None:
-    assert Patience("host:1", timeout).alive_seconds == seconds
+    assert RetryBudget("host:1", timeout).alive_seconds == seconds
 
 
 def test_jitter_takes_up_to_half_of_a_pause() -> None:
-    patience = Patience("host:1", 60.0, clock=Clock(), jitter=lambda: 0.0)
+    budget = RetryBudget("host:1", 60.0, clock=Clock(), jitter=lambda: 0.0)
 
-    assert patience.pause(BUSY) == pytest.approx(0.025)
+    assert budget.next_delay(BUSY) == pytest.approx(0.025)
 
 
 def test_time_without_waiting_for_the_server_does_not_count() -> None:
     clock = Clock()
-    patience = patient(clock)
+    budget = patient(clock)
     clock.now += 50
 
-    patience.extend(100.0)
+    budget.extend(100.0)
 
-    assert patience.remaining() == pytest.approx(60.0)
+    assert budget.remaining() == pytest.approx(60.0)
 
 
 def test_what_was_refused_before_the_time_ran_out_is_told() -> None:
     clock = Clock()
-    patience = patient(clock)
-    patience.pause(Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Make room on the disk."))
+    budget = patient(clock)
+    budget.next_delay(Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "Make room on the disk."))
     clock.now += 60
 
     with pytest.raises(
         DeadlineExceeded, match=r"The try before was refused: Make room on the disk\."
     ):
-        patience.give_up()
+        budget.raise_timeout()
 
 
 def test_a_cancelled_call_after_the_deadline_was_too_late() -> None:
     clock = Clock()
-    patience = patient(clock, request_id="r1")
+    budget = patient(clock, request_id="r1")
     clock.now += 60
 
     with pytest.raises(DeadlineExceeded, match=r"timeout of 60 s; .* request_id='r1'") as caught:
-        patience.pause(Broken(grpc.StatusCode.CANCELLED))
+        budget.next_delay(Broken(grpc.StatusCode.CANCELLED))
 
     assert caught.value.request_id == "r1"
 
@@ -139,9 +139,10 @@ def test_a_cancelled_call_after_the_deadline_was_too_late() -> None:
         (grpc.StatusCode.INTERNAL, "Internal error from Core", True),
         (grpc.StatusCode.INTERNAL, "The service failed; its log says why.", False),
         (grpc.StatusCode.NOT_FOUND, "", False),
+        (grpc.StatusCode.FAILED_PRECONDITION, "a.sqlite could not be written", False),
     ],
 )
 def test_only_what_may_pass_is_tried_again(
     code: grpc.StatusCode, details: str, worth: bool
 ) -> None:
-    assert worth_a_retry(Broken(code, details)) is worth
+    assert is_retriable(Broken(code, details)) is worth

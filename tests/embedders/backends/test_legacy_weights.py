@@ -17,15 +17,15 @@ from visual_memory_embedders.lite import LITE_NETWORKS
 
 
 class FloatStorage:
-    """Stands for torch.FloatStorage, under whose name it is written."""
+    """A stand-in for torch.FloatStorage, pickled under its name."""
 
 
 def _rebuild_tensor_v2(*_: object) -> None:
-    """Stands for torch._utils._rebuild_tensor_v2, under whose name it is written."""
+    """Stand in for torch._utils._rebuild_tensor_v2, pickled under its name."""
 
 
 class Tensor:
-    """Six floats, seen by an offset, a shape and strides."""
+    """Six floats, viewed by an offset, a shape and strides."""
 
     def __init__(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         self.view = (offset, shape, strides)

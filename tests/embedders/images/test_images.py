@@ -1,4 +1,4 @@
-"""What people send becomes upright RGB, or is refused before it costs anything."""
+"""Encoded images become upright RGB, or are refused before they cost anything."""
 
 import struct
 import warnings
@@ -35,7 +35,7 @@ def corner(image: Image.Image) -> tuple[int, ...]:
 
 
 def photograph(width: int = 48, height: int = 32) -> Image.Image:
-    """Smooth, so that lossy formats stay close."""
+    """Return a smooth image, on which lossy formats stay close."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.databases import database_of, registry_of
 from tests.sealing import seal
 
 from visual_memory_index import (
-    Arrival,
+    WITHOUT_ID,
     BadAuditLog,
     BadBackup,
     Catalog,
@@ -27,6 +28,7 @@ from visual_memory_index import (
     DiskFull,
     Entry,
     FolderInUse,
+    IncomingBackup,
     LostSecret,
     Memory,
     MemoryClosed,
@@ -38,7 +40,7 @@ from visual_memory_index import (
     UnknownMemory,
     UnlistedFile,
     WriteFailed,
-    sealed,
+    with_checksum,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         yield opened
 
 
-def create(catalog: Catalog, name: str, request: Request | None = None) -> bool:
+def create(catalog: Catalog, name: str, request: Request = WITHOUT_ID) -> bool:
     """Whether a memory was made now."""
     memory = catalog.create(name, dimension=2, embedder=None, request=request)
     if memory is not None:
@@ -152,7 +154,7 @@ def test_a_drop_is_remembered(catalog: Catalog) -> None:
 
     catalog.drop("birds", request=DROP)
 
-    assert (before, catalog.recall(DROP), catalog.recall(None)) == (None, "birds", None)
+    assert (before, catalog.recall(DROP), catalog.recall(WITHOUT_ID)) == (None, "birds", None)
     with pytest.raises(RequestReused):
         catalog.recall(Request("drop", b"fish"))
 
@@ -160,7 +162,7 @@ def test_a_drop_is_remembered(catalog: Catalog) -> None:
 def test_a_crash_while_a_memory_is_made_leaves_nothing(tmp_path: Path) -> None:
     with closing(Catalog(tmp_path)) as catalog:
         create(catalog, "fish")
-        with catalog._database.transaction() as db:
+        with registry_of(catalog).transaction() as db:
             db.execute("INSERT INTO memories VALUES ('birds', 'birds.0.sqlite', 'creating')")
     for suffix in ("", "-wal", "-shm"):
         (tmp_path / "memories" / f"birds.0.sqlite{suffix}").write_bytes(b"half a file")
@@ -172,7 +174,7 @@ def test_a_crash_while_a_memory_is_made_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_crash_before_the_file_is_made_leaves_nothing(tmp_path: Path) -> None:
-    with closing(Catalog(tmp_path)) as catalog, catalog._database.transaction() as db:
+    with closing(Catalog(tmp_path)) as catalog, registry_of(catalog).transaction() as db:
         db.execute("INSERT INTO memories VALUES ('birds', 'birds.0.sqlite', 'creating')")
 
     with closing(Catalog(tmp_path)) as catalog:
@@ -184,19 +186,19 @@ def test_a_crash_before_a_dropped_file_is_gone_is_made_good(tmp_path: Path) -> N
     with closing(Catalog(tmp_path)) as catalog:
         create(catalog, "birds")
         (file,) = files(tmp_path)
-        with catalog._database.transaction() as db:
+        with registry_of(catalog).transaction() as db:
             db.execute("DELETE FROM memories")
             db.execute("INSERT INTO dropped VALUES (?)", (file,))
     assert files(tmp_path) == [file]
 
     with closing(Catalog(tmp_path)) as catalog:
         assert (files(tmp_path), catalog.names()) == ([], [])
-        with catalog._database.reading() as db:
+        with registry_of(catalog).reading() as db:
             assert db.execute("SELECT * FROM dropped").fetchall() == []
 
 
 def test_a_memory_that_is_still_being_made_is_unknown(catalog: Catalog) -> None:
-    with catalog._database.transaction() as db:
+    with registry_of(catalog).transaction() as db:
         db.execute("INSERT INTO memories VALUES ('birds', 'birds.0.sqlite', 'creating')")
 
     with pytest.raises(UnknownMemory):
@@ -282,7 +284,9 @@ def test_files_that_are_not_listed_are_named_as_memories(tmp_path: Path) -> None
     with closing(Catalog(tmp_path)) as catalog:
         assert catalog.names() == ["bees", "birds", "birds.0a", "fish.0b", "fish.0c"]
         catalog.open("birds").close()
-        both = r"bees\.sqlite may hold a memory.* accept bees --data DIR, or drop the memory .bees"
+        both = (
+            r"bees\.sqlite may hold a memory.* accept bees --data DIR, or delete the memory .bees"
+        )
         with pytest.raises(UnlistedFile, match=both):
             catalog.open("bees")
         with pytest.raises(MemoryExists):
@@ -341,7 +345,7 @@ def test_a_memory_that_was_dropped_is_not_made_anew_by_who_would_read_it(
 def test_a_newer_memory_is_refused_and_the_others_open(catalog: Catalog) -> None:
     create(catalog, "birds")
     create(catalog, "fish")
-    with closing(catalog.open("birds")) as memory, memory._file.transaction() as db:
+    with closing(catalog.open("birds")) as memory, database_of(memory).transaction() as db:
         db.execute("PRAGMA user_version = 99")
 
     with pytest.raises(NewerStore, match="schema 99"):
@@ -371,26 +375,62 @@ def insert(memory: Memory, *ids: str) -> None:
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
     """What a call does that erases entries, without looking for traces."""
     begun = memory.begin_unlearning(ids, allow_missing=False).operation
-    catalog.bury(memory, ids, begun.name)
+    catalog.mark_unlearned(memory, ids, begun.name)
     memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
     memory.end(begun.name, "done")
 
 
 def back_up(catalog: Catalog, memory: Memory) -> bytes:
     with catalog.backup(memory, settings=(), check=lambda: None) as file:
-        return b"".join(sealed(file))
+        return b"".join(with_checksum(file))
 
 
 @contextmanager
-def arrived(catalog: Catalog, data: bytes) -> Iterator[Arrival]:
+def arrived(catalog: Catalog, data: bytes) -> Iterator[IncomingBackup]:
     with catalog.arrival() as arrival:
         arrival.write(data)
         arrival.finish()
         yield arrival
 
 
+def principals(memory: Memory) -> list[tuple[str, str]]:
+    events = memory.audit_events(limit=99).events
+    return [(event.call, event.principal) for event in events]
+
+
+def test_the_audit_log_names_the_principal_who_made_backed_up_restored_and_copied(
+    catalog: Catalog,
+) -> None:
+    ann = Request(principal="ann")
+    made = catalog.create("birds", dimension=2, embedder=None, request=ann)
+    assert made is not None
+    with closing(made):
+        insert(made, "a", "b")
+        with catalog.backup(made, settings=(), check=lambda: None, request=ann) as file:
+            data = b"".join(with_checksum(file))
+        with catalog.copied(made, "c", settings=(), check=lambda: None, request=ann) as rebuilt:
+            copied = catalog.adopt(rebuilt, 0, ann)
+        catalog.mark_unlearned(made, ["a"], None)
+        with (
+            arrived(catalog, data) as arrival,
+            catalog.rebuilt(arrival, "r", settings=(), check=lambda: None, request=ann) as rebuilt,
+        ):
+            restored = catalog.adopt(rebuilt, 0, ann)
+        assert copied is not None
+        assert restored is not None
+        with closing(copied), closing(restored):
+            before = [("CreateMemory", "ann"), ("InsertEntries", "local"), ("BackupMemory", "ann")]
+
+            assert principals(copied) == [*before, ("CopyMemory", "ann")]
+            assert principals(restored) == [
+                *before,
+                ("LeaveOutEntries", "ann"),
+                ("RestoreMemory", "ann"),
+            ]
+
+
 def restore(
-    catalog: Catalog, data: bytes, name: str = "birds2", request: Request | None = None
+    catalog: Catalog, data: bytes, name: str = "birds2", request: Request = WITHOUT_ID
 ) -> tuple[set[str], int]:
     """The ids that came back, and how many were left out."""
     with (
@@ -416,7 +456,7 @@ def altered(data: bytes, *statements: str) -> bytes:
 
 def resealed(data: bytes) -> bytes:
     with io.BytesIO(data) as file:
-        return b"".join(sealed(file))
+        return b"".join(with_checksum(file))
 
 
 def unfinished(catalog: Catalog) -> list[Path]:
@@ -532,11 +572,11 @@ def test_what_is_unlearned_while_a_backup_comes_back_is_left_out_in_a_second_try
         with catalog.rebuilt(arrival, "birds2", settings=(), check=lambda: None) as rebuilt:
             unlearn(catalog, birds, "a")
             with pytest.raises(Outdated):
-                catalog.adopt(rebuilt, 0, None)
+                catalog.adopt(rebuilt, 0, WITHOUT_ID)
         assert catalog.names() == ["birds"]
         assert len(files(catalog.folder)) == len(list(catalog.folder.glob("memories/birds.*")))
         with catalog.rebuilt(arrival, "birds2", settings=(), check=lambda: None) as rebuilt:
-            memory = catalog.adopt(rebuilt, 0, None)
+            memory = catalog.adopt(rebuilt, 0, WITHOUT_ID)
 
     assert memory is not None
     with closing(memory):
@@ -549,7 +589,7 @@ def test_what_is_unlearned_while_a_copy_is_made_is_left_out_in_a_second_try(
     with catalog.copied(birds, "birds2", settings=(), check=lambda: None) as rebuilt:
         unlearn(catalog, birds, "a")
         with pytest.raises(Outdated):
-            catalog.adopt(rebuilt, 0, None)
+            catalog.adopt(rebuilt, 0, WITHOUT_ID)
 
     assert copy(catalog, birds) == {"b", "c"}
 
@@ -557,7 +597,7 @@ def test_what_is_unlearned_while_a_copy_is_made_is_left_out_in_a_second_try(
 def copy(catalog: Catalog, memory: Memory, name: str = "birds2") -> set[str]:
     """The ids in a copy."""
     with catalog.copied(memory, name, settings=(), check=lambda: None) as rebuilt:
-        copied = catalog.adopt(rebuilt, rebuilt.left_out, None)
+        copied = catalog.adopt(rebuilt, rebuilt.left_out, WITHOUT_ID)
     assert copied is not None
     with closing(copied):
         return set(copied.ids())
@@ -655,7 +695,7 @@ def test_a_backup_that_was_altered_and_sealed_again_is_refused(
 def test_of_a_memory_whose_log_was_changed_no_backup_and_no_copy_is_made(
     catalog: Catalog, birds: Memory
 ) -> None:
-    with birds._file.transaction() as db:
+    with database_of(birds).transaction() as db:
         db.execute("UPDATE audit SET event = replace(event, 'Insert', 'Delete')")
 
     with pytest.raises(BadAuditLog, match='of the memory "birds" does not fit'):
@@ -783,7 +823,7 @@ def test_a_folder_whose_secret_is_lost_for_good_begins_anew_as_the_documents_say
         memory = catalog.create("birds", dimension=2, embedder=None)
         assert memory is not None
         with closing(memory):
-            catalog.bury(memory, ["a"], "")
+            catalog.mark_unlearned(memory, ["a"], "")
     (tmp_path / "keys" / "tombstones.key").unlink()
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as db:
         db.executescript(
@@ -791,15 +831,15 @@ def test_a_folder_whose_secret_is_lost_for_good_begins_anew_as_the_documents_say
         )
 
     with closing(Catalog(tmp_path)) as catalog, closing(catalog.open("birds")) as memory:
-        assert catalog.bury(memory, ["a"], "") == 2
+        assert catalog.mark_unlearned(memory, ["a"], "") == 2
 
 
 def test_two_folders_mark_the_same_entry_otherwise(tmp_path: Path, birds: Memory) -> None:
     marks = set()
     for name in ("one", "two"):
         with closing(Catalog(tmp_path / name)) as catalog:
-            catalog.bury(birds, ["a"], "")
-            with catalog._database.reading() as db:
+            catalog.mark_unlearned(birds, ["a"], "")
+            with registry_of(catalog).reading() as db:
                 marks |= set(db.execute("SELECT mark FROM tombstones"))
 
     assert len(marks) == 4  # each of the entry and of the memory

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from visual_memory_index import NAME, Catalog, Entry, MemoryRefusal, UnlistedFile
 from visual_memory_index.catalog.listing import called
 
-WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or drop the memory "(.*)"\.$')
+WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or delete the memory "(.*)"\.$')
 STEMS = st.text(st.sampled_from("aB.-_ /é\udcff日"), min_size=1, max_size=80)
 
 
@@ -160,12 +160,12 @@ def test_a_folder_beside_the_files_is_no_memory(folder: Path) -> None:
 
 def test_a_file_whose_name_is_no_text_is_told_and_has_to_be_renamed(folder: Path) -> None:
     copy = stray(folder, "cats\udcff.sqlite")
-    told = r"^cats\\udcff\.sqlite holds the memory .*, or give the file a name in UTF-8\.$"
+    on_progress = r"^cats\\udcff\.sqlite holds the memory .*, or give the file a name in UTF-8\.$"
 
     with closing(Catalog(folder)) as catalog:
         (name,) = set(catalog.names()) - {"cats", "dogs"}
         for ask in (catalog.open, catalog.doubt, catalog.drop):
-            with pytest.raises(UnlistedFile, match=told):
+            with pytest.raises(UnlistedFile, match=on_progress):
                 ask(name)
 
     copy.rename(copy.with_name("é.sqlite"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.databases import registry_of
 
 from visual_memory_index import (
     Catalog,
@@ -40,7 +41,7 @@ def insert(memory: Memory, *ids: str) -> None:
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> str:
     """What a call does that erases entries, up to where it notes that they are deleted."""
     begun = memory.begin_unlearning(ids, allow_missing=False).operation.name
-    catalog.bury(memory, ids, begun)
+    catalog.mark_unlearned(memory, ids, begun)
     memory.unlearn(begun, settings=(), draft=lambda facts: "{}")
     return begun
 
@@ -181,7 +182,7 @@ def test_no_file_of_a_memory_that_is_listed_dropped_or_made_is_unlisted(folder: 
 
 
 def test_a_memory_that_was_ready_outlives_a_catalog_that_lost_this(folder: Path) -> None:
-    with closing(Catalog(folder)) as catalog, catalog._database.transaction() as db:
+    with closing(Catalog(folder)) as catalog, registry_of(catalog).transaction() as db:
         db.execute("UPDATE memories SET state = 'creating'")
         db.execute("DELETE FROM noted")
 
@@ -238,7 +239,7 @@ def test_an_unlearning_that_was_cut_short_goes_on_and_a_file_from_before_it_is_r
 
     def mark(catalog: Catalog, memory: Memory) -> None:
         begun = memory.begin_unlearning(["birds-a"], allow_missing=False).operation.name
-        catalog.bury(memory, ["birds-a"], begun)
+        catalog.mark_unlearned(memory, ["birds-a"], begun)
 
     change(folder, mark, stop=False)
     since = bytes_of(file_of(folder, "birds"))
@@ -254,7 +255,7 @@ def test_an_unlearning_that_was_cut_short_after_it_deleted_is_noted_at_the_next_
 ) -> None:
     change(folder, lambda catalog, memory: unlearn(catalog, memory, "birds-a"), stop=False)
     assert opens(folder) == []
-    with closing(Catalog(folder)) as catalog, catalog._database.reading() as db:
+    with closing(Catalog(folder)) as catalog, registry_of(catalog).reading() as db:
         assert db.execute("SELECT erasing FROM noted ORDER BY file").fetchall() == [(None,)] * 2
 
 

@@ -26,20 +26,22 @@ def db() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def bury(db: sqlite3.Connection, *ids: str, uid: str = UID) -> int:
-    return tombstones.bury(db, SECRET, uid, ids)
+def mark_unlearned(db: sqlite3.Connection, *ids: str, uid: str = UID) -> int:
+    return tombstones.mark_unlearned(db, SECRET, uid, ids)
 
 
-def buried(db: sqlite3.Connection, ids: list[str], since: int, uid: str = UID) -> list[str]:
-    return sorted(tombstones.buried(db, SECRET, uid, ids, since))
+def unlearned_since(
+    db: sqlite3.Connection, ids: list[str], since: int, uid: str = UID
+) -> list[str]:
+    return sorted(tombstones.unlearned_since(db, SECRET, uid, ids, since))
 
 
 def test_the_sums_of_marks_move_with_them_also_of_those_that_are_made_anew(
     db: sqlite3.Connection,
 ) -> None:
     ids = [f"{number}" for number in range(2 * AT_ONCE + 3)]
-    bury(db, *ids)
-    bury(db, *ids[:9], *ids[:9], "new")
+    mark_unlearned(db, *ids)
+    mark_unlearned(db, *ids[:9], *ids[:9], "new")
     kept = "SELECT count, sum FROM sums WHERE name = 'tombstones'"
 
     assert db.execute(kept).fetchone() == (
@@ -49,56 +51,56 @@ def test_the_sums_of_marks_move_with_them_also_of_those_that_are_made_anew(
 
 
 def test_each_backup_and_each_erasure_has_a_tick_of_its_own(db: sqlite3.Connection) -> None:
-    first = bury(db, "a")
+    first = mark_unlearned(db, "a")
     tombstones.note_backup(db, "monday")
-    second = bury(db, "b")
+    second = mark_unlearned(db, "b")
 
     assert (first, tombstones.tick_of_backup(db, "monday"), second) == (1, 2, 3)
     assert tombstones.ticks(db) == 3
 
 
 def test_only_what_was_unlearned_later_is_buried(db: sqlite3.Connection) -> None:
-    before = bury(db, "a", "b")
+    before = mark_unlearned(db, "a", "b")
     tombstones.note_backup(db, "monday")
     since = tombstones.tick_of_backup(db, "monday")
-    bury(db, "c")
+    mark_unlearned(db, "c")
 
-    assert buried(db, ["a", "b", "c", "d"], since) == ["c"]
-    assert buried(db, ["a", "b", "c", "d"], before) == ["c"]
-    assert buried(db, ["a", "b", "c", "d"], before - 1) == ["a", "b", "c"]
-    assert buried(db, ["a", "b", "c", "d"], tombstones.ticks(db)) == []
+    assert unlearned_since(db, ["a", "b", "c", "d"], since) == ["c"]
+    assert unlearned_since(db, ["a", "b", "c", "d"], before) == ["c"]
+    assert unlearned_since(db, ["a", "b", "c", "d"], before - 1) == ["a", "b", "c"]
+    assert unlearned_since(db, ["a", "b", "c", "d"], tombstones.ticks(db)) == []
 
 
 def test_since_a_backup_that_is_not_known_everything_may_have_been_unlearned(
     db: sqlite3.Connection,
 ) -> None:
-    bury(db, "a")
+    mark_unlearned(db, "a")
 
     assert tombstones.tick_of_backup(db, "from elsewhere") == BEFORE_ALL
-    assert buried(db, ["a", "b"], BEFORE_ALL) == ["a"]
+    assert unlearned_since(db, ["a", "b"], BEFORE_ALL) == ["a"]
 
 
 def test_what_is_unlearned_again_is_unlearned_later(db: sqlite3.Connection) -> None:
-    bury(db, "a")
+    mark_unlearned(db, "a")
     tombstones.note_backup(db, "monday")
 
-    bury(db, "a")
+    mark_unlearned(db, "a")
 
-    assert buried(db, ["a"], tombstones.tick_of_backup(db, "monday")) == ["a"]
+    assert unlearned_since(db, ["a"], tombstones.tick_of_backup(db, "monday")) == ["a"]
 
 
 def test_an_id_is_buried_in_its_own_memory_only(db: sqlite3.Connection) -> None:
-    bury(db, "a")
+    mark_unlearned(db, "a")
 
-    assert buried(db, ["a"], BEFORE_ALL, uid="8" * 32) == []
+    assert unlearned_since(db, ["a"], BEFORE_ALL, uid="8" * 32) == []
 
 
 def test_very_many_are_found(db: sqlite3.Connection) -> None:
     ids = [f"{number}" for number in range(5000)]
 
-    bury(db, *ids[::2])
+    mark_unlearned(db, *ids[::2])
 
-    assert buried(db, ids, BEFORE_ALL) == sorted(ids[::2])
+    assert unlearned_since(db, ids, BEFORE_ALL) == sorted(ids[::2])
 
 
 def test_a_mark_depends_on_the_secret_the_memory_and_the_id() -> None:
@@ -115,7 +117,7 @@ def test_a_mark_depends_on_the_secret_the_memory_and_the_id() -> None:
 
 
 def test_tombstones_name_nobody(db: sqlite3.Connection) -> None:
-    bury(db, "Ada Lovelace")
+    mark_unlearned(db, "Ada Lovelace")
 
     rows = [line for line in db.iterdump() if line.startswith('INSERT INTO "tombstones"')]
 
@@ -136,8 +138,8 @@ def test_another_secret_than_before_is_refused(db: sqlite3.Connection) -> None:
 
 def test_what_was_ever_unlearned_is_known_by_its_memory(db: sqlite3.Connection) -> None:
     assert tombstones.unlearned(db, SECRET, UID, ["a"]) == []
-    bury(db, "a", "b")
-    bury(db, "c", uid="8" * 32)
+    mark_unlearned(db, "a", "b")
+    mark_unlearned(db, "c", uid="8" * 32)
 
     assert sorted(tombstones.unlearned(db, SECRET, UID, ["b", "a", "c"])) == ["a", "b"]
     assert tombstones.unlearned(db, SECRET, "9" * 32, ["a", "b", "c"]) == []

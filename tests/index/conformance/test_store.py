@@ -23,6 +23,7 @@ from tests.index.conformance.implementations import PLACES, Place
 from visual_memory_index import (
     CUT_SHORT,
     UNLEARN,
+    WITHOUT_ID,
     EntriesExist,
     Entry,
     Request,
@@ -32,11 +33,10 @@ from visual_memory_index import (
     WrongOffset,
     unit_rows,
 )
-from visual_memory_index.erasure.residue import Traces, masked
 from visual_memory_index.ledger.digest import elements
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.filter import Filter, parse
-from visual_memory_index.records.request import StoredBatch
+from visual_memory_index.records.request import LOCAL, StoredBatch
 from visual_memory_index.store.store import Identity, Store, Transaction, new_identity
 
 IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000, True, "abc")
@@ -79,7 +79,7 @@ def insert(
     names = [entry.id for entry in entries]
     given = elements(names, entries, vectors)
     transaction.insert(keys, names, entries, vectors, created_at, given)
-    transaction.log("InsertEntries", len(entries))
+    transaction.log("InsertEntries", len(entries), LOCAL)
 
 
 def ids(entries: Sequence[Entry]) -> list[str]:
@@ -277,7 +277,7 @@ def delete_and_stop(transaction: Transaction, key: int) -> None:
     transaction.delete([key])
     transaction.keep_setting("temperature", "0")
     transaction.next_revision()
-    transaction.log("DeleteEntries", 1)
+    transaction.log("DeleteEntries", 1, LOCAL)
     raise Stop
 
 
@@ -296,7 +296,7 @@ def test_a_transaction_tells_whether_anything_was_written(store: Store) -> None:
     writes: list[Callable[[Transaction], object]] = [
         lambda transaction: transaction.next_keys(1),
         lambda transaction: transaction.delete([5]),
-        lambda transaction: transaction.log("DeleteEntries", 1),
+        lambda transaction: transaction.log("DeleteEntries", 1, LOCAL),
         lambda transaction: transaction.begin("m/1", "relabel"),
         lambda transaction: transaction.relabel([(6, "fox")], "m/1"),
         lambda transaction: transaction.keep_setting("temperature", "1"),
@@ -384,7 +384,7 @@ def test_whoever_reads_sees_one_state_whatever_is_written_meanwhile(store: Store
         first = next(rows)
         with store.transaction() as transaction:
             transaction.delete([6, 7])
-            transaction.log("DeleteEntries", 2)
+            transaction.log("DeleteEntries", 2, LOCAL)
         seen = [entry.id for part in contents.entries() for entry in part]
 
         assert (contents.count(), sorted(contents.ids())) == (3, ["a", "b", "ü"])
@@ -469,11 +469,11 @@ def test_a_label_of_an_operation_undone_meanwhile_is_not_given_back_to(store: St
 def test_a_request_is_answered_as_before_and_its_id_serves_no_other(place: Place) -> None:
     with closing(place.create(IDENTITY)) as store, store.transaction() as transaction:
         transaction.keep(Request("r", b"content"), ["a", "é"])
-        transaction.keep(None, ["b"])
+        transaction.keep(WITHOUT_ID, ["b"])
     with closing(place.open()) as store:
         assert store.recall(Request("r", b"content")) == ["a", "é"]
         assert store.recall(Request("other", b"content")) is None
-        assert store.recall(None) is None
+        assert store.recall(WITHOUT_ID) is None
         with pytest.raises(RequestReused):
             store.recall(Request("r", b"other"))
         with pytest.raises(RequestReused):
@@ -552,7 +552,7 @@ def test_what_is_derived_is_kept_under_its_name(place: Place) -> None:
 
 def test_every_event_follows_the_one_before(store: Store) -> None:
     with store.transaction() as transaction:
-        written = transaction.log("BackupMemory", 3)
+        written = transaction.log("BackupMemory", 3, LOCAL)
         backups = transaction.backups()
 
     page = store.audit_events(1, 2)
@@ -575,20 +575,20 @@ def test_every_event_follows_the_one_before(store: Store) -> None:
 def test_what_is_to_be_erased_is_noted_until_its_operation_ends(place: Place) -> None:
     with closing(place.create(IDENTITY)) as store, store.transaction() as transaction:
         transaction.begin("m/1", UNLEARN)
-        transaction.note_erasing("m/1", ["ü", "a", "ü"])
-        assert transaction.erasing("m/1") == ["a", "ü"]
+        transaction.note_ids_to_unlearn("m/1", ["ü", "a", "ü"])
+        assert transaction.ids_to_unlearn("m/1") == ["a", "ü"]
     with closing(place.open()) as store:
-        assert store.erasing("m/1") == ["a", "ü"]
+        assert store.ids_to_unlearn("m/1") == ["a", "ü"]
         with store.transaction() as transaction:
             transaction.end("m/1", "done")
-        assert store.erasing("m/1") == []
+        assert store.ids_to_unlearn("m/1") == []
 
 
 def test_all_that_names_what_was_erased_is_dropped(store: Store) -> None:
     store.keep_derived("lists.5", b"of all entries")
     with store.transaction() as transaction:
         transaction.begin("m/1", UNLEARN)
-        transaction.note_erasing("m/1", ["a"])
+        transaction.note_ids_to_unlearn("m/1", ["a"])
         for name, result in (("m/2", {"pruned": ["a"]}), ("m/3", {"Häher": 1}), ("m/4", ["b"])):
             transaction.begin(name, "prune")
             transaction.end(name, "done", result=json.dumps(result))
@@ -601,45 +601,13 @@ def test_all_that_names_what_was_erased_is_dropped(store: Store) -> None:
         gone = transaction.scrub("m/1", ["Häher", "crow"], ["calibration"])
 
     assert gone == ["Häher"]
-    assert store.erasing("m/1") == []
+    assert store.ids_to_unlearn("m/1") == []
     assert [store.operation(f"m/{number}").result for number in (2, 3, 4)] == [None, None, '["b"]']
     assert store.operation("m/2").problem is not None
     with pytest.raises(RequestErased):
         store.recall(Request("r", b"content"))
     assert store.recall(Request("s", b"content")) == ["b"]
     assert (store.settings(), store.derived("lists.5")) == ({"taxonomy": "{}"}, None)
-
-
-def test_what_entries_are_made_of_is_read_as_far_as_there_is_room(store: Store) -> None:
-    picture = Entry("p", "owl", None, {"by": "me"}, 0, b"hash", image=b"large", thumbnail=b"small")
-    with store.transaction() as transaction:
-        insert(transaction, range(8, 9), [picture], VECTORS[:1], 0)
-
-        left = transaction.left([6, 8], 1000)
-        short = transaction.left([8, 6], 0)
-        twins = transaction.twins([b"hash", b"\xff", b"nobody", b""])
-        others = sorted(transaction.others(9)), list(transaction.others(0))
-
-    assert left.labels == short.labels == {"Häher", "owl"}
-    assert left.texts == {"b", "\x01\n", "a", "😀", "", "by", "me"}
-    assert left.contents == [
-        (b"", VECTORS[1].tobytes(), []),
-        (b"hash", VECTORS[0].tobytes(), [b"large", b"small"]),
-    ]
-    assert short.contents == []
-    assert twins == {(b"hash", VECTORS[0].tobytes()), (b"\xff", VECTORS[2].tobytes())}
-    assert others == ([b"large", b"small"], [])
-
-
-def test_the_bytes_that_some_entry_has_are_found(store: Store) -> None:
-    text, absent = "a text of some length", "another of some length"
-    entry = Entry("p", "owl", None, {"note": text}, 0, b"hash", image=b"a picture")
-    with store.transaction() as transaction:
-        insert(transaction, range(8, 9), [entry], VECTORS[:1], 0)
-
-    found = store.found_in(Traces([text, absent]))
-
-    assert found == {masked(text.encode())}
 
 
 def test_what_an_entry_holds_is_found_in_others_by_id_in_a_copy_and_else_by_content(

@@ -25,6 +25,7 @@ from visual_memory_index import EntriesExist, Entry, parse, unit_rows
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.records.entry import Parts
+from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
 
 DIMENSION = 5
@@ -85,7 +86,7 @@ class StoreMachine(RuleBasedStateMachine):
         """A transaction that changes entries."""
         with self.store.transaction() as transaction:
             yield transaction
-            transaction.log(call, count)
+            transaction.log(call, count, LOCAL)
             self.revision += 1
             assert transaction.next_revision() == self.revision
         self.events += 1
@@ -165,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
         with self.store.transaction() as transaction:
             back = transaction.unprune(name, DIMENSION)
             transaction.mark_undone(name)
-            transaction.log("Undo", len(back.ids))
+            transaction.log("Undo", len(back.ids), LOCAL)
         self.revision, self.events = self.revision + 1, self.events + 1
         wanted = [each for each in self.model.values() if each.entry.pruned_by == name]
         assert back.revision == self.revision
@@ -290,7 +291,7 @@ def spoil(transaction: Transaction, ids: list[str]) -> None:
     transaction.keep_setting("x", "spoiled")
     transaction.next_keys(3)
     transaction.next_revision()
-    transaction.log("DeleteEntries", len(known))
+    transaction.log("DeleteEntries", len(known), LOCAL)
     raise Refused
 
 

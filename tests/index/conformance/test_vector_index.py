@@ -166,7 +166,7 @@ def test_an_index_that_was_emptied_takes_rows_again(new_index: NewIndex) -> None
 @each_index
 @settings(max_examples=50)
 @given(crowds(), st.data())
-def test_the_nearest_others_are_settled_or_among_the_candidates_of_a_doubt(
+def test_the_nearest_others_are_resolved_or_among_the_candidates(
     new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject
 ) -> None:
     vectors = np.concatenate([vectors, vectors[:1]])
@@ -174,28 +174,28 @@ def test_the_nearest_others_are_settled_or_among_the_candidates_of_a_doubt(
     index, k = filled(new_index(vectors.shape[1]), vectors), data.draw(st.integers(1, m - 1))
     rows = np.array(data.draw(st.lists(st.integers(0, m - 1), min_size=1, unique=True)))
 
-    lists, _, settled, doubts = index.others(rows, k)
-    doubted = {number: among for numbers, among in doubts for number in numbers}
+    lists, _, resolved, unresolved = index.nearest_others(rows, k)
+    candidates = {number: among for numbers, among in unresolved for number in numbers}
 
     assert lists.shape == (len(rows), k)
-    assert sorted(doubted) == np.flatnonzero(~settled).tolist()
+    assert sorted(candidates) == np.flatnonzero(~resolved).tolist()
     for number, row in enumerate(rows):
         others = np.delete(np.arange(m), row)
-        found = lists[number] if settled[number] else doubted[number]
+        found = lists[number] if resolved[number] else candidates[number]
         assert not misses(vectors[row], index, k, others, found)
-        assert not settled[number] or row not in found
+        assert not resolved[number] or row not in found
 
 
 @each_index
 @settings(max_examples=50)
 @given(crowds(), st.data())
-def test_a_row_is_reached_by_what_belongs_among_its_nearest_whatever_came_and_went(
+def test_a_row_is_affected_by_what_belongs_among_its_nearest_whatever_came_and_went(
     new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject
 ) -> None:
     vectors = np.concatenate([vectors, vectors[:1]])
     m = len(vectors)
     index, k = filled(new_index(vectors.shape[1]), vectors), data.draw(st.integers(1, m - 1))
-    floors = index.others(np.arange(m), k).floors
+    score_bounds = index.nearest_others(np.arange(m), k).score_bounds
     kth = [
         np.sort(exact_distances(row, np.delete(vectors, at, axis=0)))[k - 1]
         for at, row in enumerate(vectors)
@@ -208,8 +208,8 @@ def test_a_row_is_reached_by_what_belongs_among_its_nearest_whatever_came_and_we
 
     left = index.gather(np.arange(index.count))
     before = [np.flatnonzero((vectors == row).all(axis=1))[0] for row in left]
-    reached = index.reached(came, floors[before])
+    affected = index.affected_rows(came, score_bounds[before])
 
-    for row, at, is_reached in zip(left, before, reached, strict=True):
+    for row, at, is_affected in zip(left, before, affected, strict=True):
         belongs = exact_distances(row, came).min() <= kth[at]
-        assert is_reached or not belongs
+        assert is_affected or not belongs

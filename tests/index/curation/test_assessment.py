@@ -85,7 +85,7 @@ def memories(draw: st.DrawFn) -> LeaveOneOut:
 def judge(
     judged: LeaveOneOut, trusted: set[int], trusted_min: int
 ) -> dict[int, tuple[str, Fraction]]:
-    """Who is suspect by the votes of the ``trusted``, with the label proposed and its lead."""
+    """Map suspects, by the votes of the ``trusted``, to the proposed label and its lead."""
     labels = judged.labels.tolist()
     votes: list[dict[str, Fraction]] = [{} for _ in labels]
     for row, near in enumerate(judged.neighbors.tolist()):
@@ -209,15 +209,6 @@ def test_a_prediction_is_what_the_neighbours_decide(judged: LeaveOneOut) -> None
 
     decided = decide(Neighbors(ids, heard, judged.distances), lambda _: judged.weights)
     assert predicted.tolist() == [decision.label for decision in decided]
-
-
-def test_predictions_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged, _ = noisy(30)
-    whole = assessment.predictions(judged)
-
-    monkeypatch.setattr(assessment, "CELLS_AT_ONCE", 4 * 7)
-
-    assert assessment.predictions(judged).tolist() == whole.tolist()
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))

@@ -13,14 +13,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.databases import database_of
+from tests.index.conformance.implementations import CodedIndexes
 
-from visual_memory_index import Counts, Entry, Memory, NotUndoable, Query, RamCopy, unit_rows
+from visual_memory_index import (
+    Counts,
+    Entry,
+    FaissIndexes,
+    Memory,
+    NotUndoable,
+    Query,
+    RamCopy,
+    unit_rows,
+)
 from visual_memory_index.curation.misleading_counts import (
     KEPT_BYTES_MAX,
     KEPT_MAX,
-    mend,
-    to_find,
-    within_bounds,
+    keep_within_bounds,
+    missing_lists,
+    update_lists,
 )
 from visual_memory_index.curation.neighbor_lists import NeighborLists
 from visual_memory_index.scan.distances import exact_distances
@@ -45,14 +56,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def memory(path: Path) -> Iterator[Memory]:
-    """2500 entries, more than are looked at together."""
+    """Open a memory of 2500 entries, more than are processed at once."""
     with closing(Memory.create(path, new_identity("m", DIMENSION, None))) as memory:
         memory.insert(to_entries([f"{at:05}" for at in range(2500)]), random_units(2500, 0))
         yield memory
 
 
 def from_scratch(snapshot: RamCopy, k: int) -> dict[str, tuple[int, int]]:
-    """Sort all others of every entry by exact distance and id."""
+    """Count by sorting all others of every entry by exact distance and id."""
     ids, labels = snapshot.columns()
     order = np.argsort(ids)
     rows, labels = snapshot.vectors.gather(order), labels[order]
@@ -73,10 +84,10 @@ def to_dict(counts: Counts) -> dict[str, tuple[int, int]]:
 
 
 def writing(memory: Memory, times: int) -> Callable[[int, int], None]:
-    """Inserts and deletes as long as it is told of progress, but so many times at most."""
+    """Insert and delete on each report of progress, ``times`` times at most."""
     left = list(range(times))
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if left:
             number = left.pop()
             fresh = random_units(40, 1 + number)
@@ -84,7 +95,7 @@ def writing(memory: Memory, times: int) -> Callable[[int, int], None]:
             memory.insert(to_entries([f"new {number} {at}" for at in range(40)]), fresh)
             memory.delete([f"{number * 7:05}"])
 
-    return told
+    return on_progress
 
 
 def kept(path: Path) -> set[str]:
@@ -114,15 +125,15 @@ def test_counts_are_those_of_now_though_others_write_while_they_are_found(
 def test_counts_of_a_snapshot_come_though_others_write_all_the_time(memory: Memory) -> None:
     snapshot = memory.snapshot()
     write = writing(memory, 100)
-    told: list[tuple[int, int]] = []
+    on_progress: list[tuple[int, int]] = []
 
     def busy(done: int, total: int) -> None:
         write(done, total)
-        told.append((done, total))
+        on_progress.append((done, total))
 
     found = memory.misleading_counts(4, busy, snapshot=snapshot)
 
-    assert told == sorted(told) != []
+    assert on_progress == sorted(on_progress) != []
     assert memory.revision > found.revision == snapshot.revision
     assert to_dict(found) == from_scratch(snapshot, 4)
     assert to_dict(memory.misleading_counts(4)) == from_scratch(memory.snapshot(), 4)
@@ -143,22 +154,22 @@ def test_however_many_came_they_are_looked_at_some_at_a_time() -> None:
     ids = [f"{at:05}" for at in range(9000)]
     vectors = random_units(9000, 0)
     ram.add(range(7000), ids[:7000], ["a"] * 7000, vectors[:7000])
-    lists = NeighborLists.unknown(3, ram.keys_of_rows())
-    while mend(lists, ram):
+    lists = NeighborLists.unknown(3, "float32", ram.keys_of_rows())
+    while update_lists(lists, ram):
         pass
     ram.add(range(7000, 9000), ids[7000:], ["a"] * 2000, vectors[7000:])
-    lists.follow(ram.keys_of_rows())
+    lists.follow(ram.keys_of_rows(), "float32")
 
     left = []
-    while progress := mend(lists, ram):
+    while progress := update_lists(lists, ram):
         left.append((int(lists.new.sum()), int(lists.stale.sum()), progress))
 
     assert [new for new, _, _ in left[:2]] == [2000 - 1024, 0]
     assert left[0][2] == (0, 9000)
     assert [progress for *_, progress in left[1:]] == [(9000 - n, 9000) for _, n, _ in left[1:]]
     assert np.diff([progress[0] for *_, progress in left]).max() <= 9000 - left[1][1] + 1024
-    again = NeighborLists.unknown(3, ram.keys_of_rows())
-    while mend(again, ram):
+    again = NeighborLists.unknown(3, "float32", ram.keys_of_rows())
+    while update_lists(again, ram):
         pass
     assert np.array_equal(np.sort(lists.lists), np.sort(again.lists))
 
@@ -174,7 +185,7 @@ def test_a_file_keeps_the_lists_of_the_few_k_that_were_found_last(
         with closing(Memory.open(path)) as opened:
             opened.misleading_counts(k)
 
-    assert kept(path) == {f"lists.{k}" for k in (1, 7, 8, 9)}
+    assert kept(path) == {f"lists.float32.{k}" for k in (1, 7, 8, 9)}
 
 
 def test_lists_that_do_not_fit_the_entries_any_more_leave_the_file(
@@ -187,10 +198,27 @@ def test_lists_that_do_not_fit_the_entries_any_more_leave_the_file(
 
     memory.close()
 
-    assert kept(path) == {"lists.5"}
+    assert kept(path) == {"lists.float32.5"}
     with closing(Memory.open(path)) as opened:
         assert opened.knows_counts(5)
         assert to_dict(opened.misleading_counts(3)) == from_scratch(opened.snapshot(), 3)
+
+
+def test_lists_of_another_scan_are_void_and_leave_the_file(memory: Memory, path: Path) -> None:
+    counts = to_dict(memory.misleading_counts(4))
+    memory.close()
+
+    for indexes, to_do in (
+        (FaissIndexes(), False),
+        (CodedIndexes(), True),
+        (CodedIndexes(), False),
+    ):
+        asked: list[int] = []
+        with closing(Memory.open(path, indexes=indexes)) as opened:
+            found = opened.misleading_counts(4, lambda done, total: asked.append(done))  # noqa: B023
+        assert (bool(asked), to_dict(found)) == (to_do, counts)
+
+    assert kept(path) == {"lists.float16.4"}
 
 
 def test_counts_and_what_is_seen_beside_them_are_of_one_moment_whatever_is_written(
@@ -208,11 +236,11 @@ def test_counts_come_though_each_write_undoes_more_than_a_part_of_the_work(memor
     fresh = random_units(100, 3)
     written: list[str] = []
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         written.append(f"new {len(written)}")
         memory.insert(to_entries(written[-1:]), fresh[[len(written)]])
 
-    found = memory.misleading_counts(1000, told)
+    found = memory.misleading_counts(1000, on_progress)
 
     assert found.revision == memory.revision
     assert len(written) < 50
@@ -245,11 +273,11 @@ def test_counts_for_one_k_do_not_wait_for_those_of_another(memory: Memory) -> No
 
     with ThreadPoolExecutor(1) as threads:
 
-        def told(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             if not found:
                 found.append(threads.submit(memory.misleading_counts, 3).result(30))
 
-        memory.misleading_counts(4, told)
+        memory.misleading_counts(4, on_progress)
 
     assert to_dict(found[0]) == from_scratch(memory.snapshot(), 3)
 
@@ -263,19 +291,19 @@ def test_one_that_waits_for_another_with_its_k_can_be_stopped(
 
     with ThreadPoolExecutor(1) as threads:
 
-        def told(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             if not stopped:
                 other = threads.submit(memory.misleading_counts, 4, stop, snapshot=snapshot)
                 stopped.append(other.exception(30))
 
-        memory.misleading_counts(4, told)
+        memory.misleading_counts(4, on_progress)
 
     assert isinstance(stopped[0], InterruptedError)
 
 
 @pytest.fixture
 def crowd(memory: Memory) -> Memory:
-    """So many that finding the 1000 nearest of all takes more than a moment."""
+    """Fill a memory so that finding the 1000 nearest of all entries takes long."""
     memory.insert(to_entries([f"more {at:05}" for at in range(2500)]), random_units(2500, 1))
     return memory
 
@@ -310,7 +338,7 @@ def test_lists_of_which_half_were_found_are_not_known(crowd: Memory, path: Path)
 
     assert not crowd.knows_counts(1000)
     crowd.close()
-    assert kept(path) == {"lists.1000"}
+    assert kept(path) == {"lists.float32.1000"}
     with closing(Memory.open(path)) as opened:
         assert not opened.knows_counts(1000)
 
@@ -318,16 +346,16 @@ def test_lists_of_which_half_were_found_are_not_known(crowd: Memory, path: Path)
 def test_what_is_to_be_found_is_what_is_missing_and_around_what_came_or_left() -> None:
     keys = np.arange(100, 200)
 
-    assert to_find(5, keys, keys) == 0
-    assert to_find(5, keys[:-1], keys) == 6
-    assert to_find(5, keys, keys[1:]) == 5
-    assert to_find(5, np.empty(0, dtype=np.int64), keys) == 100
+    assert missing_lists(5, keys, keys) == 0
+    assert missing_lists(5, keys[:-1], keys) == 6
+    assert missing_lists(5, keys, keys[1:]) == 5
+    assert missing_lists(5, np.empty(0, dtype=np.int64), keys) == 100
 
 
 def test_few_lists_are_kept_and_a_large_one_leaves_no_room_for_older_ones() -> None:
-    assert within_bounds({k: 1 for k in range(9, 0, -1)}) == {9, 8, 7, 6}
-    assert within_bounds({3: KEPT_BYTES_MAX - 5, 2: 5, 1: 1}) == {3, 2}
-    assert within_bounds({3: 2 * KEPT_BYTES_MAX, 2: 1}) == {3}
+    assert keep_within_bounds({k: 1 for k in range(9, 0, -1)}) == {9, 8, 7, 6}
+    assert keep_within_bounds({3: KEPT_BYTES_MAX - 5, 2: 5, 1: 1}) == {3, 2}
+    assert keep_within_bounds({3: 2 * KEPT_BYTES_MAX, 2: 1}) == {3}
 
 
 def test_a_memory_that_is_dropped_writes_no_lists(memory: Memory, path: Path) -> None:
@@ -348,14 +376,14 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
     gone = memory._ram.keys(["00007"])[0]
     erased: list[str] = []
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if not erased:
             name = memory.begin_unlearning(["00007"], allow_missing=False).operation.name
             memory.unlearn(name, settings=(), draft=lambda facts: "{}")
             memory.end(name, "done", result="{}")
             erased.append(name)
 
-    found = memory.misleading_counts(4, told, snapshot=snapshot)
+    found = memory.misleading_counts(4, on_progress, snapshot=snapshot)
 
     assert ("00007" in found.ids) == of_snapshot
     kept_lists = memory._counting._lists
@@ -365,12 +393,12 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
     if not of_snapshot:
         assert to_dict(found) == from_scratch(memory.snapshot(), 4)
     memory.close()
-    assert kept(path) == (set() if of_snapshot else {"lists.4"})
+    assert kept(path) == (set() if of_snapshot else {"lists.float32.4"})
 
 
 def test_undoing_a_prune_that_failed_on_a_full_disk_says_that_it_failed(memory: Memory) -> None:
     name = memory.begin("prune").operation.name
-    writer = memory._file._writer
+    writer = database_of(memory)._writer
     writer.execute("PRAGMA max_page_count = 1")
     memory.end(name, "failed", problem="x" * 100_000)
 
@@ -384,12 +412,12 @@ def test_counts_that_name_an_erased_entry_do_not_come_back_when_work_is_stopped(
     memory.misleading_counts(4)
     memory.insert(to_entries([f"more {at}" for at in range(600)]), random_units(600, 99))
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         name = memory.begin_unlearning(["00007"], allow_missing=False).operation.name
         memory.unlearn(name, settings=(), draft=lambda facts: "{}")
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        memory.misleading_counts(4, told)
+        memory.misleading_counts(4, on_progress)
 
     assert memory._counting._counts == {}

@@ -1,4 +1,4 @@
-"""Every method takes entries for what they are, and not for where they lie."""
+"""Every pruning method selects entries whatever the order of rows."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ TAKEN = {
 
 
 def voters(order: NDArray[np.intp]) -> Voters:
-    """The entries in some order of rows; what is found by k is found for 3 alone."""
+    """Return the entries in some order of rows, with counts and values for k = 3 alone."""
     return Voters(
         IDS[order],
         LABELS[order],
         vectors=lambda: VECTORS[order],
         counts=lambda k: {3: (V[order], C[order])}[k],
         values=lambda k: {3: VALUES[order]}[k],
-        told=unreported,
+        on_progress=unreported,
     )
 
 
@@ -72,7 +72,7 @@ def test_whoever_finds_prototypes_says_how_far_it_is_and_can_be_stopped() -> Non
     def stop(done: int, total: int) -> None:
         raise InterruptedError(f"{done} of {total}")
 
-    asked = dataclasses.replace(voters(np.arange(20)), told=stop)
+    asked = dataclasses.replace(voters(np.arange(20)), on_progress=stop)
 
     with pytest.raises(InterruptedError, match="20 of 420"):
         Prototype(0.1, clusters=3, keep="hard", balance=0.0, seed=0).rows(asked)

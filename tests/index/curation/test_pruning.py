@@ -258,13 +258,17 @@ def test_k_means_ends_where_every_prototype_is_the_mean_of_those_nearest_to_it()
 
 
 def test_k_means_ends_once_no_row_changes_its_prototype() -> None:
-    told = list[tuple[int, int]]()
+    on_progress = list[tuple[int, int]]()
 
     pruning.prototypes(
-        random_units(2), names(2), clusters=2, seed=0, told=lambda *counts: told.append(counts)
+        random_units(2),
+        names(2),
+        clusters=2,
+        seed=0,
+        on_progress=lambda *counts: on_progress.append(counts),
     )
 
-    assert told == [(2, 42), (4, 42)]
+    assert on_progress == [(2, 42), (4, 42)]
 
 
 def test_a_prototype_of_very_many_rows_is_their_mean_to_the_last_digits() -> None:
@@ -279,23 +283,27 @@ def test_a_prototype_of_very_many_rows_is_their_mean_to_the_last_digits() -> Non
 
 def test_k_means_tells_how_far_it_is_several_times_a_round_and_can_be_stopped() -> None:
     m = pruning.SCORES_AT_ONCE + 5
-    vectors, told = random_units(m, 3), list[tuple[int, int]]()
+    vectors, on_progress = random_units(m, 3), list[tuple[int, int]]()
     pruning.prototype_difficulties(
-        vectors, names(m), clusters=4, seed=0, told=lambda *counts: told.append(counts)
+        vectors,
+        names(m),
+        clusters=4,
+        seed=0,
+        on_progress=lambda *counts: on_progress.append(counts),
     )
 
     def stop(done: int, total: int) -> None:
-        assert len(told) < 3
-        told.append((done, total))
-        if len(told) == 3:
+        assert len(on_progress) < 3
+        on_progress.append((done, total))
+        if len(on_progress) == 3:
             raise InterruptedError
 
-    assert told[:2] == [(pruning.SCORES_AT_ONCE, 21 * m), (m, 21 * m)]
-    assert told == sorted(told)
-    assert told[-1] == (21 * m, 21 * m)
-    told.clear()
+    assert on_progress[:2] == [(pruning.SCORES_AT_ONCE, 21 * m), (m, 21 * m)]
+    assert on_progress == sorted(on_progress)
+    assert on_progress[-1] == (21 * m, 21 * m)
+    on_progress.clear()
     with pytest.raises(InterruptedError):
-        pruning.prototypes(vectors, names(m), clusters=4, seed=0, told=stop)
+        pruning.prototypes(vectors, names(m), clusters=4, seed=0, on_progress=stop)
 
 
 @pytest.mark.parametrize("count", [1, 5])

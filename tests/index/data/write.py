@@ -63,7 +63,7 @@ def write_catalog(path: Path) -> None:
                 )
                 assert made is not None
                 with closing(made):
-                    catalog.bury(made, ["gone"], "")
+                    catalog.mark_unlearned(made, ["gone"], "")
             catalog.drop("bees", request=Request("dropped", b"fingerprint"))
         shrink(folder / "catalog.sqlite")
         shutil.copy(folder / "catalog.sqlite", path)

@@ -1,4 +1,4 @@
-"""What was erased is found by any piece of it that could not be there by chance."""
+"""Unlearned data are found by any fragment that could not be there by chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from visual_memory_index.erasure.residue import (
     FRAGMENT_BYTES,
     SEARCHED_AT_ONCE,
     TEXT_PIECE,
-    Traces,
+    ResiduePatterns,
     masked,
 )
 from visual_memory_index.records.entry import Entry
@@ -33,11 +33,11 @@ TEXT = "person-0123456789"
     st.integers(0, 64),
 )
 def test_every_fragment_of_a_vector_is_found_anywhere(start: int, at: int, more: int) -> None:
-    traces = Traces((), [VECTOR])
+    patterns = ResiduePatterns((), [VECTOR])
     data = bytearray(at + FRAGMENT_BYTES + more)
     data[at : at + FRAGMENT_BYTES] = VECTOR[start : start + FRAGMENT_BYTES]
 
-    assert traces.found_in(data)
+    assert patterns.found_in(data)
 
 
 @given(st.integers(0, len(VECTOR) - FRAGMENT_BYTES), st.integers(8, FRAGMENT_BYTES - 9))
@@ -45,29 +45,29 @@ def test_less_than_a_fragment_is_none(start: int, changed: int) -> None:
     fragment = bytearray(VECTOR[start : start + FRAGMENT_BYTES])
     fragment[changed] ^= 1
 
-    assert not Traces((), [VECTOR]).found_in(bytes(9) + fragment + bytes(9))
+    assert not ResiduePatterns((), [VECTOR]).found_in(bytes(9) + fragment + bytes(9))
 
 
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_a_text_is_found_as_a_whole(before: int, after: int) -> None:
-    traces = Traces([TEXT])
+    patterns = ResiduePatterns([TEXT])
 
-    assert len(traces.found_in(bytes(before) + TEXT.encode() + bytes(after))) == 1
-    assert not traces.found_in(bytes(before) + TEXT[1:].encode() + bytes(after))
+    assert len(patterns.found_in(bytes(before) + TEXT.encode() + bytes(after))) == 1
+    assert not patterns.found_in(bytes(before) + TEXT[1:].encode() + bytes(after))
 
 
 @given(st.integers(1000, len(PICTURE) - FRAGMENT_BYTES))
 def test_a_picture_is_found_behind_its_header(start: int) -> None:
-    traces = Traces((), (), [PICTURE])
+    patterns = ResiduePatterns((), (), [PICTURE])
 
-    assert traces.found_in(PICTURE[start : start + FRAGMENT_BYTES])
+    assert patterns.found_in(PICTURE[start : start + FRAGMENT_BYTES])
 
 
 @pytest.mark.parametrize("length", range(len(PICTURE) - 32, len(PICTURE)))
 def test_the_end_of_a_picture_is_found_whatever_its_length(length: int) -> None:
-    traces = Traces((), (), [PICTURE[:length]])
+    patterns = ResiduePatterns((), (), [PICTURE[:length]])
 
-    assert traces.found_in(PICTURE[length - FRAGMENT_BYTES : length])
+    assert patterns.found_in(PICTURE[length - FRAGMENT_BYTES : length])
 
 
 @given(st.integers(0, len(VECTOR) - 1))
@@ -75,7 +75,7 @@ def test_the_pieces_found_are_in_what_was_searched_and_in_what_was_erased(change
     data = bytearray(VECTOR)
     data[changed] ^= 1
 
-    pieces = [masked(piece) for piece in Traces((), [VECTOR]).found_in(data)]
+    pieces = [masked(piece) for piece in ResiduePatterns((), [VECTOR]).found_in(data)]
 
     assert pieces
     assert all(piece in data and piece in VECTOR for piece in pieces)
@@ -84,10 +84,10 @@ def test_the_pieces_found_are_in_what_was_searched_and_in_what_was_erased(change
 def test_the_shortest_that_can_be_told_from_chance_are_looked_for() -> None:
     text, vector = TEXT[:12], VECTOR[:FRAGMENT_BYTES]
 
-    traces = Traces([text, TEXT[:11]], [vector, VECTOR[: FRAGMENT_BYTES - 1]])
+    patterns = ResiduePatterns([text, TEXT[:11]], [vector, VECTOR[: FRAGMENT_BYTES - 1]])
 
-    assert traces.count == 2
-    assert traces.found_in(text.encode() + bytes(8) + vector) == {
+    assert patterns.count == 2
+    assert patterns.found_in(text.encode() + bytes(8) + vector) == {
         masked(text.encode()),
         masked(vector),
     }
@@ -97,24 +97,24 @@ def test_the_shortest_that_can_be_told_from_chance_are_looked_for() -> None:
 def test_what_a_picture_that_stays_has_too_is_not_looked_for(at: int) -> None:
     stays = bytes(at) + PICTURE[:3000] + bytes(5)
 
-    traces = Traces((), (), [PICTURE], [b"short", stays])
+    patterns = ResiduePatterns((), (), [PICTURE], [b"short", stays])
 
-    assert not traces.found_in(PICTURE[1000:2900])
-    assert traces.found_in(PICTURE[3100 : 3100 + FRAGMENT_BYTES])
+    assert not patterns.found_in(PICTURE[1000:2900])
+    assert patterns.found_in(PICTURE[3100 : 3100 + FRAGMENT_BYTES])
 
 
 def test_what_follows_a_stretch_that_could_be_there_by_chance_is_looked_for() -> None:
-    traces = Traces((), [bytes(96) + VECTOR])
+    patterns = ResiduePatterns((), [bytes(96) + VECTOR])
 
-    assert traces.found_in(VECTOR[40 : 40 + FRAGMENT_BYTES])
-    assert not traces.found_in(bytes(200))
+    assert patterns.found_in(VECTOR[40 : 40 + FRAGMENT_BYTES])
+    assert not patterns.found_in(bytes(200))
 
 
 def test_headers_short_texts_and_what_repeats_are_not_looked_for() -> None:
-    traces = Traces(["short"], [bytes(256), b"ab" * 128], [PICTURE])
+    patterns = ResiduePatterns(["short"], [bytes(256), b"ab" * 128], [PICTURE])
 
-    assert traces.count == 1
-    assert not traces.found_in(PICTURE[:500])
+    assert patterns.count == 1
+    assert not patterns.found_in(PICTURE[:500])
 
 
 @pytest.mark.parametrize(("different", "count"), [(11, 0), (12, 1)])
@@ -122,20 +122,20 @@ def test_what_repeats_is_looked_for_from_twelve_different_bytes_on(
     different: int, count: int
 ) -> None:
     vector = bytes(range(different)) * 24
-    traces = Traces((), [vector])
+    patterns = ResiduePatterns((), [vector])
 
-    assert traces.count == count
-    assert bool(traces.found_in(vector)) == bool(count)
+    assert patterns.count == count
+    assert bool(patterns.found_in(vector)) == bool(count)
 
 
 @pytest.mark.parametrize(("different", "count"), [(3, 0), (4, 1)])
 def test_a_place_is_looked_for_by_four_different_bytes_on(different: int, count: int) -> None:
     few = (bytes(range(different)) * 8)[:8]
     vector = few + bytes(range(100, 116)) + few
-    traces = Traces((), [vector])
+    patterns = ResiduePatterns((), [vector])
 
-    assert traces.count == count
-    assert bool(traces.found_in(vector)) == bool(count)
+    assert patterns.count == count
+    assert bool(patterns.found_in(vector)) == bool(count)
 
 
 @pytest.mark.parametrize(("vectors", "count"), [(4, 4), (5, 0)])
@@ -144,16 +144,16 @@ def test_numbers_that_more_than_four_vectors_share_are_not_looked_for(
 ) -> None:
     start, end = bytes(range(8)), bytes(range(8, 16))
     all_of_them = [start + RNG.bytes(16) + end for _ in range(vectors)]
-    traces = Traces((), all_of_them)
+    patterns = ResiduePatterns((), all_of_them)
 
-    assert traces.count == count
-    assert len(traces.found_in(b"".join(all_of_them))) == count
+    assert patterns.count == count
+    assert len(patterns.found_in(b"".join(all_of_them))) == count
 
 
 def test_texts_with_one_ending_are_told_apart() -> None:
-    traces = Traces([f"{number:04}-the same ending" for number in range(50)])
+    patterns = ResiduePatterns([f"{number:04}-the same ending" for number in range(50)])
 
-    assert {masked(piece) for piece in traces.found_in(b"0007-the same ending")} == {
+    assert {masked(piece) for piece in patterns.found_in(b"0007-the same ending")} == {
         b"0007-the same ending"
     }
 
@@ -167,19 +167,19 @@ def test_each_of_texts_that_begin_and_end_alike_is_found(
     start: str, middles: list[str], end: str
 ) -> None:
     texts = [start + middle + end for middle in middles]
-    traces = Traces(texts, [VECTOR], [PICTURE], ["".join(texts).encode()])
+    patterns = ResiduePatterns(texts, [VECTOR], [PICTURE], ["".join(texts).encode()])
 
     for text in texts:
         if any(len(set(text[at : at + 8])) >= 4 for at in range(len(text) - 7)):
-            assert masked(text.encode()) in traces.found_in(text.encode())
+            assert masked(text.encode()) in patterns.found_in(text.encode())
 
 
 def test_hundreds_of_ids_that_begin_with_eight_different_letters_are_all_found() -> None:
     ids = [f"person-{number:024x}" for number in range(0, 1 << 60, 1 << 51)]
-    traces = Traces(ids)
+    patterns = ResiduePatterns(ids)
 
-    assert traces.count == len(ids) == 512
-    assert len(traces.found_in("".join(ids).encode())) == 512
+    assert patterns.count == len(ids) == 512
+    assert len(patterns.found_in("".join(ids).encode())) == 512
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_hundreds_of_ids_that_begin_with_eight_different_letters_are_all_found()
     ids=ascii,
 )
 def test_a_text_is_found_as_json_and_python_write_it(text: str) -> None:
-    traces = Traces([text])
+    patterns = ResiduePatterns([text])
 
     held = ctypes.string_at(id(text), sys.getsizeof(text))
     for form in (
@@ -205,32 +205,32 @@ def test_a_text_is_found_as_json_and_python_write_it(text: str) -> None:
         json.dumps(text).encode(),
         Entry("", "", metadata={"": text}).metadata_json.encode(),
     ):
-        assert traces.found_in(form) == {masked(text.encode())}
-    assert traces.count == 1
+        assert patterns.found_in(form) == {masked(text.encode())}
+    assert patterns.count == 1
 
 
 def test_a_long_text_is_found_though_its_file_breaks_it_up() -> None:
     text = RNG.bytes(4000).hex()
-    traces = Traces([text])
+    patterns = ResiduePatterns([text])
     data = text[:3000].encode() + bytes(4) + text[3000:].encode()
 
-    assert traces.count == 1
-    assert len(traces.found_in(data)) == len(text) // TEXT_PIECE - 1
+    assert patterns.count == 1
+    assert len(patterns.found_in(data)) == len(text) // TEXT_PIECE - 1
 
 
 def test_texts_with_one_ending_are_looked_for_where_they_differ() -> None:
     texts = [f"{RNG.bytes(8).hex()}{'-' * number} by somebody" for number in range(200)]
-    traces = Traces(texts)
+    patterns = ResiduePatterns(texts)
 
-    assert max(map(len, traces._text_probes.values())) < 20
-    assert len(traces.found_in("".join(texts).encode())) == 200
+    assert max(map(len, patterns._text_probes.values())) < 20
+    assert len(patterns.found_in("".join(texts).encode())) == 200
 
 
 def test_pictures_that_stay_take_no_room() -> None:
     others = [RNG.bytes(500_000) for _ in range(8)]
     tracemalloc.start()
 
-    Traces((), (), [PICTURE], others)
+    ResiduePatterns((), (), [PICTURE], others)
 
     assert tracemalloc.get_traced_memory()[1] < 30_000_000
     tracemalloc.stop()
@@ -239,33 +239,33 @@ def test_pictures_that_stay_take_no_room() -> None:
 @given(st.integers(1000, len(PICTURE) - FRAGMENT_BYTES), st.integers(1, 12))
 def test_one_picture_under_many_headers_is_looked_for(start: int, count: int) -> None:
     pictures = [number.to_bytes(8, "big") * 8 + PICTURE for number in range(count)]
-    traces = Traces((), (), pictures)
+    patterns = ResiduePatterns((), (), pictures)
 
-    assert traces.count == count
-    assert traces.found_in(PICTURE[start : start + FRAGMENT_BYTES])
+    assert patterns.count == count
+    assert patterns.found_in(PICTURE[start : start + FRAGMENT_BYTES])
 
 
 def test_what_is_not_looked_for_any_more_is_not_counted() -> None:
-    assert Traces((), (), [PICTURE], [PICTURE]).count == 0
-    assert Traces((), [VECTOR], [PICTURE], [PICTURE]).count == 1
+    assert ResiduePatterns((), (), [PICTURE], [PICTURE]).count == 0
+    assert ResiduePatterns((), [VECTOR], [PICTURE], [PICTURE]).count == 1
 
 
 def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
-    traces = Traces([TEXT], [VECTOR])
-    (piece,) = traces.found_in(TEXT.encode())
+    patterns = ResiduePatterns([TEXT], [VECTOR])
+    (piece,) = patterns.found_in(TEXT.encode())
 
     assert masked(piece) == TEXT.encode()
-    around = [each for known in traces._probes.values() for each, _ in known]
-    assert not traces.found_in(b"".join([*traces._texts, *traces._texts.values(), *around]))
+    around = [each for known in patterns._probes.values() for each, _ in known]
+    assert not patterns.found_in(b"".join([*patterns._texts, *patterns._texts.values(), *around]))
     assert masked(masked(b"abc")) == b"abc"
 
 
 @pytest.mark.parametrize("count", [1, 5000])
 def test_whole_ones_are_found_among_very_many(count: int) -> None:
     vectors = [RNG.standard_normal(768).astype("<f4").tobytes() for _ in range(count)]
-    traces = Traces((), vectors)
+    patterns = ResiduePatterns((), vectors)
 
     shown = vectors[:: max(1, count // 7)]
-    found = [masked(piece) for piece in traces.found_in(b"".join(shown))]
+    found = [masked(piece) for piece in patterns.found_in(b"".join(shown))]
 
     assert all(any(piece in vector for piece in found) for vector in shown)

@@ -1,4 +1,4 @@
-"""Searching files finds every piece that nothing stored explains."""
+"""Searching files finds every piece that remaining entries do not explain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_index import (
-    Traces,
+    ResiduePatterns,
     unexplained,
 )
 from visual_memory_index.erasure.residue import masked
@@ -40,11 +40,11 @@ FIRST_READ = READ_AT_ONCE + OVERLAP
     ],
 )
 def test_a_trace_is_found_wherever_it_lies_in_a_file(at: int, tmp_path: Path) -> None:
-    traces = Traces([TEXT.decode()])
+    patterns = ResiduePatterns([TEXT.decode()])
     with (tmp_path / "empty").open("w+b") as empty, (tmp_path / "file").open("w+b") as file:
         os.pwrite(file.fileno(), TEXT, at)
 
-        searched = search_files([empty.fileno(), file.fileno()], traces)
+        searched = search_files([empty.fileno(), file.fileno()], patterns)
 
     assert (searched.size, searched.found) == (at + len(TEXT), frozenset({masked(TEXT)}))
 
@@ -52,26 +52,26 @@ def test_a_trace_is_found_wherever_it_lies_in_a_file(at: int, tmp_path: Path) ->
 def test_what_is_found_in_one_file_is_told_though_nothing_or_more_is_in_the_next(
     tmp_path: Path,
 ) -> None:
-    traces = Traces(["a text in the first", "a text in the second"])
+    patterns = ResiduePatterns(["a text in the first", "a text in the second"])
     contents = [b"a text in the first", b"a text in the second", bytes(9)]
     for name, content in zip("abc", contents, strict=True):
         (tmp_path / name).write_bytes(content)
     with ExitStack() as stack:
         files = [stack.enter_context((tmp_path / name).open("rb")).fileno() for name in "abc"]
 
-        searched = search_files(files, traces)
+        searched = search_files(files, patterns)
 
     assert searched.size == sum(map(len, contents))
     assert searched.found == {masked(content) for content in contents[:2]}
 
 
 def test_the_end_of_one_file_and_the_start_of_the_next_are_no_trace(tmp_path: Path) -> None:
-    traces = Traces([TEXT.decode()])
+    patterns = ResiduePatterns([TEXT.decode()])
     with (tmp_path / "a").open("w+b") as first, (tmp_path / "b").open("w+b") as second:
         os.pwrite(first.fileno(), TEXT[:9], 0)
         os.pwrite(second.fileno(), TEXT[9:], 0)
 
-        searched = search_files([first.fileno(), second.fileno()], traces)
+        searched = search_files([first.fileno(), second.fileno()], patterns)
 
     assert (searched.size, searched.found) == (len(TEXT), frozenset())
 

@@ -1,4 +1,4 @@
-"""Rows that something else changed, took or brought back are found by what tables add up to."""
+"""Rows changed, deleted or restored by another program are found by the totals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WRITES = (
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """Three rows in one table, of which two have rows in the other."""
+    """Yield a database with three rows in one table, two of them with rows in the other."""
     with closing(Database(tmp_path / "a.sqlite", STEPS)) as opened:
         with opened.transaction() as db:
             db.execute("INSERT INTO a VALUES ('first', x'00'), ('second', x'01'), ('third', NULL)")
@@ -72,7 +72,7 @@ def test_a_checksum_stays_what_it_is_from_release_to_release() -> None:
 
 
 def form(values: tuple[int | str | bytes | None, ...]) -> bytes:
-    """What the checksum is of, spelt out."""
+    """Spell out the bytes that the checksum is computed from."""
     return b"(" + len(values).to_bytes(4, "little") + b"".join(map(form_of, values))
 
 

@@ -1,4 +1,4 @@
-"""What reading a file raises is damage of it, unless it was a refusal or somebody stopped it."""
+"""Errors while reading a file are told as damage, except refusals and cancellations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FILTER = Comparison("label", "=", "other")
 
 
 class Stopped(Exception):
-    """Who reads was told to stop."""
+    """The reader was cancelled."""
 
 
 @pytest.mark.parametrize("read", SENSELESS)
@@ -78,7 +78,7 @@ SEED = int(os.environ.get("DAMAGE_SEED", random.randrange(1 << 30)))
 
 
 def of_a_person(folder: Path) -> Path:
-    """The file of a memory that has one in all its texts."""
+    """Make the file of a memory that has a person in all its texts."""
     with closing(Memory.create(folder / "a.sqlite", new_identity("a", 4, NOBODY))) as memory:
         entries = [
             Entry(f"{NOBODY} {n}", f"{NOBODY} {n % 3}", metadata={NOBODY: f"ü {NOBODY}"})
@@ -92,7 +92,7 @@ def of_a_person(folder: Path) -> Path:
 
 
 def damage(data: bytes, chance: random.Random) -> bytes:
-    """A byte changed, mostly in or before a text of the person, or a page copied over another."""
+    """Change a byte, mostly in or before a text of the person, or overwrite a page by another."""
     pages = range(0, len(data), PAGE_BYTES)
     if chance.random() < 0.2:
         to, other = chance.sample(pages[1:], 2)
@@ -103,7 +103,7 @@ def damage(data: bytes, chance: random.Random) -> bytes:
 
 
 def asked(path: Path) -> Iterator[str]:
-    """All that is said of a file by whoever reads it, and all that its traceback says."""
+    """Yield every message about a file, and its traceback, from each way to read it."""
     questions: list[Callable[[Memory], object]] = [
         lambda memory: memory.entries(limit=99, parts=Parts.VECTOR),
         lambda memory: memory.entry("nobody"),
@@ -114,13 +114,13 @@ def asked(path: Path) -> Iterator[str]:
         lambda memory: memory.check(),
     ]
     for look_at in (look_through, name_in, lambda path: Memory.open(path).close()):
-        yield told(partial(look_at, path))
+        yield on_progress(partial(look_at, path))
     with suppress(MemoryRefusal), closing(Memory.open(path)) as memory:
         for question in questions:
-            yield told(partial(question, memory))
+            yield on_progress(partial(question, memory))
 
 
-def told(question: Callable[[], object]) -> str:
+def on_progress(question: Callable[[], object]) -> str:
     try:
         question()
     except UnknownEntries:

@@ -1,4 +1,4 @@
-"""A SQLite file that fsyncs, forgets bytes, undoes what fails, and says in our words what broke."""
+"""An SQLite file that fsyncs, erases bytes, rolls back failures, and explains its errors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from visual_memory_index.errors import (
     DiskFull,
     FileHeld,
     NewerStore,
+    NotWritten,
     TooManyFiles,
     WriteFailed,
 )
-from visual_memory_index.files.database import PAGE_BYTES, Database
+from visual_memory_index.files.database import PAGE_BYTES, Database, write_error
+from visual_memory_index.files.disk import database_files
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -191,6 +193,40 @@ def test_where_nothing_can_be_written_that_is_not_told_as_a_full_disk(database: 
         insert(database, "x")
 
 
+def test_a_disk_that_is_read_only_is_not_told_as_a_full_one(small_disk: SmallDisk) -> None:
+    path = small_disk.folder / "a.sqlite"
+    Database(path, STEPS).close()
+    small_disk.make_read_only()
+
+    with pytest.raises(WriteFailed, match="let the server write there"):
+        Database(path, STEPS)
+
+
+def test_a_database_in_a_folder_that_is_missing_cannot_be_made_and_that_is_no_full_disk(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(WriteFailed, match="no such file or directory"):
+        Database(tmp_path / "missing" / "a.sqlite", STEPS)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, DiskFull),
+        (sqlite3.SQLITE_IOERR_WRITE, DiskFull),  # a quota, for one
+        (sqlite3.SQLITE_CANTOPEN, DiskFull),
+        (sqlite3.SQLITE_IOERR_READ, WriteFailed),
+        (sqlite3.SQLITE_IOERR_FSYNC, WriteFailed),
+        (sqlite3.SQLITE_READONLY_DBMOVED, WriteFailed),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, FileHeld),
+    ],
+)
+def test_an_error_of_sqlite_is_told_as_a_full_disk_where_room_may_mend_it(
+    code: int, kind: type[NotWritten], database: Database
+) -> None:
+    assert type(write_error(database.path, code, "disk I/O error")) is kind
+
+
 def test_the_lock_of_another_program_is_told_as_that_and_not_as_a_broken_disk(
     database: Database,
 ) -> None:
@@ -211,7 +247,9 @@ def test_the_lock_of_another_program_is_told_as_that_and_not_as_a_broken_disk(
 def test_what_cannot_be_opened_says_nothing_of_what_was_to_be_stored(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").mkdir()
 
-    with pytest.raises(DiskFull, match=r"^a\.sqlite could not be opened \([^)]+\); make room"):
+    with pytest.raises(
+        WriteFailed, match=r"^a\.sqlite could not be opened \(is a directory\); let the server"
+    ):
         Database(tmp_path / "a.sqlite", STEPS)
 
 
@@ -220,7 +258,7 @@ def test_too_many_open_files_are_not_told_as_a_full_disk(
 ) -> None:
     files_max(3)
 
-    with pytest.raises(TooManyFiles, match="ulimit -n"), database.apart():
+    with pytest.raises(TooManyFiles, match="ulimit -n"), database.own_connection():
         pass
 
 
@@ -238,7 +276,7 @@ def test_where_no_connection_can_be_made_anew_the_one_that_writes_stays_as_it_wa
 
 
 def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database) -> None:
-    for file in database.files():
+    for file in database_files(database.path):
         file.unlink(missing_ok=True)
 
     with pytest.raises(CorruptStore, match="the file is missing"), database.reading():
@@ -249,7 +287,7 @@ def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database
 
 @pytest.fixture
 def files_max() -> Iterator[Callable[[int], None]]:
-    """Lets this process open no file of a higher number, until the test is over."""
+    """Yield a function that limits the open files of this process until the test is over."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield lambda most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,4 +1,4 @@
-"""What the system says of a file is told as what it is."""
+"""Errors of the system about files become the fitting refusals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from visual_memory_index import DiskFull, NotWritten, TooManyFiles, WriteFailed
-from visual_memory_index.files.disk import SMALL_BYTES, read_small, trouble_in, written
+from visual_memory_index.files.disk import (
+    SMALL_BYTES,
+    probe_folder,
+    read_small,
+    translate_os_errors,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,7 @@ from visual_memory_index.files.disk import SMALL_BYTES, read_small, trouble_in, 
 def test_a_file_that_cannot_be_written_says_why(
     number: int, kind: type[NotWritten], way_out: str
 ) -> None:
-    with pytest.raises(kind, match=way_out) as caught, written(Path("data/a.sqlite")):
+    with pytest.raises(kind, match=way_out) as caught, translate_os_errors(Path("data/a.sqlite")):
         raise OSError(number, os.strerror(number))
 
     assert type(caught.value) is kind
@@ -35,17 +40,17 @@ def test_a_file_that_cannot_be_written_says_why(
 
 
 def test_a_lack_of_memory_is_no_matter_of_disks() -> None:
-    with pytest.raises(MemoryError), written(Path("a")):
+    with pytest.raises(MemoryError), translate_os_errors(Path("a")):
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
 
 def test_a_folder_that_can_be_written_is_no_trouble_and_stays_empty(tmp_path: Path) -> None:
-    assert trouble_in(tmp_path) is None
+    assert probe_folder(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_troubles_a_folder_is_said_by_the_system(tmp_path: Path) -> None:
-    trouble = trouble_in(tmp_path / "nowhere")
+    trouble = probe_folder(tmp_path / "nowhere")
 
     assert trouble is not None
     assert trouble.errno == errno.ENOENT

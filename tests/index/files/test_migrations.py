@@ -47,7 +47,7 @@ def version(db: sqlite3.Connection) -> int:
 
 
 def rows_of(path: Path) -> list[str]:
-    """All that a file holds, as SQL."""
+    """Return the content of a file as SQL."""
     with closing(sqlite3.connect(path)) as db:
         return [f"{version(db)}", *db.iterdump()]
 

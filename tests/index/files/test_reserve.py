@@ -1,4 +1,4 @@
-"""Room is taken ahead of time, given up once, and taken again where there is enough."""
+"""Disk space is reserved, released once, and reserved again when there is enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log that only grows: whatever is changed in it, left out of it or put into it is found."""
+"""Any event changed, left out or put in is found in the audit log."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def test_a_log_that_nobody_touched_leads_to_its_head(size: int) -> None:
     assert head.size == size
 
 
-@pytest.mark.parametrize("seed", range(500))
-def test_every_alteration_is_found(seed: int) -> None:
+@pytest.mark.parametrize("first", range(0, 500, 50))
+def test_every_alteration_is_found(first: int) -> None:
     texts, head = grown(20)
-    chance = Random(seed)
-    altered = alter(list(texts), chance)
-    assert altered != texts
+    for seed in range(first, first + 50):
+        altered = alter(list(texts), Random(seed))
+        assert altered != texts
 
-    with pytest.raises(BadAuditLog):
-        audit.check(altered, head, f"{19:064x}")
+        with pytest.raises(BadAuditLog):
+            audit.check(altered, head, f"{19:064x}")
 
 
 def alter(texts: list[str], chance: Random) -> list[str]:

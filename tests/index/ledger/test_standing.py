@@ -1,4 +1,4 @@
-"""A file follows what was noted, or it is said in which way it does not."""
+"""A file agrees with the noted position, or the refusal says how it differs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from visual_memory_index import MemoryRefusal, OlderCatalog, OlderMemory, OtherMemory
 from visual_memory_index.ledger.standing import Found, Noted, Standing, refusal
 
-FOUND = Found("birds", "b1", Standing(3, "ccc"), {2: "ccc"}, unlearnings=0, knows_erasing=True)
+FOUND = Found("birds", "b1", Standing(3, "ccc"), {2: "ccc"}, unlearnings=0, knows_unlearning=True)
 NOTED = Noted("b1", Standing(3, "ccc"))
 
 
 def log(writes: Sequence[int]) -> list[str]:
-    """The hash of each event; one has all before it in it."""
+    """Return the hash of each event of a chain."""
     return [f"{hash(tuple(writes[: number + 1])):x}" for number in range(len(writes))]
 
 
@@ -80,10 +80,10 @@ def test_a_file_is_admitted_where_its_log_goes_on_from_all_that_was_noted(
             "so 6 ",
         ),
         (replace(FOUND, hashes={}), NOTED, None, ""),  # a gap, which the check of the log names
-        (FOUND, replace(NOTED, erasing="birds/1"), None, ""),
+        (FOUND, replace(NOTED, unlearning="birds/1"), None, ""),
         (
-            replace(FOUND, knows_erasing=False),
-            replace(NOTED, erasing="birds/1"),
+            replace(FOUND, knows_unlearning=False),
+            replace(NOTED, unlearning="birds/1"),
             OlderMemory,
             "it has not the operation birds/1",
         ),
@@ -93,8 +93,8 @@ def test_a_file_is_admitted_where_its_log_goes_on_from_all_that_was_noted(
             OlderCatalog,
             'memory "birds" with an unlearning',
         ),
-        (replace(FOUND, unlearnings=1), replace(NOTED, erasing="birds/1"), None, ""),
-        (replace(FOUND, unlearnings=2), replace(NOTED, erasing="birds/1"), OlderCatalog, ""),
+        (replace(FOUND, unlearnings=1), replace(NOTED, unlearning="birds/1"), None, ""),
+        (replace(FOUND, unlearnings=2), replace(NOTED, unlearning="birds/1"), OlderCatalog, ""),
     ],
 )
 def test_a_refusal_says_what_is_there(

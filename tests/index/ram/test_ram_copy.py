@@ -85,7 +85,7 @@ def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None
     assert copy.keys(["a", "b", "c"]) == [5, 2, 4]
     assert copy.label_counts == {"cat": 2, "dog": 1}
     assert isinstance(copy.vectors, ScannedIndex)
-    assert not copy.vectors._blocks[0][3:5].any()
+    assert not copy.vectors._rows._blocks[0][3:5].any()
 
 
 def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
@@ -174,32 +174,32 @@ def nearest_others(copy: RamCopy, row: int, k: int) -> set[int]:
 def test_the_nearest_others_are_those_by_exact_distance_and_id(k: int, spread: float) -> None:
     copy = crowd(60, 16, spread=spread)
 
-    lists, _, settled = copy.others(np.arange(60), k)
+    lists, _, resolved = copy.nearest_others(np.arange(60), k)
 
-    assert settled.all()
+    assert resolved.all()
     assert [set(near) for near in lists.tolist()] == [
         nearest_others(copy, row, k) for row in range(60)
     ]
 
 
-def test_of_rows_that_are_all_but_equal_some_are_settled_at_a_time() -> None:
+def test_of_rows_that_are_all_but_equal_some_are_resolved_at_a_time() -> None:
     copy, left, times = crowd(2000, 64, spread=1e-7), np.arange(200), 0
 
     while len(left):
-        lists, _, settled = copy.others(left, 3)
-        assert settled.any()
-        for at in np.flatnonzero(settled)[::20]:
+        lists, _, resolved = copy.nearest_others(left, 3)
+        assert resolved.any()
+        for at in np.flatnonzero(resolved)[::20]:
             assert set(lists[at].tolist()) == nearest_others(copy, left[at], 3)
-        left, times = left[~settled], times + 1
+        left, times = left[~resolved], times + 1
 
     assert times > 1
 
 
-def test_rows_that_are_equal_are_settled_together() -> None:
+def test_rows_that_are_equal_are_resolved_together() -> None:
     copy = crowd(2000, 64, spread=0)
 
-    lists, _, settled = copy.others(np.arange(1000), 3)
+    lists, _, resolved = copy.nearest_others(np.arange(1000), 3)
 
-    assert settled.all()
+    assert resolved.all()
     for row in range(0, 1000, 100):
         assert set(lists[row].tolist()) == nearest_others(copy, row, 3)

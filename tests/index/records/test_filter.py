@@ -1,4 +1,4 @@
-"""What a filter says, what it admits in SQLite, and where a wrong one is wrong."""
+"""Filters parse, match in SQLite by their meaning, and point at their errors."""
 
 from __future__ import annotations
 

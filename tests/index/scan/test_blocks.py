@@ -16,8 +16,7 @@ class SmallBlocks(Blocks):
     """Has several blocks from nine rows on."""
 
     def __init__(self, dimension: int) -> None:
-        super().__init__(dimension)
-        self._block_rows = SMALL_BLOCK
+        super().__init__(dimension, SMALL_BLOCK)
 
     def leftovers(self) -> NDArray[np.float32]:
         """What stands in the last block beyond the rows."""

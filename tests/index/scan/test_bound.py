@@ -1,4 +1,4 @@
-"""No score strays further than the bound says, and no floor is above what could be as near."""
+"""No score strays further than the bound says, and no bound is above what could be as near."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.bound import Bound, float32_bound
+from visual_memory_index.scan.bound import float32_error, product_bound, score_bounds
 
 DIMENSIONS = [1, 2, 3, 7, 64, 127, 768, 1280, 1281, 4096]
 
@@ -42,11 +42,11 @@ def test_no_order_of_float32_sums_strays_further_than_the_error_bound(d: int) ->
     exact = np.array([[math.fsum(a * b) for b in rows.astype(float)] for a in rows.astype(float)])
 
     assert all(score.dtype == np.float32 for score in scores)
-    assert max(np.abs(score - exact).max() for score in scores) <= float32_bound(d).error
+    assert max(np.abs(score - exact).max() for score in scores) <= float32_error(d)
 
 
 @given(st.floats(1e-4, 0.5), st.data())
-def test_whatever_is_as_near_as_the_one_scored_scores_the_floor(
+def test_whatever_is_as_near_as_the_one_scored_scores_the_bound(
     error: float, data: st.DataObject
 ) -> None:
     cosine = data.draw(st.floats(-1, 1))
@@ -54,11 +54,24 @@ def test_whatever_is_as_near_as_the_one_scored_scores_the_floor(
     off = st.floats(-0.99 * error, 0.99 * error)  # rounding to float32 stays below the rest
     score, other = (np.float32(each + data.draw(off)) for each in (cosine, nearer))
 
-    assert other >= Bound(error).floor(score)
+    product = product_bound(np.array([score]), np.array([error]))
+    assert other >= score_bounds(product, np.float64(error))
 
 
 def test_where_all_are_as_far_as_can_be_nothing_is_left_out() -> None:
-    assert Bound(0.01).floors(np.array([-0.995, 0.5], np.float32)).tolist() == [
+    scores, errors = np.array([[-0.995], [0.5]], np.float32), np.full((2, 1), 0.01)
+
+    assert score_bounds(product_bound(scores, errors), np.float64(0.01)).tolist() == [
         -math.inf,
         pytest.approx(0.48),
     ]
+
+
+def test_each_row_is_bounded_by_its_own_error() -> None:
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    errors = np.array([0.3, 0.05, 0.01])
+
+    product = product_bound(scores[:2], errors[:2])
+
+    assert product == pytest.approx(0.6)
+    assert score_bounds(product, errors).tolist() == pytest.approx([0.3, 0.55, 0.59])

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import faiss
 import numpy as np
 import pytest
-from tests.index.conformance.implementations import SmallBlocks
+from tests.index.conformance.implementations import SMALL_BLOCK
 
-from visual_memory_index import tune, unit_rows
-
-
-@pytest.fixture(autouse=True)
-def _tuned() -> Iterator[None]:
-    tune(2)
-    yield
-    tune(2)
+from visual_memory_index import unit_rows
+from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.scan.faiss_scan import FaissScan, ScanThreads
+from visual_memory_index.scan.scanned_index import ScannedIndex
 
 
 def test_parts_are_scanned_by_as_many_threads_as_told_each_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     vectors = unit_rows(np.random.default_rng(0).standard_normal((100, 4)).astype(np.float32))
-    index, seen, knn = SmallBlocks(4), [], faiss.knn
+    rows, seen, knn = Blocks(4, SMALL_BLOCK), [], faiss.knn
+    index = ScannedIndex(rows, FaissScan(rows, ScanThreads(3)))
     index.append(vectors)
 
     def recorded(*arguments: Any) -> Any:
@@ -33,7 +29,6 @@ def test_parts_are_scanned_by_as_many_threads_as_told_each_by_itself(
         return knn(*arguments)
 
     monkeypatch.setattr(faiss, "knn", recorded)
-    tune(3)
     index.candidates(vectors[:1], [1], [np.arange(0)])
 
     assert len(seen) == 13

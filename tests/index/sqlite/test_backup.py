@@ -1,4 +1,4 @@
-"""A sealed file arrives as it was sent, in whatever pieces, or is refused."""
+"""A backup arrives as it was sent, in pieces of any size, or is refused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import Arrival, BadBackup, DiskFull, sealed
+from visual_memory_index import BadBackup, DiskFull, IncomingBackup, with_checksum
 from visual_memory_index.sqlite.backup import BEGINNING, PIECE_BYTES, TRAILER_BYTES
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
 
 DATA = BEGINNING + bytes(range(256)) * 5
-SEALED = b"".join(sealed(io.BytesIO(DATA)))
+SEALED = b"".join(with_checksum(io.BytesIO(DATA)))
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def arrive(path: Path, pieces: Iterable[bytes]) -> bytes:
-    """What is in the file once all of it came."""
+    """Receive all pieces, and return the content of the file."""
     path.unlink(missing_ok=True)
-    with Arrival(path) as arrival:
+    with IncomingBackup(path) as arrival:
         for piece in pieces:
             arrival.write(piece)
         arrival.finish()
@@ -50,7 +50,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_is_sent_in_pieces_and_its_end() -> None:
     large = BEGINNING + bytes(2 * PIECE_BYTES)
 
-    pieces = list(sealed(io.BytesIO(large)))
+    pieces = list(with_checksum(io.BytesIO(large)))
 
     assert [len(piece) for piece in pieces] == [PIECE_BYTES, PIECE_BYTES, 16, TRAILER_BYTES]
     assert b"".join(pieces[:-1]) == large
@@ -91,12 +91,12 @@ def test_a_piece_that_is_missing_is_told_by_the_length(path: Path) -> None:
 
 
 def test_another_kind_of_file_is_refused_with_its_first_piece(path: Path) -> None:
-    with Arrival(path) as arrival, pytest.raises(BadBackup, match="another kind of file"):
+    with IncomingBackup(path) as arrival, pytest.raises(BadBackup, match="another kind of file"):
         arrival.write(b"PAR1" + bytes(100))
 
 
 def test_a_file_on_its_way_is_its_owners_alone_and_gone_in_the_end(path: Path) -> None:
-    with Arrival(path) as arrival:
+    with IncomingBackup(path) as arrival:
         arrival.write(SEALED)
         mode = stat.S_IMODE(path.stat().st_mode)
         arrival.finish()
@@ -109,7 +109,7 @@ def test_a_file_on_its_way_is_its_owners_alone_and_gone_in_the_end(path: Path) -
 def test_equal_files_have_equal_hashes(path: Path) -> None:
     hashes = set()
     for pieces in ([SEALED], in_pieces(SEALED, [1, 700])):
-        with Arrival(path) as arrival:
+        with IncomingBackup(path) as arrival:
             for piece in pieces:
                 arrival.write(piece)
             hashes.add(arrival.sha256)
@@ -119,7 +119,7 @@ def test_equal_files_have_equal_hashes(path: Path) -> None:
 
 def test_a_full_disk_is_told_and_the_file_is_gone(small_disk: SmallDisk) -> None:
     path = small_disk.folder / "arrival.sqlite"
-    pieces = list(sealed(io.BytesIO(BEGINNING + bytes(8 << 20))))
+    pieces = list(with_checksum(io.BytesIO(BEGINNING + bytes(8 << 20))))
 
     with pytest.raises(DiskFull, match=r"arrival\.sqlite could not be written \(no space left"):
         arrive(path, pieces)

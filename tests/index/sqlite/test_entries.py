@@ -1,4 +1,4 @@
-"""What was read of an entry is what was written, or damage, whatever it has become."""
+"""An entry read is the entry written, or damage."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def db() -> Iterator[sqlite3.Connection]:
 
 
 def admitted(db: sqlite3.Connection, text: str) -> str:
-    """The ids that the filter admits, one letter each."""
+    """Return the ids that the filter matches, one letter each."""
     tree = parse(text)
     assert tree is not None
     sql, values = to_sql(tree)

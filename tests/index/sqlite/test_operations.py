@@ -114,7 +114,7 @@ def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
 
 
 def fill_log(memory: Memory) -> None:
-    """Write until the room that SQLite has for its log is used up too."""
+    """Write until the log has no allocated room left."""
     while True:
         try:
             memory.keep_setting("x", "0" * 100_000, call="SetTaxonomy")

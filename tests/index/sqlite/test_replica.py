@@ -1,4 +1,4 @@
-"""A replica has all that belongs to a memory, of one moment, and nothing that shall stay behind."""
+"""A replica holds everything of a memory at one moment, and nothing that must stay behind."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.sealing import seal
 from visual_memory_index import CorruptStore, DiskFull, Entry, Memory, MemoryClosed, Request
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import Parts
+from visual_memory_index.records.request import LOCAL
 from visual_memory_index.sqlite.replica import Replica, check_tables
 from visual_memory_index.store.store import Transaction, new_identity
 
@@ -33,7 +34,7 @@ NAN = np.full(DIMENSION, np.nan, "<f4").tobytes().hex()
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    """Six entries, two with pictures; one pruned, one relabelled, and an answered request."""
+    """Yield a memory of six entries, two with pictures; one pruned, one relabelled, one request."""
     identity = new_identity("pets", DIMENSION, None, store_images=True)
     with closing(Memory.create(tmp_path / "pets.sqlite", identity)) as memory:
         fill(memory)
@@ -76,14 +77,14 @@ def replicate(
     check: Callable[[], None] = lambda: None,
 ) -> int:
     def finish(transaction: Transaction) -> None:
-        transaction.log("CopyMemory", transaction.count())
+        transaction.log("CopyMemory", transaction.count(), LOCAL)
 
     with memory.copying(target, check) as replica:
         return replica.write(memory.identity, name, finish, leave_out=leave_out, settings=SETTINGS)
 
 
 def contents(memory: Memory) -> list[tuple[object, ...]]:
-    """Every entry with its vector and pictures, and whether it votes."""
+    """Return every entry with its vector, its pictures and whether it votes."""
     parts = Parts.VECTOR | Parts.IMAGE | Parts.THUMBNAIL
     return [
         (
@@ -155,7 +156,7 @@ def test_a_replica_is_of_the_moment_at_which_it_was_begun(memory: Memory, tmp_pa
     seen: list[list[str]] = []
 
     def begin(transaction: Transaction) -> None:
-        transaction.log("BackupMemory", transaction.count())
+        transaction.log("BackupMemory", transaction.count(), LOCAL)
 
     with memory.copying(tmp_path / "copy.sqlite", lambda: None, begin) as replica:
         memory.delete(["entry number 0"])

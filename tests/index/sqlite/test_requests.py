@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_index import Request, RequestReused, WrongOffset
+from visual_memory_index import WITHOUT_ID, Request, RequestReused, WrongOffset
 from visual_memory_index.files.migrations import CATALOG_STEPS, migrate
 from visual_memory_index.records.request import StoredBatch
 from visual_memory_index.sqlite.requests import (
@@ -43,9 +43,9 @@ def test_an_empty_answer_is_an_answer(db: sqlite3.Connection) -> None:
 
 
 def test_no_request_is_neither_kept_nor_recalled(db: sqlite3.Connection) -> None:
-    keep(db, None, ["a"])
+    keep(db, WITHOUT_ID, ["a"])
 
-    assert recall(db, None) is None
+    assert recall(db, WITHOUT_ID) is None
     assert recall(db, Request("other", b"")) is None
     assert db.execute("SELECT count(*) FROM requests").fetchone() == (0,)
 
@@ -58,7 +58,7 @@ def test_other_content_under_the_same_id_is_refused(db: sqlite3.Connection) -> N
 
 
 def set_clock(db: sqlite3.Connection, ahead: int) -> None:
-    """From now on the clock says so many microseconds more."""
+    """Set the clock ahead by so many microseconds."""
     db.execute("UPDATE requests SET answered_at = answered_at - ?", (ahead,))
 
 

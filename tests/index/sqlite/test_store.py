@@ -1,4 +1,4 @@
-"""What is wrong in the file of a store is said, and what goes from it is gone."""
+"""Damage in the file of a store is reported, and deleted data are gone from it."""
 
 from __future__ import annotations
 

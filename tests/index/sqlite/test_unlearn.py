@@ -1,4 +1,4 @@
-"""What named erased entries elsewhere in a file is gone, and nothing else is."""
+"""Everything that named unlearned entries elsewhere in a file is dropped, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.operation import GONE, UNLEARN
 from visual_memory_index.sqlite import operations
 from visual_memory_index.sqlite.requests import keep, recall
-from visual_memory_index.sqlite.unlearn import drop, forgetting, note, noted, scrub
+from visual_memory_index.sqlite.unlearn import (
+    drop_ids,
+    dropping_results,
+    note_ids,
+    noted_ids,
+    scrub,
+)
 
 ERASING, OTHER = "pets/1", "pets/2"
 
@@ -26,19 +32,23 @@ def db() -> Iterator[sqlite3.Connection]:
         migrate(connection, MEMORY_STEPS, Path("pets"))
         for name in (ERASING, OTHER):
             operations.begin(connection, name, UNLEARN)
-        note(connection, ERASING, ["b", "a", "b"])
-        note(connection, OTHER, ["c"])
+        note_ids(connection, ERASING, ["b", "a", "b"])
+        note_ids(connection, OTHER, ["c"])
         yield connection
 
 
 def test_what_is_to_be_erased_is_noted_once_for_each_operation(db: sqlite3.Connection) -> None:
-    assert (noted(db, ERASING), noted(db, OTHER), noted(db, "none")) == (["a", "b"], ["c"], [])
+    assert (noted_ids(db, ERASING), noted_ids(db, OTHER), noted_ids(db, "none")) == (
+        ["a", "b"],
+        ["c"],
+        [],
+    )
 
 
 def test_what_is_noted_can_be_dropped_by_operation(db: sqlite3.Connection) -> None:
-    drop(db, ERASING)
+    drop_ids(db, ERASING)
 
-    assert (noted(db, ERASING), noted(db, OTHER)) == ([], ["c"])
+    assert (noted_ids(db, ERASING), noted_ids(db, OTHER)) == ([], ["c"])
 
 
 def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> None:
@@ -47,7 +57,7 @@ def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> Non
 
     for operation in (ERASING, OTHER):
         assert db.execute(kept).fetchone() == db.execute(there).fetchone()
-        drop(db, operation)
+        drop_ids(db, operation)
 
     assert db.execute(kept).fetchone() == (0, 0)
 
@@ -55,7 +65,7 @@ def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> Non
 def test_scrubbing_drops_the_noted_ids_too(db: sqlite3.Connection) -> None:
     scrub(db, ERASING, [], [])
 
-    assert (noted(db, ERASING), noted(db, OTHER)) == ([], ["c"])
+    assert (noted_ids(db, ERASING), noted_ids(db, OTHER)) == ([], ["c"])
 
 
 def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) -> None:
@@ -137,7 +147,9 @@ ENTRY = "INSERT INTO entries (key, id, label, metadata, created_at, content_sha2
 
 @pytest.fixture
 def judged(db: sqlite3.Connection) -> sqlite3.Connection:
-    """Two cats, and an owl that an undo would make an eagle; a result names all of these."""
+    """Return a database of two cats and an owl that an undo would make an eagle, all in a
+    result.
+    """
     db.execute(f"{ENTRY} (1, 'a', 'cat', '{{}}', 0, x''), (2, 'b', 'cat', '{{}}', 0, x'')")
     db.execute(f"{ENTRY} (3, 'c', 'owl', '{{}}', 0, x'')")
     for name, labels in (("pets/3", ["cat", "owl"]), ("pets/4", ["eagle"]), ("pets/5", ["cat"])):
@@ -154,11 +166,11 @@ def named_still(db: sqlite3.Connection) -> list[str]:
 def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
     judged: sqlite3.Connection,
 ) -> None:
-    with forgetting(judged, [1]):
+    with dropping_results(judged, [1]):
         judged.execute("DELETE FROM entries WHERE key = 1")
     assert named_still(judged) == ["pets/3", "pets/4", "pets/5"]
 
-    with forgetting(judged, [3]):
+    with dropping_results(judged, [3]):
         judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
     assert named_still(judged) == ["pets/4", "pets/5"]
     assert operations.get(judged, "pets/3").problem == GONE
@@ -169,17 +181,17 @@ def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_bac
 ) -> None:
     judged.execute("PRAGMA foreign_keys = ON")
 
-    with forgetting(judged, [3]):
+    with dropping_results(judged, [3]):
         judged.execute("DELETE FROM entries WHERE key = 3")
 
     assert named_still(judged) == ["pets/5"]
 
 
 def steps_of(db: sqlite3.Connection, keys: Sequence[int]) -> int:
-    """How much SQLite does where entries of these keys go."""
+    """Count SQLite's steps for deleting the entries of these keys."""
     steps = list[None]()
     db.set_progress_handler(lambda: steps.append(None), 100)
-    with forgetting(db, keys):
+    with dropping_results(db, keys):
         db.execute("DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?))", [str(keys)])
     return len(steps)
 

@@ -27,7 +27,7 @@ def arrays(decisions: list[tuple[float, bool]]) -> tuple[NDArray[np.float64], ND
 
 
 def error_by_hand(decisions: list[tuple[float, bool]]) -> float:
-    """Bin by bin, as it is defined: (0, 1/15], …, (14/15, 1], and 0 in the first."""
+    """Sum bin by bin, as defined: (0, 1/15], …, (14/15, 1], and 0 in the first."""
     error = 0.0
     for number in range(15):
         low, high = number / 15, (number + 1) / 15

@@ -36,7 +36,7 @@ def winner(votes: dict[str, float]) -> str:
 
 
 def scores_by_hand(rule: str, votes: dict[str, float], draw: float, label: str) -> float:
-    """As the formulas say, over all labels, those without a vote included."""
+    """Score by the formulas, over all labels, those without a vote included."""
     p = {each: votes.get(each, 0) / sum(votes.values()) for each in LABELS}
     if rule == "lac":
         return 1 - p[label]

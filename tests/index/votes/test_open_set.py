@@ -1,4 +1,4 @@
-"""How far the nearest entry may be for a query to be like anything remembered."""
+"""The distance threshold beyond which a query is unlike everything stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much the vote of an entry counts that misleads others."""
+"""The reliability of entries that mislead others."""
 
 from __future__ import annotations
 

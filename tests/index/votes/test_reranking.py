@@ -1,4 +1,4 @@
-"""Whoever ranks the neighbours anew, the votes are the rule's or the given ones."""
+"""Votes of re-ranked neighbours are the rule's or the given ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes are summed by label; who reached the highest sum first wins."""
+"""Votes are summed by label; the label that reached the highest sum first wins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_index import VOTINGS, Decision, Neighbors, decide
-from visual_memory_index.votes.voting import tally, winners
+from visual_memory_index.votes.voting import to_decision
 
 
 def neighbors(labels: list[str], distances: list[float]) -> Neighbors:
@@ -22,7 +22,7 @@ def neighbors(labels: list[str], distances: list[float]) -> Neighbors:
 
 def vote(labels: list[str], weights: list[float]) -> Decision:
     column = np.array(labels, object)
-    return tally(column, column, np.zeros(len(labels)), np.array(weights))
+    return to_decision(column, column, np.zeros(len(labels)), np.array(weights))
 
 
 def champion(labels: list[str], weights: list[float]) -> str:
@@ -120,33 +120,6 @@ def test_a_weight_of_0_is_no_vote_wherever_it_stands() -> None:
 
     assert list(decision.scores.items()) == [("cat", 1.0), ("dog", 1.0)]
     assert decision.confidence == 0.5
-
-
-@given(
-    st.integers(1, 8).flatmap(
-        lambda k: st.lists(
-            st.lists(
-                st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 1.5])),
-                min_size=k,
-                max_size=k,
-            ),
-            min_size=1,
-            max_size=6,
-        )
-    )
-)
-def test_the_winners_of_many_are_those_of_each_with_their_confidences(
-    rows: list[list[tuple[int, float]]],
-) -> None:
-    codes = np.array([[code for code, _ in row] for row in rows], np.int32)
-    weights = np.array([[weight for _, weight in row] for row in rows])
-
-    winning, shares = winners(codes, weights, 4)
-
-    each = [vote(list(map(str, row)), list(own)) for row, own in zip(codes, weights, strict=True)]
-    assert winning.dtype == np.int32
-    assert winning.tolist() == [int(decision.label) for decision in each]
-    assert shares.tolist() == [decision.confidence for decision in each]
 
 
 def test_every_query_gets_a_decision_with_its_own_neighbors() -> None:

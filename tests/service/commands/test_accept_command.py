@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.databases import database_of
 from tests.service.conftest import Run
 
 from visual_memory_index import Catalog, Entry, Memory
@@ -53,7 +54,7 @@ def put_back(data: Path, do: Callable[[Catalog, Memory], None]) -> None:
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
     begun = memory.begin_unlearning(ids, allow_missing=False).operation.name
-    catalog.bury(memory, ids, begun)
+    catalog.mark_unlearned(memory, ids, begun)
     memory.unlearn(begun, settings=(), draft=lambda facts: "{}")
     memory.end(begun, "done")
 
@@ -116,7 +117,7 @@ def test_what_was_marked_as_unlearned_and_not_yet_deleted_is_not_accepted(
 ) -> None:
     def mark(catalog: Catalog, memory: Memory) -> None:
         begun = memory.begin_unlearning(["a"], allow_missing=False).operation.name
-        catalog.bury(memory, ["a"], begun)
+        catalog.mark_unlearned(memory, ["a"], begun)
 
     put_back(data, mark)
 
@@ -181,7 +182,7 @@ def test_a_file_beside_one_that_is_listed_is_not_accepted_for_it(run: Run, data:
 
 def test_what_is_damaged_is_not_accepted(run: Run, data: Path) -> None:
     put_back(data, lambda catalog, memory: insert(memory, "d"))
-    with closing(Memory.open(file_of(data))) as memory, memory._file.transaction() as db:
+    with closing(Memory.open(file_of(data))) as memory, database_of(memory).transaction() as db:
         db.execute("UPDATE entries SET label = 'dog' WHERE id = 'a'")
 
     done = run("pets", "--data", data, "--apply")

@@ -70,14 +70,14 @@ def told() -> dict[str, list[object]]:
     return {
         "create": ["made", "--dimension", 8],
         "list": [],
-        "show": [NAME],
+        "info": [NAME],
         "entries": [NAME],
         "classify": [NAME, picture, "--k", 3, "--calibrated", "--coverage", 0.9],
         "evaluate": [NAME, folder],
         "search": [NAME, picture, "--k", 3],
         "insert": [NAME, folder],
         "update": [NAME, "--id", IDS[2], "--metadata", f"{KEY}={VALUE}"],
-        "suspects": [NAME],
+        "assess": [NAME],
         "calibrate": [NAME, "--k", 3],
         "prune": [NAME, "--method", "random", "--fraction", 0.2, "--apply"],
         "relabel": [NAME, "--from", "labels.csv", "--apply"],
@@ -94,7 +94,7 @@ def told() -> dict[str, list[object]]:
         "restore": ["backup.vmb", "restored"],
         "copy": [NAME, "copied"],
         "undo": [NAME],
-        "drop": ["made"],
+        "delete-memory": ["made"],
     }
 
 

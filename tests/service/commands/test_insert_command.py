@@ -398,7 +398,7 @@ def test_folders_that_only_unicode_tells_apart_are_remarked_and_shown_apart(
     put(tmp_path, "pics/sch\u00f6n/0.png", "pics/scho\u0308n/1.png", "pics/cat /2.png")
 
     said = run("insert", pets, "pics").stderr
-    shown = text(run("show", pets))
+    shown = text(run("info", pets))
 
     assert said.endswith(" are different labels: scho\\u0308n, sch\u00f6n.\n")
     assert "\nscho\\u0308n " in shown
@@ -510,7 +510,7 @@ def test_many_pictures_are_inserted_by_a_slow_server_whoever_is_killed_and_start
     )
 
 
-def test_a_memory_that_is_dropped_meanwhile_is_not_said_to_hold_anything(
+def test_a_memory_that_is_deleted_meanwhile_is_not_said_to_hold_anything(
     start: Start, tmp_path: Path
 ) -> None:
     slow = Slow(start, tmp_path, COUNT)
@@ -524,9 +524,9 @@ def test_a_memory_that_is_dropped_meanwhile_is_not_said_to_hold_anything(
         _, problems = inserting.communicate()
 
     assert inserting.returncode == 1
-    gone, dropped = problems.splitlines()[-2:]
+    gone, deleted = problems.splitlines()[-2:]
     assert gone.startswith('There is no memory named "pets"')
-    assert dropped.startswith("It was dropped meanwhile, with the ")
+    assert deleted.startswith("It was deleted meanwhile, with the ")
     assert "goes on" not in problems
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_people_are_told_what_was_searched_and_what_is_not_covered(run: Run) -> 
         assert part in printed
 
 
+@pytest.mark.parametrize(
+    ("erasure", "printed"),
+    [
+        ("files", "erased from    files alone, not from the RAM of the server's process\n"),
+        ("files+memory", "erased from    files and the RAM of the server's process\n"),
+    ],
+)
+def test_people_are_told_whether_ram_was_erased_too(run: Run, erasure: str, printed: str) -> None:
+    sign(replace(STATEMENT, erasure=erasure), KEY).save("out.json", overwrite=True)
+
+    assert printed in text(run("out.json"))
+
+
 def test_what_a_certificate_says_cannot_move_the_cursor(run: Run) -> None:
     assert "- Red \\x1b[31m\\u202e letters.\n" in text(run("out.json"))
 
@@ -119,6 +133,7 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
         "backups": ["2026-01-30T12:00:05+00:00"],
         "not_covered": ["Copies that clients made.", "Red \x1b[31m\u202e letters."],
         "also_in": [],
+        "erasure": "",
         "public_key": PUBLIC.hex(),
         "signer": FINGERPRINT,
         "trusted": True,

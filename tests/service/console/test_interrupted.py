@@ -14,7 +14,7 @@ import pytest
 from tests.service.conftest import Run, text
 
 from visual_memory import Client, Operation
-from visual_memory_service.console.interrupted import told_what_goes_on
+from visual_memory_service.console.interrupted import report_running_operations
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server
@@ -29,7 +29,7 @@ def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
     crowd = client.create_memory(f"{empty.name}x", dimension=16)
     rows = np.random.default_rng(0).normal(size=(COUNT, 16))
     crowd.insert(vectors=rows, labels=["a", "b"] * (COUNT // 2))
-    command = [sys.executable, "-m", "visual_memory_service", "suspects", crowd.name]
+    command = [sys.executable, "-m", "visual_memory_service", "assess", crowd.name]
     with subprocess.Popen(
         [*command, "--server", server.address], stderr=subprocess.PIPE, text=True
     ) as interrupted:
@@ -67,7 +67,7 @@ class Busy:
 
 
 def test_an_erasure_can_be_waited_for_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), told_what_goes_on(cast(Client, Busy()), "m"):
+    with pytest.raises(KeyboardInterrupt), report_running_operations(cast(Client, Busy()), "m"):
         raise KeyboardInterrupt
 
     assert capsys.readouterr().err.splitlines() == [
@@ -77,7 +77,7 @@ def test_an_erasure_can_be_waited_for_alone(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_what_was_not_interrupted_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with told_what_goes_on(cast(Client, Busy()), "m"):
+    with report_running_operations(cast(Client, Busy()), "m"):
         pass
 
     assert capsys.readouterr() == ("", "")

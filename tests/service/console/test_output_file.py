@@ -20,7 +20,7 @@ Place: TypeAlias = Callable[[Path], None]
 WRITING = {
     "backup": ["backup", "{name}", "{file}"],
     "export": ["export", "{name}", "{file}"],
-    "suspects": ["suspects", "{name}", "--page", "{file}"],
+    "assess": ["assess", "{name}", "--page", "{file}"],
     "unlearn": ["unlearn", "{name}", "--ids-file", "ids", "--certificate", "{file}", "--apply"],
 }
 PLACES: dict[str, tuple[Place, str]] = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pytest
 from tests.conftest import RemoteMemory, refusal
+from tests.service.curation.conftest import IDS, NAMES, ROWS, WRONG
 
 import visual_memory
 from visual_memory import (
@@ -26,33 +27,18 @@ from visual_memory import (
     PruneResult,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Entry, Operation, UnknownEntries, unit_rows
+from visual_memory_index import WITHOUT_ID, Entry, Operation, UnknownEntries, unit_rows
 from visual_memory_index import Memory as StoredMemory
 from visual_memory_index.curation.prune_methods import Hard, Ids, Method, Prototype, Random, Value
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.convert.hygiene import to_prune
-from visual_memory_service.curation import prune as hygiene
+from visual_memory_service.convert.curation import to_prune
+from visual_memory_service.curation import prune as pruning
 from visual_memory_service.curation.prune import Prune
 from visual_memory_service.errors import BadField
 from visual_memory_service.runtime.operations import Cancelled, Job
 
 if TYPE_CHECKING:
     from tests.conftest import Server, Start
-
-CENTRES = np.random.default_rng(0).normal(size=(4, 16))
-LABELS = np.random.default_rng(1).integers(0, 4, 200)
-ROWS = CENTRES[LABELS] + 0.8 * np.random.default_rng(2).normal(size=(200, 16))
-IDS = [f"{number:04}" for number in range(200)]
-WRONG = IDS[:200:10]  # these say "0", whatever they are
-NAMES = ["0" if id in WRONG else str(label) for id, label in zip(IDS, LABELS, strict=True)]
-
-
-@pytest.fixture
-def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """200 entries of four labels, one in ten of them wrong."""
-    crowd = client.create_memory(f"{empty.name}x", dimension=16)
-    crowd.insert(vectors=ROWS, labels=NAMES, ids=IDS)
-    return crowd
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +109,14 @@ class Told(Job):
         super().__init__(memory.begin("prune").operation, memory)
         self._act, self.times = act, 0
 
-    def told(self, done: int, total: int) -> None:
-        super().told(done, total)
+    def report_progress(self, done: int, total: int) -> None:
+        super().report_progress(done, total)
         self.times += 1
         self._act(self.times)
 
     def prune(self, method: Method) -> Operation:
         """Carry it out; how it ended."""
-        hygiene.carry_out(Prune(method, True, None), self.memory, self)
+        pruning.carry_out(Prune(method, True, WITHOUT_ID), self.memory, self)
         return self.memory.operation(self.name)
 
 
@@ -156,7 +142,9 @@ RULES = [
 def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
     stored: StoredMemory, rule: Method
 ) -> None:
-    would = json.loads(hygiene.carry_out(Prune(rule, False, None), stored, to_job(stored)) or "")
+    would = json.loads(
+        pruning.carry_out(Prune(rule, False, WITHOUT_ID), stored, to_job(stored)) or ""
+    )
 
     def insert(time: int) -> None:
         stored.insert([Entry(f"new {time}", "0")], unit_rows(ROWS[[time]].astype(np.float32)))
@@ -173,7 +161,9 @@ def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
 def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
     stored: StoredMemory, rule: Method
 ) -> None:
-    would = json.loads(hygiene.carry_out(Prune(rule, False, None), stored, to_job(stored)) or "")
+    would = json.loads(
+        pruning.carry_out(Prune(rule, False, WITHOUT_ID), stored, to_job(stored)) or ""
+    )
     deleted, replaced, relabelled, *left = would["ids"]
 
     def edit(time: int) -> None:
@@ -212,7 +202,7 @@ def test_choosing_can_be_stopped(stored: StoredMemory, rule: Method) -> None:
     job.cancelled.set()
 
     with pytest.raises(Cancelled):
-        hygiene.chosen(rule, stored, stored.snapshot(), job)
+        pruning.chosen(rule, stored, stored.snapshot(), job)
 
 
 def test_a_prune_ends_on_a_server_that_is_written_all_the_time(crowd: Memory) -> None:
@@ -290,21 +280,6 @@ def test_prunes_that_overlap_are_undone_in_either_order(crowd: Memory) -> None:
         assert crowd.info().pruned_count == 0
 
 
-def test_a_relabel_changes_labels_and_its_undo_those_that_nobody_changed_since(
-    crowd: Memory,
-) -> None:
-    labels = {IDS[1]: "a", IDS[2]: "b", IDS[3]: NAMES[3]}
-    assert crowd.relabel(labels).ids == [IDS[1], IDS[2]]
-    assert crowd.get(IDS[1]).label == NAMES[1]
-
-    done = crowd.relabel(labels, apply=True)
-    crowd.update(IDS[2], label="c")
-
-    assert done.ids == [IDS[1], IDS[2]]
-    assert crowd.undo(done.operation) == 1
-    assert [crowd.get(id).label for id in IDS[1:4]] == [NAMES[1], "c", NAMES[3]]
-
-
 def test_a_repeated_request_is_answered_by_the_operation_it_began(crowd: Memory) -> None:
     how: Any = {"method": "ids", "ids": WRONG, "apply": True, "request_id": "once"}
     first, second = crowd.prune(**how), crowd.prune(**how)
@@ -317,16 +292,6 @@ def test_a_repeated_request_is_answered_by_the_operation_it_began(crowd: Memory)
     assert crowd.undo(first.operation, request_id="thrice") == 20
     with pytest.raises(InvalidArgument, match="used before"):
         crowd.prune(method="ids", ids=WRONG[:1], apply=True, request_id="once")
-
-
-def test_soft_votes_of_entries_that_never_mislead_count_fully(crowd: Memory) -> None:
-    counts = crowd.misleading_counts(10)
-    (decision,) = crowd.classify(vectors=ROWS[:1], k=20, reliability="soft")
-    (plain,) = crowd.classify(vectors=ROWS[:1], k=20)
-
-    for soft, full in zip(decision.neighbors, plain.neighbors, strict=True):
-        v = counts[soft.id]
-        assert soft.weight == pytest.approx(full.weight * (1.75 / (1 + v) if v else 1), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -504,13 +469,6 @@ def test_what_is_not_waited_for_can_be_cancelled(client: Client, empty: RemoteMe
     assert begun.state == "running"
     client.cancel(begun.name)
     assert client.wait(begun.name).state == "cancelled"
-
-
-def test_a_relabel_that_is_only_shown_has_no_name(crowd: Memory) -> None:
-    shown = crowd.relabel({IDS[0]: "another"}, wait=False)
-
-    assert (shown.name, shown.state) == ("", "done")
-    assert shown.result == crowd.relabel({IDS[0]: "another"})
 
 
 def test_raw_calls_without_a_method_are_refused(crowd: Memory, server: Server) -> None:

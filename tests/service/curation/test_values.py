@@ -172,12 +172,12 @@ def test_the_least_valuable_are_those_that_a_prune_takes(crowd: Memory) -> None:
 def test_progress_is_told_how_many_of_all_entries_have_asked(crowd: Memory) -> None:
     rows = np.random.default_rng(1).normal(size=(5000, 8))
     crowd.insert(vectors=rows, labels=["0", "1"] * 2500)
-    told: list[tuple[int, int]] = []
+    on_progress: list[tuple[int, int]] = []
 
-    crowd.values(progress=lambda *counts: told.append(counts))
+    crowd.values(progress=lambda *counts: on_progress.append(counts))
 
-    assert told == sorted(told) != []
-    assert all(0 < done <= total == 5060 for done, total in told)
+    assert on_progress == sorted(on_progress) != []
+    assert all(0 < done <= total == 5060 for done, total in on_progress)
 
 
 def test_more_values_than_one_answer_holds_all_come(client: Client, empty: RemoteMemory) -> None:
@@ -265,7 +265,7 @@ def test_raw_calls_are_refused_with_the_field(crowd: Memory, server: Server) -> 
 
 
 def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
-    told: list[tuple[int, int]] = []
+    on_progress: list[tuple[int, int]] = []
 
     async def run() -> tuple[dict[str, float], dict[str, float]]:
         async with visual_memory.aio.connect(server.address) as client:
@@ -275,7 +275,7 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
             with pytest.raises(NotFound, match="nobody"):
                 await client.memory("nobody").values()
             return (
-                await memory.values(7, progress=lambda *counts: told.append(counts)),
+                await memory.values(7, progress=lambda *counts: on_progress.append(counts)),
                 await memory.values(3, vectors=QUERIES, labels=WANTED),
             )
 
@@ -283,4 +283,4 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
 
     assert to_others == crowd.values(7)
     assert to_queries == crowd.values(3, vectors=QUERIES, labels=WANTED)
-    assert all(total == 60 for _, total in told)
+    assert all(total == 60 for _, total in on_progress)

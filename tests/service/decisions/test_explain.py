@@ -30,7 +30,7 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import VOTINGS, Entry, unit_rows
 from visual_memory_index import Memory as IndexMemory
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.decisions.explain import WhatIf, explain
+from visual_memory_service.decisions.explain import ExplainQuestion, WhatIf, explanation
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -425,17 +425,16 @@ def test_nobody_looks_on_for_a_call_that_is_over(
 ) -> None:
     query = np.eye(1, 6, dtype=np.float32)
     with closing(made(tmp_path / "crowd.sqlite", ROWS, NAMES)) as memory:
-        flip = explain(
-            query,
-            9,
-            VOTINGS["rank"],
-            memory,
+        question = ExplainQuestion(
+            query=query,
+            k=9,
+            voting=VOTINGS["rank"],
             exclude_ids=(),
             what_if=WhatIf((), {}, query[:0], ()),
             seconds=600.0,
-            over=over,
             with_thumbnails=False,
-        ).minimal_flip
+        )
+        flip = explanation(question, query, memory, over).minimal_flip
 
     assert flip is not None
     assert flip.proven_minimal == proven

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import Server
+from tests.conftest import Server, Start
 
 from visual_memory_service.erasure.allocator import ALLOCATOR, TUNABLES, WIPING
 
@@ -20,15 +20,15 @@ def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     environment: dict[str, str],
 ) -> None:
     script = (
-        "from visual_memory_index import Traces\n"
-        "from visual_memory_service.erasure.allocator import wipe_what_is_freed\n"
+        "from visual_memory_index import ResiduePatterns\n"
+        "from visual_memory_service.erasure.allocator import overwrite_freed_memory\n"
         "from visual_memory_service.erasure.process_memory import search\n"
-        "wipe_what_is_freed()\n"
+        "overwrite_freed_memory()\n"
         "texts = [f'person-{number:024}' for number in range(2000)]\n"
-        "traces = Traces(texts)\n"
-        "held = len(search(traces).found)\n"
+        "patterns = ResiduePatterns(texts)\n"
+        "held = len(search(patterns).found)\n"
         "del texts\n"
-        "print(traces.count, held, len(search(traces).found))\n"
+        "print(patterns.count, held, len(search(patterns).found))\n"
     )
 
     run = subprocess.run(
@@ -46,6 +46,21 @@ def test_the_command_serves_with_it(server: Server) -> None:
     found = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
 
     assert {f"{TUNABLES}={WIPING}".encode(), f"{ALLOCATOR}=malloc".encode()} <= set(found)
+
+
+@pytest.mark.parametrize("where", ["flag", "file"])
+def test_a_server_that_erases_from_files_alone_keeps_the_allocator_as_it_is(
+    start: Start, tmp_path: Path, where: str
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('erasure = "files"\n')
+    flags = {"flag": ("--erasure", "files"), "file": ("--config", str(file))}[where]
+
+    server = start(None, *flags)
+
+    found = Path(f"/proc/{server.process.pid}/environ").read_bytes()
+    assert WIPING.encode() not in found
+    assert f"{ALLOCATOR}=malloc".encode() not in found
 
 
 def test_nothing_is_loaded_twice_for_it(tmp_path: Path) -> None:

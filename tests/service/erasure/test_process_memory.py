@@ -15,10 +15,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from visual_memory_index import Traces
+from visual_memory_index import ResiduePatterns
 from visual_memory_index.erasure.residue import masked
 from visual_memory_service.erasure import process_memory
-from visual_memory_service.erasure.process_memory import PAGES, program, search, used
+from visual_memory_service.erasure.process_memory import (
+    PAGES,
+    program_files,
+    resident_ranges,
+    search,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 PAGE = mmap.PAGESIZE
@@ -36,7 +41,7 @@ def test_only_pages_that_were_used_are_looked_at() -> None:
         memory[page * PAGE] = 1
 
     with io.FileIO(PAGES) as pages:
-        found = list(used(pages, start, start + 64 * PAGE))
+        found = list(resident_ranges(pages, start, start + 64 * PAGE))
 
     assert [((one - start) // PAGE, (end - start) // PAGE) for one, end in found] == [
         (3, 5),
@@ -50,18 +55,18 @@ def test_nothing_of_a_region_that_was_never_used_is_looked_at() -> None:
     start = address_of(memory)
 
     with io.FileIO(PAGES) as pages:
-        assert list(used(pages, start, start + 64 * PAGE)) == []
+        assert list(resident_ranges(pages, start, start + 64 * PAGE)) == []
 
 
 def test_a_piece_of_a_vector_that_lies_across_pages_is_found() -> None:
     vector = np.random.default_rng(1).standard_normal(64, np.float32).tobytes()
     memory = mmap.mmap(-1, 64 * PAGE)
     memory[40 * PAGE - 16 : 40 * PAGE + 16] = vector[96:128]
-    traces = Traces((), vectors=[vector])
-    masked = traces.found_in(vector[96:128])
+    patterns = ResiduePatterns((), vectors=[vector])
+    masked = patterns.found_in(vector[96:128])
 
     assert len(masked) == 1
-    assert masked <= search(traces).found
+    assert masked <= search(patterns).found
 
 
 def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
@@ -75,14 +80,14 @@ def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
     ctypes.memset(start, 1, 64 * PAGE)
     vector = np.random.default_rng(2).standard_normal(64, np.float32).tobytes()
     ctypes.memmove(start + 60 * PAGE, vector, len(vector))
-    traces = Traces((), vectors=[vector])
+    patterns = ResiduePatterns((), vectors=[vector])
 
     def given_back(*_: object) -> Iterator[tuple[int, int]]:
         assert system.munmap(ctypes.c_void_p(start + 40 * PAGE), ctypes.c_size_t(PAGE)) == 0
         yield start, start + 64 * PAGE
 
-    monkeypatch.setattr(process_memory, "regions", given_back)
-    searched = search(traces)
+    monkeypatch.setattr(process_memory, "writable_ranges", given_back)
+    searched = search(patterns)
     for first, count in ((0, 40), (41, 23)):
         system.munmap(ctypes.c_void_p(start + first * PAGE), ctypes.c_size_t(count * PAGE))
 
@@ -92,11 +97,11 @@ def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
 
 ROOM_TAKEN = """
 import tracemalloc
-from visual_memory_index import Traces
-from visual_memory_service import process_memory
-traces = Traces(["malloc_usable_size", "a word of no program"])
+from visual_memory_index import ResiduePatterns
+from visual_memory_service.erasure import process_memory
+patterns = ResiduePatterns(["malloc_usable_size", "a word of no program"])
 tracemalloc.start()
-words = process_memory.words(traces)
+words = process_memory.find_in_program(patterns)
 print(tracemalloc.get_traced_memory()[1], *(each.hex() for each in words))
 """
 
@@ -131,11 +136,11 @@ class Refusing(ModuleType):
 def test_modules_that_are_no_file_are_passed_over(
     monkeypatch: pytest.MonkeyPatch, kind: type[ModuleType]
 ) -> None:
-    before = program()
+    before = program_files()
 
     monkeypatch.setitem(sys.modules, "a_proxy", kind("a_proxy"))
 
-    assert program() == before
+    assert program_files() == before
 
 
 def test_the_program_is_what_is_mapped_to_be_run_its_modules_and_their_compiled_code() -> None:
@@ -144,12 +149,12 @@ def test_the_program_is_what_is_mapped_to_be_run_its_modules_and_their_compiled_
         Path(np.__file__),
         Path(vars(np)["__cached__"]),
         Path(vars(sys.modules["numpy._core._multiarray_umath"])["__file__"]),
-    } <= program()
+    } <= program_files()
 
 
 UNREADABLE = """
 import os
-from visual_memory_service import process_memory
+from visual_memory_service.erasure import process_memory
 before = process_memory.searchable()
 os.setuid(65534)  # from now on the system keeps the memory of this process from its own user
 print(before, process_memory.searchable())

@@ -28,7 +28,7 @@ def pets(client: Client, empty: RemoteMemory) -> Memory:
     return client.create_memory(f"{empty.name}x")
 
 
-def look(client: Client, memory: Memory, folder: Path) -> FolderThumbnails:
+def files(client: Client, memory: Memory, folder: Path) -> FolderThumbnails:
     thumbnails = FolderThumbnails(folder, memory.info(), client.server_info().limits)
     thumbnails.look(memory.entries(include_vectors=True))
     return thumbnails
@@ -45,7 +45,7 @@ def test_a_picture_is_shown_if_it_is_the_one_that_was_inserted(
     (tmp_path / "cat" / "changed").write_bytes(to_picture(9))
     (tmp_path / "cat" / "gone").unlink()
 
-    found = look(client, pets, tmp_path)
+    found = files(client, pets, tmp_path)
 
     shown = found.found.pop("cat/same")
     assert isinstance(shown, bytes)
@@ -62,7 +62,7 @@ def test_no_id_leads_out_of_the_folder(
     id = id.format(folder=tmp_path)
     pets.insert(images=[tmp_path / "secret.png"], labels=["cat"], ids=[id])
 
-    assert look(client, pets, tmp_path / "pictures").found == {id: MISSING}
+    assert files(client, pets, tmp_path / "pictures").found == {id: MISSING}
 
 
 def test_where_no_picture_is_looked_for_that_is_said(
@@ -85,7 +85,7 @@ def test_pictures_of_vectors_are_shown_unchecked(
     unit = np.eye(pets.info().dimension, dtype=np.float32)[:1]
     pets.insert(vectors=unit, labels=["x"], ids=["a"])
 
-    of_rows, of_pets = look(client, rows, tmp_path), look(client, pets, tmp_path)
+    of_rows, of_pets = files(client, rows, tmp_path), files(client, pets, tmp_path)
 
     assert isinstance(of_rows.found["a"], bytes)
     assert of_rows.found["b"] == BROKEN

@@ -15,7 +15,14 @@ from PIL import Image
 
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Limits
-from visual_memory_service.pictures.pictures import Look, alike, faults, flaw, labelled, look_at
+from visual_memory_service.pictures.pictures import (
+    PictureFiles,
+    alike,
+    faults,
+    find_files,
+    flaw,
+    labelled,
+)
 
 LIMITS = Limits(message_bytes=1 << 20, image_bytes=10_000, image_pixels=10_000, items=100)
 
@@ -48,11 +55,11 @@ def test_other_files_are_counted_by_their_ends(tmp_path: Path) -> None:
     names = ("cat/a.JPG", "cat/b.heic", "dog/c.heic", "dog/notes", "dog/.hidden", "list.txt")
     put(tmp_path, *names)
 
-    look = Look()
-    look.walk(tmp_path)
+    files = PictureFiles()
+    files.walk(tmp_path)
 
-    assert look.others == {".heic": 2, "": 1, ".txt": 1}
-    assert [path.name for path in look.pictures] == ["a.JPG"]
+    assert files.others == {".heic": 2, "": 1, ".txt": 1}
+    assert [path.name for path in files.pictures] == ["a.JPG"]
 
 
 def test_heic_pictures_are_told_how_to_be_read_and_a_class_of_them_alone_is_bad(
@@ -60,14 +67,14 @@ def test_heic_pictures_are_told_how_to_be_read_and_a_class_of_them_alone_is_bad(
 ) -> None:
     put(tmp_path, "cat/a.jpg", "cat/b.heic", "dog/c.HEIF", "dog/d.heic", "fox/notes.txt")
 
-    found, look = labelled(tmp_path)
+    found, files = labelled(tmp_path)
 
     assert [picture.id for picture in found] == ["cat/a.jpg"]
-    assert look.bad == {
+    assert files.bad == {
         tmp_path / "dog": "has HEIC pictures alone. HEIC is not read: save such pictures as JPEG "
         "first"
     }
-    assert look.remarks == [
+    assert files.remarks == [
         "HEIC is not read: save such pictures as JPEG first, such as with: magick mogrify -format "
         "jpg *.heic",
         "No pictures are in fox.",
@@ -86,20 +93,20 @@ def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) 
     (tmp_path / "all" / "b").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "all" / "a" / "loop").symlink_to(tmp_path / "all")
 
-    found, look = labelled(tmp_path / "all")
+    found, files = labelled(tmp_path / "all")
 
     assert [picture.id for picture in found] == ["a/2.png", "b/1.png"]
-    assert len(look.remarks) == 2
+    assert len(files.remarks) == 2
 
 
 def test_pictures_in_folders_inside_that_of_a_label_are_remarked(tmp_path: Path) -> None:
     names = [f"tv/train/cat/{number}.png" for number in range(2)]
     put(tmp_path, *names, "tv/test/dog/a/b/1.png", "tv/bird/1.png")
 
-    _, look = labelled(tmp_path / "tv")
+    _, files = labelled(tmp_path / "tv")
 
     tv = tmp_path / "tv"
-    assert look.remarks == [
+    assert files.remarks == [
         f"Labels are the names of the folders in {tv}, also for pictures in folders inside these: "
         f"test (1), train (2). Where the inner folders are the labels, give {tv}/test, {tv}/train "
         "instead."
@@ -129,10 +136,10 @@ def test_a_name_that_is_not_utf_8_cannot_be_used(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png")
     os.rename(tmp_path / "a/1.png", os.fsencode(tmp_path) + b"/a/\xff.png")
 
-    found, look = labelled(tmp_path)
+    found, files = labelled(tmp_path)
 
     assert found == []
-    assert list(look.bad.values()) == ["has a name that is not UTF-8; rename it"]
+    assert list(files.bad.values()) == ["has a name that is not UTF-8; rename it"]
 
 
 def test_a_path_of_another_system_or_of_a_folder_says_so(tmp_path: Path) -> None:
@@ -153,7 +160,7 @@ def test_a_folder_with_loose_pictures_alone_is_refused(tmp_path: Path) -> None:
 def test_named_files_may_end_as_they_like_and_folders_are_searched(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png", "a/b/2.png", "picture")
 
-    found = look_at([tmp_path / "picture", tmp_path / "a"])
+    found = find_files([tmp_path / "picture", tmp_path / "a"])
 
     assert found.pictures == [tmp_path / "picture", tmp_path / "a/1.png", tmp_path / "a/b/2.png"]
 

@@ -25,7 +25,7 @@ from tests.sealing import seal
 import visual_memory
 from visual_memory import Client, Memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Catalog, Entry, sealed, unit_rows
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, unit_rows, with_checksum
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Memories
 
@@ -75,7 +75,7 @@ def altered(data: bytes, statement: str) -> bytes:
         db.deserialize(data[:-TRAILER_BYTES])
         db.execute(statement)
         seal(db)
-        return b"".join(sealed(io.BytesIO(db.serialize())))
+        return b"".join(with_checksum(io.BytesIO(db.serialize())))
 
 
 def test_restores_that_are_cancelled_at_once_leave_no_file(start: Start) -> None:
@@ -230,26 +230,26 @@ def test_a_backup_beside_eight_clients_has_whole_batches_only(
 def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_path: Path) -> None:
     with closing(Memories(Settings(tmp_path), lambda name, serves: None)) as memories:
         made = memories.create(
-            "pets", embedder=None, dimension=DIMENSION, store_images=False, request=None
+            "pets", embedder=None, dimension=DIMENSION, store_images=False, request=WITHOUT_ID
         ).memory
         rows = unit_rows(np.eye(2, DIMENSION, dtype=np.float32))
         made.insert([Entry("a", "cat"), Entry("b", "cat")], rows)
-        with memories.backup("pets", settings=(), check=lambda: None) as opened:
-            data = b"".join(sealed(opened))
+        with memories.backup("pets", check=lambda: None, request=WITHOUT_ID) as opened:
+            data = b"".join(with_checksum(opened))
         tries: list[int] = []
 
         def check() -> None:
             if not tries:
-                memories.bury(made, ["a"], "")
+                memories.mark_unlearned(made, ["a"], "")
             tries.append(1)
 
         with memories.arrival("pets2", "") as arrival:
             arrival.write(data)
             arrival.finish()
-            restored = memories.restore("pets2", arrival, settings=(), check=check, request=None)
+            restored = memories.restore("pets2", arrival, check=check, request=WITHOUT_ID)
 
         assert restored.left_out == 1
-        assert restored.memory.memory.ids() == ["b"]
+        assert restored.served.memory.ids() == ["b"]
         assert memories.names() == ["pets", "pets2"]
 
 
@@ -409,7 +409,7 @@ def test_a_memory_of_an_embedder_that_is_not_allowed_is_restored_as_one_is_opene
         with closing(made):
             made.insert([Entry("a", "cat")], unit_rows(np.eye(1, DIMENSION, dtype=np.float32)))
             with catalog.backup(made, settings=(), check=lambda: None) as opened:
-                data = b"".join(sealed(opened))
+                data = b"".join(with_checksum(opened))
     server = start()
 
     server.stub.RestoreMemory(restoring("pets", data))

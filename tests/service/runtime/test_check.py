@@ -21,10 +21,10 @@ import visual_memory
 from visual_memory import Client, Error
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import BadAuditLog, Checked, CorruptStore, Entry, MemoryClosed
+from visual_memory_index import WITHOUT_ID, BadAuditLog, Checked, CorruptStore, Entry, MemoryClosed
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime import check as checking
-from visual_memory_service.runtime.check import Checks, Told
+from visual_memory_service.runtime.check import Checks, OnProgress
 from visual_memory_service.runtime.memories import Memories
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ class Looking:
         self.ended: list[str] = []
         self.begun, self.go, self.done = threading.Event(), threading.Event(), threading.Event()
 
-    def __call__(self, name: str, told: Told) -> Checked:
+    def __call__(self, name: str, on_progress: OnProgress) -> Checked:
         self.began.append(name)
         self.begun.set()
         while not self.go.is_set():
-            told(0, 1)
+            on_progress(0, 1)
         self.ended.append(name)
         if len(self.ended) == 3:
             self.done.set()
@@ -128,7 +128,7 @@ def test_one_that_fails_keeps_none_of_the_others_from_being_looked_through(
 ) -> None:
     seen, done = [], threading.Event()
 
-    def look(name: str, told: Told) -> Checked:
+    def look(name: str, on_progress: OnProgress) -> Checked:
         seen.append(name)
         if name == "a":
             raise error
@@ -147,10 +147,10 @@ def test_most_of_the_time_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
     spent: list[float] = []
 
-    def look(name: str, told: Told) -> Checked:
+    def look(name: str, on_progress: OnProgress) -> Checked:
         began, computed = time.perf_counter(), time.thread_time()
         while time.perf_counter() - began < 0.5:
-            told(0, 1)
+            on_progress(0, 1)
         spent.append((time.thread_time() - computed) / (time.perf_counter() - began))
         done.set()
         return CHECKED
@@ -169,7 +169,9 @@ def test_most_of_the_time_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 def memories(tmp_path: Path) -> Iterator[Memories]:
     with closing(Memories(Settings(tmp_path), lambda *change: None)) as memories:
         for name in ("cats", "dogs"):
-            memories.create(name, embedder=None, dimension=4, store_images=False, request=None)
+            memories.create(
+                name, embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
+            )
         yield memories
 
 
@@ -192,7 +194,9 @@ def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: 
     changes: list[tuple[str, bool]] = []
     with closing(Memories(Settings(tmp_path), lambda *change: changes.append(change))) as memories:
         for name in ("cats", "dogs"):
-            memories.create(name, embedder=None, dimension=4, store_images=False, request=None)
+            memories.create(
+                name, embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
+            )
         damage_log(memories.get("cats").memory.path)
         all_checked(memories)
 
@@ -201,9 +205,9 @@ def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: 
         assert memories.get("dogs").memory.count == 0
         assert memories.names() == ["cats", "dogs"]
         assert changes == [("cats", True), ("dogs", True), ("cats", False)]
-        memories.drop("cats", request=None)
+        memories.drop("cats", request=WITHOUT_ID)
         assert memories.names() == ["dogs"]
-        memories.create("cats", embedder=None, dimension=4, store_images=False, request=None)
+        memories.create("cats", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID)
         assert memories.get("cats").memory.check().event_count == 1
 
 
@@ -212,7 +216,7 @@ def test_a_memory_that_is_dropped_meanwhile_is_no_damaged_one(memories: Memories
     memory.insert([Entry("a", "cat")], ROWS[:1])
 
     with pytest.raises(MemoryClosed):
-        memories.check(memory, lambda done, total: memories.drop("cats", request=None))
+        memories.check(memory, lambda done, total: memories.drop("cats", request=WITHOUT_ID))
 
     assert memories.names() == ["dogs"]
 

@@ -20,10 +20,10 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import CorruptStore, Entry, Memory
+from visual_memory_index import WITHOUT_ID, CorruptStore, Entry, Memory
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
-from visual_memory_service.runtime.memories import Embedders, Memories, OpenMemory
+from visual_memory_service.runtime.memories import Embedders, Memories, ServedMemory
 from visual_memory_service.runtime.searches import Searches
 
 if TYPE_CHECKING:
@@ -394,7 +394,7 @@ def test_a_copy_beside_a_memory_is_named_and_the_memory_serves(start: Start, com
             NOT_SERVING,
         )
         assert f'{copy} holds the memory "cats", but the list of memories has' in error.message
-        accept, drop = re.findall(r'(?:memory accept|drop the memory) "?([^ "]+)', error.message)
+        accept, drop = re.findall(r'(?:memory accept|delete the memory) "?([^ "]+)', error.message)
         assert f"visual-memory accept {accept} --data DIR" in server.log()
         if copy != "dogs.sqlite":
             server.stub.DeleteMemory(pb.DeleteMemoryRequest(name=drop))
@@ -433,7 +433,7 @@ def test_a_damaged_memory_can_be_dropped_and_made_anew(start: Start) -> None:
 def test_refusing_a_damaged_memory_again_and_again_keeps_nothing(tmp_path: Path) -> None:
     changes: list[tuple[str, bool]] = []
     memories = Memories(Settings(tmp_path), lambda *change: changes.append(change))
-    memories.create("pets", embedder=None, dimension=4, store_images=False, request=None)
+    memories.create("pets", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID)
     memories.close()
     (file,) = (tmp_path / "memories").glob("pets.*.sqlite")
     file.write_bytes(b"")
@@ -461,7 +461,7 @@ def test_many_memories_are_made_at_once_by_many(server: Server) -> None:
 def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
     identity = new_identity("m", 2, None, store_images=False)
     with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
-        opened = OpenMemory(
+        opened = ServedMemory(
             memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
         )
         memory.keep_setting("calibration", "fitted", call="CalibrateMemory")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
@@ -124,7 +125,7 @@ def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(
         worked.append(job.operation.kind)
 
     before = operations.start(memory, "x", until(threading.Event()))
-    with operations.kept_off("m", reason="because", but="y"):
+    with operations.suspend_others("m", reason="because", except_kind="y"):
         meanwhile = operations.start(memory, "x", note)
         other = operations.start(memory, "y", note)
         wait([job.ended for each in (meanwhile, other) if (job := operations.job(each.name))])
@@ -156,7 +157,7 @@ def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory)
 def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     memory: Memory, operations: Operations
 ) -> None:
-    memory._file._writer.execute("PRAGMA max_page_count = 1")
+    database_of(memory)._writer.execute("PRAGMA max_page_count = 1")
 
     started = operations.start(memory, "x", lambda job: "0" * 1_000_000)
     operations.stop()
@@ -185,7 +186,7 @@ def test_what_has_ended_is_not_done_again(memory: Memory, operations: Operations
     begun = memory.begin_unlearning([], allow_missing=True).operation
     memory.end(begun.name, "done", result='"a certificate"')
 
-    operations.go_on(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises
+    operations.resume(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises
     wait([job.ended for job in [operations.job(begun.name)] if job])
 
     assert (memory.operation(begun.name).state, memory.operation(begun.name).result) == (

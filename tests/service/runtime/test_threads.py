@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from visual_memory_service.runtime.threads import in_thread, stoppable
+from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
 
 
 def test_it_answers_and_raises_what_the_function_does() -> None:
@@ -64,7 +64,7 @@ def test_of_work_that_has_not_begun_nothing_is_done() -> None:
 
 
 def test_what_it_raises_after_it_was_cancelled_is_told_to_nobody() -> None:
-    begun, free, told = threading.Event(), threading.Event(), list[object]()
+    begun, free, on_progress = threading.Event(), threading.Event(), list[object]()
 
     def work() -> None:
         begun.set()
@@ -72,7 +72,9 @@ def test_what_it_raises_after_it_was_cancelled_is_told_to_nobody() -> None:
         raise ValueError("somebody's words")
 
     async def cancelled() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: on_progress.append(context)
+        )
         call = asyncio.create_task(in_thread(work))
         await asyncio.to_thread(begun.wait)
         call.cancel()
@@ -85,14 +87,14 @@ def test_what_it_raises_after_it_was_cancelled_is_told_to_nobody() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(cancelled())
-    assert told == []
+    assert on_progress == []
 
 
 def test_work_is_told_that_it_is_over() -> None:
     over = threading.Event()
 
     async def cancelled() -> None:
-        call = asyncio.create_task(stoppable(over, over.wait, 30))
+        call = asyncio.create_task(in_stoppable_thread(over, over.wait, 30))
         await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -24,7 +24,13 @@ import visual_memory
 from visual_memory import errors
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
-from visual_memory_service.wire.admission import HOLDS, PRESSED_SECONDS, SMALL_BYTES, Bounds, Intake
+from visual_memory_service.wire.admission import (
+    HOLDS,
+    PRESSED_SECONDS,
+    SMALL_BYTES,
+    AdmissionControl,
+    Bounds,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server, Start
@@ -52,17 +58,17 @@ with visual_memory.connect(sys.argv[1]) as client:
 
 def test_who_comes_first_gets_the_next_place() -> None:
     async def order() -> list[int]:
-        intake, came = Intake(BOUNDS), list[int]()
+        admission, came = AdmissionControl(BOUNDS), list[int]()
 
         async def call(number: int) -> None:
-            await intake.admit()
+            await admission.admit()
             came.append(number)
 
         calls = [asyncio.create_task(call(number)) for number in range(4)]
         await asyncio.sleep(0)
         assert came == [0, 1]
         for _ in range(2):
-            intake.release(0)
+            admission.release(0)
         await asyncio.gather(*calls)
         return came
 
@@ -71,14 +77,14 @@ def test_who_comes_first_gets_the_next_place() -> None:
 
 def test_who_waits_for_a_place_is_refused_once_the_server_ends() -> None:
     async def refused() -> None:
-        intake = Intake(replace(BOUNDS, calls_max=1))
-        await intake.admit()
-        waiting = asyncio.create_task(intake.admit())
+        admission = AdmissionControl(replace(BOUNDS, calls_max=1))
+        await admission.admit()
+        waiting = asyncio.create_task(admission.admit())
         await asyncio.sleep(0)
-        draining = asyncio.create_task(intake.drain())
+        draining = asyncio.create_task(admission.drain())
         with pytest.raises(ServerStopping):
             await waiting
-        intake.release(0)
+        admission.release(0)
         await draining
 
     asyncio.run(refused())
@@ -86,17 +92,19 @@ def test_who_waits_for_a_place_is_refused_once_the_server_ends() -> None:
 
 def test_what_calls_hold_is_counted_and_bounded() -> None:
     async def counted() -> None:
-        intake = Intake(replace(BOUNDS, message_bytes_max=100_000, pending_bytes_max=1_000_000))
-        held = intake.take(0, 100_000)
+        admission = AdmissionControl(
+            replace(BOUNDS, message_bytes_max=100_000, pending_bytes_max=1_000_000)
+        )
+        held = admission.swap_reservation(0, 100_000)
         assert held == 100_000 * HOLDS
         for _ in range(2):
-            intake.take(0, 100_000)
+            admission.swap_reservation(0, 100_000)
         with pytest.raises(Overloaded):
-            intake.take(0, 70_000)
-        assert intake.take(held, 10_000) == 10_000 * HOLDS
-        intake.take(0, 70_000)
+            admission.swap_reservation(0, 70_000)
+        assert admission.swap_reservation(held, 10_000) == 10_000 * HOLDS
+        admission.swap_reservation(0, 70_000)
         with pytest.raises(TooLarge):
-            intake.take(0, 100_001)
+            admission.swap_reservation(0, 100_001)
 
     asyncio.run(counted())
 
@@ -166,7 +174,7 @@ def test_a_call_whose_message_does_not_come_is_ended(start: Start, tmp_path: Pat
 
 @dataclass(eq=False)
 class SilentCall:
-    """As a call is to the intake."""
+    """A call as admission control sees it."""
 
     held: int = 0
     unannounced: bool = False
@@ -176,55 +184,61 @@ class SilentCall:
         """Nobody tells it here."""
 
 
-def ended(intake: Intake, *calls: SilentCall, after: float) -> list[bool]:
+def ended(admission: AdmissionControl, *calls: SilentCall, after: float) -> list[bool]:
     """Which of silent calls a look after so many seconds ends."""
     for call in calls:
-        intake.note(call, silent=True)
-    overdue = intake.overdue(time.monotonic() + after)
+        admission.note(call, silent=True)
+    overdue = admission.overdue(time.monotonic() + after)
     return [call in overdue for call in calls]
 
 
 def test_silent_calls_end_sooner_where_others_wait_for_a_place() -> None:
     async def looked() -> None:
-        intake = Intake(BOUNDS)
+        admission = AdmissionControl(BOUNDS)
         calls = SilentCall(), SilentCall(), SilentCall(patience=9)
         for _ in range(2):
-            await intake.admit()
-        assert ended(intake, *calls, after=59) == [False] * 3
-        waiting = asyncio.create_task(intake.admit())
+            await admission.admit()
+        assert ended(admission, *calls, after=59) == [False] * 3
+        waiting = asyncio.create_task(admission.admit())
         await asyncio.sleep(0)
-        assert ended(intake, *calls, after=4) == [False] * 3
-        assert ended(intake, *calls, after=8) == [True, False, False]
+        assert ended(admission, *calls, after=4) == [False] * 3
+        assert ended(admission, *calls, after=8) == [True, False, False]
         waiting.cancel()
-        assert ended(intake, *calls, after=61) == [True] * 3
+        assert ended(admission, *calls, after=61) == [True] * 3
 
     asyncio.run(looked())
 
 
 def test_those_that_hold_most_make_room_for_what_was_refused_and_no_others() -> None:
     async def looked() -> None:
-        intake = Intake(replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000))
-        few, most, more = (SilentCall(intake.take(0, size)) for size in (1_000, 300_000, 80_000))
+        admission = AdmissionControl(
+            replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000)
+        )
+        few, most, more = (
+            SilentCall(admission.swap_reservation(0, size)) for size in (1_000, 300_000, 80_000)
+        )
         with pytest.raises(Overloaded):
-            intake.take(0, 400_000)
-        assert ended(intake, few, after=4.5) == [False]
+            admission.swap_reservation(0, 400_000)
+        assert ended(admission, few, after=4.5) == [False]
         with pytest.raises(Overloaded):
-            intake.take(0, 100_000)
-        assert ended(intake, few, more, most, after=4.9) == [False, False, False]
+            admission.swap_reservation(0, 100_000)
+        assert ended(admission, few, more, most, after=4.9) == [False, False, False]
         most.patience = more.patience = few.patience = 1
-        assert ended(intake, few, after=2) == [False]
-        assert ended(intake, few, more, most, after=2) == [False, False, True]
+        assert ended(admission, few, after=2) == [False]
+        assert ended(admission, few, more, most, after=2) == [False, False, True]
 
     asyncio.run(looked())
 
 
 def test_a_small_message_is_never_refused() -> None:
     async def taken() -> None:
-        intake = Intake(replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=300_000))
-        intake.take(0, 400_000)
+        admission = AdmissionControl(
+            replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=300_000)
+        )
+        admission.swap_reservation(0, 400_000)
         with pytest.raises(Overloaded):
-            intake.take(0, SMALL_BYTES + 1)
-        assert intake.take(0, SMALL_BYTES) == HOLDS * SMALL_BYTES
+            admission.swap_reservation(0, SMALL_BYTES + 1)
+        assert admission.swap_reservation(0, SMALL_BYTES) == HOLDS * SMALL_BYTES
 
     asyncio.run(taken())
 

@@ -26,9 +26,9 @@ from tests.service.wire.test_listener import BOUNDS
 import visual_memory
 from visual_memory.errors import Error, from_rpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_service.wire.admission import Intake
-from visual_memory_service.wire.interceptors import Guard
-from visual_memory_service.wire.waiting import Waiting
+from visual_memory_service.wire.admission import AdmissionControl
+from visual_memory_service.wire.connections import Connections
+from visual_memory_service.wire.interceptors import CallInterceptor
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server, Start
@@ -165,7 +165,7 @@ def test_what_nobody_foresaw_is_told_without_its_words() -> None:
         raise KeyError("a secret")
 
     async def asked() -> Error:
-        guard = Guard(Intake(BOUNDS), asyncio.Event(), Waiting())
+        guard = CallInterceptor(AdmissionControl(BOUNDS), Connections())
         server = grpc.aio.server(interceptors=[guard])
         handler = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("a", {"b": handler})])

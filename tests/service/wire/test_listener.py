@@ -48,7 +48,9 @@ async def both_the_other_way_round(listener: Listener) -> None:
 
 def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
     async def told_after_all() -> Any:
-        listener = Listener("127.0.0.1:0", BOUNDS, "none", lambda server, leaving: None, Health())
+        listener = Listener(
+            "127.0.0.1:0", BOUNDS, "none", lambda server, connections_closing: None, Health()
+        )
         address = await listener.start()
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -72,7 +74,9 @@ def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
 )
 def test_nothing_listens_after_the_drain_also_where_it_was_to_be_made_anew(ending: Ending) -> None:
     async def address_of_one_that_ended() -> str:
-        listener = Listener("127.0.0.1:0", BOUNDS, "none", lambda server, leaving: None, Health())
+        listener = Listener(
+            "127.0.0.1:0", BOUNDS, "none", lambda server, connections_closing: None, Health()
+        )
         address = await listener.start()
         await ending(listener)
         check_free(address)

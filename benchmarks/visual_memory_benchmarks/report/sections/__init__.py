@@ -1,4 +1,4 @@
-"""The parts of the page, in the order in which it has them."""
+"""The sections of the page, in their order."""
 
 from visual_memory_benchmarks.report.section import Section
 from visual_memory_benchmarks.report.sections.augmentation import AUGMENTATION

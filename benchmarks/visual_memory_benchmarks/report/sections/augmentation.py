@@ -1,4 +1,4 @@
-"""A memory that remembers distorted copies."""
+"""Section: memories with distorted copies."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import (
     change,
+    columns,
     folded,
     interval,
     number,
     paragraph,
-    table,
 )
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -46,32 +46,26 @@ def write(findings: Findings) -> Sequence[Block]:
             (8.5, 5.2),
             lambda figure, theme: draw(figure, theme, findings),
         ),
-        table(
-            ("remembered", "asked the same", "asked others, mean", "asked clean pictures"),
-            [
-                (
-                    row["remembered"],
-                    change(row["same"]),
-                    change(row["others"]),
-                    change(row["undistorted"]),
-                )
-                for row in tables["transfer"]
-            ],
+        columns(
+            tables["transfer"],
+            {
+                "remembered": "remembered",
+                "asked the same": lambda row: change(row["same"]),
+                "asked others, mean": lambda row: change(row["others"]),
+                "asked clean pictures": lambda row: change(row["undistorted"]),
+            },
         ),
         folded(
             "Every pair",
-            table(
-                ("remembered", "asked", "accuracy", "gain", "gain over other clean pictures"),
-                [
-                    (
-                        row["remembered"],
-                        row["asked"],
-                        interval(row["accuracy"]),
-                        change(row["gain"]),
-                        change(row["gain_over_clean"]),
-                    )
-                    for row in tables["pairs"]
-                ],
+            columns(
+                tables["pairs"],
+                {
+                    "remembered": "remembered",
+                    "asked": "asked",
+                    "accuracy": lambda row: interval(row["accuracy"]),
+                    "gain": lambda row: change(row["gain"]),
+                    "gain over other clean pictures": lambda row: change(row["gain_over_clean"]),
+                },
             ),
         ),
     ]
@@ -88,19 +82,19 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
         for name in dict.fromkeys(name for name, _ in gains)
         if any(gains[at]["value"] for at in gains if at[0] == name)
     ]
-    asked = list(dict.fromkeys(name for _, name in gains))
-    values = np.array([[gains[name, each]["value"] for each in asked] for name in remembered])
+    queries = list(dict.fromkeys(name for _, name in gains))
+    values = np.array([[gains[name, each]["value"] for each in queries] for name in remembered])
     reach = float(np.abs(values).max()) or 1.0
     axes = figure.subplots()
     image = axes.imshow(values, vmin=-reach, vmax=reach, cmap="PuOr", aspect="auto")
     axes.grid(visible=False)
-    axes.set_xticks(range(len(asked)), asked, rotation=30, ha="right")
+    axes.set_xticks(range(len(queries)), queries, rotation=30, ha="right")
     axes.set_yticks(range(len(remembered)), remembered)
     axes.set_xlabel("asked under")
     axes.set_ylabel("remembered besides clean pictures")
     for at, row in np.ndenumerate(values):
-        gain = gains[remembered[at[0]], asked[at[1]]]
-        told = gain["low"] > 0 or gain["high"] < 0
+        gain = gains[remembered[at[0]], queries[at[1]]]
+        significant = gain["low"] > 0 or gain["high"] < 0
         axes.text(
             at[1],
             at[0],
@@ -108,17 +102,11 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
             ha="center",
             va="center",
             fontsize=8,
-            fontweight="bold" if told else "normal",
+            fontweight="bold" if significant else "normal",
             color="#ffffff" if abs(row) > 0.6 * reach else "#1f2328",
         )
     axes.set_title(f"{findings.size('natural16')} in thirds; bold: the 95 % interval leaves 0 out")
     figure.colorbar(image, ax=axes, label="change of accuracy")
 
 
-AUGMENTATION = Section(
-    "Remembering distorted copies",
-    (29, 31, 32),
-    (NAME,),
-    f"visual-memory-bench experiment {NAME}",
-    write,
-)
+AUGMENTATION = of_experiment("Remembering distorted copies", (29, 31, 32), NAME, write)

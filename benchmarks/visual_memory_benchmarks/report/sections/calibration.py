@@ -1,12 +1,12 @@
-"""Whether confidences and label sets hold what they promise."""
+"""Section: calibration of confidences and label sets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
+from visual_memory_benchmarks.report.section import Block, of_experiment
 
 NAME = "calibration"
 
@@ -21,20 +21,17 @@ def write(findings: Findings) -> Sequence[Block]:
             f"{interval(errors['after'])} after it, a change of {change(errors['change'])}. Label "
             "sets are to hold the right label as often as wanted:"
         ),
-        table(
-            ("sets", "may be empty", "wanted", "covered", "labels in a set"),
-            [
-                (
-                    row["conformal"],
-                    "yes" if row["allow_empty"] else "no",
-                    f"{row['wanted']:.0%}",
-                    interval(row["covered"]),
-                    interval(row["set_size"], 2),
-                )
-                for row in tables["coverage"]
-            ],
+        columns(
+            tables["coverage"],
+            {
+                "sets": "conformal",
+                "may be empty": lambda row: "yes" if row["allow_empty"] else "no",
+                "wanted": lambda row: f"{row['wanted']:.0%}",
+                "covered": lambda row: interval(row["covered"]),
+                "labels in a set": lambda row: interval(row["set_size"], 2),
+            },
         ),
     ]
 
 
-CALIBRATION = Section("Calibration", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+CALIBRATION = of_experiment("Calibration", (8,), NAME, write)

@@ -1,4 +1,4 @@
-"""What new classes cost the old ones."""
+"""Section: accuracy of old classes as new ones are added."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -37,26 +37,16 @@ def write(findings: Findings) -> Sequence[Block]:
             (9, 3.9),
             lambda figure, theme: draw(figure, theme, findings),
         ),
-        table(
-            (
-                "k",
-                "exemplars a class",
-                "new classes",
-                "old classes",
-                "change of old",
-                "old called new",
-            ),
-            [
-                (
-                    row["k"],
-                    row["exemplars"],
-                    interval(row["new_accuracy"]),
-                    interval(row["old_accuracy"]),
-                    change(row["old_change"]),
-                    interval(row["old_called_new"], 4),
-                )
-                for row in rows
-            ],
+        columns(
+            rows,
+            {
+                "k": "k",
+                "exemplars a class": "exemplars",
+                "new classes": lambda row: interval(row["new_accuracy"]),
+                "old classes": lambda row: interval(row["old_accuracy"]),
+                "change of old": lambda row: change(row["old_change"]),
+                "old called new": lambda row: interval(row["old_called_new"], 4),
+            },
         ),
     ]
 
@@ -82,6 +72,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     legend_below(figure, left, len(ks))
 
 
-CLASS_ADDITION = Section(
-    "Adding classes", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write
-)
+CLASS_ADDITION = of_experiment("Adding classes", (8,), NAME, write)

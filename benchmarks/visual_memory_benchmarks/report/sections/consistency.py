@@ -1,4 +1,4 @@
-"""Whether memories err on the pictures that people err on."""
+"""Section: error consistency of memories with people."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ KEYS = ("error_consistency", "accuracy")
 
 
 def rows(findings: Findings, dataset: str) -> list[tuple[str, str]]:
-    """Who answered, and of which kind."""
+    """Return the decision makers, and the kind of each."""
     found = list(findings.summary["datasets"][dataset]["models"])
     memories = [name for name in findings.memories if name in found]
     networks = [name for name in found if name not in memories]

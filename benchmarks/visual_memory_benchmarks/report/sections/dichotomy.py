@@ -1,13 +1,13 @@
-"""Pictures that all get right, that none does, and the rest."""
+"""Section: dichotomous difficulty."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import interval, paragraph, table
+from visual_memory_benchmarks.report.markdown import columns, interval, paragraph
 from visual_memory_benchmarks.report.published import DIFFICULTY_PERCENT
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 
 NAME = "dichotomy"
 
@@ -21,38 +21,20 @@ def write(findings: Findings) -> Sequence[Block]:
             "impossible where none does. Only on the rest can configurations differ, so κ is given "
             f"there, too. Published for ImageNet (seed 23, not computed here): {published}."
         ),
-        table(
-            (
-                "set",
-                "n",
-                "configurations",
-                "trivial",
-                "impossible",
-                "rest",
-                "κ, all pictures",
-                "κ, the rest",
-            ),
-            [
-                (
-                    row["set"],
-                    f"{row['pictures']:,}",
-                    row["configurations"],
-                    interval(row["trivial"]),
-                    interval(row["impossible"]),
-                    interval(row["rest"]),
-                    interval(row["error_consistency"]),
-                    interval(row["error_consistency_of_rest"]),
-                )
-                for row in rows
-            ],
+        columns(
+            rows,
+            {
+                "set": "set",
+                "n": lambda row: f"{row['pictures']:,}",
+                "configurations": "configurations",
+                "trivial": lambda row: interval(row["trivial"]),
+                "impossible": lambda row: interval(row["impossible"]),
+                "rest": lambda row: interval(row["rest"]),
+                "κ, all pictures": lambda row: interval(row["error_consistency"]),
+                "κ, the rest": lambda row: interval(row["error_consistency_of_rest"]),
+            },
         ),
     ]
 
 
-DICHOTOMY = Section(
-    "Trivial, impossible and other pictures",
-    (23,),
-    (NAME,),
-    f"visual-memory-bench experiment {NAME}",
-    write,
-)
+DICHOTOMY = of_experiment("Trivial, impossible and other pictures", (23,), NAME, write)

@@ -1,4 +1,4 @@
-"""What is still seen of distorted pictures."""
+"""Section: accuracy on distorted pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from visual_memory_benchmarks.metrics import developmental
 from visual_memory_benchmarks.report.findings import Findings, Json
 from visual_memory_benchmarks.report.markdown import (
     Estimate,
+    columns,
     folded,
     interval,
     number,
@@ -112,7 +113,7 @@ def write_levels(findings: Findings) -> Sequence[Block]:
 
 
 def levels(findings: Findings) -> dict[str, dict[str, Estimate]]:
-    """Accuracy of the memory by distortion of the Geirhos set, then level."""
+    """Return the accuracy of the memory by distortion of the Geirhos set, then level."""
     found: dict[str, dict[str, Estimate]] = {}
     for row in findings.tables(NAME)["levels"]:
         if row["family"] == "geirhos" and row["distortion"] in UNITS:
@@ -121,7 +122,7 @@ def levels(findings: Findings) -> dict[str, dict[str, Estimate]]:
 
 
 def of_people(findings: Findings) -> dict[str, dict[str, Estimate]]:
-    """The same of people, as far as the set is one of the benchmark."""
+    """Return the same of people, for the distortions that the benchmark has."""
     return {
         name: {
             level: findings.of_people(name)["by_condition"][level]["accuracy"]
@@ -133,12 +134,12 @@ def of_people(findings: Findings) -> dict[str, dict[str, Estimate]]:
 
 
 def clean(findings: Findings) -> Mapping[str, Any]:
-    """Of undistorted pictures."""
+    """Return the results on undistorted pictures."""
     return findings.tables(NAME)["clean"][0]
 
 
 def pictures(findings: Findings) -> int:
-    """How many are asked about under each level."""
+    """Return the number of pictures classified under each level."""
     return int(clean(findings)["pictures"])
 
 
@@ -191,7 +192,7 @@ def _rows(shown: Mapping[str, Any]) -> int:
 
 
 def _trials(findings: Findings) -> str:
-    """The fewest and the most of one level."""
+    """Return the fewest and the most trials of one level."""
     counts = [
         each["trials"]
         for name in of_people(findings)
@@ -215,7 +216,7 @@ def _falls(shown: Mapping[str, Mapping[str, Estimate]]) -> str:
 
 
 def wilson(share: float, trials: int) -> Estimate:
-    """95 % of a share of independent trials (Wilson, 1927)."""
+    """Return the 95 % interval of a share of independent trials (Wilson, 1927)."""
     z = NormalDist().inv_cdf(0.975)
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     reach = (share * (1 - share) / trials + (z / (2 * trials)) ** 2) ** 0.5
@@ -224,12 +225,12 @@ def wilson(share: float, trials: int) -> Estimate:
 
 
 def _ages(name: str) -> str:
-    told = [
+    parts = [
         f"{who} from {found[0].accuracy:.2f} to {found[-1].accuracy:.2f}"
         for group, who in CHILDREN.items()
         if (found := list(developmental.LEVELS[name, group].values()))
     ]
-    return f"{AGE_SETS[name]}: {'; '.join(told)}."
+    return f"{AGE_SETS[name]}: {'; '.join(parts)}."
 
 
 def _all_levels(findings: Findings) -> str:
@@ -297,7 +298,7 @@ def write_confusions(findings: Findings) -> Sequence[Block]:
 
 
 def of_memory(findings: Findings) -> dict[str, NDArray[np.int64]]:
-    """Counts by level: (categories, categories and na), as of people."""
+    """Return confusions of the memory by level: (categories, categories and na), as of people."""
     found = {}
     for row in findings.tables(NAME)["confusions"]:
         if row["distortion"] == CONFUSED:
@@ -350,17 +351,14 @@ def write_corruptions(findings: Findings) -> Sequence[Block]:
             "is the mean accuracy over the 15 and their severities; rPC is what is left of the "
             "clean accuracy. Of LAION-C the mean over all 30 cells is given."
         ),
-        table(
-            ("mean over", "distortions", "mean accuracy (mPC)", "by clean accuracy (rPC)"),
-            [
-                (
-                    row["of"],
-                    row["distortions"],
-                    interval(row["mean_accuracy"]),
-                    interval(row["relative"]),
-                )
-                for row in findings.tables(NAME)["means"]
-            ],
+        columns(
+            findings.tables(NAME)["means"],
+            {
+                "mean over": "of",
+                "distortions": "distortions",
+                "mean accuracy (mPC)": lambda row: interval(row["mean_accuracy"]),
+                "by clean accuracy (rPC)": lambda row: interval(row["relative"]),
+            },
         ),
         Picture(
             "corruptions",

@@ -1,4 +1,4 @@
-"""What editing a memory does to how it sees."""
+"""Section: effects of edits on perception."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import bullets, folded, listed, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, unchanged
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -60,22 +60,22 @@ def write(findings: Findings) -> Sequence[Block]:
 
 
 def _controls(result: Mapping[str, Any]) -> str:
-    """How edits are held against what is no edit."""
-    told = "A control adds photographs, or removes entries, at random"
+    """Explain the controls."""
+    text = "A control adds photographs, or removes entries, at random"
     if any(edit["control"] == MISLABELLED for edit in result["edits"]):
-        told += (
+        text += (
             "; that of cue-conflict pictures adds the same ones under labels that are neither "
             "their shape nor their texture, for whatever lies near the pictures asked about takes "
             "votes from all others, by whichever label"
         )
-    return f"{told}. "
+    return f"{text}. "
 
 
 def sentences(result: Mapping[str, Any]) -> list[str]:
-    """What was learnt, and what was not, by the numbers alone."""
+    """State the findings, positive and negative, by the numbers alone."""
     k = result["study"]["ks"][0]
     family = result["statistics"]["families"][str(k)]
-    found = told(result, k)
+    found = significant(result, k)
 
     def moved(outcome: str) -> str:
         return _moved(result, [row for row in found if row["outcome"] == outcome])
@@ -95,8 +95,8 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def told(result: Mapping[str, Any], k: int) -> list[Contrast]:
-    """The contrasts that stand after the correction."""
+def significant(result: Mapping[str, Any], k: int) -> list[Contrast]:
+    """Return the contrasts that are significant after the correction."""
     alpha = result["statistics"]["alpha"]
     return [
         row
@@ -106,7 +106,7 @@ def told(result: Mapping[str, Any], k: int) -> list[Contrast]:
 
 
 def _before(result: Mapping[str, Any], outcome: str) -> float:
-    """The level before any edit, for the first k."""
+    """Return the level before any edit, for the first k."""
     k = result["study"]["ks"][0]
     (level,) = (
         row["value"] for row in result["before"] if row["k"] == k and row["outcome"] == outcome
@@ -115,7 +115,7 @@ def _before(result: Mapping[str, Any], outcome: str) -> float:
 
 
 def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
-    """A bias is a ratio: which answers came, and which went, where it stands."""
+    """Describe which answers changed where a bias did, since a bias is a ratio."""
     largest = _largest([row for row in found if row["outcome"] == SHAPE_BIAS], 1)
     return [
         f"With {row['kind']} at {row['dose']:g} answers by shape "
@@ -126,7 +126,7 @@ def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
 
 
 def _from_to(result: Mapping[str, Any], row: Contrast, outcome: str) -> str:
-    """What became of an outcome that is not tested."""
+    """Describe the change of an outcome that is not tested."""
     (same,) = (
         each
         for each in result["contrasts"]
@@ -141,7 +141,7 @@ def _path(row: Contrast, before: float) -> str:
 
 
 def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
-    """Of each kind its largest difference of this sign, the largest of all first."""
+    """Return the largest difference of this sign of each kind, largest first."""
     largest: dict[str, Contrast] = {}
     for row in rows:
         size = sign * _size(row)
@@ -152,15 +152,15 @@ def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
 
 
 def _moved(result: Mapping[str, Any], rows: Sequence[Contrast]) -> str:
-    """Of each kind its largest difference that stands, up and down, and where both ended."""
+    """Describe the largest significant difference of each kind, up and down, with its ends."""
     if not rows:
         return "differs from the control's under none of the edits"
     before = _before(result, rows[0]["outcome"])
     parts = []
     for relation, sign in (("above", 1), ("below", -1)):
         if largest := _largest(rows, sign):
-            told = [f"{_by(row)[:-1]}: {_path(row, before)})" for row in largest]
-            parts.append(f"is {relation} the control's with {listed(told)}")
+            paths = [f"{_by(row)[:-1]}: {_path(row, before)})" for row in largest]
+            parts.append(f"is {relation} the control's with {listed(paths)}")
     return ", and ".join(parts)
 
 
@@ -187,7 +187,7 @@ def draw(figure: Figure, theme: Theme, result: Mapping[str, Any]) -> None:
     edits = [(edit["kind"], edit["dose"]) for edit in result["edits"]]
     outcomes = {name: each for name, each in result["outcomes"].items() if each["tested"]}
     alpha = result["statistics"]["alpha"]
-    standing = {(row["kind"], row["dose"], row["outcome"]) for row in told(result, k)}
+    standing = {(row["kind"], row["dose"], row["outcome"]) for row in significant(result, k)}
     plain, stands = theme.series(2)
     all_axes = figure.subplots(1, len(outcomes), sharey=True)
     for axes, (name, outcome) in zip(all_axes, outcomes.items(), strict=True):
@@ -219,7 +219,7 @@ def draw(figure: Figure, theme: Theme, result: Mapping[str, Any]) -> None:
 
 
 def _alt(result: Mapping[str, Any], k: int) -> str:
-    found = told(result, k)
+    found = significant(result, k)
     return (
         "Beyond chance: "
         + (
@@ -242,10 +242,4 @@ def _kinds(result: Mapping[str, Any]) -> str:
     return table(("edit", "what", "dose in", "control"), list(rows.values()))
 
 
-EDITS = Section(
-    "Edits against perception",
-    (14, 27, 31),
-    (NAME,),
-    f"visual-memory-bench experiment {NAME}",
-    write,
-)
+EDITS = of_experiment("Edits against perception", (14, 27, 31), NAME, write)

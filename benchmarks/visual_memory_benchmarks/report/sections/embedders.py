@@ -1,4 +1,4 @@
-"""Memories by several embedders beside each other."""
+"""Section: memories by several embedders."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from visual_memory_benchmarks.report.findings import Findings, Rows
-from visual_memory_benchmarks.report.markdown import interval, paragraph, table
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.markdown import columns, interval, paragraph, table
+from visual_memory_benchmarks.report.section import Block, of_experiment
 
 NAME = "embedders"
 
@@ -22,19 +22,16 @@ def write(findings: Findings) -> Sequence[Block]:
             "on the same pictures; what people reach with each other stands in the first section. "
             "The first table is of cue-conflict pictures, the second of accuracy."
         ),
-        table(
-            ("k", "embedder", "shape", "texture", "conflict pictures", "shape bias"),
-            [
-                (
-                    row["k"],
-                    row["embedder"],
-                    row["shape"],
-                    row["texture"],
-                    f"{row['pictures']:,}",
-                    interval(row["shape_bias"], 4),
-                )
-                for row in tables["shape_bias"]
-            ],
+        columns(
+            tables["shape_bias"],
+            {
+                "k": "k",
+                "embedder": "embedder",
+                "shape": "shape",
+                "texture": "texture",
+                "conflict pictures": lambda row: f"{row['pictures']:,}",
+                "shape bias": lambda row: interval(row["shape_bias"], 4),
+            },
         ),
         table(
             ("set", "n", "k", *names),
@@ -59,13 +56,11 @@ def write(findings: Findings) -> Sequence[Block]:
 
 
 def _together(rows: Rows) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-    """By set and k."""
+    """Group rows by set and k."""
     found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for row in rows:
         found.setdefault((row["set"], row["k"]), []).append(row)
     return found
 
 
-EMBEDDERS = Section(
-    "Embedder by embedder", (26, 27, 31), (NAME,), f"visual-memory-bench experiment {NAME}", write
-)
+EMBEDDERS = of_experiment("Embedder by embedder", (26, 27, 31), NAME, write)

@@ -1,4 +1,4 @@
-"""Wrong labels, and what pruning does about them."""
+"""Section: label noise and pruning."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -39,18 +39,17 @@ def write(findings: Findings) -> Sequence[Block]:
             (9, 3.9),
             lambda figure, theme: draw(figure, theme, findings),
         ),
-        table(
-            ("wrong labels", "method", "accuracy", "gain over nothing", "pruned"),
-            [
-                (
-                    f"{row['wrong_labels']:.0%}",
-                    row["method"],
-                    interval(row["accuracy"]),
-                    change(row["gain"]) if row["method"] != "none" else "",
-                    interval(row["pruned"], 2) if row["pruned"] else "",
-                )
-                for row in rows
-            ],
+        columns(
+            rows,
+            {
+                "wrong labels": lambda row: f"{row['wrong_labels']:.0%}",
+                "method": "method",
+                "accuracy": lambda row: interval(row["accuracy"]),
+                "gain over nothing": lambda row: (
+                    change(row["gain"]) if row["method"] != "none" else ""
+                ),
+                "pruned": lambda row: interval(row["pruned"], 2) if row["pruned"] else "",
+            },
         ),
     ]
 
@@ -75,4 +74,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     legend_below(figure, left, 4)
 
 
-LABEL_NOISE = Section("Label noise", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+LABEL_NOISE = of_experiment("Label noise", (8,), NAME, write)

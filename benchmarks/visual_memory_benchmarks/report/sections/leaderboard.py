@@ -1,4 +1,4 @@
-"""Rows that were published, and several metrics made one."""
+"""Section: the published leaderboard, and combined metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether distances tell classes that a memory does not hold."""
+"""Section: distances of unknown classes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import interval, number, paragraph, table
+from visual_memory_benchmarks.report.markdown import columns, interval, number, paragraph
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ NAME = "open_set"
 def write(findings: Findings) -> Sequence[Block]:
     tables = findings.tables(NAME)
     [service] = tables["service"]
-    told = sorted(tables["classes"], key=lambda row: row["auroc"]["value"])
+    ranked = sorted(tables["classes"], key=lambda row: row["auroc"]["value"])
     return [
         paragraph(
             "Pictures of 20 unknown classes against those of the 16 that the memory holds, by "
@@ -31,25 +31,22 @@ def write(findings: Findings) -> Sequence[Block]:
             f"{number(service['rejection_distance'])}: {interval(service['rejected_of_known'])} of "
             f"the known and {interval(service['rejected_of_unknown'])} of the unknown."
         ),
-        table(
-            ("score", "of the nearest", "AUROC", "FPR95", "limit"),
-            [
-                (
-                    row["score"],
-                    row["neighbors"],
-                    interval(row["auroc"]),
-                    interval(row["fpr95"]),
-                    number(row["limit"]),
-                )
-                for row in tables["scores"]
-            ],
+        columns(
+            tables["scores"],
+            {
+                "score": "score",
+                "of the nearest": "neighbors",
+                "AUROC": lambda row: interval(row["auroc"]),
+                "FPR95": lambda row: interval(row["fpr95"]),
+                "limit": lambda row: number(row["limit"]),
+            },
         ),
         Picture(
             "open-set",
             "How well the nearest distance tells each unknown class. Hardest: "
-            + ", ".join(f"{row['unknown']} {row['auroc']['value']:.3f}" for row in told[:3])
+            + ", ".join(f"{row['unknown']} {row['auroc']['value']:.3f}" for row in ranked[:3])
             + "; easiest: "
-            + ", ".join(f"{row['unknown']} {row['auroc']['value']:.3f}" for row in told[-3:])
+            + ", ".join(f"{row['unknown']} {row['auroc']['value']:.3f}" for row in ranked[-3:])
             + ".",
             (7.5, 4.8),
             lambda figure, theme: draw(figure, theme, findings),
@@ -67,4 +64,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     axes.set_xlabel("AUROC of the nearest distance against known pictures, 95 %")
 
 
-OPEN_SET = Section("Open set", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+OPEN_SET = of_experiment("Open set", (8,), NAME, write)

@@ -1,4 +1,4 @@
-"""Which entries a memory can do without."""
+"""Section: accuracy of pruned memories."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ASIDE = 0.6  # between methods, in %, so that no interval hides another
 def write(findings: Findings) -> Sequence[Block]:
     rows = findings.tables(NAME)["prunes"]
     [unpruned] = findings.tables(NAME)["unpruned"]
-    told = sorted(rows, key=lambda row: -(row["gain_over_random"]["value"] or 0))
+    ranked = sorted(rows, key=lambda row: -(row["gain_over_random"]["value"] or 0))
     return [
         paragraph(
             "Every way to prune that the service has, each against a random prune of as many "
@@ -36,39 +36,30 @@ def write(findings: Findings) -> Sequence[Block]:
             + " and ".join(
                 f"random: {row['method']} with {row['kept']['value']:.0%} kept, "
                 f"{row['gain_over_random']['value']:+.3f}"
-                for row in told[:1]
+                for row in ranked[:1]
             )
             + "; furthest below: "
             + "".join(
                 f"{row['method']} with {row['kept']['value']:.0%} kept, "
                 f"{row['gain_over_random']['value']:+.3f}."
-                for row in told[-1:]
+                for row in ranked[-1:]
             ),
             (9, 4.6),
             lambda figure, theme: draw(figure, theme, findings),
         ),
-        table(
-            (
-                "prune",
-                "amount",
-                "kept",
-                "labels left",
-                "accuracy",
-                "random, as many",
-                "gain over random",
-            ),
-            [
-                (
-                    row["method"],
-                    f"v ≥ {row['threshold']}" if "threshold" in row else f"{row['fraction']:.0%}",
-                    interval(row["kept"], 2),
-                    interval(row["labels_left"], 1),
-                    interval(row["accuracy"]),
-                    interval(row["random_accuracy"]),
-                    change(row["gain_over_random"]),
-                )
-                for row in rows
-            ],
+        columns(
+            rows,
+            {
+                "prune": "method",
+                "amount": lambda row: (
+                    f"v ≥ {row['threshold']}" if "threshold" in row else f"{row['fraction']:.0%}"
+                ),
+                "kept": lambda row: interval(row["kept"], 2),
+                "labels left": lambda row: interval(row["labels_left"], 1),
+                "accuracy": lambda row: interval(row["accuracy"]),
+                "random, as many": lambda row: interval(row["random_accuracy"]),
+                "gain over random": lambda row: change(row["gain_over_random"]),
+            },
         ),
     ]
 
@@ -95,4 +86,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     legend_below(figure, axes, 4)
 
 
-PRUNING = Section("Pruning", (4, 8), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+PRUNING = of_experiment("Pruning", (4, 8), NAME, write)

@@ -1,4 +1,4 @@
-"""Error over the size of a memory, and two laws."""
+"""Section: error over the size of a memory, and two laws."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from visual_memory_benchmarks.experiments.scaling import LAWS
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import interval, paragraph, table
+from visual_memory_benchmarks.report.markdown import columns, interval, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below, logarithmic
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -43,18 +43,15 @@ def write(findings: Findings) -> Sequence[Block]:
             (9, 3.9),
             lambda figure, theme: draw(figure, theme, findings),
         ),
-        table(
-            ("k", "law", "a", "b", "residual, log₁₀"),
-            [
-                (
-                    row["k"],
-                    f"`{row['law']}`",
-                    interval(row["a"]),
-                    interval(row["b"]),
-                    interval(row["residual_log10"]),
-                )
-                for row in tables["fits"]
-            ],
+        columns(
+            tables["fits"],
+            {
+                "k": "k",
+                "law": lambda row: f"`{row['law']}`",
+                "a": lambda row: interval(row["a"]),
+                "b": lambda row: interval(row["b"]),
+                "residual, log₁₀": lambda row: interval(row["residual_log10"]),
+            },
         ),
         table(
             ("entries", *(f"error in %, k = {k}" for k in _ks(findings))),
@@ -98,7 +95,7 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
 
 
 def predicted(fit: Mapping[str, Any], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Error in % by a fitted law."""
+    """Return the error in % by a fitted law."""
     exponents: NDArray[np.float64] = fit["a"]["value"] * LAWS[fit["law"]](sizes) + fit["b"]["value"]
     return np.power(10.0, exponents)
 
@@ -107,4 +104,4 @@ def _ks(findings: Findings) -> list[int]:
     return sorted({row["k"] for row in findings.tables(NAME)["sizes"]})
 
 
-SCALING = Section("Scaling", (8, 4), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+SCALING = of_experiment("Scaling", (8, 4), NAME, write)

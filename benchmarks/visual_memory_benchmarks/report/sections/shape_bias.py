@@ -1,4 +1,4 @@
-"""Shape or texture, category by category."""
+"""Section: shape bias, by category."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGES = {"4_6": "4–6 years", "7_9": "7–9 years", "10_12": "10–12 years", "1
 
 def write(findings: Findings) -> Sequence[Block]:
     bias = findings.summary["shape_bias"]
-    told = all_of(findings)
+    described = all_of(findings)
     return [
         paragraph(
             f"Of {bias['images']:,} cue-conflict pictures {bias['conflict_images']:,} show the "
@@ -40,7 +40,7 @@ def write(findings: Findings) -> Sequence[Block]:
             "shape-bias",
             "Shape bias for each of 16 categories, lines with 95 % bands at the bias over all. "
             + " ".join(
-                f"{who}: {each['bias']['value']:.2f}." for who, each in plotted(told).items()
+                f"{who}: {each['bias']['value']:.2f}." for who, each in plotted(described).items()
             ),
             (9, 6),
             lambda figure, theme: draw(figure, theme, findings),
@@ -56,7 +56,7 @@ def write(findings: Findings) -> Sequence[Block]:
                     interval(each["bias"]),
                     "trials",
                 )
-                for who, each in told.items()
+                for who, each in described.items()
             ]
             + [(name, "", "", "", f"{value:g}", "published") for name, value in PUBLISHED.items()],
         ),
@@ -83,17 +83,17 @@ def write(findings: Findings) -> Sequence[Block]:
 
 
 def all_of(findings: Findings) -> dict[str, Json]:
-    """People, then memories, then networks."""
+    """Return people, then memories, then networks."""
     bias: Json = findings.summary["shape_bias"]
     memories = {name: bias["models"][name] for name in findings.memories if name in bias["models"]}
     return {PEOPLE: bias["humans"], **memories, **bias["models"]}
 
 
-def plotted(told: Mapping[str, Json]) -> dict[str, Json]:
-    """People, one memory, and some networks."""
-    memory = next((name for name in told if name.endswith("k10")), None)
+def plotted(described: Mapping[str, Json]) -> dict[str, Json]:
+    """Return people, one memory, and some networks."""
+    memory = next((name for name in described if name.endswith("k10")), None)
     names = [PEOPLE, *([memory] if memory else []), *NETWORKS]
-    return {name: told[name] for name in names if name in told}
+    return {name: described[name] for name in names if name in described}
 
 
 def draw(figure: Figure, theme: Theme, findings: Findings) -> None:

@@ -1,4 +1,4 @@
-"""Whether a memory learns a stamp instead of the object."""
+"""Section: a stamp as a shortcut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -98,4 +98,4 @@ def _wrapped(text: str) -> str:
     return f"{head}\n{text[len(head) + 1 :]}" if rest else text
 
 
-SHORTCUT = Section("Shortcuts", (28,), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+SHORTCUT = of_experiment("Shortcuts", (28,), NAME, write)

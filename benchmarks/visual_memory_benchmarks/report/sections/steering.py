@@ -1,4 +1,4 @@
-"""Shape bias steered by what a memory may look at."""
+"""Section: shape bias steered by additions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from visual_memory_benchmarks.report.findings import Findings, Row, Rows
 from visual_memory_benchmarks.report.markdown import change, interval, number, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def write(findings: Findings) -> Sequence[Block]:
 
 
 def _against_control(rows: Rows) -> list[str]:
-    """A bias is a ratio: what of its rise is shape, what is texture, and what any label does."""
+    """Split the rise of a bias, a ratio, into shape, texture and the effect of any label."""
     base, *added = rows
     most = max(row["of_each_category"] for row in added)
     by_kind = {row["added"]: row for row in added if row["of_each_category"] == most}
@@ -132,6 +132,4 @@ def _kinds(findings: Findings) -> list[str]:
     return list(dict.fromkeys(row["added"] for row in rows))
 
 
-STEERING = Section(
-    "Steering shape bias", (14, 31), (NAME,), f"visual-memory-bench experiment {NAME}", write
-)
+STEERING = of_experiment("Steering shape bias", (14, 31), NAME, write)

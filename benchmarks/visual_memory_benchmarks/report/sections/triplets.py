@@ -1,4 +1,4 @@
-"""Which of two pictures is nearer to a third."""
+"""Section: triplets, which of two pictures is nearer to a third."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import interval, paragraph, table
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 
 NAME = "triplets"
 
@@ -35,4 +35,4 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
-TRIPLETS = Section("Triplets", (30,), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+TRIPLETS = of_experiment("Triplets", (30,), NAME, write)

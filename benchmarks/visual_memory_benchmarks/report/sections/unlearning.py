@@ -1,12 +1,12 @@
-"""Whether a class that was unlearned leaves nothing behind."""
+"""Section: traces of an unlearned class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import interval, paragraph, table
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.markdown import columns, interval, paragraph
+from visual_memory_benchmarks.report.section import Block, of_experiment
 
 NAME = "unlearning"
 
@@ -22,28 +22,21 @@ def write(findings: Findings) -> Sequence[Block]:
             f"all neighbours) {sum(row['other_decisions'] for row in rows)} differ; "
             f"{sum(row['certified'] for row in rows)} certificates were verified."
         ),
-        table(
-            (
-                "unlearned",
-                "entries",
-                "same digest",
-                "decisions that differ",
-                "certified",
-                "its pictures are called",
-                "still called so",
-            ),
-            [
-                (
-                    row["label"],
-                    row["entries"],
-                    _yes(row["same_digest"]),
-                    f"{row['other_decisions']} of {row['decisions']:,}",
-                    _yes(row["certified"]),
-                    ", ".join(f"{label} {count}" for label, count in row["called"].items()),
-                    interval(row["still_called"]),
-                )
-                for row in rows
-            ],
+        columns(
+            rows,
+            {
+                "unlearned": "label",
+                "entries": "entries",
+                "same digest": lambda row: _yes(row["same_digest"]),
+                "decisions that differ": lambda row: (
+                    f"{row['other_decisions']} of {row['decisions']:,}"
+                ),
+                "certified": lambda row: _yes(row["certified"]),
+                "its pictures are called": lambda row: ", ".join(
+                    f"{label} {count}" for label, count in row["called"].items()
+                ),
+                "still called so": lambda row: interval(row["still_called"]),
+            },
         ),
     ]
 
@@ -52,6 +45,4 @@ def _yes(value: bool) -> str:
     return "yes" if value else "**no**"
 
 
-UNLEARNING = Section(
-    "Unlearning a class, exactly", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write
-)
+UNLEARNING = of_experiment("Unlearning a class, exactly", (8,), NAME, write)

@@ -1,4 +1,4 @@
-"""Four votings over the number of neighbours."""
+"""Section: four votings over the number of neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import change, interval, number, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import error_bars, logarithmic
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Block, of_experiment
 from visual_memory_benchmarks.report.theme import Theme
 
 if TYPE_CHECKING:
@@ -109,4 +109,4 @@ def _law(fit: Mapping[str, Any]) -> str:
     return str(fit["law"])
 
 
-VOTINGS = Section("Votings over k", (8,), (NAME,), f"visual-memory-bench experiment {NAME}", write)
+VOTINGS = of_experiment("Votings over k", (8,), NAME, write)

@@ -1,0 +1,71 @@
+"""The smallest flips of decisions on natural16: how many are proven, how large, and how soon."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from confidence import EMBEDDER, Vectors, pictures
+from served import own_client
+
+from visual_memory import Memory
+from visual_memory.terminal.arguments import VOTINGS
+
+K = 50
+QUERIES = 200
+SEARCH_SECONDS = 5.0
+
+
+def flips(memory: Memory, vectors: Vectors, ids: list[str], voting: str) -> None:
+    """Explain each of ``ids`` by all other entries, and verify each flip by Classify."""
+    proven = held = 0
+    sizes, seconds = [], []
+    for vector, id in zip(vectors, ids, strict=True):
+        began = time.perf_counter()
+        why = memory.explain(
+            vectors=vector[np.newaxis],
+            k=K,
+            voting=voting,
+            exclude_ids=[id],
+            search_seconds=SEARCH_SECONDS,
+        )
+        seconds.append(time.perf_counter() - began)
+        flip = why.minimal_flip or []
+        left = memory.classify(
+            vectors=vector[np.newaxis], k=K, voting=voting, exclude_ids=[id, *flip]
+        )
+        sizes.append(len(flip))
+        proven += why.proven_minimal
+        held += left[0].label == why.flipped_label != why.before.label
+    print(
+        f"{voting:10} {proven:6} {held:6}  {np.median(sizes):11g} {max(sizes):7}"
+        f"  {1000 * np.median(seconds):9.0f} {1000 * max(seconds):7.0f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    options = parser.parse_args()
+    with own_client() as client:
+        files, labels = pictures(options.data / "natural16")
+        memory = client.create_memory("natural16", embedder=EMBEDDER)
+        vectors = memory.embed(files)
+        ids = [f"{number:05}" for number in range(len(files))]
+        memory.insert(vectors=vectors, labels=labels, ids=ids)
+        queries = np.arange(QUERIES) * len(files) // QUERIES
+        print(
+            f"natural16 by {EMBEDDER}: {QUERIES} of {len(files)} entries, evenly spaced, asked of"
+            f" all others;\nk = {K}, at most {SEARCH_SECONDS:g} s to look for a flip. Held: without"
+            " the flip, Classify gives the label foretold.\n"
+            "Times are those of one ExplainDecision as the client sees it."
+        )
+        print("voting     proven   held  median size largest  median ms largest")
+        for voting in VOTINGS:
+            flips(memory, vectors[queries], [ids[at] for at in queries], voting)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The files of a store that keeps its bytes on this machine: erasing searches and rewrites them.
+
+A store elsewhere, such as a database server, is a ``Store`` without any of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from visual_memory_index.erasure.residue import ResiduePatterns
+from visual_memory_index.store.store import Transaction
+
+
+@dataclass(slots=True)
+class Remains:
+    """The bytes of some entries: their texts; the content hash, vector and pictures of each."""
+
+    texts: set[str] = field(default_factory=set)
+    contents: list[tuple[bytes, bytes, list[bytes]]] = field(default_factory=list)
+
+
+@runtime_checkable
+class SearchableTransaction(Transaction, Protocol):
+    """A ``Transaction`` that can say which bytes to search for once entries are erased."""
+
+    def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
+        """Return the bytes of these entries, up to ``limit_bytes``."""
+
+    def same_content(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
+        """Return hash and vector of every entry whose content has one of these ``hashes``."""
+
+    def sample_images(self, limit: int) -> Iterator[bytes]:
+        """Yield thumbnail and image of up to ``limit`` entries."""
+
+
+class StoredFiles(Protocol):
+    """The files in which a store keeps a memory, write-ahead log included."""
+
+    @property
+    def path(self) -> Path:
+        """The main file."""
+
+    def descriptors(self) -> list[int]:
+        """Return the files opened to be read, until the store is closed."""
+
+    def truncate_log(self) -> bool:
+        """Empty the write-ahead log; return False where a reader still needs it."""
+
+    def rewrite(self) -> None:
+        """Write the main file anew, without unused space. Raises NotWritten."""
+
+    def renew_connections(self) -> None:
+        """Open connections anew: buffers hold deleted bytes. Nothing else may write."""
+
+    def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
+        """Return pieces of ``patterns``, masked, that stored entries, settings and names have."""

@@ -1,0 +1,192 @@
+"""``assess`` and ``calibrate``: compare the entries of a memory with each other."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from visual_memory import Assessment, Client, LabelAssessment
+from visual_memory.files import whole_file
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused, WrongUsage
+from visual_memory_service.console import output_file
+from visual_memory_service.console.arguments import add_asking, add_k, add_voting
+from visual_memory_service.console.assessment_page import CONFLICTS_SHOWN, SUSPECTS_SHOWN, to_page
+from visual_memory_service.console.interrupted import report_running_operations
+from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
+
+SHOWN = 20
+CALLED_SHOWN = 3
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(commands, "assess", assess, "find entries whose labels look wrong")
+    add_k(parser, "neighbours that judge")
+    add_voting(parser)
+    parser.add_argument(
+        "--thin",
+        metavar="N",
+        type=int,
+        default=5,
+        help="labels of fewer entries are not judged; default: 5",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--csv", action="store_true", help="print the suspects as CSV, for relabel --from"
+    )
+    form.add_argument(
+        "--page",
+        metavar="FILE.html",
+        type=Path,
+        help="write a page to review the suspects, with the pictures that the memory stores",
+    )
+    output_file.add_force(parser, "the page")
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="take pictures that the memory does not store from the folder that was inserted",
+    )
+    parser = add_asking(
+        commands,
+        "calibrate",
+        calibrate,
+        "fit confidences, label sets and rejection to the present entries, in place of a former "
+        "calibration",
+    )
+    add_k(parser, "neighbours that vote")
+    add_voting(parser)
+
+
+def assess(client: Client, options: Namespace) -> int:
+    """Assess a memory; print tables, JSON or CSV for ``relabel --from``, or write a page."""
+    if options.csv and options.json:
+        raise WrongUsage("argument --csv: not allowed with argument --json")
+    page, images = options.page, options.images
+    if images and not page:
+        raise WrongUsage("argument --images: not allowed without argument --page")
+    if images and not images.is_dir():
+        raise Refused(f"There is no folder {images}.")
+    if page:
+        output_file.refuse(page, force=options.force)
+    memory = client.memory(options.name)
+    with Progress("entries judged") as progress, report_running_operations(client, options.name):
+        found = memory.assess(
+            k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
+        )
+    if page:
+        limits = client.server_info().limits
+        folder = FolderThumbnails(images, memory.info(), limits) if images else None
+        html = to_page(memory, found, worst_labels(found), folder)
+        if folder and folder.is_of_no_use:
+            raise Refused(
+                f"No picture could be shown. {folder.summary()} Name the folder that was inserted."
+            )
+        with whole_file(page, overwrite=options.force) as file:
+            file.write(html.encode())
+    if options.json:
+        print_json(asdict(found))
+    elif options.csv:
+        print_csv(found)
+    elif page:
+        likely = part(SUSPECTS_SHOWN, len(found.suspects), "suspect")
+        pairs = part(CONFLICTS_SHOWN, len(found.conflicts), "conflicting pair")
+        if folder:
+            say(folder.summary())
+        say(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
+    else:
+        print_assessment(found, options)
+    return 0
+
+
+def calibrate(client: Client, options: Namespace) -> int:
+    """Calibrate a memory for one k and voting rule."""
+    with Progress("entries judged") as progress, report_running_operations(client, options.name):
+        found = client.memory(options.name).calibrate(
+            k=options.k, voting=options.voting, progress=progress.reach
+        )
+    if options.json:
+        print_json(asdict(found))
+        return 0
+    say(
+        f"{options.name} is calibrated for k = {found.k} and {found.voting} voting, by "
+        f"{plural(found.count, 'entry')}.",
+        f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
+        "are right,",
+        f"and a calibrated confidence {found.error_after:.4f}. Pictures farther than "
+        f"{found.rejection_distance:.4f} from every entry are rejected.",
+    )
+    return 0
+
+
+def part(most: int, count: int, noun: str) -> str:
+    """Return ``5 suspects``, or ``200 of 312 suspects`` if only ``most`` are shown."""
+    return plural(count, noun) if count <= most else f"{most} of {plural(count, noun)}"
+
+
+def print_csv(found: Assessment) -> None:
+    """Print the suspects as CSV, with the proposed label as label."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("id", "label", "was", "score", "reason"))
+    for each in found.suspects:
+        writer.writerow((each.id, each.proposed, each.label, f"{each.score:.4f}", each.reason))
+
+
+def print_assessment(found: Assessment, options: Namespace) -> None:
+    """Print an assessment as tables, the worst first."""
+    memory = options.name
+    say(
+        f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
+        f"their label; calibration error {found.calibration_error:.4f}."
+    )
+    print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
+    print_more(len(found.labels))
+    if found.conflicts:
+        say("", f"{plural(len(found.conflicts), 'pair')} all but the same, with different labels:")
+        pairs = [
+            (each.ids[0], each.labels[0], each.ids[1], each.labels[1], each.distance)
+            for each in found.conflicts[:SHOWN]
+        ]
+        print_table(("id", "label", "id", "label", "distance"), pairs)
+        print_more(len(found.conflicts))
+    if not found.suspects:
+        say("", "No entry looks mislabelled.")
+        return
+    say("", f"{plural(len(found.suspects), 'entry')} likely mislabelled, the likeliest first:")
+    likely = [
+        (each.id, each.label, each.proposed, each.score, each.reason)
+        for each in found.suspects[:SHOWN]
+    ]
+    print_table(("id", "label", "proposed", "score", "reason"), likely)
+    print_more(len(found.suspects))
+    say(
+        "",
+        "The same command with --page suspects.html makes a page to look through them, with",
+        "--csv > suspects.csv a file of them all. Correct or empty the labels in that file that",
+        "should be others, then",
+        f"visual-memory relabel {memory} --from suspects.csv --apply   sets them, until undone.",
+    )
+
+
+def worst_labels(found: Assessment) -> list[tuple[object, ...]]:
+    """Return the labels as rows of a table, the least accurate first."""
+    worst = sorted(found.labels, key=lambda each: (each.accuracy, each.label))
+    return [as_row(each) for each in worst[:SHOWN]]
+
+
+def as_row(label: LabelAssessment) -> tuple[object, ...]:
+    """Return a label as a row of a table."""
+    others = [f"{name} {count}" for name, count in label.called.items() if name != label.label]
+    also = ", ".join(others[:CALLED_SHOWN])
+    return (label.label, label.count, label.accuracy, also, "thin" if label.thin else "")
+
+
+def print_more(count: int) -> None:
+    """Print how many rows are not shown."""
+    if count > SHOWN:
+        say(f"and {count - SHOWN} more")

@@ -1,0 +1,209 @@
+"""``prune`` and ``relabel``: take votes from entries that mislead, or correct their labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from visual_memory import Client, PruneResult
+from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.output import plural, print_json, print_table, say
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused, WrongUsage, listed
+from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.ids_file import read_ids, read_text
+from visual_memory_service.console.interrupted import report_running_operations
+
+LABELS_SHOWN = 10
+# The options of each method. One that is not given is None, and gets the client's default.
+TAKEN = MappingProxyType(
+    {
+        "hard": ("k", "threshold", "minus_correct"),
+        "prototype": ("fraction", "clusters", "keep", "seed"),
+        "value": ("fraction", "value_k"),
+        "random": ("fraction", "seed"),
+        "ids": (),
+    }
+)
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_asking(
+        commands, "prune", prune, "take away the votes of entries that mislead, until undone"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--method",
+        choices=("hard", "prototype", "value", "random"),
+        default="hard",
+        help="hard: entries that often mislead; prototype: by distance to cluster centres; value: "
+        "the lowest KNN-Shapley values; random; default: hard",
+    )
+    how.add_argument(
+        "--ids-file",
+        metavar="FILE",
+        type=Path,
+        help="prune the ids in this file instead, one a line; -: standard input",
+    )
+    parser.add_argument(
+        "-k",
+        "--k",
+        metavar="K",
+        type=int,
+        help="hard: nearest neighbours among which an entry misleads; default: 100",
+    )
+    parser.add_argument(
+        "--threshold",
+        metavar="N",
+        type=int,
+        help="hard: prune entries that mislead at least so often; default: 128",
+    )
+    parser.add_argument(
+        "--minus-correct",
+        action="store_true",
+        default=None,
+        help="hard: subtract how often an entry helps from how often it misleads",
+    )
+    parser.add_argument(
+        "--fraction",
+        metavar="F",
+        type=float,
+        help="prototype, value, random: the share to prune, between 0 and 1; needed",
+    )
+    parser.add_argument(
+        "--value-k",
+        metavar="K",
+        type=int,
+        help="value: nearest neighbours that count; default: 5",
+    )
+    parser.add_argument(
+        "--clusters",
+        metavar="N",
+        type=int,
+        help="prototype: number of clusters, found without labels; default: a mean for each label",
+    )
+    parser.add_argument(
+        "--keep",
+        choices=("hard", "easy"),
+        help="prototype: keep the entries far from (hard) or near (easy) prototypes; default: hard",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        help="prototype, random: seed of random numbers; default: 0",
+    )
+    add_apply(parser)
+    parser = add_asking(commands, "relabel", relabel, "set labels from a CSV file, until undone")
+    parser.add_argument(
+        "--from",
+        dest="from_file",
+        metavar="FILE.csv",
+        type=Path,
+        required=True,
+        help="the columns id and label; rows without a label are skipped; -: standard input; "
+        "needed",
+    )
+    add_apply(parser)
+
+
+def prune(client: Client, options: Namespace) -> int:
+    """Take away the votes of entries that mislead; without ``--apply`` only show which."""
+    how = parameters(options)
+    if options.ids_file:
+        how["ids"] = read_ids(options.ids_file)
+    with Progress("entries examined") as progress, report_running_operations(client, options.name):
+        result: PruneResult = client.memory(options.name).prune(
+            **how, apply=options.apply, progress=progress.reach
+        )
+    if options.json:
+        print_json(asdict(result))
+    else:
+        print_prune(result, options.name)
+    return 0
+
+
+def parameters(options: Namespace) -> dict[str, Any]:
+    """Return the method with its options. Raises WrongUsage for others, or a missing fraction."""
+    method = "ids" if options.ids_file else options.method
+    chosen = "--ids-file" if options.ids_file else f"--method {method}"
+    names = dict.fromkeys(name for taken in TAKEN.values() for name in taken)
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    for name in given:
+        if name not in TAKEN[method]:
+            flag = name.replace("_", "-")
+            meant = ", whose neighbours are --value-k" if (name, method) == ("k", "value") else ""
+            raise WrongUsage(f"argument --{flag}: not allowed with argument {chosen}{meant}")
+    if "fraction" in TAKEN[method] and "fraction" not in given:
+        raise WrongUsage(f"the following arguments are required with {chosen}: --fraction")
+    return {"method": method, **given}
+
+
+def print_prune(result: PruneResult, memory: str) -> None:
+    """Print the entries pruned, or that would be."""
+    one = len(result.ids) == 1
+    verb = "would no longer vote"
+    if result.applied:
+        verb = "no longer votes" if one else "no longer vote"
+    shown = f": {listed(result.ids)}" if result.ids else ""
+    say(f"{plural(len(result.ids), 'entry')} {verb} in {memory}{shown}.")
+    if result.ids:
+        print_table(("label", "entries"), list(result.labels.items())[:LABELS_SHOWN])
+        if len(result.labels) > LABELS_SHOWN:
+            say(f"and {len(result.labels) - LABELS_SHOWN} more labels")
+    before, after = result.accuracy_before, result.accuracy_after
+    say(f"Of all entries the others decide {before:.2%} rightly; without those {after:.2%}.")
+    if result.applied:
+        say(f"visual-memory undo {memory} {result.operation}   takes it back.")
+    elif result.ids:
+        say("Nothing was changed; add --apply to do it.")
+
+
+def relabel(client: Client, options: Namespace) -> int:
+    """Set labels from a CSV file; without ``--apply`` only show which would change."""
+    labels = read_labels(options.from_file)
+    result = client.memory(options.name).relabel(labels, apply=options.apply)
+    if options.json:
+        print_json(asdict(result))
+        return 0
+    verb = "would have"
+    if result.applied:
+        verb = "has" if len(result.ids) == 1 else "have"
+    shown = f": {listed(result.ids)}" if result.ids else ""
+    say(f"{plural(len(result.ids), 'entry')} {verb} another label in {options.name}{shown}.")
+    if result.applied and result.ids:
+        say(f"visual-memory undo {options.name} {result.operation}   takes it back.")
+    elif result.ids:
+        say("Nothing was changed; add --apply to do it.")
+    return 0
+
+
+def read_labels(file: Path) -> dict[str, str]:
+    """Read labels by id from a CSV file, without rows that have no label. Raises Refused."""
+    rows = csv.DictReader(io.StringIO(read_text(file), newline=""))
+    labels: dict[str, str] = {}
+    try:
+        missing = {"id", "label"} - set(rows.fieldnames or ())
+        if missing:
+            raise Refused(
+                f"{file} has no column named {' and none named '.join(sorted(missing))}. "
+                "Wanted are id and label, separated by commas."
+            )
+        for row in rows:
+            id, label = row["id"], row["label"]
+            if not id:
+                raise Refused(f"{file}, line {rows.line_num}: the id is empty.")
+            if label and labels.setdefault(id, label) != label:
+                raise Refused(
+                    f"{file}, line {rows.line_num}: {id} is there twice, with other labels."
+                )
+    except csv.Error as problem:
+        raise Refused(f"{file}, line {rows.line_num}: {problem}.") from None
+    if not labels:
+        raise Refused(f"{file} gives no entry a label.")
+    return labels

@@ -1,0 +1,59 @@
+"""Sentences on an unlearning: what was searched, and where the same content remains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from visual_memory.terminal.output import plural, printable
+from visual_memory.terminal.refused import listed
+
+if TYPE_CHECKING:
+    from visual_memory.proofs.certificate import Statement
+
+RAM_NOT_SEARCHED = "; RAM is not vouched for, and the certificate says why"
+
+
+def outcome(statement: Statement) -> str:
+    """Return a clause on the places searched and what was found there."""
+    places = [f"{place.where} ({place.bytes:,} bytes)" for place in statement.searched]
+    if not places:
+        return "nothing was looked for, and the certificate says why"
+    clauses = f"{exception_clause(statement)}{ram_clause(statement)}"
+    return f"nothing was found in {', '.join(places)}{clauses}"
+
+
+def ram_clause(statement: Statement) -> str:
+    """Return a clause if only files were searched, else nothing."""
+    return RAM_NOT_SEARCHED if len(statement.searched) == 1 else ""
+
+
+def exception_clause(statement: Statement) -> str:
+    """Return a clause on content that other memories hold too, else nothing."""
+    if not statement.also_in:
+        return ""
+    return f" but what was also in {holders(statement.memory, statement.also_in)}"
+
+
+def holders(memory: str, also_in: Sequence[str]) -> str:
+    """List the memories that hold the same content as the entries unlearned from ``memory``."""
+    others = [name for name in also_in if name != memory]
+    own = [f"other entries of {memory}"] if memory in also_in else []
+    return listed([*others, *own])
+
+
+def remaining(
+    memory: str,
+    also_in: Sequence[str],
+    backups: Sequence[datetime],
+    not_asked: Sequence[str],
+) -> Iterator[str]:
+    """Yield a sentence each on memories and backups that an unlearning does not reach."""
+    if also_in:
+        yield f"The same is also in {holders(memory, also_in)}, where it stays: unlearn it there."
+    if not_asked:
+        yield f"Memories that could not be asked may hold the same: {listed(not_asked)}."
+    if backups:
+        last = f"the last of {printable(max(backups))} UTC"
+        yield f"{plural(len(backups), 'backup')} of {memory} may hold it, {last}."

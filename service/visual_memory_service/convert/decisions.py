@@ -1,0 +1,311 @@
+"""Decisions, calibrations, explanations and taxonomies, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory.v1 import decision_pb2, entry_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import (
+    SCORES,
+    VOTINGS,
+    Decision,
+    Neighbors,
+    Request,
+    Taxonomy,
+    Voting,
+    parse,
+)
+from visual_memory_service.config import Settings
+from visual_memory_service.convert.requests import (
+    check_labels,
+    to_content,
+    to_counts_k,
+    to_request,
+    to_seconds,
+    to_text,
+    to_vectors,
+)
+from visual_memory_service.decisions.annotate import AnnotatedDecision, DecisionOptions
+from visual_memory_service.decisions.classify import Classification, Question
+from visual_memory_service.decisions.explain import ExplainQuestion, Explanation, WhatIf
+from visual_memory_service.decisions.reranking import Reranking
+from visual_memory_service.errors import BadField
+
+RELIABILITY_K = 10
+RERANK_SECONDS = 10.0
+K = 50
+VOTING = "rank"
+SEARCH_SECONDS = 5.0
+
+Queries = Sequence[bytes] | NDArray[np.float32]
+
+
+def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classification:
+    """Read a Classify request. Raises BadField, BadFilter."""
+    return Classification(
+        voting=to_voting(request),
+        shown=to_shown(request),
+        options=to_decision_options(request),
+        rerank_seconds=to_rerank_seconds(request),
+        question=to_question(request, settings),
+        reranker=request.reranker,
+    )
+
+
+def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
+    """Read queries with K, filter and excluded ids. Raises BadField, BadFilter."""
+    k = request.k if request.HasField("k") else K
+    if k < 1:
+        raise BadField("k", f"must be at least 1, but is {k}")
+    return Question(
+        queries=to_content(request, settings),
+        k=k,
+        filter=parse(request.filter),
+        exclude_ids=request.exclude_ids,
+        counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
+        neighbors_max=settings.neighbors_max,
+    )
+
+
+def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
+    """Read the K of reliability weights, None where all votes count fully. Raises BadField."""
+    if request.reliability not in ("", "none", "soft"):
+        raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
+    k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
+    to_counts_k(k, "reliability_k")
+    return k if request.reliability == "soft" else None
+
+
+def to_voting(
+    request: pb.ClassifyRequest
+    | pb.ExplainDecisionRequest
+    | pb.AssessMemoryRequest
+    | pb.CalibrateMemoryRequest,
+) -> Voting:
+    """Read the voting, rank by default. Raises BadField."""
+    name = request.voting or VOTING
+    if name not in VOTINGS:
+        raise BadField("voting", f"must be one of {', '.join(VOTINGS)}, but is {name[:80]!r}")
+    return VOTINGS[name]
+
+
+def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
+    """Read the annotations wanted, None for none. Raises BadField."""
+    coverage = request.coverage if request.HasField("coverage") else None
+    least = request.min_confidence if request.HasField("min_confidence") else None
+    level = request.level if request.HasField("level") else None
+    if not request.calibrated and (coverage, least, level) == (None, None, None):
+        return None
+    if request.reliability == "soft" and (request.calibrated or coverage is not None):
+        raise BadField("reliability", "soft gives other votes than those that were calibrated")
+    if coverage is not None and not 0 < coverage < 1:
+        raise BadField("coverage", f"must be between 0 and 1, both excluded, but is {coverage}")
+    if request.conformal not in ("", *SCORES):
+        raise BadField(
+            "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"
+        )
+    if least is not None and not 0 < least <= 1:
+        raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
+    if level is not None and level < 0:
+        raise BadField("level", f"must not be negative, but is {level}")
+    if level is not None and least is not None:
+        raise BadField("level", "and min_confidence exclude each other")
+    return DecisionOptions(
+        k=request.k if request.HasField("k") else K,
+        voting=request.voting or VOTING,
+        calibrated=request.calibrated,
+        coverage=coverage,
+        rule=request.conformal or "lac",
+        allow_empty=request.allow_empty,
+        min_confidence=least,
+        level=level,
+    )
+
+
+def to_rerank_seconds(request: pb.ClassifyRequest) -> float:
+    """Read the seconds that a re-ranker may take for one query. Raises BadField."""
+    if not request.HasField("rerank_timeout"):
+        return RERANK_SECONDS
+    return to_seconds(request.rerank_timeout, "rerank_timeout")
+
+
+def to_shown(request: pb.ClassifyRequest) -> int | None:
+    """Read the number of neighbours in an answer, None for all. Raises BadField."""
+    if not request.HasField("neighbors"):
+        return None
+    if request.neighbors < 0:
+        raise BadField("neighbors", f"must not be negative, but is {request.neighbors}")
+    return request.neighbors
+
+
+def from_classified(
+    annotated: Sequence[AnnotatedDecision],
+    stale: bool,
+    rerankings: Sequence[Reranking],
+    shown: int | None,
+) -> pb.ClassifyResponse:
+    """Write decisions with their first ``shown`` neighbours, None for all.
+
+    ``stale`` says that the calibration used is; ``rerankings`` are empty where none was wanted.
+    """
+    return pb.ClassifyResponse(
+        decisions=[
+            from_annotated(each, rerankings[at] if rerankings else None, shown)
+            for at, each in enumerate(annotated)
+        ],
+        calibration_stale=stale,
+    )
+
+
+def from_annotated(
+    annotated: AnnotatedDecision, reranking: Reranking | None, shown: int | None
+) -> decision_pb2.Decision:
+    """Write one decision with its annotations."""
+    message = from_decision(annotated.decision, shown)
+    message.rejected = annotated.rejected
+    if annotated.calibrated_confidence is not None:
+        message.calibrated_confidence = annotated.calibrated_confidence
+    if annotated.label_set is not None:
+        message.label_set.CopyFrom(decision_pb2.LabelSet(labels=annotated.label_set))
+    if annotated.node is not None:
+        message.node.CopyFrom(decision_pb2.Node(**asdict(annotated.node)))
+    if reranking is not None:
+        message.reranking.CopyFrom(decision_pb2.Reranking(**asdict(reranking)))
+    return message
+
+
+def from_decision(decision: Decision, shown: int | None) -> decision_pb2.Decision:
+    """Write a decision with its first ``shown`` neighbours, None for all."""
+    return decision_pb2.Decision(
+        label=decision.label,
+        confidence=decision.confidence,
+        scores=[
+            decision_pb2.LabelScore(label=label, score=score)
+            for label, score in decision.scores.items()
+        ],
+        neighbors=[
+            decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=weight)
+            for id, label, distance, weight in zip(
+                decision.ids[:shown],
+                decision.labels[:shown],
+                decision.distances[:shown].tolist(),
+                decision.weights[:shown].tolist(),
+                strict=True,
+            )
+        ],
+    )
+
+
+def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
+    """Write the neighbours of each query."""
+    return pb.SearchResponse(
+        results=[
+            decision_pb2.Neighbors(
+                neighbors=[
+                    decision_pb2.Neighbor(id=id, label=label, distance=distance)
+                    for id, label, distance in zip(ids, labels, distances.tolist(), strict=True)
+                ]
+            )
+            for ids, labels, distances in zip(
+                neighbors.ids, neighbors.labels, neighbors.distances, strict=True
+            )
+        ]
+    )
+
+
+def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
+    """Write rows (n, d), packed."""
+    data = vectors.astype("<f4").tobytes()
+    return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
+
+
+def to_labelled(
+    request: pb.ValueEntriesRequest | pb.CalibrateMemoryRequest, settings: Settings
+) -> tuple[Queries | None, list[str]]:
+    """Read queries with their labels, or None for no queries. Raises BadField."""
+    if request.WhichOneof("queries") is None:
+        if request.labels:
+            raise BadField("labels", "belong to queries, of which there are none")
+        return None, []
+    queries = to_content(request, settings)
+    if len(queries) != len(request.labels):
+        raise BadField(
+            "labels",
+            f"must be as many as the queries, but are {len(request.labels)} for {len(queries)}",
+        )
+    return queries, [to_text(label, "labels[{}]", at) for at, label in enumerate(request.labels)]
+
+
+def to_explain_question(
+    request: pb.ExplainDecisionRequest, dimension: int, settings: Settings
+) -> ExplainQuestion:
+    """Read a request to explain one decision of a memory of this ``dimension``. Raises BadField."""
+    k = to_counts_k(request.k if request.HasField("k") else K, "k")
+    query = to_content(request, settings)
+    if len(query) != 1:
+        raise BadField(
+            request.WhichOneof("queries") or "images", f"must hold one query, but hold {len(query)}"
+        )
+    seconds = SEARCH_SECONDS
+    if request.HasField("search_time"):
+        seconds = to_seconds(request.search_time, "search_time")
+    return ExplainQuestion(
+        query=query,
+        k=k,
+        voting=to_voting(request),
+        exclude_ids=request.exclude_ids,
+        what_if=to_what_if(request, dimension, settings),
+        seconds=seconds,
+        with_thumbnails=request.include_thumbnails,
+    )
+
+
+def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Settings) -> WhatIf:
+    """Read the hypothetical changes of an explanation. Raises BadField."""
+    added = np.empty((0, dimension), dtype=np.float32)
+    if request.HasField("add_vectors"):
+        added = to_vectors(request.add_vectors, "add_vectors", settings)
+    if len(added) != len(request.add_labels):
+        raise BadField(
+            "add_labels",
+            f"must be as many as the rows, but are {len(request.add_labels)} for {len(added)}",
+        )
+    for at, label in enumerate(request.add_labels):
+        to_text(label, "add_labels[{}]", at)
+    check_labels(request.relabel, "relabel")
+    return WhatIf(list(request.remove_ids), dict(request.relabel), added, list(request.add_labels))
+
+
+def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
+    """Write a decision as it is, as it would be, and the smallest change that flips it."""
+    response = pb.ExplainDecisionResponse(
+        before=from_decision(explanation.before, None), thumbnails=explanation.thumbnails
+    )
+    if explanation.after is not None:
+        response.after.CopyFrom(from_decision(explanation.after, None))
+    if (flip := explanation.minimal_flip) is not None:
+        response.minimal_flip.CopyFrom(
+            pb.Flip(ids=flip.ids, label=flip.label, proven_minimal=flip.proven_minimal)
+        )
+    return response
+
+
+def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, Request]:
+    """Read K, the name of the voting, and the request. Raises BadField."""
+    k = to_counts_k(request.k if request.HasField("k") else K, "k")
+    to_voting(request)
+    return k, request.voting or VOTING, to_request(request, request.request_id)
+
+
+def from_taxonomy(taxonomy: Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
+    """Write a taxonomy, compared with the ``labels`` of its memory."""
+    return pb.Taxonomy(
+        edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],
+        orphans=taxonomy.orphans(labels),
+        unused=taxonomy.unused(labels),
+    )

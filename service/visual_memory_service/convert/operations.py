@@ -1,0 +1,133 @@
+"""Operations, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from visual_memory.v1 import memory_pb2, operation_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import Operation
+from visual_memory_service.convert.answers import from_time
+from visual_memory_service.convert.page_token import from_token, to_page_bounds
+from visual_memory_service.errors import BadField
+
+OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
+TIMEOUT_MAX = 86_400
+STATES = MappingProxyType(
+    {
+        "running": operation_pb2.Operation.RUNNING,
+        "done": operation_pb2.Operation.DONE,
+        "failed": operation_pb2.Operation.FAILED,
+        "cancelled": operation_pb2.Operation.CANCELLED,
+    }
+)
+
+
+def to_operations_page(request: pb.ListOperationsRequest) -> tuple[str, int]:
+    """Read the last name of the page before, and the page size. Raises BadField."""
+    return to_page_bounds(request, OPERATIONS_PAGE, OPERATIONS_PAGE_MAX)
+
+
+def to_timeout(request: pb.WaitOperationRequest) -> float | None:
+    """Return the seconds to wait, None for as long as the call may take. Raises BadField."""
+    if not request.HasField("timeout"):
+        return None
+    if not 0 <= request.timeout.seconds <= TIMEOUT_MAX or request.timeout.nanos < 0:
+        raise BadField("timeout", f"must be 0 to {TIMEOUT_MAX} s")
+    return request.timeout.seconds + request.timeout.nanos / 1e9
+
+
+def from_operation(
+    operation: Operation,
+    *,
+    done: int = 0,
+    total: int = 0,
+    problem: str = "",
+    with_result: bool = True,
+) -> operation_pb2.Operation:
+    """Write an operation; a running one with ``done`` of ``total`` and the problem it waits for."""
+    message = operation_pb2.Operation(
+        name=operation.name,
+        memory=operation.name.rpartition("/")[0],
+        kind=operation.kind,
+        state=STATES[operation.state],
+        done_count=done,
+        total_count=total,
+        problem=operation.problem or problem,
+        create_time=from_time(operation.created_at),
+    )
+    if operation.ended_at is not None:
+        message.end_time.CopyFrom(from_time(operation.ended_at))
+    if operation.undone_at is not None:
+        message.undo_time.CopyFrom(from_time(operation.undone_at))
+    if with_result and operation.result is not None and operation.state == "done":
+        result = json.loads(operation.result)
+        match operation.kind:
+            case "relabel":
+                message.relabel.CopyFrom(operation_pb2.RelabelResult(**result))
+            case "assess":
+                message.assessment.CopyFrom(from_assessment(result))
+            case "check":
+                message.check.CopyFrom(operation_pb2.CheckResult(**result))
+            case "calibrate":
+                message.calibration.CopyFrom(operation_pb2.Calibration(**result))
+            case "unlearn":
+                message.unlearn.CopyFrom(from_unlearning(result))
+            case _:
+                labels = from_label_counts(result.pop("labels"))
+                message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))
+    return message
+
+
+def from_unlearning(result: dict[str, Any]) -> operation_pb2.UnlearnResult:
+    """Write the result of an unlearning without its certificate."""
+    del result["certificate"]
+    times = [from_time(each) for each in result.pop("backups", ())]
+    return operation_pb2.UnlearnResult(backup_times=times, **result)
+
+
+def from_label_counts(counts: Mapping[str, int]) -> list[memory_pb2.LabelCount]:
+    """Write counts by label, in the order given."""
+    return [memory_pb2.LabelCount(label=label, count=count) for label, count in counts.items()]
+
+
+def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
+    """Write an assessment from its stored JSON."""
+    thin = set(result["thin"])
+    return operation_pb2.Assessment(
+        count=result["count"],
+        accuracy=result["accuracy"],
+        calibration_error=result["calibration_error"],
+        labels=[
+            operation_pb2.LabelAssessment(
+                called=from_label_counts(result["confusion"][each["label"]]),
+                thin=each["label"] in thin,
+                **each,
+            )
+            for each in result["labels"]
+        ],
+        suspects=[operation_pb2.Suspect(**each) for each in result["suspects"]],
+        conflicts=[
+            operation_pb2.Conflict(
+                id=each["ids"][0],
+                other_id=each["ids"][1],
+                label=each["labels"][0],
+                other_label=each["labels"][1],
+                distance=each["distance"],
+            )
+            for each in result["conflicts"]
+        ],
+    )
+
+
+def from_operations(
+    operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest
+) -> pb.ListOperationsResponse:
+    """Write one page without results; ``last`` is the name to go on after, empty at the end."""
+    return pb.ListOperationsResponse(
+        operations=[from_operation(operation, with_result=False) for operation in operations],
+        next_page_token=from_token(last, request),
+    )

@@ -1,0 +1,30 @@
+"""Misleading counts, found by an operation where they are not known yet."""
+
+from __future__ import annotations
+
+from visual_memory_index import Memory, Operation
+from visual_memory_service.runtime.operations import Job, Operations, check_done
+from visual_memory_service.runtime.threads import in_thread
+
+
+def find_counts(k: int, memory: Memory, operations: Operations) -> Operation | None:
+    """Start or find the operation that computes the neighbour lists; None where they are known."""
+    kind = f"counts k={k}"
+    running = operations.running(memory.identity.name, kind)
+    if running is not None or memory.knows_counts(k):
+        return running
+
+    def work(job: Job) -> None:
+        memory.misleading_counts(k, job.report_progress)
+
+    return operations.start(memory, kind, work)
+
+
+async def await_counts(k: int, memory: Memory, operations: Operations) -> None:
+    """Wait until the neighbour lists to count in are known. Raises NotDone."""
+    operation = await in_thread(find_counts, k, memory, operations)
+    if operation is None:
+        return
+    async for _ in operations.progress(operation.name):
+        pass
+    await in_thread(check_done, memory, operation.name)

@@ -1,0 +1,122 @@
+"""Annotations of a decision: calibrated confidence, rejection, a set of labels, a node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import Decision, Node, Taxonomy, at_depth, deepest
+from visual_memory_service.decisions.calibration import Calibration, calibration_of
+from visual_memory_service.decisions.taxonomy import taxonomy_of
+from visual_memory_service.errors import BadField, NotCalibrated
+from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.threads import in_thread
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionOptions:
+    """Annotations wanted; ``calibrated`` and ``coverage`` need a calibration for k and voting."""
+
+    k: int
+    voting: str
+    calibrated: bool
+    coverage: float | None
+    rule: str
+    allow_empty: bool
+    min_confidence: float | None
+    level: int | None
+
+    def check_uncalibrated(self) -> None:
+        """Raise BadField if they need a calibration, which holds for votes without a re-ranker."""
+        if self.calibrated or self.coverage is not None:
+            raise BadField(
+                "reranker",
+                "gives other votes than those that were calibrated; with none nobody is asked",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedDecision:
+    """A decision with its annotations, None for those not wanted."""
+
+    decision: Decision
+    calibrated_confidence: float | None = None
+    rejected: bool = False
+    label_set: Sequence[str] | None = None
+    node: Node | None = None
+
+
+async def annotate(
+    decisions: Sequence[Decision],
+    vectors: NDArray[np.float32],
+    options: DecisionOptions | None,
+    served: ServedMemory,
+) -> tuple[list[AnnotatedDecision], bool]:
+    """Annotate the decisions about ``vectors`` (n, d), and tell if the calibration is stale.
+
+    Raises NotCalibrated, BadCoverage.
+    """
+    if options is None:
+        return [AnnotatedDecision(decision) for decision in decisions], False
+    return await in_thread(annotate_all, decisions, vectors, options, served)
+
+
+def annotate_all(
+    decisions: Sequence[Decision],
+    vectors: NDArray[np.float32],
+    options: DecisionOptions,
+    served: ServedMemory,
+) -> tuple[list[AnnotatedDecision], bool]:
+    """Annotate by options that are given; see ``annotate``."""
+    calibration = None
+    if options.calibrated or options.coverage is not None:
+        calibration = calibration_of(served)
+        if calibration is None:
+            raise NotCalibrated("was never calibrated", options.k, options.voting)
+        calibration.check(options.k, options.voting)
+    taxonomy = taxonomy_of(served)
+    labels = served.memory.labels() if options.coverage is not None else []
+    annotated = [
+        AnnotatedDecision(
+            decision,
+            calibration.confidence(decision) if calibration and options.calibrated else None,
+            bool(calibration and options.calibrated and calibration.rejects(decision)),
+            label_set(decision, vector, options, calibration, labels),
+            node(decision, options, taxonomy),
+        )
+        for decision, vector in zip(decisions, vectors, strict=True)
+    ]
+    stale = calibration is not None and calibration.revision != served.memory.revision
+    return annotated, stale
+
+
+def label_set(
+    decision: Decision,
+    vector: NDArray[np.float32],
+    options: DecisionOptions,
+    calibration: Calibration | None,
+    labels: list[str],
+) -> Sequence[str] | None:
+    """Return the set of labels at the wanted coverage, None if none is. Raises BadCoverage."""
+    if calibration is None or options.coverage is None:
+        return None
+    return calibration.label_set(
+        decision,
+        vector,
+        labels,
+        rule=options.rule,
+        coverage=options.coverage,
+        allow_empty=options.allow_empty,
+    )
+
+
+def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> Node | None:
+    """Return the deepest node that the votes agree on as wanted, None if there is none."""
+    if options.level is not None:
+        return at_depth(taxonomy, decision.scores, options.level)
+    if options.min_confidence is not None:
+        return deepest(taxonomy, decision.scores, min_confidence=options.min_confidence)
+    return None

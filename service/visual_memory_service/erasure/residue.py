@@ -1,0 +1,78 @@
+"""Residues of deleted entries: erased from files and RAM until a search finds none."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+
+import structlog
+
+from visual_memory_index import (
+    Findings,
+    Memory,
+    MemoryRefusal,
+    ResiduePatterns,
+    unexplained,
+)
+from visual_memory_service.erasure import process_memory
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.operations import Job, pauses
+
+PATIENT_TRIES = 6  # some seconds
+TRIES_MAX, RAM_PAUSE = 12, 0.5
+STILL_READ = "A backup, a copy or another program reads the file, so its log cannot be cut yet."
+STILL_FOUND = "Pieces of what was erased are found in the files again and again."
+log = structlog.get_logger()
+
+
+def erase_files(
+    job: Job, memory: Memory, memories: Memories, patterns: ResiduePatterns | None
+) -> Findings:
+    """Erase residues from the files of a memory and of the catalog until none is found.
+
+    Raises Cancelled.
+    """
+    for tried, pause in enumerate(pauses()):
+        searched = job.retry_while(
+            lambda: memory.erase_file(patterns, memories.catalog_files(), memories.catalog_pieces)
+        )
+        if searched is not None and not searched.found:
+            job.problem = ""
+            return searched
+        if tried >= PATIENT_TRIES:
+            job.problem = STILL_READ if searched is None else STILL_FOUND
+        job.pause(pause)
+    raise AssertionError
+
+
+def erase_memory(
+    job: Job, memory: Memory, memories: Memories, patterns: ResiduePatterns
+) -> tuple[Findings, frozenset[str]]:
+    """Erase residues from this process until none is found, TRIES_MAX times at most.
+
+    Pieces that other memories hold, such as a copy of this one, and words of the program are no
+    residues. Returns what is left, and the other memories that hold the same vectors or pictures,
+    or parts of them. Raises Cancelled, NotWritten.
+    """
+    in_program = cache(process_memory.find_in_program)
+    holding: set[str] = set()
+    for _ in range(TRIES_MAX):
+        memories.renew_connections()
+        memories.indexes.clear_scratch(memory.identity.dimension)
+        process_memory.overwrite_freed()
+        searched = process_memory.search(patterns)
+        left = unexplained(searched.found, memories.catalog_pieces(patterns))
+        for name in dict.fromkeys((job.memory_name, *memories.serving())):
+            if left:
+                with suppress(MemoryRefusal):  # dropped meanwhile
+                    found = left
+                    left = unexplained(found, memories.get(name).memory.pieces_of(patterns))
+                    if name != job.memory_name and found - left - patterns.texts:
+                        holding.add(name)
+        if left:
+            left = unexplained(left, in_program(patterns))
+        if not left:
+            break
+        log.info("erasing", operation=job.name, left=len(left))
+        job.pause(RAM_PAUSE)
+    return Findings(searched.size, left), frozenset(holding)

@@ -1,0 +1,157 @@
+"""Statements of certificates: the facts of an erasure, and the limits of the proof."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from visual_memory.proofs.certificate import Searched, Statement, commitment
+from visual_memory_index import Facts, Memory, ResiduePatterns
+from visual_memory_service.config import FILES, Erasure
+from visual_memory_service.runtime.memories import Duplicates
+
+RESTARTED = (
+    "The server was restarted in between, so its process was another, and the file was written "
+    "anew as a whole instead of being searched for vectors, pictures and texts."
+)
+ONLY_FILES = (
+    "The RAM of the server's process, which was neither overwritten nor searched: this server "
+    "erases from files alone. What was erased may be there until something else is written in its "
+    "place, at the latest until the server ends."
+)
+STILL_HELD = (
+    "In the RAM of the server's process {} traces were found again and again, which other calls "
+    "or the program itself may hold; they are gone when the server ends at the latest."
+)
+NOT_COVERED = (
+    "Copies of the entries outside of this memory: other memories, exports, backups, clients, and "
+    "the programs that sent or received them.",
+    "What the file system and the drive keep of blocks that were given back or moved, and what the "
+    "operating system keeps in its own memory and swap space.",
+    "What was learned from the entries outside of this memory.",
+    "Texts and pieces that entries which stay have, too, such as a label, also of other memories "
+    "of the server, and what belongs to no entry and has their texts in it: names of memories, "
+    "settings such as a taxonomy, labels that an undo brings back, answers to and ids of requests "
+    "of two days, what operations on others answered, ids that another erasure has still to "
+    "erase, and words of the program itself.",
+    "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
+    "few different bytes or as many have them, which could be there by chance, parts of texts, and "
+    "the first quarter of each picture, where headers are, were not looked for; of very many "
+    "vectors and pictures, some pieces of each were, and of more than 512 MiB those beyond were "
+    "not.",
+)
+DECODED = (
+    "Decoded pictures, and what a network computes of them on the way to their vectors: they are "
+    "overwritten when they are freed, which was not looked for, and a library that runs networks, "
+    "such as PyTorch for those of timm and open_clip, may keep pieces until the next picture."
+)
+UNSEARCHABLE = "Vectors may be left in {}, which cannot be searched."
+NOT_ASKED = (
+    "Memories of the server that could not be asked whether they hold the same, such as damaged "
+    "ones: {}."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Outcome of the search after an erasure.
+
+    ``clean`` places hold nothing of it, but for ``left`` pieces in RAM; memories in ``also_in``
+    hold the same.
+    """
+
+    clean: tuple[Searched, ...] = ()
+    left: int = 0
+    also_in: frozenset[str] = frozenset()
+
+
+def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
+    """Return the facts known once the entries are deleted, without their ids, as JSON."""
+    salt = secrets.token_hex(32)
+    return json.dumps(
+        {
+            "asked": asked,
+            "time": facts.time,
+            "count": len(facts.ids),
+            "salt": salt,
+            "commitments": sorted(commitment(salt, id) for id in facts.ids),
+            "digest_before": facts.digest_before,
+            "digest_after": facts.digest_after,
+            "audit_index": facts.audit_index,
+            "audit_event": facts.audit_event,
+            "audit_root": facts.audit_root,
+            "backups": list(facts.backups),
+            **duplicates._asdict(),
+        }
+    )
+
+
+def to_statement(
+    drafted: dict[str, Any],
+    search: Search,
+    patterns: ResiduePatterns | None,
+    *,
+    memory: Memory,
+    operation: str,
+    erasure: Erasure,
+    unsearchable: Sequence[str],
+) -> Statement:
+    """Complete a draft by the search for ``patterns``, None where a restart lost them.
+
+    Memory in ``unsearchable``, such as that of a GPU, is named as not covered.
+    """
+    identity = memory.identity
+    return Statement(
+        memory=identity.name,
+        memory_uid=identity.uid,
+        dimension=identity.dimension,
+        embedder=identity.embedder or "",
+        server=version("visual-memory"),
+        operation=operation,
+        time=to_time(drafted["time"]),
+        count=drafted["count"],
+        salt=drafted["salt"],
+        commitments=tuple(drafted["commitments"]),
+        digest_before=drafted["digest_before"],
+        digest_after=drafted["digest_after"],
+        audit_index=drafted["audit_index"],
+        audit_event=drafted["audit_event"],
+        audit_root=drafted["audit_root"],
+        looked_for=patterns.count if patterns is not None else 0,
+        searched=search.clean,
+        backups=tuple(map(to_time, drafted["backups"])),
+        not_covered=(
+            *not_covered(patterns, search.left, drafted.get("not_asked", ()), erasure),
+            *map(UNSEARCHABLE.format, unsearchable),
+        ),
+        also_in=tuple(sorted({*drafted.get("also_in", ()), *search.also_in})),
+        erasure=erasure,
+    )
+
+
+def to_time(microseconds: int) -> datetime:
+    """Return the time in whole seconds, UTC."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC)
+
+
+def not_covered(
+    patterns: ResiduePatterns | None, left: int, not_asked: Sequence[str], erasure: Erasure
+) -> tuple[str, ...]:
+    """List the sentences on all that a certificate does not promise."""
+    said = [*NOT_COVERED]
+    if erasure != FILES:
+        said.append(DECODED)
+    if not_asked:
+        said.append(NOT_ASKED.format(", ".join(not_asked)))
+    if patterns is None:
+        said.append(RESTARTED)
+    elif erasure == FILES:
+        said.append(ONLY_FILES)
+    elif left:
+        said.append(STILL_HELD.format(left))
+    return tuple(said)

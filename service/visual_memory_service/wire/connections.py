@@ -1,0 +1,81 @@
+"""Connections of a server: it does not wait for clients when it closes them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from visual_memory_service.errors import ConnectionsRenewed
+
+IDLE_SECONDS = 1.0
+STREAM_SECONDS = 5.0  # for those in which something moves all the time, such as a backup's
+CHECK_SECONDS = 0.1
+
+
+class Connections:
+    """The connections of one gRPC server: its calls, and since when each waits for its client.
+
+    ``closing`` is set when they are about to close.
+    """
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+        self._calls = 0
+        self._reading: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._writing: dict[object, float] = {}
+        self._over = False
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Count a call."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+    @contextmanager
+    def to_read(self, end: Callable[[], None]) -> Iterator[None]:
+        """Note that a call waits for a message; ``end`` ends it."""
+        wait = object()
+        self._reading[wait] = time.monotonic(), end
+        try:
+            yield
+        finally:
+            del self._reading[wait]
+
+    @contextmanager
+    def to_write(self) -> Iterator[None]:
+        """Note that a call waits until its client takes an answer.
+
+        Raises ConnectionsRenewed once the time of streams is over.
+        """
+        if self._over:
+            raise ConnectionsRenewed
+        wait = object()
+        self._writing[wait] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._writing[wait]
+
+    async def end(self) -> None:
+        """End the calls that wait for messages; return once all others wait for their clients.
+
+        A client that takes no answers cannot be told that its call ends.
+        """
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            now = time.monotonic()
+            self._over = now - began >= STREAM_SECONDS
+            latest = now if self._over else now - IDLE_SECONDS
+            for since, end in list(self._reading.values()):
+                if since <= latest:
+                    end()
+            idle = sum(since <= latest for since in self._writing.values())
+            patience = IDLE_SECONDS if idle else STREAM_SECONDS  # for messages that just arrive
+            if idle == self._calls and now - began >= patience:
+                return

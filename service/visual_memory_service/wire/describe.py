@@ -1,0 +1,42 @@
+"""Descriptions of memories, as GetMemory and ListMemories answer them."""
+
+from __future__ import annotations
+
+from visual_memory.v1 import memory_pb2
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import MemoryClosed, MemoryRefusal, UnknownMemory
+from visual_memory_service.convert import answers, requests
+from visual_memory_service.decisions.calibration import calibration_of
+from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.wire.rerank import reranker_of
+
+
+def describe(served: ServedMemory) -> memory_pb2.Memory:
+    """Describe a memory as it stands."""
+    memory = served.memory
+    return answers.from_info(memory.info(), calibration_of(served), reranker_of(memory))
+
+
+def list_memories(
+    request: pb.ListMemoriesRequest, memories: Memories, bytes_max: int
+) -> pb.ListMemoriesResponse:
+    """Describe a page of memories by name; a page ends early beyond ``bytes_max``.
+
+    Raises BadField.
+    """
+    after, size = requests.to_memories_page(request)
+    names = [name for name in memories.names() if name > after]
+    found: list[memory_pb2.Memory] = []
+    filled, last = 0, names[size - 1] if len(names) > size else ""
+    for name in names[:size]:
+        try:
+            found.append(describe(memories.get_or_open(name)))
+        except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
+            continue
+        except MemoryRefusal as damage:
+            found.append(answers.from_damaged(name, str(damage)))
+        filled += found[-1].ByteSize()
+        if filled >= bytes_max:  # labels may be very many
+            last = name if name != names[-1] else ""
+            break
+    return answers.from_memories(found, last, request)

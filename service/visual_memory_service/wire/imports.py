@@ -1,0 +1,82 @@
+"""Imports: a stream of batches, each stored and acknowledged while the next arrives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import StoredBatch
+from visual_memory_service.config import Settings
+from visual_memory_service.convert import answers, requests
+from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.writes import insert
+
+T = TypeVar("T")
+
+
+class ImportStream:
+    """The import that one ImportEntries call began with ``start``."""
+
+    def __init__(
+        self, start: pb.ImportStart, served: ServedMemory, memories: Memories, settings: Settings
+    ) -> None:
+        self._every = requests.to_alive_seconds(start)
+        self._start, self._served = start, served
+        self._memories, self._settings = memories, settings
+
+    async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
+        """Acknowledge the batches stored before, then the offset to go on at."""
+        memory = self._served.memory
+        known = await in_thread(memory.stored_batches, self._start.request_id)
+        for batch in known:
+            yield await in_thread(self._acknowledge_again, batch)
+        yield answers.from_import_offset(sum(len(batch.ids) for batch in known))
+
+    async def store(
+        self, messages: AsyncIterator[pb.ImportEntriesRequest]
+    ) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
+        """Store the batches of ``messages`` in order, in a thread; acknowledge each once stored."""
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
+        try:
+            started = (loop.run_in_executor(thread, self._store, each) async for each in messages)
+            async for answer in results_in_order(started, self._every):
+                yield answer or answers.from_working()
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+            await in_thread(thread.shutdown)
+
+    def _acknowledge_again(self, batch: StoredBatch) -> pb.ImportEntriesResponse:
+        unlearned = self._memories.unlearned(self._served.memory, batch.ids)
+        return answers.from_stored(batch, unlearned)
+
+    def _store(self, message: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
+        batch = requests.to_import_batch(message, self._start, self._settings)
+        unlearned = insert.unlearned(batch, self._served, self._memories)
+        return answers.from_stored(insert.import_batch(batch, self._served), unlearned)
+
+
+async def results_in_order(
+    started: AsyncIterator[asyncio.Future[T]], every: float | None
+) -> AsyncIterator[T | None]:
+    """Yield the results in order; the next is started while one is awaited.
+
+    Yields None ``every`` so many seconds of waiting for a result; never, if that is None.
+    """
+    following = asyncio.ensure_future(anext(started, None))
+    result: asyncio.Future[T] | None = None
+    try:
+        while (result := await following) is not None:
+            following = asyncio.ensure_future(anext(started, None))
+            while not (await asyncio.wait([result], timeout=every))[0]:
+                yield None
+            yield await result
+    finally:
+        if result is not None:
+            result.cancel()
+        if not following.cancel() and not following.exception() and (last := following.result()):
+            last.cancel()

@@ -1,0 +1,162 @@
+"""A registry in dicts: the oracle of the one in SQLite."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from visual_memory_index import LostSecret, Request, RequestReused
+from visual_memory_index.catalog import secret as secrets
+from visual_memory_index.catalog.tombstones import BEFORE_ALL, mark
+from visual_memory_index.ledger.standing import Noted
+
+CHECK = b"the secret that marks are made by"
+
+
+@dataclass
+class DictTransaction:
+    """A ``RegistryTransaction`` on dicts."""
+
+    memories: dict[str, str] = field(default_factory=dict)
+    ready: set[str] = field(default_factory=set)
+    gone: list[str] = field(default_factory=list)
+    standings: dict[str, Noted] = field(default_factory=dict)
+    answers: dict[str, tuple[bytes, Any]] = field(default_factory=dict)
+    backups: dict[str, int] = field(default_factory=dict)
+    marks: dict[bytes, int] = field(default_factory=dict)
+    tick: int = 0
+    secret_check: bytes = b""
+
+    def names(self) -> list[str]:
+        return [name for name in self.memories if name in self.ready]
+
+    def file_of(self, name: str) -> str | None:
+        return self.memories[name] if name in self.ready else None
+
+    def is_taken(self, name: str) -> bool:
+        return name in self.memories
+
+    def files(self) -> dict[str, str]:
+        return dict.fromkeys(self.gone, "") | {f: name for name, f in self.memories.items()}
+
+    def dropped(self) -> list[str]:
+        return list(self.gone)
+
+    def noted(self, file: str) -> Noted | None:
+        return self.standings.get(file)
+
+    def recall(self, request: Request) -> Any:
+        fingerprint, answer = self.answers.get(request.id, (request.fingerprint, None))
+        if fingerprint != request.fingerprint:
+            raise RequestReused(request.id)
+        return answer
+
+    def knows_request(self, request_id: str) -> bool:
+        return request_id in self.answers
+
+    def ticks(self) -> int:
+        return self.tick
+
+    def tick_of_backup(self, backup: str) -> int:
+        return self.backups.get(backup, BEFORE_ALL)
+
+    def unlearned_since(
+        self, secret: bytes, uid: str, ids: Iterable[str], since: int
+    ) -> Iterator[str]:
+        return (id for id in ids if self.marks.get(mark(secret, uid, id), BEFORE_ALL) > since)
+
+    def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
+        return list(self.unlearned_since(secret, uid, ids, BEFORE_ALL))
+
+    def add(self, name: str, file: str) -> None:
+        self.memories[name] = file
+
+    def set_ready(self, name: str) -> None:
+        self.ready.add(name)
+
+    def replace(self, name: str, file: str) -> None:
+        self.gone = [each for each in self.gone if each != file]
+        self.memories[name] = file
+        self.ready.add(name)
+
+    def remove(self, name: str) -> str | None:
+        self.ready.discard(name)
+        return self.memories.pop(name, None)
+
+    def drop(self, file: str) -> None:
+        self.gone.append(file)
+
+    def drop_unfinished(self) -> None:
+        for name in self.memories.keys() - self.ready:
+            self.drop(self.memories.pop(name))
+
+    def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
+        self.ready |= {name for name, file in self.memories.items() if was_ready(file)}
+
+    def clear_dropped(self) -> None:
+        self.gone = []
+
+    def note(self, file: str, noted: Noted) -> None:
+        if file in self.memories.values():
+            self.standings[file] = noted
+
+    def keep(self, request: Request, answer: Any) -> None:
+        if request.id:
+            self.answers[request.id] = request.fingerprint, answer
+
+    def note_backup(self, backup: str) -> None:
+        self.tick += 1
+        self.backups[backup] = self.tick
+
+    def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
+        self.tick += 1
+        self.marks |= {mark(secret, uid, id): self.tick for id in ids}
+        return self.tick
+
+    def read_secret(self, path: Path) -> bytes:
+        if not self.secret_check:
+            secrets.make(path)
+        found = secrets.read(path)
+        check = hmac.digest(found, CHECK, "sha256")
+        if self.secret_check not in (b"", check):
+            raise LostSecret(str(path))
+        self.secret_check = check
+        return found
+
+
+class DictRegistry:
+    """A ``Registry`` whose transactions change a copy that takes the place of the dicts."""
+
+    def __init__(self) -> None:
+        self._state = DictTransaction()
+
+    @contextmanager
+    def reading(self) -> Iterator[DictTransaction]:
+        yield self._state
+
+    @contextmanager
+    def transaction(self) -> Iterator[DictTransaction]:
+        changed = deepcopy(self._state)
+        yield changed
+        self._state = changed
+
+    def check(self) -> None:
+        """Dicts are what was written."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class DictPlace:
+    """Keeps the dicts in RAM."""
+
+    def __init__(self, folder: Path) -> None:
+        self._registry = DictRegistry()
+
+    def open(self) -> DictRegistry:
+        return self._registry

@@ -1,0 +1,83 @@
+"""A copy that applies the changes of a memory, in order, holds what the memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index import Entry, Memory, RamCopy, parse, unit_rows
+from visual_memory_index.ram.change import Change
+from visual_memory_index.store.store import new_identity
+
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32))
+
+
+class FollowedMemory(Memory):
+    """Keeps every change that readers see."""
+
+    changes: list[Change]
+
+    def _publish(self, changes: Sequence[Change]) -> None:
+        super()._publish(changes)
+        self.changes += changes
+
+
+def entries(ids: str, label: str) -> tuple[list[Entry], NDArray[np.float32]]:
+    return [Entry(id, label) for id in ids], VECTORS[: len(ids)]
+
+
+def prune(memory: Memory, *ids: str) -> str:
+    name = memory.begin("prune").operation.name
+    memory.prune(ids, operation=name, result=str)
+    return name
+
+
+def unlearn(memory: Memory, *ids: str) -> None:
+    name = memory.begin_unlearning(ids, allow_missing=False).operation.name
+    memory.unlearn(name, settings=(), draft=lambda facts: "{}")
+
+
+def state(ram: RamCopy) -> object:
+    """All that a copy holds, however its rows are ordered."""
+    ids, labels = ram.columns()
+    vectors = ram.vectors.gather(np.arange(len(ram)))
+    rows = zip(ram.keys_of_rows().tolist(), ids, labels, map(bytes, vectors), strict=True)
+    return ram.revision, sorted(rows), ram.pruned, ram.label_counts, ram.pruned_counts
+
+
+def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path) -> None:
+    label = parse('label = "owl"')
+    assert label is not None
+    names: list[str] = []
+    writes: list[Callable[[Memory], object]] = [
+        lambda memory: memory.insert(*entries("abcdef", "cat")),
+        lambda memory: names.append(prune(memory, "b", "c")),
+        lambda memory: memory.insert(*entries("ba", "dog"), replace_existing=True),
+        lambda memory: memory.update("c", label="owl"),
+        lambda memory: memory.undo(names[0]),
+        lambda memory: names.append(memory.relabel({"d": "owl", "e": "dog"}, result=str).name),
+        lambda memory: memory.undo(names[1]),
+        lambda memory: prune(memory, "f"),
+        lambda memory: memory.delete(["d", "f"]),
+        lambda memory: memory.purge(label),
+        lambda memory: unlearn(memory, "a"),
+    ]
+    follower = RamCopy(4)
+    identity = new_identity("m", 4, None)
+    with closing(FollowedMemory.create(tmp_path / "m.sqlite", identity)) as memory:
+        assert isinstance(memory, FollowedMemory)
+        for write in writes:
+            memory.changes = []
+            write(memory)
+
+            (change,) = memory.changes
+            follower.apply(change)
+
+            assert (change.revision, change.digest) == (memory.revision, memory.info().digest)
+            assert state(follower) == state(memory._ram)
+
+    assert sorted(follower.columns()[0]) == ["b", "e"]

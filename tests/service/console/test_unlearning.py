@@ -1,0 +1,50 @@
+"""What is said of an erasure: nothing is claimed beyond what the certificate says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from tests.client.proofs.test_certificate import about
+
+from visual_memory.proofs.certificate import Searched
+from visual_memory_service.console.unlearning import outcome, remaining
+
+FILES, RAM = Searched("the files", 2000), Searched("the RAM", 3000)
+
+
+@pytest.mark.parametrize(
+    ("searched", "also_in", "said"),
+    [
+        ((FILES, RAM), (), "nothing was found in the files (2,000 bytes), the RAM (3,000 bytes)"),
+        (
+            (FILES, RAM),
+            ("copy", "pets"),
+            "nothing was found in the files (2,000 bytes), the RAM (3,000 bytes) but what was also "
+            "in copy, other entries of pets",
+        ),
+        (
+            (FILES,),
+            (),
+            "nothing was found in the files (2,000 bytes); RAM is not vouched for, and the "
+            "certificate says why",
+        ),
+        ((), ("copy",), "nothing was looked for, and the certificate says why"),
+    ],
+)
+def test_where_nothing_was_found_is_told_with_what_was_and_what_is_not_vouched_for(
+    searched: tuple[Searched, ...], also_in: tuple[str, ...], said: str
+) -> None:
+    assert outcome(replace(about("pets"), searched=searched, also_in=also_in)) == said
+
+
+def test_what_stays_is_named() -> None:
+    times = [datetime(2026, 1, day, tzinfo=UTC) for day in (31, 30)]
+
+    assert list(remaining("pets", ["copy", "pets"], times, ["old", "lost"])) == [
+        "The same is also in copy, other entries of pets, where it stays: unlearn it there.",
+        "Memories that could not be asked may hold the same: old, lost.",
+        "2 backups of pets may hold it, the last of 2026-01-31 00:00:00 UTC.",
+    ]
+    assert list(remaining("pets", [], [], [])) == []

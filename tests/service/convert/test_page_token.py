@@ -1,0 +1,97 @@
+"""A page token goes on in the list that it was given for, and in no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+from tests.conftest import refusal, to_batch
+
+import visual_memory
+from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+LISTS: dict[str, Callable[[str], Any]] = {
+    "ListMemories": lambda memory: pb.ListMemoriesRequest(),
+    "ListEntries": lambda memory: pb.ListEntriesRequest(memory=memory),
+    "GetMisleadingCounts": lambda memory: pb.GetMisleadingCountsRequest(memory=memory, k=2),
+    "ListOperations": lambda memory: pb.ListOperationsRequest(memory=memory),
+    "ListAuditEvents": lambda memory: pb.ListAuditEventsRequest(memory=memory),
+}
+
+
+@pytest.fixture(scope="module")
+def same_content(server: Server) -> tuple[str, str]:
+    """Two memories of which each list has two pages of one."""
+    names = ("page-token-a", "page-token-b")
+    with visual_memory.connect(server.address) as client:
+        for name in names:
+            memory = client.create_memory(name, dimension=4)
+            batch = to_batch(np.eye(4), ["a", "b", "c", "d"])
+            server.stub.InsertEntries(pb.InsertEntriesRequest(memory=name, batch=batch))
+            memory.misleading_counts(2)
+            for id in ("a", "b"):
+                memory.prune(method="ids", ids=[id], apply=True)
+    return names
+
+
+def page(server: Server, call: str, memory: str, token: str = "", **more: Any) -> Any:
+    request = LISTS[call](memory)
+    request.page_size, request.page_token = 1, token
+    for field, value in more.items():
+        setattr(request, field, value)
+    return getattr(server.stub, call)(request)
+
+
+@pytest.mark.parametrize("call", LISTS)
+def test_a_token_is_of_one_call_and_one_memory(
+    server: Server, same_content: tuple[str, str], call: str
+) -> None:
+    own = LISTS[call](same_content[0])
+    token = page(server, call, same_content[0]).next_page_token
+
+    assert page(server, call, same_content[0], token)
+    for other, list_of in LISTS.items():
+        for memory in same_content:
+            if list_of(memory) != own:
+                error = refusal(page, server, other, memory, token)
+
+                assert (error.code, error.reason) == (INVALID, "BAD_FIELD")
+                assert error.field_violations[0][0] == "page_token"
+                assert "begin again without one" in error.message
+
+
+@pytest.mark.parametrize(
+    ("call", "field", "value"),
+    [("ListEntries", "filter", "label = cat"), ("GetMisleadingCounts", "k", 3)],
+)
+def test_a_token_is_of_one_choice(
+    server: Server, same_content: tuple[str, str], call: str, field: str, value: object
+) -> None:
+    memory, _ = same_content
+    with visual_memory.connect(server.address) as client:
+        client.memory(memory).misleading_counts(3)
+    token = page(server, call, memory).next_page_token
+
+    error = refusal(lambda: page(server, call, memory, token, **{field: value}))
+
+    assert error.field_violations[0][0] == "page_token"
+    assert "begin again without one" in error.message
+
+
+def test_the_same_list_goes_on_in_pages_of_other_sizes_and_parts(
+    server: Server, same_content: tuple[str, str]
+) -> None:
+    memory, _ = same_content
+    token = page(server, "ListEntries", memory).next_page_token
+
+    rest = page(server, "ListEntries", memory, token, page_size=9, include_vectors=True).entries
+
+    assert [each.id for each in rest] == ["b", "c", "d"]
+    assert all(each.vector for each in rest)

@@ -1,0 +1,173 @@
+"""Nothing is left of what was erased, in files and memory or in files alone."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import suppress
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.conftest import SECONDS, Server, Start, to_picture
+from tests.residue import Residue
+from tests.service.erasure.conftest import (
+    COUNT,
+    LINUX,
+    insert_people,
+    insert_same,
+    new_album,
+    person_ids,
+    rows,
+    secret,
+    secrets_of,
+)
+
+import visual_memory
+from visual_memory import Client, Memory
+from visual_memory_service.erasure.statement import ONLY_FILES
+from visual_memory_service.erasure.unlearn import ALL_FILES
+
+
+@LINUX
+def test_nothing_is_left_in_files_and_memory(start: Start) -> None:
+    server, ids = start(), person_ids()
+    with visual_memory.connect(server.address) as client:
+        album = new_album(client)
+        insert_people(album, ids)
+        for id in ids[:9]:
+            album.update(id, label=secret("changed", ids.index(id)))
+        pruned = album.prune(method="ids", ids=ids[9:18], apply=True)
+        album.relabel(
+            {id: secret("again", number) for number, id in enumerate(ids[18:27])}, apply=True
+        )
+        album.misleading_counts(5)
+        album.assess(k=5)
+        album.calibrate(k=5)
+        album.classify(vectors=rows(3), k=5)
+        states = watched(server)
+        residue = Residue(secrets_of(album, ids))
+        assert len(residue.in_files(server.data)) > 5 * COUNT
+        assert len(residue.in_process(server.process.pid)) > 5 * COUNT
+
+        certificate = album.unlearn(ids)
+
+        assert states.get(timeout=SECONDS) == "ended"
+        assert residue.in_process(server.process.pid) == {}
+        assert residue.in_files(server.data) == {}
+        assert certificate.count == COUNT
+        assert certificate.looked_for >= 6 * COUNT
+        assert len(certificate.searched) == 2
+        assert client.server_info().erasure == certificate.erasure == "files+memory"
+        assert album.info().count == 90
+        assert album.info().calibration is None
+        assert album.undo(pruned.operation) == 0
+
+
+def test_from_files_alone_the_process_is_neither_searched_nor_are_connections_renewed(
+    start: Start,
+) -> None:
+    server, ids = start(None, "--erasure", "files"), person_ids()
+    states = watched(server)
+    with visual_memory.connect(server.address) as client:
+        album = new_album(client)
+        insert_people(album, ids)
+        residue = Residue(secrets_of(album, ids))
+        assert len(residue.in_files(server.data)) > 5 * COUNT
+
+        certificate = album.unlearn(ids)
+
+        assert residue.in_files(server.data) == {}
+        assert client.server_info().erasure == certificate.erasure == "files"
+        assert [each.where for each in certificate.searched] == [ALL_FILES]
+        assert certificate.looked_for >= 6 * COUNT
+        assert ONLY_FILES in certificate.not_covered
+        assert not any("overwritten when they are freed" in s for s in certificate.not_covered)
+        assert client.verify(certificate).erasure == "files"
+        assert "erased from memory" not in server.log()
+    assert states.empty()
+
+
+def watched(server: Server) -> queue.Queue[str]:
+    """Queue the states of a health stream from now on, and at last its end."""
+    states: queue.Queue[str] = queue.Queue()
+    stream = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+
+    def read() -> None:
+        with suppress(grpc.RpcError):
+            for state in stream:
+                states.put(str(state).strip())
+        states.put("ended")
+
+    threading.Thread(target=read, daemon=True).start()
+    assert states.get(timeout=SECONDS) == "status: SERVING"
+    return states
+
+
+def test_a_label_that_others_have_stays(album: Memory) -> None:
+    album.insert(vectors=rows(2), labels=["a shared label of many", "x" * 20], ids=["one", "two"])
+    album.insert(vectors=rows(1), labels=["a shared label of many"], ids=["three"])
+
+    certificate = album.unlearn(["one", "two"])
+
+    assert certificate.count == 2
+    assert album.info().labels["a shared label of many"] == 1
+
+
+def test_a_twin_that_stays_is_no_trace(album: Memory) -> None:
+    vector, picture = rows(1), to_picture(77)
+    album.insert(vectors=vector, images=[picture], labels=["cat"], ids=["a twin that goes"])
+    album.insert(vectors=vector, images=[picture], labels=["cat"], ids=["a twin that goes not"])
+
+    certificate = album.unlearn(["a twin that goes"])
+
+    assert certificate.count == 1
+    assert album.get("a twin that goes not", include_image=True).image == picture
+
+
+@LINUX
+def test_words_of_the_program_itself_are_no_traces(client: Client, album: Memory) -> None:
+    word = {"content_type": "image/svg+xml"}
+    album.insert(vectors=rows(1), labels=["cat"], ids=["an id of its own"], metadata=[word])
+
+    certificate = album.unlearn(["an id of its own"])
+
+    assert len(certificate.searched) == 2
+    assert any("words of the program" in each for each in certificate.not_covered)
+
+
+@LINUX
+def test_what_copies_hold_is_no_trace(client: Client, album: Memory) -> None:
+    ids = person_ids(20)
+    insert_people(album, ids)
+    for name, gone in (("twin", ids[:10]), ("other-twin", ids[10:])):
+        client.copy("album", name)
+        client.memory(name).delete(gone)
+
+    certificate = album.unlearn(ids)
+
+    assert [place.where for place in certificate.searched][1:]
+    assert not any("found again and again" in text for text in certificate.not_covered)
+    assert client.memory("twin").info().count == 100
+
+
+@LINUX
+@pytest.mark.parametrize("made", ["copied", "inserted"])
+def test_what_another_memory_held_and_deleted_is_found_nowhere(
+    client: Client, album: Memory, made: str
+) -> None:
+    ids = person_ids(5)
+    insert_people(album, ids)
+    if made == "copied":
+        client.copy("album", "twin")
+    else:
+        twin = client.create_memory("twin", dimension=32, store_images=True)
+        insert_same(twin, album.entries(include_vectors=True, include_images=True))
+    twin = client.memory("twin")
+    assert len(list(twin.entries(include_vectors=True, include_images=True))) == 95
+    twin.delete(ids)
+
+    certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
+    assert not any("found again and again" in text for text in certificate.not_covered)

@@ -253,7 +253,9 @@ class StreamTask:
 
     def _next(self) -> Any:
         with self._lock:
-            if self._call is None and not self._ended:
+            if self._ended:
+                raise Failed(grpc.StatusCode.CANCELLED, "The stream was cancelled.")
+            if self._call is None:
                 self._call = self._begin(iter(self.sent.get, None))
             call = self._call
-        return None if call is None else self._receive(call)
+        return self._receive(call)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -31,6 +33,7 @@ from visual_memory.v1 import service_pb2 as pb
 if TYPE_CHECKING:
     from tests.client.conftest import Connect
 
+CLOSINGS = int(os.environ.get("CLOSINGS", "12"))
 DATA = os.urandom(PIECE_BYTES + 1000)
 
 
@@ -306,6 +309,28 @@ def test_closing_the_client_for_asyncio_ends_a_transfer_too(
 
     asyncio.run(closed())
     assert list(file.parent.iterdir()) == [sent]
+
+
+def test_a_backup_cut_between_two_pieces_by_closing_is_not_taken_for_whole(
+    service: Vault, target: str, file: Path
+) -> None:
+    file.write_bytes(b"old")
+    for _ in range(CLOSINGS):
+        client = visual_memory.connect(target)
+        closed = Thread(target=client.close)
+        pieces = random.randrange(1, 60)  # of the 264 there are
+
+        def close_late(
+            done: int, total: int, closed: Thread = closed, pieces: int = pieces
+        ) -> None:
+            if done == 1000 * pieces:
+                closed.start()
+
+        with pytest.raises(FailedPrecondition, match="The client is closed"):
+            client.backup("pets", file, overwrite=True, progress=close_late)
+            raise AssertionError(f"a backup of {file.stat().st_size} bytes was kept")
+        closed.join()
+        assert file.read_bytes() == b"old"
 
 
 def test_a_copy_is_a_memory_to_go_on_with(service: Vault, client: visual_memory.Client) -> None:

@@ -91,7 +91,7 @@ GROUPS = {
         [*tests_of("index", INDEX), "tests/golden"],
     ),
     "certificate": Group(
-        "visual_memory", ["certificate"], ["tests/client/proofs/test_certificate.py"]
+        "visual_memory", ["proofs/certificate"], ["tests/client/proofs/test_certificate.py"]
     ),
     "metrics": Group(
         "visual_memory_benchmarks",
@@ -124,9 +124,13 @@ def prepare(folder: Path, group: Group) -> None:
         shutil.copytree(package, folder / package.name)
     shutil.copytree(ROOT / "tests", folder / "tests")
     (folder / "shared").symlink_to(ROOT.parent / "shared")
+    modules = [f"{group.package}/{each}.py" for each in group.modules]
+    for each in (*modules, *group.tests):
+        if not (folder / each).exists():
+            sys.exit(f"no such file: {each}")
     settings = SETTINGS.format(
         packages=quoted(each.name for each in packages),
-        modules=quoted(f"{group.package}/{each}.py" for each in group.modules),
+        modules=quoted(modules),
         tests=quoted(group.tests),
     )
     (folder / "pyproject.toml").write_text(settings, encoding="utf-8")

@@ -349,7 +349,7 @@ class Memory:
             answered = transaction.recall(request)
             if answered is not None:
                 return StartedOperation(transaction.operation(answered[0]), again=True), None
-            name = self._new_operation(transaction, kind)
+            name = self._new_operation(transaction, kind, request)
             transaction.keep(request, [name])
             return StartedOperation(transaction.operation(name), again=False), None
 
@@ -364,7 +364,6 @@ class Memory:
         problem: str | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
         call: str = "",
-        request: Request = WITHOUT_ID,
     ) -> Operation:
         """End an operation that changes no entry, and store ``settings`` that ``call`` sets.
 
@@ -373,10 +372,11 @@ class Memory:
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
             transaction.end(name, state, result=result, problem=problem)
+            ended = transaction.operation(name)
             for setting, value in settings.items():
                 transaction.keep_setting(setting, value)
-                transaction.log(call, 0, request.principal)
-            return transaction.operation(name), None
+                transaction.log(call, 0, ended.principal)
+            return ended, None
 
         try:
             ended = self._writer.do(write)
@@ -447,7 +447,6 @@ class Memory:
         result: Callable[[list[str]], str],
         snapshot: RamCopy | None = None,
         check: Callable[[], None] = lambda: None,
-        request: Request = WITHOUT_ID,
     ) -> Operation:
         """Take the votes of ``ids``, and end the operation with ``result`` of the pruned ids.
 
@@ -466,8 +465,9 @@ class Memory:
             pruned = list(voting)
             transaction.prune([known.key for known in voting.values()], operation)
             transaction.end(operation, "done", result=result(pruned))
-            transaction.log("PruneEntries", len(pruned), request.principal)
-            return transaction.operation(operation), Change(pruned=pruned)
+            ended = transaction.operation(operation)
+            transaction.log("PruneEntries", len(pruned), ended.principal)
+            return ended, Change(pruned=pruned)
 
         return self._writer.do(write)
 
@@ -491,7 +491,7 @@ class Memory:
             known = transaction.look_up(labels)
             check_known(sorted(labels), known)
             changed = {id: labels[id] for id, each in known.items() if each.label != labels[id]}
-            name = self._new_operation(transaction, "relabel")
+            name = self._new_operation(transaction, "relabel", request)
             transaction.relabel([(known[id].key, label) for id, label in changed.items()], name)
             transaction.end(name, "done", result=result(sorted(changed)))
             transaction.keep(request, [name])
@@ -568,7 +568,7 @@ class Memory:
             known = transaction.look_up(ids)
             if not allow_missing:
                 check_known(ids, known)
-            name = self._new_operation(transaction, UNLEARN)
+            name = self._new_operation(transaction, UNLEARN, request)
             if known:
                 transaction.note_ids_to_unlearn(name, ids)
             else:
@@ -595,7 +595,6 @@ class Memory:
         none: Callable[[], str] = lambda: "{}",
         settings: Iterable[str],
         draft: Callable[[Facts], str],
-        request: Request = WITHOUT_ID,
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin_unlearning`` began; see ``erase``.
 
@@ -604,12 +603,13 @@ class Memory:
         """
 
         def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
-            if transaction.operation(operation).result is not None:
+            begun = transaction.operation(operation)
+            if begun.result is not None:
                 return None, None
             if not transaction.look_up(transaction.ids_to_unlearn(operation)):
                 transaction.end(operation, "done", result=none())
                 return None, None
-            return unlearn.erase(transaction, operation, request.principal, settings, draft)
+            return unlearn.erase(transaction, begun, settings, draft)
 
         patterns = self._writer.do(write, frees=True)
         with self._lock.writing():
@@ -856,9 +856,9 @@ class Memory:
                 )
         return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
 
-    def _new_operation(self, transaction: Transaction, kind: str) -> str:
+    def _new_operation(self, transaction: Transaction, kind: str, request: Request) -> str:
         name = f"{self.identity.name}/{self._operation_ids.make()}"
-        transaction.begin(name, kind)
+        transaction.begin(name, kind, request.principal)
         return name
 
     def _prepare(self, changes: Sequence[Change]) -> None:

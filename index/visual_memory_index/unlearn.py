@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import TooManyIds
 from visual_memory_index.ram.change import Change
+from visual_memory_index.records.operation import Operation
 from visual_memory_index.store.store import Transaction
 from visual_memory_index.store.stored_files import Remains, SearchableTransaction
 
@@ -43,8 +44,7 @@ def check_count(ids: Sequence[str]) -> None:
 
 def erase(
     transaction: Transaction,
-    operation: str,
-    principal: str,
+    operation: Operation,
     settings: Iterable[str],
     draft: Callable[[Facts], str],
 ) -> tuple[ResiduePatterns | None, Change]:
@@ -54,15 +54,15 @@ def erase(
     Return patterns of the erased bytes to search for, without a content that other entries have
     too; None where the store has no files to search.
     """
-    noted = transaction.ids_to_unlearn(operation)
+    noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
     keys = [each.key for each in known.values()]
     searchable = transaction if isinstance(transaction, SearchableTransaction) else None
     remains = searchable.remains_of(keys, LEFT_BYTES_MAX) if searchable else None
     before = transaction.digest()
     transaction.delete(keys)
-    gone = transaction.scrub(operation, {each.label for each in known.values()}, settings)
-    event = transaction.log("UnlearnEntries", len(keys), principal)
+    gone = transaction.scrub(operation.name, {each.label for each in known.values()}, settings)
+    event = transaction.log("UnlearnEntries", len(keys), operation.principal)
     head = transaction.head
     facts = Facts(
         ids=list(known),
@@ -74,7 +74,7 @@ def erase(
         audit_root=head.root(),
         backups=transaction.backups(),
     )
-    transaction.draft(operation, draft(facts))
+    transaction.draft(operation.name, draft(facts))
     change = Change(list(known))
     if searchable is None or remains is None:
         return None, change

@@ -306,12 +306,12 @@ def test_the_audit_log_names_the_principal_who_asked_for_each_write(tmp_path: Pa
         memory.keep_setting("taxonomy", "{}", call="SetTaxonomy", request=ann)
         memory.relabel({"d": "owl"}, result=str, request=ann)
         pruning = memory.begin("prune", request=ann).operation.name
-        memory.prune(["e"], operation=pruning, result=str, request=ann)
+        memory.prune(["e"], operation=pruning, result=str)
         memory.undo(pruning, request=ann)
         fitting = memory.begin("calibrate", request=ann).operation.name
-        memory.end(fitting, "done", settings={"t": "1"}, call="CalibrateMemory", request=ann)
+        memory.end(fitting, "done", settings={"t": "1"}, call="CalibrateMemory")
         unlearning = memory.begin_unlearning(["a"], allow_missing=False, request=ann).operation.name
-        memory.unlearn(unlearning, settings=(), draft=lambda facts: "{}", request=ann)
+        memory.unlearn(unlearning, settings=(), draft=lambda facts: "{}")
         memory.insert(entries(["f"]), VECTORS[:1])
 
         events = memory.audit_events(limit=99).events

@@ -103,6 +103,30 @@ def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:
     assert facts.audit_root == page.head.root()
 
 
+def test_an_erasure_that_a_restart_resumes_is_logged_under_the_principal_who_began_it(
+    memory: Memory,
+) -> None:
+    request = Request(principal="ann")
+    begun = memory.begin_unlearning(["id of the last"], allow_missing=False, request=request)
+    memory.close()
+
+    with closing(Memory.open(memory.path)) as again:
+        again.unlearn(begun.operation.name, settings=(), draft=lambda facts: "{}")
+
+        event = again.audit_events(limit=10).events[-1]
+        assert (event.call, event.principal) == ("UnlearnEntries", "ann")
+
+
+def test_a_principal_called_like_an_erased_entry_is_no_residue(memory: Memory) -> None:
+    memory.begin("prune", request=Request(principal="id of the last"))
+
+    patterns, _ = erased(memory, "id of the last")
+
+    found = memory.erase_file(patterns)
+    assert found is not None
+    assert not found.found
+
+
 def test_the_facts_name_the_backups_that_were_made_before(memory: Memory, tmp_path: Path) -> None:
     times = list[int]()
     with memory.copying(
@@ -169,7 +193,7 @@ def test_a_store_without_files_here_erases_and_has_nothing_to_search_for(memory:
     name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
     with memory._store.transaction() as transaction:
         plain = cast(Transaction, OfServer(transaction))
-        patterns, change = erasure.erase(plain, name, LOCAL, (), lambda facts: "{}")
+        patterns, change = erasure.erase(plain, plain.operation(name), (), lambda facts: "{}")
         left = transaction.count()
 
     assert (patterns, change.removed, left) == (None, ["id of the last"], 3)

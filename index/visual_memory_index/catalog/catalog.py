@@ -334,7 +334,7 @@ class Catalog:
         with translate_os_errors(path):
             rebuilt.path.rename(path)
         sync(self._memories)
-        with closing(Memory.open(path)) as memory, self._registry.transaction() as write:
+        with closing(self._open_file(path)) as memory, self._registry.transaction() as write:
             write.replace(doubt.name, path.name)
             write.drop(doubt.path.name)
             write.note(path.name, memory.noted())

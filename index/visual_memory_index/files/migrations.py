@@ -158,6 +158,7 @@ MEMORY_STEPS = (
     ) STRICT;
     {SUMS}
     """,
+    "ALTER TABLE operations ADD COLUMN principal TEXT NOT NULL DEFAULT 'local';",
 )
 
 CATALOG_STEPS = (

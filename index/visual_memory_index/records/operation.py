@@ -16,10 +16,14 @@ CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation; ``result`` is JSON, ``problem`` a sentence, times microseconds since 1970."""
+    """An operation that its ``principal`` began.
+
+    ``result`` is JSON, ``problem`` a sentence, times are microseconds since 1970.
+    """
 
     name: str
     kind: str
+    principal: str
     state: State
     result: str | None
     problem: str | None

@@ -8,19 +8,20 @@ from visual_memory_index.errors import UnknownOperation
 from visual_memory_index.records.clock import now
 from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation, State
 
-COLUMNS = "name, kind, state, result, problem, created_at, ended_at, undone_at"
+COLUMNS = "name, kind, principal, state, result, problem, created_at, ended_at, undone_at"
 KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 
 
-def begin(db: sqlite3.Connection, name: str, kind: str) -> None:
+def begin(db: sqlite3.Connection, name: str, kind: str, principal: str) -> None:
     """Insert a running operation, and delete old ones that cannot be undone."""
     db.execute(
         "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
         (now() - KEPT_MICROSECONDS,),
     )
     db.execute(
-        "INSERT INTO operations (name, kind, state, created_at) VALUES (?, ?, 'running', ?)",
-        (name, kind, now()),
+        "INSERT INTO operations (name, kind, principal, state, created_at) "
+        "VALUES (?, ?, ?, 'running', ?)",
+        (name, kind, principal, now()),
     )
 
 

@@ -21,7 +21,7 @@ BESIDE = (
     "SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM settings",
     "SELECT CAST(label AS BLOB) FROM relabels",
     "SELECT CAST(name AS BLOB), CAST(kind AS BLOB), CAST(ifnull(result, '') AS BLOB), "
-    "CAST(ifnull(problem, '') AS BLOB) FROM operations",
+    "CAST(ifnull(problem, '') AS BLOB), CAST(principal AS BLOB) FROM operations",
     "SELECT CAST(event AS BLOB) FROM audit",
     "SELECT CAST(id AS BLOB) FROM erasing",
     "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",

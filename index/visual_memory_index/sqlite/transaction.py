@@ -190,8 +190,8 @@ class SqliteTransaction:
             values = (entry.label, entry.metadata_json, relabelled_by)
             self._set(("label", "metadata", "relabelled_by"), {key: values})
 
-    def begin(self, name: str, kind: str) -> None:
-        operations.begin(self._db, name, kind)
+    def begin(self, name: str, kind: str, principal: str) -> None:
+        operations.begin(self._db, name, kind, principal)
 
     def end(
         self, name: str, state: State, *, result: str | None = None, problem: str | None = None

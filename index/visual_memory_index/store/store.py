@@ -205,8 +205,8 @@ class Transaction(Protocol):
     def digest(self) -> str:
         """Return the digest of the entries now."""
 
-    def begin(self, name: str, kind: str) -> None:
-        """Add a running operation. Names ascend with time."""
+    def begin(self, name: str, kind: str, principal: str) -> None:
+        """Add a running operation of the ``principal``. Names ascend with time."""
 
     def draft(self, name: str, result: str) -> None:
         """Keep a part of the result of a running operation."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from visual_memory.protocol.fingerprint import fingerprint
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import UNLEARN, UNLEARNED_MAX, WITHOUT_ID, Request, TooManyIds
+from visual_memory_index import UNLEARN, UNLEARNED_MAX, TooManyIds
 from visual_memory_service.convert.operations import from_unlearning
-from visual_memory_service.convert.requests import to_text
+from visual_memory_service.convert.requests import to_request, to_text
 from visual_memory_service.erasure.unlearn import Unlearning, UnlearnResult
 from visual_memory_service.errors import BadField
 
@@ -52,12 +51,10 @@ def to_unlearning(message: pb.UnlearnEntriesRequest) -> Unlearning:
     """Read an unlearning from its joined messages. Raises BadField."""
     for number, id in enumerate(message.ids):
         to_text(id, "ids[{}]", number)
-    request = WITHOUT_ID
-    if message.request_id and message.apply:
-        asked = pb.UnlearnEntriesRequest(
-            memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
-        )
-        request = Request(to_text(message.request_id, "request_id"), fingerprint(asked))
+    asked = pb.UnlearnEntriesRequest(
+        memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
+    )
+    request = to_request(asked, message.request_id if message.apply else "")
     return Unlearning(list(message.ids), message.allow_missing, message.apply, request)
 
 

@@ -87,7 +87,6 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
         result=result,
         snapshot=None if isinstance(prune.method, prune_methods.Ids) else snapshot,
         check=job.check,
-        request=job.request,
     )
     return None
 

@@ -134,7 +134,6 @@ def calibrate_memory(
         result=json.dumps(asdict(found.result)),
         settings={SETTING: found.to_json()},
         call="CalibrateMemory",
-        request=job.request,
     )
 
 

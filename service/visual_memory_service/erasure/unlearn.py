@@ -15,7 +15,6 @@ import structlog
 from visual_memory.proofs.certificate import Searched, sign
 from visual_memory_index import (
     UNLEARN,
-    WITHOUT_ID,
     Memory,
     MemoryRefusal,
     Operation,
@@ -113,7 +112,7 @@ class UnlearningWork:
             request=unlearning.request,
         )
         if not started.again and started.operation.state == "running":
-            self._start(started.operation, served, unlearning.request)
+            self._start(started.operation, served)
         return started.operation
 
     def would_unlearn(self, unlearning: Unlearning, served: ServedMemory) -> UnlearnResult:
@@ -134,16 +133,16 @@ class UnlearningWork:
         try:
             served = self._memories.get(name)
             for operation in served.memory.unfinished():
-                self._start(operation, served, WITHOUT_ID)
+                self._start(operation, served)
         except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
             log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
 
-    def _start(self, operation: Operation, served: ServedMemory, request: Request) -> None:
+    def _start(self, operation: Operation, served: ServedMemory) -> None:
         def work(job: Job) -> str | None:
             with self._memories.checks.paused():
                 return self._unlearn(job, served)
 
-        self._operations.resume(served.memory, operation, work, request=request)
+        self._operations.resume(served.memory, operation, work)
 
     def _unlearn(self, job: Job, served: ServedMemory) -> str | None:
         """Erase, search and certify; return the result as JSON.
@@ -202,7 +201,6 @@ class UnlearningWork:
                     none=lambda: nothing,
                     settings=self._memories.fitted,
                     draft=lambda facts: draft(facts, asked, duplicates),
-                    request=job.request,
                 )
             )
 

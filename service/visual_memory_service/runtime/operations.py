@@ -55,7 +55,6 @@ class Job:
 
     operation: Operation
     memory: Memory
-    request: Request = WITHOUT_ID
     done: int = 0
     total: int = 0
     stopped: str = ""
@@ -162,18 +161,16 @@ class Operations:
             raise MemoryClosed(memory.identity.name)
         started = memory.begin(kind, request=request)
         if not started.again:
-            self.resume(memory, started.operation, work, request=request)
+            self.resume(memory, started.operation, work)
         return started.operation
 
-    def resume(
-        self, memory: Memory, operation: Operation, work: Work, *, request: Request = WITHOUT_ID
-    ) -> None:
+    def resume(self, memory: Memory, operation: Operation, work: Work) -> None:
         """Run the work of an operation that is stored as running, unless it runs already.
 
         Raises MemoryClosed if the server is stopping.
         """
         threads = self._erasing if operation.kind == UNLEARN else self._threads
-        job = Job(operation, memory, request)
+        job = Job(operation, memory)
         with self._lock:
             if job.name in self._jobs:
                 return

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.index.conformance.implementations import CodedIndexes
 
 from visual_memory_index import NAME, Catalog, Entry, MemoryRefusal, UnlistedFile
 from visual_memory_index.catalog.listing import called
+from visual_memory_index.scan.scanned_index import ScannedIndex
 
 WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or delete the memory "(.*)"\.$')
 STEMS = st.text(st.sampled_from("aB.-_ /é\udcff日"), min_size=1, max_size=80)
@@ -33,6 +35,16 @@ def folder(tmp_path: Path) -> Path:
                     np.array([[0.6, 0.8]], np.float32),
                 )
     return tmp_path
+
+
+class CountedIndexes(CodedIndexes):
+    """Counts the indexes it makes."""
+
+    made = 0
+
+    def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
+        self.made += 1
+        return super().new(dimension, background=background)
 
 
 def listed(folder: Path, name: str) -> Path:
@@ -104,6 +116,19 @@ def test_a_copy_that_is_accepted_is_a_memory_beside_the_other(folder: Path) -> N
 
     with closing(Catalog(folder)) as catalog:
         assert held(catalog) == {"cats": ["cats"], name: ["cats"], "dogs": ["dogs"]}
+
+
+def test_accepting_a_memory_opens_it_with_the_index_of_the_catalog(folder: Path) -> None:
+    stray(folder, "cats.sqlite")
+    indexes = CountedIndexes()
+    with closing(Catalog(folder, indexes)) as catalog:
+        (name,) = {*catalog.names()} - {"cats", "dogs"}
+        doubt = catalog.doubt(name)
+        assert doubt is not None
+        with catalog.accepting(doubt, settings=()) as rebuilt:
+            catalog.accept(doubt, rebuilt)
+
+    assert indexes.made == 1
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_a_transaction_tells_whether_anything_was_written(store: Store) -> None:
         lambda transaction: transaction.next_keys(1),
         lambda transaction: transaction.delete([5]),
         lambda transaction: transaction.log("DeleteEntries", 1, LOCAL),
-        lambda transaction: transaction.begin("m/1", "relabel"),
+        lambda transaction: transaction.begin("m/1", "relabel", LOCAL),
         lambda transaction: transaction.relabel([(6, "fox")], "m/1"),
         lambda transaction: transaction.keep_setting("temperature", "1"),
         lambda transaction: transaction.next_revision(),
@@ -326,7 +326,7 @@ def test_a_long_chain_of_relabels_that_were_undone_from_the_oldest_on_comes_back
     with store.transaction() as transaction:
         before = transaction.digest()
         for name in names:
-            transaction.begin(name, "relabel")
+            transaction.begin(name, "relabel", LOCAL)
             transaction.relabel([(6, name)], name)
         for name in names[:-1]:
             transaction.mark_undone(name)
@@ -370,7 +370,7 @@ def test_no_key_comes_twice(place: Place) -> None:
 
 def test_entries_are_looked_up_in_the_order_asked(store: Store) -> None:
     with store.transaction() as transaction:
-        transaction.begin("m/1", "prune")
+        transaction.begin("m/1", "prune", LOCAL)
         transaction.prune([6], "m/1")
 
         known = transaction.look_up(["ü", "nobody", "a", "ü"])
@@ -414,7 +414,7 @@ def test_what_was_committed_is_there_when_it_is_opened_again(place: Place) -> No
 def test_the_votes_that_an_operation_took_are_given_back_by_it_alone(store: Store) -> None:
     with store.transaction() as transaction:
         for name, keys in (("m/1", [5]), ("m/2", [6, 7])):
-            transaction.begin(name, "prune")
+            transaction.begin(name, "prune", LOCAL)
             transaction.prune(keys, name)
     silent = {id for _, id, _ in store.pruned()}
     before, _ = store.keys(parsed("id:a"))
@@ -431,11 +431,11 @@ def test_the_votes_that_an_operation_took_are_given_back_by_it_alone(store: Stor
 
 def test_labels_are_given_back_where_nothing_has_set_them_since(store: Store) -> None:
     with store.transaction() as transaction:
-        transaction.begin("m/1", "relabel")
+        transaction.begin("m/1", "relabel", LOCAL)
         transaction.relabel([(5, "owl"), (6, "owl"), (7, "owl")], "m/1")
         transaction.update(5, Entry("b", "owl", metadata={"seen": "again"}))
         transaction.update(6, Entry("a", "jay"))
-        transaction.begin("m/2", "relabel")
+        transaction.begin("m/2", "relabel", LOCAL)
         transaction.relabel([(7, "swan")], "m/2")
 
         restored = transaction.unrelabel("m/1")
@@ -451,7 +451,7 @@ def test_labels_are_given_back_where_nothing_has_set_them_since(store: Store) ->
 def test_a_label_of_an_operation_undone_meanwhile_is_not_given_back_to(store: Store) -> None:
     with store.transaction() as transaction:
         for name, label in (("m/1", "owl"), ("m/2", "swan")):
-            transaction.begin(name, "relabel")
+            transaction.begin(name, "relabel", LOCAL)
             transaction.relabel([(5, label)], name)
             transaction.end(name, "done")
         transaction.mark_undone("m/1")
@@ -508,7 +508,7 @@ def test_an_import_goes_on_where_it_ends(store: Store) -> None:
 def test_operations_are_listed_from_the_newest_and_say_how_they_ended(store: Store) -> None:
     with store.transaction() as transaction:
         for number, kind in enumerate(["prune", "assess", UNLEARN, "relabel"]):
-            transaction.begin(f"m/{number}", kind)
+            transaction.begin(f"m/{number}", kind, LOCAL)
         transaction.end("m/0", "done", result='{"count": 1}')
         transaction.end("m/3", "failed", problem="No room.")
         transaction.mark_undone("m/0")
@@ -569,12 +569,23 @@ def test_every_event_follows_the_one_before(store: Store) -> None:
         contents.check_file(lambda: None)
 
 
+def test_an_operation_keeps_the_principal_that_began_it(place: Place) -> None:
+    with closing(place.create(IDENTITY)) as store, store.transaction() as transaction:
+        transaction.begin("m/1", UNLEARN, "ann")
+        assert transaction.operation("m/1").principal == "ann"
+
+    with closing(place.open()) as store:
+        found = [*store.unfinished(), *store.operations(before="", limit=9), store.operation("m/1")]
+
+    assert [each.principal for each in found] == ["ann"] * 3
+
+
 # Erasing
 
 
 def test_what_is_to_be_erased_is_noted_until_its_operation_ends(place: Place) -> None:
     with closing(place.create(IDENTITY)) as store, store.transaction() as transaction:
-        transaction.begin("m/1", UNLEARN)
+        transaction.begin("m/1", UNLEARN, LOCAL)
         transaction.note_ids_to_unlearn("m/1", ["ü", "a", "ü"])
         assert transaction.ids_to_unlearn("m/1") == ["a", "ü"]
     with closing(place.open()) as store:
@@ -587,10 +598,10 @@ def test_what_is_to_be_erased_is_noted_until_its_operation_ends(place: Place) ->
 def test_all_that_names_what_was_erased_is_dropped(store: Store) -> None:
     store.keep_derived("lists.5", b"of all entries")
     with store.transaction() as transaction:
-        transaction.begin("m/1", UNLEARN)
+        transaction.begin("m/1", UNLEARN, LOCAL)
         transaction.note_ids_to_unlearn("m/1", ["a"])
         for name, result in (("m/2", {"pruned": ["a"]}), ("m/3", {"Häher": 1}), ("m/4", ["b"])):
-            transaction.begin(name, "prune")
+            transaction.begin(name, "prune", LOCAL)
             transaction.end(name, "done", result=json.dumps(result))
         transaction.keep(Request("r", b"content"), ["a", "b"])
         transaction.keep(Request("s", b"content"), ["b"])

@@ -94,7 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
     def begun(self, transaction: Transaction, kind: str) -> str:
         self.operations += 1
         name = f"m/{self.operations:04}"
-        transaction.begin(name, kind)
+        transaction.begin(name, kind, LOCAL)
         return name
 
     @rule(ids=some_ids, data=st.data())

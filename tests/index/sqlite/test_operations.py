@@ -13,6 +13,7 @@ import pytest
 from visual_memory_index import CUT_SHORT, DiskFull, Memory, UnknownOperation
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.clock import now
+from visual_memory_index.records.request import LOCAL
 from visual_memory_index.sqlite import operations
 from visual_memory_index.store.store import new_identity
 
@@ -29,7 +30,7 @@ def db() -> Iterator[sqlite3.Connection]:
 
 def test_an_operation_runs_until_it_ends(db: sqlite3.Connection) -> None:
     before = now()
-    operations.begin(db, "m/1", "prune")
+    operations.begin(db, "m/1", "prune", LOCAL)
     running = operations.get(db, "m/1")
     operations.end(db, "m/1", "done", result="{}")
     done = operations.get(db, "m/1")
@@ -47,7 +48,7 @@ def test_one_that_nobody_began_is_unknown(db: sqlite3.Connection) -> None:
 
 def test_those_that_ran_were_cut_short_the_others_stay(db: sqlite3.Connection) -> None:
     for name in ("m/1", "m/2"):
-        operations.begin(db, name, "assess")
+        operations.begin(db, name, "assess", LOCAL)
     operations.end(db, "m/1", "cancelled")
 
     operations.fail_unfinished(db)
@@ -58,7 +59,7 @@ def test_those_that_ran_were_cut_short_the_others_stay(db: sqlite3.Connection) -
 
 def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> None:
     for number in range(5):
-        operations.begin(db, f"m/{number}", "assess")
+        operations.begin(db, f"m/{number}", "assess", LOCAL)
         operations.end(db, f"m/{number}", "done", result="{}")
 
     pages = [operations.page(db, before=before, limit=2) for before in ("", "m/3", "m/1")]
@@ -73,12 +74,12 @@ def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> N
 
 def test_what_can_be_undone_is_kept_for_good_the_rest_for_a_month(db: sqlite3.Connection) -> None:
     for name, kind in (("m/1", "prune"), ("m/2", "assess"), ("m/3", "relabel"), ("m/4", "assess")):
-        operations.begin(db, name, kind)
+        operations.begin(db, name, kind, LOCAL)
         operations.end(db, name, "done")
     old = now() - operations.KEPT_MICROSECONDS - 1
     db.execute("UPDATE operations SET ended_at = ? WHERE name < 'm/4'", (old,))
 
-    operations.begin(db, "m/5", "assess")
+    operations.begin(db, "m/5", "assess", LOCAL)
 
     names = [each.name for each in operations.page(db, before="", limit=9)]
     assert names == ["m/5", "m/4", "m/3", "m/1"]
@@ -94,12 +95,12 @@ def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Conne
             "VALUES (?, 'x', '{}', 0, x'')",
             [(f"{number}",) for number in range(entries)],
         )
-        operations.begin(db, f"m/{entries}", "assess")
+        operations.begin(db, f"m/{entries}", "assess", LOCAL)
         operations.end(db, f"m/{entries}", "done")
         db.execute("UPDATE operations SET ended_at = 0 WHERE kind = 'assess'")
         steps: list[None] = []
         db.set_progress_handler(lambda: steps.append(None), 1)
-        operations.begin(db, f"m/{entries} and another", "prune")
+        operations.begin(db, f"m/{entries} and another", "prune", LOCAL)
         db.set_progress_handler(None, 1)
         return len(steps)
 
@@ -107,7 +108,7 @@ def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Conne
 
 
 def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
-    operations.begin(db, "m/1", "prune")
+    operations.begin(db, "m/1", "prune", LOCAL)
     operations.mark_undone(db, "m/1")
 
     assert operations.get(db, "m/1").undone_at is not None

@@ -13,6 +13,7 @@ import pytest
 from visual_memory_index import Request, RequestErased
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.operation import GONE, UNLEARN
+from visual_memory_index.records.request import LOCAL
 from visual_memory_index.sqlite import operations
 from visual_memory_index.sqlite.requests import keep, recall
 from visual_memory_index.sqlite.unlearn import (
@@ -31,7 +32,7 @@ def db() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, MEMORY_STEPS, Path("pets"))
         for name in (ERASING, OTHER):
-            operations.begin(connection, name, UNLEARN)
+            operations.begin(connection, name, UNLEARN, LOCAL)
         note_ids(connection, ERASING, ["b", "a", "b"])
         note_ids(connection, OTHER, ["c"])
         yield connection
@@ -83,7 +84,7 @@ def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) ->
 def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_be_repeated(
     db: sqlite3.Connection,
 ) -> None:
-    operations.begin(db, "pets/3", "relabel")
+    operations.begin(db, "pets/3", "relabel", LOCAL)
     relabel = Request("relabels", b"a is ill")
     keep(db, relabel, ["pets/3"])
     keep(db, Request("unlearns", b"a"), [ERASING])
@@ -113,7 +114,7 @@ def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_
 def test_a_result_that_names_them_or_their_labels_is_gone(
     result: object, gone: bool, db: sqlite3.Connection
 ) -> None:
-    operations.begin(db, "pets/3", "prune")
+    operations.begin(db, "pets/3", "prune", LOCAL)
     operations.end(db, "pets/3", "done", result=json.dumps(result))
 
     scrub(db, ERASING, ["owl", "eagle"], [])
@@ -123,7 +124,7 @@ def test_a_result_that_names_them_or_their_labels_is_gone(
 
 
 def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> None:
-    operations.begin(db, "pets/3", "prune")
+    operations.begin(db, "pets/3", "prune", LOCAL)
     operations.draft(db, OTHER, json.dumps({"a": "b"}))
 
     scrub(db, ERASING, ["a"], [])
@@ -153,7 +154,7 @@ def judged(db: sqlite3.Connection) -> sqlite3.Connection:
     db.execute(f"{ENTRY} (1, 'a', 'cat', '{{}}', 0, x''), (2, 'b', 'cat', '{{}}', 0, x'')")
     db.execute(f"{ENTRY} (3, 'c', 'owl', '{{}}', 0, x'')")
     for name, labels in (("pets/3", ["cat", "owl"]), ("pets/4", ["eagle"]), ("pets/5", ["cat"])):
-        operations.begin(db, name, "prune")
+        operations.begin(db, name, "prune", LOCAL)
         operations.end(db, name, "done", result=json.dumps({"labels": dict.fromkeys(labels, 1)}))
     db.execute("INSERT INTO relabels VALUES ('pets/5', 3, 'eagle', NULL)")
     return db

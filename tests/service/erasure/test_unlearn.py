@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.conftest import RemoteMemory, Server, refusal
+from tests.conftest import RemoteMemory, Server, Start, refusal
 from tests.service.conftest import Run, text
 from tests.service.erasure.conftest import (
     insert_people,
@@ -39,6 +39,7 @@ from visual_memory.errors import from_rpc
 from visual_memory.proofs.certificate import Certificate
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import Catalog, Entry, Request
 from visual_memory_service.erasure.statement import NOT_ASKED, RESTARTED
 
 if TYPE_CHECKING:
@@ -222,6 +223,28 @@ def test_what_was_deleted_before_a_restart_is_certified_without_a_search(
     assert "1 entry of album erased before, on " in again
     assert "; nothing was looked for, and the certificate says why.\n" in again
     assert "\nNothing was looked for afterwards.\n" in text(command("verify", "out.json"))
+
+
+def test_an_erasure_that_a_server_resumes_is_logged_under_the_principal_who_began_it(
+    start: Start, tmp_path: Path
+) -> None:
+    request = Request(principal="ann")
+    with closing(Catalog(tmp_path / "data")) as catalog:
+        memory = catalog.create("pets", dimension=2, embedder=None)
+        assert memory is not None
+        with closing(memory):
+            memory.insert([Entry("a", "cat")], np.eye(1, 2, dtype=np.float32))
+            begun = memory.begin_unlearning(["a"], allow_missing=False, request=request)
+
+    with visual_memory.connect(start(tmp_path / "data").address) as client:
+        client.wait(begun.operation.name)
+        events = [*client.memory("pets").audit_events()]
+
+    assert [(each.call, each.principal) for each in events] == [
+        ("CreateMemory", "local"),
+        ("InsertEntries", "local"),
+        ("UnlearnEntries", "ann"),
+    ]
 
 
 def test_others_go_on_meanwhile(client: Client, album: Memory, server: Server) -> None:

@@ -298,12 +298,13 @@ class Memories:
 
         Unless another program reads its log. Raises NotWritten.
         """
-        self._catalog.cut_log()
-        return self._catalog.descriptors()
+        self._catalog.files.truncate_log()
+        self._catalog.reserve.renew()
+        return self._catalog.files.descriptors()
 
     def catalog_pieces(self, patterns: ResiduePatterns) -> frozenset[bytes]:
         """Return the pieces of ``patterns`` that the catalog holds, such as names."""
-        return self._catalog.found_in(patterns)
+        return self._catalog.files.found_in(patterns)
 
     def create(
         self,

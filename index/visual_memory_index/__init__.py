@@ -85,7 +85,12 @@ from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import IncomingBackup, with_checksum
 from visual_memory_index.store.store import AuditPage, Page
 from visual_memory_index.unlearn import UNLEARNED_MAX, Facts
-from visual_memory_index.votes.confidence import calibration_error
+from visual_memory_index.votes.confidence import (
+    Recalibration,
+    calibration_error,
+    check_calibratable,
+    fit,
+)
 from visual_memory_index.votes.conformal import (
     SCORES,
     calibration_scores,
@@ -93,12 +98,16 @@ from visual_memory_index.votes.conformal import (
     prediction_set,
     q_hat,
 )
-from visual_memory_index.votes.open_set import threshold
-from visual_memory_index.votes.recalibration import Recalibration, fit
-from visual_memory_index.votes.recalibration import check as check_calibratable
-from visual_memory_index.votes.reranking import Ranking, decide_reranked
+from visual_memory_index.votes.coverage import threshold
 from visual_memory_index.votes.taxonomy import Node, Taxonomy, at_depth, deepest, grow
-from visual_memory_index.votes.voting import VOTINGS, Decision, Voting, decide
+from visual_memory_index.votes.voting import (
+    VOTINGS,
+    Decision,
+    Ranking,
+    Voting,
+    decide,
+    decide_reranked,
+)
 
 __all__ = [
     "CUT_SHORT",

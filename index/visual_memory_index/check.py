@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from visual_memory_index.errors import CorruptCopy, CorruptStore
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ram.ram_copy import PrunedEntry, RamCopy
-from visual_memory_index.store.contents import Contents, StoredEntry, state_of
-from visual_memory_index.store.log_check import check_end, check_log
+from visual_memory_index.store.contents import Contents, StoredEntry, check_end, check_log, state_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from onnx.external_data_helper import uses_external_data
 from visual_memory_embedders.backends.onnx_session import network_of, open_session
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
-from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+from visual_memory_embedders.pipeline import NetworkEmbedder, embedder_of
+from visual_memory_embedders.spec import Preprocessing
 
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
@@ -37,15 +37,8 @@ def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> Ne
     preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
     session = _session(name, graph)
     _check_ends(name, session, preprocessing)
-    network = network_of(session)
-    spec = EmbedderSpec(
-        name=name,
-        weights_sha256=hashlib.sha256(graph).hexdigest(),
-        dimension=dimension_of(name, network, preprocessing),
-        preprocessing=preprocessing,
-        bit_equal=True,
-    )
-    return NetworkEmbedder(spec, network, workers, limits)
+    digest = hashlib.sha256(graph).hexdigest()
+    return embedder_of(name, digest, preprocessing, network_of(session), workers, limits)
 
 
 def _preprocessing(name: str, path: Path) -> Preprocessing:

@@ -16,7 +16,7 @@ from visual_memory_index.files.disk import translate_os_errors
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger.merkle import leaf_hash
 from visual_memory_index.ledger.standing import Found, Noted, Standing
-from visual_memory_index.records.progress import unreported
+from visual_memory_index.records.operation import unreported
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import read_standing
 

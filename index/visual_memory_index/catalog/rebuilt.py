@@ -14,7 +14,7 @@ from visual_memory_index.files.disk import sync
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.replica import Replica, check_tables
 from visual_memory_index.sqlite.store import SqliteStore
-from visual_memory_index.store.log_check import check_end
+from visual_memory_index.store.contents import check_end
 from visual_memory_index.store.store import Identity
 
 

@@ -22,8 +22,8 @@ from visual_memory_index.curation.pruning import (
     prune_worthless,
 )
 from visual_memory_index.errors import NotVoting
-from visual_memory_index.records.progress import Progress
-from visual_memory_index.votes.reliability import Counts
+from visual_memory_index.records.operation import Progress
+from visual_memory_index.votes.voting import Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

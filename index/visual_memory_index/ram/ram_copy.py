@@ -1,15 +1,18 @@
-"""The copy of a memory in RAM, for readers: derived from the store, never written anywhere."""
+"""The copy of a memory in RAM, for readers, and the changes that it follows.
+
+It is derived from the store, and never written anywhere.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.ram.change import Change
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.faiss_scan import FaissIndexes
@@ -19,6 +22,32 @@ from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
+
+
+class Added(NamedTuple):
+    """New voting entries, with ``vectors`` float32 (b, d)."""
+
+    keys: Sequence[int]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """All that one write does to the entries; ``revision`` and ``digest`` are those afterwards.
+
+    A copy that applies every change by ascending revision holds what the memory holds: entries
+    ``removed`` go first, perhaps to come back as ``added`` ones, then labels are set by id, and
+    ``pruned`` entries lose their votes.
+    """
+
+    removed: Sequence[str] = ()
+    added: Added | None = None
+    relabelled: Mapping[str, str] = field(default_factory=dict)
+    pruned: Sequence[str] = ()
+    revision: int = 0
+    digest: str = ""
 
 
 class PrunedEntry(NamedTuple):

@@ -29,8 +29,7 @@ from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import SEAL, read_standing
 from visual_memory_index.sqlite.transaction import SqliteTransaction
-from visual_memory_index.store.contents import StoredEntry, state_of
-from visual_memory_index.store.log_check import check_log
+from visual_memory_index.store.contents import StoredEntry, check_log, state_of
 from visual_memory_index.store.store import Identity, Transaction
 
 EVENTS_AT_ONCE = 4096

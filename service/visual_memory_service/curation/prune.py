@@ -81,7 +81,7 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
 
     if not prune.apply:
         return result(ids)
-    memory.prune(
+    memory.operations.prune(
         ids,
         operation=job.name,
         result=result,

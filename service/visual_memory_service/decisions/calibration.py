@@ -128,7 +128,7 @@ def calibrate_memory(
 ) -> None:
     """Calibrate the memory of an operation, and end it with the result in one transaction."""
     found = calibrate(job.memory.snapshot(), k, voting, job, queries=queries, labels=labels)
-    job.memory.end(
+    job.memory.operations.end(
         job.name,
         "done",
         result=json.dumps(asdict(found.result)),

@@ -34,7 +34,9 @@ def erase_files(
     """
     for tried, pause in enumerate(pauses()):
         searched = job.retry_while(
-            lambda: memory.erase_file(patterns, memories.catalog_files(), memories.catalog_pieces)
+            lambda: memory.unlearning.erase_file(
+                patterns, memories.catalog_files(), memories.catalog_pieces
+            )
         )
         if searched is not None and not searched.found:
             job.problem = ""
@@ -66,7 +68,9 @@ def erase_memory(
             if left:
                 with suppress(MemoryRefusal):  # dropped meanwhile
                     found = left
-                    left = unexplained(found, memories.get(name).memory.pieces_of(patterns))
+                    left = unexplained(
+                        found, memories.get(name).memory.unlearning.pieces_of(patterns)
+                    )
                     if name != job.memory_name and found - left - patterns.texts:
                         holding.add(name)
         if left:

@@ -106,7 +106,7 @@ class UnlearningWork:
             self._memories.mark_unlearned(served.memory, ids, None)  # backups may have them still
             return nothing_erased(ids)
 
-        started = served.memory.begin_unlearning(
+        started = served.memory.unlearning.begin(
             unlearning.ids,
             allow_missing=unlearning.allow_missing,
             none=none,
@@ -118,7 +118,7 @@ class UnlearningWork:
 
     def would_unlearn(self, unlearning: Unlearning, served: ServedMemory) -> UnlearnResult:
         """Count what would be erased, and what is missing in any case. Raises TooManyIds."""
-        known, unknown = served.memory.would_unlearn(unlearning.ids)
+        known, unknown = served.memory.unlearning.preview(unlearning.ids)
         duplicates = self._memories.find_duplicates(served.memory, known)
         return UnlearnResult(
             len(known),
@@ -126,14 +126,14 @@ class UnlearningWork:
             unknown[:UNKNOWN_SHOWN],
             applied=False,
             **duplicates._asdict(),
-            backups=served.memory.backups() if known else (),
+            backups=served.memory.unlearning.backups() if known else (),
         )
 
     def resume(self, name: str) -> None:
         """Finish the erasures that a restart cut short, of a memory that begins to serve."""
         try:
             served = self._memories.get(name)
-            for operation in served.memory.unfinished():
+            for operation in served.memory.unlearning.unfinished():
                 self._start(operation, served, WITHOUT_ID)
         except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
             log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
@@ -153,7 +153,7 @@ class UnlearningWork:
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)
-        noted = job.retry_while(lambda: memory.operation(job.name))
+        noted = job.retry_while(lambda: memory.operations.get(job.name))
         if noted.state == "done":
             return None
         served.read.clear()
@@ -188,7 +188,7 @@ class UnlearningWork:
         Their ids must not outlive this frame, or the search of the process would find them.
         Other operations, whose results could name the entries, are suspended meanwhile.
         """
-        ids = job.retry_while(lambda: memory.ids_to_unlearn(job.name))
+        ids = job.retry_while(lambda: memory.unlearning.ids(job.name))
         asked, nothing = len(ids), nothing_erased(ids)
         duplicates = job.retry_while(lambda: self._memories.find_duplicates(memory, ids))
         if ids:
@@ -197,7 +197,7 @@ class UnlearningWork:
             memory.identity.name, reason=STOPPED, except_kind=UNLEARN
         ):
             return job.retry_while(
-                lambda: memory.unlearn(
+                lambda: memory.unlearning.erase(
                     job.name,
                     none=lambda: nothing,
                     settings=self._memories.fitted,
@@ -233,7 +233,7 @@ def nothing_erased(ids: Sequence[str]) -> str:
 
 def certificate_of(memory: Memory, operation: str) -> str:
     """Return the certificate of an operation, as JSON. Raises UnknownOperation, NoCertificate."""
-    found = memory.operation(operation)
+    found = memory.operations.get(operation)
     result: dict[str, Any] = json.loads(found.result) if found.result else {}
     certificate: str = result.get("certificate", "")
     if found.state != "done" or not certificate:

@@ -273,13 +273,15 @@ class Memories:
 
         Raises CorruptStore, NotWritten where the entries themselves cannot be read.
         """
-        sought, own = memory.sought(ids), memory.identity.name
+        sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
         for name in self.names() if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
                 with damage_of(asked.path):
-                    if asked.holds(sought, without=sought.ids if asked is memory else ()):
+                    if asked.unlearning.holds(
+                        sought, without=sought.ids if asked is memory else ()
+                    ):
                         found.also_in.append(name)
             except MemoryRefusal as refusal:
                 if name in self.names():  # or it was dropped meanwhile
@@ -291,7 +293,7 @@ class Memories:
         """Reopen the SQLite connections of all memories, whose caches may hold deleted entries."""
         for name in self.serving():
             with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
-                self.get(name).memory.renew_connections()
+                self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
         """Return descriptors of the files of the catalog, cleared of dropped memories.

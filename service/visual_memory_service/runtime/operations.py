@@ -116,9 +116,9 @@ class Job:
         if self.stopped and self.operation.kind == UNLEARN:
             return
         if self.stopped:
-            self.memory.end(self.name, "failed", problem=self.stopped)
+            self.memory.operations.end(self.name, "failed", problem=self.stopped)
         else:
-            self.memory.end(self.name, "cancelled")
+            self.memory.operations.end(self.name, "cancelled")
 
     def end_failed(self, problem: str) -> None:
         """Store a failure; of an erasure only in RAM, for the next start resumes it.
@@ -126,9 +126,9 @@ class Job:
         Its entries may be marked as unlearned already, and still be stored.
         """
         if self.operation.kind == UNLEARN:
-            self.memory.put_off(self.operation, GOES_ON.format(problem))
+            self.memory.operations.put_off(self.operation, GOES_ON.format(problem))
         else:
-            self.memory.end(self.name, "failed", problem=problem)
+            self.memory.operations.end(self.name, "failed", problem=problem)
 
 
 Work = Callable[[Job], str | None]
@@ -160,7 +160,7 @@ class Operations:
         """
         if self._closed:
             raise MemoryClosed(memory.identity.name)
-        started = memory.begin(kind, request=request)
+        started = memory.operations.begin(kind, request=request)
         if not started.again:
             self.resume(memory, started.operation, work, request=request)
         return started.operation
@@ -212,7 +212,7 @@ class Operations:
         Raises UnknownOperation, OperationEnded, NotCancellable.
         """
         job = self._jobs.get(name)
-        operation = memory.operation(name)
+        operation = memory.operations.get(name)
         if operation.kind == UNLEARN:
             raise NotCancellable(name)
         if operation.state == "cancelled":
@@ -220,7 +220,7 @@ class Operations:
         if job is None or operation.state != "running":
             raise OperationEnded(name, operation.state)
         self._cancel(job)
-        return memory.operation(name)
+        return memory.operations.get(name)
 
     def abandon(self, name: str) -> None:
         """Cancel an operation whose result nobody waits for any more."""
@@ -298,11 +298,13 @@ class Operations:
     def _carry_out(self, job: Job, work: Work) -> None:
         try:
             job.check()
-            if job.memory.operation(job.name).state != "running":  # since it was asked to go on
+            if (
+                job.memory.operations.get(job.name).state != "running"
+            ):  # since it was asked to go on
                 return
             result = work(job)
-            if job.memory.operation(job.name).state == "running":
-                end = partial(job.memory.end, job.name, "done", result=result)
+            if job.memory.operations.get(job.name).state == "running":
+                end = partial(job.memory.operations.end, job.name, "done", result=result)
                 job.retry_while(end) if job.operation.kind == UNLEARN else end()
         except Cancelled:
             job.end_cancelled()
@@ -315,7 +317,7 @@ class Operations:
 
 def check_done(memory: Memory, name: str) -> None:
     """Raise NotDone if an operation that has ended did not end well."""
-    ended = memory.operation(name)
+    ended = memory.operations.get(name)
     if ended.state != "done":
         raise NotDone(ended.name, ended.state, ended.problem)
 
@@ -323,4 +325,4 @@ def check_done(memory: Memory, name: str) -> None:
 def repeated(request: Request, memory: Memory) -> Operation | None:
     """Return the operation that this request started before, or None. Raises RequestReused."""
     names = memory.recall(request)
-    return memory.operation(names[0]) if names else None
+    return memory.operations.get(names[0]) if names else None

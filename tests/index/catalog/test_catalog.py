@@ -374,10 +374,10 @@ def insert(memory: Memory, *ids: str) -> None:
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
     """What a call does that erases entries, without looking for traces."""
-    begun = memory.begin_unlearning(ids, allow_missing=False).operation
+    begun = memory.unlearning.begin(ids, allow_missing=False).operation
     catalog.mark_unlearned(memory, ids, begun.name)
-    memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
-    memory.end(begun.name, "done")
+    memory.unlearning.erase(begun.name, settings=(), draft=lambda facts: "{}")
+    memory.operations.end(begun.name, "done")
 
 
 def back_up(catalog: Catalog, memory: Memory) -> bytes:

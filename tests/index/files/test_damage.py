@@ -85,7 +85,7 @@ def of_a_person(folder: Path) -> Path:
             for n in range(40)
         ]
         memory.insert(entries, np.eye(4, dtype=np.float32)[np.arange(40) % 4], request=REQUEST)
-        memory.relabel({f"{NOBODY} 1": "other"}, result=json.dumps)
+        memory.operations.relabel({f"{NOBODY} 1": "other"}, result=json.dumps)
         memory.keep_setting(NOBODY, NOBODY, call=NOBODY)
         path = memory.path
     return path
@@ -108,7 +108,7 @@ def asked(path: Path) -> Iterator[str]:
         lambda memory: memory.entries(limit=99, parts=Parts.VECTOR),
         lambda memory: memory.entry("nobody"),
         lambda memory: memory.recall(REQUEST),
-        lambda memory: memory.operations(limit=9),
+        lambda memory: memory.operations.page(limit=9),
         lambda memory: memory.audit_events(limit=9),
         lambda memory: memory.would_purge(FILTER),
         lambda memory: memory.check(),

@@ -142,7 +142,7 @@ def test_what_answers_and_results_of_schema_6_kept_of_entries_is_gone(tmp_path: 
         assert memory.recall(Request(names[0], b"\0")) == ["a"]
         with pytest.raises(RequestErased):
             memory.recall(Request("erased", b""))
-        left = {name: memory.operation(name).result for name in results}
+        left = {name: memory.operations.get(name).result for name in results}
 
     assert left["birds/1"] is left["birds/2"] is None
     assert left["birds/3"] == json.dumps(results["birds/3"][1])

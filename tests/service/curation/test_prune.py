@@ -106,7 +106,7 @@ class Told(Job):
     """An operation that does something whenever it is told how far it is."""
 
     def __init__(self, memory: StoredMemory, act: Callable[[int], None]) -> None:
-        super().__init__(memory.begin("prune").operation, memory)
+        super().__init__(memory.operations.begin("prune").operation, memory)
         self._act, self.times = act, 0
 
     def report_progress(self, done: int, total: int) -> None:
@@ -117,7 +117,7 @@ class Told(Job):
     def prune(self, method: Method) -> Operation:
         """Carry it out; how it ended."""
         pruning.carry_out(Prune(method, True, WITHOUT_ID), self.memory, self)
-        return self.memory.operation(self.name)
+        return self.memory.operations.get(self.name)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
     assert result["ids"] == left
     assert sum(result["labels"].values()) == len(left)
     assert all(stored.votes(id) for id in (replaced, relabelled))
-    assert stored.undo(ended.name) == left
+    assert stored.operations.undo(ended.name) == left
 
 
 def test_ids_that_are_deleted_before_they_are_pruned_keep_the_others_from_it(

@@ -187,7 +187,7 @@ def test_the_check_after_the_start_leaves_no_operation_behind(memories: Memories
     all_checked(memories)
 
     for name in ("cats", "dogs"):
-        assert memories.get(name).memory.operations(limit=9) == []
+        assert memories.get(name).memory.operations.page(limit=9) == []
 
 
 def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: Path) -> None:

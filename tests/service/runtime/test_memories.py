@@ -466,10 +466,10 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
         )
         memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
         memory.insert([Entry("a", "cat")], np.ones((1, 2), np.float32))
-        erasing = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        erasing = memory.unlearning.begin(["a"], allow_missing=False).operation.name
 
         def read(text: str) -> str:
-            memory.unlearn(erasing, settings=("calibration",), draft=lambda facts: "{}")
+            memory.unlearning.erase(erasing, settings=("calibration",), draft=lambda facts: "{}")
             opened.read.clear()
             return text.upper()
 

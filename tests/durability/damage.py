@@ -25,7 +25,6 @@ from visual_memory_index import (
     Catalog,
     Entry,
     Memory,
-    MemoryRefusal,
     Parts,
     Query,
     Request,
@@ -33,6 +32,7 @@ from visual_memory_index import (
     parse,
     unit_rows,
 )
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Memories

@@ -11,13 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_embedders import (
-    EmbedderSpec,
-    ImageLimits,
-    Preprocessing,
-    UndecodableImage,
-    UnsupportedNetwork,
-)
+from visual_memory_embedders import EmbedderSpec, ImageLimits, Preprocessing
+from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
 from visual_memory_embedders.images.workers import IN_FLIGHT
 from visual_memory_embedders.pipeline import Network, NetworkEmbedder, embedder_of
 

@@ -15,17 +15,9 @@ import pytest
 from tests.databases import database_of
 from tests.sealing import seal
 
-from visual_memory_index import (
-    BadAuditLog,
-    CorruptCopy,
-    CorruptStore,
-    Entry,
-    Memory,
-    MemoryClosed,
-    Parts,
-    unit_rows,
-)
+from visual_memory_index import Entry, Memory, Parts, unit_rows
 from visual_memory_index.check import Checked, Listed, has_vectors
+from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore, MemoryClosed
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.sqlite import contents as reading

@@ -16,23 +16,17 @@ import pytest
 from numpy.typing import NDArray
 from tests.sealing import alter
 
-from visual_memory_index import (
+from visual_memory_index import Entry, Filter, Memory, Query, Request, parse, unit_rows
+from visual_memory_index.errors import (
     CorruptCopy,
     CorruptStore,
     DiskFull,
     EntriesExist,
-    Entry,
-    Filter,
-    Memory,
     MemoryClosed,
-    Query,
-    Request,
     RequestReused,
     UnknownEntries,
     WrongDimension,
     WrongOffset,
-    parse,
-    unit_rows,
 )
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.ram.ram_copy import Change

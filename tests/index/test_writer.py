@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from tests.databases import database_of
 
-from visual_memory_index import DiskFull, EntriesExist, Entry, Memory, UnknownEntries
+from visual_memory_index import Entry, Memory
+from visual_memory_index.errors import DiskFull, EntriesExist, UnknownEntries
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
 

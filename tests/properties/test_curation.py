@@ -15,14 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from numpy.typing import NDArray
 from tests.conftest import folder_in_ram
 
-from visual_memory_index import (
-    Entry,
-    Memory,
-    NotUndoable,
-    Query,
-    UnknownEntries,
-    unit_rows,
-)
+from visual_memory_index import Entry, Memory, Query, unit_rows
+from visual_memory_index.errors import NotUndoable, UnknownEntries
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 

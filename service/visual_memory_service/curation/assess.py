@@ -10,7 +10,6 @@ import numpy as np
 
 from visual_memory_index import (
     Conflict,
-    EmptyMemory,
     LabelAccuracy,
     LeaveOneOut,
     RamCopy,
@@ -24,6 +23,7 @@ from visual_memory_index import (
     suspects,
     thin_labels,
 )
+from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
 

@@ -7,13 +7,8 @@ from functools import cache
 
 import structlog
 
-from visual_memory_index import (
-    Findings,
-    Memory,
-    MemoryRefusal,
-    ResiduePatterns,
-    unexplained,
-)
+from visual_memory_index import Findings, Memory, ResiduePatterns, unexplained
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses

@@ -13,16 +13,8 @@ from typing import Any
 import structlog
 
 from visual_memory.proofs.certificate import Searched, sign
-from visual_memory_index import (
-    UNLEARN,
-    WITHOUT_ID,
-    Memory,
-    MemoryRefusal,
-    Operation,
-    Request,
-    ResiduePatterns,
-    in_full,
-)
+from visual_memory_index import UNLEARN, WITHOUT_ID, Memory, Operation, Request, ResiduePatterns
+from visual_memory_index.errors import MemoryRefusal, in_full
 from visual_memory_service.config import FILES, BadSetting, Erasure
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.residue import erase_files, erase_memory

@@ -21,32 +21,34 @@ from visual_memory_embedders import (
     Embedder,
     EmbedderSpec,
     ImageLimits,
-    WrongEmbedder,
     build,
     smaller,
     thumbnails,
 )
+from visual_memory_embedders.errors import WrongEmbedder
 from visual_memory_index import (
-    BadAuditLog,
-    BadBackup,
     Catalog,
     Checked,
-    CorruptCopy,
-    CorruptStore,
     FaissIndexes,
     IncomingBackup,
     IndexFactory,
     Memory,
-    MemoryRefusal,
-    NotWritten,
     Outdated,
     Rebuilt,
     Request,
     ResiduePatterns,
-    UnknownMemory,
     damage_of,
-    in_full,
     probe_folder,
+)
+from visual_memory_index.errors import (
+    BadAuditLog,
+    BadBackup,
+    CorruptCopy,
+    CorruptStore,
+    MemoryRefusal,
+    NotWritten,
+    UnknownMemory,
+    in_full,
 )
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder

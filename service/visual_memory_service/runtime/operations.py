@@ -14,18 +14,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from visual_memory_embedders import EmbeddingRefusal
-from visual_memory_index import (
-    CUT_SHORT,
-    UNLEARN,
-    WITHOUT_ID,
-    Memory,
+from visual_memory_embedders.errors import EmbeddingRefusal
+from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request
+from visual_memory_index.errors import (
     MemoryClosed,
     MemoryRefusal,
     NotWritten,
-    Operation,
     OperationEnded,
-    Request,
     in_full,
 )
 from visual_memory_service.errors import NotCancellable, NotDone

@@ -15,14 +15,8 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    Memory,
-    NotWritten,
-    Operation,
-    Request,
-    UnknownMemory,
-    UnknownOperation,
-)
+from visual_memory_index import Memory, Operation, Request
+from visual_memory_index.errors import NotWritten, UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import (
     answers,

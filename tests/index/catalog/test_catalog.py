@@ -21,26 +21,28 @@ from tests.sealing import seal
 
 from visual_memory_index import (
     WITHOUT_ID,
+    Catalog,
+    Entry,
+    IncomingBackup,
+    Memory,
+    Outdated,
+    Request,
+    with_checksum,
+)
+from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
-    Catalog,
     CorruptStore,
     DiskFull,
-    Entry,
     FolderInUse,
-    IncomingBackup,
     LostSecret,
-    Memory,
     MemoryClosed,
     MemoryExists,
     NewerStore,
-    Outdated,
-    Request,
     RequestReused,
     UnknownMemory,
     UnlistedFile,
     WriteFailed,
-    with_checksum,
 )
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from visual_memory_index import Catalog, LostCatalog
+from visual_memory_index import Catalog
 from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
+from visual_memory_index.errors import LostCatalog
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk

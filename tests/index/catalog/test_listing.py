@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import NAME, Catalog, Entry, MemoryRefusal, UnlistedFile
+from visual_memory_index import NAME, Catalog, Entry
 from visual_memory_index.catalog.listing import called
+from visual_memory_index.errors import MemoryRefusal, UnlistedFile
 
 WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or delete the memory "(.*)"\.$')
 STEMS = st.text(st.sampled_from("aB.-_ /é\udcff日"), min_size=1, max_size=80)

@@ -12,19 +12,17 @@ import numpy as np
 import pytest
 from tests.databases import registry_of
 
-from visual_memory_index import (
-    Catalog,
+from visual_memory_index import Catalog, Entry, Memory
+from visual_memory_index.catalog.noted import Latest
+from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
-    Entry,
-    Memory,
     MemoryRefusal,
     OlderCatalog,
     OlderMemory,
     OtherMemory,
     UnlistedFile,
 )
-from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.ledger.standing import Noted, Standing
 
 if TYPE_CHECKING:

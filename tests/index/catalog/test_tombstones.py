@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_index import LostSecret
 from visual_memory_index.catalog.sqlite_registry import AT_ONCE
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistryTransaction as registry
 from visual_memory_index.catalog.tombstones import BEFORE_ALL, make_secret, mark, read_secret
+from visual_memory_index.errors import LostSecret
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.files.migrations import CATALOG_STEPS, migrate
 

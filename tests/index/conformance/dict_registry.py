@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from visual_memory_index import LostSecret, Request, RequestReused
+from visual_memory_index import Request
 from visual_memory_index.catalog.tombstones import (
     BEFORE_ALL,
     check_of,
@@ -17,6 +17,7 @@ from visual_memory_index.catalog.tombstones import (
     mark,
     read_secret,
 )
+from visual_memory_index.errors import LostSecret, RequestReused
 from visual_memory_index.ledger.standing import Noted
 
 

@@ -16,16 +16,7 @@ from numpy.typing import NDArray
 from tests.databases import database_of
 from tests.index.conformance.implementations import CodedIndexes
 
-from visual_memory_index import (
-    Counts,
-    Entry,
-    FaissIndexes,
-    Memory,
-    NotUndoable,
-    Query,
-    RamCopy,
-    unit_rows,
-)
+from visual_memory_index import Counts, Entry, FaissIndexes, Memory, Query, RamCopy, unit_rows
 from visual_memory_index.curation.misleading_counts import (
     KEPT_BYTES_MAX,
     KEPT_MAX,
@@ -34,6 +25,7 @@ from visual_memory_index.curation.misleading_counts import (
     update_lists,
 )
 from visual_memory_index.curation.neighbor_lists import NeighborLists
+from visual_memory_index.errors import NotUndoable
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 

@@ -16,17 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import (
-    CorruptStore,
-    Entry,
-    Memory,
-    MemoryRefusal,
-    NewerStore,
-    Request,
-    UnknownEntries,
-    damage_of,
-)
+from visual_memory_index import Entry, Memory, Request, damage_of
 from visual_memory_index.catalog.inspection import look_through, name_in
+from visual_memory_index.errors import CorruptStore, MemoryRefusal, NewerStore, UnknownEntries
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.filter import Comparison

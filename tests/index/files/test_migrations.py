@@ -13,16 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import (
-    Catalog,
-    CorruptStore,
-    LostSecret,
-    Memory,
-    NewerStore,
-    Query,
-    Request,
-    RequestErased,
-)
+from visual_memory_index import Catalog, Memory, Query, Request
+from visual_memory_index.errors import CorruptStore, LostSecret, NewerStore, RequestErased
 from visual_memory_index.files.database import connect
 from visual_memory_index.files.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import Parts

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from visual_memory_index import CUT_SHORT, DiskFull, Memory, UnknownOperation
+from visual_memory_index import CUT_SHORT, Memory
+from visual_memory_index.errors import DiskFull, UnknownOperation
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.clock import now
 from visual_memory_index.sqlite import operations

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from tests.sealing import seal
 
-from visual_memory_index import CorruptStore, DiskFull, Entry, Memory, MemoryClosed, Request
+from visual_memory_index import Entry, Memory, Request
+from visual_memory_index.errors import CorruptStore, DiskFull, MemoryClosed
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.request import LOCAL

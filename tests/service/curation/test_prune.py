@@ -27,9 +27,10 @@ from visual_memory import (
     PruneResult,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Entry, Operation, UnknownEntries, unit_rows
+from visual_memory_index import WITHOUT_ID, Entry, Operation, unit_rows
 from visual_memory_index import Memory as StoredMemory
 from visual_memory_index.curation.prune_methods import Hard, Ids, Method, Prototype, Random, Value
+from visual_memory_index.errors import UnknownEntries
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.convert.curation import to_prune
 from visual_memory_service.curation import prune as pruning

@@ -20,7 +20,8 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, CorruptStore, Entry, Memory
+from visual_memory_index import WITHOUT_ID, Entry, Memory
+from visual_memory_index.errors import CorruptStore
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Embedders, Memories, ServedMemory

@@ -15,15 +15,8 @@ from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import (
-    CUT_SHORT,
-    Catalog,
-    Memory,
-    MemoryClosed,
-    OperationEnded,
-    Query,
-    Request,
-)
+from visual_memory_index import CUT_SHORT, Catalog, Memory, Query, Request
+from visual_memory_index.errors import MemoryClosed, OperationEnded
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:

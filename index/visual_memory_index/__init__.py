@@ -3,22 +3,9 @@
 from visual_memory_index.catalog.catalog import Catalog
 from visual_memory_index.catalog.folder import FolderLock, was_used
 from visual_memory_index.catalog.listing import NAME
-from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt
+from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
 from visual_memory_index.check import Checked
-from visual_memory_index.curation import prune_methods
-from visual_memory_index.curation.assessment import (
-    Conflict,
-    LabelAccuracy,
-    LeaveOneOut,
-    Suspect,
-    conflicts,
-    confusion,
-    label_accuracies,
-    predictions,
-    suspects,
-    thin_labels,
-)
-from visual_memory_index.curation.explanation import Flip, smallest_flip
+from visual_memory_index.curation.explanation import smallest_flip
 from visual_memory_index.curation.misleading_counts import Counts
 from visual_memory_index.curation.valuation import Valuation
 from visual_memory_index.erasure.residue import ResiduePatterns
@@ -45,13 +32,6 @@ from visual_memory_index.votes.confidence import (
     check_calibratable,
     fit,
 )
-from visual_memory_index.votes.conformal import (
-    SCORES,
-    calibration_scores,
-    draw_for,
-    prediction_set,
-    q_hat,
-)
 from visual_memory_index.votes.coverage import threshold
 from visual_memory_index.votes.taxonomy import Node, Taxonomy, at_depth, deepest, grow
 from visual_memory_index.votes.voting import (
@@ -66,7 +46,6 @@ from visual_memory_index.votes.voting import (
 __all__ = [
     "CUT_SHORT",
     "NAME",
-    "SCORES",
     "UNLEARN",
     "UNLEARNED_MAX",
     "VOTINGS",
@@ -75,21 +54,16 @@ __all__ = [
     "AuditPage",
     "Catalog",
     "Checked",
-    "Conflict",
     "Counts",
     "Decision",
-    "Doubt",
     "Entry",
     "Facts",
     "FaissIndexes",
     "Filter",
     "Findings",
-    "Flip",
     "FolderLock",
     "IncomingBackup",
     "IndexFactory",
-    "LabelAccuracy",
-    "LeaveOneOut",
     "Memory",
     "MemoryInfo",
     "Neighbors",
@@ -106,38 +80,26 @@ __all__ = [
     "Request",
     "ResiduePatterns",
     "StoredBatch",
-    "Suspect",
     "Taxonomy",
     "Valuation",
     "Voting",
     "at_depth",
     "bad_rows",
     "calibration_error",
-    "calibration_scores",
     "check_calibratable",
-    "conflicts",
-    "confusion",
     "damage_of",
     "decide",
     "decide_reranked",
     "deepest",
-    "draw_for",
     "exact_distances",
     "fit",
     "grow",
-    "label_accuracies",
     "lower_thread_priority",
     "parse",
-    "prediction_set",
-    "predictions",
     "probe_folder",
-    "prune_methods",
-    "q_hat",
     "read_small",
     "search_files",
     "smallest_flip",
-    "suspects",
-    "thin_labels",
     "threshold",
     "unexplained",
     "unit_rows",

@@ -331,7 +331,7 @@ class Memory:
                 listed = Listed(ram)  # which then follows the file
                 contents = reading.enter_context(self._engine.store.contents())
             name, kind = self.identity.name, self.identity.kind
-            return check(contents, name, kind, listed, in_ram, on)
+            return check(contents, name, kind, on, listed, in_ram)
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry:
         """Return one entry. Raises UnknownEntries."""

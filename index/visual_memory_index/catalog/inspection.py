@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 
-from visual_memory_index.check import NotListed, check
+from visual_memory_index.check import check
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.files.damage import NotAsWritten, damage_of
 from visual_memory_index.files.database import connect_read_only, has_log, translate_errors
@@ -56,7 +56,7 @@ def look_through(path: Path) -> None:
         query = "SELECT name, ifnull(embedder, dimension) FROM memory"
         name, kind = db.execute(query).fetchone()
         contents = SqliteContents(db, path, *read_standing(db))
-        check(contents, name, str(kind), NotListed(), lambda entries: True, unreported)
+        check(contents, name, str(kind), unreported)
 
 
 def is_empty(path: Path) -> bool:

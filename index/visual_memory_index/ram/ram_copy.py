@@ -178,13 +178,6 @@ class RamCopy:
         row = self._row_of.get(id)
         return row is not None and self._keys[row] == key and self._labels[row] == label
 
-    def keys(self, ids: Iterable[str]) -> list[int]:
-        """Return the store's keys of these entries."""
-        return [
-            self.pruned[id].key if id in self.pruned else int(self._keys[self._row_of[id]])
-            for id in ids
-        ]
-
     def keys_of_rows(self) -> NDArray[np.int64]:
         """Return the store's keys, by row."""
         return self._keys[: len(self)]

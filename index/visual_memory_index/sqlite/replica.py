@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +66,7 @@ class Replica:
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:
         self._source, self._target, self._check = source, target, check
+        self._translate_errors = partial(translate_errors, source, target)
         new_file(target).close()
         with self._translate_errors():
             with closing(connect(target)) as db:
@@ -176,12 +178,6 @@ class Replica:
 
     def _insert(self, table: str, condition: str, **parameters: str | int) -> None:
         self._db.execute(f"{self._inserts[table]} WHERE {condition}", parameters)
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        """SQLite's complaints in our words: the source is damaged, or the target full."""
-        with translate_errors(self._source, self._target):
-            yield
 
 
 def check_tables(path: Path) -> None:

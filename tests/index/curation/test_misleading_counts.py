@@ -365,7 +365,8 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
     memory.misleading_counts(4)
     memory.insert(to_entries([f"more {at}" for at in range(600)]), random_units(600, 99))
     snapshot = memory.snapshot() if of_snapshot else None
-    gone = memory._engine.ram.keys(["00007"])[0]
+    ram = memory._engine.ram
+    (gone,) = ram.keys_of_rows()[ram.rows_of_ids(["00007"])]
     erased: list[str] = []
 
     def on_progress(done: int, total: int) -> None:

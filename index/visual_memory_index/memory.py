@@ -27,8 +27,7 @@ from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing, ignore_standing
 from visual_memory_index.operations import Operations
 from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
-from visual_memory_index.records.clock import now
-from visual_memory_index.records.entry import Entry, IdMaker, Parts
+from visual_memory_index.records.entry import Entry, IdMaker, Parts, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported

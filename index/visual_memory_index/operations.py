@@ -10,8 +10,7 @@ from typing import NamedTuple
 from visual_memory_index.engine import Engine, check_known
 from visual_memory_index.errors import NotUndoable, NotWritten, UnknownEntries
 from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
-from visual_memory_index.records.clock import now
-from visual_memory_index.records.entry import IdMaker
+from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import GONE, Operation, State
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Transaction

@@ -21,6 +21,10 @@ from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import read_standing
 
 WITH_LOG = 4  # the first schema that has uids and audit logs
+UNLEARNINGS = (
+    'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\''
+)
+KNOWS = "SELECT count(*) > 0 FROM operations WHERE name = ?"
 
 
 def look(path: Path, noted: Noted | None) -> Found | None:
@@ -40,8 +44,8 @@ def look(path: Path, noted: Noted | None) -> Found | None:
         return replace(
             found,
             hashes=hashes(db, noted),
-            unlearnings=unlearnings(db, noted.kept.size),
-            knows_unlearning=knows_operation(db, noted.unlearning),
+            unlearnings=db.execute(UNLEARNINGS, (noted.kept.size,)).fetchone()[0],
+            knows_unlearning=db.execute(KNOWS, (noted.unlearning,)).fetchone()[0],
         )
 
 
@@ -107,17 +111,3 @@ def hashes(db: Connection, noted: Noted) -> dict[int, str]:
         if row:
             found[size - 1] = leaf_hash(str(row[0]).encode()).hex()
     return found
-
-
-def unlearnings(db: Connection, since: int) -> int:
-    """Count the unlearn events in the log from an event on."""
-    count: int = db.execute(
-        'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\'',
-        (since,),
-    ).fetchone()[0]
-    return count
-
-
-def knows_operation(db: Connection, name: str | None) -> bool:
-    """Return True if the file has an operation of this name."""
-    return bool(db.execute("SELECT 1 FROM operations WHERE name = ?", (name,)).fetchone())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.faiss_scan import FaissIndexes
-from visual_memory_index.scan.ranking import rank_all
+from visual_memory_index.scan.ranking import exact_order, rank_all
 from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
 FIRST_CAPACITY = 1024
@@ -202,7 +202,7 @@ class RamCopy:
         distances = np.empty((len(queries), width))
         for number, (query, among) in enumerate(zip(queries, candidates, strict=True)):
             exact = self._exact(query, among)
-            nearest = self._order(among, exact)[:width]
+            nearest = exact_order(among, exact, self._ids)[:width]
             rows[number], distances[number] = among[nearest], exact[nearest]
         return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
@@ -269,7 +269,7 @@ class RamCopy:
         for numbers, candidates in unresolved:
             left -= candidates.size * self.vectors.dimension
             exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
-            nearest = candidates[self._order(candidates, exact)][: k + 1]
+            nearest = candidates[exact_order(candidates, exact, self._ids)][: k + 1]
             for number in numbers:
                 lists[number] = nearest[nearest != rows[number]][:k]
             resolved[numbers] = True
@@ -281,15 +281,6 @@ class RamCopy:
         starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)
         parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
-
-    def _order(self, rows: Rows, distances: NDArray[np.float64]) -> Rows:
-        """Return the positions of ``rows`` by distance, equal distances by id in byte order."""
-        order = np.argsort(distances)
-        if (np.diff(distances[order]) > 0).all():
-            return order
-        ids = self._ids[rows]  # code points sort as their UTF-8 bytes do
-        positions = sorted(range(len(rows)), key=lambda at: (distances[at], ids[at]))
-        return np.array(positions, dtype=np.intp)
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
         """Drop ``ids`` from what is known by id; return the rows of the voting ones, ascending."""

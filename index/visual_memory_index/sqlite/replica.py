@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -47,14 +47,6 @@ NAMES = MappingProxyType(
         ("relabels", "relabelled_by"): OPERATION.format("relabelled_by"),
     }
 )
-
-
-class LeftOut(NamedTuple):
-    """Entries that are not copied, and the state of the digest without them."""
-
-    ids: Sequence[str]
-    labels: frozenset[str]
-    state: digests.State
 
 
 class Replica:
@@ -113,21 +105,28 @@ class Replica:
         note what was done.
         """
         with self._translate_errors():
-            left = self._copy(identity, name, leave_out)
+            left, state = self._copy(identity, name, leave_out)
             with closing(connect(self._target)) as db:
                 do_not_sync(db, "main")
                 db.execute("BEGIN")
                 transaction = SqliteTransaction(db, self._target, identity.kind)
-                if left.ids:
-                    forget(transaction, left, settings, principal)
+                if left:
+                    transaction.state = state
+                    transaction.note_ids_to_unlearn("", left)
+                    transaction.scrub("", left.values(), settings)
+                    transaction.next_revision()
+                    transaction.log("LeaveOutEntries", len(left), principal)
                 finish(transaction)
                 transaction.finish()
                 db.execute(f"{SEAL} WHERE pruned_by NOT NULL OR relabelled_by NOT NULL")  # renamed
                 sums.write(db)
                 db.execute("COMMIT")
-        return len(left.ids)
+        return len(left)
 
-    def _copy(self, identity: Identity, name: str, leave_out: Iterable[str]) -> LeftOut:
+    def _copy(
+        self, identity: Identity, name: str, leave_out: Iterable[str]
+    ) -> tuple[dict[str, str], digests.State]:
+        """Return the labels of the entries left out, by id, and the digest's state without them."""
         db = self._db
         sums.check(db)
         db.execute(
@@ -173,8 +172,7 @@ class Replica:
             )
         db.execute("COMMIT")
         db.close()
-        labels = frozenset(label for _, label in leaving.values())
-        return LeftOut([id for id, _ in leaving.values()], labels, kept)
+        return dict(leaving.values()), kept
 
     def _insert(self, table: str, condition: str, **parameters: str | int) -> None:
         self._db.execute(f"{self._inserts[table]} WHERE {condition}", parameters)
@@ -218,14 +216,3 @@ def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) ->
     vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")
     if len(bad_rows(vectors.reshape(-1, dimension))):
         raise CorruptStore(str(path), "a vector is not finite")
-
-
-def forget(
-    transaction: SqliteTransaction, left: LeftOut, settings: Iterable[str], principal: str
-) -> None:
-    """Drop what else names the entries that were left out."""
-    transaction.state = left.state
-    transaction.note_ids_to_unlearn("", left.ids)
-    transaction.scrub("", left.labels, settings)
-    transaction.next_revision()
-    transaction.log("LeaveOutEntries", len(left.ids), principal)

@@ -40,8 +40,8 @@ from visual_memory_index.sqlite.entries import (
     read_standing,
     share_of_all,
     stored_rows,
-    where,
 )
+from visual_memory_index.sqlite.filter_sql import to_sql
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
@@ -251,7 +251,7 @@ class SqliteStore:
             return found
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
-        condition, parameters = where(filter)
+        condition, parameters = to_sql(filter)
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
@@ -270,7 +270,7 @@ class SqliteStore:
         bytes_max: int = sys.maxsize,
         parts: Parts = Parts.NONE,
     ) -> Page:
-        condition, parameters = where(filter)
+        condition, parameters = to_sql(filter)
         page: list[Entry] = []
         with self.database.reading() as db:
             for entry in read_entries(

@@ -13,7 +13,7 @@ import pytest
 from visual_memory_index import CUT_SHORT, Memory
 from visual_memory_index.errors import DiskFull, UnknownOperation
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
-from visual_memory_index.records.clock import now
+from visual_memory_index.records.entry import now
 from visual_memory_index.sqlite import operations
 from visual_memory_index.store.store import new_identity
 

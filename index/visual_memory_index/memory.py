@@ -24,7 +24,7 @@ from visual_memory_index.errors import (
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ledger.standing import Noted, OnStanding, Standing, ignore_standing
+from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
 from visual_memory_index.operations import Operations
 from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, now
@@ -89,7 +89,7 @@ class Memory:
     def open(
         cls,
         path: Path,
-        committed: OnStanding = ignore_standing,
+        committed: OnStanding = lambda standing: None,
         give_up: Callable[[], bool] = lambda: False,
         indexes: IndexFactory | None = None,
     ) -> Memory:
@@ -106,7 +106,7 @@ class Memory:
         cls,
         path: Path,
         identity: Identity,
-        committed: OnStanding = ignore_standing,
+        committed: OnStanding = lambda standing: None,
         give_up: Callable[[], bool] = lambda: False,
         indexes: IndexFactory | None = None,
         *,

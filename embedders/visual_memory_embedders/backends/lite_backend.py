@@ -11,7 +11,7 @@ from pathlib import Path
 
 from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
 from visual_memory_embedders.backends.lite_graph import DIMENSION, VERSION, lite_graph
-from visual_memory_embedders.backends.onnx_session import network_of, open_session
+from visual_memory_embedders.backends.onnx_backend import network_of, open_session
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
 from visual_memory_embedders.images.images import ImageLimits
 from visual_memory_embedders.lite import LiteNetwork

@@ -10,14 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from visual_memory_index.catalog.tombstones import (
-    ANY,
-    BEFORE_ALL,
-    check_of,
-    make_secret,
-    mark,
-    read_secret,
-)
+from visual_memory_index.catalog import tombstones
+from visual_memory_index.catalog.tombstones import ANY, BEFORE_ALL, mark
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import LostSecret
 from visual_memory_index.files import checksums as sums
@@ -163,9 +157,9 @@ class SqliteRegistryTransaction:
     def read_secret(self, path: Path) -> bytes:
         (known,) = self._db.execute("SELECT secret_check FROM clock").fetchone()
         if known is None:
-            make_secret(path)
-        secret = read_secret(path)
-        check = check_of(secret)
+            tombstones.make_secret(path)
+        secret = tombstones.read_secret(path)
+        check = tombstones.check_of(secret)
         if known not in (None, check):
             raise LostSecret(str(path))
         self._db.execute("UPDATE clock SET secret_check = ? WHERE secret_check IS NULL", (check,))

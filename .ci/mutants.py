@@ -64,8 +64,6 @@ INDEX = [
     "sqlite/unlearn",
     "unlearn",
     "votes/exponential",
-    "votes/reliability",
-    "votes/reranking",
     "votes/voting",
 ]
 METRICS = [

@@ -9,8 +9,8 @@ from visual_memory_index.sqlite.store import SqliteStore
 
 
 def database_of(memory: Memory) -> Database:
-    assert isinstance(memory._store, SqliteStore)
-    return memory._store.database
+    assert isinstance(memory._engine.store, SqliteStore)
+    return memory._engine.store.database
 
 
 def registry_of(catalog: Catalog) -> Database:

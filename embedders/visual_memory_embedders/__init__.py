@@ -1,15 +1,5 @@
 """Embedders: networks, named, frozen and checked, that turn encoded images into unit vectors."""
 
-from visual_memory_embedders.errors import (
-    EmbeddingRefusal,
-    MissingExtra,
-    MissingWeights,
-    UndecodableImage,
-    UnknownEmbedder,
-    UnsupportedNetwork,
-    WrongEmbedder,
-    WrongWeights,
-)
 from visual_memory_embedders.images.images import BadImage, ImageLimits
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
@@ -21,16 +11,8 @@ __all__ = [
     "BadImage",
     "Embedder",
     "EmbedderSpec",
-    "EmbeddingRefusal",
     "ImageLimits",
-    "MissingExtra",
-    "MissingWeights",
     "Preprocessing",
-    "UndecodableImage",
-    "UnknownEmbedder",
-    "UnsupportedNetwork",
-    "WrongEmbedder",
-    "WrongWeights",
     "build",
     "smaller",
     "thumbnails",

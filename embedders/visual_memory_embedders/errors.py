@@ -16,8 +16,6 @@ class UnknownEmbedder(EmbeddingRefusal):
 
     def __init__(self, name: str, choices: Sequence[str]) -> None:
         super().__init__(f"No embedder is named {name!r}: choose one of {', '.join(choices)}.")
-        self.name = name
-        self.choices = tuple(choices)
 
 
 class UndecodableImage(EmbeddingRefusal):
@@ -43,8 +41,6 @@ class WrongEmbedder(EmbeddingRefusal):
             f"here, which differs in {differences}: bring back {stored.name!r} as it was, or embed "
             "the images anew into another memory."
         )
-        self.stored = stored
-        self.built = built
 
 
 class MissingWeights(EmbeddingRefusal):
@@ -52,7 +48,6 @@ class MissingWeights(EmbeddingRefusal):
 
     def __init__(self, name: str, problem: str, remedy: str) -> None:
         super().__init__(f"The weights of {name!r} are missing ({problem}): {remedy}.")
-        self.name = name
 
 
 class WrongWeights(EmbeddingRefusal):
@@ -63,9 +58,7 @@ class WrongWeights(EmbeddingRefusal):
             f"{path.name} has the SHA-256 {got} where {wanted} was published, and was not read: "
             f"{remedy}."
         )
-        self.path = path
-        self.wanted = wanted
-        self.got = got
+        self.wanted, self.got = wanted, got
 
 
 class MissingExtra(EmbeddingRefusal):
@@ -76,9 +69,6 @@ class MissingExtra(EmbeddingRefusal):
             f"{name!r} needs the Python package {module!r}, which is not installed; in the "
             f"checkout of visual-memory: pip install -e '.[{extra}]'."
         )
-        self.name = name
-        self.module = module
-        self.extra = extra
 
 
 class UnsupportedNetwork(EmbeddingRefusal):
@@ -86,5 +76,3 @@ class UnsupportedNetwork(EmbeddingRefusal):
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name!r} cannot be used: {problem}.")
-        self.name = name
-        self.problem = problem

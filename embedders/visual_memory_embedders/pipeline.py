@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
-from visual_memory_embedders.images.images import BadImage, ImageLimits, decode
+from visual_memory_embedders.errors import UnsupportedNetwork
+from visual_memory_embedders.images.images import ImageLimits, decode
 from visual_memory_embedders.images.preprocess import preprocess
 from visual_memory_embedders.images.workers import in_order
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
@@ -39,10 +39,7 @@ class NetworkEmbedder:
         return vectors
 
     def _vector(self, position: int, data: bytes) -> NDArray[np.float32]:
-        try:
-            image = decode(data, limits=self.limits)
-        except BadImage as bad:
-            raise UndecodableImage(position, str(bad)) from None
+        image = decode(data, limits=self.limits)
         vector = self.network(preprocess(image, self.spec.preprocessing)[np.newaxis])
         vector = vector.reshape(self.spec.dimension).astype(np.float64)
         norm = np.linalg.norm(vector)  # in float64: float32 would overflow at 1e20
@@ -53,8 +50,18 @@ class NetworkEmbedder:
         return (vector / norm).astype(np.float32)
 
 
-def dimension_of(name: str, network: Network, preprocessing: Preprocessing) -> int:
-    """Return d, found by one run. Raises UnsupportedNetwork if the output is not (1, d[, 1, 1])."""
+def embedder_of(
+    name: str,
+    weights_sha256: str,
+    preprocessing: Preprocessing,
+    network: Network,
+    workers: Executor,
+    limits: ImageLimits,
+) -> NetworkEmbedder:
+    """Return the embedder of a network, whose dimension d one run tells.
+
+    Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
+    """
     try:
         shape: tuple[int, ...] = network(
             np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
@@ -63,6 +70,7 @@ def dimension_of(name: str, network: Network, preprocessing: Preprocessing) -> i
         raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
     match shape:
         case (1, d) | (1, d, 1, 1) if d > 0:
-            return d
+            spec = EmbedderSpec(name, weights_sha256, d, preprocessing, bit_equal=True)
+            return NetworkEmbedder(spec, network, workers, limits)
     wish = "its output must be (n, d) or (n, d, 1, 1)"
     raise UnsupportedNetwork(name, f"{wish}, and for one image it is {shape}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy, CorruptStore
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ram.ram_copy import PrunedEntry, RamCopy
-from visual_memory_index.store.contents import Contents, StoredEntry, state_of
-from visual_memory_index.store.log_check import check_end, check_log
+from visual_memory_index.records.operation import Progress
+from visual_memory_index.store.contents import Contents, StoredEntry, check_end, check_log, state_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,9 @@ class Listed:
     """The entries in RAM at one moment, with labels and votes, to be compared by key."""
 
     def __init__(self, ram: RamCopy) -> None:
-        self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())
+        keys, (ids, labels) = ram.keys_of_rows(), ram.columns()
+        order = np.argsort(keys)
+        self._voting = zip(keys[order].tolist(), ids[order], labels[order], strict=True)
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
@@ -46,39 +47,19 @@ class Listed:
         return next(self._voting, None) is None and not self._silent
 
 
-class NotListed:
-    """Takes the place of ``Listed`` where nothing is in RAM yet."""
-
-    def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Compare with nothing."""
-        return True
-
-    def end(self) -> bool:
-        """Miss nothing."""
-        return True
-
-
-def by_key(
-    keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
-) -> Iterator[tuple[int, str, str]]:
-    """Yield key, id and label by ascending key."""
-    order = np.argsort(keys)
-    yield from zip(keys[order].tolist(), ids[order], labels[order], strict=True)
-
-
 def check(
     contents: Contents,
     name: str,
     kind: str,
-    listed: Listed | NotListed,
-    has_vectors: Callable[[Sequence[StoredEntry]], bool],
-    on_progress: Callable[[int, int], None],
+    on_progress: Progress,
+    listed: Listed | None = None,
+    has_vectors: Callable[[Sequence[StoredEntry]], bool] = lambda entries: True,
 ) -> Checked:
     """Compare a file with its digest and its audit log, and with what was in RAM at its moment.
 
-    ``has_vectors`` returns True if RAM has the stored vectors of some entries. ``on_progress`` is
-    called with entries and events done and in all, and may raise. Raises CorruptStore, BadAuditLog,
-    CorruptCopy.
+    What was there is ``listed``, None where nothing was read yet; ``has_vectors`` returns True if
+    RAM has the stored vectors of some entries. ``on_progress`` is called with entries and events
+    done and in all, and may raise. Raises CorruptStore, BadAuditLog, CorruptCopy.
     """
     total = contents.count() + contents.head.size
     contents.check_file(lambda: on_progress(0, total))
@@ -91,7 +72,7 @@ def check(
             for found, each in zip(hashes, entries, strict=True)
         )
         state = state + state_of(entries, hashes)
-        alike = listed.follow(entries) and has_vectors(entries) and alike
+        alike = (listed is None or listed.follow(entries)) and has_vectors(entries) and alike
         done += len(entries)
         on_progress(done, total)
     if other_images:
@@ -100,7 +81,7 @@ def check(
         raise CorruptStore(str(contents.path), "its entries are not those of its digest")
     check_end(contents, name, kind)
     event_count = check_log(contents, name, kind, lambda read: on_progress(done + read, total))
-    if not (listed.end() and alike):
+    if not (alike and (listed is None or listed.end())):
         raise CorruptCopy(name)
     return Checked(done, event_count, digests.shown(state, kind))
 

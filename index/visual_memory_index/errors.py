@@ -49,7 +49,6 @@ class UnknownMemory(MemoryRefusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'There is no memory named "{name}"; list them, or create it first.')
-        self.name = name
 
 
 class MemoryExists(MemoryRefusal):
@@ -59,7 +58,6 @@ class MemoryExists(MemoryRefusal):
         super().__init__(
             f'A memory named "{name}" exists already; choose another name or delete it first.'
         )
-        self.name = name
 
 
 class BadAuditLog(MemoryRefusal):
@@ -71,7 +69,7 @@ class BadAuditLog(MemoryRefusal):
             "changed the file; stop the server, copy the file away, and start it again; then "
             "delete the memory and bring this memory back from a backup."
         )
-        self.problem, self.memory = problem, memory
+        self.problem = problem
 
 
 class RequestErased(MemoryRefusal):
@@ -83,7 +81,6 @@ class RequestErased(MemoryRefusal):
             "it may have named, so what it was is not kept, and it is not done again. Use another "
             "request_id to do it anew."
         )
-        self.request_id = request_id
 
 
 class TooManyIds(MemoryRefusal):
@@ -91,7 +88,6 @@ class TooManyIds(MemoryRefusal):
 
     def __init__(self, count: int, most: int) -> None:
         super().__init__(f"At most {most:,} ids are unlearned at once, but {count:,} were given.")
-        self.count = count
 
 
 class UnknownEntries(MemoryRefusal):
@@ -110,7 +106,6 @@ class DeletedSince(MemoryRefusal):
         super().__init__(
             f'The request "{request_id}" changed the entry "{id}" before, which was deleted since.'
         )
-        self.id, self.request_id = id, request_id
 
 
 class NotVoting(MemoryRefusal):
@@ -121,7 +116,6 @@ class NotVoting(MemoryRefusal):
             "No entry that votes here has these ids (they may be pruned or filtered out), and "
             f"nothing was changed: {listed(ids)}."
         )
-        self.ids = tuple(ids)
 
 
 class EntriesExist(MemoryRefusal):
@@ -140,7 +134,6 @@ class WrongDimension(MemoryRefusal):
 
     def __init__(self, got: int, want: int) -> None:
         super().__init__(f"The vectors have dimension {got}, but this memory holds {want}.")
-        self.got, self.want = got, want
 
 
 class EmptyMemory(MemoryRefusal):
@@ -163,7 +156,6 @@ class RequestReused(MemoryRefusal):
             f'The request_id "{request_id}" was used before with other content, and nothing was '
             "changed; repeat exactly the same call, or use a new request_id."
         )
-        self.request_id = request_id
 
 
 class WrongOffset(MemoryRefusal):
@@ -182,7 +174,6 @@ class UnknownOperation(MemoryRefusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'There is no operation named "{name}"; list them.')
-        self.name = name
 
 
 class NotUndoable(MemoryRefusal):
@@ -190,7 +181,6 @@ class NotUndoable(MemoryRefusal):
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f'The operation "{name}" cannot be undone: {problem}.')
-        self.name, self.problem = name, problem
 
 
 class OperationEnded(MemoryRefusal):
@@ -198,7 +188,6 @@ class OperationEnded(MemoryRefusal):
 
     def __init__(self, name: str, state: str) -> None:
         super().__init__(f'The operation "{name}" cannot be cancelled: it is {state} already.')
-        self.name, self.state = name, state
 
 
 class NewerStore(FileRefusal):
@@ -237,7 +226,6 @@ class CorruptCopy(MemoryRefusal):
             "restart the server, which reads the file again, and see that it has enough "
             "RAM, and that it is sound."
         )
-        self.memory = memory
 
 
 class OtherMemory(FileRefusal):
@@ -249,7 +237,6 @@ class OtherMemory(FileRefusal):
             f'{Path(path).name} holds {held}, not "{name}": files were exchanged, renamed or '
             "copied over each other; stop the server and bring the right file back to its place.",
         )
-        self.name = name
 
 
 class OlderMemory(FileRefusal):
@@ -263,7 +250,6 @@ class OlderMemory(FileRefusal):
             "server and bring back the file of then with its -wal, or a backup, or accept what is "
             f"there with: visual-memory accept {name} --data DIR",
         )
-        self.name, self.problem = name, problem
 
 
 class UnlistedFile(FileRefusal):
@@ -301,7 +287,6 @@ class OlderCatalog(FileRefusal):
             "then, or delete all older backups and accept that with: "
             f"visual-memory accept {name} --data DIR",
         )
-        self.name = name
 
 
 class BadBackup(MemoryRefusal):
@@ -395,7 +380,6 @@ class MemoryClosed(MemoryRefusal):
 
     def __init__(self, name: str) -> None:
         super().__init__(f'The memory "{name}" was deleted or is closing; try again.')
-        self.name = name
 
 
 class BadParameter(MemoryRefusal):
@@ -403,7 +387,7 @@ class BadParameter(MemoryRefusal):
 
     def __init__(self, name: str, wish: str, value: object) -> None:
         super().__init__(f"{name} must be {wish}, not {value!r}.")
-        self.name, self.wish, self.value = name, wish, value
+        self.name, self.wish = name, wish
 
 
 class BadCoverage(MemoryRefusal):
@@ -421,7 +405,7 @@ class TooFewItems(MemoryRefusal):
 
     def __init__(self, items: str, *, got: int, needed: int) -> None:
         super().__init__(f"At least {needed} {items} are needed, but there are {got}.")
-        self.items, self.got, self.needed = items, got, needed
+        self.got, self.needed = got, needed
 
 
 class OneLabel(MemoryRefusal):
@@ -432,7 +416,6 @@ class OneLabel(MemoryRefusal):
             f'Every entry is labelled "{label}", so no decision can be wrong and there is nothing '
             "to calibrate; insert entries of another label first."
         )
-        self.label = label
 
 
 class BadTaxonomy(MemoryRefusal):
@@ -446,7 +429,7 @@ class BadNode(BadTaxonomy):
         super().__init__(
             f"A node's name is 1 to {most} UTF-8 bytes without NUL, but {name[:40]!r} has {size}."
         )
-        self.name, self.size = name, size
+        self.name = name
 
 
 class TwoParents(BadTaxonomy):

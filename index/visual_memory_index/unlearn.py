@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from visual_memory_index.curation.misleading_counts import MisleadingCountsCache
+from visual_memory_index.engine import Engine, check_known
 from visual_memory_index.erasure.residue import ResiduePatterns
+from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.errors import TooManyIds
-from visual_memory_index.ram.change import Change
-from visual_memory_index.records.operation import Operation
-from visual_memory_index.store.store import Transaction
+from visual_memory_index.operations import Operations, StartedOperation
+from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.records.operation import UNLEARN, Operation
+from visual_memory_index.records.request import WITHOUT_ID, Request
+from visual_memory_index.store.store import Sought, Transaction
 from visual_memory_index.store.stored_files import Remains, SearchableTransaction
 
 UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
 SAMPLE_IMAGES = 32  # entries that stay: headers of their pictures are no residue
+CUT_SECONDS = 1.0  # in which checks and copies that come later wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,165 @@ class Facts:
     audit_event: str
     audit_root: str
     backups: Sequence[int]
+
+
+class Unlearning:
+    """Unlearns entries of a memory, and removes their residue from its file."""
+
+    def __init__(
+        self, engine: Engine, operations: Operations, counting: MisleadingCountsCache
+    ) -> None:
+        self._engine, self._operations, self._counting = engine, operations, counting
+
+    def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Split ``ids`` into stored and unknown ones. Raises TooManyIds."""
+        check_count(ids)
+        with self._engine.reading_ram() as ram:
+            known = [id for id in dict.fromkeys(ids) if id in ram]
+            return known, [id for id in dict.fromkeys(ids) if id not in ram]
+
+    def begin(
+        self,
+        ids: Sequence[str],
+        *,
+        allow_missing: bool,
+        none: Callable[[], str] = lambda: "{}",
+        request: Request = WITHOUT_ID,
+    ) -> StartedOperation:
+        """Start the operation that erases these entries, also after a restart.
+
+        Where no id is stored, it is done, with the result of ``none``, which may be called twice.
+        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
+        NotWritten.
+        """
+        check_count(ids)
+
+        def write(transaction: Transaction) -> tuple[str, None]:
+            known = transaction.look_up(ids)
+            if not allow_missing:
+                check_known(ids, known)
+            name = self._operations.new(transaction, UNLEARN, request)
+            if known:
+                transaction.note_ids_to_unlearn(name, ids)
+            else:
+                transaction.end(name, "done", result=none())
+            return name, None
+
+        return self._operations.start(request, write, frees=True)
+
+    def unfinished(self) -> list[Operation]:
+        """Return unlearn operations that are not done, the oldest first."""
+        with self._engine.reading_file() as store:
+            return [each for each in store.unfinished() if each.kind == UNLEARN]
+
+    def ids(self, operation: str) -> list[str]:
+        """Return the ids that an operation has still to erase, ascending."""
+        with self._engine.reading_file() as store:
+            return store.ids_to_unlearn(operation)
+
+    def erase(
+        self,
+        operation: str,
+        *,
+        none: Callable[[], str] = lambda: "{}",
+        settings: Iterable[str],
+        draft: Callable[[Facts], str],
+    ) -> ResiduePatterns | None:
+        """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
+
+        Return None where that was done before a restart, so that there are no patterns any more.
+        Where none of them is stored any more, too: it is done then, with the result of ``none``.
+        """
+
+        def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
+            begun = transaction.operation(operation)
+            if begun.result is not None:
+                return None, None
+            if not transaction.look_up(transaction.ids_to_unlearn(operation)):
+                transaction.end(operation, "done", result=none())
+                return None, None
+            return erase(transaction, begun, settings, draft)
+
+        patterns = self._engine.writer.do(write, frees=True)
+        with self._engine.lock.writing():
+            self._engine.check_open()
+            self._counting.forget()
+            self._operations.drop_problems()
+        self._engine.read_settings()
+        return patterns
+
+    def erase_file(
+        self,
+        patterns: ResiduePatterns | None,
+        beside: Sequence[int] = (),
+        there: Callable[[ResiduePatterns], frozenset[bytes]] = lambda patterns: frozenset(),
+    ) -> Findings | None:
+        """Remove residues of erased entries from the file; search it and the files ``beside`` it.
+
+        Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
+        Without patterns the file is rewritten in any case. Return None where a reader holds the
+        write-ahead log: then it has to be tried again. Raises NotWritten.
+        """
+        files = (*self._engine.files.descriptors(), *beside)
+        if not self._cut_log():  # or what is written anew would only make it longer
+            return None
+        if patterns is not None:
+            searched = self._look_for(files, patterns, there)
+            if not searched.found:
+                return searched
+        with self._engine.writer.turn:
+            self._engine.check_open()
+            self._engine.files.rewrite()
+        if not self._cut_log():
+            return None
+        return self._look_for(files, patterns or ResiduePatterns(()), there)
+
+    def _cut_log(self) -> bool:
+        engine = self._engine
+        with engine.long_reads.writing(CUT_SECONDS) as free:
+            if not free:
+                return False
+            with engine.writer.turn, engine.file_reads.writing(), engine.lock.writing():
+                engine.check_open()
+                return engine.files.truncate_log()
+
+    def _look_for(
+        self,
+        files: Iterable[int],
+        patterns: ResiduePatterns,
+        there: Callable[[ResiduePatterns], frozenset[bytes]],
+    ) -> Findings:
+        searched = search_files(files, patterns)
+        if not searched.found:
+            return searched
+        pieces = there(patterns) | self.pieces_of(patterns)
+        return replace(searched, found=unexplained(searched.found, pieces))
+
+    def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
+        """Return pieces of ``patterns``, masked, that stored entries, settings and names have."""
+        self._engine.check_open()
+        return self._engine.files.found_in(patterns)
+
+    def sought(self, ids: Sequence[str]) -> Sought:
+        """Return the stored ones of ``ids`` in a form that can be found in any memory."""
+        self._engine.check_open()
+        return self._engine.store.sought(ids)
+
+    def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
+        """Return True if an entry is one of ``sought``; see ``Store``."""
+        self._engine.check_open()
+        return self._engine.store.holds(sought, without=without)
+
+    def backups(self) -> list[int]:
+        """Return the times of the memory's backups, in microseconds since 1970."""
+        with self._engine.reading_file() as store:
+            return store.backups()
+
+    def renew_connections(self) -> None:
+        """Open connections to the file anew: their buffers may hold what was deleted."""
+        with self._engine.writer.turn:
+            self._engine.check_open()
+            self._engine.files.renew_connections()
 
 
 def check_count(ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from visual_memory.errors import FIELD_BYTES_MAX, cut
-from visual_memory_embedders import (
+from visual_memory_embedders.errors import (
     EmbeddingRefusal,
     MissingExtra,
     MissingWeights,
@@ -20,7 +20,7 @@ from visual_memory_embedders import (
     WrongEmbedder,
     WrongWeights,
 )
-from visual_memory_index import (
+from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
     BadCoverage,

@@ -189,7 +189,7 @@ def of_memory(memory: Memory) -> MemoryContents:
         )
     operations = {
         each.name: (each.state, each.undone_at is not None)
-        for each in memory.operations(limit=MANY)
+        for each in memory.operations.page(limit=MANY)
     }
     dimension = memory.identity.dimension
     found = memory.ranking(np.eye(1, dimension, dtype=np.float32)).ids[0] if memory.count else []

@@ -25,7 +25,6 @@ from visual_memory_index import (
     Catalog,
     Entry,
     Memory,
-    MemoryRefusal,
     Parts,
     Query,
     Request,
@@ -33,6 +32,7 @@ from visual_memory_index import (
     parse,
     unit_rows,
 )
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Memories
@@ -86,9 +86,9 @@ def fill(memory: Memory, chance: np.random.Generator, count: int) -> None:
     memory.insert(entries[half:], vectors[half:])
     memory.insert(entries[:9], vectors[20:29], replace_existing=True)
     memory.delete(["entry 0009", "entry 0019"])
-    pruned = memory.begin("prune").operation.name
-    memory.prune([f"entry {n:04}" for n in (3, 12, 30)], operation=pruned, result=told)
-    memory.relabel({f"entry {n:04}": "relabelled" for n in range(20, 38)}, result=told)
+    pruned = memory.operations.begin("prune").operation.name
+    memory.operations.prune([f"entry {n:04}" for n in (3, 12, 30)], operation=pruned, result=told)
+    memory.operations.relabel({f"entry {n:04}": "relabelled" for n in range(20, 38)}, result=told)
     memory.update("entry 0001", metadata={"note": "ü" * 30}, request=UPDATED)
     memory.keep_setting("reranker", "crops", call="SetReranker")
     memory.keep_setting("curve", json.dumps([0.5] * 400), call="Set")
@@ -161,8 +161,8 @@ def purged(memory: Memory, text: str) -> Any:
 
 
 def operations(memory: Memory) -> Any:
-    page = memory.operations(limit=100)
-    return page, [memory.operation(each.name) for each in page]
+    page = memory.operations.page(limit=100)
+    return page, [memory.operations.get(each.name) for each in page]
 
 
 ANSWERS: Mapping[str, Answer] = {

@@ -27,7 +27,8 @@ from tests.conftest import Server
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import Catalog, Memory, MemoryRefusal
+from visual_memory_index import Catalog, Memory
+from visual_memory_index.errors import MemoryRefusal
 
 if TYPE_CHECKING:
     from tests.conftest import Start

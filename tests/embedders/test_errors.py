@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_embedders import (
-    EmbedderSpec,
+from visual_memory_embedders import EmbedderSpec, Preprocessing
+from visual_memory_embedders.errors import (
     EmbeddingRefusal,
     MissingExtra,
     MissingWeights,
-    Preprocessing,
     UndecodableImage,
     UnknownEmbedder,
     UnsupportedNetwork,

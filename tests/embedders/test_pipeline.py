@@ -11,15 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_embedders import (
-    EmbedderSpec,
-    ImageLimits,
-    Preprocessing,
-    UndecodableImage,
-    UnsupportedNetwork,
-)
+from visual_memory_embedders import EmbedderSpec, ImageLimits, Preprocessing
+from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
 from visual_memory_embedders.images.workers import IN_FLIGHT
-from visual_memory_embedders.pipeline import Network, NetworkEmbedder, dimension_of
+from visual_memory_embedders.pipeline import Network, NetworkEmbedder, embedder_of
 
 PREPROCESSING = Preprocessing(1, (1, 1), "nearest", (0, 0, 0), (1, 1, 1))
 SPEC = EmbedderSpec("fake", "aa", 3, PREPROCESSING, bit_equal=True)
@@ -112,11 +107,21 @@ def test_a_vector_without_a_direction_is_refused(value: float, workers: ThreadPo
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (1, 5, 1, 1)])
-def test_one_run_tells_the_dimension(shape: tuple[int, ...]) -> None:
-    assert dimension_of("fake", lambda _: np.ones(shape, np.float32), PREPROCESSING) == 5
+def test_one_run_tells_the_dimension(shape: tuple[int, ...], workers: ThreadPoolExecutor) -> None:
+    def network(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ones(shape, np.float32)
+
+    built = embedder_of("fake", "0" * 64, PREPROCESSING, network, workers, ImageLimits())
+
+    assert built.spec.dimension == 5
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (1, 5, 7, 7), (1, 0)])
-def test_an_output_that_is_no_vector_is_refused(shape: tuple[int, ...]) -> None:
+def test_an_output_that_is_no_vector_is_refused(
+    shape: tuple[int, ...], workers: ThreadPoolExecutor
+) -> None:
+    def network(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ones(shape, np.float32)
+
     with pytest.raises(UnsupportedNetwork, match=r"\(n, d\) or \(n, d, 1, 1\)"):
-        dimension_of("fake", lambda _: np.ones(shape, np.float32), PREPROCESSING)
+        embedder_of("fake", "0" * 64, PREPROCESSING, network, workers, ImageLimits())

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_embedders import (
-    BUILT_IN,
-    DEFAULT,
-    ImageLimits,
-    MissingExtra,
-    UnknownEmbedder,
-    build,
-)
+from visual_memory_embedders import BUILT_IN, DEFAULT, ImageLimits, build
+from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
 from visual_memory_embedders.registry import BACKENDS
 
 

@@ -17,7 +17,7 @@ from visual_memory_index.curation.pruning import (
     prune_by_difficulty,
     prune_misleading,
 )
-from visual_memory_index.votes.reliability import reliability
+from visual_memory_index.votes.voting import reliability
 
 SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec"
 

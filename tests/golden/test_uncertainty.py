@@ -11,7 +11,7 @@ import pytest
 
 from visual_memory_index.votes.confidence import by_confidence, calibration_error
 from visual_memory_index.votes.conformal import SCORES, calibration_scores, prediction_set, q_hat
-from visual_memory_index.votes.open_set import threshold
+from visual_memory_index.votes.coverage import threshold
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "golden_uncertainty.json"
 LABELS = ("0", "1", "2")

@@ -15,17 +15,9 @@ import pytest
 from tests.databases import database_of
 from tests.sealing import seal
 
-from visual_memory_index import (
-    BadAuditLog,
-    CorruptCopy,
-    CorruptStore,
-    Entry,
-    Memory,
-    MemoryClosed,
-    Parts,
-    unit_rows,
-)
+from visual_memory_index import Entry, Memory, Parts, unit_rows
 from visual_memory_index.check import Checked, Listed, has_vectors
+from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore, MemoryClosed
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.sqlite import contents as reading
@@ -55,8 +47,8 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
         memory.insert(entries, VECTORS)
         memory.insert(entries[:10], VECTORS[10:20], replace_existing=True)
         memory.delete(["entry 39", "entry 7"])
-        pruned = memory.begin("prune").operation.name
-        memory.prune(["entry 3", "entry 30"], operation=pruned, result=lambda ids: "{}")
+        pruned = memory.operations.begin("prune").operation.name
+        memory.operations.prune(["entry 3", "entry 30"], operation=pruned, result=lambda ids: "{}")
         memory.update("entry 3", label="wolf")
         yield memory
 
@@ -323,7 +315,7 @@ def test_a_damaged_index_is_found_at_opening(
 
 
 def test_a_bit_that_flips_in_ram_is_found_and_a_restart_is_the_way_out(memory: Memory) -> None:
-    block = memory._ram.vectors.blocks()[0]
+    block = memory._engine.ram.vectors.blocks()[0]
     block.view(np.uint32)[20, 3] ^= 1
 
     with pytest.raises(CorruptCopy, match="restart the server"):
@@ -347,7 +339,7 @@ def test_a_bit_that_flips_in_ram_is_found_and_a_restart_is_the_way_out(memory: M
 def test_entries_in_ram_that_are_not_those_of_the_file_are_found(
     memory: Memory, change: Callable[[RamCopy], None]
 ) -> None:
-    change(memory._ram)
+    change(memory._engine.ram)
 
     with pytest.raises(CorruptCopy):
         memory.check()
@@ -408,7 +400,7 @@ def test_pictures_and_vectors_come_in_pieces_that_are_soon_hashed(
 ) -> None:
     monkeypatch.setattr(reading, "BYTES_AT_ONCE", 100)
 
-    with memory._store.contents() as contents:
+    with memory._engine.store.contents() as contents:
         pieces = [len(piece) for piece in contents.entries()]
 
     assert sum(pieces) == 38

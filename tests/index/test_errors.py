@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory_index import (
+from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
     FileRefusal,

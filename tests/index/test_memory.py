@@ -16,26 +16,20 @@ import pytest
 from numpy.typing import NDArray
 from tests.sealing import alter
 
-from visual_memory_index import (
+from visual_memory_index import Entry, Filter, Memory, Query, Request, parse, unit_rows
+from visual_memory_index.errors import (
     CorruptCopy,
     CorruptStore,
     DiskFull,
     EntriesExist,
-    Entry,
-    Filter,
-    Memory,
     MemoryClosed,
-    Query,
-    Request,
     RequestReused,
     UnknownEntries,
     WrongDimension,
     WrongOffset,
-    parse,
-    unit_rows,
 )
 from visual_memory_index.files.database import PAGE_BYTES
-from visual_memory_index.ram.change import Change
+from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.scan.faiss_scan import SCANNED_MAX
@@ -304,14 +298,14 @@ def test_the_audit_log_names_the_principal_who_asked_for_each_write(tmp_path: Pa
         memory.delete(["b"], request=ann)
         memory.purge(parsed("id = c"), request=ann)
         memory.keep_setting("taxonomy", "{}", call="SetTaxonomy", request=ann)
-        memory.relabel({"d": "owl"}, result=str, request=ann)
-        pruning = memory.begin("prune", request=ann).operation.name
-        memory.prune(["e"], operation=pruning, result=str)
-        memory.undo(pruning, request=ann)
-        fitting = memory.begin("calibrate", request=ann).operation.name
-        memory.end(fitting, "done", settings={"t": "1"}, call="CalibrateMemory")
-        unlearning = memory.begin_unlearning(["a"], allow_missing=False, request=ann).operation.name
-        memory.unlearn(unlearning, settings=(), draft=lambda facts: "{}")
+        memory.operations.relabel({"d": "owl"}, result=str, request=ann)
+        pruning = memory.operations.begin("prune", request=ann).operation.name
+        memory.operations.prune(["e"], operation=pruning, result=str)
+        memory.operations.undo(pruning, request=ann)
+        fitting = memory.operations.begin("calibrate", request=ann).operation.name
+        memory.operations.end(fitting, "done", settings={"t": "1"}, call="CalibrateMemory")
+        unlearning = memory.unlearning.begin(["a"], allow_missing=False, request=ann).operation.name
+        memory.unlearning.erase(unlearning, settings=(), draft=lambda facts: "{}")
         memory.insert(entries(["f"]), VECTORS[:1])
 
         events = memory.audit_events(limit=99).events
@@ -472,8 +466,8 @@ def test_an_entry_that_is_damaged_is_refused_at_opening_whether_it_votes_or_not(
     with closing(new_memory(tmp_path)) as memory:
         insert(memory, ["a", "b"])
         if pruned:
-            operation = memory.begin("prune").operation.name
-            memory.prune(["a"], operation=operation, result=lambda ids: "{}")
+            operation = memory.operations.begin("prune").operation.name
+            memory.operations.prune(["a"], operation=operation, result=lambda ids: "{}")
     with closing(sqlite3.connect(tmp_path / "m.sqlite")) as db, db:
         db.execute(damage)
 
@@ -634,11 +628,11 @@ def test_filters_agree_with_the_labels_while_they_change(memory: Memory) -> None
 
 
 def test_of_what_runs_only_erasures_are_unfinished(memory: Memory) -> None:
-    memory.begin("prune")
+    memory.operations.begin("prune")
     insert(memory, ["a"])
-    erasing = memory.begin_unlearning(["a"], allow_missing=False).operation
+    erasing = memory.unlearning.begin(["a"], allow_missing=False).operation
 
-    assert memory.unfinished() == [erasing]
+    assert memory.unlearning.unfinished() == [erasing]
 
 
 def test_an_operation_that_was_cancelled_on_a_full_disk_says_nothing_of_what_was_unlearned_since(
@@ -646,18 +640,18 @@ def test_an_operation_that_was_cancelled_on_a_full_disk_says_nothing_of_what_was
 ) -> None:
     with closing(new_memory(small_disk.folder)) as memory:
         insert(memory, ["a"])
-        cancelled, failed = (memory.begin("check").operation.name for _ in range(2))
-        erasing = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        cancelled, failed = (memory.operations.begin("check").operation.name for _ in range(2))
+        erasing = memory.unlearning.begin(["a"], allow_missing=False).operation.name
         small_disk.fill()
-        memory.end(cancelled, "cancelled")
-        memory.end(failed, "failed", problem="a is not there")
-        assert memory._store.operation(cancelled).state == "running"
+        memory.operations.end(cancelled, "cancelled")
+        memory.operations.end(failed, "failed", problem="a is not there")
+        assert memory._engine.store.operation(cancelled).state == "running"
         small_disk.make_room(2_000_000)
 
-        memory.unlearn(erasing, settings=(), draft=lambda facts: "{}")
+        memory.unlearning.erase(erasing, settings=(), draft=lambda facts: "{}")
 
-        assert memory.operation(cancelled).problem is None
-        assert memory.operation(failed).problem == GONE
+        assert memory.operations.get(cancelled).problem is None
+        assert memory.operations.get(failed).problem == GONE
 
 
 def test_a_memory_is_closed_when_nobody_reads_any_more(memory: Memory) -> None:
@@ -713,7 +707,7 @@ def test_info_is_of_one_moment(memory: Memory) -> None:
         looking = [threads.submit(look) for _ in range(2)]
         for number in range(1, 200):
             insert(memory, [f"{number:03}"])
-            digests[number] = memory._store.digest()
+            digests[number] = memory._engine.store.digest()
         done.set()
         for each in looking:
             each.result()
@@ -722,7 +716,7 @@ def test_info_is_of_one_moment(memory: Memory) -> None:
 
 
 def test_a_setting_is_not_lost_to_one_that_was_read_before_it(memory: Memory) -> None:
-    store, read, go_on = memory._store, threading.Event(), threading.Event()
+    store, read, go_on = memory._engine.store, threading.Event(), threading.Event()
 
     class Slow:
         """The store, whose settings are a while on their way to whoever asks first."""
@@ -737,7 +731,7 @@ def test_a_setting_is_not_lost_to_one_that_was_read_before_it(memory: Memory) ->
                 go_on.wait(0.5)
             return found
 
-    memory._store = Slow()  # type: ignore[assignment]  # a store all the same
+    memory._engine.store = Slow()  # type: ignore[assignment]  # a store all the same
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(memory.keep_setting, "a", "1", call="SetTaxonomy")
         read.wait()
@@ -752,7 +746,7 @@ def test_who_reads_the_file_holds_up_no_publishing_and_no_query_but_is_waited_fo
     memory: Memory,
 ) -> None:
     insert(memory, ["a"])
-    store, reading, go_on = memory._store, threading.Event(), threading.Event()
+    store, reading, go_on = memory._engine.store, threading.Event(), threading.Event()
 
     class Slow:
         """The store, which takes its time over ids."""
@@ -765,7 +759,7 @@ def test_who_reads_the_file_holds_up_no_publishing_and_no_query_but_is_waited_fo
             go_on.wait(3 * LONG)
             return store.ids(filter)
 
-    memory._store = Slow()  # type: ignore[assignment]  # a store all the same
+    memory._engine.store = Slow()  # type: ignore[assignment]  # a store all the same
     with ThreadPoolExecutor(3) as threads:
         read = threads.submit(memory.would_purge, parsed('label = "cat"'))
         reading.wait(LONG)
@@ -785,28 +779,28 @@ def test_while_a_copy_is_made_an_erasure_is_put_off_and_nobody_waits_for_it(
     memory: Memory, tmp_path: Path
 ) -> None:
     insert(memory, ["a"])
-    sought = memory.sought(["a"])
+    sought = memory.unlearning.sought(["a"])
 
     with (
         ThreadPoolExecutor(3) as threads,
         memory.copying(tmp_path / "copy", check=lambda: None) as replica,
     ):
-        erasing = threads.submit(memory.erase_file, None)
-        holding = threads.submit(memory.holds, sought)
-        seeking = threads.submit(memory.sought, ["a"])
+        erasing = threads.submit(memory.unlearning.erase_file, None)
+        holding = threads.submit(memory.unlearning.holds, sought)
+        seeking = threads.submit(memory.unlearning.sought, ["a"])
         assert holding.result(LONG)
         assert seeking.result(LONG).ids == ["a"]
         assert erasing.result(LONG) is None
         replica.write(memory.identity, "copy", lambda transaction: None, settings=())
 
-    assert memory.erase_file(None) is not None
+    assert memory.unlearning.erase_file(None) is not None
 
 
 def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None:
     insert(memory, ["a", "b"])
 
     with pytest.raises(KeyError):
-        memory._publish([Change(["a", "nobody"])])
+        memory._engine._publish([Change(["a", "nobody"])])
 
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])
@@ -815,7 +809,7 @@ def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None
 
 def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory: Memory) -> None:
     insert(memory, ["a", "b", "c"])
-    store = memory._store
+    store = memory._engine.store
 
     class Short:
         """The store, in a process that is out of memory after some rows."""
@@ -828,9 +822,9 @@ def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory
                 yield StoredRows(rows.keys[:1], rows.ids[:1], rows.labels[:1], rows.vectors[:1], 1)
                 raise MemoryError
 
-    memory._store = Short()  # type: ignore[assignment]  # a store all the same
+    memory._engine.store = Short()  # type: ignore[assignment]  # a store all the same
     with pytest.raises(MemoryError):
-        memory._publish([Change(["a", "nobody"])])
+        memory._engine._publish([Change(["a", "nobody"])])
 
     calls: list[Callable[[], object]] = [
         memory.info,
@@ -858,9 +852,9 @@ def test_operations_are_newest_first_after_a_clock_that_went_back(tmp_path: Path
     )
 
     with closing(Memory.open(path)) as memory:
-        begun = [memory.begin("x").operation.name for _ in range(3)]
-        listed = [each.name for each in memory.operations(before="", limit=9)]
-        rest = [each.name for each in memory.operations(before=begun[0], limit=9)]
+        begun = [memory.operations.begin("x").operation.name for _ in range(3)]
+        listed = [each.name for each in memory.operations.page(before="", limit=9)]
+        rest = [each.name for each in memory.operations.page(before=begun[0], limit=9)]
 
     assert listed == [*reversed(begun), future]
     assert rest == [future]

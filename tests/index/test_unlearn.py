@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from visual_memory_index import (
-    Entry,
-    Facts,
-    Memory,
-    Request,
-    RequestErased,
-    ResiduePatterns,
-    unit_rows,
-)
+from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, unit_rows
 from visual_memory_index import unlearn as erasure
+from visual_memory_index.errors import RequestErased
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
@@ -67,8 +60,8 @@ def erased(memory: Memory, *ids: str) -> tuple[ResiduePatterns, Facts]:
         on_progress.append(facts)
         return "{}"
 
-    name = memory.begin_unlearning(ids, allow_missing=False).operation.name
-    patterns = memory.unlearn(name, settings=(), draft=draft)
+    name = memory.unlearning.begin(ids, allow_missing=False).operation.name
+    patterns = memory.unlearning.erase(name, settings=(), draft=draft)
     assert patterns is not None
     return patterns, on_progress[0]
 
@@ -79,14 +72,14 @@ def test_why_operations_failed_that_could_not_be_written_is_forgotten_too(
     path = small_disk.folder / "m.sqlite"
     with closing(Memory.create(path, new_identity("m", 64, None))) as memory:
         memory.insert([Entry("a.person", "a", content_sha256=bytes(32))], VECTORS[:1])
-        failed = memory.begin("prune").operation.name
+        failed = memory.operations.begin("prune").operation.name
         small_disk.fill()
-        memory.end(failed, "failed", problem="No entry but a.person is left.")
+        memory.operations.end(failed, "failed", problem="No entry but a.person is left.")
         small_disk.make_room(3_000_000)
 
         erased(memory, "a.person")
 
-        assert memory.operation(failed).problem == GONE
+        assert memory.operations.get(failed).problem == GONE
 
 
 def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:
@@ -107,22 +100,22 @@ def test_an_erasure_that_a_restart_resumes_is_logged_under_the_principal_who_beg
     memory: Memory,
 ) -> None:
     request = Request(principal="ann")
-    begun = memory.begin_unlearning(["id of the last"], allow_missing=False, request=request)
+    begun = memory.unlearning.begin(["id of the last"], allow_missing=False, request=request)
     memory.close()
 
     with closing(Memory.open(memory.path)) as again:
-        again.unlearn(begun.operation.name, settings=(), draft=lambda facts: "{}")
+        again.unlearning.erase(begun.operation.name, settings=(), draft=lambda facts: "{}")
 
         event = again.audit_events(limit=10).events[-1]
         assert (event.call, event.principal) == ("UnlearnEntries", "ann")
 
 
 def test_a_principal_called_like_an_erased_entry_is_no_residue(memory: Memory) -> None:
-    memory.begin("prune", request=Request(principal="id of the last"))
+    memory.operations.begin("prune", request=Request(principal="id of the last"))
 
     patterns, _ = erased(memory, "id of the last")
 
-    found = memory.erase_file(patterns)
+    found = memory.unlearning.erase_file(patterns)
     assert found is not None
     assert not found.found
 
@@ -144,14 +137,16 @@ def test_the_facts_name_the_backups_that_were_made_before(memory: Memory, tmp_pa
 def test_what_is_drafted_of_the_facts_is_kept_and_nothing_is_left_to_be_erased(
     memory: Memory,
 ) -> None:
-    name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
-    noted = memory.ids_to_unlearn(name)
-    memory.unlearn(name, settings=(), draft=lambda facts: json.dumps({"ids": list(facts.ids)}))
+    name = memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
+    noted = memory.unlearning.ids(name)
+    memory.unlearning.erase(
+        name, settings=(), draft=lambda facts: json.dumps({"ids": list(facts.ids)})
+    )
 
-    again = memory.unlearn(name, settings=(), draft=lambda facts: "{}")
+    again = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
 
-    assert (noted, memory.ids_to_unlearn(name)) == (["id of the last"], [])
-    assert memory.operation(name).result == '{"ids": ["id of the last"]}'
+    assert (noted, memory.unlearning.ids(name)) == (["id of the last"], [])
+    assert memory.operations.get(name).result == '{"ids": ["id of the last"]}'
     assert again is None
 
 
@@ -190,8 +185,8 @@ class OfServer:
 
 
 def test_a_store_without_files_here_erases_and_has_nothing_to_search_for(memory: Memory) -> None:
-    name = memory.begin_unlearning(["id of the last"], allow_missing=False).operation.name
-    with memory._store.transaction() as transaction:
+    name = memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
+    with memory._engine.store.transaction() as transaction:
         plain = cast(Transaction, OfServer(transaction))
         patterns, change = erasure.erase(plain, plain.operation(name), (), lambda facts: "{}")
         left = transaction.count()
@@ -252,8 +247,8 @@ def has_taxonomy(memory: Memory) -> None:
 
 
 def had_its_label(memory: Memory) -> None:
-    memory.relabel({"id that stays": "a label of its own"}, result=lambda ids: "{}")
-    memory.relabel({"id that stays": "another label"}, result=lambda ids: "{}")
+    memory.operations.relabel({"id that stays": "a label of its own"}, result=lambda ids: "{}")
+    memory.operations.relabel({"id that stays": "another label"}, result=lambda ids: "{}")
 
 
 def was_updated(memory: Memory) -> None:
@@ -263,22 +258,24 @@ def was_updated(memory: Memory) -> None:
 
 
 def is_asked_again(memory: Memory) -> None:
-    memory.begin_unlearning(["id of the last"], allow_missing=False)
+    memory.unlearning.begin(["id of the last"], allow_missing=False)
 
 
 def an_operation_named_an_entry_called_alike(memory: Memory) -> None:
-    name = memory.begin("dry-run").operation.name
-    memory.end(name, "done", result=json.dumps({"ids": ["id of the last but one"]}))
+    name = memory.operations.begin("dry-run").operation.name
+    memory.operations.end(name, "done", result=json.dumps({"ids": ["id of the last but one"]}))
 
 
 def an_operation_failed_that_named_it(memory: Memory) -> None:
-    name = memory.begin("prune").operation.name
-    memory.end(name, "failed", problem="No entry has these ids: another, id of the last.")
+    name = memory.operations.begin("prune").operation.name
+    memory.operations.end(
+        name, "failed", problem="No entry has these ids: another, id of the last."
+    )
 
 
 def an_operation_failed_that_named_its_label(memory: Memory) -> None:
-    name = memory.begin("calibrate").operation.name
-    memory.end(name, "failed", problem='Every entry is labelled "a label of its own".')
+    name = memory.operations.begin("calibrate").operation.name
+    memory.operations.end(name, "failed", problem='Every entry is labelled "a label of its own".')
 
 
 @pytest.mark.parametrize(
@@ -300,7 +297,7 @@ def test_what_stands_elsewhere_in_the_file_does_not_keep_an_erasure_from_ending(
     happened(memory)
     patterns, _ = erased(memory, "id of the last")
 
-    searched = memory.erase_file(patterns)
+    searched = memory.unlearning.erase_file(patterns)
 
     assert searched is not None
     assert not searched.found
@@ -313,9 +310,9 @@ def test_what_another_program_reads_is_tried_again_later(memory: Memory) -> None
         other.execute("SELECT count(*) FROM entries").fetchone()
         memory.insert([Entry("another id", "a common label")], VECTORS[3:])
 
-        assert memory.erase_file(patterns) is None
+        assert memory.unlearning.erase_file(patterns) is None
 
-    searched = memory.erase_file(patterns)
+    searched = memory.unlearning.erase_file(patterns)
     assert searched is not None
     assert not searched.found
 
@@ -330,7 +327,7 @@ def test_numbered_ids_are_told_from_what_the_file_has_behind_those_that_stay(
 
     for id in [*ids[450::15], ids[-1]]:  # of each length
         patterns, _ = erased(memory, id)
-        searched = memory.erase_file(patterns)
+        searched = memory.unlearning.erase_file(patterns)
 
         assert searched is not None
         assert not searched.found, id
@@ -347,15 +344,17 @@ def test_what_an_operation_said_of_erased_entries_is_gone_and_else_stays(memory:
         "stopped": "The server ended.",
     }
     memory.insert([Entry("1", "a common label")], VECTORS[3:])
-    names = {each: memory.begin("dry-run").operation.name for each in (*results, *problems)}
+    names = {
+        each: memory.operations.begin("dry-run").operation.name for each in (*results, *problems)
+    }
     for each, result in results.items():
-        memory.end(names[each], "done", result=json.dumps(result))
+        memory.operations.end(names[each], "done", result=json.dumps(result))
     for each, problem in problems.items():
-        memory.end(names[each], "failed", problem=problem)
+        memory.operations.end(names[each], "failed", problem=problem)
 
     erased(memory, "id of the last", "1")
 
-    ended = {each: memory.operation(name) for each, name in names.items()}
+    ended = {each: memory.operations.get(name) for each, name in names.items()}
     assert {each for each, operation in ended.items() if operation.problem == GONE} == {
         "named",
         "labelled",
@@ -372,7 +371,7 @@ def test_pictures_that_stay_take_no_room_however_many_they_are(memory: Memory) -
     tracemalloc.start()
 
     patterns, _ = erased(memory, "id of the last")
-    found = memory.pieces_of(patterns)
+    found = memory.unlearning.pieces_of(patterns)
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -383,8 +382,8 @@ def test_pictures_that_stay_take_no_room_however_many_they_are(memory: Memory) -
 def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
     identity = new_identity("the name of a memory", 64, None, store_images=False)
     with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
-        operation = memory.begin("dry-run").operation.name
-        memory.end(operation, "done", result='{"accuracy_before": 1.0}')
+        operation = memory.operations.begin("dry-run").operation.name
+        memory.operations.end(operation, "done", result='{"accuracy_before": 1.0}')
         texts = [
             "content_sha256",
             "the name of a memory",
@@ -400,7 +399,7 @@ def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
         memory.insert([entry], VECTORS[:1])
         patterns, _ = erased(memory, "the id of an entry")
 
-        searched = memory.erase_file(patterns)
+        searched = memory.unlearning.erase_file(patterns)
 
     assert searched is not None
     assert not searched.found

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from tests.databases import database_of
 
-from visual_memory_index import DiskFull, EntriesExist, Entry, Memory, UnknownEntries
+from visual_memory_index import Entry, Memory
+from visual_memory_index.errors import DiskFull, EntriesExist, UnknownEntries
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
 
@@ -56,10 +57,10 @@ def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[obj
             came[number] = error
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(writes))]
-    with memory._writer.turn:
+    with memory._engine.writer.turn:
         for number, thread in enumerate(threads):
             thread.start()
-            while len(memory._writer._waiting) <= number:
+            while len(memory._engine.writer._waiting) <= number:
                 pass
     for thread in threads:
         thread.join()
@@ -119,7 +120,7 @@ def test_one_that_fails_halfway_leaves_the_others(memory: Memory, error: Excepti
         memory,
         [
             lambda: insert(memory, ["b"]),
-            lambda: memory._writer.do(fail),
+            lambda: memory._engine.writer.do(fail),
             lambda: insert(memory, ["c"]),
             lambda: insert(memory, ["a"]),
             lambda: memory.delete(["b"]),

@@ -123,20 +123,20 @@ class History:
             catalog.mark_unlearned(memory, sorted(ids), None)
             return "{}"
 
-        begun = memory.begin_unlearning(sorted(ids), allow_missing=True, none=none).operation
+        begun = memory.unlearning.begin(sorted(ids), allow_missing=True, none=none).operation
         self.forget(kept, ids)
         if number % 3 == 0:
             self.back_up(number, ids)
         if number % 4 == 0:
             self.restart(kept.folder)
             memory = self.memories[name]
-            assert memory.unfinished() == [begun][: begun.state == "running"]
+            assert memory.unlearning.unfinished() == [begun][: begun.state == "running"]
         if begun.state == "running":
             self.catalogs[kept.folder].mark_unlearned(
-                memory, memory.ids_to_unlearn(begun.name), begun.name
+                memory, memory.unlearning.ids(begun.name), begun.name
             )
-            memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
-            memory.end(begun.name, "done", result="{}")
+            memory.unlearning.erase(begun.name, settings=(), draft=lambda facts: "{}")
+            memory.operations.end(begun.name, "done", result="{}")
         self.time += 1
         for id in ids:
             self.unlearned[kept.folder, kept.uid, id] = self.time

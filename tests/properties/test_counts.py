@@ -59,10 +59,10 @@ def test_counts_are_those_of_a_fresh_start_after_thousands_of_edits(tmp_path: Pa
             memory.update(chance.choice(stored), label=chance.choice("abc"))
         elif kind == "prune":
             taken = [id for id in chance.sample(stored, 4) if memory.votes(id)]
-            operations.append(memory.begin("prune").operation.name)
-            memory.prune(taken, operation=operations[-1], result=str)
+            operations.append(memory.operations.begin("prune").operation.name)
+            memory.operations.prune(taken, operation=operations[-1], result=str)
         elif operations:
-            memory.undo(operations.pop(chance.randrange(len(operations))))
+            memory.operations.undo(operations.pop(chance.randrange(len(operations))))
         if number in restarts:
             memory.close()
             memory = Memory.open(path)

@@ -15,14 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from numpy.typing import NDArray
 from tests.conftest import folder_in_ram
 
-from visual_memory_index import (
-    Entry,
-    Memory,
-    NotUndoable,
-    Query,
-    UnknownEntries,
-    unit_rows,
-)
+from visual_memory_index import Entry, Memory, Query, unit_rows
+from visual_memory_index.errors import NotUndoable, UnknownEntries
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 
@@ -116,8 +110,8 @@ class CurationMachine(RuleBasedStateMachine):
             if (self.voting)
             else []
         )
-        operation = self.memory.begin("prune").operation.name
-        self.memory.prune(chosen, operation=operation, result=str)
+        operation = self.memory.operations.begin("prune").operation.name
+        self.memory.operations.prune(chosen, operation=operation, result=str)
         self.operations[operation] = Undoable("prune")
         for id in chosen:
             self.model[id].pruned_by = operation
@@ -126,9 +120,9 @@ class CurationMachine(RuleBasedStateMachine):
     def relabel(self, wanted: dict[str, str]) -> None:
         if set(wanted) - set(self.model):
             with pytest.raises(UnknownEntries):
-                self.memory.relabel(wanted, result=str)
+                self.memory.operations.relabel(wanted, result=str)
             return
-        operation = self.memory.relabel(wanted, result=str).name
+        operation = self.memory.operations.relabel(wanted, result=str).name
         done = self.operations[operation] = Undoable("relabel")
         for id, label in wanted.items():
             kept = self.model[id]
@@ -143,9 +137,9 @@ class CurationMachine(RuleBasedStateMachine):
         operation = self.operations[name]
         if operation.undone:
             with pytest.raises(NotUndoable, match="undone before"):
-                self.memory.undo(name)
+                self.memory.operations.undo(name)
             return
-        restored = self.memory.undo(name)
+        restored = self.memory.operations.undo(name)
         operation.undone = True
         if operation.kind == "prune":
             expected = [id for id, kept in self.model.items() if kept.pruned_by == name]
@@ -255,11 +249,11 @@ def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
             for memory in memories:
                 edit(memory, before)
             voting = [id for id in pruned if pruning.votes(id)]
-            operation = pruning.begin("prune").operation.name
-            pruning.prune(voting, operation=operation, result=str)
+            operation = pruning.operations.begin("prune").operation.name
+            pruning.operations.prune(voting, operation=operation, result=str)
             for memory in memories:
                 edit(memory, after)
-            pruning.undo(operation)
+            pruning.operations.undo(operation)
 
             assert state(pruning) == state(plain)
 
@@ -272,7 +266,7 @@ def test_lists_that_do_not_fit_the_file_are_found_anew(tmp_path: Path) -> None:
         memory.insert([Entry(f"{n:03}", LABELS[n % 3]) for n in range(200)], rows)
         right = memory.misleading_counts(5)
     with closing(Memory.open(path)) as memory:
-        memory._store.keep_derived("lists.float32.5", b"not what was kept")
+        memory._engine.store.keep_derived("lists.float32.5", b"not what was kept")
 
     with closing(Memory.open(path)) as memory:
         assert memory.misleading_counts(5).v.tolist() == right.v.tolist()

@@ -83,13 +83,13 @@ class DigestMachine(CurationMachine):
 
     @rule(gone=some_ids)
     def unlearn(self, gone: list[str]) -> None:
-        begun = self.memory.begin_unlearning(gone, allow_missing=True).operation
-        self.catalog.mark_unlearned(self.memory, self.memory.ids_to_unlearn(begun.name), begun.name)
-        traces = self.memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
-        searched = self.memory.erase_file(traces)
+        begun = self.memory.unlearning.begin(gone, allow_missing=True).operation
+        self.catalog.mark_unlearned(self.memory, self.memory.unlearning.ids(begun.name), begun.name)
+        traces = self.memory.unlearning.erase(begun.name, settings=(), draft=lambda facts: "{}")
+        searched = self.memory.unlearning.erase_file(traces)
         assert searched is not None
         assert searched.found == frozenset()
-        self.memory.end(begun.name, "done", result="{}")
+        self.memory.operations.end(begun.name, "done", result="{}")
         for id in gone:
             self.model.pop(id, None)
         self.unlearned.append(set(gone))
@@ -150,7 +150,9 @@ class DigestMachine(CurationMachine):
             rows = VECTORS[[self.model[id].direction for id in ids]].reshape(-1, 4)
             fresh.insert([Entry(id, self.model[id].label) for id in ids], rows)
             pruned = [id for id in ids if self.model[id].pruned_by]
-            fresh.prune(pruned, operation=fresh.begin("prune").operation.name, result=str)
+            fresh.operations.prune(
+                pruned, operation=fresh.operations.begin("prune").operation.name, result=str
+            )
 
             assert fresh.info().digest == self.memory.info().digest
             assert answers(fresh) == answers(self.memory)

@@ -24,19 +24,16 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 from visual_memory_index import (
-    EntriesExist,
     Entry,
     FaissIndexes,
     Filter,
     Memory,
     Query,
     Request,
-    RequestReused,
-    UnknownEntries,
-    WrongOffset,
     parse,
     unit_rows,
 )
+from visual_memory_index.errors import EntriesExist, RequestReused, UnknownEntries, WrongOffset
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.store.store import new_identity
 

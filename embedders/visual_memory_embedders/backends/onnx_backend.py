@@ -15,16 +15,18 @@ import json
 from concurrent.futures import Executor
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
-from visual_memory_embedders.backends.onnx_session import network_of, open_session
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
-from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+from visual_memory_embedders.pipeline import Network, NetworkEmbedder, embedder_of
+from visual_memory_embedders.spec import Preprocessing
 
+FATAL_ONLY = 4  # errors are raised, and need not be printed too
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
 
@@ -37,15 +39,8 @@ def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> Ne
     preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
     session = _session(name, graph)
     _check_ends(name, session, preprocessing)
-    network = network_of(session)
-    spec = EmbedderSpec(
-        name=name,
-        weights_sha256=hashlib.sha256(graph).hexdigest(),
-        dimension=dimension_of(name, network, preprocessing),
-        preprocessing=preprocessing,
-        bit_equal=True,
-    )
-    return NetworkEmbedder(spec, network, workers, limits)
+    digest = hashlib.sha256(graph).hexdigest()
+    return embedder_of(name, digest, preprocessing, network_of(session), workers, limits)
 
 
 def _preprocessing(name: str, path: Path) -> Preprocessing:
@@ -93,3 +88,30 @@ def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         side == want or not isinstance(side, int) for side, want in zip(shape, wanted, strict=True)
     )
+
+
+def open_session(graph: bytes) -> onnxruntime.InferenceSession:
+    """Open a session for any number of concurrent threads, which keeps no data of its inputs.
+
+    Its arena would keep intermediate values of a picture until the next one; without it all memory
+    goes back to the C library.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = FATAL_ONLY
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def network_of(session: onnxruntime.InferenceSession) -> Network:
+    """Return the session as a function of its only input."""
+    (image,) = session.get_inputs()
+
+    def run(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = session.run(None, {image.name: tensor})[0]
+        return vectors
+
+    return run

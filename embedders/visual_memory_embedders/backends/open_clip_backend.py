@@ -12,8 +12,8 @@ from visual_memory_embedders.backends.torch_network import (
 )
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
-from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+from visual_memory_embedders.pipeline import NetworkEmbedder, embedder_of
+from visual_memory_embedders.spec import Preprocessing
 
 
 def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
@@ -22,14 +22,7 @@ def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) ->
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
     encode = network_of(model.encode_image)
-    spec = EmbedderSpec(
-        name=name,
-        weights_sha256=weights_sha256(model.visual),
-        dimension=dimension_of(name, encode, preprocessing),
-        preprocessing=preprocessing,
-        bit_equal=True,
-    )
-    return NetworkEmbedder(spec, encode, workers, limits)
+    return embedder_of(name, weights_sha256(model.visual), preprocessing, encode, workers, limits)
 
 
 def _create(name: str, architecture: str, pretrained: str) -> Any:

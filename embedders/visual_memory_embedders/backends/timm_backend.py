@@ -15,8 +15,8 @@ from visual_memory_embedders.backends.torch_network import (
 )
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import NetworkEmbedder, dimension_of
-from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+from visual_memory_embedders.pipeline import NetworkEmbedder, embedder_of
+from visual_memory_embedders.spec import Preprocessing
 
 
 def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
@@ -30,14 +30,7 @@ def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) ->
         raise UnsupportedNetwork(name, f"{file} leaves some of its weights to chance")
     preprocessing = _preprocessing(name, timm.data.resolve_model_data_config(model))
     encode = network_of(model)
-    spec = EmbedderSpec(
-        name=name,
-        weights_sha256=digest,
-        dimension=dimension_of(name, encode, preprocessing),
-        preprocessing=preprocessing,
-        bit_equal=True,
-    )
-    return NetworkEmbedder(spec, encode, workers, limits)
+    return embedder_of(name, digest, preprocessing, encode, workers, limits)
 
 
 def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any:

@@ -6,8 +6,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from visual_memory_embedders.errors import UndecodableImage
-from visual_memory_embedders.images.images import BadImage, ImageLimits, decode
+from visual_memory_embedders.images.images import ImageLimits, decode
 from visual_memory_embedders.images.workers import in_order
 
 SIDE = 128
@@ -21,14 +20,7 @@ def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimit
 
     Raises UndecodableImage for the first image that does not decode.
     """
-
-    def small(position: int, data: bytes) -> bytes:
-        try:
-            return shrink(data, side=SIDE, limits=limits)
-        except BadImage as bad:
-            raise UndecodableImage(position, str(bad)) from None
-
-    return list(in_order(workers, small, images))
+    return list(in_order(workers, lambda _, data: shrink(data, side=SIDE, limits=limits), images))
 
 
 def smaller(data: bytes, *, limits: ImageLimits) -> bytes:

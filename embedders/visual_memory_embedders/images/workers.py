@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from typing import TypeVar
 
+from visual_memory_embedders.errors import UndecodableImage
+from visual_memory_embedders.images.images import BadImage
+
 IN_FLIGHT = 64  # of one call: enough for any machine's cores, and other calls wait for few
 
 T = TypeVar("T")
@@ -15,14 +18,22 @@ def in_order(
 ) -> Iterator[T]:
     """Map ``work`` over positions and images in threads, in order; never call from a worker.
 
-    Raises the error of the first image that ``work`` fails on, after all work has ended.
+    Raises the error of the first image that ``work`` fails on, after all work has ended; a BadImage
+    as UndecodableImage.
     """
+
+    def named(position: int, data: bytes) -> T:
+        try:
+            return work(position, data)
+        except BadImage as bad:
+            raise UndecodableImage(position, str(bad)) from None
+
     pending: deque[Future[T]] = deque()
     try:
         for position, data in enumerate(images):
             if len(pending) == IN_FLIGHT:
                 yield pending.popleft().result()
-            pending.append(workers.submit(work, position, data))
+            pending.append(workers.submit(named, position, data))
         while pending:
             yield pending.popleft().result()
     finally:

@@ -17,6 +17,8 @@ from visual_memory_index.catalog.folder import (
     SECRET,
     UNFINISHED,
     FolderLock,
+    Reserve,
+    Unfinished,
     check_not_lost,
     new_name,
 )
@@ -25,7 +27,6 @@ from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
 from visual_memory_index.catalog.registry import Registry, RegistryReader
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
-from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import (
     FOLDER_BACK,
     PUT_BACK,
@@ -45,14 +46,12 @@ from visual_memory_index.files.disk import (
     sync,
     translate_os_errors,
 )
-from visual_memory_index.files.reserve import Reserve
-from visual_memory_index.files.unfinished import Unfinished
-from visual_memory_index.ledger.standing import Noted, OnStanding, refusal
+from visual_memory_index.ledger.standing import Noted, refusal
 from visual_memory_index.memory import Memory
 from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup
-from visual_memory_index.store.store import Identity, Transaction, new_identity
+from visual_memory_index.store.store import Transaction, new_identity
 from visual_memory_index.store.stored_files import StoredFiles
 
 
@@ -85,7 +84,7 @@ class Catalog:
                 registry = SqliteRegistry(self.folder / CATALOG)
                 undo.callback(registry.close)
                 self._registry: Registry = registry
-                self._files: StoredFiles = registry
+                self.files: StoredFiles = registry
                 with registry.reading() as read:
                     self._lost = listing.unlisted(read.files(), self._memories)
                 self._check()
@@ -102,19 +101,6 @@ class Catalog:
         """Close the registry and unlock the folder."""
         with closing(self._lock):
             self._registry.close()
-
-    def cut_log(self) -> None:
-        """Empty the registry's log, if nobody reads it. Raises NotWritten."""
-        self._files.truncate_log()
-        self.reserve.renew()
-
-    def descriptors(self) -> list[int]:
-        """Return the registry's files, opened to be read."""
-        return self._files.descriptors()
-
-    def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return pieces of ``patterns``, masked, that the registry has."""
-        return self._files.found_in(patterns)
 
     def names(self) -> list[str]:
         """Return all memories, sorted, also those of which only the file is left."""
@@ -146,7 +132,8 @@ class Catalog:
         return memory
 
     def _open_file(self, path: Path) -> Memory:
-        return Memory.open(path, self._told(path.name), self.reserve.give_up, self._indexes)
+        keep = partial(self._latest.keep, path.name)
+        return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory, *, erased: bool = False) -> None:
         """Note where a memory stands, if that is new. Raises NotWritten.
@@ -174,9 +161,9 @@ class Catalog:
 
         def make(path: Path) -> Memory:
             identity = new_identity(name, dimension, embedder, store_images=store_images)
-            told, give_up = self._told(path.name), self.reserve.give_up
+            keep, give_up = partial(self._latest.keep, path.name), self.reserve.give_up
             return Memory.create(
-                path, identity, told, give_up, self._indexes, principal=request.principal
+                path, identity, keep, give_up, self._indexes, principal=request.principal
             )
 
         return self._add(name, make, name, request)
@@ -273,13 +260,14 @@ class Catalog:
         """
         with self._unfinished.file() as path:
             with of_backup():
-                rebuilt = self._rebuild(
+                rebuilt = rebuild(
                     arrival.path,
                     path,
                     name,
+                    self._registry,
+                    self._secret,
                     call="RestoreMemory",
                     principal=request.principal,
-                    since=lambda read, backup: read.tick_of_backup(backup),
                     settings=settings,
                     check=check,
                 )
@@ -315,13 +303,15 @@ class Catalog:
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
             with attribute_damage(doubt.path):
-                rebuilt = self._rebuild(
+                rebuilt = rebuild(
                     copy,
                     path,
                     doubt.name,
+                    self._registry,
+                    self._secret,
+                    since=doubt.since,
                     call="AcceptMemory",
                     principal=LOCAL,
-                    since=lambda read, backup: doubt.since,
                     settings=settings,
                 )
             yield rebuilt
@@ -465,58 +455,18 @@ class Catalog:
         with self._registry.reading() as read:
             file = read.file_of(name)
         if file is None:
-            raise self._unlisted(name) or UnknownMemory(name)
+            stems = {Path(each.path).stem: each for each in self._lost.values()}
+            meant = stems.get(name) if listing.NAME.fullmatch(name) else None
+            raise self._lost.get(name) or meant or UnknownMemory(name)
         path = self._memories / file
         with translate_os_errors(path, opening=True):
             if not path.exists():
                 raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
         return path
 
-    def _unlisted(self, name: str) -> UnlistedFile | None:
-        """Return the unlisted file of this name, or of this stem, or None."""
-        stems = {Path(each.path).stem: each for each in self._lost.values()}
-        return self._lost.get(name) or (stems.get(name) if listing.NAME.fullmatch(name) else None)
-
     def _noted(self, file: str) -> Noted | None:
         with self._registry.reading() as read:
             return self._latest.add_to(read.noted(file), file)
-
-    def _told(self, file: str) -> OnStanding:
-        return partial(self._latest.keep, file)
-
-    def _rebuild(
-        self,
-        source: Path,
-        target: Path,
-        name: str,
-        *,
-        call: str,
-        principal: str,
-        since: Callable[[RegistryReader, str], int],
-        settings: Iterable[str],
-        check: Callable[[], None] = lambda: None,
-    ) -> Rebuilt:
-        """Rebuild a file without entries unlearned after the tick ``since``."""
-
-        def unlearned(identity: Identity, backup: str, ids: Iterable[str]) -> list[str]:
-            with self._registry.reading() as read:
-                return list(
-                    read.unlearned_since(self._secret, identity.uid, ids, since(read, backup))
-                )
-
-        now = self._ticks()
-        identity, left_out = rebuild(
-            source,
-            target,
-            name,
-            call=call,
-            principal=principal,
-            unlearned=unlearned,
-            settings=settings,
-            check=check,
-        )
-        sync(target)
-        return Rebuilt(target, name, identity, left_out, now)
 
     def _ticks(self) -> int:
         with self._registry.reading() as read:

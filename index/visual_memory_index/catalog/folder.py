@@ -1,17 +1,26 @@
-"""The data folder: its layout and its lock."""
+"""The data folder: its layout, its lock, its reserve and its unfinished files."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from visual_memory_index.errors import FolderInUse, LostCatalog
+from visual_memory_index.errors import DiskFull, FolderInUse, LostCatalog
 from visual_memory_index.files.database import schema_of
+from visual_memory_index.files.disk import remove_database
+
+T = TypeVar("T")
 
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
+RESERVE_BYTES_MAX = 1 << 22
+RESERVE_SHARE = 8  # of what is free, or a small disk would be full of it
 
 
 def was_used(folder: Path) -> bool:
@@ -48,3 +57,66 @@ class FolderLock:
     def close(self) -> None:
         """Release the lock."""
         os.close(self._file)
+
+
+class Reserve:
+    """A file that only takes space, up to 4 MiB, for deleting and unlearning, which free space.
+
+    It is best effort: where there is no space for it, all goes on without.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Grow the file to its full size, as far as there is space to spare."""
+        with self._lock, suppress(OSError):
+            found = os.statvfs(self._path.parent)
+            size = min(found.f_bavail * found.f_frsize // RESERVE_SHARE, RESERVE_BYTES_MAX)
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(file).st_size < size:
+                    os.posix_fallocate(file, 0, size)
+            finally:
+                os.close(file)
+
+    def give_up(self) -> bool:
+        """Remove the file; True if it took any space."""
+        with self._lock, suppress(OSError):
+            size = self._path.stat().st_size
+            self._path.unlink()
+            return size > 0
+        return False
+
+    def freeing(self, act: Callable[[], T]) -> T:
+        """Run ``act``, which frees disk space, and on a full disk once more without the reserve."""
+        try:
+            return act()
+        except DiskFull:
+            if not self.give_up():
+                raise
+            return act()
+
+
+class Unfinished:
+    """A folder for files that no catalog lists yet, emptied when this is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for path in folder.iterdir():
+            path.unlink()
+
+    def path(self) -> Path:
+        """Return a new path in the folder."""
+        return self._folder / f"{secrets.token_hex(8)}.sqlite"
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """Yield a new path, and remove the file at the end unless it was moved away."""
+        path = self.path()
+        try:
+            yield path
+        finally:
+            remove_database(path)

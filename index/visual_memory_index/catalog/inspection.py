@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 
-from visual_memory_index.check import NotListed, check
+from visual_memory_index.check import check
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.files.damage import NotAsWritten, damage_of
 from visual_memory_index.files.database import connect_read_only, has_log, translate_errors
@@ -16,11 +16,15 @@ from visual_memory_index.files.disk import translate_os_errors
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger.merkle import leaf_hash
 from visual_memory_index.ledger.standing import Found, Noted, Standing
-from visual_memory_index.records.progress import unreported
+from visual_memory_index.records.operation import unreported
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import read_standing
 
 WITH_LOG = 4  # the first schema that has uids and audit logs
+UNLEARNINGS = (
+    'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\''
+)
+KNOWS = "SELECT count(*) > 0 FROM operations WHERE name = ?"
 
 
 def look(path: Path, noted: Noted | None) -> Found | None:
@@ -40,8 +44,8 @@ def look(path: Path, noted: Noted | None) -> Found | None:
         return replace(
             found,
             hashes=hashes(db, noted),
-            unlearnings=unlearnings(db, noted.kept.size),
-            knows_unlearning=knows_operation(db, noted.unlearning),
+            unlearnings=db.execute(UNLEARNINGS, (noted.kept.size,)).fetchone()[0],
+            knows_unlearning=db.execute(KNOWS, (noted.unlearning,)).fetchone()[0],
         )
 
 
@@ -56,7 +60,7 @@ def look_through(path: Path) -> None:
         query = "SELECT name, ifnull(embedder, dimension) FROM memory"
         name, kind = db.execute(query).fetchone()
         contents = SqliteContents(db, path, *read_standing(db))
-        check(contents, name, str(kind), NotListed(), lambda entries: True, unreported)
+        check(contents, name, str(kind), unreported)
 
 
 def is_empty(path: Path) -> bool:
@@ -107,17 +111,3 @@ def hashes(db: Connection, noted: Noted) -> dict[int, str]:
         if row:
             found[size - 1] = leaf_hash(str(row[0]).encode()).hex()
     return found
-
-
-def unlearnings(db: Connection, since: int) -> int:
-    """Count the unlearn events in the log from an event on."""
-    count: int = db.execute(
-        'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\'',
-        (since,),
-    ).fetchone()[0]
-    return count
-
-
-def knows_operation(db: Connection, name: str | None) -> bool:
-    """Return True if the file has an operation of this name."""
-    return bool(db.execute("SELECT 1 FROM operations WHERE name = ?", (name,)).fetchone())

@@ -1,12 +1,11 @@
-"""The list of memories in the catalog: the file of each, and files that it does not know."""
+"""Memory files that the registry does not list, and valid names for them."""
 
 from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -17,41 +16,6 @@ from visual_memory_index.errors import UnlistedFile
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # of a memory
 NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
 STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between, as many as a name has
-
-FILES = """
-    SELECT file, name FROM memories WHERE state IN ('creating', 'ready')
-    UNION ALL SELECT file, '' FROM dropped
-"""
-
-
-def names(db: sqlite3.Connection) -> list[str]:
-    """Return the memories that are ready."""
-    return [name for (name,) in db.execute("SELECT name FROM memories WHERE state = 'ready'")]
-
-
-def file_of(db: sqlite3.Connection, name: str) -> str | None:
-    """Return the file of a memory that is ready, or None."""
-    find = "SELECT file FROM memories WHERE name = ? AND state = 'ready'"
-    row = db.execute(find, (name,)).fetchone()
-    return row[0] if row else None
-
-
-def is_taken(db: sqlite3.Connection, name: str) -> bool:
-    """Return True if a memory of this name is listed, ready or not."""
-    return bool(db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone())
-
-
-def keep_ready(db: sqlite3.Connection, was_ready: Callable[[str], bool]) -> None:
-    """Mark memories as ready whose files were before: otherwise they would be removed."""
-    for (file,) in db.execute("SELECT file FROM memories WHERE state = 'creating'").fetchall():
-        if was_ready(file):
-            db.execute("UPDATE memories SET state = 'ready' WHERE file = ?", (file,))
-
-
-def drop_unfinished(db: sqlite3.Connection) -> None:
-    """Drop memories that were never ready."""
-    db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
-    db.execute("DELETE FROM memories WHERE state = 'creating'")
 
 
 def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:

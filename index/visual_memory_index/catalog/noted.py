@@ -8,7 +8,6 @@ nothing of that, and a power loss some seconds; it is never ahead of what is on 
 from __future__ import annotations
 
 import os
-import sqlite3
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -19,22 +18,6 @@ from visual_memory_index.files.disk import read_small, translate_os_errors
 from visual_memory_index.ledger.standing import Noted, Standing
 
 CHECK_CHARACTERS = 16
-
-
-def read(db: sqlite3.Connection, file: str) -> Noted | None:
-    """Return the catalog's note of a memory by its file, or None."""
-    query = "SELECT uid, size, last, erasing FROM noted WHERE file = ?"
-    row = db.execute(query, (file,)).fetchone()
-    return Noted(row[0], Standing(*row[1:3]), row[3]) if row else None
-
-
-def keep(db: sqlite3.Connection, file: str, noted: Noted) -> None:
-    """Write a note of a listed memory, unless it is the same."""
-    if noted != read(db, file):
-        db.execute(
-            "INSERT OR REPLACE INTO noted SELECT file, ?, ?, ?, ? FROM memories WHERE file = ?",
-            (noted.uid, *noted.kept, noted.unlearning, file),
-        )
 
 
 class Latest:

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
+from visual_memory_index.catalog.registry import Registry
 from visual_memory_index.errors import BadAuditLog, BadBackup, CorruptStore, MemoryRefusal
 from visual_memory_index.files.damage import attribute_damage
+from visual_memory_index.files.disk import sync
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.replica import Replica, check_tables
 from visual_memory_index.sqlite.store import SqliteStore
-from visual_memory_index.store.log_check import check_end
+from visual_memory_index.store.contents import check_end
 from visual_memory_index.store.store import Identity
-
-Unlearned: TypeAlias = Callable[[Identity, str, Iterable[str]], list[str]]
 
 
 class Outdated(Exception):
@@ -51,39 +50,36 @@ class Doubt:
     since: int
 
 
-def look_at(
-    path: Path, check: Callable[[], None], unlearned: Unlearned
-) -> tuple[Identity, list[str]]:
-    """Return a file's identity and its ``unlearned`` ids, by identity, backup and all ids.
+def rebuild(
+    source: Path,
+    target: Path,
+    name: str,
+    registry: Registry,
+    secret: bytes,
+    *,
+    since: int | None = None,
+    call: str,
+    principal: str,
+    settings: Iterable[str],
+    check: Callable[[], None] = lambda: None,
+) -> Rebuilt:
+    """Copy a file without entries unlearned after the tick ``since``, logged as ``call``.
 
-    Raises CorruptStore, NewerStore, BadAuditLog.
+    Without ``since`` it is the tick of the backup that the file is. Raises CorruptStore,
+    NewerStore, BadAuditLog, NotWritten.
     """
-    check_tables(path)
-    with closing(SqliteStore(path)) as store:
+    with registry.reading() as read:
+        now = read.ticks()
+    check_tables(source)
+    with closing(SqliteStore(source)) as store:
         store.complete()
         identity, backup = store.identity(), store.settings().get(NAME_SETTING, "")
         with store.contents() as contents:
             contents.check_file(check)
             check_end(contents, identity.name, identity.kind)
-            return identity, unlearned(identity, backup, contents.ids())
-
-
-def rebuild(
-    source: Path,
-    target: Path,
-    name: str,
-    *,
-    call: str,
-    principal: str,
-    unlearned: Unlearned,
-    settings: Iterable[str],
-    check: Callable[[], None],
-) -> tuple[Identity, int]:
-    """Copy a file without unlearned entries, logged as ``call``; return identity and their count.
-
-    Raises CorruptStore, NewerStore, BadAuditLog, NotWritten.
-    """
-    identity, leave_out = look_at(source, check, unlearned)
+            with registry.reading() as read:
+                since = read.tick_of_backup(backup) if since is None else since
+                leave_out = [*read.unlearned_since(secret, identity.uid, contents.ids(), since)]
     with Replica(source, target, check) as replica:
         replica.begin()
         left_out = replica.write(
@@ -94,7 +90,8 @@ def rebuild(
             leave_out=leave_out,
             settings=settings,
         )
-    return identity, left_out
+    sync(target)
+    return Rebuilt(target, name, identity, left_out, now)
 
 
 @contextmanager

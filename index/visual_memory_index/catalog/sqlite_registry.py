@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from visual_memory_index.catalog import listing, noted, tombstones
+from visual_memory_index.catalog import tombstones
+from visual_memory_index.catalog.tombstones import ANY, BEFORE_ALL, mark
 from visual_memory_index.erasure.residue import ResiduePatterns
+from visual_memory_index.errors import LostSecret
+from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import CATALOG_STEPS
-from visual_memory_index.ledger.standing import Noted
+from visual_memory_index.ledger.standing import Noted, Standing
 from visual_memory_index.records.request import Request
 from visual_memory_index.sqlite import requests
 
+AT_ONCE = 1024  # marks
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",
@@ -34,22 +38,31 @@ class SqliteRegistryTransaction:
         self._db = db
 
     def names(self) -> list[str]:
-        return listing.names(self._db)
+        rows = self._db.execute("SELECT name FROM memories WHERE state = 'ready'")
+        return [name for (name,) in rows]
 
     def file_of(self, name: str) -> str | None:
-        return listing.file_of(self._db, name)
+        find = "SELECT file FROM memories WHERE name = ? AND state = 'ready'"
+        row = self._db.execute(find, (name,)).fetchone()
+        return row[0] if row else None
 
     def is_taken(self, name: str) -> bool:
-        return listing.is_taken(self._db, name)
+        return bool(self._db.execute("SELECT 1 FROM memories WHERE name = ?", (name,)).fetchone())
 
     def files(self) -> Mapping[str, str]:
-        return dict(self._db.execute(listing.FILES).fetchall())
+        rows = self._db.execute(
+            "SELECT file, name FROM memories WHERE state IN ('creating', 'ready') "
+            "UNION ALL SELECT file, '' FROM dropped"
+        )
+        return dict(rows.fetchall())
 
     def dropped(self) -> list[str]:
         return [file for (file,) in self._db.execute("SELECT file FROM dropped")]
 
     def noted(self, file: str) -> Noted | None:
-        return noted.read(self._db, file)
+        query = "SELECT uid, size, last, erasing FROM noted WHERE file = ?"
+        row = self._db.execute(query, (file,)).fetchone()
+        return Noted(row[0], Standing(*row[1:3]), row[3]) if row else None
 
     def recall(self, request: Request) -> Any:
         return requests.recall(self._db, request)
@@ -59,18 +72,27 @@ class SqliteRegistryTransaction:
         return self._db.execute(known, (request_id,)).fetchone() is not None
 
     def ticks(self) -> int:
-        return tombstones.ticks(self._db)
+        count: int = self._db.execute("SELECT ticks FROM clock").fetchone()[0]
+        return count
 
     def tick_of_backup(self, backup: str) -> int:
-        return tombstones.tick_of_backup(self._db, backup)
+        row = self._db.execute("SELECT tick FROM backups WHERE name = ?", (backup,)).fetchone()
+        return row[0] if row else BEFORE_ALL
 
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        return tombstones.unlearned_since(self._db, secret, uid, ids, since)
+        later = "SELECT 1 FROM tombstones WHERE tick > ? LIMIT 1"
+        if not self._db.execute(later, (since,)).fetchone():
+            return
+        ids = iter(ids)
+        while part := {mark(secret, uid, id): id for id in islice(ids, AT_ONCE)}:
+            yield from (part[found] for found in self._stored_marks(list(part), since))
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        return tombstones.unlearned(self._db, secret, uid, ids)
+        if not self._stored_marks([mark(secret, uid, ANY)], BEFORE_ALL):
+            return []
+        return list(self.unlearned_since(secret, uid, ids, BEFORE_ALL))
 
     def add(self, name: str, file: str) -> None:
         self._db.execute("INSERT INTO memories VALUES (?, ?, 'creating')", (name, file))
@@ -92,28 +114,69 @@ class SqliteRegistryTransaction:
         self._db.execute("INSERT INTO dropped VALUES (?)", (file,))
 
     def drop_unfinished(self) -> None:
-        listing.drop_unfinished(self._db)
+        self._db.execute("INSERT INTO dropped SELECT file FROM memories WHERE state = 'creating'")
+        self._db.execute("DELETE FROM memories WHERE state = 'creating'")
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        listing.keep_ready(self._db, was_ready)
+        rows = self._db.execute("SELECT name, file FROM memories WHERE state = 'creating'")
+        for name, file in rows.fetchall():
+            if was_ready(file):
+                self.set_ready(name)
 
     def clear_dropped(self) -> None:
         self._db.execute("DELETE FROM dropped")
 
-    def note(self, file: str, standing: Noted) -> None:
-        noted.keep(self._db, file, standing)
+    def note(self, file: str, noted: Noted) -> None:
+        if noted != self.noted(file):
+            self._db.execute(
+                "INSERT OR REPLACE INTO noted SELECT file, ?, ?, ?, ? FROM memories WHERE file = ?",
+                (noted.uid, *noted.kept, noted.unlearning, file),
+            )
 
     def keep(self, request: Request, answer: Any) -> None:
         requests.keep(self._db, request, answer)
 
     def note_backup(self, backup: str) -> None:
-        tombstones.note_backup(self._db, backup)
+        self._db.execute("INSERT INTO backups VALUES (?, ?)", (backup, self._next_tick()))
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
-        return tombstones.mark_unlearned(self._db, secret, uid, ids)
+        now = self._next_tick()
+        left = iter(dict.fromkeys(chain((ANY,), ids)))
+        while part := [mark(secret, uid, id) for id in islice(left, AT_ONCE)]:
+            count, sum_before = self._db.execute(
+                "SELECT count(*), coalesce(sum(checksum(mark, tick)), 0) FROM tombstones "
+                f"WHERE mark IN ({places(part)})",
+                part,
+            ).fetchone()
+            rows = [(each, now) for each in part]
+            self._db.executemany("INSERT OR REPLACE INTO tombstones VALUES (?, ?)", rows)
+            sum_now = sum(map(sums.checksum, rows))
+            sums.move(self._db, len(rows) - count, sum_now - sum_before, table=sums.TOMBSTONES)
+        return now
 
     def read_secret(self, path: Path) -> bytes:
-        return tombstones.read_secret(self._db, path)
+        (known,) = self._db.execute("SELECT secret_check FROM clock").fetchone()
+        if known is None:
+            tombstones.make_secret(path)
+        secret = tombstones.read_secret(path)
+        check = tombstones.check_of(secret)
+        if known not in (None, check):
+            raise LostSecret(str(path))
+        self._db.execute("UPDATE clock SET secret_check = ? WHERE secret_check IS NULL", (check,))
+        return secret
+
+    def _next_tick(self) -> int:
+        tick = "UPDATE clock SET ticks = ticks + 1 RETURNING ticks"
+        count: int = self._db.execute(tick).fetchone()[0]
+        return count
+
+    def _stored_marks(self, marks: Sequence[bytes], since: int) -> list[bytes]:
+        """Return those of ``marks`` that are later than ``since``."""
+        rows = self._db.execute(
+            f"SELECT mark FROM tombstones WHERE +tick > ? AND mark IN ({places(marks)})",
+            (since, *marks),
+        )
+        return [found for (found,) in rows]
 
 
 class SqliteRegistry:
@@ -150,3 +213,8 @@ class SqliteRegistry:
                 for text in chain.from_iterable(db.execute(select)):
                     found |= patterns.found_in(text)
         return frozenset(found)
+
+
+def places(values: Sequence[bytes]) -> str:
+    """Return an SQL placeholder for each value."""
+    return ", ".join("?" * len(values))

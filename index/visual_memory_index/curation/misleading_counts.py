@@ -16,8 +16,7 @@ from visual_memory_index.curation.pruning import misleading_counts
 from visual_memory_index.errors import CorruptStore, NotWritten
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import RamCopy
-from visual_memory_index.records.operation import UNLEARN
-from visual_memory_index.records.progress import Progress
+from visual_memory_index.records.operation import UNLEARN, Progress
 from visual_memory_index.store.store import Store
 
 PRODUCTS_AT_ONCE = 2e9  # of a scan under the readers' lock: some tens of milliseconds

@@ -9,21 +9,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.curation.pruning import (
-    Rows,
-    Values,
-    Vectors,
-    class_difficulties,
-    portion,
-    prototype_difficulties,
-    prune_by_difficulty,
-    prune_misleading,
-    prune_random,
-    prune_worthless,
-)
+from visual_memory_index.curation import pruning
+from visual_memory_index.curation.pruning import Rows, Values, Vectors
 from visual_memory_index.errors import NotVoting
-from visual_memory_index.records.progress import Progress
-from visual_memory_index.votes.reliability import Counts
+from visual_memory_index.records.operation import Progress
+from visual_memory_index.votes.voting import Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +44,7 @@ class Hard:
     def rows(self, voters: Voters) -> Rows:
         """Select rows by their counts. Raises BadParameter."""
         v, c = voters.counts(self.k)
-        return prune_misleading(v, c, threshold=self.threshold, net=self.minus_correct)
+        return pruning.prune_misleading(v, c, threshold=self.threshold, net=self.minus_correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +56,8 @@ class Random:
 
     def rows(self, voters: Voters) -> Rows:
         """Select rows by keyed hashes of their ids. Raises BadParameter."""
-        count = portion(self.fraction, len(voters.ids))
-        return prune_random(voters.ids, count=count, seed=self.seed)
+        count = pruning.portion(self.fraction, len(voters.ids))
+        return pruning.prune_random(voters.ids, count=count, seed=self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +78,7 @@ class Prototype:
         ids, vectors = voters.ids, voters.vectors()
         _, codes = np.unique(voters.labels, return_inverse=True)
         difficulties = (
-            prototype_difficulties(
+            pruning.prototype_difficulties(
                 vectors,
                 ids,
                 clusters=self.clusters,
@@ -96,10 +86,10 @@ class Prototype:
                 on_progress=voters.on_progress,
             )
             if self.clusters
-            else class_difficulties(vectors, ids, codes)
+            else pruning.class_difficulties(vectors, ids, codes)
         )
-        kept = len(ids) - portion(self.fraction, len(ids))
-        return prune_by_difficulty(
+        kept = len(ids) - pruning.portion(self.fraction, len(ids))
+        return pruning.prune_by_difficulty(
             difficulties, ids, codes, kept=kept, keep=self.keep, balance=self.balance
         )
 
@@ -113,8 +103,8 @@ class Value:
 
     def rows(self, voters: Voters) -> Rows:
         """Select rows by their values. Raises BadParameter."""
-        count = portion(self.fraction, len(voters.ids))
-        return prune_worthless(voters.values(self.k), voters.ids, count=count)
+        count = pruning.portion(self.fraction, len(voters.ids))
+        return pruning.prune_worthless(voters.values(self.k), voters.ids, count=count)
 
 
 @dataclass(frozen=True, slots=True)

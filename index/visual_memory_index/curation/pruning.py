@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import BadParameter
-from visual_memory_index.records.progress import Progress, unreported
+from visual_memory_index.records.operation import Progress, unreported
 from visual_memory_index.scan.distances import fixed_sum, unit_rows
 from visual_memory_index.scan.ranking import score_doubt
-from visual_memory_index.votes.reliability import Counts
+from visual_memory_index.votes.voting import Counts
 
 ITERATIONS_MAX = 20
 SCORES_AT_ONCE = 4096

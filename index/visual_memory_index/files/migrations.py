@@ -13,6 +13,17 @@ from visual_memory_index.files import checksums as sums
 
 Schema = dict[str, tuple[str, str]]
 
+REQUESTS = """
+    CREATE TABLE requests (
+        request_id TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        answer TEXT NOT NULL,
+        answered_at INTEGER NOT NULL,
+        PRIMARY KEY (request_id, start)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX requests_by_time ON requests (answered_at);
+    """
 # Answers are forgotten by a clock of their own, since that of the system may jump.
 AGES_OF_ANSWERS = """
     ALTER TABLE requests ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
@@ -49,7 +60,7 @@ SUMS = """
     """
 MEMORY_STEPS = (
     # Vectors have a table of their own: a filter then scans 100 bytes an entry instead of 5,000.
-    """
+    f"""
     CREATE TABLE memory (
         name TEXT NOT NULL,
         dimension INTEGER NOT NULL,
@@ -69,15 +80,7 @@ MEMORY_STEPS = (
         key INTEGER PRIMARY KEY REFERENCES entries (key) ON DELETE CASCADE,
         vector BLOB NOT NULL
     ) STRICT;
-    CREATE TABLE requests (
-        request_id TEXT NOT NULL,
-        start INTEGER NOT NULL,
-        fingerprint BLOB NOT NULL,
-        answer TEXT NOT NULL,
-        answered_at INTEGER NOT NULL,
-        PRIMARY KEY (request_id, start)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX requests_by_time ON requests (answered_at);
+    {REQUESTS}
     """,
     # What is derived of the entries knows them by key, so a key is never given twice.
     """
@@ -162,22 +165,14 @@ MEMORY_STEPS = (
 )
 
 CATALOG_STEPS = (
-    """
+    f"""
     CREATE TABLE memories (
         name TEXT PRIMARY KEY,
         file TEXT NOT NULL UNIQUE,
         state TEXT NOT NULL CHECK (state IN ('creating', 'ready'))
     ) STRICT;
     CREATE TABLE dropped (file TEXT PRIMARY KEY) STRICT;
-    CREATE TABLE requests (
-        request_id TEXT NOT NULL,
-        start INTEGER NOT NULL,
-        fingerprint BLOB NOT NULL,
-        answer TEXT NOT NULL,
-        answered_at INTEGER NOT NULL,
-        PRIMARY KEY (request_id, start)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX requests_by_time ON requests (answered_at);
+    {REQUESTS}
     """,
     # Backups and erasures are in one order, whatever clocks do.
     """

@@ -30,10 +30,6 @@ class Standing(NamedTuple):
 OnStanding: TypeAlias = Callable[[Standing], None]
 
 
-def ignore_standing(standing: Standing) -> None:
-    """Ignore the position after a commit."""
-
-
 @dataclass(frozen=True, slots=True)
 class Noted:
     """The catalog's record of a memory, by its ``uid``."""

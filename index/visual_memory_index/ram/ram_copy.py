@@ -1,24 +1,53 @@
-"""The copy of a memory in RAM, for readers: derived from the store, never written anywhere."""
+"""The copy of a memory in RAM, for readers, and the changes that it follows.
+
+It is derived from the store, and never written anywhere.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.ram.change import Change
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.faiss_scan import FaissIndexes
-from visual_memory_index.scan.ranking import rank_all
+from visual_memory_index.scan.ranking import exact_order, rank_all
 from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
+
+
+class Added(NamedTuple):
+    """New voting entries, with ``vectors`` float32 (b, d)."""
+
+    keys: Sequence[int]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """All that one write does to the entries; ``revision`` and ``digest`` are those afterwards.
+
+    A copy that applies every change by ascending revision holds what the memory holds: entries
+    ``removed`` go first, perhaps to come back as ``added`` ones, then labels are set by id, and
+    ``pruned`` entries lose their votes.
+    """
+
+    removed: Sequence[str] = ()
+    added: Added | None = None
+    relabelled: Mapping[str, str] = field(default_factory=dict)
+    pruned: Sequence[str] = ()
+    revision: int = 0
+    digest: str = ""
 
 
 class PrunedEntry(NamedTuple):
@@ -149,13 +178,6 @@ class RamCopy:
         row = self._row_of.get(id)
         return row is not None and self._keys[row] == key and self._labels[row] == label
 
-    def keys(self, ids: Iterable[str]) -> list[int]:
-        """Return the store's keys of these entries."""
-        return [
-            self.pruned[id].key if id in self.pruned else int(self._keys[self._row_of[id]])
-            for id in ids
-        ]
-
     def keys_of_rows(self) -> NDArray[np.int64]:
         """Return the store's keys, by row."""
         return self._keys[: len(self)]
@@ -180,7 +202,7 @@ class RamCopy:
         distances = np.empty((len(queries), width))
         for number, (query, among) in enumerate(zip(queries, candidates, strict=True)):
             exact = self._exact(query, among)
-            nearest = self._order(among, exact)[:width]
+            nearest = exact_order(among, exact, self._ids)[:width]
             rows[number], distances[number] = among[nearest], exact[nearest]
         return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
@@ -247,7 +269,7 @@ class RamCopy:
         for numbers, candidates in unresolved:
             left -= candidates.size * self.vectors.dimension
             exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
-            nearest = candidates[self._order(candidates, exact)][: k + 1]
+            nearest = candidates[exact_order(candidates, exact, self._ids)][: k + 1]
             for number in numbers:
                 lists[number] = nearest[nearest != rows[number]][:k]
             resolved[numbers] = True
@@ -259,15 +281,6 @@ class RamCopy:
         starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)
         parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
-
-    def _order(self, rows: Rows, distances: NDArray[np.float64]) -> Rows:
-        """Return the positions of ``rows`` by distance, equal distances by id in byte order."""
-        order = np.argsort(distances)
-        if (np.diff(distances[order]) > 0).all():
-            return order
-        ids = self._ids[rows]  # code points sort as their UTF-8 bytes do
-        positions = sorted(range(len(rows)), key=lambda at: (distances[at], ids[at]))
-        return np.array(positions, dtype=np.intp)
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
         """Drop ``ids`` from what is known by id; return the rows of the voting ones, ascending."""

@@ -68,6 +68,11 @@ class Entry:
         return f"{{{', '.join(pairs)}}}"
 
 
+def now() -> int:
+    """Return microseconds since 1970, the time of everything stored."""
+    return time.time_ns() // 1000
+
+
 class IdMaker:
     """Makes ids that sort by the time they were made (ULID, in lower case), also inside a batch.
 

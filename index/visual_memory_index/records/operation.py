@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+Progress: TypeAlias = Callable[[int, int], None]  # done and total; raises to end the work
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 UNLEARN = "unlearn"
 GONE = (
@@ -30,3 +32,7 @@ class Operation:
     created_at: int
     ended_at: int | None
     undone_at: int | None
+
+
+def unreported(done: int, total: int) -> None:
+    """Ignore progress."""

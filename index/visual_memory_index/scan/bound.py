@@ -31,10 +31,15 @@ def score_bounds(
 
 
 def float32_error(dimension: int) -> float:
-    """Return the largest error of float32 dot products of unit vectors, summed in any order.
+    """Return the largest error of float32 dot products of unit vectors, summed in any order."""
+    return rounding_error(dimension, 2.0**-24) + 1e-12
 
-    d·u / (1 − d·u) with u = 2⁻²⁴ (Higham, Accuracy and Stability of Numerical Algorithms,
+
+def rounding_error(dimension: int, unit: float) -> float:
+    """Bound the error of a sum of ``dimension`` products of unit vectors, in any order.
+
+    d·u / (1 − d·u) where ``unit`` is u (Higham, Accuracy and Stability of Numerical Algorithms,
     eq. 3.5), times the norms, which are at most 1 + 1e-6.
     """
-    rounding = dimension * 2.0**-24
-    return rounding / (1.0 - rounding) * (1.0 + UNIT_TOLERANCE) ** 2 + 1e-12
+    rounding = dimension * unit
+    return rounding / (1.0 - rounding) * (1.0 + UNIT_TOLERANCE) ** 2

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.distances import UNIT_TOLERANCE, exact_distances
+from visual_memory_index.scan.bound import rounding_error
+from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.vectors import Rows
 
 WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
@@ -39,13 +40,10 @@ def rank_all(
 def score_doubt(dimension: int) -> float:
     """Bound how far 1 plus a score of ``rank_all`` can be from the exact distance of unit vectors.
 
-    Both add the same d products, exact in float64, in some order: each strays by at most
-    d·u / (1 − d·u) with u = 2⁻⁵³ (Higham, Accuracy and Stability of Numerical Algorithms,
-    eq. 3.5), times the norms. Taking from 1 rounds once more, below 2⁻⁵¹. Clamping both brings
-    them no further apart.
+    Both add the same d products, exact in float64, in some order. Taking from 1 rounds once more,
+    below 2⁻⁵¹. Clamping both brings them no further apart.
     """
-    rounding = dimension * 2.0**-53
-    return 2.0 * rounding / (1.0 - rounding) * (1.0 + UNIT_TOLERANCE) ** 2 + 2.0**-51
+    return 2.0 * rounding_error(dimension, 2.0**-53) + 2.0**-51
 
 
 def _negated_scores(
@@ -79,7 +77,14 @@ def _in_exact_order(
         inside = of_block == number
         block, end = blocks[number], ends[number]
         exact[inside] = exact_distances(query, block[rows[inside] - (end - len(block))])
-    order = np.argsort(exact)
-    if not (np.diff(exact[order]) > 0).all():  # code points sort as their UTF-8 bytes do
-        order = np.array(sorted(range(len(rows)), key=lambda at: (exact[at], ids[rows[at]])))
-    return rows[order]
+    return rows[exact_order(rows, exact, ids)]
+
+
+def exact_order(rows: Rows, distances: NDArray[np.float64], ids: NDArray[np.object_]) -> Rows:
+    """Return the positions of ``rows`` by distance, equal distances by their ``ids``."""
+    order = np.argsort(distances)
+    if (np.diff(distances[order]) > 0).all():
+        return order
+    named = ids[rows]  # code points sort as their UTF-8 bytes do
+    positions = sorted(range(len(rows)), key=lambda at: (distances[at], named[at]))
+    return np.array(positions, dtype=np.intp)

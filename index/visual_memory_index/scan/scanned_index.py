@@ -64,22 +64,12 @@ class ScannedIndex:
 
     def __init__(self, rows: Blocks, scan: Scan, *, background: bool = False) -> None:
         self._rows, self._scan, self._background = rows, scan, background
-
-    @property
-    def scan(self) -> str:
-        return self._scan.name
-
-    @property
-    def dimension(self) -> int:
-        return self._rows.dimension
+        self.scan, self.scanned_max = scan.name, scan.best_max - SLACK
+        self.dimension, self.blocks, self.gather = rows.dimension, rows.blocks, rows.gather
 
     @property
     def count(self) -> int:
         return self._rows.count
-
-    @property
-    def scanned_max(self) -> int:
-        return self._scan.best_max - SLACK
 
     def reserve(self, count: int) -> None:
         self._rows.reserve(count)
@@ -92,12 +82,6 @@ class ScannedIndex:
     def remove(self, rows: Rows) -> None:
         self._scan.remove(rows)
         self._rows.remove(rows)
-
-    def blocks(self) -> list[NDArray[np.float32]]:
-        return self._rows.blocks()
-
-    def gather(self, rows: Rows) -> NDArray[np.float32]:
-        return self._rows.gather(rows)
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]

@@ -127,14 +127,9 @@ def read_entries(
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
     """Return the ids that ``filter`` matches, ascending."""
-    condition, parameters = where(filter)
+    condition, parameters = to_sql(filter)
     rows = db.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", parameters)
     return [id for (id,) in rows]
-
-
-def where(filter: Filter | None) -> tuple[str, list[str | int]]:
-    """Return a filter as an SQL condition with its parameters."""
-    return to_sql(filter) if filter else ("TRUE", [])
 
 
 def stored_rows(

@@ -19,9 +19,11 @@ NULLABLE = ("pruned_by",)
 GLOB_SPECIAL = re.compile(r"[*?\[]")
 
 
-def to_sql(filter: Filter) -> tuple[str, list[str | int]]:
+def to_sql(filter: Filter | None) -> tuple[str, list[str | int]]:
     """Return a condition on the table ``entries``, never NULL, and the values of its ``?``."""
     match filter:
+        case None:
+            return "TRUE", []
         case Comparison():
             return compare(filter)
         case Not(part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from visual_memory_index.errors import UnknownOperation
-from visual_memory_index.records.clock import now
+from visual_memory_index.records.entry import now
 from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation, State
 
 COLUMNS = "name, kind, principal, state, result, problem, created_at, ended_at, undone_at"

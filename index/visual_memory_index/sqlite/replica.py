@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -29,8 +30,7 @@ from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import SEAL, read_standing
 from visual_memory_index.sqlite.transaction import SqliteTransaction
-from visual_memory_index.store.contents import StoredEntry, state_of
-from visual_memory_index.store.log_check import check_log
+from visual_memory_index.store.contents import StoredEntry, check_log, state_of
 from visual_memory_index.store.store import Identity, Transaction
 
 EVENTS_AT_ONCE = 4096
@@ -49,14 +49,6 @@ NAMES = MappingProxyType(
 )
 
 
-class LeftOut(NamedTuple):
-    """Entries that are not copied, and the state of the digest without them."""
-
-    ids: Sequence[str]
-    labels: frozenset[str]
-    state: digests.State
-
-
 class Replica:
     """A new file at ``target`` with a copy of the memory at ``source``.
 
@@ -66,6 +58,7 @@ class Replica:
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:
         self._source, self._target, self._check = source, target, check
+        self._translate_errors = partial(translate_errors, source, target)
         new_file(target).close()
         with self._translate_errors():
             with closing(connect(target)) as db:
@@ -112,21 +105,28 @@ class Replica:
         note what was done.
         """
         with self._translate_errors():
-            left = self._copy(identity, name, leave_out)
+            left, state = self._copy(identity, name, leave_out)
             with closing(connect(self._target)) as db:
                 do_not_sync(db, "main")
                 db.execute("BEGIN")
                 transaction = SqliteTransaction(db, self._target, identity.kind)
-                if left.ids:
-                    forget(transaction, left, settings, principal)
+                if left:
+                    transaction.state = state
+                    transaction.note_ids_to_unlearn("", left)
+                    transaction.scrub("", left.values(), settings)
+                    transaction.next_revision()
+                    transaction.log("LeaveOutEntries", len(left), principal)
                 finish(transaction)
                 transaction.finish()
                 db.execute(f"{SEAL} WHERE pruned_by NOT NULL OR relabelled_by NOT NULL")  # renamed
                 sums.write(db)
                 db.execute("COMMIT")
-        return len(left.ids)
+        return len(left)
 
-    def _copy(self, identity: Identity, name: str, leave_out: Iterable[str]) -> LeftOut:
+    def _copy(
+        self, identity: Identity, name: str, leave_out: Iterable[str]
+    ) -> tuple[dict[str, str], digests.State]:
+        """Return the labels of the entries left out, by id, and the digest's state without them."""
         db = self._db
         sums.check(db)
         db.execute(
@@ -172,17 +172,10 @@ class Replica:
             )
         db.execute("COMMIT")
         db.close()
-        labels = frozenset(label for _, label in leaving.values())
-        return LeftOut([id for id, _ in leaving.values()], labels, kept)
+        return dict(leaving.values()), kept
 
     def _insert(self, table: str, condition: str, **parameters: str | int) -> None:
         self._db.execute(f"{self._inserts[table]} WHERE {condition}", parameters)
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        """SQLite's complaints in our words: the source is damaged, or the target full."""
-        with translate_errors(self._source, self._target):
-            yield
 
 
 def check_tables(path: Path) -> None:
@@ -223,14 +216,3 @@ def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) ->
     vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")
     if len(bad_rows(vectors.reshape(-1, dimension))):
         raise CorruptStore(str(path), "a vector is not finite")
-
-
-def forget(
-    transaction: SqliteTransaction, left: LeftOut, settings: Iterable[str], principal: str
-) -> None:
-    """Drop what else names the entries that were left out."""
-    transaction.state = left.state
-    transaction.note_ids_to_unlearn("", left.ids)
-    transaction.scrub("", left.labels, settings)
-    transaction.next_revision()
-    transaction.log("LeaveOutEntries", len(left.ids), principal)

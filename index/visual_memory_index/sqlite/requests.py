@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from visual_memory_index.errors import RequestErased, RequestReused, WrongOffset
-from visual_memory_index.records.clock import now
+from visual_memory_index.records.entry import now
 from visual_memory_index.records.request import WHOLE, Request, StoredBatch
 
 HOUR = 3600 * 1_000_000

@@ -24,7 +24,7 @@ from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ledger.standing import OnStanding, Standing, ignore_standing
+from visual_memory_index.ledger.standing import OnStanding, Standing
 from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
@@ -40,8 +40,8 @@ from visual_memory_index.sqlite.entries import (
     read_standing,
     share_of_all,
     stored_rows,
-    where,
 )
+from visual_memory_index.sqlite.filter_sql import to_sql
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
@@ -55,7 +55,7 @@ class SqliteStore:
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
 
-    def __init__(self, path: Path, committed: OnStanding = ignore_standing) -> None:
+    def __init__(self, path: Path, committed: OnStanding = lambda standing: None) -> None:
         self.path = path
         self._committed = committed
         self.database = Database(path, MEMORY_STEPS, check_digest)
@@ -71,7 +71,7 @@ class SqliteStore:
         cls,
         path: Path,
         identity: Identity,
-        committed: OnStanding = ignore_standing,
+        committed: OnStanding = lambda standing: None,
         principal: str = LOCAL,
     ) -> SqliteStore:
         """A new file holding no entry, which the ``principal`` asks for."""
@@ -251,7 +251,7 @@ class SqliteStore:
             return found
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
-        condition, parameters = where(filter)
+        condition, parameters = to_sql(filter)
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
@@ -270,7 +270,7 @@ class SqliteStore:
         bytes_max: int = sys.maxsize,
         parts: Parts = Parts.NONE,
     ) -> Page:
-        condition, parameters = where(filter)
+        condition, parameters = to_sql(filter)
         page: list[Entry] = []
         with self.database.reading() as db:
             for entry in read_entries(

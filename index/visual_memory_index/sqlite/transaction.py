@@ -18,8 +18,7 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
-from visual_memory_index.records.clock import now
-from visual_memory_index.records.entry import Entry
+from visual_memory_index.records.entry import Entry, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation, State
 from visual_memory_index.records.request import Request

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from visual_memory_index.ledger.audit import Head
-from visual_memory_index.ledger.digest import State, element, total
+from visual_memory_index.errors import BadAuditLog
+from visual_memory_index.ledger import audit
+from visual_memory_index.ledger import digest as digests
+
+EVENTS_AT_ONCE = 1024
 
 
 class StoredEntry(NamedTuple):
@@ -36,11 +39,11 @@ class Contents(Protocol):
         """The file, to be named in errors."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> digests.State:
         """State of the digest."""
 
     @property
-    def head(self) -> Head:
+    def head(self) -> audit.Head:
         """Head of the audit log."""
 
     def count(self) -> int:
@@ -65,11 +68,42 @@ class Contents(Protocol):
         """
 
 
-def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> State:
+def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> digests.State:
     """Return the share of ``entries`` in the digest, with the hashes of their images now."""
-    return total(
+    return digests.total(
         [
-            element(each.id, each.label, each.metadata, each.vector, image_sha256, bool(each.votes))
+            digests.element(
+                each.id, each.label, each.metadata, each.vector, image_sha256, bool(each.votes)
+            )
             for each, image_sha256 in zip(entries, image_hashes, strict=True)
         ]
     )
+
+
+def in_order(
+    events: Iterable[tuple[int, str]], on_progress: Callable[[int], None]
+) -> Iterator[str]:
+    """Yield the texts of events, which must be numbered from 0. Raises BadAuditLog."""
+    for expected, (number, text) in enumerate(events):
+        if number != expected:
+            raise BadAuditLog(f"event {expected} is missing, event {number} is there")
+        if number % EVENTS_AT_ONCE == 0:
+            on_progress(number)
+        yield text
+
+
+def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[int], None]) -> int:
+    """Check that all audit events lead to the memory's digest; return their number.
+
+    ``on_progress`` is called with the number of events read, and may raise. Raises BadAuditLog.
+    """
+    with audit.name_memory(name):
+        texts = in_order(contents.events(), on_progress)
+        return audit.check(texts, contents.head, digests.shown(contents.state, kind))
+
+
+def check_end(contents: Contents, name: str, kind: str) -> None:
+    """Check that the last audit event leads to the memory's digest. Raises BadAuditLog."""
+    digest = digests.shown(contents.state, kind)
+    with audit.name_memory(name):
+        audit.check_end(contents.last_event(), contents.head, digest)

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.ledger.audit import Event, Head
-from visual_memory_index.records.clock import now
-from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.entry import Entry, Parts, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation, State
 from visual_memory_index.records.request import Request, StoredBatch

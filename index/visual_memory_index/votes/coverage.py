@@ -1,11 +1,16 @@
-"""The rank of the score that covers a given share of all cases."""
+"""The rank of the score that covers a given share of all cases, and the threshold at it."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
 
-from visual_memory_index.errors import BadCoverage
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.errors import BadCoverage, TooFewItems
+
+KEPT = 0.95
 
 
 def exact(coverage: float) -> Fraction:
@@ -18,3 +23,14 @@ def exact(coverage: float) -> Fraction:
 def rank_at(coverage: float, count: int) -> int:
     """⌈coverage · count⌉. Raises BadCoverage."""
     return math.ceil(exact(coverage) * count)  # in float64, 0.55 · 100 is 55.00000000000001
+
+
+def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
+    """Return the ⌈kept · n⌉-th smallest of ``known`` (n,), the largest distance that is accepted.
+
+    Each is the distance of a known query to its nearest entry. Raises TooFewItems, BadCoverage.
+    """
+    rank = rank_at(kept, len(known))
+    if not rank:
+        raise TooFewItems("known queries", got=0, needed=1)
+    return float(np.partition(known, rank - 1)[rank - 1])

@@ -1,9 +1,9 @@
-"""Voting rules, in one table, and the decision of the nearest entries by such a rule."""
+"""Voting rules, in one table, and the decision by such a rule of neighbours, or re-ranked ones."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.votes.exponential import exp
-from visual_memory_index.votes.reliability import reliability
 
 SOFTMAX_TEMPERATURE = 0.07  # after DINO (Caron et al., 2021)
 RANK_OFFSET = 2.0
+NUMERATOR = 1.75  # Geirhos et al., 2024, soft pruning
 
+Counts: TypeAlias = NDArray[np.int64]
+Ranking: TypeAlias = Sequence[str] | Mapping[str, float]
 Weights: TypeAlias = NDArray[np.float64]
 Voting: TypeAlias = Callable[[Weights], Weights]
 
@@ -76,6 +78,38 @@ def decide(neighbors: Neighbors, voting: Voting) -> list[Decision]:
         to_decision(*row)
         for row in zip(neighbors.ids, neighbors.labels, neighbors.distances, weights, strict=True)
     ]
+
+
+def reliability(v: Counts) -> NDArray[np.float64]:
+    """Return 1.75 / (1 + v), but 1 where v = 0, as in Geirhos et al., 2024, section 3.3."""
+    return np.where(v == 0, 1.0, NUMERATOR / (1.0 + v))
+
+
+def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Ranking) -> Decision:
+    """Return the decision for row ``at`` of ``neighbors`` (n, k), its k ids ranked anew.
+
+    A sequence of the ids is an order: the rule's weights, which fall with the distance, go to the
+    neighbours in that order. A mapping gives the weights themselves, at least 0 and not all 0;
+    larger ones go first, equal ones as they were. Where the neighbours carry counts, weights are
+    multiplied by reliabilities, given ones as parts of the largest, since the smallest numbers
+    would underflow.
+    """
+    ids = neighbors.ids[at]
+    if isinstance(ranking, Mapping):
+        given = np.array([ranking[id] for id in ids], dtype=np.float64)
+        order = np.argsort(-given, kind="stable")
+        weights = given[order]
+        if neighbors.v is not None:
+            weights = weights / weights[0]
+    else:
+        place = {id: number for number, id in enumerate(ids)}
+        order = np.array([place[id] for id in ranking], dtype=np.intp)
+        weights = voting(neighbors.distances[at])
+    if neighbors.v is not None:
+        weights = weights * reliability(neighbors.v[at, order])
+    return to_decision(
+        ids[order], neighbors.labels[at, order], neighbors.distances[at, order], weights
+    )
 
 
 def to_decision(

@@ -36,7 +36,8 @@ def add_to(commands: Commands) -> None:
 def accept(options: Namespace) -> int:
     """Show what does not fit and what would be accepted; with ``--apply`` do it. Raises Refused."""
     server_libraries.need("accepting a memory")
-    from visual_memory_index import Catalog, Memory, MemoryRefusal, in_full
+    from visual_memory_index import Catalog, Memory
+    from visual_memory_index.errors import MemoryRefusal, in_full
     from visual_memory_service.decisions.calibration import SETTING
 
     if not (options.data / "catalog.sqlite").is_file():

@@ -87,7 +87,8 @@ def check_folder(options: Namespace) -> int:
 def in_folder(folder: Path) -> Iterator[Found]:
     """Check the memories of a folder one by one. Raises Refused."""
     server_libraries.need("checking a data folder")
-    from visual_memory_index import Catalog, MemoryRefusal, in_full, was_used
+    from visual_memory_index import Catalog, was_used
+    from visual_memory_index.errors import MemoryRefusal, in_full
 
     if not (folder / "catalog.sqlite").is_file() and not was_used(folder):
         raise Refused(f"{folder} is no data folder of a server: it has no catalog.sqlite.")

@@ -123,7 +123,7 @@ def chat(options: Namespace) -> int:
 def refusing() -> Iterator[None]:
     """Turn errors that keep a re-ranker from starting into Refused."""
     server_libraries.need("a re-ranker")
-    from visual_memory_embedders import EmbeddingRefusal
+    from visual_memory_embedders.errors import EmbeddingRefusal
 
     try:
         yield

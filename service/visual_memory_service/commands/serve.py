@@ -88,8 +88,8 @@ def serve(options: Namespace) -> NoReturn:
         overwrite_freed_memory()  # the program has, unless it was called in another way
     # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
-    from visual_memory_embedders import EmbeddingRefusal
-    from visual_memory_index import MemoryRefusal, in_full
+    from visual_memory_embedders.errors import EmbeddingRefusal
+    from visual_memory_index.errors import MemoryRefusal, in_full
     from visual_memory_service import server
 
     log_to_standard_error(options.log_level)

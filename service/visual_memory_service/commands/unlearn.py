@@ -226,7 +226,8 @@ def keys(client: Client, options: Namespace) -> int:
 def rotate(options: Namespace) -> int:
     """Make a new signing key. Raises Refused while a server uses the folder."""
     server_libraries.need("making a key")
-    from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
+    from visual_memory_index import FolderLock
+    from visual_memory_index.errors import FolderInUse, NotWritten, in_full
     from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 
     if not (options.data / "catalog.sqlite").is_file():

@@ -10,16 +10,8 @@ from numpy.typing import NDArray
 
 from visual_memory.v1 import decision_pb2, entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    SCORES,
-    VOTINGS,
-    Decision,
-    Neighbors,
-    Request,
-    Taxonomy,
-    Voting,
-    parse,
-)
+from visual_memory_index import VOTINGS, Decision, Neighbors, Request, Taxonomy, Voting, parse
+from visual_memory_index.votes import conformal
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import (
     check_labels,
@@ -105,9 +97,10 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if coverage is not None and not 0 < coverage < 1:
         raise BadField("coverage", f"must be between 0 and 1, both excluded, but is {coverage}")
-    if request.conformal not in ("", *SCORES):
+    if request.conformal not in ("", *conformal.SCORES):
         raise BadField(
-            "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"
+            "conformal",
+            f"must be one of {', '.join(conformal.SCORES)}, but is {request.conformal[:80]!r}",
         )
     if least is not None and not 0 < least <= 1:
         raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import UNLEARN, UNLEARNED_MAX, TooManyIds
+from visual_memory_index import UNLEARN, UNLEARNED_MAX
+from visual_memory_index.errors import TooManyIds
 from visual_memory_service.convert.operations import from_unlearning
 from visual_memory_service.convert.requests import to_request, to_text
 from visual_memory_service.erasure.unlearn import Unlearning, UnlearnResult

@@ -8,22 +8,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from visual_memory_index import (
-    Conflict,
-    EmptyMemory,
-    LabelAccuracy,
-    LeaveOneOut,
-    RamCopy,
-    Suspect,
-    Voting,
-    calibration_error,
-    conflicts,
-    confusion,
-    label_accuracies,
-    predictions,
-    suspects,
-    thin_labels,
-)
+from visual_memory_index import RamCopy, Voting, calibration_error
+from visual_memory_index.curation import assessment
+from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
 
@@ -37,11 +24,11 @@ class Assessment:
     count: int
     accuracy: float
     calibration_error: float
-    labels: list[LabelAccuracy]
+    labels: list[assessment.LabelAccuracy]
     confusion: Mapping[str, Mapping[str, int]]
     thin: list[str]
-    suspects: list[Suspect]
-    conflicts: list[Conflict]
+    suspects: list[assessment.Suspect]
+    conflicts: list[assessment.Conflict]
 
     def to_json(self) -> str:
         """Return it as JSON, as an operation stores it."""
@@ -53,7 +40,7 @@ def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> As
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, k, voting, job)
-    predicted = predictions(judged)
+    predicted = assessment.predictions(judged)
     right = predicted == judged.labels
     for_it = judged.weights * (judged.labels[judged.neighbors] == predicted[:, np.newaxis])
     shares = for_it.sum(axis=1) / judged.weights.sum(axis=1)
@@ -61,17 +48,17 @@ def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> As
         count=len(snapshot),
         accuracy=float(right.mean()),
         calibration_error=calibration_error(shares, right),
-        labels=label_accuracies(judged.labels, predicted),
-        confusion=confusion(judged.labels, predicted),
-        thin=list(thin_labels(judged.labels, trusted_min=thin)),
-        suspects=suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
-        conflicts=conflicts(judged),
+        labels=assessment.label_accuracies(judged.labels, predicted),
+        confusion=assessment.confusion(judged.labels, predicted),
+        thin=list(assessment.thin_labels(judged.labels, trusted_min=thin)),
+        suspects=assessment.suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
+        conflicts=assessment.conflicts(judged),
     )
 
 
-def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
+def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
     """Return the same with the ``k`` nearest of each only."""
-    return LeaveOneOut(
+    return assessment.LeaveOneOut(
         judged.ids,
         judged.labels,
         judged.neighbors[:, :k],
@@ -80,7 +67,7 @@ def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
     )
 
 
-def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveOneOut:
+def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> assessment.LeaveOneOut:
     """Find the k nearest others of every entry. Raises Cancelled."""
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
@@ -90,4 +77,4 @@ def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveO
     for rows, found in leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress):
         neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
         distances[rows] = found.distances
-    return LeaveOneOut(ids, labels, neighbors, distances, voting(distances))
+    return assessment.LeaveOneOut(ids, labels, neighbors, distances, voting(distances))

@@ -10,17 +10,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import (
-    VOTINGS,
-    EmptyMemory,
-    Memory,
-    NotVoting,
-    Operation,
-    RamCopy,
-    Request,
-    decide,
-)
+from visual_memory_index import VOTINGS, Memory, Operation, RamCopy, Request, decide
 from visual_memory_index.curation import prune_methods
+from visual_memory_index.errors import EmptyMemory, NotVoting
 from visual_memory_service.curation.values import leave_one_out_values
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job, Operations, repeated
@@ -81,7 +73,7 @@ def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
 
     if not prune.apply:
         return result(ids)
-    memory.prune(
+    memory.operations.prune(
         ids,
         operation=job.name,
         result=result,

@@ -35,9 +35,9 @@ def relabel(relabel: Relabel, memory: Memory) -> Operation | RelabelResult:
     if (again := repeated(relabel.request, memory)) is not None:
         return again
     if not relabel.apply:
-        return RelabelResult(sorted(memory.would_relabel(relabel.labels)), applied=False)
+        return RelabelResult(sorted(memory.operations.would_relabel(relabel.labels)), applied=False)
 
     def result(changed: list[str]) -> str:
         return json.dumps(asdict(RelabelResult(changed, applied=True)))
 
-    return memory.relabel(relabel.labels, result=result, request=relabel.request)
+    return memory.operations.relabel(relabel.labels, result=result, request=relabel.request)

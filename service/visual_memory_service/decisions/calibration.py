@@ -12,21 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import (
-    SCORES,
     VOTINGS,
     Decision,
     RamCopy,
     Recalibration,
     calibration_error,
-    calibration_scores,
     check_calibratable,
     decide,
-    draw_for,
     fit,
-    prediction_set,
-    q_hat,
     threshold,
 )
+from visual_memory_index.votes import conformal
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
 from visual_memory_service.runtime.memories import ServedMemory
@@ -104,9 +100,9 @@ class Calibration:
         allow_empty: bool,
     ) -> tuple[str, ...]:
         """Return the labels that hold the right one at this ``coverage``. Raises BadCoverage."""
-        return prediction_set(
-            SCORES[rule](decision.scores, draw_for(vector)),
-            q_hat(self.scores[rule], coverage),
+        return conformal.prediction_set(
+            conformal.SCORES[rule](decision.scores, conformal.draw_for(vector)),
+            conformal.q_hat(self.scores[rule], coverage),
             winner=decision.label,
             labels=labels,
             allow_empty=allow_empty,
@@ -128,7 +124,7 @@ def calibrate_memory(
 ) -> None:
     """Calibrate the memory of an operation, and end it with the result in one transaction."""
     found = calibrate(job.memory.snapshot(), k, voting, job, queries=queries, labels=labels)
-    job.memory.end(
+    job.memory.operations.end(
         job.name,
         "done",
         result=json.dumps(asdict(found.result)),
@@ -158,17 +154,17 @@ def calibrate(
         answered = nearest_in_batches(snapshot, queries, k, job.report_progress)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     nearest = np.empty(len(wanted))
-    scores: dict[str, list[float]] = {name: [] for name in SCORES}
+    scores: dict[str, list[float]] = {name: [] for name in conformal.SCORES}
     for rows, neighbors in answered:
         decisions = decide(neighbors, VOTINGS[voting])
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
         nearest[rows] = neighbors.distances[:, 0]
         asked = snapshot.vectors.gather(rows) if queries is None else queries[rows]
-        draws = [draw_for(vector) for vector in asked]
-        for name, score in SCORES.items():
+        draws = [conformal.draw_for(vector) for vector in asked]
+        for name, score in conformal.SCORES.items():
             scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
-            scores[name] += calibration_scores(scored, wanted[rows])
+            scores[name] += conformal.calibration_scores(scored, wanted[rows])
     return Calibration(
         result=CalibrationResult(
             k=k,

@@ -9,15 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import (
-    Decision,
-    EmptyMemory,
-    Filter,
-    Neighbors,
-    Query,
-    Voting,
-    decide,
-)
+from visual_memory_index import Decision, Filter, Neighbors, Query, Voting, decide
+from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.decisions.annotate import DecisionOptions
 from visual_memory_service.errors import AnswerTooLarge
 from visual_memory_service.runtime.memories import ServedMemory

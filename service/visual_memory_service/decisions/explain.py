@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from visual_memory_index import (
     Decision,
-    EmptyMemory,
     Memory,
     Neighbors,
-    NotVoting,
     Voting,
     decide,
     exact_distances,
     smallest_flip,
 )
+from visual_memory_index.errors import EmptyMemory, NotVoting
 from visual_memory_service.runtime.threads import in_stoppable_thread
 
 

@@ -7,13 +7,8 @@ from functools import cache
 
 import structlog
 
-from visual_memory_index import (
-    Findings,
-    Memory,
-    MemoryRefusal,
-    ResiduePatterns,
-    unexplained,
-)
+from visual_memory_index import Findings, Memory, ResiduePatterns, unexplained
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses
@@ -34,7 +29,9 @@ def erase_files(
     """
     for tried, pause in enumerate(pauses()):
         searched = job.retry_while(
-            lambda: memory.erase_file(patterns, memories.catalog_files(), memories.catalog_pieces)
+            lambda: memory.unlearning.erase_file(
+                patterns, memories.catalog_files(), memories.catalog_pieces
+            )
         )
         if searched is not None and not searched.found:
             job.problem = ""
@@ -66,7 +63,9 @@ def erase_memory(
             if left:
                 with suppress(MemoryRefusal):  # dropped meanwhile
                     found = left
-                    left = unexplained(found, memories.get(name).memory.pieces_of(patterns))
+                    left = unexplained(
+                        found, memories.get(name).memory.unlearning.pieces_of(patterns)
+                    )
                     if name != job.memory_name and found - left - patterns.texts:
                         holding.add(name)
         if left:

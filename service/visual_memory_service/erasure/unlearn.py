@@ -13,15 +13,8 @@ from typing import Any
 import structlog
 
 from visual_memory.proofs.certificate import Searched, sign
-from visual_memory_index import (
-    UNLEARN,
-    Memory,
-    MemoryRefusal,
-    Operation,
-    Request,
-    ResiduePatterns,
-    in_full,
-)
+from visual_memory_index import UNLEARN, Memory, Operation, Request, ResiduePatterns
+from visual_memory_index.errors import MemoryRefusal, in_full
 from visual_memory_service.config import FILES, BadSetting, Erasure
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.residue import erase_files, erase_memory
@@ -105,7 +98,7 @@ class UnlearningWork:
             self._memories.mark_unlearned(served.memory, ids, None)  # backups may have them still
             return nothing_erased(ids)
 
-        started = served.memory.begin_unlearning(
+        started = served.memory.unlearning.begin(
             unlearning.ids,
             allow_missing=unlearning.allow_missing,
             none=none,
@@ -117,7 +110,7 @@ class UnlearningWork:
 
     def would_unlearn(self, unlearning: Unlearning, served: ServedMemory) -> UnlearnResult:
         """Count what would be erased, and what is missing in any case. Raises TooManyIds."""
-        known, unknown = served.memory.would_unlearn(unlearning.ids)
+        known, unknown = served.memory.unlearning.preview(unlearning.ids)
         duplicates = self._memories.find_duplicates(served.memory, known)
         return UnlearnResult(
             len(known),
@@ -125,14 +118,14 @@ class UnlearningWork:
             unknown[:UNKNOWN_SHOWN],
             applied=False,
             **duplicates._asdict(),
-            backups=served.memory.backups() if known else (),
+            backups=served.memory.unlearning.backups() if known else (),
         )
 
     def resume(self, name: str) -> None:
         """Finish the erasures that a restart cut short, of a memory that begins to serve."""
         try:
             served = self._memories.get(name)
-            for operation in served.memory.unfinished():
+            for operation in served.memory.unlearning.unfinished():
                 self._start(operation, served)
         except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
             log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
@@ -152,7 +145,7 @@ class UnlearningWork:
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)
-        noted = job.retry_while(lambda: memory.operation(job.name))
+        noted = job.retry_while(lambda: memory.operations.get(job.name))
         if noted.state == "done":
             return None
         served.read.clear()
@@ -187,7 +180,7 @@ class UnlearningWork:
         Their ids must not outlive this frame, or the search of the process would find them.
         Other operations, whose results could name the entries, are suspended meanwhile.
         """
-        ids = job.retry_while(lambda: memory.ids_to_unlearn(job.name))
+        ids = job.retry_while(lambda: memory.unlearning.ids(job.name))
         asked, nothing = len(ids), nothing_erased(ids)
         duplicates = job.retry_while(lambda: self._memories.find_duplicates(memory, ids))
         if ids:
@@ -196,7 +189,7 @@ class UnlearningWork:
             memory.identity.name, reason=STOPPED, except_kind=UNLEARN
         ):
             return job.retry_while(
-                lambda: memory.unlearn(
+                lambda: memory.unlearning.erase(
                     job.name,
                     none=lambda: nothing,
                     settings=self._memories.fitted,
@@ -231,7 +224,7 @@ def nothing_erased(ids: Sequence[str]) -> str:
 
 def certificate_of(memory: Memory, operation: str) -> str:
     """Return the certificate of an operation, as JSON. Raises UnknownOperation, NoCertificate."""
-    found = memory.operation(operation)
+    found = memory.operations.get(operation)
     result: dict[str, Any] = json.loads(found.result) if found.result else {}
     certificate: str = result.get("certificate", "")
     if found.state != "done" or not certificate:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_embedders import Embedder, UndecodableImage
+from visual_memory_embedders import Embedder
+from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_service.decisions.reranking import Candidate, trade_places
 from visual_memory_service.errors import BadField
 from visual_memory_service.rerankers.pictures import encoded, look

@@ -9,13 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
-from visual_memory_index import (
-    IncomingBackup,
-    MemoryClosed,
-    Request,
-    lower_thread_priority,
-    with_checksum,
-)
+from visual_memory_index import IncomingBackup, Request, lower_thread_priority, with_checksum
+from visual_memory_index.errors import MemoryClosed
 from visual_memory_service.runtime.memories import Memories, Restored, ServedMemory
 from visual_memory_service.runtime.threads import in_thread, until_done
 

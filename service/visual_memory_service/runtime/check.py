@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import structlog
 
-from visual_memory_index import Checked, MemoryRefusal
+from visual_memory_index import Checked
+from visual_memory_index.errors import MemoryRefusal
 
 WORK_SECONDS = 0.02
 REST_SHARE = 4  # it rests so many times as long as it worked: a fifth of one processor

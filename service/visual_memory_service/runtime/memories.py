@@ -21,32 +21,34 @@ from visual_memory_embedders import (
     Embedder,
     EmbedderSpec,
     ImageLimits,
-    WrongEmbedder,
     build,
     smaller,
     thumbnails,
 )
+from visual_memory_embedders.errors import WrongEmbedder
 from visual_memory_index import (
-    BadAuditLog,
-    BadBackup,
     Catalog,
     Checked,
-    CorruptCopy,
-    CorruptStore,
     FaissIndexes,
     IncomingBackup,
     IndexFactory,
     Memory,
-    MemoryRefusal,
-    NotWritten,
     Outdated,
     Rebuilt,
     Request,
     ResiduePatterns,
-    UnknownMemory,
     damage_of,
-    in_full,
     probe_folder,
+)
+from visual_memory_index.errors import (
+    BadAuditLog,
+    BadBackup,
+    CorruptCopy,
+    CorruptStore,
+    MemoryRefusal,
+    NotWritten,
+    UnknownMemory,
+    in_full,
 )
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
@@ -273,13 +275,15 @@ class Memories:
 
         Raises CorruptStore, NotWritten where the entries themselves cannot be read.
         """
-        sought, own = memory.sought(ids), memory.identity.name
+        sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
         for name in self.names() if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
                 with damage_of(asked.path):
-                    if asked.holds(sought, without=sought.ids if asked is memory else ()):
+                    if asked.unlearning.holds(
+                        sought, without=sought.ids if asked is memory else ()
+                    ):
                         found.also_in.append(name)
             except MemoryRefusal as refusal:
                 if name in self.names():  # or it was dropped meanwhile
@@ -291,19 +295,20 @@ class Memories:
         """Reopen the SQLite connections of all memories, whose caches may hold deleted entries."""
         for name in self.serving():
             with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
-                self.get(name).memory.renew_connections()
+                self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
         """Return descriptors of the files of the catalog, cleared of dropped memories.
 
         Unless another program reads its log. Raises NotWritten.
         """
-        self._catalog.cut_log()
-        return self._catalog.descriptors()
+        self._catalog.files.truncate_log()
+        self._catalog.reserve.renew()
+        return self._catalog.files.descriptors()
 
     def catalog_pieces(self, patterns: ResiduePatterns) -> frozenset[bytes]:
         """Return the pieces of ``patterns`` that the catalog holds, such as names."""
-        return self._catalog.found_in(patterns)
+        return self._catalog.files.found_in(patterns)
 
     def create(
         self,

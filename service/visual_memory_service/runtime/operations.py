@@ -14,18 +14,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from visual_memory_embedders import EmbeddingRefusal
-from visual_memory_index import (
-    CUT_SHORT,
-    UNLEARN,
-    WITHOUT_ID,
-    Memory,
+from visual_memory_embedders.errors import EmbeddingRefusal
+from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request
+from visual_memory_index.errors import (
     MemoryClosed,
     MemoryRefusal,
     NotWritten,
-    Operation,
     OperationEnded,
-    Request,
     in_full,
 )
 from visual_memory_service.errors import NotCancellable, NotDone
@@ -115,9 +110,9 @@ class Job:
         if self.stopped and self.operation.kind == UNLEARN:
             return
         if self.stopped:
-            self.memory.end(self.name, "failed", problem=self.stopped)
+            self.memory.operations.end(self.name, "failed", problem=self.stopped)
         else:
-            self.memory.end(self.name, "cancelled")
+            self.memory.operations.end(self.name, "cancelled")
 
     def end_failed(self, problem: str) -> None:
         """Store a failure; of an erasure only in RAM, for the next start resumes it.
@@ -125,9 +120,9 @@ class Job:
         Its entries may be marked as unlearned already, and still be stored.
         """
         if self.operation.kind == UNLEARN:
-            self.memory.put_off(self.operation, GOES_ON.format(problem))
+            self.memory.operations.put_off(self.operation, GOES_ON.format(problem))
         else:
-            self.memory.end(self.name, "failed", problem=problem)
+            self.memory.operations.end(self.name, "failed", problem=problem)
 
 
 Work = Callable[[Job], str | None]
@@ -159,7 +154,7 @@ class Operations:
         """
         if self._closed:
             raise MemoryClosed(memory.identity.name)
-        started = memory.begin(kind, request=request)
+        started = memory.operations.begin(kind, request=request)
         if not started.again:
             self.resume(memory, started.operation, work)
         return started.operation
@@ -209,7 +204,7 @@ class Operations:
         Raises UnknownOperation, OperationEnded, NotCancellable.
         """
         job = self._jobs.get(name)
-        operation = memory.operation(name)
+        operation = memory.operations.get(name)
         if operation.kind == UNLEARN:
             raise NotCancellable(name)
         if operation.state == "cancelled":
@@ -217,7 +212,7 @@ class Operations:
         if job is None or operation.state != "running":
             raise OperationEnded(name, operation.state)
         self._cancel(job)
-        return memory.operation(name)
+        return memory.operations.get(name)
 
     def abandon(self, name: str) -> None:
         """Cancel an operation whose result nobody waits for any more."""
@@ -295,11 +290,13 @@ class Operations:
     def _carry_out(self, job: Job, work: Work) -> None:
         try:
             job.check()
-            if job.memory.operation(job.name).state != "running":  # since it was asked to go on
+            if (
+                job.memory.operations.get(job.name).state != "running"
+            ):  # since it was asked to go on
                 return
             result = work(job)
-            if job.memory.operation(job.name).state == "running":
-                end = partial(job.memory.end, job.name, "done", result=result)
+            if job.memory.operations.get(job.name).state == "running":
+                end = partial(job.memory.operations.end, job.name, "done", result=result)
                 job.retry_while(end) if job.operation.kind == UNLEARN else end()
         except Cancelled:
             job.end_cancelled()
@@ -312,7 +309,7 @@ class Operations:
 
 def check_done(memory: Memory, name: str) -> None:
     """Raise NotDone if an operation that has ended did not end well."""
-    ended = memory.operation(name)
+    ended = memory.operations.get(name)
     if ended.state != "done":
         raise NotDone(ended.name, ended.state, ended.problem)
 
@@ -320,4 +317,4 @@ def check_done(memory: Memory, name: str) -> None:
 def repeated(request: Request, memory: Memory) -> Operation | None:
     """Return the operation that this request started before, or None. Raises RequestReused."""
     names = memory.recall(request)
-    return memory.operation(names[0]) if names else None
+    return memory.operations.get(names[0]) if names else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visual_memory.v1 import memory_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import MemoryClosed, MemoryRefusal, UnknownMemory
+from visual_memory_index.errors import MemoryClosed, MemoryRefusal, UnknownMemory
 from visual_memory_service.convert import answers, requests
 from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.runtime.memories import Memories, ServedMemory

@@ -15,14 +15,8 @@ from google.protobuf.message import Message
 
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    Memory,
-    NotWritten,
-    Operation,
-    Request,
-    UnknownMemory,
-    UnknownOperation,
-)
+from visual_memory_index import Memory, Operation, Request
+from visual_memory_index.errors import NotWritten, UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import (
     answers,
@@ -262,7 +256,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
         memory = await self._memory(request.memory)
         again = requests.to_request(request, request.request_id)
-        ids = await in_thread(memory.undo, request.operation, request=again)
+        ids = await in_thread(memory.operations.undo, request.operation, request=again)
         return curation.from_undone(ids)
 
     async def ValueEntries(
@@ -394,14 +388,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory_of(request.name)
-        return self._from_operation(await in_thread(memory.operation, request.name))
+        return self._from_operation(await in_thread(memory.operations.get, request.name))
 
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Any
     ) -> pb.ListOperationsResponse:
         memory = await self._memory(request.memory)
         before, size = operations.to_operations_page(request)
-        listed = await in_thread(memory.operations, before=before, limit=size + 1)
+        listed = await in_thread(memory.operations.page, before=before, limit=size + 1)
         last = listed[size - 1].name if len(listed) > size else ""
         return operations.from_operations(listed[:size], last, request)
 
@@ -420,7 +414,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if job := self._operations.job(request.name):
             await self._until_ended(job, seconds)
             memory = await self._memory_of(request.name)  # unless it was found damaged
-        return self._from_operation(await in_thread(memory.operation, request.name))
+        return self._from_operation(await in_thread(memory.operations.get, request.name))
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name. Raises UnknownMemory, or what keeps it from being opened."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_embedders import UndecodableImage
+from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_index import Entry, Memory, Request, StoredBatch
 from visual_memory_service.errors import BadField, ImagesNotStored
 from visual_memory_service.runtime.memories import Memories, ServedMemory

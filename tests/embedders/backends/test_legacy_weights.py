@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from visual_memory_embedders.backends.legacy_weights import ALLOWED, MAGIC, read_legacy_weights
-from visual_memory_embedders.backends.weight_file import weight_file
+from visual_memory_embedders.backends.lite_backend import weight_file
 from visual_memory_embedders.lite import LITE_NETWORKS
 
 

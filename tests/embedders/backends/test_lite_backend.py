@@ -8,15 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_embedders import (
-    BUILT_IN,
-    Embedder,
-    ImageLimits,
-    MissingWeights,
-    WrongWeights,
-    build,
-)
+from visual_memory_embedders import BUILT_IN, Embedder, ImageLimits, build
 from visual_memory_embedders.backends.lite_backend import build as build_lite
+from visual_memory_embedders.errors import MissingWeights, WrongWeights
 from visual_memory_embedders.lite import LITE_NETWORKS
 
 LITE0 = LITE_NETWORKS["efficientnet-lite0"]

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
+from visual_memory_embedders.backends.lite_backend import weight_file
 from visual_memory_embedders.backends.lite_graph import lite_graph
-from visual_memory_embedders.backends.onnx_session import network_of, open_session
-from visual_memory_embedders.backends.weight_file import weight_file
+from visual_memory_embedders.backends.onnx_backend import network_of, open_session
 from visual_memory_embedders.lite import LITE_NETWORKS
 
 Array = NDArray[Any]

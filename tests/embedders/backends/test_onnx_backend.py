@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 from PIL import Image
 
-from visual_memory_embedders import Embedder, ImageLimits, MissingWeights, UnsupportedNetwork, build
+from visual_memory_embedders import Embedder, ImageLimits, build
+from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 
 PREPROCESSING = {
     "resize": [4, 4],

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_embedders import Embedder, ImageLimits, MissingWeights, UnsupportedNetwork, build
+from visual_memory_embedders import Embedder, ImageLimits, build
 from visual_memory_embedders.backends.open_clip_backend import _preprocessing
+from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 
 NAME = "ViT-S-32-alt"  # the smallest that open_clip has
 

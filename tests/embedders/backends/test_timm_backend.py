@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import visual_memory
-from visual_memory_embedders import Embedder, ImageLimits, MissingWeights, UnsupportedNetwork, build
+from visual_memory_embedders import Embedder, ImageLimits, build
 from visual_memory_embedders.backends.timm_backend import _preprocessing
+from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 
 if TYPE_CHECKING:
     from tests.conftest import Start

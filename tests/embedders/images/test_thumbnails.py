@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visual_memory_embedders import BadImage, ImageLimits, UndecodableImage, smaller, thumbnails
+from visual_memory_embedders import BadImage, ImageLimits, smaller, thumbnails
+from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_embedders.images.thumbnails import SENT_BYTES
 
 LIMITS = ImageLimits()

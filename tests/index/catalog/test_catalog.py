@@ -21,26 +21,28 @@ from tests.sealing import seal
 
 from visual_memory_index import (
     WITHOUT_ID,
+    Catalog,
+    Entry,
+    IncomingBackup,
+    Memory,
+    Outdated,
+    Request,
+    with_checksum,
+)
+from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
-    Catalog,
     CorruptStore,
     DiskFull,
-    Entry,
     FolderInUse,
-    IncomingBackup,
     LostSecret,
-    Memory,
     MemoryClosed,
     MemoryExists,
     NewerStore,
-    Outdated,
-    Request,
     RequestReused,
     UnknownMemory,
     UnlistedFile,
     WriteFailed,
-    with_checksum,
 )
 
 if TYPE_CHECKING:
@@ -374,10 +376,10 @@ def insert(memory: Memory, *ids: str) -> None:
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
     """What a call does that erases entries, without looking for traces."""
-    begun = memory.begin_unlearning(ids, allow_missing=False).operation
+    begun = memory.unlearning.begin(ids, allow_missing=False).operation
     catalog.mark_unlearned(memory, ids, begun.name)
-    memory.unlearn(begun.name, settings=(), draft=lambda facts: "{}")
-    memory.end(begun.name, "done")
+    memory.unlearning.erase(begun.name, settings=(), draft=lambda facts: "{}")
+    memory.operations.end(begun.name, "done")
 
 
 def back_up(catalog: Catalog, memory: Memory) -> bytes:

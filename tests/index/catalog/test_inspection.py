@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import BadAuditLog, CorruptStore, Entry, Memory
+from visual_memory_index import Entry, Memory
 from visual_memory_index.catalog.inspection import look, look_through, name_in
+from visual_memory_index.errors import BadAuditLog, CorruptStore
 from visual_memory_index.ledger.standing import Found, Noted, Standing
 from visual_memory_index.store.store import new_identity
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.index.conformance.implementations import CodedIndexes
 
-from visual_memory_index import NAME, Catalog, Entry, MemoryRefusal, UnlistedFile
+from visual_memory_index import NAME, Catalog, Entry
 from visual_memory_index.catalog.listing import called
+from visual_memory_index.errors import MemoryRefusal, UnlistedFile
 from visual_memory_index.scan.scanned_index import ScannedIndex
 
 WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or delete the memory "(.*)"\.$')

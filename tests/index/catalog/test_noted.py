@@ -12,19 +12,17 @@ import numpy as np
 import pytest
 from tests.databases import registry_of
 
-from visual_memory_index import (
-    Catalog,
+from visual_memory_index import Catalog, Entry, Memory
+from visual_memory_index.catalog.noted import Latest
+from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
-    Entry,
-    Memory,
     MemoryRefusal,
     OlderCatalog,
     OlderMemory,
     OtherMemory,
     UnlistedFile,
 )
-from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.ledger.standing import Noted, Standing
 
 if TYPE_CHECKING:
@@ -40,9 +38,9 @@ def insert(memory: Memory, *ids: str) -> None:
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> str:
     """What a call does that erases entries, up to where it notes that they are deleted."""
-    begun = memory.begin_unlearning(ids, allow_missing=False).operation.name
+    begun = memory.unlearning.begin(ids, allow_missing=False).operation.name
     catalog.mark_unlearned(memory, ids, begun)
-    memory.unlearn(begun, settings=(), draft=lambda facts: "{}")
+    memory.unlearning.erase(begun, settings=(), draft=lambda facts: "{}")
     return begun
 
 
@@ -238,7 +236,7 @@ def test_an_unlearning_that_was_cut_short_goes_on_and_a_file_from_before_it_is_r
     before = bytes_of(file_of(folder, "birds"))
 
     def mark(catalog: Catalog, memory: Memory) -> None:
-        begun = memory.begin_unlearning(["birds-a"], allow_missing=False).operation.name
+        begun = memory.unlearning.begin(["birds-a"], allow_missing=False).operation.name
         catalog.mark_unlearned(memory, ["birds-a"], begun)
 
     change(folder, mark, stop=False)

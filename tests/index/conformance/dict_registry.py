@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -10,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from visual_memory_index import LostSecret, Request, RequestReused
-from visual_memory_index.catalog import secret as secrets
-from visual_memory_index.catalog.tombstones import BEFORE_ALL, mark
+from visual_memory_index import Request
+from visual_memory_index.catalog.tombstones import (
+    BEFORE_ALL,
+    check_of,
+    make_secret,
+    mark,
+    read_secret,
+)
+from visual_memory_index.errors import LostSecret, RequestReused
 from visual_memory_index.ledger.standing import Noted
-
-CHECK = b"the secret that marks are made by"
 
 
 @dataclass
@@ -120,9 +123,9 @@ class DictTransaction:
 
     def read_secret(self, path: Path) -> bytes:
         if not self.secret_check:
-            secrets.make(path)
-        found = secrets.read(path)
-        check = hmac.digest(found, CHECK, "sha256")
+            make_secret(path)
+        found = read_secret(path)
+        check = check_of(found)
         if self.secret_check not in (b"", check):
             raise LostSecret(str(path))
         self.secret_check = check

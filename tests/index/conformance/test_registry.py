@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from tests.index.conformance.implementations import REGISTRIES, RegistryPlace
 
-from visual_memory_index import WITHOUT_ID, LostSecret, Request, RequestReused
+from visual_memory_index import WITHOUT_ID, Request
 from visual_memory_index.catalog.registry import Registry
 from visual_memory_index.catalog.tombstones import BEFORE_ALL
+from visual_memory_index.errors import LostSecret, RequestReused
 from visual_memory_index.ledger.standing import Noted, Standing
 
 SECRET, UID = bytes(range(32)), "0" * 32

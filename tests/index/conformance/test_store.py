@@ -20,18 +20,13 @@ from numpy.typing import NDArray
 from tests.filters import admits, filters
 from tests.index.conformance.implementations import PLACES, Place
 
-from visual_memory_index import (
-    CUT_SHORT,
-    UNLEARN,
-    WITHOUT_ID,
+from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Entry, Request, unit_rows
+from visual_memory_index.errors import (
     EntriesExist,
-    Entry,
-    Request,
     RequestErased,
     RequestReused,
     UnknownOperation,
     WrongOffset,
-    unit_rows,
 )
 from visual_memory_index.ledger.digest import elements
 from visual_memory_index.records.entry import Parts

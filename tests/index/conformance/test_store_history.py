@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 )
 from tests.index.conformance.implementations import PLACES, Place
 
-from visual_memory_index import EntriesExist, Entry, parse, unit_rows
+from visual_memory_index import Entry, parse, unit_rows
+from visual_memory_index.errors import EntriesExist
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.records.entry import Parts

@@ -16,16 +16,7 @@ from numpy.typing import NDArray
 from tests.databases import database_of
 from tests.index.conformance.implementations import CodedIndexes
 
-from visual_memory_index import (
-    Counts,
-    Entry,
-    FaissIndexes,
-    Memory,
-    NotUndoable,
-    Query,
-    RamCopy,
-    unit_rows,
-)
+from visual_memory_index import Counts, Entry, FaissIndexes, Memory, Query, RamCopy, unit_rows
 from visual_memory_index.curation.misleading_counts import (
     KEPT_BYTES_MAX,
     KEPT_MAX,
@@ -34,6 +25,7 @@ from visual_memory_index.curation.misleading_counts import (
     update_lists,
 )
 from visual_memory_index.curation.neighbor_lists import NeighborLists
+from visual_memory_index.errors import NotUndoable
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 
@@ -373,14 +365,15 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
     memory.misleading_counts(4)
     memory.insert(to_entries([f"more {at}" for at in range(600)]), random_units(600, 99))
     snapshot = memory.snapshot() if of_snapshot else None
-    gone = memory._ram.keys(["00007"])[0]
+    ram = memory._engine.ram
+    (gone,) = ram.keys_of_rows()[ram.rows_of_ids(["00007"])]
     erased: list[str] = []
 
     def on_progress(done: int, total: int) -> None:
         if not erased:
-            name = memory.begin_unlearning(["00007"], allow_missing=False).operation.name
-            memory.unlearn(name, settings=(), draft=lambda facts: "{}")
-            memory.end(name, "done", result="{}")
+            name = memory.unlearning.begin(["00007"], allow_missing=False).operation.name
+            memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+            memory.operations.end(name, "done", result="{}")
             erased.append(name)
 
     found = memory.misleading_counts(4, on_progress, snapshot=snapshot)
@@ -397,13 +390,13 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
 
 
 def test_undoing_a_prune_that_failed_on_a_full_disk_says_that_it_failed(memory: Memory) -> None:
-    name = memory.begin("prune").operation.name
+    name = memory.operations.begin("prune").operation.name
     writer = database_of(memory)._writer
     writer.execute("PRAGMA max_page_count = 1")
-    memory.end(name, "failed", problem="x" * 100_000)
+    memory.operations.end(name, "failed", problem="x" * 100_000)
 
     with pytest.raises(NotUndoable, match="a prune that is failed"):
-        memory.undo(name)
+        memory.operations.undo(name)
 
 
 def test_counts_that_name_an_erased_entry_do_not_come_back_when_work_is_stopped(
@@ -413,8 +406,8 @@ def test_counts_that_name_an_erased_entry_do_not_come_back_when_work_is_stopped(
     memory.insert(to_entries([f"more {at}" for at in range(600)]), random_units(600, 99))
 
     def on_progress(done: int, total: int) -> None:
-        name = memory.begin_unlearning(["00007"], allow_missing=False).operation.name
-        memory.unlearn(name, settings=(), draft=lambda facts: "{}")
+        name = memory.unlearning.begin(["00007"], allow_missing=False).operation.name
+        memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
         raise InterruptedError
 
     with pytest.raises(InterruptedError):

@@ -20,7 +20,7 @@ from visual_memory_index.curation.prune_methods import (
     Voters,
 )
 from visual_memory_index.errors import NotVoting
-from visual_memory_index.records.progress import unreported
+from visual_memory_index.records.operation import unreported
 
 IDS = np.array([f"{row:02}" for row in range(20)], object)
 LABELS = np.array(["cat", "dog"] * 10, object)

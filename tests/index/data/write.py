@@ -45,9 +45,9 @@ def write(path: Path) -> None:
     identity = new_identity("birds", 4, '{"name": "fake"}', store_images=True)
     with closing(Memory.create(path, identity)) as memory:
         memory.insert(ENTRIES, VECTORS, request=Request("first", b"fingerprint"))
-        prune = memory.begin("prune").operation.name
-        memory.prune(["b"], operation=prune, result=changed)
-        memory.relabel({"c": "owl"}, result=changed)
+        prune = memory.operations.begin("prune").operation.name
+        memory.operations.prune(["b"], operation=prune, result=changed)
+        memory.operations.relabel({"c": "owl"}, result=changed)
         memory.misleading_counts(1)
     shrink(path)
 

@@ -16,17 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import (
-    CorruptStore,
-    Entry,
-    Memory,
-    MemoryRefusal,
-    NewerStore,
-    Request,
-    UnknownEntries,
-    damage_of,
-)
+from visual_memory_index import Entry, Memory, Request, damage_of
 from visual_memory_index.catalog.inspection import look_through, name_in
+from visual_memory_index.errors import CorruptStore, MemoryRefusal, NewerStore, UnknownEntries
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.filter import Comparison
@@ -85,7 +77,7 @@ def of_a_person(folder: Path) -> Path:
             for n in range(40)
         ]
         memory.insert(entries, np.eye(4, dtype=np.float32)[np.arange(40) % 4], request=REQUEST)
-        memory.relabel({f"{NOBODY} 1": "other"}, result=json.dumps)
+        memory.operations.relabel({f"{NOBODY} 1": "other"}, result=json.dumps)
         memory.keep_setting(NOBODY, NOBODY, call=NOBODY)
         path = memory.path
     return path
@@ -108,7 +100,7 @@ def asked(path: Path) -> Iterator[str]:
         lambda memory: memory.entries(limit=99, parts=Parts.VECTOR),
         lambda memory: memory.entry("nobody"),
         lambda memory: memory.recall(REQUEST),
-        lambda memory: memory.operations(limit=9),
+        lambda memory: memory.operations.page(limit=9),
         lambda memory: memory.audit_events(limit=9),
         lambda memory: memory.would_purge(FILTER),
         lambda memory: memory.check(),

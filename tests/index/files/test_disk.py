@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_index import DiskFull, NotWritten, TooManyFiles, WriteFailed
+from visual_memory_index.errors import DiskFull, NotWritten, TooManyFiles, WriteFailed
 from visual_memory_index.files.disk import (
     SMALL_BYTES,
     probe_folder,

@@ -13,16 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import (
-    Catalog,
-    CorruptStore,
-    LostSecret,
-    Memory,
-    NewerStore,
-    Query,
-    Request,
-    RequestErased,
-)
+from visual_memory_index import Catalog, Memory, Query, Request
+from visual_memory_index.errors import CorruptStore, LostSecret, NewerStore, RequestErased
 from visual_memory_index.files.database import connect
 from visual_memory_index.files.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import Parts
@@ -142,7 +134,7 @@ def test_what_answers_and_results_of_schema_6_kept_of_entries_is_gone(tmp_path: 
         assert memory.recall(Request(names[0], b"\0")) == ["a"]
         with pytest.raises(RequestErased):
             memory.recall(Request("erased", b""))
-        left = {name: memory.operation(name).result for name in results}
+        left = {name: memory.operations.get(name).result for name in results}
 
     assert left["birds/1"] is left["birds/2"] is None
     assert left["birds/3"] == json.dumps(results["birds/3"][1])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import MemoryRefusal, OlderCatalog, OlderMemory, OtherMemory
+from visual_memory_index.errors import MemoryRefusal, OlderCatalog, OlderMemory, OtherMemory
 from visual_memory_index.ledger.standing import Found, Noted, Standing, refusal
 
 FOUND = Found("birds", "b1", Standing(3, "ccc"), {2: "ccc"}, unlearnings=0, knows_unlearning=True)

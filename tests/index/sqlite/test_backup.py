@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import BadBackup, DiskFull, IncomingBackup, with_checksum
+from visual_memory_index import IncomingBackup, with_checksum
+from visual_memory_index.errors import BadBackup, DiskFull
 from visual_memory_index.sqlite.backup import BEGINNING, PIECE_BYTES, TRAILER_BYTES
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from visual_memory_index import CUT_SHORT, DiskFull, Memory, UnknownOperation
+from visual_memory_index import CUT_SHORT, Memory
+from visual_memory_index.errors import DiskFull, UnknownOperation
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
-from visual_memory_index.records.clock import now
+from visual_memory_index.records.entry import now
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.sqlite import operations
 from visual_memory_index.store.store import new_identity
@@ -126,25 +127,25 @@ def fill_log(memory: Memory) -> None:
 def test_an_end_that_a_full_disk_does_not_take_is_told_all_the_same(small_disk: SmallDisk) -> None:
     path = small_disk.folder / "m.sqlite"
     with closing(Memory.create(path, new_identity("m", 2, None))) as memory:
-        names = [memory.begin("assess").operation.name for _ in range(3)]
+        names = [memory.operations.begin("assess").operation.name for _ in range(3)]
         small_disk.fill()
         fill_log(memory)
 
         with pytest.raises(DiskFull):
-            memory.end(names[0], "done", result="0" * 100_000)
+            memory.operations.end(names[0], "done", result="0" * 100_000)
         ended = [
-            memory.end(names[0], "failed", problem="No room."),
-            memory.end(names[1], "cancelled"),
+            memory.operations.end(names[0], "failed", problem="No room."),
+            memory.operations.end(names[1], "cancelled"),
         ]
 
         assert [(each.state, each.problem) for each in ended] == [
             ("failed", "No room."),
             ("cancelled", None),
         ]
-        assert [memory.operation(each.name) for each in ended] == ended
-        listed = memory.operations(limit=9)
+        assert [memory.operations.get(each.name) for each in ended] == ended
+        listed = memory.operations.page(limit=9)
         assert listed[1:] == ended[::-1]
         assert listed[0].state == "running"
         small_disk.make_room(1_000_000)
     with closing(Memory.open(path)) as memory:
-        assert {each.state for each in memory.operations(limit=9)} <= {"failed", "cancelled"}
+        assert {each.state for each in memory.operations.page(limit=9)} <= {"failed", "cancelled"}

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from tests.sealing import seal
 
-from visual_memory_index import CorruptStore, DiskFull, Entry, Memory, MemoryClosed, Request
+from visual_memory_index import Entry, Memory, Request
+from visual_memory_index.errors import CorruptStore, DiskFull, MemoryClosed
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.request import LOCAL
@@ -57,9 +58,9 @@ def fill(memory: Memory) -> None:
     memory.insert(entries, rows(6), request=Request("insertion", b"six"))
     memory.keep_setting("taxonomy", "{}", call="SetTaxonomy")
     memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
-    prune = memory.begin("prune").operation.name
-    memory.prune(["entry number 1"], operation=prune, result=json.dumps)
-    memory.relabel({"entry number 2": "wolf"}, result=json.dumps)
+    prune = memory.operations.begin("prune").operation.name
+    memory.operations.prune(["entry number 1"], operation=prune, result=json.dumps)
+    memory.operations.relabel({"entry number 2": "wolf"}, result=json.dumps)
 
 
 def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -121,16 +122,16 @@ def test_what_was_done_can_be_undone_in_a_replica_under_its_new_name(
     replicate(memory, tmp_path / "copy.sqlite")
 
     with closing(Memory.open(tmp_path / "copy.sqlite")) as copy:
-        relabel, prune = copy.operations(limit=9)
-        assert relabel.name == memory.operations(limit=9)[0].name.replace("pets/", "pets2/")
+        relabel, prune = copy.operations.page(limit=9)
+        assert relabel.name == memory.operations.page(limit=9)[0].name.replace("pets/", "pets2/")
         assert copy.entry("entry number 1").pruned_by == prune.name
-        assert copy.undo(prune.name) == ["entry number 1"]
-        assert copy.undo(relabel.name) == ["entry number 2"]
+        assert copy.operations.undo(prune.name) == ["entry number 1"]
+        assert copy.operations.undo(relabel.name) == ["entry number 2"]
         assert copy.entry("entry number 2").label == "cat"
 
 
 def test_answers_and_what_is_derived_stay_behind(memory: Memory, tmp_path: Path) -> None:
-    memory._store.keep_derived("lists", b"derived")
+    memory._engine.store.keep_derived("lists", b"derived")
     target = tmp_path / "copy.sqlite"
 
     replicate(memory, target)
@@ -142,13 +143,13 @@ def test_answers_and_what_is_derived_stay_behind(memory: Memory, tmp_path: Path)
 
 
 def test_an_operation_that_runs_stays_behind(memory: Memory, tmp_path: Path) -> None:
-    running = memory.begin("assess").operation
+    running = memory.operations.begin("assess").operation
 
     replicate(memory, tmp_path / "copy.sqlite")
 
     with closing(Memory.open(tmp_path / "copy.sqlite")) as copy:
-        assert {each.kind for each in copy.operations(limit=9)} == {"prune", "relabel"}
-    assert memory.operation(running.name).state == "running"
+        assert {each.kind for each in copy.operations.page(limit=9)} == {"prune", "relabel"}
+    assert memory.operations.get(running.name).state == "running"
 
 
 def test_a_replica_is_of_the_moment_at_which_it_was_begun(memory: Memory, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_what_is_left_out_is_nowhere_in_the_file(memory: Memory, tmp_path: Path)
         assert calls(copy)[-2:] == ["LeaveOutEntries", "CopyMemory"]
         assert [copy.setting(name) for name in ("taxonomy", *SETTINGS)] == ["{}", None]
         assert copy.revision == memory.revision + 1
-        relabel, prune = [copy.operation(each.name) for each in copy.operations(limit=9)]
+        relabel, prune = [copy.operations.get(each.name) for each in copy.operations.page(limit=9)]
         assert (relabel.result, bool(relabel.problem)) == (None, True)
         assert prune.result == '["entry number 1"]'
 
@@ -206,7 +207,7 @@ def test_without_entries_a_replica_has_the_digest_of_the_others(
 
 
 def test_what_waits_to_be_unlearned_is_left_out(memory: Memory, tmp_path: Path) -> None:
-    memory.begin_unlearning(["entry number 4"], allow_missing=False)
+    memory.unlearning.begin(["entry number 4"], allow_missing=False)
 
     left_out = replicate(memory, tmp_path / "copy.sqlite")
 
@@ -214,7 +215,7 @@ def test_what_waits_to_be_unlearned_is_left_out(memory: Memory, tmp_path: Path) 
     assert memory.info().count == 6
     with closing(Memory.open(tmp_path / "copy.sqlite")) as copy:
         assert "entry number 4" not in copy.ids()
-        assert copy.unfinished() == []
+        assert copy.unlearning.unfinished() == []
 
 
 def test_a_replica_is_its_owners_alone_and_one_file(memory: Memory, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_a_memory_that_closes_stops_it(memory: Memory, tmp_path: Path) -> None:
 
 
 def test_erasing_waits_for_a_replica_that_reads_the_log(memory: Memory, tmp_path: Path) -> None:
-    cut = threading.Thread(target=memory.erase_file, args=(None,))
+    cut = threading.Thread(target=memory.unlearning.erase_file, args=(None,))
     with memory.copying(tmp_path / "copy.sqlite", lambda: None) as replica:
         cut.start()
         memory.insert([Entry("later", "cat")], rows(1, seed=5))  # nobody else has to wait

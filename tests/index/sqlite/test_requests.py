@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_index import WITHOUT_ID, Request, RequestReused, WrongOffset
+from visual_memory_index import WITHOUT_ID, Request
+from visual_memory_index.errors import RequestReused, WrongOffset
 from visual_memory_index.files.migrations import CATALOG_STEPS, migrate
 from visual_memory_index.records.request import StoredBatch
 from visual_memory_index.sqlite.requests import (

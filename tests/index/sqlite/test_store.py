@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tests.sealing import alter
 
-from visual_memory_index import CorruptStore, Entry, unit_rows
+from visual_memory_index import Entry, unit_rows
+from visual_memory_index.errors import CorruptStore
 from visual_memory_index.ledger.digest import elements
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.sqlite.transaction import SqliteTransaction

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_index import Request, RequestErased
+from visual_memory_index import Request
+from visual_memory_index.errors import RequestErased
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.operation import GONE, UNLEARN
 from visual_memory_index.records.request import LOCAL

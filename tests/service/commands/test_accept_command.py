@@ -53,10 +53,10 @@ def put_back(data: Path, do: Callable[[Catalog, Memory], None]) -> None:
 
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
-    begun = memory.begin_unlearning(ids, allow_missing=False).operation.name
+    begun = memory.unlearning.begin(ids, allow_missing=False).operation.name
     catalog.mark_unlearned(memory, ids, begun)
-    memory.unlearn(begun, settings=(), draft=lambda facts: "{}")
-    memory.end(begun, "done")
+    memory.unlearning.erase(begun, settings=(), draft=lambda facts: "{}")
+    memory.operations.end(begun, "done")
 
 
 def held(data: Path) -> tuple[list[str], list[str]]:
@@ -116,7 +116,7 @@ def test_what_was_marked_as_unlearned_and_not_yet_deleted_is_not_accepted(
     run: Run, data: Path
 ) -> None:
     def mark(catalog: Catalog, memory: Memory) -> None:
-        begun = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        begun = memory.unlearning.begin(["a"], allow_missing=False).operation.name
         catalog.mark_unlearned(memory, ["a"], begun)
 
     put_back(data, mark)

@@ -27,9 +27,10 @@ from visual_memory import (
     PruneResult,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Entry, Operation, UnknownEntries, unit_rows
+from visual_memory_index import WITHOUT_ID, Entry, Operation, unit_rows
 from visual_memory_index import Memory as StoredMemory
 from visual_memory_index.curation.prune_methods import Hard, Ids, Method, Prototype, Random, Value
+from visual_memory_index.errors import UnknownEntries
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.convert.curation import to_prune
 from visual_memory_service.curation import prune as pruning
@@ -106,7 +107,7 @@ class Told(Job):
     """An operation that does something whenever it is told how far it is."""
 
     def __init__(self, memory: StoredMemory, act: Callable[[int], None]) -> None:
-        super().__init__(memory.begin("prune").operation, memory)
+        super().__init__(memory.operations.begin("prune").operation, memory)
         self._act, self.times = act, 0
 
     def report_progress(self, done: int, total: int) -> None:
@@ -117,7 +118,7 @@ class Told(Job):
     def prune(self, method: Method) -> Operation:
         """Carry it out; how it ended."""
         pruning.carry_out(Prune(method, True, WITHOUT_ID), self.memory, self)
-        return self.memory.operation(self.name)
+        return self.memory.operations.get(self.name)
 
 
 @pytest.fixture
@@ -179,7 +180,7 @@ def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
     assert result["ids"] == left
     assert sum(result["labels"].values()) == len(left)
     assert all(stored.votes(id) for id in (replaced, relabelled))
-    assert stored.undo(ended.name) == left
+    assert stored.operations.undo(ended.name) == left
 
 
 def test_ids_that_are_deleted_before_they_are_pruned_keep_the_others_from_it(

@@ -13,7 +13,8 @@ from tests.conftest import RemoteMemory
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
-from visual_memory_index import SCORES, draw_for, prediction_set, q_hat, unit_rows
+from visual_memory_index import unit_rows
+from visual_memory_index.votes.conformal import SCORES, draw_for, prediction_set, q_hat
 from visual_memory_service.decisions.calibration import held_out_error
 
 if TYPE_CHECKING:

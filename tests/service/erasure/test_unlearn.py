@@ -234,7 +234,7 @@ def test_an_erasure_that_a_server_resumes_is_logged_under_the_principal_who_bega
         assert memory is not None
         with closing(memory):
             memory.insert([Entry("a", "cat")], np.eye(1, 2, dtype=np.float32))
-            begun = memory.begin_unlearning(["a"], allow_missing=False, request=request)
+            begun = memory.unlearning.begin(["a"], allow_missing=False, request=request)
 
     with visual_memory.connect(start(tmp_path / "data").address) as client:
         client.wait(begun.operation.name)

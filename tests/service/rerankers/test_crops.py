@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_embedders import EmbedderSpec, Preprocessing, UndecodableImage
+from visual_memory_embedders import EmbedderSpec, Preprocessing
+from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_embedders.images.images import BadImage, ImageLimits, decode
 from visual_memory_service.decisions.reranking import Candidate
 from visual_memory_service.errors import BadField

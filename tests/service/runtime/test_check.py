@@ -21,7 +21,8 @@ import visual_memory
 from visual_memory import Client, Error
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, BadAuditLog, Checked, CorruptStore, Entry, MemoryClosed
+from visual_memory_index import WITHOUT_ID, Checked, Entry
+from visual_memory_index.errors import BadAuditLog, CorruptStore, MemoryClosed
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime import check as checking
 from visual_memory_service.runtime.check import Checks, OnProgress
@@ -187,7 +188,7 @@ def test_the_check_after_the_start_leaves_no_operation_behind(memories: Memories
     all_checked(memories)
 
     for name in ("cats", "dogs"):
-        assert memories.get(name).memory.operations(limit=9) == []
+        assert memories.get(name).memory.operations.page(limit=9) == []
 
 
 def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, CorruptStore, Entry, Memory
+from visual_memory_index import WITHOUT_ID, Entry, Memory
+from visual_memory_index.errors import CorruptStore
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Embedders, Memories, ServedMemory
@@ -466,10 +467,10 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
         )
         memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
         memory.insert([Entry("a", "cat")], np.ones((1, 2), np.float32))
-        erasing = memory.begin_unlearning(["a"], allow_missing=False).operation.name
+        erasing = memory.unlearning.begin(["a"], allow_missing=False).operation.name
 
         def read(text: str) -> str:
-            memory.unlearn(erasing, settings=("calibration",), draft=lambda facts: "{}")
+            memory.unlearning.erase(erasing, settings=("calibration",), draft=lambda facts: "{}")
             opened.read.clear()
             return text.upper()
 

@@ -15,15 +15,8 @@ from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import (
-    CUT_SHORT,
-    Catalog,
-    Memory,
-    MemoryClosed,
-    OperationEnded,
-    Query,
-    Request,
-)
+from visual_memory_index import CUT_SHORT, Catalog, Memory, Query, Request
+from visual_memory_index.errors import MemoryClosed, OperationEnded
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:
@@ -69,7 +62,7 @@ def test_work_that_waits_for_a_thread_can_be_stopped(
     assert operations.job(queued.name) is None
     event.set()
     operations.stop("m")
-    assert {memory.operation(each.name).state for each in running} <= {"done", "failed"}
+    assert {memory.operations.get(each.name).state for each in running} <= {"done", "failed"}
 
 
 def test_one_that_was_cancelled_may_be_cancelled_again(
@@ -99,7 +92,7 @@ def test_two_may_cancel_what_waits_at_the_same_time(memory: Memory, operations: 
             queued = operations.start(memory, "x", until(event))
             cancelled = [both.submit(operations.cancel, memory, queued.name) for _ in range(2)]
             assert {each.result().state for each in cancelled} <= {"running", "cancelled"}
-            assert memory.operation(queued.name).state == "cancelled"
+            assert memory.operations.get(queued.name).state == "cancelled"
     event.set()
 
 
@@ -132,12 +125,12 @@ def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(
     after = operations.start(memory, "x", note)
     operations.stop("m")
 
-    ended = [memory.operation(each.name) for each in (before, meanwhile)]
+    ended = [memory.operations.get(each.name) for each in (before, meanwhile)]
     assert {(each.state, each.problem) for each in ended} == {("failed", "because")}
-    assert memory.operation(other.name).state == "done"
-    assert memory.operation(after.name).problem in (None, CUT_SHORT)
+    assert memory.operations.get(other.name).state == "done"
+    assert memory.operations.get(after.name).problem in (None, CUT_SHORT)
     assert worked[0] == "y"
-    assert worked.count("x") == (memory.operation(after.name).state == "done")
+    assert worked.count("x") == (memory.operations.get(after.name).state == "done")
 
 
 def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory) -> None:
@@ -146,12 +139,12 @@ def test_after_closing_nothing_begins_and_what_ran_was_cut_short(memory: Memory)
 
     operations.close()
 
-    ended = [memory.operation(each.name) for each in begun]
+    ended = [memory.operations.get(each.name) for each in begun]
     assert {(each.state, each.problem) for each in ended} == {("failed", CUT_SHORT)}
     with pytest.raises(MemoryClosed):
         operations.start(memory, "x", lambda job: None)
     operations.close()
-    assert not [each for each in memory.operations(limit=99) if each.state == "running"]
+    assert not [each for each in memory.operations.page(limit=99) if each.state == "running"]
 
 
 def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
@@ -162,7 +155,7 @@ def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     started = operations.start(memory, "x", lambda job: "0" * 1_000_000)
     operations.stop()
 
-    ended = memory.operation(started.name)
+    ended = memory.operations.get(started.name)
     assert (ended.state, ended.result) == ("failed", None)
     assert ended.problem is not None
     assert "make room on the disk" in ended.problem
@@ -183,13 +176,13 @@ def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Opera
 
 
 def test_what_has_ended_is_not_done_again(memory: Memory, operations: Operations) -> None:
-    begun = memory.begin_unlearning([], allow_missing=True).operation
-    memory.end(begun.name, "done", result='"a certificate"')
+    begun = memory.unlearning.begin([], allow_missing=True).operation
+    memory.operations.end(begun.name, "done", result='"a certificate"')
 
     operations.resume(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises
     wait([job.ended for job in [operations.job(begun.name)] if job])
 
-    assert (memory.operation(begun.name).state, memory.operation(begun.name).result) == (
+    assert (memory.operations.get(begun.name).state, memory.operations.get(begun.name).result) == (
         "done",
         '"a certificate"',
     )

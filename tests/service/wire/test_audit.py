@@ -21,7 +21,8 @@ import visual_memory
 from visual_memory import AuditEvent, AuditHead, Client, Error, MemoryInfo, aio
 from visual_memory.proofs.audit import EPOCH, Log
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import BadAuditLog, Entry, Memory, unit_rows
+from visual_memory_index import Entry, Memory, unit_rows
+from visual_memory_index.errors import BadAuditLog
 from visual_memory_index.ledger.audit import Event, Head
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.convert.answers import from_info

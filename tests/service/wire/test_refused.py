@@ -21,8 +21,9 @@ from tests.service.runtime.test_memories import health
 
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, CorruptCopy, DiskFull, Entry, Memory, NotWritten
-from visual_memory_index.ram.change import Change
+from visual_memory_index import WITHOUT_ID, Entry, Memory
+from visual_memory_index.errors import CorruptCopy, DiskFull, NotWritten
+from visual_memory_index.ram.ram_copy import Change
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Duplicates, Memories
 
@@ -51,12 +52,12 @@ def create(memories: Memories, name: str, ids: Sequence[str] = ("x", "y")) -> Me
 
 def lose_copy(memory: Memory) -> None:
     """A change that does not fit, and no file to be opened when all is to be read anew."""
-    memory.renew_connections()
+    memory.unlearning.renew_connections()
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
     try:
         with pytest.raises(NotWritten):
-            memory._publish([Change(["nobody"])])
+            memory._engine._publish([Change(["nobody"])])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
 
@@ -101,7 +102,7 @@ def test_all_memories_are_closed_and_the_folder_is_free_though_one_cannot_be_not
 
     memories.close()
 
-    assert [memory._closed for memory in (a, broken, c)] == [True] * 3
+    assert [memory._engine._closed for memory in (a, broken, c)] == [True] * 3
     with opened(tmp_path) as again:
         assert again.serving() == ["a", "b", "c"]
 
@@ -117,7 +118,7 @@ def test_all_memories_are_closed_and_the_folder_is_free_though_one_is_damaged_an
     with pytest.raises(sqlite3.OperationalError, match="no such table: audit"):
         memories.close()
 
-    assert [memory._closed for memory in (a, damaged, c)] == [True] * 3
+    assert [memory._engine._closed for memory in (a, damaged, c)] == [True] * 3
     with opened(tmp_path) as again:
         assert again.serving() == ["a", "c"]
 
@@ -132,7 +133,7 @@ def cut_short(tmp_path: Path, small_disk: SmallDisk) -> str:
     data.mkdir()
     (data / "memories").symlink_to(small_disk.folder)
     with opened(data) as memories:
-        begun = create(memories, "a").begin("check")
+        begun = create(memories, "a").operations.begin("check")
     small_disk.fill()
     small_disk.make_room(40_000)  # for the index of the log, and not for the log
     return begun.operation.name

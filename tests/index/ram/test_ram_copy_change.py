@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, RamCopy, parse, unit_rows
-from visual_memory_index.ram.change import Change
+from visual_memory_index.engine import Engine
+from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
 
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32))
 
 
-class FollowedMemory(Memory):
+class FollowedEngine(Engine):
     """Keeps every change that readers see."""
 
     changes: list[Change]
@@ -31,14 +33,14 @@ def entries(ids: str, label: str) -> tuple[list[Entry], NDArray[np.float32]]:
 
 
 def prune(memory: Memory, *ids: str) -> str:
-    name = memory.begin("prune").operation.name
-    memory.prune(ids, operation=name, result=str)
+    name = memory.operations.begin("prune").operation.name
+    memory.operations.prune(ids, operation=name, result=str)
     return name
 
 
 def unlearn(memory: Memory, *ids: str) -> None:
-    name = memory.begin_unlearning(ids, allow_missing=False).operation.name
-    memory.unlearn(name, settings=(), draft=lambda facts: "{}")
+    name = memory.unlearning.begin(ids, allow_missing=False).operation.name
+    memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
 
 
 def state(ram: RamCopy) -> object:
@@ -58,26 +60,28 @@ def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path
         lambda memory: names.append(prune(memory, "b", "c")),
         lambda memory: memory.insert(*entries("ba", "dog"), replace_existing=True),
         lambda memory: memory.update("c", label="owl"),
-        lambda memory: memory.undo(names[0]),
-        lambda memory: names.append(memory.relabel({"d": "owl", "e": "dog"}, result=str).name),
-        lambda memory: memory.undo(names[1]),
+        lambda memory: memory.operations.undo(names[0]),
+        lambda memory: names.append(
+            memory.operations.relabel({"d": "owl", "e": "dog"}, result=str).name
+        ),
+        lambda memory: memory.operations.undo(names[1]),
         lambda memory: prune(memory, "f"),
         lambda memory: memory.delete(["d", "f"]),
         lambda memory: memory.purge(label),
         lambda memory: unlearn(memory, "a"),
     ]
     follower = RamCopy(4)
-    identity = new_identity("m", 4, None)
-    with closing(FollowedMemory.create(tmp_path / "m.sqlite", identity)) as memory:
-        assert isinstance(memory, FollowedMemory)
+    store = SqliteStore.create(tmp_path / "m.sqlite", new_identity("m", 4, None))
+    engine = FollowedEngine(store, store, lambda: False, None)
+    with closing(Memory(engine)) as memory:
         for write in writes:
-            memory.changes = []
+            engine.changes = []
             write(memory)
 
-            (change,) = memory.changes
+            (change,) = engine.changes
             follower.apply(change)
 
             assert (change.revision, change.digest) == (memory.revision, memory.info().digest)
-            assert state(follower) == state(memory._ram)
+            assert state(follower) == state(engine.ram)
 
     assert sorted(follower.columns()[0]) == ["b", "e"]

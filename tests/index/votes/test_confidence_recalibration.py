@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import OneLabel, TooFewItems
-from visual_memory_index.votes.confidence import calibration_error
-from visual_memory_index.votes.recalibration import ITEMS_MIN, Recalibration, check, fit, pooled
+from visual_memory_index.votes.confidence import (
+    ITEMS_MIN,
+    Recalibration,
+    calibration_error,
+    check_calibratable,
+    fit,
+    pooled,
+)
 
 Decisions = list[tuple[float, bool]]
 SHARES = st.integers(1, 12).map(lambda votes: votes / 12)
@@ -168,7 +174,7 @@ def test_too_few_are_refused_with_how_many_are_needed(
     label_counts: dict[str, int], queries: int | None, sentence: str
 ) -> None:
     with pytest.raises(TooFewItems, match=sentence) as refusal:
-        check(label_counts, queries)
+        check_calibratable(label_counts, queries)
 
     needed, got = int(sentence.split()[2]), int(sentence.split()[-1])
     assert (refusal.value.needed, refusal.value.got) == (needed, got)
@@ -177,15 +183,15 @@ def test_too_few_are_refused_with_how_many_are_needed(
 @pytest.mark.parametrize("queries", [None, 10])
 def test_entries_of_one_label_cannot_be_calibrated(queries: int | None) -> None:
     with pytest.raises(OneLabel, match='labelled "cat", so no decision can be wrong'):
-        check({"cat": 10}, queries)
+        check_calibratable({"cat": 10}, queries)
 
 
 def test_ten_entries_of_two_labels_can_be_calibrated() -> None:
-    check({"cat": 9, "dog": 1})
+    check_calibratable({"cat": 9, "dog": 1})
 
 
 def test_ten_queries_can_calibrate_a_smaller_memory() -> None:
-    check({"cat": 1, "dog": 1}, queries=10)
+    check_calibratable({"cat": 1, "dog": 1}, queries=10)
 
 
 def test_the_smallest_half_of_those_asked_has_a_curve() -> None:

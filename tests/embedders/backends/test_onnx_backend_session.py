@@ -2,7 +2,7 @@
 
 from onnx import TensorProto, helper
 
-from visual_memory_embedders.backends.onnx_session import open_session
+from visual_memory_embedders.backends.onnx_backend import open_session
 
 
 def test_a_session_keeps_to_one_thread_and_no_memory() -> None:

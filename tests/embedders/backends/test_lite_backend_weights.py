@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_embedders import MissingWeights, WrongWeights
-from visual_memory_embedders.backends.weight_file import weight_file
+from visual_memory_embedders.backends.lite_backend import weight_file
+from visual_memory_embedders.errors import MissingWeights, WrongWeights
 from visual_memory_embedders.lite import LITE_NETWORKS, LiteNetwork
 
 LITE0 = LITE_NETWORKS["efficientnet-lite0"]

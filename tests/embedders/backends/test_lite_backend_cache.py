@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_embedders.backends.graph_cache import cached_graph
+from visual_memory_embedders.backends.lite_backend import cached_graph
 
 GRAPH = b"graph" * 1000
 

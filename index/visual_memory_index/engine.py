@@ -1,0 +1,150 @@
+"""The engine of one memory: its store, the copy in RAM and the writer, kept in step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from visual_memory_index.errors import CorruptCopy, MemoryClosed, UnknownEntries
+from visual_memory_index.ram.lock import ReadWriteLock
+from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.records.request import Request
+from visual_memory_index.scan.vectors import IndexFactory
+from visual_memory_index.store.contents import check_end
+from visual_memory_index.store.store import Known, Store, Transaction
+from visual_memory_index.store.stored_files import StoredFiles
+from visual_memory_index.writer import Writer
+
+
+class Engine:
+    """What is committed to the ``store`` is then seen in RAM, each write as a whole.
+
+    ``lock`` guards the copy in RAM, ``file_reads`` what reads the file and not RAM. Checks and
+    copies, which hold the log, have ``long_reads``, which is taken before all else.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        files: StoredFiles,
+        give_up: Callable[[], bool],
+        indexes: IndexFactory | None,
+    ) -> None:
+        self.store, self.files, self._indexes = store, files, indexes
+        store.complete()
+        self.identity = store.identity()
+        with store.contents() as contents:
+            check_end(contents, self.identity.name, self.identity.kind)
+        self.lock, self.long_reads, self.file_reads = (ReadWriteLock() for _ in range(3))
+        self.writer = Writer(store, self.check_open, self._prepare, self._publish, give_up)
+        self.lost: Callable[[CorruptCopy], None] = lambda damage: None
+        self._closed = False
+        self._behind = False  # the copy in RAM is not what the file holds
+        self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
+        self.settings = store.settings()
+        self._load()
+
+    @property
+    def is_sound(self) -> bool:
+        """True while it is open, and RAM holds what the file does."""
+        return not (self._closed or self._behind)
+
+    def check_open(self) -> None:
+        """Raises MemoryClosed, CorruptCopy."""
+        if self._closed:
+            raise MemoryClosed(self.identity.name)
+        if self._behind:
+            raise CorruptCopy(self.identity.name)
+
+    def close(self) -> None:
+        """Wait for the writer and the readers, then close the file."""
+        with self.writer.turn, self.file_reads.writing(), self.lock.writing():
+            if not self._closed:
+                self._closed = True
+                self.store.close()
+
+    def current_ram(self) -> RamCopy:
+        """Return the copy in RAM; the caller holds the lock. Raises MemoryClosed, CorruptCopy."""
+        self.check_open()
+        return self.ram
+
+    @contextmanager
+    def reading_ram(self) -> Iterator[RamCopy]:
+        """Yield the copy in RAM, which does not change meanwhile."""
+        with self.lock.reading():
+            yield self.current_ram()
+
+    @contextmanager
+    def reading_file(self) -> Iterator[Store]:
+        """Yield the store, whose file stays open and its log uncut meanwhile."""
+        with self.file_reads.reading():
+            self.check_open()
+            yield self.store
+
+    def read_settings(self) -> None:
+        """Read the settings again, after some were written."""
+        with self._reading_settings, self.reading_file() as store:
+            self.settings = store.settings()
+
+    def do_once(
+        self,
+        call: str,
+        request: Request,
+        write: Callable[[Transaction], tuple[list[str], Change | None]],
+        *,
+        frees: bool = False,
+    ) -> list[str]:
+        """Do a write and log it as ``call``; a repeated request only returns its ids again."""
+
+        def once(transaction: Transaction) -> tuple[list[str], Change | None]:
+            if (answered := transaction.recall(request)) is not None:
+                return answered, None
+            ids, change = write(transaction)
+            transaction.keep(request, ids)
+            transaction.log(call, len(ids), request.principal)
+            return ids, change
+
+        return self.writer.do(once, frees=frees)
+
+    def _prepare(self, changes: Sequence[Change]) -> None:
+        """Reserve room in RAM for what is about to be committed: the part that can fail."""
+        self.ram.reserve(sum(len(each.added.ids) for each in changes if each.added))
+
+    def _publish(self, changes: Sequence[Change]) -> None:
+        """Let readers see what was committed; where that fails, read it all from the store.
+
+        Where that fails, too, all calls are refused from then on.
+        """
+        with self.lock.writing():
+            try:
+                for change in changes:
+                    self.ram.apply(change)
+                    self.digest = change.digest
+            except BaseException:
+                self._load_anew()
+                raise
+
+    def _load_anew(self) -> None:
+        try:
+            self._load()
+        except BaseException:
+            self._behind = True
+            self.lost(CorruptCopy(self.identity.name))
+            raise
+
+    def _load(self) -> None:
+        ram = self.ram = RamCopy(self.identity.dimension, self._indexes)
+        self.digest = self.store.digest()
+        for key, id, label in self.store.pruned():
+            ram.silence([id], [key], [label])
+        for rows in self.store.rows(self.identity.dimension):
+            ram.add(rows.keys, rows.ids, rows.labels, rows.vectors)
+            ram.revision = rows.revision
+
+
+def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:
+    """Check that all ``ids`` are known. Raises UnknownEntries."""
+    unknown = [id for id in dict.fromkeys(ids) if id not in known]
+    if unknown:
+        raise UnknownEntries(unknown)

@@ -1,0 +1,218 @@
+"""The operations on one memory: work that takes long or can be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+from visual_memory_index.engine import Engine, check_known
+from visual_memory_index.errors import NotUndoable, NotWritten, UnknownEntries
+from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
+from visual_memory_index.records.entry import IdMaker, now
+from visual_memory_index.records.operation import GONE, Operation, State
+from visual_memory_index.records.request import WITHOUT_ID, Request
+from visual_memory_index.store.store import Transaction
+
+UNDOABLE = ("prune", "relabel")
+
+
+class StartedOperation(NamedTuple):
+    """An operation; ``again`` is True if the same request began it before."""
+
+    operation: Operation
+    again: bool
+
+
+class Operations:
+    """The operations of a memory, running and ended."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._unwritten: dict[str, Operation] = {}  # ended, which the file does not know
+        newest = "".join(each.name for each in engine.store.operations(before="", limit=1))
+        self._ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
+        engine.store.fail_unfinished()  # the first write, once all was found as it should be
+
+    def get(self, name: str) -> Operation:
+        """Return one operation. Raises UnknownOperation."""
+        with self._engine.reading_file() as store:
+            return self._unwritten.get(name) or store.operation(name)
+
+    def page(self, *, before: str = "", limit: int) -> list[Operation]:
+        """Return up to ``limit`` operations below the name ``before``, the newest first."""
+        with self._engine.reading_file() as store:
+            stored = store.operations(before=before, limit=limit)
+            return [self._unwritten.get(each.name, each) for each in stored]
+
+    def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
+        """Start a long operation; a repeated request returns the one that it started.
+
+        Raises RequestReused, NotWritten.
+        """
+        return self.start(request, lambda transaction: (self.new(transaction, kind, request), None))
+
+    def start(
+        self,
+        request: Request,
+        write: Callable[[Transaction], tuple[str, Change | None]],
+        *,
+        frees: bool = False,
+    ) -> StartedOperation:
+        """Start the operation that ``write`` begins and names, unless this request did before."""
+
+        def once(transaction: Transaction) -> tuple[StartedOperation, Change | None]:
+            if (answered := transaction.recall(request)) is not None:
+                return StartedOperation(transaction.operation(answered[0]), again=True), None
+            name, change = write(transaction)
+            transaction.keep(request, [name])
+            return StartedOperation(transaction.operation(name), again=False), change
+
+        return self._engine.writer.do(once, frees=frees)
+
+    def new(self, transaction: Transaction, kind: str, request: Request) -> str:
+        """Begin an operation, and return its name."""
+        name = f"{self._engine.identity.name}/{self._ids.make()}"
+        transaction.begin(name, kind, request.principal)
+        return name
+
+    def end(
+        self,
+        name: str,
+        state: State,
+        *,
+        result: str | None = None,
+        problem: str | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        call: str = "",
+    ) -> Operation:
+        """End an operation that changes no entry, and store ``settings`` that ``call`` sets.
+
+        Raises NotWritten for one that is done; another's end is kept in RAM then.
+        """
+
+        def write(transaction: Transaction) -> tuple[Operation, None]:
+            transaction.end(name, state, result=result, problem=problem)
+            ended = transaction.operation(name)
+            for setting, value in settings.items():
+                transaction.keep_setting(setting, value)
+                transaction.log(call, 0, ended.principal)
+            return ended, None
+
+        try:
+            ended = self._engine.writer.do(write)
+        except NotWritten:
+            if state == "done":
+                raise
+            return self._remember(self._engine.store.operation(name), state, problem)
+        self._engine.read_settings()
+        return ended
+
+    def put_off(self, operation: Operation, problem: str) -> None:
+        """Report an unlearning as failed until the memory closes; the next start resumes it."""
+        self._remember(operation, "failed", problem)
+
+    def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
+        ended = replace(operation, state=state, problem=problem, ended_at=now())
+        self._unwritten[operation.name] = ended
+        return ended
+
+    def drop_problems(self) -> None:
+        """Drop the problems that are in RAM alone: they may name what was unlearned."""
+        for name, ended in [*self._unwritten.items()]:
+            if ended.problem:
+                self._unwritten[name] = replace(ended, problem=GONE)
+
+    def prune(
+        self,
+        ids: Sequence[str],
+        *,
+        operation: str,
+        result: Callable[[list[str]], str],
+        snapshot: RamCopy | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Operation:
+        """Take the votes of ``ids``, and end the operation with ``result`` of the pruned ids.
+
+        Entries chosen in a ``snapshot`` are left out unless they still vote with the vector and the
+        label that they had there; without one all must vote. ``check`` is called first, and may
+        raise. Raises UnknownEntries, NotWritten.
+        """
+
+        def write(transaction: Transaction) -> tuple[Operation, Change]:
+            check()
+            voting = {id: known for id, known in transaction.look_up(ids).items() if known.votes}
+            if snapshot is None:
+                check_known(ids, voting)
+            else:
+                voting = {id: each for id, each in voting.items() if snapshot.has(id, *each[:2])}
+            pruned = list(voting)
+            transaction.prune([known.key for known in voting.values()], operation)
+            transaction.end(operation, "done", result=result(pruned))
+            ended = transaction.operation(operation)
+            transaction.log("PruneEntries", len(pruned), ended.principal)
+            return ended, Change(pruned=pruned)
+
+        return self._engine.writer.do(write)
+
+    def relabel(
+        self,
+        labels: Mapping[str, str],
+        *,
+        result: Callable[[list[str]], str],
+        request: Request = WITHOUT_ID,
+    ) -> Operation:
+        """Set the label of each id, as an operation that can be undone.
+
+        Its ``result`` is made of the ids whose labels changed. Raises UnknownEntries,
+        RequestReused, NotWritten.
+        """
+
+        def write(transaction: Transaction) -> tuple[str, Change | None]:
+            known = transaction.look_up(labels)
+            check_known(sorted(labels), known)
+            changed = {id: labels[id] for id, each in known.items() if each.label != labels[id]}
+            name = self.new(transaction, "relabel", request)
+            transaction.relabel([(known[id].key, label) for id, label in changed.items()], name)
+            transaction.end(name, "done", result=result(sorted(changed)))
+            transaction.log("RelabelEntries", len(changed), request.principal)
+            return name, Change(relabelled=changed) if changed else None
+
+        return self.start(request, write).operation
+
+    def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Return the part of ``labels`` that differs from now. Raises UnknownEntries."""
+        with self._engine.reading_ram() as ram:
+            if unknown := [id for id in labels if id not in ram]:
+                raise UnknownEntries(sorted(unknown))
+            return {id: label for id, label in labels.items() if ram.label(id) != label}
+
+    def undo(self, name: str, *, request: Request = WITHOUT_ID) -> list[str]:
+        """Undo an operation; return the ids.
+
+        Entries that a prune marked and that are still stored vote again; labels before a relabel
+        come back where nothing has set them since. Raises UnknownOperation, NotUndoable,
+        RequestReused, NotWritten.
+        """
+
+        def write(transaction: Transaction) -> tuple[list[str], Change]:
+            operation = self._unwritten.get(name) or transaction.operation(name)
+            check_undoable(operation)
+            transaction.mark_undone(name)
+            if operation.kind == "prune":
+                rows = transaction.unprune(name, self._engine.identity.dimension)
+                ids = list(rows.ids)
+                return ids, Change(ids, Added(rows.keys, ids, rows.labels, rows.vectors))
+            labels = transaction.unrelabel(name)
+            return list(labels), Change(relabelled=labels)
+
+        return self._engine.do_once("Undo", request, write)
+
+
+def check_undoable(operation: Operation) -> None:
+    """Check that an operation can be undone. Raises NotUndoable."""
+    if operation.undone_at is not None:
+        raise NotUndoable(operation.name, "it was undone before")
+    if operation.kind not in UNDOABLE or operation.state != "done":
+        raise NotUndoable(operation.name, f"it is a {operation.kind} that is {operation.state}")

@@ -11,7 +11,7 @@ from typing import TypedDict
 from numpy.typing import ArrayLike
 
 from visual_memory._calls.operations import Pending
-from visual_memory._messages.answers import to_operation
+from visual_memory._messages.answers import given, to_operation
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import write_labelled
 from visual_memory._messages.fields import check_labels, message, or_new_id, strings, to_seed, whole
@@ -31,15 +31,15 @@ TAKEN: Mapping[str, Sequence[str]] = MappingProxyType(
     }
 )
 
-CountsPage = tuple[Operation | None, list[tuple[str, int]], str]
+CountsPage = tuple[Operation | None, dict[str, int], str]
 
 
 def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
     """Get an operation to wait for, or a page of counts. Raises InvalidArgument."""
 
     def read(answer: pb.GetMisleadingCountsResponse) -> CountsPage:
-        finding = to_operation(answer.operation) if answer.HasField("operation") else None
-        return finding, [(count.id, count.v) for count in answer.counts], answer.next_page_token
+        finding = given(answer, "operation", to_operation)
+        return finding, {count.id: count.v for count in answer.counts}, answer.next_page_token
 
     request = message(
         pb.GetMisleadingCountsRequest,

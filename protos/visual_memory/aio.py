@@ -20,7 +20,6 @@ from visual_memory._calls import entries as _entries
 from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
-from visual_memory._calls import unlearn as _unlearn
 from visual_memory._calls.curation import PruneHow
 from visual_memory._calls.operations import Pending
 from visual_memory._calls.queries import Queries
@@ -183,7 +182,7 @@ class Client:
 
         Raises NotFound, FailedPrecondition if not done.
         """
-        return await self._transport.do(_unlearn.get_certificate(operation))
+        return await self._transport.do(_audit.get_certificate(operation))
 
     async def verify(
         self,
@@ -378,9 +377,9 @@ class Memory:
             _entries.list_entries,
             self.name,
             filter,
-            include_vectors,
-            include_images,
-            include_thumbnails,
+            include_vectors=include_vectors,
+            include_images=include_images,
+            include_thumbnails=include_thumbnails,
         )
         return self._client._pages(page)
 
@@ -710,7 +709,7 @@ class Memory:
         FailedPrecondition. With ``wait=False`` the operation is returned at once; it resumes after
         a restart, and ``certificate`` returns its certificate.
         """
-        call = _unlearn.unlearn_entries(
+        call = _entries.unlearn_entries(
             self.name,
             ids,
             apply=not dry_run,
@@ -720,7 +719,7 @@ class Memory:
         result = await self._result(call, wait or dry_run, progress)
         if dry_run or isinstance(result, types.Operation):
             return result
-        return await self._transport.do(_unlearn.get_certificate(result.operation))
+        return await self._transport.do(_audit.get_certificate(result.operation))
 
     def audit_events(self) -> AsyncIterator[types.AuditEvent]:
         """Iterate over the writes to the memory, the oldest first, page by page, unverified."""

@@ -23,7 +23,6 @@ from visual_memory._calls import entries as _entries
 from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
-from visual_memory._calls import unlearn as _unlearn
 from visual_memory._calls.curation import PruneHow
 from visual_memory._calls.operations import Pending
 from visual_memory._calls.queries import Queries
@@ -186,7 +185,7 @@ class Client:
 
         Raises NotFound, FailedPrecondition if not done.
         """
-        return self._transport.do(_unlearn.get_certificate(operation))
+        return self._transport.do(_audit.get_certificate(operation))
 
     def verify(
         self,
@@ -377,9 +376,9 @@ class Memory:
             _entries.list_entries,
             self.name,
             filter,
-            include_vectors,
-            include_images,
-            include_thumbnails,
+            include_vectors=include_vectors,
+            include_images=include_images,
+            include_thumbnails=include_thumbnails,
         )
         return self._client._pages(page)
 
@@ -705,7 +704,7 @@ class Memory:
         FailedPrecondition. With ``wait=False`` the operation is returned at once; it resumes after
         a restart, and ``certificate`` returns its certificate.
         """
-        call = _unlearn.unlearn_entries(
+        call = _entries.unlearn_entries(
             self.name,
             ids,
             apply=not dry_run,
@@ -715,7 +714,7 @@ class Memory:
         result = self._result(call, wait or dry_run, progress)
         if dry_run or isinstance(result, types.Operation):
             return result
-        return self._transport.do(_unlearn.get_certificate(result.operation))
+        return self._transport.do(_audit.get_certificate(result.operation))
 
     def audit_events(self) -> Iterator[types.AuditEvent]:
         """Iterate over the writes to the memory, the oldest first, page by page, unverified."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -13,12 +14,11 @@ from visual_memory._messages.contents import Rows, contents, write_labelled
 from visual_memory._messages.fields import (
     check_labels,
     check_mapping,
-    check_seconds,
+    checked,
     message,
     or_new_id,
     strings,
     to_duration,
-    whole,
 )
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
@@ -32,36 +32,28 @@ def explain(
     *,
     images: Images | None,
     vectors: ArrayLike | None,
-    k: int,
-    voting: str,
-    exclude_ids: Iterable[str],
     remove: Iterable[str],
     relabel: Mapping[str, str] | None,
     add_vectors: ArrayLike | None,
     add_labels: Iterable[str],
     search_seconds: float,
-    include_thumbnails: bool,
+    **options: Any,
 ) -> Call[Explanation]:
     relabel = {} if relabel is None else relabel
     check_labels(relabel, "relabel")
-    check_seconds(search_seconds, "search_seconds")
     request = message(
         pb.ExplainDecisionRequest,
         memory=memory,
-        k=whole(k, "k", least=1),
-        voting=voting,
-        exclude_ids=strings(exclude_ids, "exclude_ids"),
         remove_ids=strings(remove, "remove"),
         relabel=relabel,
         add_labels=strings(add_labels, "add_labels"),
-        search_time=to_duration(search_seconds),
-        include_thumbnails=include_thumbnails,
+        search_time=to_duration(search_seconds, "search_seconds"),
+        **checked(options),
     )
     query = contents(images, vectors, "vectors[{}]")
     if len(query) != 1:
         refuse(query.name, f"must be one query, but are {len(query)}")
     query.check(limits)
-    query.size(0)
     query.write(range(1), request)
     if add_vectors is not None:
         rows = Rows(add_vectors, "add_vectors[{}]", name="add_vectors")
@@ -75,19 +67,17 @@ def calibrate(
     memory: str,
     limits: Limits,
     *,
-    k: int,
-    voting: str,
     images: Images | None,
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
     request_id: str | None,
+    **options: Any,
 ) -> Pending[Calibration]:
     request = message(
         pb.CalibrateMemoryRequest,
         memory=memory,
-        k=whole(k, "k", least=1),
-        voting=voting,
         request_id=or_new_id(request_id),
+        **checked(options),
     )
     write_labelled(request, limits, images, vectors, labels)
     return Pending(Call("CalibrateMemory", request, to_operation), Calibration)

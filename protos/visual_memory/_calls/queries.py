@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from visual_memory._messages.answers import to_decision, to_neighbors, to_vectors
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import PART_ITEMS, Contents, Pictures, contents, parts, room
-from visual_memory._messages.fields import check_seconds, message, strings, to_duration, whole
+from visual_memory._messages.fields import checked, message, to_duration
 from visual_memory._messages.images import Images
 from visual_memory._messages.pace import Pace
 from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors, ServerInfo
@@ -107,41 +107,14 @@ def classify(
     *,
     images: Images | None,
     vectors: ArrayLike | None,
-    k: int,
-    voting: str,
-    filter: str | None,
-    exclude_ids: Iterable[str],
-    neighbors: int | None,
-    reliability: str,
-    reliability_k: int,
-    calibrated: bool,
-    coverage: float | None,
-    conformal: str,
-    allow_empty: bool,
-    min_confidence: float | None,
-    level: int | None,
-    reranker: str | None,
     rerank_seconds: float,
+    **options: Any,
 ) -> Queries[Decision]:
-    check_seconds(rerank_seconds, "rerank_seconds")
     header = message(
         pb.ClassifyRequest,
         memory=memory,
-        k=whole(k, "k", least=1),
-        voting=voting,
-        filter="" if filter is None else filter,
-        exclude_ids=strings(exclude_ids, "exclude_ids"),
-        neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
-        reliability=reliability,
-        reliability_k=whole(reliability_k, "reliability_k", least=1),
-        calibrated=calibrated,
-        coverage=coverage,
-        conformal=conformal,
-        allow_empty=allow_empty,
-        min_confidence=min_confidence,
-        level=None if level is None else whole(level, "level", least=0),
-        reranker="" if reranker is None else reranker,
-        rerank_timeout=to_duration(rerank_seconds),
+        rerank_timeout=to_duration(rerank_seconds, "rerank_seconds"),
+        **checked(options),
     )
     return Queries(
         "Classify",
@@ -150,26 +123,14 @@ def classify(
         lambda answer: [
             to_decision(decision, answer.calibration_stale) for decision in answer.decisions
         ],
-        RERANKED_ITEMS if reranker and reranker != "none" else PART_ITEMS,
+        PART_ITEMS if header.reranker in ("", "none") else RERANKED_ITEMS,
     )
 
 
 def search(
-    memory: str,
-    *,
-    images: Images | None,
-    vectors: ArrayLike | None,
-    k: int,
-    filter: str | None,
-    exclude_ids: Iterable[str],
+    memory: str, *, images: Images | None, vectors: ArrayLike | None, **options: Any
 ) -> Queries[Neighbors]:
-    header = message(
-        pb.SearchRequest,
-        memory=memory,
-        k=whole(k, "k", least=1),
-        filter="" if filter is None else filter,
-        exclude_ids=strings(exclude_ids, "exclude_ids"),
-    )
+    header = message(pb.SearchRequest, memory=memory, **checked(options))
     return Queries(
         "Search",
         header,

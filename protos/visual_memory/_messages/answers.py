@@ -42,6 +42,11 @@ def given(message: Any, name: str, read: Callable[[Any], T]) -> T | None:
     return read(getattr(message, name)) if message.HasField(name) else None
 
 
+def to_page(field: str, read: Callable[[Any], T], answer: Any) -> tuple[list[T], str]:
+    """Read the items of a page, and the token of the next one."""
+    return [read(each) for each in getattr(answer, field)], answer.next_page_token
+
+
 def to_counts(labels: Iterable[memory_pb2.LabelCount]) -> dict[str, int]:
     return {each.label: each.count for each in labels}
 

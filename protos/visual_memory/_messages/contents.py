@@ -218,8 +218,6 @@ def write_labelled(
         refuse("labels", "must be given with images or vectors")
     queries = contents(images, vectors, "vectors[{}]")
     queries.check(limits)
-    for number in range(len(queries)):
-        queries.size(number)
     queries.write(range(len(queries)), request)
     request.labels.extend(strings(labels, "labels"))
     if len(request.labels) != len(queries):

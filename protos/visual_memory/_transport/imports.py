@@ -60,7 +60,7 @@ class Import:
             memory=self._insertion.memory,
             request_id=self._insertion.request_id,
             replace_existing=self._insertion.replace_existing,
-            alive_every=to_duration(self.budget.alive_seconds),
+            alive_every=to_duration(self.budget.alive_seconds, "alive_every"),
         )
         return pb.ImportEntriesRequest(start=start)
 

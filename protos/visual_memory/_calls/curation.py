@@ -15,7 +15,7 @@ from visual_memory._messages.contents import write_labelled
 from visual_memory._messages.fields import check_labels, checked, message, or_new_id, positive
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
-from visual_memory.protocol.oneofs import choices
+from visual_memory.protocol import choices
 from visual_memory.types import Assessment, Limits, Operation, PruneResult, RelabelResult
 from visual_memory.v1 import service_pb2 as pb
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from visual_memory.protocol.fingerprint import fingerprint
+from visual_memory.protocol import fingerprint
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import UNLEARN, UNLEARNED_MAX, WITHOUT_ID, Request, TooManyIds

@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +29,7 @@ from visual_memory._messages.images import Images, SomeImages
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import FIRST_ITEMS, Pace, Paces
 from visual_memory._transport import backups as _backups
-from visual_memory._transport.aio import Transport, long_running
+from visual_memory._transport.aio import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import NotFound
@@ -666,7 +666,7 @@ class Memory:
         """
         return await self._result(_curation.relabel(self.name, labels, apply, request_id), wait)
 
-    @overload
+    @with_dry_run
     async def unlearn(
         self,
         ids: Iterable[str],
@@ -675,30 +675,6 @@ class Memory:
         allow_missing: bool = False,
         request_id: str | None = None,
         wait: Literal[True] = True,
-        progress: Progress | None = None,
-    ) -> Certificate: ...
-    @overload
-    async def unlearn(
-        self,
-        ids: Iterable[str],
-        *,
-        dry_run: Literal[False] = False,
-        allow_missing: bool = False,
-        request_id: str | None = None,
-        wait: Literal[False],
-    ) -> types.Operation: ...
-    @overload
-    async def unlearn(
-        self, ids: Iterable[str], *, dry_run: Literal[True], allow_missing: bool = False
-    ) -> types.UnlearnResult: ...
-    async def unlearn(
-        self,
-        ids: Iterable[str],
-        *,
-        dry_run: bool = False,
-        allow_missing: bool = False,
-        request_id: str | None = None,
-        wait: bool = True,
         progress: Progress | None = None,
     ) -> Certificate | types.Operation | types.UnlearnResult:
         """Delete entries, erase every trace of them, and return a certificate of that.

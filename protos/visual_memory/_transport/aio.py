@@ -10,14 +10,14 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import grpc
 
-from visual_memory._messages.call import Call, LongRunning
+from visual_memory._messages.call import Call, LongRunning, WithDryRun
 from visual_memory._transport.blocking import MESSAGES_AT_ONCE
 from visual_memory._transport.blocking import Transport as Blocking
 from visual_memory._transport.connection import Endpoint
 from visual_memory._transport.imports import Import, Progress, incomplete_import
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse_closed
-from visual_memory.types import Operation
+from visual_memory.types import Operation, UnlearnResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
@@ -31,6 +31,13 @@ def long_running(
 ) -> LongRunning[P, Awaited[T], Awaited[Operation]]:
     """Declare to type checkers that a method returns the operation only with ``wait=False``."""
     return cast("LongRunning[P, Awaited[T], Awaited[Operation]]", method)
+
+
+def with_dry_run(
+    method: Callable[Concatenate[Any, P], Awaited[T | Operation | UnlearnResult]],
+) -> WithDryRun[P, Awaited[T], Awaited[Operation], Awaited[UnlearnResult]]:
+    """Declare to type checkers what a method returns with ``wait=False`` or ``dry_run=True``."""
+    return cast("WithDryRun[P, Awaited[T], Awaited[Operation], Awaited[UnlearnResult]]", method)
 
 
 class Transport:

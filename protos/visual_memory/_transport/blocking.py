@@ -9,12 +9,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import grpc
 
-from visual_memory._messages.call import Call, LongRunning
+from visual_memory._messages.call import Call, LongRunning, WithDryRun
 from visual_memory._transport.channel import Channel, PendingAnswer
 from visual_memory._transport.connection import Endpoint
 from visual_memory._transport.imports import Import, Progress, incomplete_import
 from visual_memory._transport.retry import RetryBudget
-from visual_memory.types import Operation
+from visual_memory.types import Operation, UnlearnResult
 from visual_memory.v1 import service_pb2 as pb
 
 P = ParamSpec("P")
@@ -28,6 +28,13 @@ def long_running(
 ) -> LongRunning[P, T, Operation]:
     """Declare to type checkers that a method returns the operation only with ``wait=False``."""
     return cast("LongRunning[P, T, Operation]", method)
+
+
+def with_dry_run(
+    method: Callable[Concatenate[Any, P], T | Operation | UnlearnResult],
+) -> WithDryRun[P, T, Operation, UnlearnResult]:
+    """Declare to type checkers what a method returns with ``wait=False`` or ``dry_run=True``."""
+    return cast("WithDryRun[P, T, Operation, UnlearnResult]", method)
 
 
 class Transport:

@@ -27,7 +27,7 @@ from visual_memory._messages.call import Call
 from visual_memory._messages.fields import Metadata
 from visual_memory._messages.images import Images, SomeImages
 from visual_memory._messages.insertion import Insertion
-from visual_memory._messages.pace import FIRST_ITEMS, Pace, Paces
+from visual_memory._messages.pace import FIRST_ITEMS, Pace
 from visual_memory._transport import backups as _backups
 from visual_memory._transport.aio import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
@@ -68,7 +68,8 @@ class Client:
         self._endpoint = endpoint
         self._transport = Transport(endpoint)
         self._known_server: types.ServerInfo | None = None
-        self._paces: Paces = defaultdict(partial(Pace, endpoint.timeout))
+        # By memory, method and contents.
+        self._paces = defaultdict[tuple[str, str, str], Pace](partial(Pace, endpoint.timeout))
 
     async def __aenter__(self) -> Self:
         return self

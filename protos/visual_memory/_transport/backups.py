@@ -45,14 +45,11 @@ def receive(
         def attempt(budget: RetryBudget) -> int:
             file.seek(0)
             file.truncate()
-            stream = transport.opened().stream("BackupMemory", request)
-            try:
+            with transport.opened().stream("BackupMemory", request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
                     file.write(answer.data)
                     report_progress(file.tell(), max(file.tell(), size))
-            finally:
-                stream.cancel()
             return file.tell()
 
         return retry_transfer(transport, attempt)
@@ -95,16 +92,16 @@ def send(
             raise
 
     def attempt(budget: RetryBudget) -> RestoreResult:
-        stream = transport.opened().upload("RestoreMemory", messages(budget))
         try:
-            with budget.annotate_interrupts():
+            with (
+                transport.opened().upload("RestoreMemory", messages(budget)) as stream,
+                budget.annotate_interrupts(),
+            ):
                 return call.read(stream.read(budget.remaining))
         except grpc.RpcError:
             if failed:
                 raise failed[0] from None
             raise
-        finally:
-            stream.cancel()
 
     return retry_transfer(transport, attempt, call)
 

@@ -108,15 +108,12 @@ class Transport:
         self, request: pb.ValueEntriesRequest, progress: Progress | None, budget: RetryBudget
     ) -> dict[str, float]:
         values: dict[str, float] = {}
-        stream = self.opened().stream("ValueEntries", request)
-        try:
+        with self.opened().stream("ValueEntries", request) as stream:
             while (answer := stream.read(budget.remaining)) is not None:
                 budget.renew(0)
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
-        finally:
-            stream.cancel()
         return values
 
     def transfer(self, run: Callable[[Transport, Progress], T], progress: Progress | None) -> T:
@@ -137,8 +134,7 @@ class Transport:
             time.sleep(next_delay)
 
     def _stream(self, importing: Import) -> None:
-        stream = self.opened().stream("ImportEntries")
-        try:
+        with self.opened().stream("ImportEntries") as stream:
             stream.send(importing.start_stream())
             while (answer := stream.read(importing.budget.remaining)) is not None:
                 importing.acknowledge(answer)
@@ -149,7 +145,5 @@ class Transport:
                     stream.send(request)
                 if importing.finished:
                     stream.send(None)
-        finally:
-            stream.cancel()
         if not importing.finished:
             raise incomplete_import()

@@ -37,17 +37,17 @@ SECONDS = 300  # that the tests of a module may take, and more than any do
 
 
 class Group(NamedTuple):
-    """Modules of one package, and the tests that are to notice."""
+    """Modules of one package, the folder of their tests, and other tests that are to notice."""
 
     package: str
+    folder: str
     modules: Sequence[str]
-    tests: Sequence[str]
+    others: Sequence[str] = ()
 
-
-def tests_of(package: str, modules: Sequence[str]) -> list[str]:
-    """The test files of modules."""
-    folders = [(Path("tests", package, module).parent, Path(module).name) for module in modules]
-    return [str(folder / f"test_{name}.py") for folder, name in folders]
+    def tests(self) -> list[str]:
+        """The test files of the modules, and the others."""
+        paths = [Path("tests", self.folder, module) for module in self.modules]
+        return [*(str(path.with_name(f"test_{path.name}.py")) for path in paths), *self.others]
 
 
 INDEX = [
@@ -83,21 +83,13 @@ METRICS = [
     "trials/panel",
 ]
 GROUPS = {
-    "index": Group(
-        "visual_memory_index",
-        INDEX,
-        [*tests_of("index", INDEX), "tests/golden"],
-    ),
-    "certificate": Group(
-        "visual_memory", ["proofs/certificate"], ["tests/client/proofs/test_certificate.py"]
-    ),
+    "index": Group("visual_memory_index", "index", INDEX, ["tests/golden"]),
+    "certificate": Group("visual_memory", "client", ["proofs/certificate"]),
     "metrics": Group(
         "visual_memory_benchmarks",
+        "benchmarks",
         METRICS,
-        [
-            *tests_of("benchmarks", METRICS),
-            "tests/benchmarks/test_golden_human_alignment.py",
-        ],
+        ["tests/benchmarks/test_golden_human_alignment.py"],
     ),
 }
 
@@ -123,13 +115,13 @@ def prepare(folder: Path, group: Group) -> None:
     shutil.copytree(ROOT / "tests", folder / "tests")
     (folder / "shared").symlink_to(ROOT.parent / "shared")
     modules = [f"{group.package}/{each}.py" for each in group.modules]
-    for each in (*modules, *group.tests):
+    for each in (*modules, *group.tests()):
         if not (folder / each).exists():
             sys.exit(f"no such file: {each}")
     settings = SETTINGS.format(
         packages=quoted(each.name for each in packages),
         modules=quoted(modules),
-        tests=quoted(group.tests),
+        tests=quoted(group.tests()),
     )
     (folder / "pyproject.toml").write_text(settings, encoding="utf-8")
 

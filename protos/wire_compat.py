@@ -37,24 +37,29 @@ def wire_lines(protos: Iterable[FileDescriptorProto]) -> set[str]:
 
 
 def _of_file(proto: FileDescriptorProto) -> Iterator[str]:
-    for message in proto.message_type:
-        yield from _of_message(message, proto.package, proto.name)
-    for enum in proto.enum_type:
-        yield from _of_enum(enum, proto.package, proto.name)
+    yield from _of_types(proto.message_type, proto.enum_type, proto.package, proto.name)
     for service in proto.service:
         yield from _of_service(service, proto.package, proto.name)
 
 
-def _of_message(message: DescriptorProto, scope: str, file: str) -> Iterator[str]:
-    name = f"{scope}.{message.name}"
-    yield f"{name} is a message in {file}"
-    oneofs = [oneof.name for oneof in message.oneof_decl]
-    for field in message.field:
-        yield f"{name}.{field.name} = {field.number}: {_kind(field, oneofs)}"
-    for nested in message.nested_type:
-        yield from _of_message(nested, name, file)
-    for enum in message.enum_type:
-        yield from _of_enum(enum, name, file)
+def _of_types(
+    messages: Iterable[DescriptorProto],
+    enums: Iterable[EnumDescriptorProto],
+    scope: str,
+    file: str,
+) -> Iterator[str]:
+    for message in messages:
+        name = f"{scope}.{message.name}"
+        yield f"{name} is a message in {file}"
+        oneofs = [oneof.name for oneof in message.oneof_decl]
+        for field in message.field:
+            yield f"{name}.{field.name} = {field.number}: {_kind(field, oneofs)}"
+        yield from _of_types(message.nested_type, message.enum_type, name, file)
+    for enum in enums:
+        name = f"{scope}.{enum.name}"
+        yield f"{name} is an enum in {file}"
+        for value in enum.value:
+            yield f"{name}.{value.name} = {value.number}"
 
 
 def _kind(field: FieldDescriptorProto, oneofs: list[str]) -> str:
@@ -67,13 +72,6 @@ def _kind(field: FieldDescriptorProto, oneofs: list[str]) -> str:
     if field.HasField("oneof_index"):
         return f"{kind} of oneof {oneofs[field.oneof_index]}"
     return kind
-
-
-def _of_enum(enum: EnumDescriptorProto, scope: str, file: str) -> Iterator[str]:
-    name = f"{scope}.{enum.name}"
-    yield f"{name} is an enum in {file}"
-    for value in enum.value:
-        yield f"{name}.{value.name} = {value.number}"
 
 
 def _of_service(service: ServiceDescriptorProto, scope: str, file: str) -> Iterator[str]:

@@ -7,12 +7,12 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visual_memory import types
 from visual_memory._calls import audit as _audit
 from visual_memory._calls import curation as _curation
 from visual_memory._calls import decisions as _decisions
@@ -20,7 +20,6 @@ from visual_memory._calls import entries as _entries
 from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
-from visual_memory._calls import unlearn as _unlearn
 from visual_memory._calls.curation import PruneHow
 from visual_memory._calls.operations import Pending
 from visual_memory._calls.queries import Queries
@@ -28,34 +27,13 @@ from visual_memory._messages.call import Call
 from visual_memory._messages.fields import Metadata
 from visual_memory._messages.images import Images, SomeImages
 from visual_memory._messages.insertion import Insertion
-from visual_memory._messages.pace import FIRST_ITEMS, Pace, Paces
-from visual_memory._transport.aio import Transport, long_running
+from visual_memory._messages.pace import FIRST_ITEMS, Pace
+from visual_memory._transport import backups as _backups
+from visual_memory._transport.aio import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
-from visual_memory.types import (
-    Assessment,
-    AuditEvent,
-    AuditHead,
-    Calibration,
-    CheckResult,
-    Decision,
-    Entry,
-    Explanation,
-    InsertResult,
-    Limits,
-    MemoryInfo,
-    Neighbors,
-    Operation,
-    PruneResult,
-    PurgeResult,
-    RelabelResult,
-    RestoreResult,
-    ServerInfo,
-    Taxonomy,
-    UnlearnResult,
-)
 
 if TYPE_CHECKING:
     from visual_memory.proofs.certificate import Certificate, Source, Verification
@@ -89,18 +67,14 @@ class Client:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._transport = Transport(endpoint)
-        self._known_server: ServerInfo | None = None
-        self._paces: Paces = defaultdict(partial(Pace, endpoint.timeout))
+        self._known_server: types.ServerInfo | None = None
+        # By memory, method and contents.
+        self._paces = defaultdict[tuple[str, str, str], Pace](partial(Pace, endpoint.timeout))
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -110,7 +84,7 @@ class Client:
         """Close the connection; calls under way are cancelled."""
         await self._transport.close()
 
-    async def server_info(self) -> ServerInfo:
+    async def server_info(self) -> types.ServerInfo:
         """Return the server's release, limits, embedders and public keys."""
         return await self._transport.do(_memories.server_info())
 
@@ -138,7 +112,7 @@ class Client:
         """Return the memory of this name, without a call to the server."""
         return Memory(self, name)
 
-    async def memories(self) -> list[MemoryInfo]:
+    async def memories(self) -> list[types.MemoryInfo]:
         """Return all memories, by name."""
         return [memory async for memory in self._pages(_memories.list_memories)]
 
@@ -159,7 +133,8 @@ class Client:
         The file appears once it is complete. ``progress`` is called with the bytes received and an
         estimate of all. Raises NotFound, AlreadyExists.
         """
-        return await self._transport.backup(name, path, overwrite, progress)
+        receive = partial(_backups.receive, name, path, overwrite)
+        return await self._transport.transfer(receive, progress)
 
     async def restore(
         self,
@@ -168,28 +143,29 @@ class Client:
         *,
         request_id: str | None = None,
         progress: Progress | None = None,
-    ) -> RestoreResult:
+    ) -> types.RestoreResult:
         """Create the memory ``name`` from a backup, without entries unlearned since.
 
         ``progress`` is called with the bytes sent and all bytes. Raises AlreadyExists, and
         InvalidArgument for a file that is no complete backup.
         """
-        return await self._transport.restore(path, name, request_id, progress)
+        send = partial(_backups.send, path, name, request_id)
+        return await self._transport.transfer(send, progress)
 
     async def copy(self, name: str, new_name: str, *, request_id: str | None = None) -> Memory:
         """Copy a memory, as it is now, to a new one. Raises NotFound, AlreadyExists."""
         await self._transport.do(_memories.copy_memory(name, new_name, request_id))
         return self.memory(new_name)
 
-    async def operation(self, name: str) -> Operation:
+    async def operation(self, name: str) -> types.Operation:
         """Return the present state of an operation. Raises NotFound."""
         return await self._transport.do(_operations.get_operation(name))
 
-    def operations(self, memory: str) -> AsyncIterator[Operation]:
+    def operations(self, memory: str) -> AsyncIterator[types.Operation]:
         """Iterate over the operations of a memory, the newest first, fetched page by page."""
         return self._pages(partial(_operations.list_operations, memory))
 
-    async def wait(self, operation: str, *, progress: Progress | None = None) -> Operation:
+    async def wait(self, operation: str, *, progress: Progress | None = None) -> types.Operation:
         """Wait until an operation has ended and return it; ``progress`` is called meanwhile.
 
         Raises FailedPrecondition if it is held up, such as by a full disk; it resumes by itself.
@@ -207,7 +183,7 @@ class Client:
 
         Raises NotFound, FailedPrecondition if not done.
         """
-        return await self._transport.do(_unlearn.get_certificate(operation))
+        return await self._transport.do(_audit.get_certificate(operation))
 
     async def verify(
         self,
@@ -232,17 +208,17 @@ class Client:
         log.check_certificate(found)
         return found
 
-    async def cancel(self, operation: str) -> Operation:
+    async def cancel(self, operation: str) -> types.Operation:
         """Cancel an operation, unless it ends first. Raises FailedPrecondition."""
         return await self._transport.do(_operations.cancel_operation(operation))
 
     async def _ask(self, queries: Queries[T]) -> list[T]:
-        limits = await self._limits()
-        if queries.may_answer_too_much(limits):
+        server = await self._server()
+        if queries.depends_on_memory(server):
             info = await self._transport.do(_memories.memory_info(queries.header.memory))
-            queries = queries.answered_within(limits, info)
+            queries = queries.sized_for(info, server)
         pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
-        return await self._transport.ask(queries.calls(limits, pace))
+        return await self._transport.ask(queries.calls(server.limits, pace))
 
     async def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> AsyncIterator[T]:
         token = ""
@@ -253,7 +229,7 @@ class Client:
             if not token:
                 return
 
-    async def _audit_log(self, info: MemoryInfo) -> tuple[Log, AuditHead]:
+    async def _audit_log(self, info: types.MemoryInfo) -> tuple[Log, types.AuditHead]:
         """Fetch and check the whole audit log of a memory; return it with its head."""
         log, token = Log(info), ""
         while True:
@@ -264,18 +240,18 @@ class Client:
                 log.end(page.head)
                 return log, page.head
 
-    async def _server(self) -> ServerInfo:
+    async def _server(self) -> types.ServerInfo:
         if self._known_server is None:
             self._known_server = await self.server_info()
         return self._known_server
 
-    async def _limits(self) -> Limits:
+    async def _limits(self) -> types.Limits:
         server = await self._server()
         return server.limits
 
     async def _insert(
         self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
-    ) -> InsertResult:
+    ) -> types.InsertResult:
         limits = await self._limits()
         one = await asyncio.to_thread(insertion.is_one_message, limits, atomic=atomic)
         if one and insertion.pictures <= FIRST_ITEMS:
@@ -302,7 +278,7 @@ class Memory:
 
     async def _result(
         self, pending: Pending[T], wait: bool, progress: Progress | None = None
-    ) -> T | Operation:
+    ) -> T | types.Operation:
         """Make a call and wait for its result, or return its operation at once."""
         operation = await self._transport.do(pending.call)
         if not wait:
@@ -311,7 +287,7 @@ class Memory:
             operation = await self._client.wait(operation.name, progress=progress)
         return pending.result(operation)
 
-    async def info(self) -> MemoryInfo:
+    async def info(self) -> types.MemoryInfo:
         """Return counts, labels, embedder and size. Raises NotFound."""
         return await self._transport.do(_memories.memory_info(self.name))
 
@@ -328,7 +304,7 @@ class Memory:
         atomic: bool | None = None,
         replace_existing: bool = False,
         progress: Progress | None = None,
-    ) -> InsertResult:
+    ) -> types.InsertResult:
         """Insert images, or vectors (n, d), with their labels.
 
         With both, the vectors vote, and the images (None for no image) are stored beside them.
@@ -365,7 +341,7 @@ class Memory:
 
     async def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
-    ) -> PurgeResult:
+    ) -> types.PurgeResult:
         """Delete the entries that match ``filter``; without ``apply`` only show which."""
         return await self._transport.do(
             _entries.purge_entries(self.name, filter, apply, request_id)
@@ -378,7 +354,7 @@ class Memory:
         include_vector: bool = False,
         include_image: bool = False,
         include_thumbnail: bool = False,
-    ) -> Entry:
+    ) -> types.Entry:
         """Return one entry. Raises NotFound."""
         call = _entries.get_entry(
             self.name,
@@ -396,15 +372,15 @@ class Memory:
         include_vectors: bool = False,
         include_images: bool = False,
         include_thumbnails: bool = False,
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncIterator[types.Entry]:
         """Iterate over the entries that match ``filter``, by id, fetched page by page."""
         page = partial(
             _entries.list_entries,
             self.name,
             filter,
-            include_vectors,
-            include_images,
-            include_thumbnails,
+            include_vectors=include_vectors,
+            include_images=include_images,
+            include_thumbnails=include_thumbnails,
         )
         return self._client._pages(page)
 
@@ -415,7 +391,7 @@ class Memory:
         label: str | None = None,
         metadata: Metadata | None = None,
         request_id: str | None = None,
-    ) -> Entry:
+    ) -> types.Entry:
         """Set the label or metadata of an entry, or both. Raises NotFound."""
         return await self._transport.do(
             _entries.update_entry(self.name, id, label, metadata, request_id)
@@ -441,7 +417,7 @@ class Memory:
         level: int | None = None,
         reranker: str | None = None,
         rerank_seconds: float = 10.0,
-    ) -> list[Decision]:
+    ) -> list[types.Decision]:
         """Classify each query by the vote of its ``k`` nearest entries, in order.
 
         Only entries that match ``filter`` and are not in ``exclude_ids`` vote; a decision carries
@@ -477,16 +453,7 @@ class Memory:
             reranker=reranker,
             rerank_seconds=rerank_seconds,
         )
-        if queries.may_be_too_many and await self._has_reranker():
-            queries = queries.in_small_messages()
         return await self._client._ask(queries)
-
-    async def _has_reranker(self) -> bool:
-        server = await self._client._server()
-        if not server.rerankers:
-            return False
-        info = await self.info()
-        return bool(info.reranker)
 
     async def search(
         self,
@@ -496,7 +463,7 @@ class Memory:
         k: int = 50,
         filter: str | None = None,
         exclude_ids: Iterable[str] = (),
-    ) -> list[Neighbors]:
+    ) -> list[types.Neighbors]:
         """Return the ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
         return await self._client._ask(
             await asyncio.to_thread(
@@ -517,19 +484,19 @@ class Memory:
 
         The first call takes long: ``progress`` is called with the entries examined and all entries.
         """
+        counts: dict[str, int] = {}
+        token = ""
         while True:
-            finding, counts, token = await self._transport.do(
-                _curation.misleading_counts(self.name, k, "")
-            )
-            if finding is None:
-                break
-            _operations.check_done(await self._client.wait(finding.name, progress=progress))
-        while token:
-            _, more, token = await self._transport.do(
+            finding, page, token = await self._transport.do(
                 _curation.misleading_counts(self.name, k, token)
             )
-            counts += more
-        return dict(counts)
+            if finding is not None:  # also after a write between two pages
+                counts.clear()
+                _operations.check_done(await self._client.wait(finding.name, progress=progress))
+                continue
+            counts |= page
+            if not token:
+                return counts
 
     @long_running
     async def prune(
@@ -538,7 +505,7 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
         **how: Unpack[PruneHow],
-    ) -> PruneResult | Operation:
+    ) -> types.PruneResult | types.Operation:
         """Take away the votes of entries that mislead; without ``apply`` only show which.
 
         ``how`` is a method with its parameters, as ``PruneHow`` lists them. Entries stay stored,
@@ -586,7 +553,7 @@ class Memory:
         add_labels: Iterable[str] = (),
         search_seconds: float = 5.0,
         include_thumbnails: bool = False,
-    ) -> Explanation:
+    ) -> types.Explanation:
         """Explain the decision on one query, and decide again after hypothetical changes.
 
         Entries may be removed, relabelled or added in this call alone. A smallest set of entries
@@ -621,7 +588,7 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Assessment | Operation:
+    ) -> types.Assessment | types.Operation:
         """Classify each voting entry by the others and find those whose labels look wrong.
 
         Labels of fewer than ``thin`` entries are not judged. With ``wait=False`` the operation is
@@ -642,7 +609,7 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Calibration | Operation:
+    ) -> types.Calibration | types.Operation:
         """Fit confidences, label sets and rejection to the present entries, for such votes.
 
         The fit uses images or vectors that are not stored, with their labels; without any it uses
@@ -661,13 +628,13 @@ class Memory:
         )
         return await self._result(call, wait, progress)
 
-    async def taxonomy(self) -> Taxonomy:
+    async def taxonomy(self) -> types.Taxonomy:
         """Return the tree over the labels."""
         return await self._transport.do(_decisions.get_taxonomy(self.name))
 
     async def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
-    ) -> Taxonomy:
+    ) -> types.Taxonomy:
         """Replace the tree over the labels, given as the parent of each node.
 
         Raises InvalidArgument for a cycle.
@@ -676,7 +643,7 @@ class Memory:
 
     async def set_reranker(
         self, reranker: str | None, *, request_id: str | None = None
-    ) -> MemoryInfo:
+    ) -> types.MemoryInfo:
         """Set the re-ranker of this memory, or None for none.
 
         Raises NotFound for one that the server does not have, FailedPrecondition if the memory
@@ -692,7 +659,7 @@ class Memory:
         apply: bool = False,
         request_id: str | None = None,
         wait: Literal[True] = True,
-    ) -> RelabelResult | Operation:
+    ) -> types.RelabelResult | types.Operation:
         """Set the label of each id; without ``apply`` only show which would change.
 
         With ``wait=False`` the operation is returned; it is done already, and has a name if labels
@@ -700,7 +667,7 @@ class Memory:
         """
         return await self._result(_curation.relabel(self.name, labels, apply, request_id), wait)
 
-    @overload
+    @with_dry_run
     async def unlearn(
         self,
         ids: Iterable[str],
@@ -710,31 +677,7 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> Certificate: ...
-    @overload
-    async def unlearn(
-        self,
-        ids: Iterable[str],
-        *,
-        dry_run: Literal[False] = False,
-        allow_missing: bool = False,
-        request_id: str | None = None,
-        wait: Literal[False],
-    ) -> Operation: ...
-    @overload
-    async def unlearn(
-        self, ids: Iterable[str], *, dry_run: Literal[True], allow_missing: bool = False
-    ) -> UnlearnResult: ...
-    async def unlearn(
-        self,
-        ids: Iterable[str],
-        *,
-        dry_run: bool = False,
-        allow_missing: bool = False,
-        request_id: str | None = None,
-        wait: bool = True,
-        progress: Progress | None = None,
-    ) -> Certificate | Operation | UnlearnResult:
+    ) -> Certificate | types.Operation | types.UnlearnResult:
         """Delete entries, erase every trace of them, and return a certificate of that.
 
         Before it signs, the server searches its files and its own memory for residues.
@@ -743,7 +686,7 @@ class Memory:
         FailedPrecondition. With ``wait=False`` the operation is returned at once; it resumes after
         a restart, and ``certificate`` returns its certificate.
         """
-        call = _unlearn.unlearn_entries(
+        call = _entries.unlearn_entries(
             self.name,
             ids,
             apply=not dry_run,
@@ -751,15 +694,15 @@ class Memory:
             request_id=request_id,
         )
         result = await self._result(call, wait or dry_run, progress)
-        if dry_run or isinstance(result, Operation):
+        if dry_run or isinstance(result, types.Operation):
             return result
-        return await self._transport.do(_unlearn.get_certificate(result.operation))
+        return await self._transport.do(_audit.get_certificate(result.operation))
 
-    def audit_events(self) -> AsyncIterator[AuditEvent]:
+    def audit_events(self) -> AsyncIterator[types.AuditEvent]:
         """Iterate over the writes to the memory, the oldest first, page by page, unverified."""
         return self._client._pages(partial(_audit.audit_events, self.name))
 
-    async def verify_audit_log(self) -> AuditHead:
+    async def verify_audit_log(self) -> types.AuditHead:
         """Fetch the whole audit log, check that it leads to the memory, and return its head.
 
         Raises Error with the reason BAD_AUDIT_LOG if events were changed, left out or inserted.
@@ -774,7 +717,7 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-    ) -> CheckResult | Operation:
+    ) -> types.CheckResult | types.Operation:
         """Have the server compare the memory's file with its digest, audit log and RAM.
 
         ``progress`` is called with the entries and events compared and all of them. With

@@ -22,7 +22,7 @@ from grpc_status import rpc_status
 
 import visual_memory
 from visual_memory import aio
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, service_pb2_grpc
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 
 Connect: TypeAlias = Callable[..., visual_memory.Client]
@@ -47,6 +47,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.entries: dict[str, entry_pb2.Entry] = {}
         self.imports: dict[str, list[pb.ImportEntriesResponse]] = defaultdict(list)
         self.page = 2
+        self.counts: list[pb.GetMisleadingCountsResponse] = []
         self.reranker = ""
         self.most_at_once = self._at_once = 0
         self._counting, self._storing = threading.Lock(), threading.Lock()
@@ -133,6 +134,14 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.intercept("ValueEntries", request, context)
         yield pb.ValueEntriesResponse(operation="pets/1", total_count=1)
         time.sleep(self.seconds)
+
+    def GetMisleadingCounts(self, request: Any, context: Any) -> pb.GetMisleadingCountsResponse:
+        self.intercept("GetMisleadingCounts", request, context)
+        return self.counts.pop(0)
+
+    def WaitOperation(self, request: Any, context: Any) -> operation_pb2.Operation:
+        self.intercept("WaitOperation", request, context)
+        return operation_pb2.Operation(name=request.name, state=operation_pb2.Operation.DONE)
 
     def GetEntry(self, request: Any, context: Any) -> entry_pb2.Entry:
         self.intercept("GetEntry", request, context)

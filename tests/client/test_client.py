@@ -28,6 +28,8 @@ from visual_memory import (
     ResourceExhausted,
     Unavailable,
 )
+from visual_memory.v1 import operation_pb2
+from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
     from tests.client.conftest import Connect, Service
@@ -330,6 +332,24 @@ def test_late_values_name_the_timeout_too(service: Service, connect: Connect, ta
 
     with pytest.raises(DeadlineExceeded, match=r"within the timeout of 0\.2 s"):
         connect(target, timeout=0.2).memory("pets").values()
+
+
+def test_counts_that_a_write_between_two_pages_made_stale_are_read_anew(
+    client: Client, service: Service
+) -> None:
+    page, count = pb.GetMisleadingCountsResponse, pb.MisleadingCount
+    service.counts = [
+        page(counts=[count(id="a", v=1)], next_page_token="a"),
+        page(operation=operation_pb2.Operation(name="pets/1")),
+        page(counts=[count(id="a", v=2)], next_page_token="a"),
+        page(counts=[count(id="b", v=3)]),
+    ]
+
+    counts = client.memory("pets").misleading_counts()
+
+    assert counts == {"a": 2, "b": 3}
+    asked = [request.page_token for request in service.requests["GetMisleadingCounts"]]
+    assert asked == ["", "a", "", "a"]
 
 
 def test_a_client_that_was_closed_says_so(client: Client) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from visual_memory._calls.operations import Pending
-from visual_memory._messages.answers import to_audit_event, to_audit_head, to_operation
+from visual_memory._messages.answers import to_audit_event, to_audit_head, to_operation, to_page
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id
 from visual_memory.errors import InvalidCertificate
@@ -28,25 +29,30 @@ class AuditPage(NamedTuple):
 
 def audit_page(memory: str, page_token: str) -> Call[AuditPage]:
     def read(answer: pb.ListAuditEventsResponse) -> AuditPage:
-        events = [to_audit_event(event) for event in answer.events]
-        return AuditPage(events, to_audit_head(answer.head), answer.next_page_token)
+        events, token = to_page("events", to_audit_event, answer)
+        return AuditPage(events, to_audit_head(answer.head), token)
 
     request = message(pb.ListAuditEventsRequest, memory=memory, page_token=page_token)
     return Call("ListAuditEvents", request, read)
 
 
 def audit_events(memory: str, page_token: str) -> Call[tuple[list[AuditEvent], str]]:
-    def read(answer: pb.ListAuditEventsResponse) -> tuple[list[AuditEvent], str]:
-        found = page.read(answer)
-        return found.events, found.token
-
-    page = audit_page(memory, page_token)
-    return Call(page.method, page.request, read)
+    request = message(pb.ListAuditEventsRequest, memory=memory, page_token=page_token)
+    return Call("ListAuditEvents", request, partial(to_page, "events", to_audit_event))
 
 
 def check(memory: str, request_id: str | None) -> Pending[CheckResult]:
     request = message(pb.CheckMemoryRequest, memory=memory, request_id=or_new_id(request_id))
     return Pending(Call("CheckMemory", request, to_operation), CheckResult)
+
+
+def get_certificate(operation: str) -> Call[Certificate]:
+    def read(answer: pb.Certificate) -> Certificate:
+        from visual_memory.proofs.certificate import Certificate  # loads cryptography
+
+        return Certificate.read(answer.json)
+
+    return Call("GetCertificate", message(pb.GetCertificateRequest, operation=operation), read)
 
 
 def verified(

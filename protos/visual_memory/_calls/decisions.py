@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from visual_memory._calls.operations import Pending
+from visual_memory._messages import fields
 from visual_memory._messages.answers import to_explanation, to_memory, to_operation, to_taxonomy
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import Rows, contents, write_labelled
-from visual_memory._messages.fields import (
-    check_labels,
-    check_mapping,
-    check_seconds,
-    message,
-    or_new_id,
-    strings,
-    to_duration,
-    whole,
-)
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
 from visual_memory.types import Calibration, Explanation, Limits, MemoryInfo, Taxonomy
@@ -32,36 +24,28 @@ def explain(
     *,
     images: Images | None,
     vectors: ArrayLike | None,
-    k: int,
-    voting: str,
-    exclude_ids: Iterable[str],
     remove: Iterable[str],
     relabel: Mapping[str, str] | None,
     add_vectors: ArrayLike | None,
     add_labels: Iterable[str],
     search_seconds: float,
-    include_thumbnails: bool,
+    **options: Any,
 ) -> Call[Explanation]:
     relabel = {} if relabel is None else relabel
-    check_labels(relabel, "relabel")
-    check_seconds(search_seconds, "search_seconds")
-    request = message(
+    fields.check_labels(relabel, "relabel")
+    request = fields.message(
         pb.ExplainDecisionRequest,
         memory=memory,
-        k=whole(k, "k", least=1),
-        voting=voting,
-        exclude_ids=strings(exclude_ids, "exclude_ids"),
-        remove_ids=strings(remove, "remove"),
+        remove_ids=fields.strings(remove, "remove"),
         relabel=relabel,
-        add_labels=strings(add_labels, "add_labels"),
-        search_time=to_duration(search_seconds),
-        include_thumbnails=include_thumbnails,
+        add_labels=fields.strings(add_labels, "add_labels"),
+        search_time=fields.to_duration(search_seconds, "search_seconds"),
+        **fields.checked(options),
     )
     query = contents(images, vectors, "vectors[{}]")
     if len(query) != 1:
         refuse(query.name, f"must be one query, but are {len(query)}")
     query.check(limits)
-    query.size(0)
     query.write(range(1), request)
     if add_vectors is not None:
         rows = Rows(add_vectors, "add_vectors[{}]", name="add_vectors")
@@ -75,44 +59,44 @@ def calibrate(
     memory: str,
     limits: Limits,
     *,
-    k: int,
-    voting: str,
     images: Images | None,
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
     request_id: str | None,
+    **options: Any,
 ) -> Pending[Calibration]:
-    request = message(
+    request = fields.message(
         pb.CalibrateMemoryRequest,
         memory=memory,
-        k=whole(k, "k", least=1),
-        voting=voting,
-        request_id=or_new_id(request_id),
+        request_id=fields.or_new_id(request_id),
+        **fields.checked(options),
     )
     write_labelled(request, limits, images, vectors, labels)
     return Pending(Call("CalibrateMemory", request, to_operation), Calibration)
 
 
 def get_taxonomy(memory: str) -> Call[Taxonomy]:
-    return Call("GetTaxonomy", message(pb.GetTaxonomyRequest, memory=memory), to_taxonomy)
+    return Call("GetTaxonomy", fields.message(pb.GetTaxonomyRequest, memory=memory), to_taxonomy)
 
 
 def set_reranker(memory: str, reranker: str | None, request_id: str | None) -> Call[MemoryInfo]:
-    request = message(
+    request = fields.message(
         pb.SetRerankerRequest,
         memory=memory,
         reranker="" if reranker is None else reranker,
-        request_id=or_new_id(request_id),
+        request_id=fields.or_new_id(request_id),
     )
     return Call("SetReranker", request, to_memory)
 
 
 def set_taxonomy(memory: str, parents: Mapping[str, str], request_id: str | None) -> Call[Taxonomy]:
-    check_mapping(parents, "parents", "children to parents")
-    request = message(
+    fields.check_mapping(parents, "parents", "children to parents")
+    request = fields.message(
         pb.SetTaxonomyRequest,
         memory=memory,
-        edges=[message(pb.Edge, child=child, parent=parent) for child, parent in parents.items()],
-        request_id=or_new_id(request_id),
+        edges=[
+            fields.message(pb.Edge, child=child, parent=parent) for child, parent in parents.items()
+        ],
+        request_id=fields.or_new_id(request_id),
     )
     return Call("SetTaxonomy", request, to_taxonomy)

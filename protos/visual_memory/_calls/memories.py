@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from visual_memory._messages.answers import to_memory, to_server_info
+from visual_memory._messages.answers import to_memory, to_page, to_server_info
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id, whole
 from visual_memory.errors import FailedPrecondition, refuse
@@ -53,10 +54,8 @@ def create_memory(
 
 
 def list_memories(page_token: str) -> Call[tuple[list[MemoryInfo], str]]:
-    def read(answer: pb.ListMemoriesResponse) -> tuple[list[MemoryInfo], str]:
-        return [to_memory(memory) for memory in answer.memories], answer.next_page_token
-
-    return Call("ListMemories", message(pb.ListMemoriesRequest, page_token=page_token), read)
+    request = message(pb.ListMemoriesRequest, page_token=page_token)
+    return Call("ListMemories", request, partial(to_page, "memories", to_memory))
 
 
 def delete_memory(name: str, request_id: str | None) -> Call[None]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
-from visual_memory._messages.answers import to_operation
+from visual_memory._messages.answers import to_operation, to_page
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message
 from visual_memory.errors import FailedPrecondition
@@ -40,11 +41,8 @@ def get_operation(name: str) -> Call[Operation]:
 
 
 def list_operations(memory: str, page_token: str) -> Call[tuple[list[Operation], str]]:
-    def read(answer: pb.ListOperationsResponse) -> tuple[list[Operation], str]:
-        return [to_operation(each) for each in answer.operations], answer.next_page_token
-
     request = message(pb.ListOperationsRequest, memory=memory, page_token=page_token)
-    return Call("ListOperations", request, read)
+    return Call("ListOperations", request, partial(to_page, "operations", to_operation))
 
 
 def cancel_operation(name: str) -> Call[Operation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from visual_memory._messages.answers import to_decision, to_neighbors, to_vectors
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import PART_ITEMS, Contents, Pictures, contents, parts, room
-from visual_memory._messages.fields import check_seconds, message, strings, to_duration, whole
+from visual_memory._messages.fields import checked, message, to_duration
 from visual_memory._messages.images import Images
 from visual_memory._messages.pace import Pace
-from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors
+from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
 
 T = TypeVar("T")
@@ -35,36 +35,43 @@ class Queries(Generic[T]):
     read: Callable[[Any], list[T]]
     items: int = PART_ITEMS
 
-    @property
-    def may_be_too_many(self) -> bool:
-        """Return True if messages are too large in case the memory has a re-ranker."""
+    def depends_on_memory(self, server: ServerInfo) -> bool:
+        """Return True if the size of messages depends on the memory."""
+        return self._may_be_reranked(server) or self._may_answer_too_much(server.limits)
+
+    def sized_for(self, memory: MemoryInfo, server: ServerInfo) -> Queries[T]:
+        """Return these queries in messages small enough for the re-ranker of the memory.
+
+        Their answers are within the limits, with room to grow.
+        """
+        queries = self
+        if memory.reranker and self._may_be_reranked(server):
+            queries = replace(self, items=RERANKED_ITEMS)
+        if not queries._may_answer_too_much(server.limits):
+            return queries
+        assert not isinstance(self.header, pb.EmbedRequest)
+        each = min(self.header.k, 2 * memory.count)
+        if self._labels_are_answered:
+            each = max(each, 2 * len(memory.labels))
+        most = part_neighbors(server.limits) // max(1, each)
+        return replace(queries, items=min(queries.items, max(1, most)))
+
+    def _may_be_reranked(self, server: ServerInfo) -> bool:
         return (
-            isinstance(self.header, pb.ClassifyRequest)
+            bool(server.rerankers)
+            and isinstance(self.header, pb.ClassifyRequest)
             and not self.header.reranker
             and isinstance(self.contents, Pictures)
             and len(self.contents) > RERANKED_ITEMS
         )
 
-    def in_small_messages(self) -> Queries[T]:
-        """Return these queries in messages small enough for a re-ranker."""
-        return replace(self, items=RERANKED_ITEMS)
-
-    def may_answer_too_much(self, limits: Limits) -> bool:
-        """Return True if the size of the answers depends on the memory."""
+    def _may_answer_too_much(self, limits: Limits) -> bool:
         if isinstance(self.header, pb.EmbedRequest) or not limits.neighbors:
             return False
         queries = min(self.items, limits.items, len(self.contents))
         return queries > 1 and (
             queries * self.header.k > part_neighbors(limits) or self._labels_are_answered
         )
-
-    def answered_within(self, limits: Limits, memory: MemoryInfo) -> Queries[T]:
-        """Return these queries in messages with answers within ``limits``, with room to grow."""
-        assert not isinstance(self.header, pb.EmbedRequest)
-        each = min(self.header.k, 2 * memory.count)
-        if self._labels_are_answered:
-            each = max(each, 2 * len(memory.labels))
-        return replace(self, items=min(self.items, max(1, part_neighbors(limits) // max(1, each))))
 
     @property
     def _labels_are_answered(self) -> bool:
@@ -100,69 +107,30 @@ def classify(
     *,
     images: Images | None,
     vectors: ArrayLike | None,
-    k: int,
-    voting: str,
-    filter: str | None,
-    exclude_ids: Iterable[str],
-    neighbors: int | None,
-    reliability: str,
-    reliability_k: int,
-    calibrated: bool,
-    coverage: float | None,
-    conformal: str,
-    allow_empty: bool,
-    min_confidence: float | None,
-    level: int | None,
-    reranker: str | None,
     rerank_seconds: float,
+    **options: Any,
 ) -> Queries[Decision]:
-    check_seconds(rerank_seconds, "rerank_seconds")
     header = message(
         pb.ClassifyRequest,
         memory=memory,
-        k=whole(k, "k", least=1),
-        voting=voting,
-        filter="" if filter is None else filter,
-        exclude_ids=strings(exclude_ids, "exclude_ids"),
-        neighbors=None if neighbors is None else whole(neighbors, "neighbors", least=0),
-        reliability=reliability,
-        reliability_k=whole(reliability_k, "reliability_k", least=1),
-        calibrated=calibrated,
-        coverage=coverage,
-        conformal=conformal,
-        allow_empty=allow_empty,
-        min_confidence=min_confidence,
-        level=None if level is None else whole(level, "level", least=0),
-        reranker="" if reranker is None else reranker,
-        rerank_timeout=to_duration(rerank_seconds),
+        rerank_timeout=to_duration(rerank_seconds, "rerank_seconds"),
+        **checked(options),
     )
-    queries = Queries(
+    return Queries(
         "Classify",
         header,
         contents(images, vectors, "vectors[{}]"),
         lambda answer: [
             to_decision(decision, answer.calibration_stale) for decision in answer.decisions
         ],
+        PART_ITEMS if header.reranker in ("", "none") else RERANKED_ITEMS,
     )
-    return queries.in_small_messages() if reranker and reranker != "none" else queries
 
 
 def search(
-    memory: str,
-    *,
-    images: Images | None,
-    vectors: ArrayLike | None,
-    k: int,
-    filter: str | None,
-    exclude_ids: Iterable[str],
+    memory: str, *, images: Images | None, vectors: ArrayLike | None, **options: Any
 ) -> Queries[Neighbors]:
-    header = message(
-        pb.SearchRequest,
-        memory=memory,
-        k=whole(k, "k", least=1),
-        filter="" if filter is None else filter,
-        exclude_ids=strings(exclude_ids, "exclude_ids"),
-    )
+    header = message(pb.SearchRequest, memory=memory, **checked(options))
     return Queries(
         "Search",
         header,

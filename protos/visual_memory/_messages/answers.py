@@ -2,106 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, MutableSequence, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
-from visual_memory.types import (
-    Assessment,
-    AuditEvent,
-    AuditHead,
-    Calibration,
-    CalibrationState,
-    CheckResult,
-    Conflict,
-    Decision,
-    EmbedderSpec,
-    Entry,
-    Explanation,
-    LabelAssessment,
-    Limits,
-    MemoryInfo,
-    Neighbors,
-    Node,
-    Operation,
-    PruneResult,
-    RelabelResult,
-    Reranking,
-    RestoreResult,
-    Result,
-    ServerInfo,
-    Suspect,
-    Taxonomy,
-    UnlearnResult,
-)
+from visual_memory import types
 from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 
-
-def to_server_info(answer: pb.GetServerInfoResponse) -> ServerInfo:
-    limits = Limits(
-        message_bytes=answer.limits.message_bytes,
-        image_bytes=answer.limits.image_bytes,
-        image_pixels=answer.limits.image_pixels,
-        items=answer.limits.items,
-        neighbors=answer.limits.neighbors,
-    )
-    return ServerInfo(
-        answer.version,
-        limits,
-        list(answer.embedders),
-        list(answer.rerankers),
-        list(answer.public_keys),
-        answer.erasure,
-    )
+T = TypeVar("T")
 
 
-def to_memory(memory: memory_pb2.Memory) -> MemoryInfo:
-    return MemoryInfo(
-        name=memory.name,
-        dimension=memory.dimension,
-        embedder=to_spec(memory.embedder) if memory.HasField("embedder") else None,
-        create_time=memory.create_time.ToDatetime(tzinfo=UTC),
-        count=memory.count,
-        labels={label.label: label.count for label in memory.labels},
-        disk_bytes=memory.disk_bytes,
-        calibration=to_calibration_state(memory.calibration)
-        if memory.HasField("calibration")
-        else None,
-        pruned_count=memory.pruned_count,
+def to_record(kind: Callable[..., T], message: Message, **others: Any) -> T:
+    """Make a record of the fields of a message that have its names, and of ``others``."""
+    names = [each.name for each in fields(kind) if each.name not in others]  # type: ignore[arg-type]  # a dataclass
+    return kind(**{name: plain(getattr(message, name)) for name in names}, **others)
+
+
+def plain(value: Any) -> Any:
+    """Convert the value of a field that is a time, or repeated."""
+    if isinstance(value, Timestamp):
+        return to_time(value)
+    return list(value) if isinstance(value, MutableSequence) else value
+
+
+def to_time(time: Timestamp) -> datetime:
+    return time.ToDatetime(tzinfo=UTC)
+
+
+def given(message: Any, name: str, read: Callable[[Any], T]) -> T | None:
+    """Read a field, or return None if it was left out."""
+    return read(getattr(message, name)) if message.HasField(name) else None
+
+
+def to_page(field: str, read: Callable[[Any], T], answer: Any) -> tuple[list[T], str]:
+    """Read the items of a page, and the token of the next one."""
+    return [read(each) for each in getattr(answer, field)], answer.next_page_token
+
+
+def to_counts(labels: Iterable[memory_pb2.LabelCount]) -> dict[str, int]:
+    return {each.label: each.count for each in labels}
+
+
+def to_server_info(answer: pb.GetServerInfoResponse) -> types.ServerInfo:
+    return to_record(types.ServerInfo, answer, limits=to_record(types.Limits, answer.limits))
+
+
+def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
+    return to_record(
+        types.MemoryInfo,
+        memory,
+        embedder=given(memory, "embedder", partial(to_record, types.EmbedderSpec)),
+        labels=to_counts(memory.labels),
+        calibration=given(memory, "calibration", partial(to_record, types.CalibrationState)),
         pruned_labels={
             label.label: label.pruned_count for label in memory.labels if label.pruned_count
         },
-        store_images=memory.store_images,
         reranker=memory.reranker or None,
-        digest=memory.digest,
-        uid=memory.uid,
         damage=memory.damage or None,
     )
 
 
-def to_restored(answer: pb.RestoreMemoryResponse) -> RestoreResult:
-    return RestoreResult(to_memory(answer.memory), answer.left_out_count)
+def to_restored(answer: pb.RestoreMemoryResponse) -> types.RestoreResult:
+    return types.RestoreResult(to_memory(answer.memory), answer.left_out_count)
 
 
-def to_spec(spec: memory_pb2.EmbedderSpec) -> EmbedderSpec:
-    return EmbedderSpec(
-        name=spec.name,
-        weights_sha256=spec.weights_sha256,
-        dimension=spec.dimension,
-        preprocessing=spec.preprocessing,
-        bit_equal=spec.bit_equal,
-    )
-
-
-def to_entry(entry: entry_pb2.Entry) -> Entry:
-    return Entry(
+def to_entry(entry: entry_pb2.Entry) -> types.Entry:
+    return types.Entry(
         id=entry.id,
         label=entry.label,
         metadata=dict(entry.metadata),
-        create_time=entry.create_time.ToDatetime(tzinfo=UTC),
+        create_time=to_time(entry.create_time),
         content_sha256=entry.content_sha256.hex(),
         pruned_by=entry.pruned_by,
         vector=np.frombuffer(entry.vector, "<f4").astype(np.float32) if entry.vector else None,
@@ -110,31 +88,23 @@ def to_entry(entry: entry_pb2.Entry) -> Entry:
     )
 
 
-def to_decision(decision: decision_pb2.Decision, stale: bool = False) -> Decision:
-    return Decision(
+def to_decision(decision: decision_pb2.Decision, stale: bool = False) -> types.Decision:
+    return types.Decision(
         label=decision.label,
         confidence=decision.confidence,
         scores={score.label: score.score for score in decision.scores},
         neighbors=to_neighbors(decision.neighbors),
-        calibrated_confidence=decision.calibrated_confidence
-        if decision.HasField("calibrated_confidence")
-        else None,
+        calibrated_confidence=given(decision, "calibrated_confidence", float),
         rejected=decision.rejected,
-        label_set=list(decision.label_set.labels) if decision.HasField("label_set") else None,
-        node=Node(decision.node.name, decision.node.depth, decision.node.share)
-        if decision.HasField("node")
-        else None,
+        label_set=given(decision, "label_set", lambda found: list(found.labels)),
+        node=given(decision, "node", partial(to_record, types.Node)),
         calibration_stale=stale,
-        reranking=to_reranking(decision.reranking) if decision.HasField("reranking") else None,
+        reranking=given(decision, "reranking", partial(to_record, types.Reranking)),
     )
 
 
-def to_reranking(reranking: decision_pb2.Reranking) -> Reranking:
-    return Reranking(reranking.reranker, reranking.applied, reranking.problem)
-
-
-def to_neighbors(neighbors: Sequence[decision_pb2.Neighbor]) -> Neighbors:
-    return Neighbors(
+def to_neighbors(neighbors: Sequence[decision_pb2.Neighbor]) -> types.Neighbors:
+    return types.Neighbors(
         ids=[each.id for each in neighbors],
         labels=[each.label for each in neighbors],
         distances=np.array([each.distance for each in neighbors], np.float64),
@@ -147,26 +117,24 @@ def to_vectors(vectors: entry_pb2.Vectors) -> NDArray[np.float32]:
     return rows.reshape(vectors.rows, -1)
 
 
-def to_operation(operation: operation_pb2.Operation) -> Operation:
-    return Operation(
-        name=operation.name,
-        memory=operation.memory,
-        kind=operation.kind,
+def to_operation(operation: operation_pb2.Operation) -> types.Operation:
+    return to_record(
+        types.Operation,
+        operation,
         state=operation_pb2.Operation.State.Name(operation.state).lower(),
         done=operation.done_count,
         total=operation.total_count,
-        problem=operation.problem,
-        create_time=to_time(operation, "create_time"),
-        end_time=to_time(operation, "end_time"),
-        undo_time=to_time(operation, "undo_time"),
+        create_time=given(operation, "create_time", to_time),
+        end_time=given(operation, "end_time", to_time),
+        undo_time=given(operation, "undo_time", to_time),
         result=to_result(operation),
     )
 
 
-def to_audit_event(event: pb.AuditEvent) -> AuditEvent:
-    return AuditEvent(
+def to_audit_event(event: pb.AuditEvent) -> types.AuditEvent:
+    return types.AuditEvent(
         number=event.number,
-        time=event.time.ToDatetime(tzinfo=UTC),
+        time=to_time(event.time),
         principal=event.principal,
         call=event.call,
         count=event.count,
@@ -176,98 +144,54 @@ def to_audit_event(event: pb.AuditEvent) -> AuditEvent:
     )
 
 
-def to_audit_head(head: pb.AuditHead) -> AuditHead:
-    return AuditHead(head.size, head.root, head.last, head.digest)
+def to_audit_head(head: pb.AuditHead) -> types.AuditHead:
+    return types.AuditHead(head.size, head.root, head.last, head.digest)
 
 
-def to_result(
-    operation: operation_pb2.Operation,
-) -> Result | None:
+def to_result(operation: operation_pb2.Operation) -> types.Result | None:
+    name = operation.name
     match operation.WhichOneof("result"):
         case "prune":
-            prune = operation.prune
-            return PruneResult(
-                ids=list(prune.ids),
-                labels={label.label: label.count for label in prune.labels},
-                accuracy_before=prune.accuracy_before,
-                accuracy_after=prune.accuracy_after,
-                applied=prune.applied,
-                operation=operation.name,
-            )
+            labels = to_counts(operation.prune.labels)
+            return to_record(types.PruneResult, operation.prune, labels=labels, operation=name)
         case "relabel":
-            relabel = operation.relabel
-            return RelabelResult(list(relabel.ids), relabel.applied, operation.name)
+            return to_record(types.RelabelResult, operation.relabel, operation=name)
         case "assessment":
-            return to_assessment(operation.assessment, operation.name)
+            return to_assessment(operation.assessment, name)
         case "calibration":
-            found = operation.calibration
-            return Calibration(
-                k=found.k,
-                voting=found.voting,
-                count=found.count,
-                error_before=found.error_before,
-                error_after=found.error_after,
-                rejection_distance=found.rejection_distance,
-                operation=operation.name,
-            )
+            return to_record(types.Calibration, operation.calibration, operation=name)
         case "check":
-            check = operation.check
-            return CheckResult(check.entry_count, check.event_count, check.digest, operation.name)
+            return to_record(types.CheckResult, operation.check, operation=name)
         case "unlearn":
-            unlearn = operation.unlearn
-            return UnlearnResult(
-                count=unlearn.count,
-                unknown_count=unlearn.unknown_count,
-                unknown_ids=list(unlearn.unknown_ids),
-                applied=unlearn.applied,
-                operation=operation.name,
-                also_in=list(unlearn.also_in),
-                not_asked=list(unlearn.not_asked),
-                backups=[each.ToDatetime(tzinfo=UTC) for each in unlearn.backup_times],
-            )
+            found = operation.unlearn
+            backups = [to_time(time) for time in found.backup_times]
+            return to_record(types.UnlearnResult, found, operation=name, backups=backups)
         case _:
             return None
 
 
-def to_time(message: operation_pb2.Operation, name: str) -> datetime | None:
-    if not message.HasField(name):  # type: ignore[arg-type]  # one of its fields' names
-        return None
-    time: datetime = getattr(message, name).ToDatetime(tzinfo=UTC)
-    return time
-
-
-def to_assessment(found: operation_pb2.Assessment, operation: str) -> Assessment:
-    return Assessment(
-        count=found.count,
-        accuracy=found.accuracy,
-        calibration_error=found.calibration_error,
+def to_assessment(found: operation_pb2.Assessment, operation: str) -> types.Assessment:
+    return to_record(
+        types.Assessment,
+        found,
         labels=[
-            LabelAssessment(
-                label=each.label,
-                count=each.count,
-                accuracy=each.accuracy,
-                called={called.label: called.count for called in each.called},
-                thin=each.thin,
-            )
+            to_record(types.LabelAssessment, each, called=to_counts(each.called))
             for each in found.labels
         ],
-        suspects=[
-            Suspect(each.id, each.label, each.proposed, each.score, each.reason)
-            for each in found.suspects
-        ],
+        suspects=[to_record(types.Suspect, each) for each in found.suspects],
         conflicts=[
-            Conflict((each.id, each.other_id), (each.label, each.other_label), each.distance)
+            types.Conflict((each.id, each.other_id), (each.label, each.other_label), each.distance)
             for each in found.conflicts
         ],
         operation=operation,
     )
 
 
-def to_explanation(answer: pb.ExplainDecisionResponse) -> Explanation:
+def to_explanation(answer: pb.ExplainDecisionResponse) -> types.Explanation:
     flip = answer.minimal_flip if answer.HasField("minimal_flip") else None
-    return Explanation(
+    return types.Explanation(
         before=to_decision(answer.before),
-        after=to_decision(answer.after) if answer.HasField("after") else None,
+        after=given(answer, "after", to_decision),
         minimal_flip=None if flip is None else list(flip.ids),
         flipped_label=None if flip is None else flip.label,
         proven_minimal=flip is None or flip.proven_minimal,
@@ -275,11 +199,6 @@ def to_explanation(answer: pb.ExplainDecisionResponse) -> Explanation:
     )
 
 
-def to_calibration_state(state: memory_pb2.CalibrationState) -> CalibrationState:
-    time = state.create_time.ToDatetime(tzinfo=UTC)
-    return CalibrationState(state.k, state.voting, time, state.stale)
-
-
-def to_taxonomy(answer: pb.Taxonomy) -> Taxonomy:
+def to_taxonomy(answer: pb.Taxonomy) -> types.Taxonomy:
     parents = {edge.child: edge.parent for edge in answer.edges}
-    return Taxonomy(parents, list(answer.orphans), list(answer.unused))
+    return types.Taxonomy(parents, list(answer.orphans), list(answer.unused))

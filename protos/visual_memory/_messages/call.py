@@ -12,6 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 O_co = TypeVar("O_co", covariant=True)
+D_co = TypeVar("D_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,14 @@ class LongRunning(Protocol[P, R_co, O_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     @overload
     def __call__(self, *args: Any, wait: Literal[False], **kwargs: Any) -> O_co: ...
+
+
+class WithDryRun(Protocol[P, R_co, O_co, D_co]):
+    """A ``LongRunning`` method that returns D_co with ``dry_run=True``."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __call__(self, *args: Any, wait: Literal[False], **kwargs: Any) -> O_co: ...
+    @overload
+    def __call__(self, *args: Any, dry_run: Literal[True], **kwargs: Any) -> D_co: ...

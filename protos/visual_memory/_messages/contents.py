@@ -44,14 +44,14 @@ class Pictures:
             refuse("images", "must be a list, but is a single image: give images=[image]")
         if not isinstance(images, Iterable):
             refuse("images", f"must be a list, but is {images!r:.80}")
-        self._images = cast("list[Image]", list(images))
-        if not self._images:
+        given = cast("list[Image]", list(images))
+        if not given:
             refuse("images", "must not be empty")
-        self._missing = {i for i, image in enumerate(self._images) if optional and image is None}
         self._sizes = [
-            0 if i in self._missing else measure(image, f"images[{i}]")
-            for i, image in enumerate(self._images)
+            0 if optional and image is None else measure(image, f"images[{i}]")
+            for i, image in enumerate(given)
         ]
+        self._images = [b"" if image is None else image for image in given]
         self._loaded: dict[int, bytes] = {}
         self.bytes_known = sum(self._sizes)
 
@@ -72,8 +72,6 @@ class Pictures:
 
     def size(self, number: int) -> int:
         """Load an image and return its size in bytes."""
-        if number in self._missing:
-            return 0
         if number not in self._loaded:
             data = load(self._images[number], f"images[{number}]")
             self._check_size(number, len(data))
@@ -218,8 +216,6 @@ def write_labelled(
         refuse("labels", "must be given with images or vectors")
     queries = contents(images, vectors, "vectors[{}]")
     queries.check(limits)
-    for number in range(len(queries)):
-        queries.size(number)
     queries.write(range(len(queries)), request)
     request.labels.extend(strings(labels, "labels"))
     if len(request.labels) != len(queries):

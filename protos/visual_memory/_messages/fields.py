@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from numbers import Real
-from typing import ParamSpec, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -15,6 +17,7 @@ from google.protobuf.message import Message
 from visual_memory.errors import refuse
 
 Metadata: TypeAlias = Mapping[str, str]
+Check: TypeAlias = Callable[[Any, str], Any]
 P = ParamSpec("P")
 M = TypeVar("M", bound=Message)
 
@@ -64,35 +67,33 @@ def whole(value: int, path: str, *, least: int) -> int:
 
     Raises InvalidArgument.
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        refuse(path, f"must be a whole number, but is {value!r}")
+    number = to_index(value, path)
     if number < least:
         refuse(path, f"must be at least {least}, but is {number}")
     return min(number, INT32_MAX)
 
 
-def check_seconds(seconds: float, path: str) -> None:
-    """Raise InvalidArgument unless 0 ≤ seconds ≤ 600."""
+def to_seed(seed: int, path: str) -> int:
+    """Check a seed, a whole number from 0. Raises InvalidArgument."""
+    number = to_index(seed, path)
+    if not 0 <= number <= INT64_MAX:
+        refuse(path, f"must be 0 to {INT64_MAX}, but is {number}")
+    return number
+
+
+def to_index(value: int, path: str) -> int:
+    """Check a whole number of any type. Raises InvalidArgument."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        refuse(path, f"must be a whole number, but is {value!r}")
+
+
+def to_duration(seconds: float, path: str) -> Duration:
+    """Convert 0 to 600 seconds to a message. Raises InvalidArgument."""
     if not isinstance(seconds, Real) or not 0 <= seconds <= SECONDS_MAX:
         refuse(path, f"must be 0 to {SECONDS_MAX}, but are {seconds!r:.80}")
-
-
-def to_duration(seconds: float) -> Duration:
-    """Convert seconds to a message."""
     return Duration(nanos=int(seconds % 1 * 1e9), seconds=int(seconds))
-
-
-def to_seed(seed: int) -> int:
-    """Check a seed, a whole number from 0. Raises InvalidArgument."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        refuse("seed", f"must be a whole number, but is {seed!r}")
-    if not 0 <= number <= INT64_MAX:
-        refuse("seed", f"must be 0 to {INT64_MAX}, but is {number}")
-    return number
 
 
 def strings(values: Iterable[str], path: str) -> list[str]:
@@ -157,3 +158,44 @@ def text_bytes(text: str, path: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:
         refuse(path, f"must be UTF-8, but is {text!r:.80}")
+
+
+def share(fraction: float | None, path: str) -> float:
+    """Check a fraction in (0, 1). Raises InvalidArgument."""
+    if not isinstance(fraction, Real) or not 0 < fraction < 1:
+        refuse(path, f"must be between 0 and 1, both excluded, but is {fraction!r:.80}")
+    return fraction
+
+
+def optional(check: Check) -> Check:
+    return lambda value, path: None if value is None else check(value, path)
+
+
+natural, positive = partial(whole, least=0), partial(whole, least=1)
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {
+        "clusters": natural,
+        "exclude_ids": strings,
+        "fraction": share,
+        "ids": strings,
+        "k": positive,
+        "level": optional(natural),
+        "neighbors": optional(natural),
+        "reliability_k": positive,
+        "seed": to_seed,
+        "thin": positive,
+        "threshold": positive,
+        "value_k": positive,
+    }
+)
+
+
+def checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check options by their names, but for types, which ``message`` checks.
+
+    Raises InvalidArgument.
+    """
+    return {
+        name: CHECKS[name](value, name) if name in CHECKS else value
+        for name, value in options.items()
+    }

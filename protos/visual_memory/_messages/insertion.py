@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from numpy.typing import ArrayLike
 
+from visual_memory._messages import fields
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import (
     ITEM_BYTES,
@@ -16,15 +17,6 @@ from visual_memory._messages.contents import (
     contents,
     parts,
     room,
-)
-from visual_memory._messages.fields import (
-    Metadata,
-    check_metadata,
-    check_text,
-    mappings,
-    message,
-    or_new_id,
-    strings,
 )
 from visual_memory._messages.images import SomeImages
 from visual_memory._messages.pace import FIRST_ITEMS, Pace
@@ -50,21 +42,23 @@ class Insertion:
         vectors: ArrayLike | None,
         labels: Iterable[str],
         ids: Iterable[str] | None,
-        metadata: Iterable[Metadata] | None,
+        metadata: Iterable[fields.Metadata] | None,
         content_sha256: Iterable[str] | None,
         request_id: str | None,
         replace_existing: bool,
     ) -> None:
-        self.memory, self.request_id = memory, or_new_id(request_id)
+        self.memory, self.request_id = memory, fields.or_new_id(request_id)
         self.replace_existing = replace_existing
         self.beside = None
         if images is not None and vectors is not None:
             self.beside, images = Pictures(images, optional=True), None
         self.contents = contents(images, vectors, "entries[{}].vector")
-        self.labels = strings(labels, "labels")
-        self.ids = None if ids is None else strings(ids, "ids")
-        self.metadata = None if metadata is None else mappings(metadata)
-        self.hashes = None if content_sha256 is None else strings(content_sha256, "content_sha256")
+        self.labels = fields.strings(labels, "labels")
+        self.ids = None if ids is None else fields.strings(ids, "ids")
+        self.metadata = None if metadata is None else fields.mappings(metadata)
+        self.hashes = (
+            None if content_sha256 is None else fields.strings(content_sha256, "content_sha256")
+        )
         self._check()
 
     def __len__(self) -> int:
@@ -131,7 +125,7 @@ class Insertion:
         return pb.ImportEntriesRequest(batch=batch)
 
     def _header(self) -> pb.InsertEntriesRequest:
-        return message(
+        return fields.message(
             pb.InsertEntriesRequest,
             memory=self.memory,
             request_id=self.request_id,
@@ -151,9 +145,9 @@ class Insertion:
             if column is not None and len(column) != count:
                 refuse(name, f"must be as many as the {kind}, but are {len(column)} for {count}")
         for number, label in enumerate(self.labels):
-            check_text(label, f"entries[{number}].label")
+            fields.check_text(label, f"entries[{number}].label")
         for number, metadata in enumerate(self.metadata or ()):
-            check_metadata(metadata, f"entries[{number}]")
+            fields.check_metadata(metadata, f"entries[{number}]")
         if self.hashes is not None and isinstance(self.contents, Pictures):
             refuse("content_sha256", "goes with vectors; of images the server computes it")
         for number, sha256 in enumerate(self.hashes or ()):
@@ -164,7 +158,7 @@ class Insertion:
                 )
         seen: set[str] = set()
         for number, id in enumerate(self.ids or ()):
-            check_text(id, f"entries[{number}].id")
+            fields.check_text(id, f"entries[{number}].id")
             if id in seen:
                 refuse(f"entries[{number}].id", f"comes twice: {id}")
             seen.add(id)

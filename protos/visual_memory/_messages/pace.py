@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TypeAlias
-
 FIRST_ITEMS = 4
 SECONDS = 1.5  # of work in a message
 GROWTH = 4
@@ -47,6 +44,3 @@ class Pace:
 def differ(one: int, other: int) -> bool:
     """Return True if two sizes differ by a factor of two or more."""
     return min(one, other) > 0 and max(one, other) >= 2 * min(one, other)
-
-
-Paces: TypeAlias = "defaultdict[tuple[str, str, str], Pace]"  # by memory, method and contents

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager, suppress
-from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import grpc
 
-from visual_memory._messages.call import Call, LongRunning
+from visual_memory._messages.call import Call, LongRunning, WithDryRun
 from visual_memory._transport.blocking import MESSAGES_AT_ONCE
 from visual_memory._transport.blocking import Transport as Blocking
 from visual_memory._transport.connection import Endpoint
 from visual_memory._transport.imports import Import, Progress, incomplete_import
 from visual_memory._transport.retry import RetryBudget
-from visual_memory.errors import Error, refuse_closed
-from visual_memory.types import Operation, RestoreResult
+from visual_memory.errors import refuse_closed
+from visual_memory.types import Operation, UnlearnResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
@@ -28,35 +26,18 @@ T = TypeVar("T")
 Awaited: TypeAlias = Coroutine[Any, Any, T]
 
 
-def refused_once_closed(
-    call: Callable[Concatenate[Transport, P], Awaitable[T]],
-) -> Callable[Concatenate[Transport, P], Awaited[T]]:
-    """Raise CLIENT_CLOSED instead if the client was closed during the call (decorator).
-
-    gRPC cancels the task that awaits a call when its channel is closed.
-    """
-
-    @wraps(call)
-    async def wrapper(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await call(transport, *args, **kwargs)
-        except Error:
-            transport.opened()
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or not task.cancelling():
-                transport.opened()
-            raise
-
-    return wrapper
-
-
 def long_running(
     method: Callable[Concatenate[Any, P], Awaited[T | Operation]],
 ) -> LongRunning[P, Awaited[T], Awaited[Operation]]:
     """Declare to type checkers that a method returns the operation only with ``wait=False``."""
     return cast("LongRunning[P, Awaited[T], Awaited[Operation]]", method)
+
+
+def with_dry_run(
+    method: Callable[Concatenate[Any, P], Awaited[T | Operation | UnlearnResult]],
+) -> WithDryRun[P, Awaited[T], Awaited[Operation], Awaited[UnlearnResult]]:
+    """Declare to type checkers what a method returns with ``wait=False`` or ``dry_run=True``."""
+    return cast("WithDryRun[P, Awaited[T], Awaited[Operation], Awaited[UnlearnResult]]", method)
 
 
 class Transport:
@@ -80,11 +61,11 @@ class Transport:
         await self._channel.close()
 
     @contextmanager
-    def _streaming(self, stream: Any) -> Iterator[Any]:
+    def _streaming(self, stream: Any) -> Iterator[None]:
         """Cancel the stream at the end of the block, or when this is closed."""
         self._streams.add(stream)
         try:
-            yield stream
+            yield
         finally:
             self._streams.discard(stream)
             stream.cancel()
@@ -95,25 +76,37 @@ class Transport:
             refuse_closed()
         return self._stub
 
-    @refused_once_closed
     async def do(self, call: Call[T]) -> T:
         """Make a call of one message, with retries, and return its answer."""
         budget = self._endpoint.budget(call)
+
+        async def attempt() -> T:
+            method = getattr(self.opened(), call.method)
+            metadata = self._endpoint.call_metadata(call.request)
+            answer = method(call.request, timeout=budget.remaining(), metadata=metadata)
+            return call.read(await answer)
+
         with budget.annotate_interrupts():
-            while True:
-                try:
-                    return call.read(await self._send(call, budget.remaining()))
-                except grpc.RpcError as error:
-                    next_delay = budget.next_delay(error)
-                await asyncio.sleep(next_delay)
+            return await self._retry(attempt, budget)
 
-    def _send(self, call: Call[Any], timeout: float) -> Any:
-        method = getattr(self.opened(), call.method)
-        return method(
-            call.request, timeout=timeout, metadata=self._endpoint.call_metadata(call.request)
-        )
+    async def _retry(self, attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
+        """Repeat an attempt until it succeeds. Raises Error, CLIENT_CLOSED once this is closed."""
+        while True:
+            try:
+                return await attempt()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or not task.cancelling():  # but by gRPC, whose channel was closed
+                    self.opened()
+                raise
+            except TimeoutError:
+                self.opened()
+                budget.raise_timeout()
+            except grpc.RpcError as error:
+                self.opened()
+                next_delay = budget.next_delay(error)
+            await asyncio.sleep(next_delay)
 
-    @refused_once_closed
     async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
         """Make calls, two at a time, and return their answers joined in order."""
         answers: list[T] = []
@@ -131,66 +124,27 @@ class Transport:
             await asyncio.gather(*in_flight, return_exceptions=True)
         return answers
 
-    @refused_once_closed
     async def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
         """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
         budget = self._endpoint.budget()
-        while True:
-            try:
-                return await self._values(request, progress, budget)
-            except TimeoutError:
-                budget.raise_timeout()
-            except grpc.RpcError as error:
-                next_delay = budget.next_delay(error)
-            await asyncio.sleep(next_delay)
 
-    async def _values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None, budget: RetryBudget
-    ) -> dict[str, float]:
-        values: dict[str, float] = {}
-        with self._streaming(
-            self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
-        ) as stream:
-            while True:
-                async with asyncio.timeout(budget.remaining()):
-                    answer: Any = await stream.read()
-                budget.renew(0)
-                if answer is grpc.aio.EOF:
-                    return values
-                if progress is not None and answer.total_count:
-                    progress(answer.done_count, answer.total_count)
-                values |= {each.id: each.value for each in answer.values}
+        async def attempt() -> dict[str, float]:
+            values: dict[str, float] = {}
+            stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
+            with self._streaming(stream):
+                while (answer := await self._read(stream, budget)) is not None:
+                    budget.renew(0)
+                    if progress is not None and answer.total_count:
+                        progress(answer.done_count, answer.total_count)
+                    values |= {each.id: each.value for each in answer.values}
+            return values
 
-    @refused_once_closed
-    async def backup(
-        self,
-        memory: str,
-        path: str | os.PathLike[str],
-        overwrite: bool,
-        progress: Progress | None,
-    ) -> int:
-        """Receive a backup into a file and return its size in bytes."""
-        return await self._in_thread(
-            lambda blocking, report: blocking.backup(memory, path, overwrite, report), progress
-        )
+        return await self._retry(attempt, budget)
 
-    @refused_once_closed
-    async def restore(
-        self,
-        path: str | os.PathLike[str],
-        memory: str,
-        request_id: str | None,
-        progress: Progress | None,
-    ) -> RestoreResult:
-        """Send a backup file, to be restored as a memory."""
-        return await self._in_thread(
-            lambda blocking, report: blocking.restore(path, memory, request_id, report), progress
-        )
-
-    async def _in_thread(
-        self, call: Callable[[Blocking, Progress], T], progress: Progress | None
+    async def transfer(
+        self, run: Callable[[Blocking, Progress], T], progress: Progress | None
     ) -> T:
         """Run a blocking file transfer in a thread, over a connection of its own.
 
@@ -206,26 +160,21 @@ class Transport:
         with closing(Blocking(self._endpoint)) as blocking:  # closed, it ends what goes on in it
             self._transfers.add(blocking)
             try:
-                return await asyncio.to_thread(call, blocking, report_progress)
+                return await asyncio.to_thread(run, blocking, report_progress)
             finally:
                 self._transfers.discard(blocking)
 
-    @refused_once_closed
     async def import_entries(self, importing: Import) -> None:
         """Run an import, over a new stream each time that one breaks, until all is stored."""
-        while True:
+
+        async def attempt() -> None:
             try:
                 await self._stream(importing)
-                return
-            except TimeoutError:
-                if importing.finished:
-                    return
-                importing.budget.raise_timeout()
-            except grpc.RpcError as error:
-                if importing.finished:
-                    return
-                next_delay = importing.budget.next_delay(error)
-            await asyncio.sleep(next_delay)
+            except (TimeoutError, grpc.RpcError):
+                if not importing.finished:
+                    raise
+
+        await self._retry(attempt, importing.budget)
 
     async def _stream(self, importing: Import) -> None:
         """Send each batch once the one before is stored; read the files of the next meanwhile.
@@ -233,11 +182,10 @@ class Transport:
         During a pending write grpc.aio loses the status of a refused call.
         """
         ready: pb.ImportEntriesRequest | None = None
-        with self._streaming(
-            self.opened().ImportEntries(metadata=self._endpoint.metadata)
-        ) as stream:
+        stream = self.opened().ImportEntries(metadata=self._endpoint.metadata)
+        with self._streaming(stream):
             await self._write(stream, importing.start_stream(), importing)
-            while (answer := await self._read(stream, importing)) is not None:
+            while (answer := await self._read(stream, importing.budget)) is not None:
                 importing.acknowledge(answer)
                 if importing.finished:
                     await stream.done_writing()
@@ -255,7 +203,8 @@ class Transport:
             with suppress(asyncio.InvalidStateError):  # it has ended; reading says why
                 await stream.write(request)
 
-    async def _read(self, stream: Any, importing: Import) -> pb.ImportEntriesResponse | None:
-        async with asyncio.timeout(importing.budget.remaining()):
+    async def _read(self, stream: Any, budget: RetryBudget) -> Any:
+        """Return the next answer, or None after the last."""
+        async with asyncio.timeout(budget.remaining()):
             answer = await stream.read()
         return None if answer is grpc.aio.EOF else answer

@@ -9,19 +9,18 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
-from visual_memory._messages.answers import to_restored
+from visual_memory._messages.answers import to_memory, to_restored
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id
-from visual_memory._transport.channel import Channel
-from visual_memory._transport.connection import Endpoint
+from visual_memory._transport.blocking import Transport
+from visual_memory._transport.imports import Progress
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
-from visual_memory.files import check_path, refuse_file
+from visual_memory.files import check_path, refuse_file, whole_file
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
 
@@ -31,40 +30,39 @@ T = TypeVar("T")
 
 
 def receive(
-    opened: Callable[[], Channel],
-    endpoint: Endpoint,
     memory: str,
-    file: BinaryIO,
-    report_progress: Callable[[int], None],
+    path: str | os.PathLike[str],
+    overwrite: bool,
+    transport: Transport,
+    report_progress: Progress,
 ) -> int:
-    """Write the backup of a memory into ``file``; return, and report, the bytes written."""
-    request = message(pb.BackupMemoryRequest, memory=memory)
+    """Write the backup of a memory to a file and return its size in bytes."""
+    with whole_file(path, overwrite=overwrite) as file:
+        info = message(pb.GetMemoryRequest, name=memory)
+        size = transport.do(Call("GetMemory", info, to_memory)).disk_bytes
+        request = message(pb.BackupMemoryRequest, memory=memory)
 
-    def attempt(budget: RetryBudget) -> int:
-        file.seek(0)
-        file.truncate()
-        stream = opened().stream("BackupMemory", request)
-        try:
-            while (answer := stream.read(budget.remaining)) is not None:
-                budget.renew(0)
-                file.write(answer.data)
-                report_progress(file.tell())
-        finally:
-            stream.cancel()
-        return file.tell()
+        def attempt(budget: RetryBudget) -> int:
+            file.seek(0)
+            file.truncate()
+            with transport.opened().stream("BackupMemory", request) as stream:
+                while (answer := stream.read(budget.remaining)) is not None:
+                    budget.renew(0)
+                    file.write(answer.data)
+                    report_progress(file.tell(), max(file.tell(), size))
+            return file.tell()
 
-    return retry_transfer(attempt, endpoint.budget)
+        return retry_transfer(transport, attempt)
 
 
 def send(
-    opened: Callable[[], Channel],
-    endpoint: Endpoint,
     path: str | os.PathLike[str],
     name: str,
     request_id: str | None,
-    report_progress: Callable[[int, int], None],
+    transport: Transport,
+    report_progress: Progress,
 ) -> RestoreResult:
-    """Restore the backup at ``path`` as the memory ``name``; report bytes sent and all bytes.
+    """Restore the backup at ``path`` as the memory ``name``.
 
     Raises InvalidArgument if it cannot be read.
     """
@@ -94,33 +92,36 @@ def send(
             raise
 
     def attempt(budget: RetryBudget) -> RestoreResult:
-        stream = opened().upload("RestoreMemory", messages(budget))
         try:
-            with budget.annotate_interrupts():
+            with (
+                transport.opened().upload("RestoreMemory", messages(budget)) as stream,
+                budget.annotate_interrupts(),
+            ):
                 return call.read(stream.read(budget.remaining))
         except grpc.RpcError:
             if failed:
                 raise failed[0] from None
             raise
-        finally:
-            stream.cancel()
 
-    return retry_transfer(attempt, partial(endpoint.budget, call))
+    return retry_transfer(transport, attempt, call)
 
 
-def retry_transfer(attempt: Callable[[RetryBudget], T], begin: Callable[[], RetryBudget]) -> T:
+def retry_transfer(
+    transport: Transport, attempt: Callable[[RetryBudget], T], call: Call[Any] | None = None
+) -> T:
     """Repeat a transfer until it succeeds; return its result.
 
     Each attempt renews its own budget with progress. Retries end one timeout after the first break.
     """
     retries: RetryBudget | None = None
     while True:
-        budget = begin()
+        budget = transport.endpoint.budget(call)
         try:
             return attempt(budget)
         except grpc.RpcError as error:
+            transport.opened()
             if not budget.remaining():
                 budget.raise_timeout()
-            retries = retries or begin()
+            retries = retries or transport.endpoint.budget(call)
             next_delay = retries.next_delay(error)
         time.sleep(next_delay)

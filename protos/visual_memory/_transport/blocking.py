@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import grpc
 
-from visual_memory._messages.answers import to_memory
-from visual_memory._messages.call import Call, LongRunning
-from visual_memory._messages.fields import message
-from visual_memory._transport import backups as _backups
+from visual_memory._messages.call import Call, LongRunning, WithDryRun
 from visual_memory._transport.channel import Channel, PendingAnswer
 from visual_memory._transport.connection import Endpoint
 from visual_memory._transport.imports import Import, Progress, incomplete_import
 from visual_memory._transport.retry import RetryBudget
-from visual_memory.errors import Error
-from visual_memory.files import whole_file
-from visual_memory.types import Operation, RestoreResult
+from visual_memory.types import Operation, UnlearnResult
 from visual_memory.v1 import service_pb2 as pb
 
 P = ParamSpec("P")
 T = TypeVar("T")
 MESSAGES_AT_ONCE = 2
 BATCHES_AT_ONCE = 4
-
-
-def refused_once_closed(
-    call: Callable[Concatenate[Transport, P], T],
-) -> Callable[Concatenate[Transport, P], T]:
-    """Raise CLIENT_CLOSED instead if the client was closed during the call (decorator)."""
-
-    @wraps(call)
-    def wrapper(transport: Transport, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return call(transport, *args, **kwargs)
-        except Error:
-            transport.opened()
-            raise
-
-    return wrapper
 
 
 def long_running(
@@ -53,11 +30,18 @@ def long_running(
     return cast("LongRunning[P, T, Operation]", method)
 
 
+def with_dry_run(
+    method: Callable[Concatenate[Any, P], T | Operation | UnlearnResult],
+) -> WithDryRun[P, T, Operation, UnlearnResult]:
+    """Declare to type checkers what a method returns with ``wait=False`` or ``dry_run=True``."""
+    return cast("WithDryRun[P, T, Operation, UnlearnResult]", method)
+
+
 class Transport:
     """An open connection; ``aio.Transport`` has the same methods as coroutines."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._channel = Channel(endpoint)
 
     def close(self) -> None:
@@ -69,10 +53,9 @@ class Transport:
         self._channel.check_open()
         return self._channel
 
-    @refused_once_closed
     def do(self, call: Call[T]) -> T:
         """Make a call of one message, with retries, and return its answer."""
-        budget = self._endpoint.budget(call)
+        budget = self.endpoint.budget(call)
         with budget.annotate_interrupts():
             return self._receive(call, budget, self._send(call, budget))
 
@@ -85,11 +68,11 @@ class Transport:
             try:
                 return call.read(pending.get(budget.remaining))
             except grpc.RpcError as error:
+                self.opened()
                 next_delay = budget.next_delay(error)
             time.sleep(next_delay)
             pending = self._send(call, budget)
 
-    @refused_once_closed
     def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
         """Make calls, two at a time, and return their answers joined in order."""
         answers: list[T] = []
@@ -100,7 +83,7 @@ class Transport:
             answers.extend(landed)
 
         for call in calls:
-            budget = self._endpoint.budget(call)
+            budget = self.endpoint.budget(call)
             in_flight.append((call, budget, self._send(call, budget)))
             if len(in_flight) == MESSAGES_AT_ONCE:
                 receive_oldest()
@@ -108,16 +91,16 @@ class Transport:
             receive_oldest()
         return answers
 
-    @refused_once_closed
     def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
         """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
-        budget = self._endpoint.budget()
+        budget = self.endpoint.budget()
         while True:
             try:
                 return self._values(request, progress, budget)
             except grpc.RpcError as error:
+                self.opened()
                 next_delay = budget.next_delay(error)
             time.sleep(next_delay)
 
@@ -125,49 +108,18 @@ class Transport:
         self, request: pb.ValueEntriesRequest, progress: Progress | None, budget: RetryBudget
     ) -> dict[str, float]:
         values: dict[str, float] = {}
-        stream = self.opened().stream("ValueEntries", request)
-        try:
+        with self.opened().stream("ValueEntries", request) as stream:
             while (answer := stream.read(budget.remaining)) is not None:
                 budget.renew(0)
                 if progress is not None and answer.total_count:
                     progress(answer.done_count, answer.total_count)
                 values |= {each.id: each.value for each in answer.values}
-        finally:
-            stream.cancel()
         return values
 
-    @refused_once_closed
-    def backup(
-        self,
-        memory: str,
-        path: str | os.PathLike[str],
-        overwrite: bool,
-        progress: Progress | None,
-    ) -> int:
-        """Receive a backup into a file and return its size in bytes."""
-        with whole_file(path, overwrite=overwrite) as file:
-            request = message(pb.GetMemoryRequest, name=memory)
-            size = self.do(Call("GetMemory", request, to_memory)).disk_bytes
+    def transfer(self, run: Callable[[Transport, Progress], T], progress: Progress | None) -> T:
+        """Run a file transfer over this connection."""
+        return run(self, progress or (lambda done, total: None))
 
-            def report_progress(done: int) -> None:
-                if progress is not None:
-                    progress(done, max(done, size))
-
-            return _backups.receive(self.opened, self._endpoint, memory, file, report_progress)
-
-    @refused_once_closed
-    def restore(
-        self,
-        path: str | os.PathLike[str],
-        memory: str,
-        request_id: str | None,
-        progress: Progress | None,
-    ) -> RestoreResult:
-        """Send a backup file, to be restored as a memory."""
-        report = progress or (lambda done, total: None)
-        return _backups.send(self.opened, self._endpoint, path, memory, request_id, report)
-
-    @refused_once_closed
     def import_entries(self, importing: Import) -> None:
         """Run an import, over a new stream each time that one breaks, until all is stored."""
         while True:
@@ -177,12 +129,12 @@ class Transport:
             except grpc.RpcError as error:
                 if importing.finished:
                     return
+                self.opened()
                 next_delay = importing.budget.next_delay(error)
             time.sleep(next_delay)
 
     def _stream(self, importing: Import) -> None:
-        stream = self.opened().stream("ImportEntries")
-        try:
+        with self.opened().stream("ImportEntries") as stream:
             stream.send(importing.start_stream())
             while (answer := stream.read(importing.budget.remaining)) is not None:
                 importing.acknowledge(answer)
@@ -193,7 +145,5 @@ class Transport:
                     stream.send(request)
                 if importing.finished:
                     stream.send(None)
-        finally:
-            stream.cancel()
         if not importing.finished:
             raise incomplete_import()

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import grpc
 
@@ -141,13 +141,19 @@ class PendingAnswer:
 
 
 class Stream(PendingAnswer):
-    """A stream of answers; ``cancel`` ends it without waiting."""
+    """A stream of answers, ended without waiting by leaving its block or by ``cancel``."""
 
     def __init__(self, channel: Channel, task: StreamTask, cancel: Callable[[], None]) -> None:
         super().__init__(channel)
         self.outcomes = task.outcomes
         self._request_read, self.send = task.reads.put, task.sent.put
         self.cancel = cancel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
 
     def read(self, remaining: Remaining) -> Any:
         """Return the next answer, or None after the last. Raises as ``get`` does."""

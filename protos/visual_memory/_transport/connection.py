@@ -18,7 +18,7 @@ from visual_memory._messages.fields import text_bytes
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
 from visual_memory.files import read_file
-from visual_memory.protocol.address import MESSAGE_BYTES, PORT_MAX, channel_options, is_address
+from visual_memory.protocol import MESSAGE_BYTES, PORT_MAX, channel_options, is_address
 
 KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 

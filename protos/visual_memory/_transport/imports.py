@@ -13,7 +13,7 @@ from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import Pace
 from visual_memory._transport.retry import INTERRUPTS, RetryBudget
 from visual_memory.errors import Error, refuse
-from visual_memory.protocol.fingerprint import fingerprint, take_hashes
+from visual_memory.protocol import fingerprint, take_hashes
 from visual_memory.types import InsertResult, Limits
 from visual_memory.v1 import service_pb2 as pb
 
@@ -60,7 +60,7 @@ class Import:
             memory=self._insertion.memory,
             request_id=self._insertion.request_id,
             replace_existing=self._insertion.replace_existing,
-            alive_every=to_duration(self.budget.alive_seconds),
+            alive_every=to_duration(self.budget.alive_seconds, "alive_every"),
         )
         return pb.ImportEntriesRequest(start=start)
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -350,16 +350,21 @@ def place(value: object) -> Searched:
     return Searched(text(value["where"]), whole(value["bytes"]))
 
 
-def hexadecimal(size: int) -> Reader:
-    """Reads so many bytes in lower-case hex."""
-    form = re.compile(rf"[0-9a-f]{{{2 * size}}}")
+def matching(form: str, wish: str) -> Reader:
+    """Return a reader of text of one form, given as a regular expression."""
+    pattern = re.compile(form)
 
     def read(value: object) -> str:
-        if type(value) is str and form.fullmatch(value):
+        if type(value) is str and pattern.fullmatch(value):
             return value
-        raise ValueError(f"must be {2 * size} digits of lower-case hex")
+        raise ValueError(wish)
 
     return read
+
+
+def hexadecimal(size: int) -> Reader:
+    """Return a reader of so many bytes in lower-case hex."""
+    return matching(f"[0-9a-f]{{{2 * size}}}", f"must be {2 * size} digits of lower-case hex")
 
 
 def key(value: object) -> str:
@@ -368,17 +373,6 @@ def key(value: object) -> str:
     if is_weak(bytes.fromhex(found)):
         raise ValueError("must be a key whose signatures mean something")
     return found
-
-
-def one_of(choices: Sequence[str]) -> Reader:
-    """Reads one of a few texts."""
-
-    def read(value: object) -> str:
-        if type(value) is str and value in choices:
-            return value
-        raise ValueError(f"must be {' or '.join(map(repr, choices))}")
-
-    return read
 
 
 def every(read: Reader) -> Reader:
@@ -426,7 +420,9 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "backups": every(moment),
         "not_covered": every(text),
         "also_in": some(text),
-        "erasure": one_of(ERASURES),
+        "erasure": matching(
+            "|".join(map(re.escape, ERASURES)), f"must be {' or '.join(map(repr, ERASURES))}"
+        ),
         "public_key": key,
         "signature": hexadecimal(SIGNATURE_BYTES),
     }

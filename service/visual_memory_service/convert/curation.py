@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from visual_memory.protocol.oneofs import choices
+from visual_memory.protocol import choices
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Counts, Request, Voting

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 
-from visual_memory.protocol.fingerprint import fingerprint, take_hashes
+from visual_memory.protocol import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (

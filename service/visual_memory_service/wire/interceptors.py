@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from visual_memory.protocol.address import MESSAGE_BYTES
+from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_index.errors import FileRefusal
 from visual_memory_service.convert.answers import is_from_working
 from visual_memory_service.errors import (

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import structlog
 
-from visual_memory.protocol.address import MESSAGE_BYTES, channel_options
+from visual_memory.protocol import MESSAGE_BYTES, channel_options
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_embedders import BadImage
 from visual_memory_index import Decision, Memory, Neighbors, Ranking, Request, decide_reranked

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pytest
 
 from visual_memory._messages.answers import (
     to_decision,
     to_entry,
     to_memory,
+    to_operation,
     to_server_info,
     to_vectors,
 )
-from visual_memory.types import EmbedderSpec, Limits, ServerInfo
-from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2
+from visual_memory.types import (
+    Assessment,
+    Calibration,
+    CheckResult,
+    Conflict,
+    EmbedderSpec,
+    Limits,
+    PruneResult,
+    RelabelResult,
+    Result,
+    ServerInfo,
+    UnlearnResult,
+)
+from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 
 
@@ -92,3 +107,43 @@ def test_vectors_are_read_row_by_row() -> None:
     vectors = to_vectors(entry_pb2.Vectors(rows=2, data=rows.tobytes()))
 
     assert np.array_equal(vectors, rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("prune", PruneResult),
+        ("relabel", RelabelResult),
+        ("assessment", Assessment),
+        ("calibration", Calibration),
+        ("check", CheckResult),
+        ("unlearn", UnlearnResult),
+    ],
+)
+def test_an_operation_is_read_with_its_result(name: str, kind: type[Result]) -> None:
+    message = operation_pb2.Operation(name="pets/1", state=operation_pb2.Operation.DONE)
+    getattr(message, name).SetInParent()
+
+    operation = to_operation(message)
+
+    assert (operation.name, operation.state, operation.end_time) == ("pets/1", "done", None)
+    assert isinstance(operation.result, kind)
+    assert operation.result.operation == "pets/1"
+
+
+def test_an_assessment_is_read_with_all_its_parts() -> None:
+    message = operation_pb2.Operation(assessment=operation_pb2.Assessment(accuracy=0.5))
+    label = {"label": "cat", "count": 3, "accuracy": 0.5, "thin": True}
+    called = [memory_pb2.LabelCount(label="dog", count=2)]
+    suspect = {"id": "a", "label": "cat", "proposed": "dog", "score": 0.25, "reason": "alone"}
+    message.assessment.labels.add(**label, called=called)
+    message.assessment.suspects.add(**suspect)
+    message.assessment.conflicts.add(id="a", other_id="b", label="x", other_label="y", distance=1.5)
+
+    assessment = to_operation(message).result
+
+    assert isinstance(assessment, Assessment)
+    assert assessment.accuracy == 0.5
+    assert [asdict(each) for each in assessment.labels] == [{**label, "called": {"dog": 2}}]
+    assert [asdict(each) for each in assessment.suspects] == [suspect]
+    assert assessment.conflicts == [Conflict(("a", "b"), ("x", "y"), 1.5)]

@@ -1,10 +1,11 @@
-"""Addresses that a channel can be opened to, and the options of that channel."""
+"""Addresses of channels with their options, and oneofs of requests in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from visual_memory.protocol.address import channel_options, is_address
+from visual_memory.protocol import channel_options, choices, is_address
+from visual_memory.v1 import service_pb2 as pb
 
 
 @pytest.mark.parametrize("target", ["host:1", "127.0.0.1:65535", "[::1]:50051", "unix:/tmp/socket"])
@@ -24,3 +25,7 @@ def test_what_lacks_a_port_that_there_is_or_could_not_be_shown_is_none(target: s
 )
 def test_this_machine_is_reached_without_a_proxy(target: str, proxied: bool) -> None:
     assert (("grpc.enable_http_proxy", 0) not in channel_options(target)) == proxied
+
+
+def test_a_sentence_lists_what_a_oneof_may_hold() -> None:
+    assert choices(pb.ClassifyRequest, "queries") == "images or vectors"

@@ -1,0 +1,72 @@
+"""The protocol: conventions of client and server beside the messages.
+
+Addresses and options of channels, fingerprints of writes, fields of oneofs in words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from google.protobuf.message import Message
+
+from visual_memory.v1 import service_pb2 as pb
+
+MESSAGE_BYTES = "message-bytes"  # of metadata: a server makes room before it receives a message
+ADDRESS = re.compile(r"(?:\[[^\[\]/\s]+\]|[^\[\]:/\s]+):(\d{1,5})", re.ASCII)
+NAMED_BY_GRPC = re.compile(r"(?:dns|ipv[46]|unix):")
+PORT_MAX = 65_535
+LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
+
+
+def is_address(target: str) -> bool:
+    """Return True for HOST:PORT, and for targets with a scheme of gRPC such as dns:."""
+    if NAMED_BY_GRPC.match(target):
+        return target.isprintable()
+    found = ADDRESS.fullmatch(target)
+    return found is not None and target.isprintable() and 0 < int(found[1]) <= PORT_MAX
+
+
+def channel_options(target: str) -> list[tuple[str, int]]:
+    """Return gRPC channel options for ``target``: no limit on messages sent, fast reconnects.
+
+    Servers on this machine are reached without a proxy.
+    """
+    options = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.keepalive_time_ms", 330_000),  # servers hang up on pings within 5 minutes
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+    if LOOPBACK.match(target):
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def take_hashes(batch: pb.EntryBatch) -> list[bytes]:
+    """Remove the images or vectors from ``batch``; return the SHA-256 of each image or row."""
+    if batch.HasField("images"):
+        hashes = [hashlib.sha256(image).digest() for image in batch.images.data]
+        batch.ClearField("images")
+        return hashes
+    rows = memoryview(batch.vectors.data)
+    width = len(rows) // batch.vectors.rows
+    batch.ClearField("vectors")
+    return [hashlib.sha256(rows[at : at + width]).digest() for at in range(0, len(rows), width)]
+
+
+def fingerprint(message: Message, hashes: Iterable[bytes] = ()) -> bytes:
+    """Return SHA-256 of a message's name and content, and of the hashes of what was removed.
+
+    It tells a retry from another write of the same ``request_id``.
+    """
+    rest = message.SerializeToString(deterministic=True)
+    return hashlib.sha256(b"".join([message.DESCRIPTOR.name.encode(), rest, *hashes])).digest()
+
+
+def choices(request: type[Message], oneof: str) -> str:
+    """List the fields of a oneof: ``a, b or c``."""
+    *others, last = [field.name for field in request.DESCRIPTOR.oneofs_by_name[oneof].fields]
+    return f"{', '.join(others)} or {last}"

@@ -9,156 +9,97 @@ from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
+import visual_memory_embedders as embedders
+import visual_memory_index as index
 from visual_memory.errors import FIELD_BYTES_MAX, cut
-from visual_memory_embedders import (
-    EmbeddingRefusal,
-    MissingExtra,
-    MissingWeights,
-    UndecodableImage,
-    UnknownEmbedder,
-    UnsupportedNetwork,
-    WrongEmbedder,
-    WrongWeights,
-)
-from visual_memory_index import (
-    BadAuditLog,
-    BadBackup,
-    BadCoverage,
-    BadFilter,
-    BadNode,
-    BadParameter,
-    CorruptCopy,
-    CorruptStore,
-    Cycle,
-    DeletedSince,
-    DiskFull,
-    EmptyMemory,
-    EntriesExist,
-    FileHeld,
-    FolderInUse,
-    LostCatalog,
-    LostSecret,
-    MemoryClosed,
-    MemoryExists,
-    MemoryRefusal,
-    NewerStore,
-    NotUndoable,
-    NotVoting,
-    OlderCatalog,
-    OlderMemory,
-    OneLabel,
-    OperationEnded,
-    OtherMemory,
-    RequestErased,
-    RequestReused,
-    TooFewItems,
-    TooManyFiles,
-    TooManyIds,
-    TwoParents,
-    UnknownEntries,
-    UnknownMemory,
-    UnknownOperation,
-    UnlistedFile,
-    WriteFailed,
-    WrongDimension,
-    WrongOffset,
-)
-from visual_memory_service.errors import (
-    AnswerTooLarge,
-    BadChatAnswer,
-    BadField,
-    ChatUnavailable,
-    ClientSilent,
-    ConnectionEnding,
-    ConnectionsRenewed,
-    EmbedderNotAllowed,
-    ImagesNotStored,
-    NoCertificate,
-    NoEmbedder,
-    NotCalibrated,
-    NotCancellable,
-    NotDone,
-    OutOfMemory,
-    Overloaded,
-    RequestRefusal,
-    RerankingRefusal,
-    ServerStopping,
-    ServiceFailed,
-    TooLarge,
-    UnknownReranker,
-)
+from visual_memory_service import errors
 
 DOMAIN = "visual-memory"
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
-REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
+REFUSALS = (
+    index.MemoryRefusal,
+    embedders.EmbeddingRefusal,
+    errors.RequestRefusal,
+    errors.RerankingRefusal,
+)
 CODES: dict[type[Exception], StatusCode] = {
-    AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
-    BadAuditLog: StatusCode.DATA_LOSS,
-    BadBackup: StatusCode.INVALID_ARGUMENT,
-    BadChatAnswer: StatusCode.INTERNAL,
-    BadField: StatusCode.INVALID_ARGUMENT,
-    BadFilter: StatusCode.INVALID_ARGUMENT,
-    BadCoverage: StatusCode.INVALID_ARGUMENT,
-    BadNode: StatusCode.INVALID_ARGUMENT,
-    BadParameter: StatusCode.INVALID_ARGUMENT,
-    ChatUnavailable: StatusCode.UNAVAILABLE,
-    ClientSilent: StatusCode.UNAVAILABLE,
-    ConnectionsRenewed: StatusCode.UNAVAILABLE,
-    ConnectionEnding: StatusCode.UNAVAILABLE,
-    CorruptCopy: StatusCode.DATA_LOSS,
-    CorruptStore: StatusCode.DATA_LOSS,
-    Cycle: StatusCode.INVALID_ARGUMENT,
-    DeletedSince: StatusCode.NOT_FOUND,
-    DiskFull: StatusCode.RESOURCE_EXHAUSTED,
-    EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
-    EmptyMemory: StatusCode.FAILED_PRECONDITION,
-    EntriesExist: StatusCode.ALREADY_EXISTS,
-    FileHeld: StatusCode.UNAVAILABLE,
-    FolderInUse: StatusCode.FAILED_PRECONDITION,
-    LostCatalog: StatusCode.FAILED_PRECONDITION,
-    LostSecret: StatusCode.FAILED_PRECONDITION,
-    MemoryClosed: StatusCode.UNAVAILABLE,
-    MemoryExists: StatusCode.ALREADY_EXISTS,
-    MissingExtra: StatusCode.FAILED_PRECONDITION,
-    MissingWeights: StatusCode.FAILED_PRECONDITION,
-    NewerStore: StatusCode.FAILED_PRECONDITION,
-    ImagesNotStored: StatusCode.FAILED_PRECONDITION,
-    NoCertificate: StatusCode.FAILED_PRECONDITION,
-    NoEmbedder: StatusCode.FAILED_PRECONDITION,
-    NotCalibrated: StatusCode.FAILED_PRECONDITION,
-    NotDone: StatusCode.ABORTED,
-    NotUndoable: StatusCode.FAILED_PRECONDITION,
-    NotVoting: StatusCode.NOT_FOUND,
-    OlderCatalog: StatusCode.FAILED_PRECONDITION,
-    OlderMemory: StatusCode.DATA_LOSS,
-    OneLabel: StatusCode.FAILED_PRECONDITION,
-    OperationEnded: StatusCode.FAILED_PRECONDITION,
-    OtherMemory: StatusCode.FAILED_PRECONDITION,
-    RequestErased: StatusCode.FAILED_PRECONDITION,
-    RequestReused: StatusCode.INVALID_ARGUMENT,
-    ServerStopping: StatusCode.UNAVAILABLE,
-    ServiceFailed: StatusCode.INTERNAL,
-    TooFewItems: StatusCode.FAILED_PRECONDITION,
-    TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
-    TooManyIds: StatusCode.INVALID_ARGUMENT,
-    TooLarge: StatusCode.INVALID_ARGUMENT,
-    OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
-    Overloaded: StatusCode.RESOURCE_EXHAUSTED,
-    NotCancellable: StatusCode.FAILED_PRECONDITION,
-    TwoParents: StatusCode.INVALID_ARGUMENT,
-    UndecodableImage: StatusCode.INVALID_ARGUMENT,
-    UnknownEmbedder: StatusCode.NOT_FOUND,
-    UnknownEntries: StatusCode.NOT_FOUND,
-    UnknownMemory: StatusCode.NOT_FOUND,
-    UnknownOperation: StatusCode.NOT_FOUND,
-    UnknownReranker: StatusCode.NOT_FOUND,
-    UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
-    UnlistedFile: StatusCode.FAILED_PRECONDITION,
-    WrongDimension: StatusCode.INVALID_ARGUMENT,
-    WrongEmbedder: StatusCode.FAILED_PRECONDITION,
-    WrongOffset: StatusCode.INVALID_ARGUMENT,
-    WriteFailed: StatusCode.FAILED_PRECONDITION,
-    WrongWeights: StatusCode.FAILED_PRECONDITION,
+    embedders.MissingExtra: StatusCode.FAILED_PRECONDITION,
+    embedders.MissingWeights: StatusCode.FAILED_PRECONDITION,
+    embedders.UndecodableImage: StatusCode.INVALID_ARGUMENT,
+    embedders.UnknownEmbedder: StatusCode.NOT_FOUND,
+    embedders.UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
+    embedders.WrongEmbedder: StatusCode.FAILED_PRECONDITION,
+    embedders.WrongWeights: StatusCode.FAILED_PRECONDITION,
+    errors.AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
+    errors.BadChatAnswer: StatusCode.INTERNAL,
+    errors.BadField: StatusCode.INVALID_ARGUMENT,
+    errors.ChatUnavailable: StatusCode.UNAVAILABLE,
+    errors.ClientSilent: StatusCode.UNAVAILABLE,
+    errors.ConnectionEnding: StatusCode.UNAVAILABLE,
+    errors.ConnectionsRenewed: StatusCode.UNAVAILABLE,
+    errors.EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
+    errors.ImagesNotStored: StatusCode.FAILED_PRECONDITION,
+    errors.NoCertificate: StatusCode.FAILED_PRECONDITION,
+    errors.NoEmbedder: StatusCode.FAILED_PRECONDITION,
+    errors.NotCalibrated: StatusCode.FAILED_PRECONDITION,
+    errors.NotCancellable: StatusCode.FAILED_PRECONDITION,
+    errors.NotDone: StatusCode.ABORTED,
+    errors.OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
+    errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.ServerStopping: StatusCode.UNAVAILABLE,
+    errors.ServiceFailed: StatusCode.INTERNAL,
+    errors.TooLarge: StatusCode.INVALID_ARGUMENT,
+    errors.UnknownReranker: StatusCode.NOT_FOUND,
+    index.BadAuditLog: StatusCode.DATA_LOSS,
+    index.BadBackup: StatusCode.INVALID_ARGUMENT,
+    index.BadCoverage: StatusCode.INVALID_ARGUMENT,
+    index.BadFilter: StatusCode.INVALID_ARGUMENT,
+    index.BadNode: StatusCode.INVALID_ARGUMENT,
+    index.BadParameter: StatusCode.INVALID_ARGUMENT,
+    index.CorruptCopy: StatusCode.DATA_LOSS,
+    index.CorruptStore: StatusCode.DATA_LOSS,
+    index.Cycle: StatusCode.INVALID_ARGUMENT,
+    index.DeletedSince: StatusCode.NOT_FOUND,
+    index.DiskFull: StatusCode.RESOURCE_EXHAUSTED,
+    index.EmptyMemory: StatusCode.FAILED_PRECONDITION,
+    index.EntriesExist: StatusCode.ALREADY_EXISTS,
+    index.FileHeld: StatusCode.UNAVAILABLE,
+    index.FolderInUse: StatusCode.FAILED_PRECONDITION,
+    index.LostCatalog: StatusCode.FAILED_PRECONDITION,
+    index.LostSecret: StatusCode.FAILED_PRECONDITION,
+    index.MemoryClosed: StatusCode.UNAVAILABLE,
+    index.MemoryExists: StatusCode.ALREADY_EXISTS,
+    index.NewerStore: StatusCode.FAILED_PRECONDITION,
+    index.NotUndoable: StatusCode.FAILED_PRECONDITION,
+    index.NotVoting: StatusCode.NOT_FOUND,
+    index.OlderCatalog: StatusCode.FAILED_PRECONDITION,
+    index.OlderMemory: StatusCode.DATA_LOSS,
+    index.OneLabel: StatusCode.FAILED_PRECONDITION,
+    index.OperationEnded: StatusCode.FAILED_PRECONDITION,
+    index.OtherMemory: StatusCode.FAILED_PRECONDITION,
+    index.RequestErased: StatusCode.FAILED_PRECONDITION,
+    index.RequestReused: StatusCode.INVALID_ARGUMENT,
+    index.TooFewItems: StatusCode.FAILED_PRECONDITION,
+    index.TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
+    index.TooManyIds: StatusCode.INVALID_ARGUMENT,
+    index.TwoParents: StatusCode.INVALID_ARGUMENT,
+    index.UnknownEntries: StatusCode.NOT_FOUND,
+    index.UnknownMemory: StatusCode.NOT_FOUND,
+    index.UnknownOperation: StatusCode.NOT_FOUND,
+    index.UnlistedFile: StatusCode.FAILED_PRECONDITION,
+    index.WriteFailed: StatusCode.FAILED_PRECONDITION,
+    index.WrongDimension: StatusCode.INVALID_ARGUMENT,
+    index.WrongOffset: StatusCode.INVALID_ARGUMENT,
+}
+FIELDS: dict[type[Exception], str] = {  # that a refusal as a whole is about
+    errors.AnswerTooLarge: "k",
+    errors.EmbedderNotAllowed: "embedder",
+    errors.UnknownReranker: "reranker",
+    index.BadFilter: "filter",
+    index.RequestReused: "request_id",
+    index.TooManyIds: "ids",
+    index.WrongDimension: "vectors",
+    index.WrongOffset: "offset",
 }
 
 
@@ -182,41 +123,26 @@ def answer(refusal: Exception) -> status_pb2.Status:
 def foreseen(error: Exception) -> Exception:
     """Return the refusal that answers an error which is none of ours."""
     if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
-        return OutOfMemory()
+        return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:
-        return TooManyFiles(str(error.filename or "A file"), str(error.strerror).lower())
-    return ServiceFailed()
+        return index.TooManyFiles(str(error.filename or "A file"), str(error.strerror).lower())
+    return errors.ServiceFailed()
 
 
 def violation(refusal: Exception) -> error_details_pb2.BadRequest:
     """Return the field of the request that a refusal is about, or None."""
+    field, description = FIELDS.get(type(refusal), ""), str(refusal)
     match refusal:
-        case AnswerTooLarge():
-            field, description = "k", str(refusal)
-        case BadField(path=path, wish=wish):
-            field, description = path, wish
-        case BadBackup(problem=problem):
-            field, description = "data", problem
-        case BadFilter():
-            field, description = "filter", str(refusal)
-        case UndecodableImage(position=position):
-            field, description = f"images[{position}]", str(refusal)
-        case WrongDimension():
-            field, description = "vectors", str(refusal)
-        case BadParameter(name=name, wish=wish):
-            field, description = name, wish
-        case WrongOffset():
-            field, description = "offset", str(refusal)
-        case TooManyIds():
-            field, description = "ids", str(refusal)
-        case RequestReused():
-            field, description = "request_id", str(refusal)
-        case EmbedderNotAllowed():
-            field, description = "embedder", str(refusal)
-        case UnknownReranker():
-            field, description = "reranker", str(refusal)
-        case _:
-            return None
+        case errors.BadField(path=field, wish=description):
+            pass
+        case index.BadParameter(name=field, wish=description):
+            pass
+        case index.BadBackup(problem=description):
+            field = "data"
+        case embedders.UndecodableImage(position=position):
+            field = f"images[{position}]"
+    if not field:
+        return None
     FieldViolation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
         field_violations=[

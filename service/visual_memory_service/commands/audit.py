@@ -33,14 +33,14 @@ def add_to(commands: Commands) -> None:
     )
 
 
-def audit(client: Client, options: Namespace) -> int:
+def audit(client: Client, options: Namespace) -> None:
     """Print the last events of the log, or with ``--verify`` check the whole log."""
     memory = client.memory(options.name)
     if options.verify:
         head = memory.verify_audit_log()
         if options.json:
             print_json({"memory": options.name} | asdict(head))
-            return 0
+            return
         whole = plural(head.size, "event")
         say(f"The audit log of {options.name} is whole: {whole} lead to the memory as it is.")
         print_table(("", ""), [("root", head.root), ("last", head.last), ("digest", head.digest)])
@@ -51,7 +51,6 @@ def audit(client: Client, options: Namespace) -> int:
     else:
         limit = SHOWN if options.limit is None else options.limit
         print_events(deque(memory.audit_events(), limit), options.name)
-    return 0
 
 
 def print_events(events: Sequence[AuditEvent], memory: str) -> None:

@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
     output_file.add_force(parser, "the file")
 
 
-def export(client: Client, options: Namespace) -> int:
+def export(client: Client, options: Namespace) -> None:
     """Write all entries with vectors and pictures to a file, which appears once complete."""
     path = options.file
     if path.suffix.lower() in OTHERS:
@@ -44,7 +44,6 @@ def export(client: Client, options: Namespace) -> int:
     else:
         entries_written = plural(count, "entry")
         say(f"{entries_written} of {options.name} in {path}, {size(path.stat().st_size)}.")
-    return 0
 
 
 def counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:

@@ -53,11 +53,7 @@ def add_to(commands: Commands) -> None:
     output_file.add_force(parser, "the certificate")
     add_apply(parser)
     parser = add_asking(
-        commands,
-        "keys",
-        keys,
-        "list the public keys that verify certificates",
-        memory=False,
+        commands, "keys", keys, "list the public keys that verify certificates", memory=False
     )
     on_server = parser.get_default("run")
     parser.add_argument(
@@ -70,7 +66,7 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
 
 
-def unlearn(client: Client, options: Namespace) -> int:
+def unlearn(client: Client, options: Namespace) -> None:
     """Unlearn the entries that a file names and save the certificate; without ``--apply`` show.
 
     Ids that are not stored are skipped, so that the same file may be given again.
@@ -82,7 +78,7 @@ def unlearn(client: Client, options: Namespace) -> int:
         output_file.refuse(options.certificate, force=options.force)
     if not options.apply:
         show(client, ids, found, options)
-        return 0
+        return
     with report_running_operations(client, options.name):
         certificate = (
             certify(client, memory, ids) if found.count else latest_certificate(client, memory, ids)
@@ -104,7 +100,7 @@ def unlearn(client: Client, options: Namespace) -> int:
                 "backups": certificate.backups,
             }
         )
-        return 0
+        return
     stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
@@ -115,7 +111,6 @@ def unlearn(client: Client, options: Namespace) -> int:
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
         *(stays if found.count else ()),
     )
-    return 0
 
 
 def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespace) -> None:
@@ -212,18 +207,17 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
     return f"unlearn-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def keys(client: Client, options: Namespace) -> int:
+def keys(client: Client, options: Namespace) -> None:
     """Print the public keys of a server: the present one, then former ones."""
     public_keys = client.server_info().public_keys
     if options.json:
         print_json(public_keys)
-        return 0
+        return
     for number, key in enumerate(public_keys):
         say(key if number == 0 else f"{key} (former)")
-    return 0
 
 
-def rotate(options: Namespace) -> int:
+def rotate(options: Namespace) -> None:
     """Make a new signing key. Raises Refused while a server uses the folder."""
     server_libraries.need("making a key")
     from visual_memory_index import FolderInUse, FolderLock, NotWritten, in_full
@@ -243,4 +237,3 @@ def rotate(options: Namespace) -> int:
     finally:
         lock.close()
     say(f"{signing.public[0]} signs from now on; the former key stays published.")
-    return 0

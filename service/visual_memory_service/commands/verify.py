@@ -54,18 +54,13 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--memory", metavar="NAME", help="the memory that it must name")
     parser.add_argument(
-        "--id",
-        metavar="ID",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="ids that it must cover",
+        "--id", metavar="ID", nargs="+", action="extend", default=[], help="ids that it must cover"
     )
     add_json(parser)
     parser.set_defaults(run=verify)
 
 
-def verify(options: Namespace) -> int:
+def verify(options: Namespace) -> None:
     """Check a certificate and print its content. Raises InvalidCertificate, Refused."""
     if options.server:
         with connect(options) as client:
@@ -83,7 +78,6 @@ def verify(options: Namespace) -> int:
         print_ids(covered, again or [])
     if missing := [id for id, is_covered in covered.items() if not is_covered]:
         raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
-    return 0
 
 
 def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list[str]:

@@ -8,13 +8,12 @@ from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.errors import BadField
 
-AUDIT_PAGE, AUDIT_PAGE_MAX = 1000, 10_000
 DIGITS_MAX = 18  # of a number that SQLite takes
 
 
 def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
     """Read the number of the first event, and the page size. Raises BadField."""
-    token, size = to_page_bounds(request, AUDIT_PAGE, AUDIT_PAGE_MAX)
+    token, size = to_page_bounds(request)
     first = token or "0"
     if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
         raise BadField("page_token", "must be one that this call answered with")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from visual_memory.protocol.fingerprint import fingerprint, take_hashes
@@ -16,7 +15,6 @@ from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
     NAME,
-    WHOLE,
     WITHOUT_ID,
     Entry,
     Filter,
@@ -29,8 +27,7 @@ from visual_memory_index import (
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import to_page_bounds
 from visual_memory_service.errors import BadField
-from visual_memory_service.writes.delete import Deletion, Purge
-from visual_memory_service.writes.insert import Batch, Change
+from visual_memory_service.writes.insert import Batch
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
 TEXT_BYTES_MAX = 256
@@ -40,9 +37,8 @@ SHA256_BYTES = 32
 COUNTS_K_MAX = 1000
 ALIVE_SECONDS_MIN = 0.1
 SECONDS_MAX = 600.0
-ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
-MEMORIES_PAGE, MEMORIES_PAGE_MAX = 100, 1000
 
+Number = TypeVar("Number", int, float)
 Page: TypeAlias = tuple[Filter | None, str, int, Parts]
 
 
@@ -64,18 +60,14 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
         raise BadField("embedder", "or dimension must be given")
     if content == "embedder":
         return to_text(request.embedder, "embedder"), None
-    if not 1 <= request.dimension <= DIMENSION_MAX:
-        raise BadField("dimension", f"must be 1 to {DIMENSION_MAX}, but is {request.dimension}")
-    return None, request.dimension
+    return None, to_number(request.dimension, "dimension", 1, DIMENSION_MAX)
 
 
-def to_request(
-    message: Message, request_id: str, start: int = WHOLE, hashes: Sequence[bytes] = ()
-) -> Request:
-    """Read the request_id with the message's fingerprint, or None. Raises BadField."""
-    if not request_id:
+def to_request(message: Any, hashes: Sequence[bytes] = ()) -> Request:
+    """Read the request_id with the fingerprint of its message. Raises BadField."""
+    if not message.request_id:
         return WITHOUT_ID
-    return Request(to_text(request_id, "request_id"), fingerprint(message, hashes), start)
+    return Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
 
 
 async def to_pieces(
@@ -92,14 +84,13 @@ async def to_pieces(
 def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> Request:
     """Read the request_id of a restore, with the hash of its file, or None. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
-    return to_request(about, about.request_id, hashes=[file_sha256])
+    return to_request(about, [file_sha256])
 
 
 def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
     """Read a batch; takes the images or vectors out of the message. Raises BadField."""
     entries, rows, hashes = to_entries_and_rows(request.batch, settings)
-    again = to_request(request, request.request_id, hashes=hashes)
-    return Batch(entries, rows, again, request.replace_existing)
+    return Batch(entries, rows, to_request(request, hashes), request.replace_existing)
 
 
 def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
@@ -129,12 +120,11 @@ def to_import_batch(
     if request.WhichOneof("step") != "batch":
         raise BadField("batch", "must be in every message of an import but the first")
     step = request.batch
-    if step.offset < 0:
-        raise BadField("offset", f"must not be negative, but is {step.offset}")
+    to_number(step.offset, "offset", 0)
     if step.count and not step.offset + len(step.batch.entries) <= step.count:
         raise BadField("count", f"is {step.count}, but the batch goes beyond")
     entries, rows, hashes = to_entries_and_rows(step.batch, settings)
-    again = to_request(step, start.request_id, step.offset, hashes)
+    again = Request(start.request_id, fingerprint(step, hashes), step.offset)
     return Batch(entries, rows, again, start.replace_existing)
 
 
@@ -153,8 +143,7 @@ def to_entries_and_rows(
     content = to_content(batch, settings)
     if len(content) != len(batch.entries):
         raise BadField(
-            name,
-            f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}",
+            name, f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}"
         )
     hashes = take_hashes(batch)
     if isinstance(content, np.ndarray):
@@ -193,10 +182,7 @@ def to_entries(
 
 
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
-    """Read the hash of the picture ``beside`` a row, empty if there is none.
-
-    Raises BadField.
-    """
+    """Read the hash of the picture ``beside`` a row, empty if there is none. Raises BadField."""
     if entry.image:
         return sha256(entry.image).digest()
     if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
@@ -262,30 +248,35 @@ def to_count(count: int, path: str, settings: Settings) -> None:
         )
 
 
-def to_text(text: str, path: str, number: int = 0) -> str:
-    """Read an id, a label or a name of 1 to 256 UTF-8 bytes.
-
-    Raises BadField at ``path``, of item ``number``.
-    """
+def to_text(text: str, path: str, item: object = 0) -> str:
+    """Read an id, a label or a name of 1 to 256 UTF-8 bytes. Raises BadField at ``path``."""
     size = len(text.encode())
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         raise BadField(
-            path.format(number),
+            path.format(item),
             f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}",
         )
     return text
+
+
+def to_texts(texts: Iterable[str], path: str) -> list[str]:
+    """Read ids or labels like ``to_text``; ``path`` is that of all. Raises BadField."""
+    path = path + "[{}]"
+    return [to_text(text, path, number) for number, text in enumerate(texts)]
+
+
+def to_ids(ids: Collection[str], path: str = "ids") -> list[str]:
+    """Read ids, one at least. Raises BadField."""
+    if not ids:
+        raise BadField(path, "must not be empty")
+    return to_texts(ids, path)
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
     """Check new labels by id. Raises BadField."""
     for id, label in labels.items():
         to_text(id, f"{path} key")
-        if not label or len(label.encode()) > TEXT_BYTES_MAX or "\0" in label:
-            raise BadField(
-                f"{path}[{id!r:.80}]",
-                f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has "
-                f"{len(label.encode())}",
-            )
+        to_text(label, path + "[{!r:.80}]", id)
 
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
@@ -306,9 +297,24 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 def to_counts_k(k: int, path: str) -> int:
     """Read the number of neighbours to count among, 1 to 1000. Raises BadField."""
-    if not 1 <= k <= COUNTS_K_MAX:
-        raise BadField(path, f"must be 1 to {COUNTS_K_MAX}, but is {k}")
-    return k
+    return to_number(k, path, 1, COUNTS_K_MAX)
+
+
+def to_number(value: Number, path: str, least: int, most: int | None = None) -> Number:
+    """Check a number of ``least`` to ``most``, where None is no limit. Raises BadField."""
+    if value >= least and (most is None or value <= most):
+        return value
+    if most is not None:
+        raise BadField(path, f"must be {least} to {most}, but is {value}")
+    wish = f"be at least {least}" if least else "not be negative"
+    raise BadField(path, f"must {wish}, but is {value}")
+
+
+def to_fraction(fraction: float, path: str) -> float:
+    """Check a fraction between 0 and 1, both excluded. Raises BadField."""
+    if not 0 < fraction < 1:
+        raise BadField(path, f"must be between 0 and 1, both excluded, but is {fraction}")
+    return fraction
 
 
 def to_seconds(duration: Duration, path: str) -> float:
@@ -321,7 +327,7 @@ def to_seconds(duration: Duration, path: str) -> float:
 
 def to_page(request: pb.ListEntriesRequest) -> Page:
     """Read the filter, last id, size and parts of a page of entries. Raises BadField, BadFilter."""
-    after, size = to_page_bounds(request, ENTRIES_PAGE, ENTRIES_PAGE_MAX)
+    after, size = to_page_bounds(request)
     parts = to_parts(
         vector=request.include_vectors,
         image=request.include_images,
@@ -339,13 +345,8 @@ def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> Parts:
     )
 
 
-def to_memories_page(request: pb.ListMemoriesRequest) -> tuple[str, int]:
-    """Read the last name and size of a page of memories. Raises BadField."""
-    return to_page_bounds(request, MEMORIES_PAGE, MEMORIES_PAGE_MAX)
-
-
-def to_change(request: pb.UpdateEntryRequest) -> Change:
-    """Read an update of the label, the metadata or both. Raises BadField."""
+def to_change(request: pb.UpdateEntryRequest) -> tuple[str, str | None, dict[str, str] | None]:
+    """Read an id with the new label and metadata; None leaves each as it is. Raises BadField."""
     entry, paths = request.entry, list(request.update_mask.paths)
     if not paths:
         paths = [name for name in ("label", "metadata") if getattr(entry, name)]
@@ -354,28 +355,16 @@ def to_change(request: pb.UpdateEntryRequest) -> Change:
     for path in paths:
         if path not in ("label", "metadata"):
             raise BadField("update_mask", f'may name label and metadata, but names "{path}"')
-    return Change(
-        id=to_text(entry.id, "entry.id"),
-        label=to_text(entry.label, "entry.label") if "label" in paths else None,
-        metadata=to_metadata(entry.metadata, "entry.metadata") if "metadata" in paths else None,
-        request=to_request(request, request.request_id),
+    return (
+        to_text(entry.id, "entry.id"),
+        to_text(entry.label, "entry.label") if "label" in paths else None,
+        to_metadata(entry.metadata, "entry.metadata") if "metadata" in paths else None,
     )
 
 
-def to_deletion(request: pb.DeleteEntriesRequest) -> Deletion:
-    """Read a deletion by ids. Raises BadField."""
-    if not request.ids:
-        raise BadField("ids", "must not be empty")
-    for number, id in enumerate(request.ids):
-        to_text(id, "ids[{}]", number)
-    return Deletion(
-        list(request.ids), request.allow_missing, to_request(request, request.request_id)
-    )
-
-
-def to_purge(request: pb.PurgeEntriesRequest) -> Purge:
-    """Read a deletion by filter. Raises BadField, BadFilter."""
+def to_purge(request: pb.PurgeEntriesRequest) -> Filter:
+    """Read the filter of a deletion. Raises BadField, BadFilter."""
     filter = parse(request.filter)
     if filter is None:
         raise BadField("filter", "must not be empty; to forget everything, delete the memory")
-    return Purge(filter, request.apply, to_request(request, request.request_id))
+    return filter

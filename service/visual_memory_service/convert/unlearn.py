@@ -1,23 +1,17 @@
-"""Unlearning, both ways."""
+"""Reads unlearnings, which come in several messages."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 
 from visual_memory.protocol.fingerprint import fingerprint
-from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import UNLEARN, UNLEARNED_MAX, WITHOUT_ID, Request, TooManyIds
-from visual_memory_service.convert.operations import from_unlearning
-from visual_memory_service.convert.requests import to_text
-from visual_memory_service.erasure.unlearn import Unlearning, UnlearnResult
+from visual_memory_index import UNLEARNED_MAX, WITHOUT_ID, Request, TooManyIds
+from visual_memory_service.convert.requests import to_text, to_texts
 from visual_memory_service.errors import BadField
 
 
-async def joined(
-    messages: AsyncIterator[pb.UnlearnEntriesRequest],
-) -> pb.UnlearnEntriesRequest:
+async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:
     """Join the messages of a stream, which must bring as many ids as the first says.
 
     Reads no further. Raises BadField, TooManyIds.
@@ -48,24 +42,12 @@ async def joined(
     return whole
 
 
-def to_unlearning(message: pb.UnlearnEntriesRequest) -> Unlearning:
-    """Read an unlearning from its joined messages. Raises BadField."""
-    for number, id in enumerate(message.ids):
-        to_text(id, "ids[{}]", number)
-    request = WITHOUT_ID
-    if message.request_id and message.apply:
-        asked = pb.UnlearnEntriesRequest(
-            memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
-        )
-        request = Request(to_text(message.request_id, "request_id"), fingerprint(asked))
-    return Unlearning(list(message.ids), message.allow_missing, message.apply, request)
-
-
-def from_would_unlearn(memory: str, result: UnlearnResult) -> operation_pb2.Operation:
-    """Write a dry run of an unlearning as an operation that was never stored."""
-    return operation_pb2.Operation(
-        memory=memory,
-        kind=UNLEARN,
-        state=operation_pb2.Operation.DONE,
-        unlearn=from_unlearning(asdict(result)),
+def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], Request]:
+    """Read the ids and the request_id of an unlearning. Raises BadField."""
+    ids = to_texts(message.ids, "ids")
+    if not (message.request_id and message.apply):
+        return ids, WITHOUT_ID
+    asked = pb.UnlearnEntriesRequest(
+        memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
     )
+    return ids, Request(to_text(message.request_id, "request_id"), fingerprint(asked))

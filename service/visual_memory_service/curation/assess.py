@@ -8,22 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from visual_memory_index import (
-    Conflict,
-    EmptyMemory,
-    LabelAccuracy,
-    LeaveOneOut,
-    RamCopy,
-    Suspect,
-    Voting,
-    calibration_error,
-    conflicts,
-    confusion,
-    label_accuracies,
-    predictions,
-    suspects,
-    thin_labels,
-)
+import visual_memory_index as index
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
 
@@ -37,41 +22,43 @@ class Assessment:
     count: int
     accuracy: float
     calibration_error: float
-    labels: list[LabelAccuracy]
+    labels: list[index.LabelAccuracy]
     confusion: Mapping[str, Mapping[str, int]]
     thin: list[str]
-    suspects: list[Suspect]
-    conflicts: list[Conflict]
+    suspects: list[index.Suspect]
+    conflicts: list[index.Conflict]
 
     def to_json(self) -> str:
         """Return it as JSON, as an operation stores it."""
         return json.dumps(asdict(self))
 
 
-def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> Assessment:
+def assess(
+    snapshot: index.RamCopy, k: int, voting: index.Voting, thin: int, job: Job
+) -> Assessment:
     """Classify every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
     if len(snapshot) < 2:
-        raise EmptyMemory("At least two voting entries are needed to judge each other.")
+        raise index.EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, k, voting, job)
-    predicted = predictions(judged)
+    predicted = index.predictions(judged)
     right = predicted == judged.labels
     for_it = judged.weights * (judged.labels[judged.neighbors] == predicted[:, np.newaxis])
     shares = for_it.sum(axis=1) / judged.weights.sum(axis=1)
     return Assessment(
         count=len(snapshot),
         accuracy=float(right.mean()),
-        calibration_error=calibration_error(shares, right),
-        labels=label_accuracies(judged.labels, predicted),
-        confusion=confusion(judged.labels, predicted),
-        thin=list(thin_labels(judged.labels, trusted_min=thin)),
-        suspects=suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
-        conflicts=conflicts(judged),
+        calibration_error=index.calibration_error(shares, right),
+        labels=index.label_accuracies(judged.labels, predicted),
+        confusion=index.confusion(judged.labels, predicted),
+        thin=list(index.thin_labels(judged.labels, trusted_min=thin)),
+        suspects=index.suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
+        conflicts=index.conflicts(judged),
     )
 
 
-def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
+def nearest(judged: index.LeaveOneOut, k: int) -> index.LeaveOneOut:
     """Return the same with the ``k`` nearest of each only."""
-    return LeaveOneOut(
+    return index.LeaveOneOut(
         judged.ids,
         judged.labels,
         judged.neighbors[:, :k],
@@ -80,7 +67,9 @@ def nearest(judged: LeaveOneOut, k: int) -> LeaveOneOut:
     )
 
 
-def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveOneOut:
+def leave_one_out(
+    snapshot: index.RamCopy, k: int, voting: index.Voting, job: Job
+) -> index.LeaveOneOut:
     """Find the k nearest others of every entry. Raises Cancelled."""
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
@@ -90,4 +79,4 @@ def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> LeaveO
     for rows, found in leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress):
         neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
         distances[rows] = found.distances
-    return LeaveOneOut(ids, labels, neighbors, distances, voting(distances))
+    return index.LeaveOneOut(ids, labels, neighbors, distances, voting(distances))

@@ -9,17 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import (
-    Decision,
-    EmptyMemory,
-    Filter,
-    Neighbors,
-    Query,
-    Voting,
-    decide,
-)
+from visual_memory_index import Decision, EmptyMemory, Filter, Neighbors, Query, Voting, decide
 from visual_memory_service.decisions.annotate import DecisionOptions
-from visual_memory_service.errors import AnswerTooLarge
+from visual_memory_service.errors import AnswerTooLarge, BadField
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
@@ -64,8 +56,11 @@ class Classification:
         """Raise BadField or AnswerTooLarge where its annotations cannot be had."""
         if self.options is None:
             return
-        if reranked:
-            self.options.check_uncalibrated()
+        if reranked and (self.options.calibrated or self.options.coverage is not None):
+            raise BadField(
+                "reranker",
+                "gives other votes than those that were calibrated; with none nobody is asked",
+            )
         if self.options.coverage is not None:
             labels = await in_thread(served.memory.labels)
             self.question.check_answer(len(labels), "labels")

@@ -7,13 +7,7 @@ from functools import cache
 
 import structlog
 
-from visual_memory_index import (
-    Findings,
-    Memory,
-    MemoryRefusal,
-    ResiduePatterns,
-    unexplained,
-)
+from visual_memory_index import Findings, Memory, MemoryRefusal, ResiduePatterns, unexplained
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses
@@ -28,13 +22,10 @@ log = structlog.get_logger()
 def erase_files(
     job: Job, memory: Memory, memories: Memories, patterns: ResiduePatterns | None
 ) -> Findings:
-    """Erase residues from the files of a memory and of the catalog until none is found.
-
-    Raises Cancelled.
-    """
+    """Erase residues from the memory's and the catalog's files. Raises Cancelled."""
     for tried, pause in enumerate(pauses()):
         searched = job.retry_while(
-            lambda: memory.erase_file(patterns, memories.catalog_files(), memories.catalog_pieces)
+            lambda: memory.erase_file(patterns, memories.catalog_files(), memories.catalog.found_in)
         )
         if searched is not None and not searched.found:
             job.problem = ""
@@ -61,7 +52,7 @@ def erase_memory(
         memories.indexes.clear_scratch(memory.identity.dimension)
         process_memory.overwrite_freed()
         searched = process_memory.search(patterns)
-        left = unexplained(searched.found, memories.catalog_pieces(patterns))
+        left = unexplained(searched.found, memories.catalog.found_in(patterns))
         for name in dict.fromkeys((job.memory_name, *memories.serving())):
             if left:
                 with suppress(MemoryRefusal):  # dropped meanwhile

@@ -12,22 +12,14 @@ import structlog
 
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory.v1 import reranker_pb2_grpc
+from visual_memory_service.config import Bounds
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
 from visual_memory_service.decisions.reranking import Reranker
 from visual_memory_service.runtime.threads import in_thread
-from visual_memory_service.wire.admission import Bounds
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, stop_event
 
-BOUNDS = Bounds(
-    calls_max=128,
-    connection_calls_max=100,
-    connections_max=1000,
-    message_bytes_max=256 << 20,
-    pending_bytes_max=1 << 30,
-    idle_seconds=300.0,
-    drain_seconds=30.0,
-)
+BOUNDS = Bounds(calls_max=128, message_bytes_max=256 << 20, pending_bytes_max=1 << 30)
 CALLS_AT_ONCE = 16  # the others wait, until their deadline
 log = structlog.get_logger()
 

@@ -16,8 +16,8 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from visual_memory_service.config import INT32_MAX, BadSetting
-from visual_memory_service.wire.admission import AdmissionControl, Bounds
+from visual_memory_service.config import INT32_MAX, BadSetting, Bounds
+from visual_memory_service.wire.admission import AdmissionControl
 from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
 from visual_memory_service.wire.interceptors import CallInterceptor
@@ -164,10 +164,7 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 
 
 def check_free(listen: str) -> None:
-    """Raise BadSetting if the address cannot be had, or another program has its port.
-
-    gRPC would share the port with it.
-    """
+    """Raise BadSetting if the address cannot be had, or its port, which gRPC would share."""
     host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

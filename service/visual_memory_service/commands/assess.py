@@ -14,7 +14,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
-from visual_memory_service.console import output_file
+from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking, add_k, add_voting
 from visual_memory_service.console.assessment_page import CONFLICTS_SHOWN, SUSPECTS_SHOWN, to_page
 from visual_memory_service.console.interrupted import report_running_operations
@@ -45,7 +45,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="write a page to review the suspects, with the pictures that the memory stores",
     )
-    output_file.add_force(parser, "the page")
+    files.add_force(parser, "the page")
     parser.add_argument(
         "--images",
         metavar="FOLDER",
@@ -73,7 +73,7 @@ def assess(client: Client, options: Namespace) -> None:
     if images and not images.is_dir():
         raise Refused(f"There is no folder {images}.")
     if page:
-        output_file.refuse(page, force=options.force)
+        files.refuse(page, force=options.force)
     memory = client.memory(options.name)
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
         found = memory.assess(

@@ -11,7 +11,7 @@ from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
-from visual_memory_service.console import output_file
+from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking
 
 
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
         commands, "backup", backup, "back up a memory to a file, while the server runs"
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the file to write")
-    output_file.add_force(parser, "the file")
+    files.add_force(parser, "the file")
     parser = add_asking(
         commands,
         "restore",
@@ -37,7 +37,7 @@ def add_to(commands: Commands) -> None:
 def backup(client: Client, options: Namespace) -> None:
     """Write a memory to a file, which appears once it is complete."""
     path = options.file
-    output_file.refuse(path, force=options.force)
+    files.refuse(path, force=options.force)
     with Progress("MiB received") as progress:
         count = client.backup(
             options.name, path, overwrite=options.force, progress=in_mebibytes(progress)

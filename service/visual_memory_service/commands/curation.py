@@ -16,7 +16,7 @@ from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
 from visual_memory_service.console.arguments import add_apply, add_asking
-from visual_memory_service.console.ids_file import read_ids, read_text
+from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
 
 LABELS_SHOWN = 10

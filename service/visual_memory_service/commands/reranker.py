@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from argparse import Namespace
 from collections.abc import Iterator
@@ -99,7 +100,8 @@ def crops(options: Namespace) -> None:
             raise Refused(f"{graphs} cannot keep the network's graph: it is no folder.")
         with ThreadPoolExecutor(options.threads, thread_name_prefix="embed") as workers:
             embedder = build(options.embedder, cache=graphs, workers=workers, limits=ImageLimits())
-            serve(Crops(embedder, VectorCache(options.vector_cache_mib * MEBIBYTE)), options.listen)
+            cache = VectorCache(options.vector_cache_mib * MEBIBYTE)
+            asyncio.run(serve(Crops(embedder, cache), options.listen))
 
 
 def chat(options: Namespace) -> None:
@@ -113,7 +115,7 @@ def chat(options: Namespace) -> None:
         log_to_standard_error(options.log_level)
         key = os.environ.get(CHAT_KEY, "")
         server = ChatServer(options.url, options.model, key, options.chat_timeout)
-        serve(Chat(server, options.candidates), options.listen)
+        asyncio.run(serve(Chat(server, options.candidates), options.listen))
 
 
 @contextmanager

@@ -22,9 +22,9 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
-from visual_memory_service.console import output_file, server_libraries
+from visual_memory_service.console import files, server_libraries
 from visual_memory_service.console.arguments import add_apply, add_asking
-from visual_memory_service.console.ids_file import read_ids
+from visual_memory_service.console.files import read_ids
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.console.unlearning import outcome, remaining
 
@@ -50,7 +50,7 @@ def add_to(commands: Commands) -> None:
         required=True,
         help="the file for the certificate; the same ids again get the same one; needed",
     )
-    output_file.add_force(parser, "the certificate")
+    files.add_force(parser, "the certificate")
     add_apply(parser)
     parser = add_asking(
         commands, "keys", keys, "list the public keys that verify certificates", memory=False
@@ -75,7 +75,7 @@ def unlearn(client: Client, options: Namespace) -> None:
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
     if found.count:
-        output_file.refuse(options.certificate, force=options.force)
+        files.refuse(options.certificate, force=options.force)
     if not options.apply:
         show(client, ids, found, options)
         return
@@ -151,7 +151,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
         with suppress(InvalidCertificate):
             if certificate.read(path) == certificate:
                 return
-    output_file.refuse(path, force=options.force)
+    files.refuse(path, force=options.force)
     certificate.save(path, overwrite=options.force)
 
 

@@ -1,4 +1,4 @@
-"""Writes core types as messages: memories, entries, imports, backups, server info."""
+"""Writes core types as messages: limits, memories, entries, imports, audit logs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from visual_memory.v1 import entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
-from visual_memory_index import Entry, MemoryInfo, Page, StoredBatch
+from visual_memory_index import AuditPage, Entry, MemoryInfo, Page, StoredBatch
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
@@ -119,6 +119,31 @@ def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
     """Write the number of entries that a purge takes, and a sample of their ids."""
     return pb.PurgeEntriesResponse(
         purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
+    )
+
+
+def from_audit_page(
+    page: AuditPage, end: int, request: pb.ListAuditEventsRequest
+) -> pb.ListAuditEventsResponse:
+    """Write the events before number ``end``, where the next page begins if there is one."""
+    return pb.ListAuditEventsResponse(
+        events=[
+            pb.AuditEvent(
+                number=event.number,
+                time=from_time(event.time),
+                principal=event.principal,
+                call=event.call,
+                count=event.count,
+                digest=event.digest,
+                previous=event.previous,
+                text=event.to_json(),
+            )
+            for event in page.events
+        ],
+        next_page_token=from_token(str(end) if end < page.head.size else "", request),
+        head=pb.AuditHead(
+            size=page.head.size, root=page.head.root(), last=page.head.last, digest=page.digest
+        ),
     )
 
 

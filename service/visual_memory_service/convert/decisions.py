@@ -9,18 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import visual_memory_index as index
 from visual_memory.v1 import decision_pb2, entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    SCORES,
-    VOTINGS,
-    Decision,
-    Neighbors,
-    Request,
-    Taxonomy,
-    Voting,
-    parse,
-)
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import (
     check_labels,
@@ -71,7 +62,7 @@ def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settin
     return Question(
         queries=to_content(request, settings),
         k=k,
-        filter=parse(request.filter),
+        filter=index.parse(request.filter),
         exclude_ids=request.exclude_ids,
         counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
         neighbors_max=settings.neighbors_max,
@@ -92,12 +83,12 @@ def to_voting(
     | pb.ExplainDecisionRequest
     | pb.AssessMemoryRequest
     | pb.CalibrateMemoryRequest,
-) -> Voting:
+) -> index.Voting:
     """Read the voting, rank by default. Raises BadField."""
     name = request.voting or VOTING
-    if name not in VOTINGS:
-        raise BadField("voting", f"must be one of {', '.join(VOTINGS)}, but is {name[:80]!r}")
-    return VOTINGS[name]
+    if name not in index.VOTINGS:
+        raise BadField("voting", f"must be one of {', '.join(index.VOTINGS)}, but is {name[:80]!r}")
+    return index.VOTINGS[name]
 
 
 def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
@@ -111,9 +102,10 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if coverage is not None:
         to_fraction(coverage, "coverage")
-    if request.conformal not in ("", *SCORES):
+    if request.conformal not in ("", *index.SCORES):
         raise BadField(
-            "conformal", f"must be one of {', '.join(SCORES)}, but is {request.conformal[:80]!r}"
+            "conformal",
+            f"must be one of {', '.join(index.SCORES)}, but is {request.conformal[:80]!r}",
         )
     if least is not None and not 0 < least <= 1:
         raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
@@ -169,7 +161,7 @@ def from_annotated(
 
 
 def from_decision(
-    decision: Decision, shown: int | None, **annotations: Any
+    decision: index.Decision, shown: int | None, **annotations: Any
 ) -> decision_pb2.Decision:
     """Write a decision with its first ``shown`` neighbours, None for all, and annotations."""
     return decision_pb2.Decision(
@@ -193,7 +185,7 @@ def from_decision(
     )
 
 
-def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
+def from_neighbors(neighbors: index.Neighbors) -> pb.SearchResponse:
     """Write the neighbours of each query."""
     return pb.SearchResponse(
         results=[
@@ -283,14 +275,14 @@ def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
     )
 
 
-def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, Request]:
+def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.Request]:
     """Read K, the name of the voting, and the request. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else K, "k")
     to_voting(request)
     return k, request.voting or VOTING, to_request(request)
 
 
-def from_taxonomy(taxonomy: Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
+def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
     """Write a taxonomy, compared with the ``labels`` of its memory."""
     return pb.Taxonomy(
         edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],

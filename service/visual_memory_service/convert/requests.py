@@ -10,20 +10,10 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
+import visual_memory_index as index
 from visual_memory.protocol.fingerprint import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    NAME,
-    WITHOUT_ID,
-    Entry,
-    Filter,
-    Parts,
-    Request,
-    bad_rows,
-    parse,
-    unit_rows,
-)
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import to_page_bounds
 from visual_memory_service.errors import BadField
@@ -37,14 +27,15 @@ SHA256_BYTES = 32
 COUNTS_K_MAX = 1000
 ALIVE_SECONDS_MIN = 0.1
 SECONDS_MAX = 600.0
+DIGITS_MAX = 18  # of a number that SQLite takes
 
 Number = TypeVar("Number", int, float)
-Page: TypeAlias = tuple[Filter | None, str, int, Parts]
+Page: TypeAlias = tuple[index.Filter | None, str, int, index.Parts]
 
 
 def to_name(name: str, path: str) -> str:
     """Read the name of a memory. Raises BadField."""
-    if not NAME.fullmatch(name):
+    if not index.NAME.fullmatch(name):
         raise BadField(
             path,
             "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit, "
@@ -63,11 +54,11 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
     return None, to_number(request.dimension, "dimension", 1, DIMENSION_MAX)
 
 
-def to_request(message: Any, hashes: Sequence[bytes] = ()) -> Request:
+def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
     """Read the request_id with the fingerprint of its message. Raises BadField."""
     if not message.request_id:
-        return WITHOUT_ID
-    return Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
+        return index.WITHOUT_ID
+    return index.Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
 
 
 async def to_pieces(
@@ -81,7 +72,7 @@ async def to_pieces(
         yield request.data
 
 
-def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> Request:
+def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
     """Read the request_id of a restore, with the hash of its file, or None. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, [file_sha256])
@@ -124,13 +115,13 @@ def to_import_batch(
     if step.count and not step.offset + len(step.batch.entries) <= step.count:
         raise BadField("count", f"is {step.count}, but the batch goes beyond")
     entries, rows, hashes = to_entries_and_rows(step.batch, settings)
-    again = Request(start.request_id, fingerprint(step, hashes), step.offset)
+    again = index.Request(start.request_id, fingerprint(step, hashes), step.offset)
     return Batch(entries, rows, again, start.replace_existing)
 
 
 def to_entries_and_rows(
     batch: pb.EntryBatch, settings: Settings
-) -> tuple[list[Entry], NDArray[np.float32] | None, list[bytes]]:
+) -> tuple[list[index.Entry], NDArray[np.float32] | None, list[bytes]]:
     """Read the entries of a batch with their images, its unit rows, and the hashes of its content.
 
     The content, images or rows, is taken out of it; each hash is the SHA-256 of one of them as
@@ -153,7 +144,7 @@ def to_entries_and_rows(
 
 def to_entries(
     batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
-) -> list[Entry]:
+) -> list[index.Entry]:
     """Read the entries of a batch; ``hashes`` are those of its images or rows.
 
     An image beside a row, or its hash alone, replaces the hash of the row. Raises BadField.
@@ -170,7 +161,7 @@ def to_entries(
         if entry.image and images:
             raise BadField(f"entries[{number}].image", "belongs beside a vector; send it in images")
         entries.append(
-            Entry(
+            index.Entry(
                 id=id,
                 label=to_text(entry.label, "entries[{}].label", number),
                 metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
@@ -232,8 +223,8 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
     if len(data) // (4 * vectors.rows) > DIMENSION_MAX:
         raise BadField("vectors.rows", f"must have at most {DIMENSION_MAX} dimensions")
     rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
-    units = unit_rows(rows.astype(np.float32, copy=False))
-    bad = bad_rows(units)
+    units = index.unit_rows(rows.astype(np.float32, copy=False))
+    bad = index.bad_rows(units)
     if bad.size:
         field = f"entries[{bad[0]}].vector" if path == "entries" else f"{path}[{bad[0]}]"
         raise BadField(field, "must be finite and not zero")
@@ -333,15 +324,15 @@ def to_page(request: pb.ListEntriesRequest) -> Page:
         image=request.include_images,
         thumbnail=request.include_thumbnails,
     )
-    return parse(request.filter), after, size, parts
+    return index.parse(request.filter), after, size, parts
 
 
-def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> Parts:
+def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> index.Parts:
     """Return the parts of an entry to read."""
     return (
-        (Parts.VECTOR if vector else Parts.NONE)
-        | (Parts.IMAGE if image else Parts.NONE)
-        | (Parts.THUMBNAIL if thumbnail else Parts.NONE)
+        (index.Parts.VECTOR if vector else index.Parts.NONE)
+        | (index.Parts.IMAGE if image else index.Parts.NONE)
+        | (index.Parts.THUMBNAIL if thumbnail else index.Parts.NONE)
     )
 
 
@@ -362,9 +353,60 @@ def to_change(request: pb.UpdateEntryRequest) -> tuple[str, str | None, dict[str
     )
 
 
-def to_purge(request: pb.PurgeEntriesRequest) -> Filter:
+def to_purge(request: pb.PurgeEntriesRequest) -> index.Filter:
     """Read the filter of a deletion. Raises BadField, BadFilter."""
-    filter = parse(request.filter)
+    filter = index.parse(request.filter)
     if filter is None:
         raise BadField("filter", "must not be empty; to forget everything, delete the memory")
     return filter
+
+
+def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
+    """Read the number of the first event, and the page size. Raises BadField."""
+    token, size = to_page_bounds(request)
+    first = token or "0"
+    if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
+        raise BadField("page_token", "must be one that this call answered with")
+    return int(first), size
+
+
+async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:
+    """Join the messages of a stream, which must bring as many ids as the first says.
+
+    Reads no further. Raises BadField, index.TooManyIds.
+    """
+    whole = await anext(messages, pb.UnlearnEntriesRequest())
+    if whole.id_count < 1:
+        raise BadField(
+            "id_count",
+            "must say in the first message how many ids come in all, at least 1, so that a stream "
+            "that breaks off erases nothing",
+        )
+    if whole.id_count > index.UNLEARNED_MAX:
+        raise index.TooManyIds(whole.id_count, index.UNLEARNED_MAX)
+    while len(whole.ids) <= whole.id_count:
+        message = await anext(messages, None)
+        if message is None:
+            break
+        if any(field.name != "ids" for field, _ in message.ListFields()):
+            raise BadField("memory", "and all but ids must be in the first message only")
+        whole.ids.extend(message.ids)
+    if len(whole.ids) != whole.id_count:
+        more = " or more" if len(whole.ids) > whole.id_count else ""
+        raise BadField(
+            "id_count",
+            f"is {whole.id_count}, but {len(whole.ids)}{more} ids came, and nothing was erased; "
+            "send all of them again with their number",
+        )
+    return whole
+
+
+def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.Request]:
+    """Read the ids and the request_id of an unlearning. Raises BadField."""
+    ids = to_texts(message.ids, "ids")
+    if not (message.request_id and message.apply):
+        return ids, index.WITHOUT_ID
+    asked = pb.UnlearnEntriesRequest(
+        memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
+    )
+    return ids, index.Request(to_text(message.request_id, "request_id"), fingerprint(asked))

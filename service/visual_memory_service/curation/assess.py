@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,10 +26,6 @@ class Assessment:
     thin: list[str]
     suspects: list[index.Suspect]
     conflicts: list[index.Conflict]
-
-    def to_json(self) -> str:
-        """Return it as JSON, as an operation stores it."""
-        return json.dumps(asdict(self))
 
 
 def assess(
@@ -58,12 +53,11 @@ def assess(
 
 def nearest(judged: index.LeaveOneOut, k: int) -> index.LeaveOneOut:
     """Return the same with the ``k`` nearest of each only."""
-    return index.LeaveOneOut(
-        judged.ids,
-        judged.labels,
-        judged.neighbors[:, :k],
-        judged.distances[:, :k],
-        judged.weights[:, :k],
+    return replace(
+        judged,
+        neighbors=judged.neighbors[:, :k],
+        distances=judged.distances[:, :k],
+        weights=judged.weights[:, :k],
     )
 
 

@@ -11,16 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import (
-    VOTINGS,
-    EmptyMemory,
-    Memory,
-    NotVoting,
-    Operation,
-    RamCopy,
-    Request,
-    decide,
-)
+import visual_memory_index as index
 from visual_memory_index.curation import prune_methods
 from visual_memory_service.curation.values import leave_one_out_values
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
@@ -50,12 +41,12 @@ class RelabelResult:
 
 def prune(
     method: prune_methods.Method,
-    memory: Memory,
+    memory: index.Memory,
     operations: Operations,
     *,
     apply: bool,
-    request: Request,
-) -> Operation:
+    request: index.Request,
+) -> index.Operation:
     """Start a prune, or without ``apply`` a dry run of one. Raises NotVoting, RequestReused."""
     if (again := repeated(request, memory)) is not None:
         return again
@@ -73,7 +64,7 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
     """
     memory, snapshot = job.memory, job.memory.snapshot()
     if not len(snapshot):
-        raise EmptyMemory("No entry of this memory votes, so there is nothing to prune.")
+        raise index.EmptyMemory("No entry of this memory votes, so there is nothing to prune.")
     ids = chosen(method, snapshot, job)
     before, after = accuracies(snapshot, ids, job)
 
@@ -94,7 +85,7 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
     return None
 
 
-def chosen(method: prune_methods.Method, snapshot: RamCopy, job: Job) -> list[str]:
+def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> list[str]:
     """Return the ids to prune, in byte order. Raises BadParameter, NotVoting, Cancelled."""
     ids, labels = snapshot.columns()
 
@@ -113,14 +104,14 @@ def chosen(method: prune_methods.Method, snapshot: RamCopy, job: Job) -> list[st
     return sorted(ids[method.rows(voters)].tolist())
 
 
-def check_votes(ids: Sequence[str], memory: Memory) -> None:
+def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
     """Raise NotVoting if some ids have no voting entry."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
-        raise NotVoting(unknown)
+        raise index.NotVoting(unknown)
 
 
-def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
+def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
     """Return the leave-one-out accuracy of all entries, before and after the prune."""
     m = len(snapshot)
     before = accuracy(snapshot, snapshot, lambda done, _: job.report_progress(done, 2 * m))
@@ -130,21 +121,23 @@ def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[floa
     return before, after
 
 
-def accuracy(memory: RamCopy, queries: RamCopy, on_progress: Callable[[int, int], None]) -> float:
+def accuracy(
+    memory: index.RamCopy, queries: index.RamCopy, on_progress: Callable[[int, int], None]
+) -> float:
     """Return the share of ``queries`` that ``memory`` classifies rightly, each without itself."""
     _, labels = queries.columns()
     right = 0
     for rows, neighbors in leave_one_out_in_batches(memory, queries, JUDGED_K, on_progress):
         if neighbors.ids.shape[1]:
-            decisions = decide(neighbors, VOTINGS[JUDGED_VOTING])
+            decisions = index.decide(neighbors, index.VOTINGS[JUDGED_VOTING])
             predicted = np.array([decision.label for decision in decisions], object)
             right += int((predicted == labels[rows]).sum())
     return right / len(queries)
 
 
 def relabel(
-    labels: Mapping[str, str], memory: Memory, *, apply: bool, request: Request
-) -> Operation | RelabelResult:
+    labels: Mapping[str, str], memory: index.Memory, *, apply: bool, request: index.Request
+) -> index.Operation | RelabelResult:
     """Set labels by id in one transaction, or without ``apply`` list the ids that would change.
 
     Raises UnknownEntries, RequestReused, NotWritten.

@@ -66,22 +66,17 @@ class Classification:
             self.question.check_answer(len(labels), "labels")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Classified:
-    """Decisions with the neighbours that voted and the vectors (n, d) of the queries."""
+async def classify(
+    question: Question, voting: Voting, served: ServedMemory
+) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
+    """Decide every query by the vote of its nearest entries, in order.
 
-    decisions: list[Decision]
-    neighbors: Neighbors
-    vectors: NDArray[np.float32]
-
-
-async def classify(question: Question, voting: Voting, served: ServedMemory) -> Classified:
-    """Decide every query by the vote of its nearest entries, in order."""
+    Returns the neighbours that voted and the queries' vectors (n, d), too.
+    """
     neighbors, vectors = await search(question, served)
     if len(neighbors.ids) == 1:
-        return Classified(decide(neighbors, voting), neighbors, vectors)
-    decisions = await in_thread(decide, neighbors, voting)
-    return Classified(decisions, neighbors, vectors)
+        return decide(neighbors, voting), neighbors, vectors
+    return await in_thread(decide, neighbors, voting), neighbors, vectors
 
 
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:

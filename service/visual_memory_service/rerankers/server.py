@@ -40,16 +40,11 @@ class Servicer(reranker_pb2_grpc.RerankerServicer):
         return from_ranking(self._reranker.rerank(picture, candidates, deadline=deadline))
 
 
-def serve(reranker: Reranker, listen: str) -> None:
+async def serve(reranker: Reranker, listen: str) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls under way.
 
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting.
     """
-    asyncio.run(run(reranker, listen))
-
-
-async def run(reranker: Reranker, listen: str) -> None:
-    """Serve on the running loop; see ``serve``."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="rerank"))
     stopping = stop_event()

@@ -14,28 +14,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
+import visual_memory_index as index
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    UNLEARN,
-    WITHOUT_ID,
-    Memory,
-    NotWritten,
-    Operation,
-    Request,
-    UnknownMemory,
-    UnknownOperation,
-)
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import (
     answers,
-    audit,
     curation,
     decisions,
     operations,
     page_token,
     requests,
-    unlearn,
 )
 from visual_memory_service.curation.assess import assess
 from visual_memory_service.curation.misleading_counts import await_counts, find_counts
@@ -209,11 +198,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:
             await await_counts(asked.question.counts_k, served.memory, self._operations)
-        found = await classify(asked.question, asked.voting, served)
+        first, neighbors, vectors = await classify(asked.question, asked.voting, served)
         decided, rerankings = await rerank.rerank(
-            found, asked, served, self._rerankers, reranker=reranker, until=until
+            first, neighbors, asked, served, self._rerankers, reranker=reranker, until=until
         )
-        annotated, stale = await annotate(decided, found.vectors, asked.options, served)
+        annotated, stale = await annotate(decided, vectors, asked.options, served)
         write = partial(decisions.from_classified, annotated, stale, rerankings, asked.shown)
         return await read(request, write)
 
@@ -300,7 +289,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         k, voting, thin, again = curation.to_assessing(request)
 
         def work(job: Job) -> str:
-            return assess(memory.snapshot(), k, voting, thin, job).to_json()
+            return json.dumps(asdict(assess(memory.snapshot(), k, voting, thin, job)))
 
         return await self._start(memory, "assess", work, again)
 
@@ -336,13 +325,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def UnlearnEntries(
         self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
     ) -> operation_pb2.Operation:
-        request = await unlearn.joined(aiter(messages))
-        ids, again = await read(request, unlearn.to_unlearning, request)
+        request = await requests.joined(aiter(messages))
+        ids, again = await read(request, requests.to_unlearning, request)
         served = await self._served(request.memory)
         if not request.apply:
             result = await in_thread(self._unlearning.would_unlearn, ids, served)
             counted = operations.from_unlearning(asdict(result))
-            return operations.from_dry_run(request.memory, UNLEARN, unlearn=counted)
+            return operations.from_dry_run(request.memory, index.UNLEARN, unlearn=counted)
         begin = partial(self._unlearning.begin, allow_missing=request.allow_missing, request=again)
         return self._from_operation(await in_thread(begin, ids, served))
 
@@ -356,9 +345,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListAuditEventsRequest, context: Any
     ) -> pb.ListAuditEventsResponse:
         memory = await self._memory(request.memory)
-        first, size = audit.to_audit_page(request)
+        first, size = requests.to_audit_page(request)
         page = await in_thread(memory.audit_events, first, limit=size)
-        return await in_thread(audit.from_audit_page, page, first + size, request)
+        return await in_thread(answers.from_audit_page, page, first + size, request)
 
     async def CheckMemory(
         self, request: pb.CheckMemoryRequest, context: Any
@@ -374,7 +363,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
     ) -> AsyncIterator[pb.BackupMemoryResponse]:
-        async for piece in self._backups.backup(request.memory, WITHOUT_ID):
+        async for piece in self._backups.backup(request.memory, index.WITHOUT_ID):
             yield pb.BackupMemoryResponse(data=piece)
 
     async def RestoreMemory(
@@ -433,19 +422,19 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             return await in_thread(self._memories.get_or_open, name)
         return self._memories.get(name)
 
-    async def _memory(self, name: str) -> Memory:
+    async def _memory(self, name: str) -> index.Memory:
         """Return the memory itself; raises as ``_served``."""
         return (await self._served(name)).memory
 
-    async def _memory_of(self, operation: str) -> Memory:
+    async def _memory_of(self, operation: str) -> index.Memory:
         """Find the memory of an operation. Raises UnknownOperation, and as ``_served``."""
         try:
             return await self._memory(operation.rpartition("/")[0])
-        except UnknownMemory:
-            raise UnknownOperation(operation) from None
+        except index.UnknownMemory:
+            raise index.UnknownOperation(operation) from None
 
     async def _start(
-        self, memory: Memory, kind: str, work: Work, request: Request
+        self, memory: index.Memory, kind: str, work: Work, request: index.Request
     ) -> operation_pb2.Operation:
         start = self._operations.start
         return self._from_operation(await in_thread(start, memory, kind, work, request=request))
@@ -463,16 +452,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         finally:
             closing.cancel()
 
-    def _drop(self, name: str, again: Request) -> None:
+    def _drop(self, name: str, again: index.Request) -> None:
         """Drop a memory in one go, however the call ends: one that stays needs its erasures."""
         if self._memories.catalog.recall(again) is not None:
             return
         self._operations.stop(name)
         try:
             self._memories.drop(name, request=again)
-        except NotWritten:
+        except index.NotWritten:
             self._unlearning.resume(name)
             raise
 
-    def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
+    def _from_operation(self, operation: index.Operation) -> operation_pb2.Operation:
         return operations.from_operation(operation, self._operations.job(operation.name))

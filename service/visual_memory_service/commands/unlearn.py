@@ -24,7 +24,6 @@ from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory_service.console import files, server_libraries
 from visual_memory_service.console.arguments import add_apply, add_asking
-from visual_memory_service.console.files import read_ids
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.console.unlearning import outcome, remaining
 
@@ -71,7 +70,7 @@ def unlearn(client: Client, options: Namespace) -> None:
 
     Ids that are not stored are skipped, so that the same file may be given again.
     """
-    ids = read_ids(options.ids_file)
+    ids = files.read_ids(options.ids_file)
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
     if found.count:

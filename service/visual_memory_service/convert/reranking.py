@@ -61,7 +61,7 @@ def from_candidates(picture: bytes, candidates: Sequence[Candidate]) -> pb.Reran
 
 
 def to_ranking(response: pb.RerankResponse, candidates: Sequence[Candidate]) -> Ranking:
-    """Read an order of all ``candidates``, or weights with a sum above 0. Raises BadRanking."""
+    """Read an order of ``candidates``, or weights of finite sum above 0. Raises BadRanking."""
     ids = [candidate.id for candidate in candidates]
     match response.WhichOneof("answer"):
         case "order":

@@ -22,7 +22,10 @@ log = structlog.get_logger()
 def erase_files(
     job: Job, memory: Memory, memories: Memories, patterns: ResiduePatterns | None
 ) -> Findings:
-    """Erase residues from the memory's and the catalog's files. Raises Cancelled."""
+    """Erase residues from the files of a memory and of the catalog until none is found.
+
+    Raises Cancelled.
+    """
     for tried, pause in enumerate(pauses()):
         searched = job.retry_while(
             lambda: memory.erase_file(patterns, memories.catalog_files(), memories.catalog.found_in)

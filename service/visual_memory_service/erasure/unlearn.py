@@ -93,8 +93,8 @@ class UnlearningWork:
         NotWritten.
         """
 
-        def none() -> str:  # but backups may have them
-            unknown = list(dict.fromkeys(ids))
+        def none() -> str:
+            unknown = list(dict.fromkeys(ids))  # which backups may have still
             self._memories.catalog.mark_unlearned(served.memory, unknown, None)
             return nothing_erased(unknown)
 

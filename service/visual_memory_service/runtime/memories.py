@@ -124,12 +124,8 @@ class RefusedMemory:
 
     def retry_path(self) -> Path | None:
         """Return the file to open again if only the disk kept it from that, and not just now."""
-        rested = time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
-        return (
-            Path(self.refusal.path)
-            if rested and isinstance(self.refusal, index.NotWritten)
-            else None
-        )
+        refusal, rested = self.refusal, time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
+        return Path(refusal.path) if rested and isinstance(refusal, index.NotWritten) else None
 
 
 class Duplicates(NamedTuple):

@@ -109,7 +109,10 @@ class Job:
         raise AssertionError
 
     def end_cancelled(self) -> None:
-        """Store the end, but of an erasure, which the next start resumes. Raises NotWritten."""
+        """Store the end of a stopped operation; an erasure stays running for the next start.
+
+        Raises NotWritten.
+        """
         if self.stopped and self.operation.kind == UNLEARN:
             return
         if self.stopped:
@@ -204,7 +207,10 @@ class Operations:
         return None
 
     def cancel(self, memory: Memory, name: str) -> Operation:
-        """Cancel an operation. Raises UnknownOperation, OperationEnded, NotCancellable."""
+        """Cancel an operation; may be repeated.
+
+        Raises UnknownOperation, OperationEnded, NotCancellable.
+        """
         job = self._jobs.get(name)
         operation = memory.operation(name)
         if operation.kind == UNLEARN:

@@ -164,7 +164,10 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 
 
 def check_free(listen: str) -> None:
-    """Raise BadSetting if the address cannot be had, or its port, which gRPC would share."""
+    """Raise BadSetting if the address cannot be had, or another program has its port.
+
+    gRPC would share the port with it.
+    """
     host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

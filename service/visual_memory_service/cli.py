@@ -30,7 +30,7 @@ COMMANDS = MappingProxyType(
         "commands.unlearn": ("unlearn", "keys"),
         "commands.verify": ("verify",),
         "commands.reranker": ("reranker",),
-        "demo": ("demo",),
+        "demo.story": ("demo",),
     }
 )
 

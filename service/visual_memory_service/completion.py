@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentParser, Namespace, _SubParsersAction
+from argparse import Action, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
 
 from visual_memory.terminal.arguments import Commands, add
-
-SHELLS = ("bash", "zsh", "fish")
 
 BASH = """\
 _visual_memory() {{
@@ -47,14 +45,9 @@ compdef _visual_memory visual-memory"""
 
 def add_to(commands: Commands, whole: ArgumentParser) -> None:
     parser = add(commands, "completion", "print a completion script for a shell")
-    parser.add_argument("shell", choices=SHELLS, help="the shell")
-    parser.set_defaults(run=lambda options: complete(options, whole))
-
-
-def complete(options: Namespace, parser: ArgumentParser) -> int:
-    """Print the script for one shell."""
-    print({"bash": bash, "zsh": zsh, "fish": fish}[options.shell](parser))
-    return 0
+    scripts = {"bash": bash, "zsh": zsh, "fish": fish}
+    parser.add_argument("shell", choices=tuple(scripts), help="the shell")
+    parser.set_defaults(run=lambda options: print(scripts[options.shell](whole)))
 
 
 def bash(parser: ArgumentParser) -> str:

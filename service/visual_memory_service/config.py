@@ -51,8 +51,21 @@ class NoDataFolder(BadSetting):
         super().__init__("No data folder was given; use --data DIR, or data in the file.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Limits of a server: calls and bytes at a time, and seconds that calls may idle or drain."""
+
+    calls_max: int = 512
+    connection_calls_max: int = 100
+    connections_max: int = 1000
+    message_bytes_max: int = 64 * MEBIBYTE
+    pending_bytes_max: int = 512 * MEBIBYTE
+    idle_seconds: float = 300.0
+    drain_seconds: float = 30.0
+
+
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Bounds):
     """Settings that a server reads once at its start, named as in the TOML file.
 
     Each ``reranker`` is ``NAME=HOST:PORT``. Unlearning erases from the RAM of the process, too,
@@ -65,17 +78,10 @@ class Settings:
     reranker: tuple[str, ...] = ()
     erasure: Erasure = FILES_AND_MEMORY
     threads: int = os.cpu_count() or 1
-    message_bytes_max: int = 64 * MEBIBYTE
     image_bytes_max: int = 32 * MEBIBYTE
     image_pixels_max: int = 64_000_000
     items_max: int = 10_000
     neighbors_max: int = 1_000_000
-    calls_max: int = 512
-    connection_calls_max: int = 100
-    connections_max: int = 1000
-    pending_bytes_max: int = 512 * MEBIBYTE
-    idle_seconds: float = 300.0
-    drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():

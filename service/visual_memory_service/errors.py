@@ -32,7 +32,6 @@ class TooLarge(RequestRefusal):
             f"The message has {got} bytes, but at most {most} are read; split the batch into "
             "several messages, or use ImportEntries with a smaller batch in each."
         )
-        self.got, self.most = got, most
 
 
 class AnswerTooLarge(RequestRefusal):
@@ -43,7 +42,6 @@ class AnswerTooLarge(RequestRefusal):
             f"{queries} queries with {each} {what} each are {queries * each}, but one message is "
             f"answered with at most {most}; ask fewer queries at once, or with a smaller k."
         )
-        self.queries, self.each, self.most = queries, each, most
 
 
 class NotCancellable(RequestRefusal):
@@ -53,7 +51,6 @@ class NotCancellable(RequestRefusal):
         super().__init__(
             f'The operation "{operation}" erases entries, which cannot be cancelled; wait for it.'
         )
-        self.operation = operation
 
 
 class ServerStopping(RequestRefusal):
@@ -93,7 +90,6 @@ class Overloaded(RequestRefusal):
             f"Calls with {most} bytes are being worked on, and no more are taken at once; "
             "try again in a moment."
         )
-        self.most = most
 
 
 class ClientSilent(RequestRefusal):
@@ -124,7 +120,6 @@ class NoEmbedder(RequestRefusal):
             f'The memory "{memory}" was made with a dimension, without an embedder; send vectors, '
             "or create a memory with an embedder."
         )
-        self.memory = memory
 
 
 class ImagesNotStored(RequestRefusal):
@@ -135,7 +130,6 @@ class ImagesNotStored(RequestRefusal):
             f'The memory "{memory}" keeps no pictures; that is decided when a memory is made, '
             "with store_images."
         )
-        self.memory = memory
 
 
 class EmbedderNotAllowed(RequestRefusal):
@@ -147,7 +141,6 @@ class EmbedderNotAllowed(RequestRefusal):
             "which efficientnet-lite1 and -lite2 need its extra lite. Whoever runs it can add one "
             "with --allow-embedder PATTERN."
         )
-        self.name = name
 
 
 class NoCertificate(RequestRefusal):
@@ -159,7 +152,6 @@ class NoCertificate(RequestRefusal):
             "done and that erased something has one. What another erased before, its certificate "
             "names; list the operations of the kind unlearn."
         )
-        self.name, self.state = name, state
 
 
 class UnknownReranker(RequestRefusal):
@@ -171,7 +163,6 @@ class UnknownReranker(RequestRefusal):
             f'This server does not ask a re-ranker "{name[:80]}"; {knows}. Whoever runs it can add '
             "one with --reranker NAME=HOST:PORT."
         )
-        self.name = name
 
 
 class NotDone(RequestRefusal):
@@ -183,7 +174,6 @@ class NotDone(RequestRefusal):
             f"{'failed' if state == 'failed' else f'was {state}'}"
             f"{f': {problem}' if problem else '; ask again to start it anew.'}"
         )
-        self.name, self.state = name, state
 
 
 class NotCalibrated(RequestRefusal):
@@ -194,7 +184,6 @@ class NotCalibrated(RequestRefusal):
             f"The memory {problem}; calibrate it for the votes that you ask for, with: "
             f"visual-memory calibrate NAME --k {k} --voting {voting}"
         )
-        self.problem = problem
 
 
 class RerankingRefusal(Exception):
@@ -206,7 +195,6 @@ class ChatUnavailable(RerankingRefusal):
 
     def __init__(self, host: str, problem: str) -> None:
         super().__init__(f"The chat server at {host} {problem}.")
-        self.host, self.problem = host, problem
 
 
 class BadChatAnswer(RerankingRefusal):
@@ -214,7 +202,6 @@ class BadChatAnswer(RerankingRefusal):
 
     def __init__(self, host: str, problem: str) -> None:
         super().__init__(f"The chat server at {host} answered with status 200, but {problem}.")
-        self.host, self.problem = host, problem
 
 
 class BadRanking(Exception):

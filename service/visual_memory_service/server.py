@@ -6,7 +6,6 @@ import asyncio
 import resource
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
-from dataclasses import fields
 from typing import Any
 
 import structlog
@@ -22,7 +21,6 @@ from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
-from visual_memory_service.wire.admission import Bounds
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
@@ -99,7 +97,7 @@ async def run(settings: Settings) -> None:
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
 
-        listener = Listener(settings.listen, bounds(settings), SERVICE, add, states)
+        listener = Listener(settings.listen, settings, SERVICE, add, states)
         resuming = loop.create_task(resume_erasures(started, unlearning))
         closing.callback(resuming.cancel)
         address = await listener.start()
@@ -119,8 +117,3 @@ async def resume_erasures(started: asyncio.Queue[str], unlearning: UnlearningWor
             await asyncio.to_thread(unlearning.resume, memory)
         except Exception as error:  # nobody waits for this task
             log.error("erasures not gone on with", memory=memory, exc_info=error)
-
-
-def bounds(settings: Settings) -> Bounds:
-    """Return the settings that are limits of any server."""
-    return Bounds(**{each.name: getattr(settings, each.name) for each in fields(Bounds)})

@@ -9,156 +9,97 @@ from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
+import visual_memory_embedders as embedders
+import visual_memory_index as index
 from visual_memory.errors import FIELD_BYTES_MAX, cut
-from visual_memory_embedders.errors import (
-    EmbeddingRefusal,
-    MissingExtra,
-    MissingWeights,
-    UndecodableImage,
-    UnknownEmbedder,
-    UnsupportedNetwork,
-    WrongEmbedder,
-    WrongWeights,
-)
-from visual_memory_index.errors import (
-    BadAuditLog,
-    BadBackup,
-    BadCoverage,
-    BadFilter,
-    BadNode,
-    BadParameter,
-    CorruptCopy,
-    CorruptStore,
-    Cycle,
-    DeletedSince,
-    DiskFull,
-    EmptyMemory,
-    EntriesExist,
-    FileHeld,
-    FolderInUse,
-    LostCatalog,
-    LostSecret,
-    MemoryClosed,
-    MemoryExists,
-    MemoryRefusal,
-    NewerStore,
-    NotUndoable,
-    NotVoting,
-    OlderCatalog,
-    OlderMemory,
-    OneLabel,
-    OperationEnded,
-    OtherMemory,
-    RequestErased,
-    RequestReused,
-    TooFewItems,
-    TooManyFiles,
-    TooManyIds,
-    TwoParents,
-    UnknownEntries,
-    UnknownMemory,
-    UnknownOperation,
-    UnlistedFile,
-    WriteFailed,
-    WrongDimension,
-    WrongOffset,
-)
-from visual_memory_service.errors import (
-    AnswerTooLarge,
-    BadChatAnswer,
-    BadField,
-    ChatUnavailable,
-    ClientSilent,
-    ConnectionEnding,
-    ConnectionsRenewed,
-    EmbedderNotAllowed,
-    ImagesNotStored,
-    NoCertificate,
-    NoEmbedder,
-    NotCalibrated,
-    NotCancellable,
-    NotDone,
-    OutOfMemory,
-    Overloaded,
-    RequestRefusal,
-    RerankingRefusal,
-    ServerStopping,
-    ServiceFailed,
-    TooLarge,
-    UnknownReranker,
-)
+from visual_memory_service import errors
 
 DOMAIN = "visual-memory"
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
-REFUSALS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
+REFUSALS = (
+    index.errors.MemoryRefusal,
+    embedders.errors.EmbeddingRefusal,
+    errors.RequestRefusal,
+    errors.RerankingRefusal,
+)
 CODES: dict[type[Exception], StatusCode] = {
-    AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
-    BadAuditLog: StatusCode.DATA_LOSS,
-    BadBackup: StatusCode.INVALID_ARGUMENT,
-    BadChatAnswer: StatusCode.INTERNAL,
-    BadField: StatusCode.INVALID_ARGUMENT,
-    BadFilter: StatusCode.INVALID_ARGUMENT,
-    BadCoverage: StatusCode.INVALID_ARGUMENT,
-    BadNode: StatusCode.INVALID_ARGUMENT,
-    BadParameter: StatusCode.INVALID_ARGUMENT,
-    ChatUnavailable: StatusCode.UNAVAILABLE,
-    ClientSilent: StatusCode.UNAVAILABLE,
-    ConnectionsRenewed: StatusCode.UNAVAILABLE,
-    ConnectionEnding: StatusCode.UNAVAILABLE,
-    CorruptCopy: StatusCode.DATA_LOSS,
-    CorruptStore: StatusCode.DATA_LOSS,
-    Cycle: StatusCode.INVALID_ARGUMENT,
-    DeletedSince: StatusCode.NOT_FOUND,
-    DiskFull: StatusCode.RESOURCE_EXHAUSTED,
-    EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
-    EmptyMemory: StatusCode.FAILED_PRECONDITION,
-    EntriesExist: StatusCode.ALREADY_EXISTS,
-    FileHeld: StatusCode.UNAVAILABLE,
-    FolderInUse: StatusCode.FAILED_PRECONDITION,
-    LostCatalog: StatusCode.FAILED_PRECONDITION,
-    LostSecret: StatusCode.FAILED_PRECONDITION,
-    MemoryClosed: StatusCode.UNAVAILABLE,
-    MemoryExists: StatusCode.ALREADY_EXISTS,
-    MissingExtra: StatusCode.FAILED_PRECONDITION,
-    MissingWeights: StatusCode.FAILED_PRECONDITION,
-    NewerStore: StatusCode.FAILED_PRECONDITION,
-    ImagesNotStored: StatusCode.FAILED_PRECONDITION,
-    NoCertificate: StatusCode.FAILED_PRECONDITION,
-    NoEmbedder: StatusCode.FAILED_PRECONDITION,
-    NotCalibrated: StatusCode.FAILED_PRECONDITION,
-    NotDone: StatusCode.ABORTED,
-    NotUndoable: StatusCode.FAILED_PRECONDITION,
-    NotVoting: StatusCode.NOT_FOUND,
-    OlderCatalog: StatusCode.FAILED_PRECONDITION,
-    OlderMemory: StatusCode.DATA_LOSS,
-    OneLabel: StatusCode.FAILED_PRECONDITION,
-    OperationEnded: StatusCode.FAILED_PRECONDITION,
-    OtherMemory: StatusCode.FAILED_PRECONDITION,
-    RequestErased: StatusCode.FAILED_PRECONDITION,
-    RequestReused: StatusCode.INVALID_ARGUMENT,
-    ServerStopping: StatusCode.UNAVAILABLE,
-    ServiceFailed: StatusCode.INTERNAL,
-    TooFewItems: StatusCode.FAILED_PRECONDITION,
-    TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
-    TooManyIds: StatusCode.INVALID_ARGUMENT,
-    TooLarge: StatusCode.INVALID_ARGUMENT,
-    OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
-    Overloaded: StatusCode.RESOURCE_EXHAUSTED,
-    NotCancellable: StatusCode.FAILED_PRECONDITION,
-    TwoParents: StatusCode.INVALID_ARGUMENT,
-    UndecodableImage: StatusCode.INVALID_ARGUMENT,
-    UnknownEmbedder: StatusCode.NOT_FOUND,
-    UnknownEntries: StatusCode.NOT_FOUND,
-    UnknownMemory: StatusCode.NOT_FOUND,
-    UnknownOperation: StatusCode.NOT_FOUND,
-    UnknownReranker: StatusCode.NOT_FOUND,
-    UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
-    UnlistedFile: StatusCode.FAILED_PRECONDITION,
-    WrongDimension: StatusCode.INVALID_ARGUMENT,
-    WrongEmbedder: StatusCode.FAILED_PRECONDITION,
-    WrongOffset: StatusCode.INVALID_ARGUMENT,
-    WriteFailed: StatusCode.FAILED_PRECONDITION,
-    WrongWeights: StatusCode.FAILED_PRECONDITION,
+    embedders.errors.MissingExtra: StatusCode.FAILED_PRECONDITION,
+    embedders.errors.MissingWeights: StatusCode.FAILED_PRECONDITION,
+    embedders.errors.UndecodableImage: StatusCode.INVALID_ARGUMENT,
+    embedders.errors.UnknownEmbedder: StatusCode.NOT_FOUND,
+    embedders.errors.UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
+    embedders.errors.WrongEmbedder: StatusCode.FAILED_PRECONDITION,
+    embedders.errors.WrongWeights: StatusCode.FAILED_PRECONDITION,
+    errors.AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
+    errors.BadChatAnswer: StatusCode.INTERNAL,
+    errors.BadField: StatusCode.INVALID_ARGUMENT,
+    errors.ChatUnavailable: StatusCode.UNAVAILABLE,
+    errors.ClientSilent: StatusCode.UNAVAILABLE,
+    errors.ConnectionEnding: StatusCode.UNAVAILABLE,
+    errors.ConnectionsRenewed: StatusCode.UNAVAILABLE,
+    errors.EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
+    errors.ImagesNotStored: StatusCode.FAILED_PRECONDITION,
+    errors.NoCertificate: StatusCode.FAILED_PRECONDITION,
+    errors.NoEmbedder: StatusCode.FAILED_PRECONDITION,
+    errors.NotCalibrated: StatusCode.FAILED_PRECONDITION,
+    errors.NotCancellable: StatusCode.FAILED_PRECONDITION,
+    errors.NotDone: StatusCode.ABORTED,
+    errors.OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
+    errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.ServerStopping: StatusCode.UNAVAILABLE,
+    errors.ServiceFailed: StatusCode.INTERNAL,
+    errors.TooLarge: StatusCode.INVALID_ARGUMENT,
+    errors.UnknownReranker: StatusCode.NOT_FOUND,
+    index.errors.BadAuditLog: StatusCode.DATA_LOSS,
+    index.errors.BadBackup: StatusCode.INVALID_ARGUMENT,
+    index.errors.BadCoverage: StatusCode.INVALID_ARGUMENT,
+    index.errors.BadFilter: StatusCode.INVALID_ARGUMENT,
+    index.errors.BadNode: StatusCode.INVALID_ARGUMENT,
+    index.errors.BadParameter: StatusCode.INVALID_ARGUMENT,
+    index.errors.CorruptCopy: StatusCode.DATA_LOSS,
+    index.errors.CorruptStore: StatusCode.DATA_LOSS,
+    index.errors.Cycle: StatusCode.INVALID_ARGUMENT,
+    index.errors.DeletedSince: StatusCode.NOT_FOUND,
+    index.errors.DiskFull: StatusCode.RESOURCE_EXHAUSTED,
+    index.errors.EmptyMemory: StatusCode.FAILED_PRECONDITION,
+    index.errors.EntriesExist: StatusCode.ALREADY_EXISTS,
+    index.errors.FileHeld: StatusCode.UNAVAILABLE,
+    index.errors.FolderInUse: StatusCode.FAILED_PRECONDITION,
+    index.errors.LostCatalog: StatusCode.FAILED_PRECONDITION,
+    index.errors.LostSecret: StatusCode.FAILED_PRECONDITION,
+    index.errors.MemoryClosed: StatusCode.UNAVAILABLE,
+    index.errors.MemoryExists: StatusCode.ALREADY_EXISTS,
+    index.errors.NewerStore: StatusCode.FAILED_PRECONDITION,
+    index.errors.NotUndoable: StatusCode.FAILED_PRECONDITION,
+    index.errors.NotVoting: StatusCode.NOT_FOUND,
+    index.errors.OlderCatalog: StatusCode.FAILED_PRECONDITION,
+    index.errors.OlderMemory: StatusCode.DATA_LOSS,
+    index.errors.OneLabel: StatusCode.FAILED_PRECONDITION,
+    index.errors.OperationEnded: StatusCode.FAILED_PRECONDITION,
+    index.errors.OtherMemory: StatusCode.FAILED_PRECONDITION,
+    index.errors.RequestErased: StatusCode.FAILED_PRECONDITION,
+    index.errors.RequestReused: StatusCode.INVALID_ARGUMENT,
+    index.errors.TooFewItems: StatusCode.FAILED_PRECONDITION,
+    index.errors.TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
+    index.errors.TooManyIds: StatusCode.INVALID_ARGUMENT,
+    index.errors.TwoParents: StatusCode.INVALID_ARGUMENT,
+    index.errors.UnknownEntries: StatusCode.NOT_FOUND,
+    index.errors.UnknownMemory: StatusCode.NOT_FOUND,
+    index.errors.UnknownOperation: StatusCode.NOT_FOUND,
+    index.errors.UnlistedFile: StatusCode.FAILED_PRECONDITION,
+    index.errors.WriteFailed: StatusCode.FAILED_PRECONDITION,
+    index.errors.WrongDimension: StatusCode.INVALID_ARGUMENT,
+    index.errors.WrongOffset: StatusCode.INVALID_ARGUMENT,
+}
+FIELDS: dict[type[Exception], str] = {  # that a refusal as a whole is about
+    errors.AnswerTooLarge: "k",
+    errors.EmbedderNotAllowed: "embedder",
+    errors.UnknownReranker: "reranker",
+    index.errors.BadFilter: "filter",
+    index.errors.RequestReused: "request_id",
+    index.errors.TooManyIds: "ids",
+    index.errors.WrongDimension: "vectors",
+    index.errors.WrongOffset: "offset",
 }
 
 
@@ -182,41 +123,28 @@ def answer(refusal: Exception) -> status_pb2.Status:
 def foreseen(error: Exception) -> Exception:
     """Return the refusal that answers an error which is none of ours."""
     if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
-        return OutOfMemory()
+        return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:
-        return TooManyFiles(str(error.filename or "A file"), str(error.strerror).lower())
-    return ServiceFailed()
+        return index.errors.TooManyFiles(
+            str(error.filename or "A file"), str(error.strerror).lower()
+        )
+    return errors.ServiceFailed()
 
 
 def violation(refusal: Exception) -> error_details_pb2.BadRequest:
     """Return the field of the request that a refusal is about, or None."""
+    field, description = FIELDS.get(type(refusal), ""), str(refusal)
     match refusal:
-        case AnswerTooLarge():
-            field, description = "k", str(refusal)
-        case BadField(path=path, wish=wish):
-            field, description = path, wish
-        case BadBackup(problem=problem):
-            field, description = "data", problem
-        case BadFilter():
-            field, description = "filter", str(refusal)
-        case UndecodableImage(position=position):
-            field, description = f"images[{position}]", str(refusal)
-        case WrongDimension():
-            field, description = "vectors", str(refusal)
-        case BadParameter(name=name, wish=wish):
-            field, description = name, wish
-        case WrongOffset():
-            field, description = "offset", str(refusal)
-        case TooManyIds():
-            field, description = "ids", str(refusal)
-        case RequestReused():
-            field, description = "request_id", str(refusal)
-        case EmbedderNotAllowed():
-            field, description = "embedder", str(refusal)
-        case UnknownReranker():
-            field, description = "reranker", str(refusal)
-        case _:
-            return None
+        case errors.BadField(path=field, wish=description):
+            pass
+        case index.errors.BadParameter(name=field, wish=description):
+            pass
+        case index.errors.BadBackup(problem=description):
+            field = "data"
+        case embedders.errors.UndecodableImage(position=position):
+            field = f"images[{position}]"
+    if not field:
+        return None
     FieldViolation = error_details_pb2.BadRequest.FieldViolation
     return error_details_pb2.BadRequest(
         field_violations=[

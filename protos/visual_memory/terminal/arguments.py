@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SERVER = "127.0.0.1:50051"
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 
-Command: TypeAlias = "Callable[[Client, Namespace], int]"
+Command: TypeAlias = "Callable[[Client, Namespace], int | None]"
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 
 
@@ -36,13 +36,16 @@ def program(name: str, description: str) -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code. Raises Refused, Error, SystemExit with 2."""
+    """Run a command and return its exit code, 0 where it gives none.
+
+    Raises Refused, Error, SystemExit with 2.
+    """
     options, unknown = parser.parse_known_args(arguments)
     if unknown:  # argparse itself would show the usage of the whole program
         options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        code: int = options.run(options)
-        return code
+        code: int | None = options.run(options)
+        return code or 0
     except WrongUsage as problem:
         command: ArgumentParser = options.command
         command.error(str(problem))
@@ -73,7 +76,7 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
         help="for one message with its retries; default: 60",
     )
 
-    def ask(options: Namespace) -> int:
+    def ask(options: Namespace) -> int | None:
         with connect(options) as client:
             return command(client, options)
 

@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=accept)
 
 
-def accept(options: Namespace) -> int:
+def accept(options: Namespace) -> None:
     """Show what does not fit and what would be accepted; with ``--apply`` do it. Raises Refused."""
     server_libraries.need("accepting a memory")
     from visual_memory_index import Catalog, Memory
@@ -47,7 +47,7 @@ def accept(options: Namespace) -> int:
             doubt = catalog.doubt(options.name)
             if doubt is None:
                 print(f"{options.name} is as it was noted last, so nothing is to be accepted.")
-                return 0
+                return
             doubted, _, _ = in_full(doubt.refusal).partition(BY_THIS)
             print(printable(f"{doubted.removesuffix('.')}."))
             with catalog.accepting(doubt, settings=(SETTING,)) as rebuilt:
@@ -60,4 +60,3 @@ def accept(options: Namespace) -> int:
     left_out = f", without {rebuilt.left_out:,} that were unlearned" if rebuilt.left_out else ""
     done = "is accepted" if options.apply else "would be accepted; --apply does it"
     print(f"What the file holds, {entries}{left_out}, {done}.")
-    return 0

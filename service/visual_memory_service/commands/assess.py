@@ -14,7 +14,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
-from visual_memory_service.console import output_file
+from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking, add_k, add_voting
 from visual_memory_service.console.assessment_page import CONFLICTS_SHOWN, SUSPECTS_SHOWN, to_page
 from visual_memory_service.console.interrupted import report_running_operations
@@ -45,7 +45,7 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="write a page to review the suspects, with the pictures that the memory stores",
     )
-    output_file.add_force(parser, "the page")
+    files.add_force(parser, "the page")
     parser.add_argument(
         "--images",
         metavar="FOLDER",
@@ -63,7 +63,7 @@ def add_to(commands: Commands) -> None:
     add_voting(parser)
 
 
-def assess(client: Client, options: Namespace) -> int:
+def assess(client: Client, options: Namespace) -> None:
     """Assess a memory; print tables, JSON or CSV for ``relabel --from``, or write a page."""
     if options.csv and options.json:
         raise WrongUsage("argument --csv: not allowed with argument --json")
@@ -73,7 +73,7 @@ def assess(client: Client, options: Namespace) -> int:
     if images and not images.is_dir():
         raise Refused(f"There is no folder {images}.")
     if page:
-        output_file.refuse(page, force=options.force)
+        files.refuse(page, force=options.force)
     memory = client.memory(options.name)
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
         found = memory.assess(
@@ -101,10 +101,9 @@ def assess(client: Client, options: Namespace) -> int:
         say(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
     else:
         print_assessment(found, options)
-    return 0
 
 
-def calibrate(client: Client, options: Namespace) -> int:
+def calibrate(client: Client, options: Namespace) -> None:
     """Calibrate a memory for one k and voting rule."""
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
         found = client.memory(options.name).calibrate(
@@ -112,7 +111,7 @@ def calibrate(client: Client, options: Namespace) -> int:
         )
     if options.json:
         print_json(asdict(found))
-        return 0
+        return
     say(
         f"{options.name} is calibrated for k = {found.k} and {found.voting} voting, by "
         f"{plural(found.count, 'entry')}.",
@@ -121,7 +120,6 @@ def calibrate(client: Client, options: Namespace) -> int:
         f"and a calibrated confidence {found.error_after:.4f}. Pictures farther than "
         f"{found.rejection_distance:.4f} from every entry are rejected.",
     )
-    return 0
 
 
 def part(most: int, count: int, noun: str) -> str:

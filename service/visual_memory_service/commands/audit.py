@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import asdict
 
-from visual_memory import AuditEvent, Client
+from visual_memory import Client
 from visual_memory.terminal.arguments import Commands, natural
 from visual_memory.terminal.output import plural, print_json, print_json_array, print_table, say
 from visual_memory_service.console.arguments import add_asking
@@ -33,34 +32,29 @@ def add_to(commands: Commands) -> None:
     )
 
 
-def audit(client: Client, options: Namespace) -> int:
+def audit(client: Client, options: Namespace) -> None:
     """Print the last events of the log, or with ``--verify`` check the whole log."""
     memory = client.memory(options.name)
     if options.verify:
         head = memory.verify_audit_log()
         if options.json:
             print_json({"memory": options.name} | asdict(head))
-            return 0
+            return
         whole = plural(head.size, "event")
         say(f"The audit log of {options.name} is whole: {whole} lead to the memory as it is.")
         print_table(("", ""), [("root", head.root), ("last", head.last), ("digest", head.digest)])
     elif options.json:
-        events = memory.audit_events()
-        last = events if options.limit is None else deque(events, options.limit)
+        every = memory.audit_events()
+        last = every if options.limit is None else deque(every, options.limit)
         print_json_array(asdict(event) for event in last)
     else:
         limit = SHOWN if options.limit is None else options.limit
-        print_events(deque(memory.audit_events(), limit), options.name)
-    return 0
-
-
-def print_events(events: Sequence[AuditEvent], memory: str) -> None:
-    """Print events as a table, the newest last."""
-    rows = [
-        (each.number, each.time, each.principal, each.call, each.count, each.digest)
-        for each in events
-    ]
-    print_table(("event", "time (UTC)", "principal", "call", "entries", "digest after"), rows)
-    if events and events[0].number:
-        shown = plural(len(events), "event")
-        say(f"The last {shown} of {events[-1].number + 1:,} of {memory}; --json shows all.")
+        events = deque(memory.audit_events(), limit)
+        rows = [
+            (each.number, each.time, each.principal, each.call, each.count, each.digest)
+            for each in events
+        ]
+        print_table(("event", "time (UTC)", "principal", "call", "entries", "digest after"), rows)
+        if events and events[0].number:
+            shown, count = plural(len(events), "event"), events[-1].number + 1
+            say(f"The last {shown} of {count:,} of {options.name}; --json shows all.")

@@ -11,7 +11,7 @@ from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
-from visual_memory_service.console import output_file
+from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking
 
 
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
         commands, "backup", backup, "back up a memory to a file, while the server runs"
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the file to write")
-    output_file.add_force(parser, "the file")
+    files.add_force(parser, "the file")
     parser = add_asking(
         commands,
         "restore",
@@ -34,10 +34,10 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("new", metavar="NEW", help="the new memory")
 
 
-def backup(client: Client, options: Namespace) -> int:
+def backup(client: Client, options: Namespace) -> None:
     """Write a memory to a file, which appears once it is complete."""
     path = options.file
-    output_file.refuse(path, force=options.force)
+    files.refuse(path, force=options.force)
     with Progress("MiB received") as progress:
         count = client.backup(
             options.name, path, overwrite=options.force, progress=in_mebibytes(progress)
@@ -46,33 +46,30 @@ def backup(client: Client, options: Namespace) -> int:
         print_json({"memory": options.name, "file": str(path), "bytes": count})
     else:
         say(f"{options.name} is in {path}, {size(count)}.")
-    return 0
 
 
-def restore(client: Client, options: Namespace) -> int:
+def restore(client: Client, options: Namespace) -> None:
     """Create a memory from a backup, without entries unlearned since."""
     with Progress("MiB sent") as progress:
         restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
     if options.json:
         print_json({**asdict(restored.info), "left_out": restored.left_out})
-        return 0
+        return
     info = restored.info
     entries, labels = plural(info.count, "entry"), plural(len(info.labels), "label")
     say(f"{info.name} is restored from {options.file}: {entries} of {labels}.")
     say(f"Digest {info.digest}.")
     if restored.left_out:
         say(f"{plural(restored.left_out, 'entry')} left out: unlearned since the backup.")
-    return 0
 
 
-def copy(client: Client, options: Namespace) -> int:
+def copy(client: Client, options: Namespace) -> None:
     """Create a memory with all entries that another has now."""
     info = client.copy(options.name, options.new).info()
     if options.json:
         print_json(asdict(info))
     else:
         say(f"{info.name} is a copy of {options.name}: {plural(info.count, 'entry')}.")
-    return 0
 
 
 def in_mebibytes(progress: Progress) -> Callable[[int, int], None]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
@@ -18,8 +17,7 @@ from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_asking
 from visual_memory_service.console.interrupted import report_running_operations
 
-if TYPE_CHECKING:
-    from visual_memory_index import Catalog
+NOUNS = "entries and events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +50,19 @@ def add_to(commands: Commands) -> None:
     )
 
 
-def check(client: Client, options: Namespace) -> int:
+def check(client: Client, options: Namespace) -> None:
     """Have the server check one memory. Raises Error if it is damaged."""
-    with (
-        Progress("entries and events") as progress,
-        report_running_operations(client, options.name),
-    ):
+    with Progress(NOUNS) as progress, report_running_operations(client, options.name):
         result = client.memory(options.name).check(progress=progress.reach)
     found = Found(options.name, result.entry_count, result.event_count, result.digest)
     if options.json:
         print_json(asdict(found))
     else:
         print_found(found)
-    return 0
 
 
 def check_folder(options: Namespace) -> int:
-    """Check all memories of a folder that no server uses; return 1 if one is damaged.
-
-    Raises Refused.
-    """
+    """Check the memories of a folder; return 1 if one is damaged. Raises Refused."""
     found = []
     for each in in_folder(options.data):
         found.append(each)
@@ -99,16 +90,11 @@ def in_folder(folder: Path) -> Iterator[Found]:
     with closing(catalog):
         for name in catalog.names():
             try:
-                yield opened(catalog, name)
+                with closing(catalog.open(name)) as memory, Progress(f"{NOUNS} of {name}") as at:
+                    checked = memory.check(at.reach)
+                yield Found(name, checked.entry_count, checked.event_count, checked.digest)
             except MemoryRefusal as refusal:
                 yield Found(name, problem=in_full(refusal))
-
-
-def opened(catalog: Catalog, name: str) -> Found:
-    """Check one memory. Raises MemoryRefusal."""
-    with closing(catalog.open(name)) as memory, Progress(f"entries and events of {name}") as at:
-        checked = memory.check(at.reach)
-    return Found(name, checked.entry_count, checked.event_count, checked.digest)
 
 
 def print_found(found: Found) -> None:

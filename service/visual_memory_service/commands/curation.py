@@ -16,7 +16,7 @@ from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
 from visual_memory_service.console.arguments import add_apply, add_asking
-from visual_memory_service.console.ids_file import read_ids, read_text
+from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
 
 LABELS_SHOWN = 10
@@ -76,10 +76,7 @@ def add_to(commands: Commands) -> None:
         help="prototype, value, random: the share to prune, between 0 and 1; needed",
     )
     parser.add_argument(
-        "--value-k",
-        metavar="K",
-        type=int,
-        help="value: nearest neighbours that count; default: 5",
+        "--value-k", metavar="K", type=int, help="value: nearest neighbours that count; default: 5"
     )
     parser.add_argument(
         "--clusters",
@@ -112,7 +109,7 @@ def add_to(commands: Commands) -> None:
     add_apply(parser)
 
 
-def prune(client: Client, options: Namespace) -> int:
+def prune(client: Client, options: Namespace) -> None:
     """Take away the votes of entries that mislead; without ``--apply`` only show which."""
     how = parameters(options)
     if options.ids_file:
@@ -125,7 +122,6 @@ def prune(client: Client, options: Namespace) -> int:
         print_json(asdict(result))
     else:
         print_prune(result, options.name)
-    return 0
 
 
 def parameters(options: Namespace) -> dict[str, Any]:
@@ -164,13 +160,13 @@ def print_prune(result: PruneResult, memory: str) -> None:
         say("Nothing was changed; add --apply to do it.")
 
 
-def relabel(client: Client, options: Namespace) -> int:
+def relabel(client: Client, options: Namespace) -> None:
     """Set labels from a CSV file; without ``--apply`` only show which would change."""
     labels = read_labels(options.from_file)
     result = client.memory(options.name).relabel(labels, apply=options.apply)
     if options.json:
         print_json(asdict(result))
-        return 0
+        return
     verb = "would have"
     if result.applied:
         verb = "has" if len(result.ids) == 1 else "have"
@@ -180,7 +176,6 @@ def relabel(client: Client, options: Namespace) -> int:
         say(f"visual-memory undo {options.name} {result.operation}   takes it back.")
     elif result.ids:
         say("Nothing was changed; add --apply to do it.")
-    return 0
 
 
 def read_labels(file: Path) -> dict[str, str]:

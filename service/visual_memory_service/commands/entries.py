@@ -47,30 +47,32 @@ def add_to(commands: Commands) -> None:
     add_apply(parser)
 
 
-def entries(client: Client, options: Namespace) -> int:
+def entries(client: Client, options: Namespace) -> None:
     """Print the entries that match the filter, by id."""
     found = islice(client.memory(options.name).entries(filter=options.filter), options.limit)
     if options.json:
         print_json_array(map(as_json, found))
-        return 0
+        return
     headers: Sequence[str] = COLUMNS
     while rows := list(islice(found, ROWS)):
         print_table(headers, map(as_row, rows))
         headers = ("",) * len(COLUMNS)
-    return 0
 
 
-def update(client: Client, options: Namespace) -> int:
+def update(client: Client, options: Namespace) -> None:
     """Set the label or metadata of one entry, or both."""
     if options.label is None and options.metadata is None:
         raise WrongUsage("one of the arguments --label --metadata is required")
     metadata = dict(options.metadata) if options.metadata else None
     memory = client.memory(options.name)
-    print_entry(memory.update(options.id, label=options.label, metadata=metadata), options)
-    return 0
+    entry = memory.update(options.id, label=options.label, metadata=metadata)
+    if options.json:
+        print_json(as_json(entry))
+    else:
+        print_table(COLUMNS, [as_row(entry)])
 
 
-def delete(client: Client, options: Namespace) -> int:
+def delete(client: Client, options: Namespace) -> None:
     """Delete entries by id, all or none."""
     memory = client.memory(options.name)
     deleted = memory.delete(options.id, allow_missing=options.allow_missing)
@@ -78,10 +80,9 @@ def delete(client: Client, options: Namespace) -> int:
         print_json({"memory": options.name, "deleted": deleted})
     else:
         say(f"{plural(deleted, 'entry')} deleted from {options.name}.")
-    return 0
 
 
-def purge(client: Client, options: Namespace) -> int:
+def purge(client: Client, options: Namespace) -> None:
     """Delete the entries that match a filter; without ``--apply`` only show which."""
     result = client.memory(options.name).purge(filter=options.filter, apply=options.apply)
     if options.json:
@@ -99,15 +100,6 @@ def purge(client: Client, options: Namespace) -> int:
         sample = f": {listed(result.sample_ids)}" if result.sample_ids else ""
         say(f"{plural(result.count, 'entry')} would be deleted from {options.name}{sample}.")
         say("Nothing was deleted; add --apply to do it.")
-    return 0
-
-
-def print_entry(entry: Entry, options: Namespace) -> None:
-    """Print one entry, as a table or JSON."""
-    if options.json:
-        print_json(as_json(entry))
-    else:
-        print_table(COLUMNS, [as_row(entry)])
 
 
 def as_row(entry: Entry) -> Sequence[object]:

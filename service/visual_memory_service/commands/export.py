@@ -13,7 +13,7 @@ from visual_memory.terminal.output import plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Entry
-from visual_memory_service.console import output_file
+from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking
 from visual_memory_service.pictures import parquet
 
@@ -23,15 +23,15 @@ OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # suffixes of other formats
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
     parser.add_argument("file", metavar="FILE.parquet", type=Path, help="the file to write")
-    output_file.add_force(parser, "the file")
+    files.add_force(parser, "the file")
 
 
-def export(client: Client, options: Namespace) -> int:
+def export(client: Client, options: Namespace) -> None:
     """Write all entries with vectors and pictures to a file, which appears once complete."""
     path = options.file
     if path.suffix.lower() in OTHERS:
         raise Refused(f"{path} would hold Parquet, which export writes; let it end in .parquet.")
-    output_file.refuse(path, force=options.force)
+    files.refuse(path, force=options.force)
     parquet.pyarrow()
     memory = client.memory(options.name)
     info = memory.info()
@@ -44,7 +44,6 @@ def export(client: Client, options: Namespace) -> int:
     else:
         entries_written = plural(count, "entry")
         say(f"{entries_written} of {options.name} in {path}, {size(path.stat().st_size)}.")
-    return 0
 
 
 def counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ from argparse import Namespace, RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from visual_memory.types import Limits
 from visual_memory_service.console.arguments import add_asking
 from visual_memory_service.console.interrupted import report_running_operations, report_stored
 from visual_memory_service.pictures import bad_pictures
+from visual_memory_service.pictures.item import Item, sha256
 from visual_memory_service.pictures.pictures import Unreadable, faults
-from visual_memory_service.pictures.source import Item, Source, open_source, sha256
+from visual_memory_service.pictures.source import Source, open_source
 
 BATCH_ITEMS = 1024
 BATCH_BYTES = 4 << 20  # some hundred pictures
@@ -169,7 +171,8 @@ def insert(client: Client, options: Namespace) -> int:
             if item.id in todo
         )
         try:
-            for group in groups(items):
+            # So that each fits into RAM; files, which are read later, go into one.
+            for group in grouped(items, attrgetter("held_bytes"), BATCH_BYTES):
                 bad_pictures.send(
                     lambda items: store(memory, items, plan, progress, options),
                     group,
@@ -223,7 +226,8 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
     """Sort the items into new, stored, changed and bad ones. Raises Refused for an id twice."""
     plan, seen = Plan(bad=dict(source.bad)), set[str]()
     with Progress(f"{source.noun}s checked", source.count) as progress:
-        for batch in batches(source.items(), batch_bytes(limits)):
+        bytes_max = min(BATCH_BYTES, limits.message_bytes // 4)  # with ids, labels and metadata
+        for batch in grouped(source.items(), attrgetter("size"), bytes_max):
             unsure = []
             for item in batch:
                 if item.id in seen:
@@ -282,21 +286,6 @@ def refuse(plan: Plan, options: Namespace) -> None:
             )
         raise Refused(f"{said} {plan.relabelling('changes')}".rstrip())
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
-
-
-def batch_bytes(limits: Limits) -> int:
-    """Return the bytes of content that fit one message with ids, labels and metadata."""
-    return min(BATCH_BYTES, limits.message_bytes // 4)
-
-
-def batches(items: Iterable[Item], bytes_max: int) -> Iterator[list[Item]]:
-    """Split items into batches of at most so many bytes of content."""
-    return grouped(items, lambda item: item.size, bytes_max)
-
-
-def groups(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Split items into groups that fit into RAM; files, which are read later, go into one."""
-    return grouped(items, lambda item: item.held_bytes, BATCH_BYTES)
 
 
 def grouped(

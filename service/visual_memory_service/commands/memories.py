@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
     )
 
 
-def create(client: Client, options: Namespace) -> int:
+def create(client: Client, options: Namespace) -> None:
     """Create a memory for images, or for vectors of one dimension."""
     made = client.create_memory(
         options.name,
@@ -45,15 +45,14 @@ def create(client: Client, options: Namespace) -> int:
         print_json(asdict(made))
     else:
         say(f"{made.name} remembers {content_of(made)}.")
-    return 0
 
 
-def list_memories(client: Client, options: Namespace) -> int:
+def list_memories(client: Client, options: Namespace) -> None:
     """Print all memories, by name."""
     memories = client.memories()
     if options.json:
         print_json([asdict(each) for each in memories])
-        return 0
+        return
     whole = [each for each in memories if not each.damage]
     headers = ("memory", "entries", "labels", "dimension", "embedder", "disk")
     print_table(
@@ -73,15 +72,14 @@ def list_memories(client: Client, options: Namespace) -> int:
     for each in memories:
         if each.damage:
             print(f"{each.name} cannot be used: {printable(each.damage)}")
-    return 0
 
 
-def info(client: Client, options: Namespace) -> int:
+def info(client: Client, options: Namespace) -> None:
     """Print a memory with its labels."""
     found = client.memory(options.name).info()
     if options.json:
         print_json(asdict(found))
-        return 0
+        return
     entries, labels = plural(found.count, "entry"), plural(len(found.labels), "label")
     disk = size(found.disk_bytes)
     say(f"{found.name} remembers {content_of(found)}: {entries} of {labels}, {disk}.")
@@ -96,17 +94,15 @@ def info(client: Client, options: Namespace) -> int:
         print_table(("label", "entries"), list(found.labels.items())[:LABELS_SHOWN])
     if len(found.labels) > LABELS_SHOWN:
         say(f"… and {len(found.labels) - LABELS_SHOWN:,} more labels; --json shows all.")
-    return 0
 
 
-def delete_memory(client: Client, options: Namespace) -> int:
+def delete_memory(client: Client, options: Namespace) -> None:
     """Delete a memory with all its entries."""
     client.delete_memory(options.name)
     if options.json:
         print_json({"memory": options.name, "deleted": True})
     else:
         say(f"{options.name} is deleted, with all its entries.")
-    return 0
 
 
 def content_of(info: MemoryInfo) -> str:

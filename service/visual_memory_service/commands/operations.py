@@ -36,14 +36,13 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--memory", metavar="NAME", help="list the operations of one memory")
 
 
-def undo(client: Client, options: Namespace) -> int:
+def undo(client: Client, options: Namespace) -> None:
     """Undo a prune or a relabel."""
     restored = client.memory(options.name).undo(options.operation)
     if options.json:
         print_json({"memory": options.name, "restored": restored})
     else:
         say(f"{plural(restored, 'entry')} restored in {options.name}.")
-    return 0
 
 
 def operations(client: Client, options: Namespace) -> int:
@@ -57,14 +56,11 @@ def operations(client: Client, options: Namespace) -> int:
         acted_on = act[options.action](client, options.operation)
         print_operations([acted_on], options)
         return int(options.action == "wait" and acted_on.state != "done")
-    names = [options.memory] if options.memory else whole_memories(client)
+    names = [options.memory]
+    if not options.memory:
+        names = [each.name for each in client.memories() if not each.damage]
     print_operations([each for name in names for each in client.operations(name)], options)
     return 0
-
-
-def whole_memories(client: Client) -> list[str]:
-    """Return the names of the memories that are not damaged."""
-    return [each.name for each in client.memories() if not each.damage]
 
 
 def wait(client: Client, operation: str) -> Operation:

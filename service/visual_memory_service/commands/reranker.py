@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from argparse import Namespace
 from collections.abc import Iterator
@@ -85,13 +86,12 @@ def add_to(commands: Commands) -> None:
         each.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
 
 
-def crops(options: Namespace) -> int:
+def crops(options: Namespace) -> None:
     """Serve a re-ranker by a larger embedder until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
         from visual_memory_embedders import ImageLimits, build
-        from visual_memory_service.rerankers.crops import Crops
+        from visual_memory_service.rerankers.crops import Crops, VectorCache
         from visual_memory_service.rerankers.server import serve
-        from visual_memory_service.rerankers.vector_cache import VectorCache
 
         at_least_one("threads", options.threads)
         log_to_standard_error(options.log_level)
@@ -100,11 +100,11 @@ def crops(options: Namespace) -> int:
             raise Refused(f"{graphs} cannot keep the network's graph: it is no folder.")
         with ThreadPoolExecutor(options.threads, thread_name_prefix="embed") as workers:
             embedder = build(options.embedder, cache=graphs, workers=workers, limits=ImageLimits())
-            serve(Crops(embedder, VectorCache(options.vector_cache_mib * MEBIBYTE)), options.listen)
-    return 0
+            cache = VectorCache(options.vector_cache_mib * MEBIBYTE)
+            asyncio.run(serve(Crops(embedder, cache), options.listen))
 
 
-def chat(options: Namespace) -> int:
+def chat(options: Namespace) -> None:
     """Serve a re-ranker by a chat model until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
         from visual_memory_service.rerankers.chat import Chat
@@ -115,8 +115,7 @@ def chat(options: Namespace) -> int:
         log_to_standard_error(options.log_level)
         key = os.environ.get(CHAT_KEY, "")
         server = ChatServer(options.url, options.model, key, options.chat_timeout)
-        serve(Chat(server, options.candidates), options.listen)
-    return 0
+        asyncio.run(serve(Chat(server, options.candidates), options.listen))
 
 
 @contextmanager

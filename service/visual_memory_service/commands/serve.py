@@ -70,10 +70,7 @@ def folder(text: str) -> str:
 
 
 def serve(options: Namespace) -> NoReturn:
-    """Serve until SIGTERM or SIGINT, then end the process.
-
-    Raises Refused if it cannot start, WrongUsage.
-    """
+    """Serve until SIGTERM or SIGINT, then end the process. Raises Refused, WrongUsage."""
     server_libraries.need("a server")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
     given = {name: getattr(options, name) for name in FLAGS}

@@ -22,9 +22,8 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
-from visual_memory_service.console import output_file, server_libraries
+from visual_memory_service.console import files, server_libraries
 from visual_memory_service.console.arguments import add_apply, add_asking
-from visual_memory_service.console.ids_file import read_ids
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.console.unlearning import outcome, remaining
 
@@ -50,14 +49,10 @@ def add_to(commands: Commands) -> None:
         required=True,
         help="the file for the certificate; the same ids again get the same one; needed",
     )
-    output_file.add_force(parser, "the certificate")
+    files.add_force(parser, "the certificate")
     add_apply(parser)
     parser = add_asking(
-        commands,
-        "keys",
-        keys,
-        "list the public keys that verify certificates",
-        memory=False,
+        commands, "keys", keys, "list the public keys that verify certificates", memory=False
     )
     on_server = parser.get_default("run")
     parser.add_argument(
@@ -70,19 +65,19 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
 
 
-def unlearn(client: Client, options: Namespace) -> int:
+def unlearn(client: Client, options: Namespace) -> None:
     """Unlearn the entries that a file names and save the certificate; without ``--apply`` show.
 
     Ids that are not stored are skipped, so that the same file may be given again.
     """
-    ids = read_ids(options.ids_file)
+    ids = files.read_ids(options.ids_file)
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
     if found.count:
-        output_file.refuse(options.certificate, force=options.force)
+        files.refuse(options.certificate, force=options.force)
     if not options.apply:
         show(client, ids, found, options)
-        return 0
+        return
     with report_running_operations(client, options.name):
         certificate = (
             certify(client, memory, ids) if found.count else latest_certificate(client, memory, ids)
@@ -104,7 +99,7 @@ def unlearn(client: Client, options: Namespace) -> int:
                 "backups": certificate.backups,
             }
         )
-        return 0
+        return
     stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
     when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
     others = certificate.count - entries
@@ -115,7 +110,6 @@ def unlearn(client: Client, options: Namespace) -> int:
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
         *(stays if found.count else ()),
     )
-    return 0
 
 
 def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespace) -> None:
@@ -156,7 +150,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
         with suppress(InvalidCertificate):
             if certificate.read(path) == certificate:
                 return
-    output_file.refuse(path, force=options.force)
+    files.refuse(path, force=options.force)
     certificate.save(path, overwrite=options.force)
 
 
@@ -212,18 +206,17 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
     return f"unlearn-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def keys(client: Client, options: Namespace) -> int:
+def keys(client: Client, options: Namespace) -> None:
     """Print the public keys of a server: the present one, then former ones."""
     public_keys = client.server_info().public_keys
     if options.json:
         print_json(public_keys)
-        return 0
+        return
     for number, key in enumerate(public_keys):
         say(key if number == 0 else f"{key} (former)")
-    return 0
 
 
-def rotate(options: Namespace) -> int:
+def rotate(options: Namespace) -> None:
     """Make a new signing key. Raises Refused while a server uses the folder."""
     server_libraries.need("making a key")
     from visual_memory_index import FolderLock
@@ -244,4 +237,3 @@ def rotate(options: Namespace) -> int:
     finally:
         lock.close()
     say(f"{signing.public[0]} signs from now on; the former key stays published.")
-    return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -54,18 +54,13 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--memory", metavar="NAME", help="the memory that it must name")
     parser.add_argument(
-        "--id",
-        metavar="ID",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="ids that it must cover",
+        "--id", metavar="ID", nargs="+", action="extend", default=[], help="ids that it must cover"
     )
     add_json(parser)
     parser.set_defaults(run=verify)
 
 
-def verify(options: Namespace) -> int:
+def verify(options: Namespace) -> None:
     """Check a certificate and print its content. Raises InvalidCertificate, Refused."""
     if options.server:
         with connect(options) as client:
@@ -80,10 +75,15 @@ def verify(options: Namespace) -> int:
         print_json(as_json(found) | {"ids": covered} | there)
     else:
         print_verification(found, options.server)
-        print_ids(covered, again or [])
+        if covered:
+            say("")
+            rows = [(id, "yes" if yes else "no") for id, yes in covered.items()]
+            print_table(("id", "erased"), rows)
+        if again:
+            one = "An entry of this id is" if len(again) == 1 else "Entries of these ids are"
+            say("", f"{one} there again, inserted since: {listed(again)}.")
     if missing := [id for id, is_covered in covered.items() if not is_covered]:
         raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
-    return 0
 
 
 def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list[str]:
@@ -149,13 +149,3 @@ def print_verification(found: Verification, server: str | None) -> None:
         say(f"- What was erased was also in {held}, and stayed there.")
     for backup in found.backups:
         say(f"- A backup of {printable(backup)} UTC may hold what was erased.")
-
-
-def print_ids(covered: Mapping[str, bool], again: Sequence[str]) -> None:
-    """Print which of the ids were erased, and which have entries again."""
-    if covered:
-        say("")
-        print_table(("id", "erased"), [(id, "yes" if yes else "no") for id, yes in covered.items()])
-    if again:
-        one = "An entry of this id is" if len(again) == 1 else "Entries of these ids are"
-        say("", f"{one} there again, inserted since: {listed(again)}.")

@@ -106,13 +106,12 @@ def to_cases(
     """Search the nearest entries of each suspect."""
     vectors = [v for each in suspects if (v := entries[each.id].vector) is not None]
     found = memory.search(vectors=np.stack(vectors), k=NEAR) if vectors else []
-    return [to_case(*pair) for pair in zip(suspects, found, strict=True)]
-
-
-def to_case(suspect: Suspect, near: Iterable[Neighbor]) -> Case:
-    """Make a case of a suspect and its nearest entries, without itself."""
-    others = [each for each in near if each.id != suspect.id]
-    return Case(suspect, called(others, suspect.proposed), called(others, suspect.label))
+    cases = []
+    for suspect, near in zip(suspects, found, strict=True):
+        others = [each for each in near if each.id != suspect.id]
+        proposed, own = (called(others, label) for label in (suspect.proposed, suspect.label))
+        cases.append(Case(suspect, proposed, own))
+    return cases
 
 
 def called(near: Iterable[Neighbor], label: str) -> list[Neighbor]:

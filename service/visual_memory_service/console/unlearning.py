@@ -44,10 +44,7 @@ def holders(memory: str, also_in: Sequence[str]) -> str:
 
 
 def remaining(
-    memory: str,
-    also_in: Sequence[str],
-    backups: Sequence[datetime],
-    not_asked: Sequence[str],
+    memory: str, also_in: Sequence[str], backups: Sequence[datetime], not_asked: Sequence[str]
 ) -> Iterator[str]:
     """Yield a sentence each on memories and backups that an unlearning does not reach."""
     if also_in:

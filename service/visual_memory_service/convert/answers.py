@@ -1,4 +1,4 @@
-"""Writes core types as messages: memories, entries, imports, backups, server info."""
+"""Writes core types as messages: limits, memories, entries, imports, audit logs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from visual_memory.v1 import entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
-from visual_memory_index import (
-    Entry,
-    MemoryInfo,
-    Page,
-    StoredBatch,
-)
+from visual_memory_index import AuditPage, Entry, MemoryInfo, Page, StoredBatch
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
@@ -26,29 +21,14 @@ SAMPLE_MAX = 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def from_settings(
-    version: str,
-    settings: Settings,
-    embedders: Sequence[str],
-    rerankers: Sequence[str],
-    public_keys: Sequence[str],
-    erasure: str,
-) -> pb.GetServerInfoResponse:
-    """Write the server's release, limits, embedders, re-rankers, keys and erasure."""
-    limits = pb.Limits(
+def from_settings(settings: Settings) -> pb.Limits:
+    """Write the limits of a server."""
+    return pb.Limits(
         message_bytes=settings.message_bytes_max,
         image_bytes=settings.image_bytes_max,
         image_pixels=settings.image_pixels_max,
         items=settings.items_max,
         neighbors=settings.neighbors_max,
-    )
-    return pb.GetServerInfoResponse(
-        version=version,
-        limits=limits,
-        embedders=embedders,
-        rerankers=rerankers,
-        public_keys=public_keys,
-        erasure=erasure,
     )
 
 
@@ -85,28 +65,6 @@ def from_info(
     )
 
 
-def from_damaged(name: str, damage: str) -> memory_pb2.Memory:
-    """Write a memory that cannot be opened, with its damage."""
-    return memory_pb2.Memory(name=name, damage=damage)
-
-
-def from_piece(piece: bytes) -> pb.BackupMemoryResponse:
-    """Write a piece of a backup file, perhaps empty."""
-    return pb.BackupMemoryResponse(data=piece)
-
-
-def from_restored(memory: memory_pb2.Memory, left_out: int) -> pb.RestoreMemoryResponse:
-    """Write a restored memory, with the number of its entries left out as unlearned."""
-    return pb.RestoreMemoryResponse(memory=memory, left_out_count=left_out)
-
-
-def from_memories(
-    memories: Sequence[memory_pb2.Memory], last: str, request: pb.ListMemoriesRequest
-) -> pb.ListMemoriesResponse:
-    """Write one page; ``last`` is the name to go on after, empty at the end."""
-    return pb.ListMemoriesResponse(memories=memories, next_page_token=from_token(last, request))
-
-
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
     """Write an embedder spec from its stored JSON."""
     if text is None:
@@ -121,33 +79,15 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
     )
 
 
-def from_ids(ids: Sequence[str], unlearned: Sequence[str]) -> pb.InsertEntriesResponse:
-    """Write the ids of a batch, in order, and those of them that were unlearned before."""
-    return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
-
-
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
     """Write the acknowledgement of a stored batch, with those of its ids that were unlearned."""
     return pb.ImportEntriesResponse(
-        offset=batch.start,
-        ids=batch.ids,
-        fingerprint=batch.fingerprint,
-        unlearned_ids=unlearned,
+        offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint, unlearned_ids=unlearned
     )
 
 
-def from_import_offset(offset: int) -> pb.ImportEntriesResponse:
-    """Write the offset at which an import goes on."""
-    return pb.ImportEntriesResponse(offset=offset)
-
-
-def from_working() -> pb.ImportEntriesResponse:
-    """Write the sign of life of an import whose batch is being stored."""
-    return pb.ImportEntriesResponse(working=True)
-
-
 def is_from_working(response: object) -> bool:
-    """Return True for a sign of life by ``from_working``, which acknowledges nothing."""
+    """Return True for a sign of life, which acknowledges nothing."""
     return isinstance(response, pb.ImportEntriesResponse) and response.working
 
 
@@ -175,15 +115,35 @@ def from_entries(page: Page, request: pb.ListEntriesRequest) -> pb.ListEntriesRe
     )
 
 
-def from_deleted(ids: Sequence[str]) -> pb.DeleteEntriesResponse:
-    """Write the number of deleted entries."""
-    return pb.DeleteEntriesResponse(deleted_count=len(ids))
-
-
 def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
     """Write the number of entries that a purge takes, and a sample of their ids."""
     return pb.PurgeEntriesResponse(
         purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
+    )
+
+
+def from_audit_page(
+    page: AuditPage, end: int, request: pb.ListAuditEventsRequest
+) -> pb.ListAuditEventsResponse:
+    """Write the events before number ``end``, where the next page begins if there is one."""
+    return pb.ListAuditEventsResponse(
+        events=[
+            pb.AuditEvent(
+                number=event.number,
+                time=from_time(event.time),
+                principal=event.principal,
+                call=event.call,
+                count=event.count,
+                digest=event.digest,
+                previous=event.previous,
+                text=event.to_json(),
+            )
+            for event in page.events
+        ],
+        next_page_token=from_token(str(end) if end < page.head.size else "", request),
+        head=pb.AuditHead(
+            size=page.head.size, root=page.head.root(), last=page.head.last, digest=page.digest
+        ),
     )
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import visual_memory_index as index
 from visual_memory.v1 import decision_pb2, entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import VOTINGS, Decision, Neighbors, Request, Taxonomy, Voting, parse
 from visual_memory_index.votes import conformal
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import (
     check_labels,
     to_content,
     to_counts_k,
+    to_fraction,
+    to_number,
     to_request,
     to_seconds,
-    to_text,
+    to_texts,
     to_vectors,
 )
 from visual_memory_service.decisions.annotate import AnnotatedDecision, DecisionOptions
@@ -38,12 +41,17 @@ Queries = Sequence[bytes] | NDArray[np.float32]
 
 
 def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classification:
-    """Read a Classify request. Raises BadField, BadFilter."""
+    """Read a Classify request; all neighbours are shown by default. Raises BadField, BadFilter."""
+    shown, seconds = None, RERANK_SECONDS
+    if request.HasField("neighbors"):
+        shown = to_number(request.neighbors, "neighbors", 0)
+    if request.HasField("rerank_timeout"):
+        seconds = to_seconds(request.rerank_timeout, "rerank_timeout")
     return Classification(
         voting=to_voting(request),
-        shown=to_shown(request),
+        shown=shown,
         options=to_decision_options(request),
-        rerank_seconds=to_rerank_seconds(request),
+        rerank_seconds=seconds,
         question=to_question(request, settings),
         reranker=request.reranker,
     )
@@ -51,13 +59,11 @@ def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classi
 
 def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
     """Read queries with K, filter and excluded ids. Raises BadField, BadFilter."""
-    k = request.k if request.HasField("k") else K
-    if k < 1:
-        raise BadField("k", f"must be at least 1, but is {k}")
+    k = to_number(request.k if request.HasField("k") else K, "k", 1)
     return Question(
         queries=to_content(request, settings),
         k=k,
-        filter=parse(request.filter),
+        filter=index.parse(request.filter),
         exclude_ids=request.exclude_ids,
         counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
         neighbors_max=settings.neighbors_max,
@@ -78,12 +84,12 @@ def to_voting(
     | pb.ExplainDecisionRequest
     | pb.AssessMemoryRequest
     | pb.CalibrateMemoryRequest,
-) -> Voting:
+) -> index.Voting:
     """Read the voting, rank by default. Raises BadField."""
     name = request.voting or VOTING
-    if name not in VOTINGS:
-        raise BadField("voting", f"must be one of {', '.join(VOTINGS)}, but is {name[:80]!r}")
-    return VOTINGS[name]
+    if name not in index.VOTINGS:
+        raise BadField("voting", f"must be one of {', '.join(index.VOTINGS)}, but is {name[:80]!r}")
+    return index.VOTINGS[name]
 
 
 def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
@@ -95,8 +101,8 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
         return None
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
-    if coverage is not None and not 0 < coverage < 1:
-        raise BadField("coverage", f"must be between 0 and 1, both excluded, but is {coverage}")
+    if coverage is not None:
+        to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):
         raise BadField(
             "conformal",
@@ -104,8 +110,8 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
         )
     if least is not None and not 0 < least <= 1:
         raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
-    if level is not None and level < 0:
-        raise BadField("level", f"must not be negative, but is {level}")
+    if level is not None:
+        to_number(level, "level", 0)
     if level is not None and least is not None:
         raise BadField("level", "and min_confidence exclude each other")
     return DecisionOptions(
@@ -118,22 +124,6 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
         min_confidence=least,
         level=level,
     )
-
-
-def to_rerank_seconds(request: pb.ClassifyRequest) -> float:
-    """Read the seconds that a re-ranker may take for one query. Raises BadField."""
-    if not request.HasField("rerank_timeout"):
-        return RERANK_SECONDS
-    return to_seconds(request.rerank_timeout, "rerank_timeout")
-
-
-def to_shown(request: pb.ClassifyRequest) -> int | None:
-    """Read the number of neighbours in an answer, None for all. Raises BadField."""
-    if not request.HasField("neighbors"):
-        return None
-    if request.neighbors < 0:
-        raise BadField("neighbors", f"must not be negative, but is {request.neighbors}")
-    return request.neighbors
 
 
 def from_classified(
@@ -159,21 +149,22 @@ def from_annotated(
     annotated: AnnotatedDecision, reranking: Reranking | None, shown: int | None
 ) -> decision_pb2.Decision:
     """Write one decision with its annotations."""
-    message = from_decision(annotated.decision, shown)
-    message.rejected = annotated.rejected
-    if annotated.calibrated_confidence is not None:
-        message.calibrated_confidence = annotated.calibrated_confidence
-    if annotated.label_set is not None:
-        message.label_set.CopyFrom(decision_pb2.LabelSet(labels=annotated.label_set))
-    if annotated.node is not None:
-        message.node.CopyFrom(decision_pb2.Node(**asdict(annotated.node)))
-    if reranking is not None:
-        message.reranking.CopyFrom(decision_pb2.Reranking(**asdict(reranking)))
-    return message
+    labels, node = annotated.label_set, annotated.node
+    return from_decision(
+        annotated.decision,
+        shown,
+        rejected=annotated.rejected,
+        calibrated_confidence=annotated.calibrated_confidence,
+        label_set=None if labels is None else decision_pb2.LabelSet(labels=labels),
+        node=None if node is None else decision_pb2.Node(**asdict(node)),
+        reranking=None if reranking is None else decision_pb2.Reranking(**asdict(reranking)),
+    )
 
 
-def from_decision(decision: Decision, shown: int | None) -> decision_pb2.Decision:
-    """Write a decision with its first ``shown`` neighbours, None for all."""
+def from_decision(
+    decision: index.Decision, shown: int | None, **annotations: Any
+) -> decision_pb2.Decision:
+    """Write a decision with its first ``shown`` neighbours, None for all, and annotations."""
     return decision_pb2.Decision(
         label=decision.label,
         confidence=decision.confidence,
@@ -191,10 +182,11 @@ def from_decision(decision: Decision, shown: int | None) -> decision_pb2.Decisio
                 strict=True,
             )
         ],
+        **annotations,
     )
 
 
-def from_neighbors(neighbors: Neighbors) -> pb.SearchResponse:
+def from_neighbors(neighbors: index.Neighbors) -> pb.SearchResponse:
     """Write the neighbours of each query."""
     return pb.SearchResponse(
         results=[
@@ -231,7 +223,7 @@ def to_labelled(
             "labels",
             f"must be as many as the queries, but are {len(request.labels)} for {len(queries)}",
         )
-    return queries, [to_text(label, "labels[{}]", at) for at, label in enumerate(request.labels)]
+    return queries, to_texts(request.labels, "labels")
 
 
 def to_explain_question(
@@ -268,34 +260,30 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
             "add_labels",
             f"must be as many as the rows, but are {len(request.add_labels)} for {len(added)}",
         )
-    for at, label in enumerate(request.add_labels):
-        to_text(label, "add_labels[{}]", at)
+    labels = to_texts(request.add_labels, "add_labels")
     check_labels(request.relabel, "relabel")
-    return WhatIf(list(request.remove_ids), dict(request.relabel), added, list(request.add_labels))
+    return WhatIf(list(request.remove_ids), dict(request.relabel), added, labels)
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
     """Write a decision as it is, as it would be, and the smallest change that flips it."""
-    response = pb.ExplainDecisionResponse(
-        before=from_decision(explanation.before, None), thumbnails=explanation.thumbnails
+    after, flip = explanation.after, explanation.minimal_flip
+    return pb.ExplainDecisionResponse(
+        before=from_decision(explanation.before, None),
+        after=None if after is None else from_decision(after, None),
+        minimal_flip=None if flip is None else pb.Flip(**asdict(flip)),
+        thumbnails=explanation.thumbnails,
     )
-    if explanation.after is not None:
-        response.after.CopyFrom(from_decision(explanation.after, None))
-    if (flip := explanation.minimal_flip) is not None:
-        response.minimal_flip.CopyFrom(
-            pb.Flip(ids=flip.ids, label=flip.label, proven_minimal=flip.proven_minimal)
-        )
-    return response
 
 
-def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, Request]:
+def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.Request]:
     """Read K, the name of the voting, and the request. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else K, "k")
     to_voting(request)
-    return k, request.voting or VOTING, to_request(request, request.request_id)
+    return k, request.voting or VOTING, to_request(request)
 
 
-def from_taxonomy(taxonomy: Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
+def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
     """Write a taxonomy, compared with the ``labels`` of its memory."""
     return pb.Taxonomy(
         edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],

@@ -11,10 +11,10 @@ from visual_memory.v1 import memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Operation
 from visual_memory_service.convert.answers import from_time
-from visual_memory_service.convert.page_token import from_token, to_page_bounds
+from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.errors import BadField
+from visual_memory_service.runtime.operations import Job
 
-OPERATIONS_PAGE, OPERATIONS_PAGE_MAX = 100, 1000
 TIMEOUT_MAX = 86_400
 STATES = MappingProxyType(
     {
@@ -24,11 +24,6 @@ STATES = MappingProxyType(
         "cancelled": operation_pb2.Operation.CANCELLED,
     }
 )
-
-
-def to_operations_page(request: pb.ListOperationsRequest) -> tuple[str, int]:
-    """Read the last name of the page before, and the page size. Raises BadField."""
-    return to_page_bounds(request, OPERATIONS_PAGE, OPERATIONS_PAGE_MAX)
 
 
 def to_timeout(request: pb.WaitOperationRequest) -> float | None:
@@ -41,28 +36,22 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 
 
 def from_operation(
-    operation: Operation,
-    *,
-    done: int = 0,
-    total: int = 0,
-    problem: str = "",
-    with_result: bool = True,
+    operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Write an operation; a running one with ``done`` of ``total`` and the problem it waits for."""
+    """Write an operation; a running one with the progress of its job, and what that waits for."""
+    ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
         memory=operation.name.rpartition("/")[0],
         kind=operation.kind,
         state=STATES[operation.state],
-        done_count=done,
-        total_count=total,
-        problem=operation.problem or problem,
+        done_count=job.done if job else 0,
+        total_count=job.total if job else 0,
+        problem=operation.problem or (job.problem if job else ""),
         create_time=from_time(operation.created_at),
+        end_time=None if ended is None else from_time(ended),
+        undo_time=None if undone is None else from_time(undone),
     )
-    if operation.ended_at is not None:
-        message.end_time.CopyFrom(from_time(operation.ended_at))
-    if operation.undone_at is not None:
-        message.undo_time.CopyFrom(from_time(operation.undone_at))
     if with_result and operation.result is not None and operation.state == "done":
         result = json.loads(operation.result)
         match operation.kind:
@@ -80,6 +69,12 @@ def from_operation(
                 labels = from_label_counts(result.pop("labels"))
                 message.prune.CopyFrom(operation_pb2.PruneResult(labels=labels, **result))
     return message
+
+
+def from_dry_run(memory: str, kind: str, **result: Any) -> operation_pb2.Operation:
+    """Write a dry run as an operation that was never stored."""
+    state = operation_pb2.Operation.DONE
+    return operation_pb2.Operation(memory=memory, kind=kind, state=state, **result)
 
 
 def from_unlearning(result: dict[str, Any]) -> operation_pb2.UnlearnResult:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from types import MappingProxyType
 from typing import Any
 
 from visual_memory_service.errors import BadField
 
+SIZES = MappingProxyType(  # of a page, by default and at most
+    {
+        "GetMisleadingCountsRequest": (10_000, 10_000),
+        "ListAuditEventsRequest": (1000, 10_000),
+        "ListEntriesRequest": (1000, 10_000),
+        "ListMemoriesRequest": (100, 1000),
+        "ListOperationsRequest": (100, 1000),
+    }
+)
 FREE = ("page_size", "page_token", "include_vectors", "include_images", "include_thumbnails")
 
 
-def to_page_bounds(request: Any, size: int, most: int) -> tuple[str, int]:
-    """Read the last id of the page before, and the page size, by default ``size``.
-
-    Raises BadField.
-    """
+def to_page_bounds(request: Any) -> tuple[str, int]:
+    """Read the last id or name of the page before, and the page size. Raises BadField."""
+    size, most = SIZES[request.DESCRIPTOR.name]
     if not 0 <= request.page_size <= most:
         raise BadField("page_size", f"must be 0 to {most}, but is {request.page_size}")
     return to_token(request), request.page_size or size
 
 
 def to_token(request: Any) -> str:
-    """Read the last id or name of the page before, empty for the first page.
-
-    Raises BadField.
-    """
+    """Read the last id or name of the page before, empty for the first. Raises BadField."""
     if not request.page_token:
         return ""
     try:

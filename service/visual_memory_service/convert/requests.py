@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+import visual_memory_index as index
 from visual_memory.protocol import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import (
-    NAME,
-    WHOLE,
-    WITHOUT_ID,
-    Entry,
-    Filter,
-    Parts,
-    Request,
-    bad_rows,
-    parse,
-    unit_rows,
-)
+from visual_memory_index.errors import TooManyIds
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import to_page_bounds
 from visual_memory_service.errors import BadField
-from visual_memory_service.writes.delete import Deletion, Purge
-from visual_memory_service.writes.insert import Batch, Change
+from visual_memory_service.writes.insert import Batch
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"].full_name
 TEXT_BYTES_MAX = 256
@@ -40,15 +28,15 @@ SHA256_BYTES = 32
 COUNTS_K_MAX = 1000
 ALIVE_SECONDS_MIN = 0.1
 SECONDS_MAX = 600.0
-ENTRIES_PAGE, ENTRIES_PAGE_MAX = 1000, 10_000
-MEMORIES_PAGE, MEMORIES_PAGE_MAX = 100, 1000
+DIGITS_MAX = 18  # of a number that SQLite takes
 
-Page: TypeAlias = tuple[Filter | None, str, int, Parts]
+Number = TypeVar("Number", int, float)
+Page: TypeAlias = tuple[index.Filter | None, str, int, index.Parts]
 
 
 def to_name(name: str, path: str) -> str:
     """Read the name of a memory. Raises BadField."""
-    if not NAME.fullmatch(name):
+    if not index.NAME.fullmatch(name):
         raise BadField(
             path,
             "must be 1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit, "
@@ -64,18 +52,14 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
         raise BadField("embedder", "or dimension must be given")
     if content == "embedder":
         return to_text(request.embedder, "embedder"), None
-    if not 1 <= request.dimension <= DIMENSION_MAX:
-        raise BadField("dimension", f"must be 1 to {DIMENSION_MAX}, but is {request.dimension}")
-    return None, request.dimension
+    return None, to_number(request.dimension, "dimension", 1, DIMENSION_MAX)
 
 
-def to_request(
-    message: Message, request_id: str, start: int = WHOLE, hashes: Sequence[bytes] = ()
-) -> Request:
-    """Read the request_id with the message's fingerprint, or None. Raises BadField."""
-    if not request_id:
-        return WITHOUT_ID
-    return Request(to_text(request_id, "request_id"), fingerprint(message, hashes), start)
+def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
+    """Read the request_id with the fingerprint of its message. Raises BadField."""
+    if not message.request_id:
+        return index.WITHOUT_ID
+    return index.Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
 
 
 async def to_pieces(
@@ -89,17 +73,16 @@ async def to_pieces(
         yield request.data
 
 
-def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> Request:
+def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
     """Read the request_id of a restore, with the hash of its file, or None. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
-    return to_request(about, about.request_id, hashes=[file_sha256])
+    return to_request(about, [file_sha256])
 
 
 def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
     """Read a batch; takes the images or vectors out of the message. Raises BadField."""
     entries, rows, hashes = to_entries_and_rows(request.batch, settings)
-    again = to_request(request, request.request_id, hashes=hashes)
-    return Batch(entries, rows, again, request.replace_existing)
+    return Batch(entries, rows, to_request(request, hashes), request.replace_existing)
 
 
 def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
@@ -129,18 +112,17 @@ def to_import_batch(
     if request.WhichOneof("step") != "batch":
         raise BadField("batch", "must be in every message of an import but the first")
     step = request.batch
-    if step.offset < 0:
-        raise BadField("offset", f"must not be negative, but is {step.offset}")
+    to_number(step.offset, "offset", 0)
     if step.count and not step.offset + len(step.batch.entries) <= step.count:
         raise BadField("count", f"is {step.count}, but the batch goes beyond")
     entries, rows, hashes = to_entries_and_rows(step.batch, settings)
-    again = to_request(step, start.request_id, step.offset, hashes)
+    again = index.Request(start.request_id, fingerprint(step, hashes), step.offset)
     return Batch(entries, rows, again, start.replace_existing)
 
 
 def to_entries_and_rows(
     batch: pb.EntryBatch, settings: Settings
-) -> tuple[list[Entry], NDArray[np.float32] | None, list[bytes]]:
+) -> tuple[list[index.Entry], NDArray[np.float32] | None, list[bytes]]:
     """Read the entries of a batch with their images, its unit rows, and the hashes of its content.
 
     The content, images or rows, is taken out of it; each hash is the SHA-256 of one of them as
@@ -153,8 +135,7 @@ def to_entries_and_rows(
     content = to_content(batch, settings)
     if len(content) != len(batch.entries):
         raise BadField(
-            name,
-            f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}",
+            name, f"must be as many as the entries, but are {len(content)} for {len(batch.entries)}"
         )
     hashes = take_hashes(batch)
     if isinstance(content, np.ndarray):
@@ -164,7 +145,7 @@ def to_entries_and_rows(
 
 def to_entries(
     batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
-) -> list[Entry]:
+) -> list[index.Entry]:
     """Read the entries of a batch; ``hashes`` are those of its images or rows.
 
     An image beside a row, or its hash alone, replaces the hash of the row. Raises BadField.
@@ -181,7 +162,7 @@ def to_entries(
         if entry.image and images:
             raise BadField(f"entries[{number}].image", "belongs beside a vector; send it in images")
         entries.append(
-            Entry(
+            index.Entry(
                 id=id,
                 label=to_text(entry.label, "entries[{}].label", number),
                 metadata=to_metadata(entry.metadata, "entries[{}].metadata", number),
@@ -193,10 +174,7 @@ def to_entries(
 
 
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
-    """Read the hash of the picture ``beside`` a row, empty if there is none.
-
-    Raises BadField.
-    """
+    """Read the hash of the picture ``beside`` a row, empty if there is none. Raises BadField."""
     if entry.image:
         return sha256(entry.image).digest()
     if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
@@ -246,8 +224,8 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
     if len(data) // (4 * vectors.rows) > DIMENSION_MAX:
         raise BadField("vectors.rows", f"must have at most {DIMENSION_MAX} dimensions")
     rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
-    units = unit_rows(rows.astype(np.float32, copy=False))
-    bad = bad_rows(units)
+    units = index.unit_rows(rows.astype(np.float32, copy=False))
+    bad = index.bad_rows(units)
     if bad.size:
         field = f"entries[{bad[0]}].vector" if path == "entries" else f"{path}[{bad[0]}]"
         raise BadField(field, "must be finite and not zero")
@@ -262,30 +240,35 @@ def to_count(count: int, path: str, settings: Settings) -> None:
         )
 
 
-def to_text(text: str, path: str, number: int = 0) -> str:
-    """Read an id, a label or a name of 1 to 256 UTF-8 bytes.
-
-    Raises BadField at ``path``, of item ``number``.
-    """
+def to_text(text: str, path: str, item: object = 0) -> str:
+    """Read an id, a label or a name of 1 to 256 UTF-8 bytes. Raises BadField at ``path``."""
     size = len(text.encode())
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         raise BadField(
-            path.format(number),
+            path.format(item),
             f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}",
         )
     return text
+
+
+def to_texts(texts: Iterable[str], path: str) -> list[str]:
+    """Read ids or labels like ``to_text``; ``path`` is that of all. Raises BadField."""
+    path = path + "[{}]"
+    return [to_text(text, path, number) for number, text in enumerate(texts)]
+
+
+def to_ids(ids: Collection[str], path: str = "ids") -> list[str]:
+    """Read ids, one at least. Raises BadField."""
+    if not ids:
+        raise BadField(path, "must not be empty")
+    return to_texts(ids, path)
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
     """Check new labels by id. Raises BadField."""
     for id, label in labels.items():
         to_text(id, f"{path} key")
-        if not label or len(label.encode()) > TEXT_BYTES_MAX or "\0" in label:
-            raise BadField(
-                f"{path}[{id!r:.80}]",
-                f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has "
-                f"{len(label.encode())}",
-            )
+        to_text(label, path + "[{!r:.80}]", id)
 
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
@@ -306,9 +289,24 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 def to_counts_k(k: int, path: str) -> int:
     """Read the number of neighbours to count among, 1 to 1000. Raises BadField."""
-    if not 1 <= k <= COUNTS_K_MAX:
-        raise BadField(path, f"must be 1 to {COUNTS_K_MAX}, but is {k}")
-    return k
+    return to_number(k, path, 1, COUNTS_K_MAX)
+
+
+def to_number(value: Number, path: str, least: int, most: int | None = None) -> Number:
+    """Check a number of ``least`` to ``most``, where None is no limit. Raises BadField."""
+    if value >= least and (most is None or value <= most):
+        return value
+    if most is not None:
+        raise BadField(path, f"must be {least} to {most}, but is {value}")
+    wish = f"be at least {least}" if least else "not be negative"
+    raise BadField(path, f"must {wish}, but is {value}")
+
+
+def to_fraction(fraction: float, path: str) -> float:
+    """Check a fraction between 0 and 1, both excluded. Raises BadField."""
+    if not 0 < fraction < 1:
+        raise BadField(path, f"must be between 0 and 1, both excluded, but is {fraction}")
+    return fraction
 
 
 def to_seconds(duration: Duration, path: str) -> float:
@@ -321,31 +319,26 @@ def to_seconds(duration: Duration, path: str) -> float:
 
 def to_page(request: pb.ListEntriesRequest) -> Page:
     """Read the filter, last id, size and parts of a page of entries. Raises BadField, BadFilter."""
-    after, size = to_page_bounds(request, ENTRIES_PAGE, ENTRIES_PAGE_MAX)
+    after, size = to_page_bounds(request)
     parts = to_parts(
         vector=request.include_vectors,
         image=request.include_images,
         thumbnail=request.include_thumbnails,
     )
-    return parse(request.filter), after, size, parts
+    return index.parse(request.filter), after, size, parts
 
 
-def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> Parts:
+def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> index.Parts:
     """Return the parts of an entry to read."""
     return (
-        (Parts.VECTOR if vector else Parts.NONE)
-        | (Parts.IMAGE if image else Parts.NONE)
-        | (Parts.THUMBNAIL if thumbnail else Parts.NONE)
+        (index.Parts.VECTOR if vector else index.Parts.NONE)
+        | (index.Parts.IMAGE if image else index.Parts.NONE)
+        | (index.Parts.THUMBNAIL if thumbnail else index.Parts.NONE)
     )
 
 
-def to_memories_page(request: pb.ListMemoriesRequest) -> tuple[str, int]:
-    """Read the last name and size of a page of memories. Raises BadField."""
-    return to_page_bounds(request, MEMORIES_PAGE, MEMORIES_PAGE_MAX)
-
-
-def to_change(request: pb.UpdateEntryRequest) -> Change:
-    """Read an update of the label, the metadata or both. Raises BadField."""
+def to_change(request: pb.UpdateEntryRequest) -> tuple[str, str | None, dict[str, str] | None]:
+    """Read an id with the new label and metadata; None leaves each as it is. Raises BadField."""
     entry, paths = request.entry, list(request.update_mask.paths)
     if not paths:
         paths = [name for name in ("label", "metadata") if getattr(entry, name)]
@@ -354,28 +347,67 @@ def to_change(request: pb.UpdateEntryRequest) -> Change:
     for path in paths:
         if path not in ("label", "metadata"):
             raise BadField("update_mask", f'may name label and metadata, but names "{path}"')
-    return Change(
-        id=to_text(entry.id, "entry.id"),
-        label=to_text(entry.label, "entry.label") if "label" in paths else None,
-        metadata=to_metadata(entry.metadata, "entry.metadata") if "metadata" in paths else None,
-        request=to_request(request, request.request_id),
+    return (
+        to_text(entry.id, "entry.id"),
+        to_text(entry.label, "entry.label") if "label" in paths else None,
+        to_metadata(entry.metadata, "entry.metadata") if "metadata" in paths else None,
     )
 
 
-def to_deletion(request: pb.DeleteEntriesRequest) -> Deletion:
-    """Read a deletion by ids. Raises BadField."""
-    if not request.ids:
-        raise BadField("ids", "must not be empty")
-    for number, id in enumerate(request.ids):
-        to_text(id, "ids[{}]", number)
-    return Deletion(
-        list(request.ids), request.allow_missing, to_request(request, request.request_id)
-    )
-
-
-def to_purge(request: pb.PurgeEntriesRequest) -> Purge:
-    """Read a deletion by filter. Raises BadField, BadFilter."""
-    filter = parse(request.filter)
+def to_purge(request: pb.PurgeEntriesRequest) -> index.Filter:
+    """Read the filter of a deletion. Raises BadField, BadFilter."""
+    filter = index.parse(request.filter)
     if filter is None:
         raise BadField("filter", "must not be empty; to forget everything, delete the memory")
-    return Purge(filter, request.apply, to_request(request, request.request_id))
+    return filter
+
+
+def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
+    """Read the number of the first event, and the page size. Raises BadField."""
+    token, size = to_page_bounds(request)
+    first = token or "0"
+    if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
+        raise BadField("page_token", "must be one that this call answered with")
+    return int(first), size
+
+
+async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:
+    """Join the messages of a stream, which must bring as many ids as the first says.
+
+    Reads no further. Raises BadField, TooManyIds.
+    """
+    whole = await anext(messages, pb.UnlearnEntriesRequest())
+    if whole.id_count < 1:
+        raise BadField(
+            "id_count",
+            "must say in the first message how many ids come in all, at least 1, so that a stream "
+            "that breaks off erases nothing",
+        )
+    if whole.id_count > index.UNLEARNED_MAX:
+        raise TooManyIds(whole.id_count, index.UNLEARNED_MAX)
+    while len(whole.ids) <= whole.id_count:
+        message = await anext(messages, None)
+        if message is None:
+            break
+        if any(field.name != "ids" for field, _ in message.ListFields()):
+            raise BadField("memory", "and all but ids must be in the first message only")
+        whole.ids.extend(message.ids)
+    if len(whole.ids) != whole.id_count:
+        more = " or more" if len(whole.ids) > whole.id_count else ""
+        raise BadField(
+            "id_count",
+            f"is {whole.id_count}, but {len(whole.ids)}{more} ids came, and nothing was erased; "
+            "send all of them again with their number",
+        )
+    return whole
+
+
+def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.Request]:
+    """Read the ids and the request_id of an unlearning. Raises BadField."""
+    ids = to_texts(message.ids, "ids")
+    if not (message.request_id and message.apply):
+        return ids, index.WITHOUT_ID
+    asked = pb.UnlearnEntriesRequest(
+        memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
+    )
+    return ids, index.Request(to_text(message.request_id, "request_id"), fingerprint(asked))

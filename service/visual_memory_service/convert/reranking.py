@@ -17,10 +17,7 @@ SHOWN_MAX = 80
 
 
 def to_rerank(request: pb.RerankRequest) -> tuple[bytes, list[Candidate]]:
-    """Read a query's picture and its candidates, at least one of them with a picture.
-
-    Raises BadField.
-    """
+    """Read a query's picture and its candidates, one of them with a picture. Raises BadField."""
     if not request.picture:
         raise BadField("picture", "must not be empty")
     candidates = [to_candidate(given, at) for at, given in enumerate(request.candidates)]
@@ -64,10 +61,7 @@ def from_candidates(picture: bytes, candidates: Sequence[Candidate]) -> pb.Reran
 
 
 def to_ranking(response: pb.RerankResponse, candidates: Sequence[Candidate]) -> Ranking:
-    """Read an order of all ``candidates``, or their weights, whose sum is finite and above 0.
-
-    Raises BadRanking.
-    """
+    """Read an order of ``candidates``, or weights of finite sum above 0. Raises BadRanking."""
     ids = [candidate.id for candidate in candidates]
     match response.WhichOneof("answer"):
         case "order":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from visual_memory_index import RamCopy, Voting, calibration_error
+import visual_memory_index as index
 from visual_memory_index.curation import assessment
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
@@ -30,12 +29,10 @@ class Assessment:
     suspects: list[assessment.Suspect]
     conflicts: list[assessment.Conflict]
 
-    def to_json(self) -> str:
-        """Return it as JSON, as an operation stores it."""
-        return json.dumps(asdict(self))
 
-
-def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> Assessment:
+def assess(
+    snapshot: index.RamCopy, k: int, voting: index.Voting, thin: int, job: Job
+) -> Assessment:
     """Classify every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
@@ -47,7 +44,7 @@ def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> As
     return Assessment(
         count=len(snapshot),
         accuracy=float(right.mean()),
-        calibration_error=calibration_error(shares, right),
+        calibration_error=index.calibration_error(shares, right),
         labels=assessment.label_accuracies(judged.labels, predicted),
         confusion=assessment.confusion(judged.labels, predicted),
         thin=list(assessment.thin_labels(judged.labels, trusted_min=thin)),
@@ -58,16 +55,17 @@ def assess(snapshot: RamCopy, k: int, voting: Voting, thin: int, job: Job) -> As
 
 def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
     """Return the same with the ``k`` nearest of each only."""
-    return assessment.LeaveOneOut(
-        judged.ids,
-        judged.labels,
-        judged.neighbors[:, :k],
-        judged.distances[:, :k],
-        judged.weights[:, :k],
+    return replace(
+        judged,
+        neighbors=judged.neighbors[:, :k],
+        distances=judged.distances[:, :k],
+        weights=judged.weights[:, :k],
     )
 
 
-def leave_one_out(snapshot: RamCopy, k: int, voting: Voting, job: Job) -> assessment.LeaveOneOut:
+def leave_one_out(
+    snapshot: index.RamCopy, k: int, voting: index.Voting, job: Job
+) -> assessment.LeaveOneOut:
     """Find the k nearest others of every entry. Raises Cancelled."""
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}

@@ -1,16 +1,17 @@
-"""Pruning: choose the entries that mislead and take their votes."""
+"""Prunes take the votes of the entries that mislead, relabels set labels."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import VOTINGS, Memory, Operation, RamCopy, Request, decide
+import visual_memory_index as index
 from visual_memory_index.curation import prune_methods
 from visual_memory_index.errors import EmptyMemory, NotVoting
 from visual_memory_service.curation.values import leave_one_out_values
@@ -18,15 +19,6 @@ from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job, Operations, repeated
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
-
-
-@dataclass(frozen=True, slots=True)
-class Prune:
-    """Method that chooses the entries to prune; without ``apply`` they keep their votes."""
-
-    method: prune_methods.Method
-    apply: bool
-    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,58 +32,65 @@ class PruneResult:
     applied: bool
 
 
-def prune(prune: Prune, memory: Memory, operations: Operations) -> Operation:
-    """Start a prune, or a dry run of one. Raises NotVoting, RequestReused."""
-    if (again := repeated(prune.request, memory)) is not None:
+@dataclass(frozen=True, slots=True)
+class RelabelResult:
+    """Result of a relabel, as RelabelResult in operation.proto."""
+
+    ids: list[str]
+    applied: bool
+
+
+def prune(
+    method: prune_methods.Method,
+    memory: index.Memory,
+    operations: Operations,
+    *,
+    apply: bool,
+    request: index.Request,
+) -> index.Operation:
+    """Start a prune, or without ``apply`` a dry run of one. Raises NotVoting, RequestReused."""
+    if (again := repeated(request, memory)) is not None:
         return again
-    if isinstance(prune.method, prune_methods.Ids):
-        check_votes(prune.method.ids, memory)
-    kind = "prune" if prune.apply else "dry-run"
-    return operations.start(
-        memory,
-        kind,
-        lambda job: carry_out(prune, memory, job),
-        request=prune.request,
-    )
+    if isinstance(method, prune_methods.Ids):
+        check_votes(method.ids, memory)
+    work = partial(carry_out, method, apply=apply)
+    return operations.start(memory, "prune" if apply else "dry-run", work, request=request)
 
 
-def carry_out(prune: Prune, memory: Memory, job: Job) -> str | None:
+def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | None:
     """Carry out a prune; return the result of a dry run, None once applied with its result.
 
     Entries are chosen in one snapshot while writes go on; those deleted, replaced, pruned or
     relabelled since are left out, unless ids were given. Raises EmptyMemory, Cancelled.
     """
-    snapshot = memory.snapshot()
+    memory, snapshot = job.memory, job.memory.snapshot()
     if not len(snapshot):
         raise EmptyMemory("No entry of this memory votes, so there is nothing to prune.")
-    ids = chosen(prune.method, memory, snapshot, job)
+    ids = chosen(method, snapshot, job)
     before, after = accuracies(snapshot, ids, job)
 
     def result(pruned: list[str]) -> str:
-        labels = labels_of(snapshot, pruned)
-        return json.dumps(asdict(PruneResult(pruned, labels, before, after, prune.apply)))
+        labels = dict(sorted(Counter(map(snapshot.label, pruned)).items()))
+        return json.dumps(asdict(PruneResult(pruned, labels, before, after, apply)))
 
-    if not prune.apply:
+    if not apply:
         return result(ids)
     memory.operations.prune(
         ids,
         operation=job.name,
         result=result,
-        snapshot=None if isinstance(prune.method, prune_methods.Ids) else snapshot,
+        snapshot=None if isinstance(method, prune_methods.Ids) else snapshot,
         check=job.check,
     )
     return None
 
 
-def chosen(method: prune_methods.Method, memory: Memory, snapshot: RamCopy, job: Job) -> list[str]:
-    """Return the ids that a method takes, in byte order.
-
-    Raises BadParameter, NotVoting, Cancelled.
-    """
+def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> list[str]:
+    """Return the ids to prune, in byte order. Raises BadParameter, NotVoting, Cancelled."""
     ids, labels = snapshot.columns()
 
     def counts(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        found = memory.misleading_counts(k, job.report_progress, snapshot=snapshot)
+        found = job.memory.misleading_counts(k, job.report_progress, snapshot=snapshot)
         return found.v, found.c
 
     voters = prune_methods.Voters(
@@ -105,19 +104,14 @@ def chosen(method: prune_methods.Method, memory: Memory, snapshot: RamCopy, job:
     return sorted(ids[method.rows(voters)].tolist())
 
 
-def check_votes(ids: Sequence[str], memory: Memory) -> None:
+def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
     """Raise NotVoting if some ids have no voting entry."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
         raise NotVoting(unknown)
 
 
-def labels_of(snapshot: RamCopy, ids: Sequence[str]) -> dict[str, int]:
-    """Count the entries of each label, labels ascending."""
-    return dict(sorted(Counter(snapshot.label(id) for id in ids).items()))
-
-
-def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
+def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
     """Return the leave-one-out accuracy of all entries, before and after the prune."""
     m = len(snapshot)
     before = accuracy(snapshot, snapshot, lambda done, _: job.report_progress(done, 2 * m))
@@ -127,13 +121,33 @@ def accuracies(snapshot: RamCopy, pruned: Sequence[str], job: Job) -> tuple[floa
     return before, after
 
 
-def accuracy(memory: RamCopy, queries: RamCopy, on_progress: Callable[[int, int], None]) -> float:
+def accuracy(
+    memory: index.RamCopy, queries: index.RamCopy, on_progress: Callable[[int, int], None]
+) -> float:
     """Return the share of ``queries`` that ``memory`` classifies rightly, each without itself."""
     _, labels = queries.columns()
     right = 0
     for rows, neighbors in leave_one_out_in_batches(memory, queries, JUDGED_K, on_progress):
         if neighbors.ids.shape[1]:
-            decisions = decide(neighbors, VOTINGS[JUDGED_VOTING])
+            decisions = index.decide(neighbors, index.VOTINGS[JUDGED_VOTING])
             predicted = np.array([decision.label for decision in decisions], object)
             right += int((predicted == labels[rows]).sum())
     return right / len(queries)
+
+
+def relabel(
+    labels: Mapping[str, str], memory: index.Memory, *, apply: bool, request: index.Request
+) -> index.Operation | RelabelResult:
+    """Set labels by id in one transaction, or without ``apply`` list the ids that would change.
+
+    Raises UnknownEntries, RequestReused, NotWritten.
+    """
+    if (again := repeated(request, memory)) is not None:
+        return again
+    if not apply:
+        return RelabelResult(sorted(memory.operations.would_relabel(labels)), applied=False)
+
+    def result(changed: list[str]) -> str:
+        return json.dumps(asdict(RelabelResult(changed, applied=True)))
+
+    return memory.operations.relabel(labels, result=result, request=request)

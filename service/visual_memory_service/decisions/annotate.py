@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visual_memory_index import Decision, Node, Taxonomy, at_depth, deepest
 from visual_memory_service.decisions.calibration import Calibration, calibration_of
 from visual_memory_service.decisions.taxonomy import taxonomy_of
-from visual_memory_service.errors import BadField, NotCalibrated
+from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
@@ -28,14 +28,6 @@ class DecisionOptions:
     allow_empty: bool
     min_confidence: float | None
     level: int | None
-
-    def check_uncalibrated(self) -> None:
-        """Raise BadField if they need a calibration, which holds for votes without a re-ranker."""
-        if self.calibrated or self.coverage is not None:
-            raise BadField(
-                "reranker",
-                "gives other votes than those that were calibrated; with none nobody is asked",
-            )
 
 
 @dataclass(frozen=True, slots=True)

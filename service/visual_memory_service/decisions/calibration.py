@@ -11,17 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import (
-    VOTINGS,
-    Decision,
-    RamCopy,
-    Recalibration,
-    calibration_error,
-    check_calibratable,
-    decide,
-    fit,
-    threshold,
-)
+import visual_memory_index as index
 from visual_memory_index.votes import conformal
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
@@ -53,7 +43,7 @@ class Calibration:
     result: CalibrationResult
     revision: int
     created_at: int
-    recalibration: Recalibration
+    recalibration: index.Recalibration
     scores: dict[str, list[float]]
 
     def to_json(self) -> str:
@@ -67,7 +57,9 @@ class Calibration:
         curve = fields.pop("recalibration")
         return cls(
             result=CalibrationResult(**fields.pop("result")),
-            recalibration=Recalibration(tuple(curve["confidences"]), tuple(curve["accuracies"])),
+            recalibration=index.Recalibration(
+                tuple(curve["confidences"]), tuple(curve["accuracies"])
+            ),
             **fields,
         )
 
@@ -81,17 +73,17 @@ class Calibration:
                 voting,
             )
 
-    def confidence(self, decision: Decision) -> float:
+    def confidence(self, decision: index.Decision) -> float:
         """Return the share of such decisions that is right, in [0, 1]."""
         return float(self.recalibration.apply(np.array([decision.confidence]))[0])
 
-    def rejects(self, decision: Decision) -> bool:
+    def rejects(self, decision: index.Decision) -> bool:
         """Return True if the nearest entry is beyond the rejection distance."""
         return float(decision.distances[0]) > self.result.rejection_distance
 
     def label_set(
         self,
-        decision: Decision,
+        decision: index.Decision,
         vector: NDArray[np.float32],
         labels: list[str],
         *,
@@ -115,12 +107,7 @@ def calibration_of(served: ServedMemory) -> Calibration | None:
 
 
 def calibrate_memory(
-    job: Job,
-    k: int,
-    voting: str,
-    *,
-    queries: NDArray[np.float32] | None,
-    labels: Sequence[str],
+    job: Job, k: int, voting: str, *, queries: NDArray[np.float32] | None, labels: Sequence[str]
 ) -> None:
     """Calibrate the memory of an operation, and end it with the result in one transaction."""
     found = calibrate(job.memory.snapshot(), k, voting, job, queries=queries, labels=labels)
@@ -134,7 +121,7 @@ def calibrate_memory(
 
 
 def calibrate(
-    snapshot: RamCopy,
+    snapshot: index.RamCopy,
     k: int,
     voting: str,
     job: Job,
@@ -147,7 +134,7 @@ def calibrate(
     Raises TooFewItems, OneLabel, Cancelled.
     """
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
-    check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
+    index.check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
     if queries is None:
         answered = leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress)
     else:
@@ -156,7 +143,7 @@ def calibrate(
     nearest = np.empty(len(wanted))
     scores: dict[str, list[float]] = {name: [] for name in conformal.SCORES}
     for rows, neighbors in answered:
-        decisions = decide(neighbors, VOTINGS[voting])
+        decisions = index.decide(neighbors, index.VOTINGS[voting])
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
         nearest[rows] = neighbors.distances[:, 0]
@@ -170,13 +157,13 @@ def calibrate(
             k=k,
             voting=voting,
             count=len(wanted),
-            error_before=calibration_error(confidences, right),
+            error_before=index.calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),
-            rejection_distance=threshold(nearest),
+            rejection_distance=index.threshold(nearest),
         ),
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
-        recalibration=fit(confidences, right),
+        recalibration=index.fit(confidences, right),
         scores={name: sorted(each) for name, each in scores.items()},
     )
 
@@ -190,5 +177,5 @@ def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -
     halves = (order[::2], order[1::2])
     calibrated = np.empty(len(order))
     for one, other in (halves, halves[::-1]):
-        calibrated[other] = fit(confidences[one], right[one]).apply(confidences[other])
-    return calibration_error(calibrated, right)
+        calibrated[other] = index.fit(confidences[one], right[one]).apply(confidences[other])
+    return index.calibration_error(calibrated, right)

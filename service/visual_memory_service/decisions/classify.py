@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visual_memory_index import Decision, Filter, Neighbors, Query, Voting, decide
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.decisions.annotate import DecisionOptions
-from visual_memory_service.errors import AnswerTooLarge
+from visual_memory_service.errors import AnswerTooLarge, BadField
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
@@ -57,29 +57,27 @@ class Classification:
         """Raise BadField or AnswerTooLarge where its annotations cannot be had."""
         if self.options is None:
             return
-        if reranked:
-            self.options.check_uncalibrated()
+        if reranked and (self.options.calibrated or self.options.coverage is not None):
+            raise BadField(
+                "reranker",
+                "gives other votes than those that were calibrated; with none nobody is asked",
+            )
         if self.options.coverage is not None:
             labels = await in_thread(served.memory.labels)
             self.question.check_answer(len(labels), "labels")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Classified:
-    """Decisions with the neighbours that voted and the vectors (n, d) of the queries."""
+async def classify(
+    question: Question, voting: Voting, served: ServedMemory
+) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
+    """Decide every query by the vote of its nearest entries, in order.
 
-    decisions: list[Decision]
-    neighbors: Neighbors
-    vectors: NDArray[np.float32]
-
-
-async def classify(question: Question, voting: Voting, served: ServedMemory) -> Classified:
-    """Decide every query by the vote of its nearest entries, in order."""
+    Returns the neighbours that voted and the queries' vectors (n, d), too.
+    """
     neighbors, vectors = await search(question, served)
     if len(neighbors.ids) == 1:
-        return Classified(decide(neighbors, voting), neighbors, vectors)
-    decisions = await in_thread(decide, neighbors, voting)
-    return Classified(decisions, neighbors, vectors)
+        return decide(neighbors, voting), neighbors, vectors
+    return await in_thread(decide, neighbors, voting), neighbors, vectors
 
 
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:

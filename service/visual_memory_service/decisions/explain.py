@@ -21,7 +21,6 @@ from visual_memory_index import (
     smallest_flip,
 )
 from visual_memory_index.errors import EmptyMemory, NotVoting
-from visual_memory_service.runtime.threads import in_stoppable_thread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,21 +74,13 @@ class Explanation:
     thumbnails: Mapping[str, bytes]
 
 
-async def explain(
-    question: ExplainQuestion, query: NDArray[np.float32], memory: Memory
+def explain(
+    question: ExplainQuestion, query: NDArray[np.float32], memory: Memory, over: threading.Event
 ) -> Explanation:
-    """Explain the decision about one unit ``query`` (1, d) in a thread, which ends with the call.
+    """Explain the decision about one unit ``query`` (1, d); end early once ``over`` is set.
 
     Raises EmptyMemory, NotVoting for entries of ``what_if`` that do not vote.
     """
-    over = threading.Event()
-    return await in_stoppable_thread(over, explanation, question, query, memory, over)
-
-
-def explanation(
-    question: ExplainQuestion, query: NDArray[np.float32], memory: Memory, over: threading.Event
-) -> Explanation:
-    """Explain a decision; the search for the smallest flip ends early once ``over`` is set."""
     k, voting, what_if = question.k, question.voting, question.what_if
     ranking = without(memory.ranking(query), question.exclude_ids)
     if not ranking.ids.shape[1]:

@@ -11,10 +11,7 @@ from visual_memory_index import Ranking
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A neighbour of the query, its picture still encoded, or empty where there is none.
-
-    ``distance`` is in [0, 2].
-    """
+    """A neighbour at a ``distance`` of 0 to 2, its picture encoded, or empty where it has none."""
 
     id: str
     label: str

@@ -2,7 +2,3 @@
 
 Imports console and pictures; it starts a server of its own. Alone: ``make test ROOM=service/demo``.
 """
-
-from visual_memory_service.demo.story import add_to
-
-__all__ = ["add_to"]

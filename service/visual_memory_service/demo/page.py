@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from visual_memory.terminal.output import percent, plural
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision, Neighbor
-from visual_memory_service.console import output_file
+from visual_memory_service.console import files
 from visual_memory_service.demo.outcome import Answers, K, Log, Outcome
 from visual_memory_service.demo.pictures import Collection
 from visual_memory_service.pictures.pictures import Picture
@@ -38,7 +38,7 @@ def page_path(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(f"{folder} cannot be the folder of the page: {error.strerror}.") from None
-    output_file.refuse(page, force=True)
+    files.refuse(page, force=True)
     if not os.access(page if page.exists() else folder, os.W_OK):
         raise Refused(f"{page} cannot be written: Permission denied.")
     return page

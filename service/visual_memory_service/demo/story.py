@@ -51,7 +51,7 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=demo)
 
 
-def demo(options: Namespace) -> int:
+def demo(options: Namespace) -> None:
     """Run the demo and write its page. Raises Refused if a claim does not hold."""
     server_libraries.need("the demo")
     signal.signal(signal.SIGTERM, leave)
@@ -75,7 +75,6 @@ def demo(options: Namespace) -> int:
         write_page(page, log, collection, outcome)
     log.say("Page", str(page))
     check(outcome, collection.held_back)
-    return 0
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:

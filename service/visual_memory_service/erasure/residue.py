@@ -30,7 +30,7 @@ def erase_files(
     for tried, pause in enumerate(pauses()):
         searched = job.retry_while(
             lambda: memory.unlearning.erase_file(
-                patterns, memories.catalog_files(), memories.catalog_pieces
+                patterns, memories.catalog_files(), memories.catalog.files.found_in
             )
         )
         if searched is not None and not searched.found:
@@ -58,7 +58,7 @@ def erase_memory(
         memories.indexes.clear_scratch(memory.identity.dimension)
         process_memory.overwrite_freed()
         searched = process_memory.search(patterns)
-        left = unexplained(searched.found, memories.catalog_pieces(patterns))
+        left = unexplained(searched.found, memories.catalog.files.found_in(patterns))
         for name in dict.fromkeys((job.memory_name, *memories.serving())):
             if left:
                 with suppress(MemoryRefusal):  # dropped meanwhile

@@ -25,10 +25,7 @@ class BadKey(Exception):
 
 
 class SigningKeys:
-    """The private key that signs, and the public keys of those before it.
-
-    Raises NotWritten, BadKey.
-    """
+    """The private key that signs, and all public keys. Raises NotWritten, BadKey."""
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "keys"

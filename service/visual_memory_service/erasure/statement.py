@@ -15,6 +15,7 @@ from visual_memory_index import Facts, Memory, ResiduePatterns
 from visual_memory_service.config import FILES, Erasure
 from visual_memory_service.runtime.memories import Duplicates
 
+LOGGED = ("digest_before", "digest_after", "audit_index", "audit_event", "audit_root")
 RESTARTED = (
     "The server was restarted in between, so its process was another, and the file was written "
     "anew as a whole instead of being searched for vectors, pictures and texts."
@@ -80,11 +81,7 @@ def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
             "count": len(facts.ids),
             "salt": salt,
             "commitments": sorted(commitment(salt, id) for id in facts.ids),
-            "digest_before": facts.digest_before,
-            "digest_after": facts.digest_after,
-            "audit_index": facts.audit_index,
-            "audit_event": facts.audit_event,
-            "audit_root": facts.audit_root,
+            **{name: getattr(facts, name) for name in LOGGED},
             "backups": list(facts.backups),
             **duplicates._asdict(),
         }
@@ -117,11 +114,7 @@ def to_statement(
         count=drafted["count"],
         salt=drafted["salt"],
         commitments=tuple(drafted["commitments"]),
-        digest_before=drafted["digest_before"],
-        digest_after=drafted["digest_after"],
-        audit_index=drafted["audit_index"],
-        audit_event=drafted["audit_event"],
-        audit_root=drafted["audit_root"],
+        **{name: drafted[name] for name in LOGGED},
         looked_for=patterns.count if patterns is not None else 0,
         searched=search.clean,
         backups=tuple(map(to_time, drafted["backups"])),

@@ -33,16 +33,6 @@ PROCESS = "the RAM that the server's process can write to"
 
 
 @dataclass(frozen=True, slots=True)
-class Unlearning:
-    """Entries to erase, by id; without ``apply`` they are only counted."""
-
-    ids: Sequence[str]
-    allow_missing: bool
-    apply: bool
-    request: Request
-
-
-@dataclass(frozen=True, slots=True)
 class UnlearnResult:
     """Result of an unlearning, as UnlearnResult in operation.proto.
 
@@ -86,31 +76,30 @@ class UnlearningWork:
         """Return the places that entries are erased from; systems without /proc have files only."""
         return self._erasure if process_memory.searchable() else FILES
 
-    def begin(self, unlearning: Unlearning, served: ServedMemory) -> Operation:
+    def begin(
+        self, ids: Sequence[str], served: ServedMemory, *, allow_missing: bool, request: Request
+    ) -> Operation:
         """Start an erasure; a repeated request starts none, nor does one of unknown ids alone.
 
         Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused,
         NotWritten.
         """
-        ids = list(dict.fromkeys(unlearning.ids))
 
         def none() -> str:
-            self._memories.mark_unlearned(served.memory, ids, None)  # backups may have them still
-            return nothing_erased(ids)
+            unknown = list(dict.fromkeys(ids))  # which backups may have still
+            self._memories.catalog.mark_unlearned(served.memory, unknown, None)
+            return nothing_erased(unknown)
 
         started = served.memory.unlearning.begin(
-            unlearning.ids,
-            allow_missing=unlearning.allow_missing,
-            none=none,
-            request=unlearning.request,
+            ids, allow_missing=allow_missing, none=none, request=request
         )
         if not started.again and started.operation.state == "running":
             self._start(started.operation, served)
         return started.operation
 
-    def would_unlearn(self, unlearning: Unlearning, served: ServedMemory) -> UnlearnResult:
+    def would_unlearn(self, ids: Sequence[str], served: ServedMemory) -> UnlearnResult:
         """Count what would be erased, and what is missing in any case. Raises TooManyIds."""
-        known, unknown = served.memory.unlearning.preview(unlearning.ids)
+        known, unknown = served.memory.unlearning.preview(ids)
         duplicates = self._memories.find_duplicates(served.memory, known)
         return UnlearnResult(
             len(known),
@@ -184,7 +173,7 @@ class UnlearningWork:
         asked, nothing = len(ids), nothing_erased(ids)
         duplicates = job.retry_while(lambda: self._memories.find_duplicates(memory, ids))
         if ids:
-            job.retry_while(lambda: self._memories.mark_unlearned(memory, ids, job.name))
+            job.retry_while(lambda: self._memories.catalog.mark_unlearned(memory, ids, job.name))
         with self._operations.suspend_others(
             memory.identity.name, reason=STOPPED, except_kind=UNLEARN
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from visual_memory.types import Limits
 from visual_memory_embedders import BadImage, ImageLimits
 from visual_memory_embedders.images.images import PIXELS_MAX
 from visual_memory_embedders.images.thumbnails import SIDE, shrink
+from visual_memory_service.pictures.item import sha256
 from visual_memory_service.pictures.pictures import Unreadable, flaw, read, size
 
 MISSING = "not in the folder"
@@ -67,7 +67,7 @@ class FolderThumbnails:
             data = read(path) if size(path) <= self._limits.bytes_max else b""
         except Unreadable:
             return MISSING, checked
-        if checked and hashlib.sha256(data).hexdigest() != entry.content_sha256:
+        if checked and sha256(data) != entry.content_sha256:
             return OTHER, checked
         try:
             return shrink(data, side=SIDE, limits=self._limits), checked
@@ -77,7 +77,4 @@ class FolderThumbnails:
 
 def is_of_row(entry: Entry) -> bool:
     """Return True if the hash of an entry is that of its vector."""
-    if entry.vector is None:
-        return False
-    row = entry.vector.astype("<f4").tobytes()
-    return hashlib.sha256(row).hexdigest() == entry.content_sha256
+    return entry.vector is not None and sha256(entry.vector) == entry.content_sha256

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,28 +14,12 @@ from numpy.typing import NDArray
 
 from visual_memory.terminal.refused import MissingExtra, Refused, listed
 from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
+from visual_memory_service.pictures.item import Content, Item
 
 ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
 EMBEDDER = b"visual_memory.embedder"
 SHA256 = "content_sha256"
 WANTED = "id and label (text), and vector (list of float) or image (binary); metadata is optional"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One row; ``metadata`` is None if the file has no such column.
-
-    ``image`` is the picture beside a vector, or None, and ``sha256`` the hash of the picture that
-    the vector was computed from, in lower-case hex, or empty. A ``pruned`` entry does not vote.
-    """
-
-    id: str
-    label: str
-    content: bytes | NDArray[np.float32]
-    metadata: Mapping[str, str] | None
-    image: bytes | None
-    sha256: str
-    pruned: bool
 
 
 class File:
@@ -68,14 +52,14 @@ class File:
         self._columns = [name for name in wanted if name in schema.names]
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
-    def rows(self) -> Iterator[Row]:
+    def items(self) -> Iterator[Item]:
         """Yield all rows in order. Raises Refused."""
         try:
             yield from self._read()
         except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:
             raise Refused(f"{self._path} cannot be read to its end ({error}).") from None
 
-    def _read(self) -> Iterator[Row]:
+    def _read(self) -> Iterator[Item]:
         number = 0
         for batch in self._file.iter_batches(self._rows, columns=self._columns):
             columns = {name: batch.column(name) for name in self._columns}
@@ -96,7 +80,7 @@ class File:
             for id, label, content, more, image, sha256, silent in columns_by_row:
                 if not id or not label or content is None:
                     raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
-                yield Row(id, label, content, more, image, sha256 or "", bool(silent))
+                yield Item(id, label, content, more, image, sha256 or "", bool(silent))
                 number += 1
 
     def _check(self, schema: Any) -> str:
@@ -136,7 +120,7 @@ class File:
         lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
         return any(is_kind(kind) for is_kind in lists) and types.is_floating(kind.value_type)
 
-    def _contents(self, column: Any, number: int) -> Iterable[bytes | NDArray[np.float32] | None]:
+    def _contents(self, column: Any, number: int) -> Iterable[Content | None]:
         if self.content == "image":
             images: list[bytes | None] = column.to_pylist()
             return images
@@ -189,21 +173,17 @@ def table(entries: list[Entry], schema: Any) -> Any:
     """Convert entries to an Arrow table."""
     arrow = pyarrow()
     vectors = np.concatenate([entry.vector for entry in entries if entry.vector is not None])
-    columns = [
-        [entry.id for entry in entries],
-        [entry.label for entry in entries],
-        arrow.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
-        [list(entry.metadata.items()) for entry in entries],
-        [entry.create_time for entry in entries],
-        [entry.content_sha256 for entry in entries],
-        [bool(entry.pruned_by) for entry in entries],
-        [entry.image for entry in entries],
-    ]
-    arrays = [
-        arrow.array(c, f.type) if isinstance(c, list) else c
-        for c, f in zip(columns, schema, strict=False)  # images only where the schema has them
-    ]
-    return arrow.Table.from_arrays(arrays, schema=schema)
+    columns = {
+        "id": [entry.id for entry in entries],
+        "label": [entry.label for entry in entries],
+        "vector": arrow.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
+        "metadata": [list(entry.metadata.items()) for entry in entries],
+        "create_time": [entry.create_time for entry in entries],
+        SHA256: [entry.content_sha256 for entry in entries],
+        "pruned": [bool(entry.pruned_by) for entry in entries],
+        "image": [entry.image for entry in entries],  # left out where the schema has none
+    }
+    return arrow.Table.from_pydict(columns, schema=schema)
 
 
 def spec(embedder: EmbedderSpec) -> str:

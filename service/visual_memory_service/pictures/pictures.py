@@ -20,6 +20,7 @@ from visual_memory.types import Limits
 from visual_memory_embedders.images.images import FORMATS, KINDS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+EXPECTED = f"expected are folders, one for each label, with files ending in {', '.join(SUFFIXES)}"
 UNREAD = (".heic", ".heif")
 HEIC = "HEIC is not read: save such pictures as JPEG first"
 HEIC_BEGINNINGS = (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc", b"ftypmif1")
@@ -153,7 +154,7 @@ def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
         )
     if not pictures and not found.bad:
         why = f" {HEIC}." if found.unread else ""
-        raise Refused(f"There are no pictures in {folder}; {expectation()}.{why}")
+        raise Refused(f"There are no pictures in {folder}; {EXPECTED}.{why}")
     pictures.sort(key=lambda picture: picture.id)
     found.pictures = [picture.path for picture in pictures]
     found.bad |= dict.fromkeys(
@@ -233,11 +234,6 @@ def flaw(path: Path) -> str | None:
     if not stat.S_ISREG(mode):
         return "is no file that can be read again"
     return None if os.access(path, os.R_OK) else "cannot be read: Permission denied"
-
-
-def expectation() -> str:
-    """Describe a labelled folder, for messages."""
-    return f"expected are folders, one for each label, with files ending in {', '.join(SUFFIXES)}"
 
 
 def read(path: Path) -> bytes:

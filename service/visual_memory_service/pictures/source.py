@@ -2,90 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import MemoryInfo
 from visual_memory_service.pictures import parquet, picture_table, pictures
+from visual_memory_service.pictures.item import Item
 from visual_memory_service.pictures.picture_table import BadRow
 from visual_memory_service.pictures.pictures import SUFFIXES, PictureFiles
 
-Content = bytes | NDArray[np.float32]
-UNIT_TOLERANCE = 1e-6  # the server stores a row as it is if its norm is so near to 1
 PARQUET = b"PAR1"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Item:
-    """An entry to insert; ``content`` is a path until it is read, ``metadata`` None if not given.
-
-    ``image`` is a picture to store beside a vector, ``image_sha256`` the hash of one that is not
-    stored. A ``pruned`` entry does not vote.
-    """
-
-    id: str
-    label: str
-    content: Path | Content
-    metadata: Mapping[str, str] | None = None
-    image: bytes | None = None
-    image_sha256: str = ""
-    pruned: bool = False
-
-    @property
-    def size(self) -> int:
-        """Return the bytes of the content, without reading it."""
-        if isinstance(self.content, Path):
-            return pictures.size(self.content)
-        content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
-        return content + len(self.image or b"")
-
-    @property
-    def picture(self) -> Path | bytes | None:
-        """Return the picture, which is the content or stored beside it, or None."""
-        return self.content if isinstance(self.content, Path | bytes) else self.image
-
-    @property
-    def held_bytes(self) -> int:
-        """Return the bytes held in RAM: none for a picture in a file."""
-        return 0 if isinstance(self.content, Path) else self.size
-
-    def read(self) -> Content:
-        """Return the bytes of the picture, or the float32 vector (d,). Raises Unreadable."""
-        return pictures.read(self.content) if isinstance(self.content, Path) else self.content
-
-    def sha256(self) -> str:
-        """Return the content hash that the server stores. Raises Unreadable."""
-        if self.image is not None:
-            return sha256(self.image)
-        return self.image_sha256 or sha256(self.read())
-
-    @property
-    def has_picture(self) -> bool:
-        """Return True for a vector whose content hash is that of a picture."""
-        return self.image is not None or bool(self.image_sha256)
-
-    def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if a stored entry has the same label, and the same metadata if given."""
-        return self.label == label and self.metadata in (None, metadata)
-
-    def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if a stored entry has the same content hash too. Raises Unreadable."""
-        return self.is_alike(label, metadata) and self.sha256() == content_sha256
-
-    def row_sha256(self) -> str:
-        """Return the hash of the vector as the server stores it, or "" for a picture."""
-        content = self.read()
-        return "" if isinstance(content, bytes) else sha256(unit(content))
 
 
 @dataclass(slots=True)
@@ -125,14 +56,7 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
             f"The vectors in {path} were made by another embedder than that of this memory, "
             f"{embedder.name}; insert them into a memory made with --dimension."
         )
-
-    def items() -> Iterator[Item]:
-        for row in file.rows():
-            yield Item(
-                row.id, row.label, row.content, row.metadata, row.image, row.sha256, row.pruned
-            )
-
-    return Source(file.content, file.count, items)
+    return Source(file.content, file.count, file.items)
 
 
 def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
@@ -143,7 +67,8 @@ def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
         if label is not None:
             found, files = of_one_label(path, label)
         elif path.is_dir():
-            found, files = of_classes(path)
+            pictured, files = pictures.labelled(path)
+            found = [Item(each.id, each.label, each.path) for each in pictured]
         elif path.suffix.lower() == ".csv":
             found, files, bad_rows = of_table(path)
             bad |= bad_rows
@@ -157,12 +82,6 @@ def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
     bad |= {name if names[name] == 1 else str(each.absolute()): why for name, each, why in flawed}
     remarks += pictures.alike((item.label for item in items), memory.labels)
     return Source("picture", len(items), lambda: iter(items), bad, others, remarks)
-
-
-def of_classes(folder: Path) -> tuple[list[Item], PictureFiles]:
-    """List the pictures of a labelled folder. Raises Refused."""
-    found, files = pictures.labelled(folder)
-    return [Item(each.id, each.label, each.path) for each in found], files
 
 
 def of_one_label(path: Path, label: str) -> tuple[list[Item], PictureFiles]:
@@ -236,24 +155,3 @@ def is_parquet(path: Path) -> bool:
     with suppress(OSError), open(path, "rb") as file:
         return file.read(len(PARQUET)) == PARQUET
     return False
-
-
-def sha256(content: Content) -> str:
-    """Return the content hash of a picture or vector, in hex."""
-    data: Any = content if isinstance(content, bytes) else content.astype("<f4").tobytes()
-    return hashlib.sha256(data).hexdigest()
-
-
-def unit(row: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalize a float32 vector (d,) to exactly the bits that the server stores."""
-    wide = row.astype(np.float64)
-    terms = np.square(wide)
-    while len(terms) > 1:  # in the order of the server, or the last bit may be another
-        half = (len(terms) + 1) // 2
-        terms[: len(terms) - half] += terms[half:]
-        terms = terms[:half]
-    norm = np.sqrt(terms[0])
-    if abs(norm - 1.0) <= UNIT_TOLERANCE or not 0 < norm < np.inf:
-        return row
-    scaled: NDArray[np.float32] = (wide / norm).astype(np.float32)
-    return scaled

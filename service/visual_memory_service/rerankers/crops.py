@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -15,7 +17,42 @@ from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_service.decisions.reranking import Candidate, trade_places
 from visual_memory_service.errors import BadField
 from visual_memory_service.rerankers.pictures import encoded, look
-from visual_memory_service.rerankers.vector_cache import VectorCache
+
+Vector = NDArray[np.float32]
+
+
+class VectorCache:
+    """Cached vectors by key, in RAM alone; beyond ``bytes_max`` the least recently used go.
+
+    The vector of a deleted entry stays until it is dropped or the process ends; with ``bytes_max``
+    0 nothing is kept. Keys and bookkeeping take some 300 bytes each beside that.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._vectors: OrderedDict[bytes, Vector] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Vector]:
+        """Return the cached vectors of ``keys``."""
+        with self._lock:
+            found = {key: self._vectors[key] for key in keys if key in self._vectors}
+            for key in found:
+                self._vectors.move_to_end(key)
+        return found
+
+    def put(self, vectors: Mapping[bytes, Vector]) -> None:
+        """Store copies of vectors by key, for a row would keep its whole batch."""
+        with self._lock:
+            for key, vector in vectors.items():
+                if key not in self._vectors:
+                    self._bytes += vector.nbytes
+                self._vectors[key] = vector.copy()
+                self._vectors.move_to_end(key)
+            while self._bytes > self._bytes_max:
+                _, oldest = self._vectors.popitem(last=False)
+                self._bytes -= oldest.nbytes
 
 
 @dataclass(frozen=True, slots=True)

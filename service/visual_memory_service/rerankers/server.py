@@ -12,22 +12,14 @@ import structlog
 
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory.v1 import reranker_pb2_grpc
+from visual_memory_service.config import Bounds
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
 from visual_memory_service.decisions.reranking import Reranker
 from visual_memory_service.runtime.threads import in_thread
-from visual_memory_service.wire.admission import Bounds
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, stop_event
 
-BOUNDS = Bounds(
-    calls_max=128,
-    connection_calls_max=100,
-    connections_max=1000,
-    message_bytes_max=256 << 20,
-    pending_bytes_max=1 << 30,
-    idle_seconds=300.0,
-    drain_seconds=30.0,
-)
+BOUNDS = Bounds(calls_max=128, message_bytes_max=256 << 20, pending_bytes_max=1 << 30)
 CALLS_AT_ONCE = 16  # the others wait, until their deadline
 log = structlog.get_logger()
 
@@ -48,16 +40,11 @@ class Servicer(reranker_pb2_grpc.RerankerServicer):
         return from_ranking(self._reranker.rerank(picture, candidates, deadline=deadline))
 
 
-def serve(reranker: Reranker, listen: str) -> None:
+async def serve(reranker: Reranker, listen: str) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls under way.
 
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting.
     """
-    asyncio.run(run(reranker, listen))
-
-
-async def run(reranker: Reranker, listen: str) -> None:
-    """Serve on the running loop; see ``serve``."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="rerank"))
     stopping = stop_event()

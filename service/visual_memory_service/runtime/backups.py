@@ -7,7 +7,8 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
 
 from visual_memory_index import IncomingBackup, Request, lower_thread_priority, with_checksum
 from visual_memory_index.errors import MemoryClosed
@@ -17,7 +18,6 @@ from visual_memory_service.runtime.threads import in_thread, until_done
 WAITING_SECONDS = 0.5
 
 T = TypeVar("T")
-Check: TypeAlias = Callable[[], None]
 
 
 class Backups:
@@ -40,7 +40,7 @@ class Backups:
         """
         made = ExitStack()
 
-        def make(check: Check) -> BinaryIO:
+        def make(*, check: Callable[[], None]) -> BinaryIO:
             return made.enter_context(self._memories.backup(name, check=check, request=request))
 
         making = asyncio.create_task(self._run(name, make))
@@ -82,10 +82,7 @@ class Backups:
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
-
-        def restore(check: Check) -> Restored:
-            return self._memories.restore(name, arrival, check=check, request=request)
-
+        restore = partial(self._memories.restore, name, arrival, request=request)
         return await self._run(name, restore)
 
     async def copy(self, name: str, new_name: str, request: Request) -> ServedMemory:
@@ -93,14 +90,11 @@ class Backups:
 
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
-
-        def copy(check: Check) -> ServedMemory:
-            return self._memories.copy(name, new_name, check=check, request=request)
-
+        copy = partial(self._memories.copy, name, new_name, request=request)
         return await self._run(name, copy)
 
-    async def _run(self, name: str, work: Callable[[Check], T]) -> T:
-        """Run ``work`` in the thread; a cancelled caller stops it first."""
+    async def _run(self, name: str, work: Callable[..., T]) -> T:
+        """Run ``work``, with ``check``, in the thread; a cancelled caller stops it first."""
         unwanted = threading.Event()
 
         def check() -> None:
@@ -109,7 +103,7 @@ class Backups:
 
         if self._closed.is_set():
             raise MemoryClosed(name)
-        job = self._thread.submit(work, check)
+        job = self._thread.submit(work, check=check)
 
         def give_up() -> None:
             unwanted.set()

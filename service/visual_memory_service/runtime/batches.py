@@ -13,10 +13,7 @@ ASKED_AT_ONCE = 256
 
 
 def nearest_in_batches(
-    memory: RamCopy,
-    queries: NDArray[np.float32],
-    k: int,
-    on_progress: Callable[[int, int], None],
+    memory: RamCopy, queries: NDArray[np.float32], k: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
     """Yield indices into unit ``queries`` (n, d) with the ``k`` nearest of each, batch by batch.
 

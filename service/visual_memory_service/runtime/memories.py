@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import structlog
 
+import visual_memory_index as index
 from visual_memory_embedders import (
     BUILT_IN,
     Embedder,
@@ -26,20 +27,6 @@ from visual_memory_embedders import (
     thumbnails,
 )
 from visual_memory_embedders.errors import WrongEmbedder
-from visual_memory_index import (
-    Catalog,
-    Checked,
-    FaissIndexes,
-    IncomingBackup,
-    IndexFactory,
-    Memory,
-    Outdated,
-    Rebuilt,
-    Request,
-    ResiduePatterns,
-    damage_of,
-    probe_folder,
-)
 from visual_memory_index.errors import (
     BadAuditLog,
     BadBackup,
@@ -105,7 +92,7 @@ class ServedMemory:
     settings with the text each was read from.
     """
 
-    memory: Memory
+    memory: index.Memory
     searches: Searches
     soft_searches: Searches
     spec: EmbedderSpec | None
@@ -128,7 +115,7 @@ class ServedMemory:
             return None
         known, value = self.read.get(name, ("", None))
         if known is not text:
-            with damage_of(self.memory.path):
+            with index.damage_of(self.memory.path):
                 value = read(text)
             self.read[name] = (text, value)
             if self.memory.setting(name) is not text:  # it may have been erased
@@ -147,8 +134,8 @@ class RefusedMemory:
 
     def retry_path(self) -> Path | None:
         """Return the file to open again if only the disk kept it from that, and not just now."""
-        rested = time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
-        return Path(self.refusal.path) if rested and isinstance(self.refusal, NotWritten) else None
+        refusal, rested = self.refusal, time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
+        return Path(refusal.path) if rested and isinstance(refusal, NotWritten) else None
 
 
 class Duplicates(NamedTuple):
@@ -181,10 +168,10 @@ class Memories:
         settings: Settings,
         changed: Callable[[str, bool], None],
         fitted: Sequence[str] = (),
-        indexes: IndexFactory | None = None,
+        indexes: index.IndexFactory | None = None,
     ) -> None:
         self.fitted = fitted
-        self.indexes = indexes or FaissIndexes(settings.threads)
+        self.indexes = indexes or index.FaissIndexes(settings.threads)
         self.embedders = Embedders(settings)
         self._changed = changed
         self._editing = threading.Lock()
@@ -195,10 +182,10 @@ class Memories:
         self.checks = Checks(
             lambda name, on_progress: self.check(self.get(name).memory, on_progress)
         )
-        self._catalog = Catalog(settings.data, self.indexes)
+        self.catalog = index.Catalog(settings.data, self.indexes)
         with ExitStack() as undo:
             undo.callback(self.close)
-            for name in self._catalog.names():
+            for name in self.catalog.names():
                 self._open_or_note(name)
             undo.pop_all()
 
@@ -239,7 +226,7 @@ class Memories:
         if path is None or self._closed or self._refused.get(name) is not refused:
             return
         try:
-            if probe_folder(path.parent) is None:
+            if index.probe_folder(path.parent) is None:
                 self._open_or_note(name)
         finally:
             refused.tried = time.monotonic()
@@ -248,29 +235,18 @@ class Memories:
         """Return the names of the memories that serve, sorted."""
         return sorted(self._open.keys() - self._refused.keys())
 
-    def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> None:
-        """Note ids that an operation is about to erase, or that were deleted before, as unlearned.
-
-        Backups restored later lack them. Raises NotWritten.
-        """
-        self._catalog.mark_unlearned(memory, ids, operation)
-
-    def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Return the ids that this memory, or a copy of it, was ever to unlearn."""
-        return self._catalog.unlearned(memory, ids)
-
-    def note(self, memory: Memory, *, erased: bool = False) -> None:
+    def note(self, memory: index.Memory, *, erased: bool = False) -> None:
         """Note the present state of a memory in the catalog, so that older files are refused.
 
-        ``erased`` says that the ids of ``mark_unlearned`` are deleted. If the note cannot be
-        written, the one before stays, which is true as well.
+        ``erased`` says that the ids that the catalog marks as unlearned are deleted. If the note
+        cannot be written, the one before stays, which is true as well.
         """
         try:
-            self._catalog.note(memory, erased=erased)
+            self.catalog.note(memory, erased=erased)
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
-    def find_duplicates(self, memory: Memory, ids: Sequence[str]) -> Duplicates:
+    def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
         """Find the memories that hold the same as these entries: by content, or a copy by id.
 
         Raises CorruptStore, NotWritten where the entries themselves cannot be read.
@@ -280,7 +256,7 @@ class Memories:
         for name in self.names() if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
-                with damage_of(asked.path):
+                with index.damage_of(asked.path):
                     if asked.unlearning.holds(
                         sought, without=sought.ids if asked is memory else ()
                     ):
@@ -302,13 +278,9 @@ class Memories:
 
         Unless another program reads its log. Raises NotWritten.
         """
-        self._catalog.files.truncate_log()
-        self._catalog.reserve.renew()
-        return self._catalog.files.descriptors()
-
-    def catalog_pieces(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns`` that the catalog holds, such as names."""
-        return self._catalog.files.found_in(patterns)
+        self.catalog.files.truncate_log()
+        self.catalog.reserve.renew()
+        return self.catalog.files.descriptors()
 
     def create(
         self,
@@ -317,7 +289,7 @@ class Memories:
         embedder: str | None,
         dimension: int | None,
         store_images: bool,
-        request: Request,
+        request: index.Request,
     ) -> ServedMemory:
         """Create a memory, by embedder or by dimension.
 
@@ -325,7 +297,7 @@ class Memories:
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
-            memory = self._catalog.create(
+            memory = self.catalog.create(
                 name,
                 dimension=spec.dimension if spec else dimension or 0,
                 embedder=spec.to_json() if spec else None,
@@ -337,19 +309,15 @@ class Memories:
                 log.info("memory created", memory=name)
         return self.get_or_open(name)
 
-    def was_dropped(self, request: Request) -> bool:
-        """Return True if this request dropped its memory before. Raises RequestReused."""
-        return self._catalog.recall(request) is not None
-
-    def drop(self, name: str, *, request: Request) -> None:
+    def drop(self, name: str, *, request: index.Request) -> None:
         """Delete a memory with all it holds, damaged or not.
 
         Raises UnknownMemory, RequestReused, NotWritten.
         """
         with self._not_opening(name), self._editing:
-            if self._catalog.recall(request) is not None:
+            if self.catalog.recall(request) is not None:
                 return
-            self._catalog.drop(name, request=request)
+            self.catalog.drop(name, request=request)
             with self._states:
                 served = self._open.pop(name, None)
                 self._refused.pop(name, None)
@@ -358,77 +326,60 @@ class Memories:
             if served is not None:
                 served.memory.close(keep=False)
             try:
-                self._catalog.clear()
+                self.catalog.clear()
             except NotWritten as full:  # it is gone; the file follows at the next chance
                 log.error("file not removed", memory=name, reason=in_full(full))
 
-    def backup(self, name: str, *, check: Callable[[], None], request: Request) -> BinaryIO:
+    def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
         """Make a backup, see ``Catalog.backup``. Raises UnknownMemory."""
         memory = self.get_or_open(name).memory
-        return self._catalog.backup(memory, settings=self.fitted, check=check, request=request)
+        return self.catalog.backup(memory, settings=self.fitted, check=check, request=request)
 
-    def arrival(self, name: str, request_id: str) -> IncomingBackup:
+    def arrival(self, name: str, request_id: str) -> index.IncomingBackup:
         """Return an empty incoming backup for a new memory. Raises MemoryExists, NotWritten."""
-        self._catalog.check_free(name, request_id)
-        return self._catalog.arrival()
+        self.catalog.check_free(name, request_id)
+        return self.catalog.arrival()
 
     def restore(
         self,
         name: str,
-        arrival: IncomingBackup,
+        arrival: index.IncomingBackup,
         *,
         check: Callable[[], None],
-        request: Request,
+        request: index.Request,
     ) -> Restored:
         """Make a memory from a backup that has come in.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
-        rebuilt = partial(
-            self._catalog.rebuilt,
-            arrival,
-            name,
-            settings=self.fitted,
-            check=check,
-            request=request,
-        )
-        left_out = self._adopt(rebuilt, request)
+        left_out = self._adopt(self.catalog.rebuilt, arrival, name, check, request)
         return Restored(self.get_or_open(name), left_out)
 
     def copy(
-        self,
-        name: str,
-        new_name: str,
-        *,
-        check: Callable[[], None],
-        request: Request,
+        self, name: str, new_name: str, *, check: Callable[[], None], request: index.Request
     ) -> ServedMemory:
         """Make a memory that holds what another holds now.
 
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
-        if self._catalog.recall(request) is None:
-            self._catalog.check_free(new_name, "")
+        if self.catalog.recall(request) is None:
+            self.catalog.check_free(new_name, "")
             memory = self.get_or_open(name).memory
-            copied = partial(
-                self._catalog.copied,
-                memory,
-                new_name,
-                settings=self.fitted,
-                check=check,
-                request=request,
-            )
-            self._adopt(copied, request)
+            self._adopt(self.catalog.copied, memory, new_name, check, request)
         return self.get_or_open(new_name)
 
-    def check(self, memory: Memory, on_progress: Callable[[int, int], None]) -> Checked:
+    def check(self, memory: index.Memory, on_progress: Callable[[int, int], None]) -> index.Checked:
         """Compare a memory with what was written to it; a damaged one is refused from then on.
 
         Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress`` raises.
         """
         try:
             return memory.check(on_progress)
-        except (BadAuditLog, CorruptCopy, CorruptStore) as damage:
+        except (
+            BadAuditLog,
+            CorruptCopy,
+            CorruptStore,
+        ) as damage:
             self._refuse(memory, damage)
             raise
 
@@ -441,27 +392,33 @@ class Memories:
                 pass
         with self._editing, ExitStack() as closing:
             closing.callback(self.embedders.close)
-            closing.callback(self._catalog.close)
+            closing.callback(self.catalog.close)
             for served in self._open.values():
                 closing.callback(served.memory.close)
             for name in self.serving():
                 closing.callback(self.note, self._open[name].memory)
 
     def _adopt(
-        self, rebuilt: Callable[[], AbstractContextManager[Rebuilt]], request: Request
+        self,
+        rebuild: Callable[..., AbstractContextManager[index.Rebuilt]],
+        source: index.IncomingBackup | index.Memory,
+        name: str,
+        check: Callable[[], None],
+        request: index.Request,
     ) -> int:
-        """Serve a memory whose file was made elsewhere; return the number of entries left out."""
+        """Serve a memory whose file is made of another; return the number of entries left out."""
         while True:
-            answered: int | None = self._catalog.recall(request)
+            answered: int | None = self.catalog.recall(request)
             if answered is not None:
                 return answered
-            with rebuilt() as made, self._editing:
+            rebuilt = rebuild(source, name, settings=self.fitted, check=check, request=request)
+            with rebuilt as made, self._editing:
                 try:
                     read_spec(made.identity.embedder, made.path)
-                    memory = self._catalog.adopt(made, made.left_out, request)
+                    memory = self.catalog.adopt(made, made.left_out, request)
                 except CorruptStore as damage:
                     raise BadBackup(damage.problem) from damage
-                except Outdated:
+                except index.Outdated:
                     continue
                 if memory is not None:
                     self._serve(made.name, memory)
@@ -471,7 +428,7 @@ class Memories:
     def _open_or_note(self, name: str) -> None:
         """Open a memory, or keep the refusal as the answer to all that ask for it."""
         try:
-            self._serve(name, self._catalog.open(name))
+            self._serve(name, self.catalog.open(name))
         except MemoryRefusal as refusal:
             with self._states:
                 self._refused.setdefault(name, RefusedMemory(refusal)).refusal = refusal
@@ -483,7 +440,7 @@ class Memories:
         refused = self._refused.get(name)
         return refused.opening if refused is not None else nullcontext()
 
-    def _refuse(self, memory: Memory, damage: MemoryRefusal) -> None:
+    def _refuse(self, memory: index.Memory, damage: MemoryRefusal) -> None:
         """Refuse an open memory until the server is started again."""
         name = memory.identity.name
         with self._states:
@@ -494,7 +451,7 @@ class Memories:
             self._changed(name, False)
         log.error("memory damaged", memory=name, reason=in_full(damage))
 
-    def _serve(self, name: str, memory: Memory) -> None:
+    def _serve(self, name: str, memory: index.Memory) -> None:
         try:
             spec = read_spec(memory.identity.embedder, memory.path)
         except CorruptStore:

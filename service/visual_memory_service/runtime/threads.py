@@ -32,10 +32,7 @@ async def in_stoppable_thread(
 def run_unless(
     over: threading.Event, function: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T | None:
-    """Run ``function`` unless it is over.
-
-    No closure, which an error would keep with all that is in it.
-    """
+    """Run ``function`` unless it is over; no closure, which an error would keep with all in it."""
     return None if over.is_set() else function(*args, **kwargs)
 
 

@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
+from visual_memory_service.config import Bounds
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
 
 HOLDS = (
@@ -20,19 +20,6 @@ PRESSED_SECONDS = 5.0  # of silence, where others lack what its end would free
 UNANNOUNCED_SECONDS = 15.0  # the same while a message of unknown size comes
 BYTES_PER_SECOND_MIN = 1 << 20  # of a message whose size is known, which is not silent meanwhile
 SMALL_BYTES = 65_536  # messages of so many bytes are never refused: there are not more than calls
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Limits of a server: calls and bytes at a time, and seconds that calls may idle or drain."""
-
-    calls_max: int
-    connection_calls_max: int
-    connections_max: int
-    message_bytes_max: int
-    pending_bytes_max: int
-    idle_seconds: float
-    drain_seconds: float
 
 
 class SilentCall(Protocol):
@@ -104,10 +91,7 @@ class AdmissionControl:
 
     @asynccontextmanager
     async def unannounced(self) -> AsyncIterator[None]:
-        """Hold one of the few places for messages of unknown size.
-
-        Raises ServerStopping.
-        """
+        """Hold one of the few places for messages of unknown size. Raises ServerStopping."""
         await self._unannounced.take()
         try:
             if self._draining:

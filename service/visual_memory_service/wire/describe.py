@@ -5,7 +5,8 @@ from __future__ import annotations
 from visual_memory.v1 import memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.errors import MemoryClosed, MemoryRefusal, UnknownMemory
-from visual_memory_service.convert import answers, requests
+from visual_memory_service.convert import answers
+from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.runtime.memories import Memories, ServedMemory
 from visual_memory_service.wire.rerank import reranker_of
@@ -20,11 +21,8 @@ def describe(served: ServedMemory) -> memory_pb2.Memory:
 def list_memories(
     request: pb.ListMemoriesRequest, memories: Memories, bytes_max: int
 ) -> pb.ListMemoriesResponse:
-    """Describe a page of memories by name; a page ends early beyond ``bytes_max``.
-
-    Raises BadField.
-    """
-    after, size = requests.to_memories_page(request)
+    """Describe a page of memories by name, cut short at ``bytes_max``. Raises BadField."""
+    after, size = to_page_bounds(request)
     names = [name for name in memories.names() if name > after]
     found: list[memory_pb2.Memory] = []
     filled, last = 0, names[size - 1] if len(names) > size else ""
@@ -34,9 +32,9 @@ def list_memories(
         except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
             continue
         except MemoryRefusal as damage:
-            found.append(answers.from_damaged(name, str(damage)))
+            found.append(memory_pb2.Memory(name=name, damage=str(damage)))
         filled += found[-1].ByteSize()
         if filled >= bytes_max:  # labels may be very many
             last = name if name != names[-1] else ""
             break
-    return answers.from_memories(found, last, request)
+    return pb.ListMemoriesResponse(memories=found, next_page_token=from_token(last, request))

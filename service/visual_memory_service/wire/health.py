@@ -50,10 +50,7 @@ class Health:
         return self._states.get(name, State.SERVICE_UNKNOWN)
 
     async def states(self, name: str, connections_closing: asyncio.Event) -> AsyncIterator[Any]:
-        """Yield the state of ``name`` now and at each change.
-
-        Ends with a drain, or when ``connections_closing`` is set.
-        """
+        """Yield the state of ``name`` now and at each change until drained or closing."""
         sent = None
         while True:
             async with self._changed:

@@ -13,7 +13,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, requests
 from visual_memory_service.runtime.memories import Memories, ServedMemory
 from visual_memory_service.runtime.threads import in_thread
-from visual_memory_service.writes import insert
+from visual_memory_service.writes.insert import insert
 
 T = TypeVar("T")
 
@@ -30,11 +30,12 @@ class ImportStream:
 
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
         """Acknowledge the batches stored before, then the offset to go on at."""
-        memory = self._served.memory
+        memory, catalog = self._served.memory, self._memories.catalog
         known = await in_thread(memory.stored_batches, self._start.request_id)
         for batch in known:
-            yield await in_thread(self._acknowledge_again, batch)
-        yield answers.from_import_offset(sum(len(batch.ids) for batch in known))
+            unlearned = await in_thread(catalog.unlearned, memory, batch.ids)
+            yield answers.from_stored(batch, unlearned)
+        yield pb.ImportEntriesResponse(offset=sum(len(batch.ids) for batch in known))
 
     async def store(
         self, messages: AsyncIterator[pb.ImportEntriesRequest]
@@ -45,19 +46,16 @@ class ImportStream:
         try:
             started = (loop.run_in_executor(thread, self._store, each) async for each in messages)
             async for answer in results_in_order(started, self._every):
-                yield answer or answers.from_working()
+                yield answer or pb.ImportEntriesResponse(working=True)
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
             await in_thread(thread.shutdown)
 
-    def _acknowledge_again(self, batch: StoredBatch) -> pb.ImportEntriesResponse:
-        unlearned = self._memories.unlearned(self._served.memory, batch.ids)
-        return answers.from_stored(batch, unlearned)
-
     def _store(self, message: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
         batch = requests.to_import_batch(message, self._start, self._settings)
-        unlearned = insert.unlearned(batch, self._served, self._memories)
-        return answers.from_stored(insert.import_batch(batch, self._served), unlearned)
+        ids, unlearned = insert(batch, self._served, self._memories)
+        stored = StoredBatch(batch.request.start, ids, batch.request.fingerprint)
+        return answers.from_stored(stored, unlearned)
 
 
 async def results_in_order(

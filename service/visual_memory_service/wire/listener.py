@@ -16,8 +16,8 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from visual_memory_service.config import INT32_MAX, BadSetting
-from visual_memory_service.wire.admission import AdmissionControl, Bounds
+from visual_memory_service.config import INT32_MAX, BadSetting, Bounds
+from visual_memory_service.wire.admission import AdmissionControl
 from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
 from visual_memory_service.wire.interceptors import CallInterceptor

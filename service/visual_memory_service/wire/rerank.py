@@ -22,7 +22,7 @@ from visual_memory_embedders import BadImage
 from visual_memory_index import Decision, Memory, Neighbors, Ranking, Request, decide_reranked
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import reranking as convert
-from visual_memory_service.decisions.classify import Classification, Classified
+from visual_memory_service.decisions.classify import Classification
 from visual_memory_service.decisions.reranking import Candidate, Reranking
 from visual_memory_service.errors import BadField, BadRanking, ImagesNotStored, UnknownReranker
 from visual_memory_service.runtime.memories import ServedMemory
@@ -229,7 +229,8 @@ def rerank_deadline(seconds: float | None) -> float:
 
 
 async def rerank(
-    classified: Classified,
+    decisions: list[Decision],
+    neighbors: Neighbors,
     asked: Classification,
     served: ServedMemory,
     rerankers: Rerankers,
@@ -243,7 +244,7 @@ async def rerank(
     ``reranker`` all stay, and there is none. ``until`` is a time of ``time.monotonic``.
     Raises what reading pictures refuses.
     """
-    decisions, neighbors, question = classified.decisions, classified.neighbors, asked.question
+    question = asked.question
     if reranker is None:
         return decisions, []
     if isinstance(question.queries, np.ndarray):

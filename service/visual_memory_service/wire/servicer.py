@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
@@ -13,24 +14,22 @@ from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
+import visual_memory_index as index
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Memory, Operation, Request
 from visual_memory_index.errors import NotWritten, UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import (
     answers,
-    audit,
     curation,
     decisions,
     operations,
+    page_token,
     requests,
-    unlearn,
 )
 from visual_memory_service.curation.assess import assess
 from visual_memory_service.curation.misleading_counts import await_counts, find_counts
-from visual_memory_service.curation.prune import prune
-from visual_memory_service.curation.relabel import RelabelResult, relabel
+from visual_memory_service.curation.prune import RelabelResult, prune, relabel
 from visual_memory_service.curation.values import value_entries
 from visual_memory_service.decisions.annotate import annotate
 from visual_memory_service.decisions.calibration import calibrate_memory
@@ -42,17 +41,11 @@ from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.memories import Memories, ServedMemory
 from visual_memory_service.runtime.operations import Job, Operations, Work
-from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
+from visual_memory_service.wire import rerank
 from visual_memory_service.wire.describe import describe, list_memories
 from visual_memory_service.wire.imports import ImportStream
-from visual_memory_service.wire.rerank import (
-    Rerankers,
-    choose_reranker,
-    rerank,
-    rerank_deadline,
-    set_reranker,
-)
-from visual_memory_service.writes import delete, insert
+from visual_memory_service.writes.insert import insert
 
 LISTED_AT_ONCE = 4  # pages of entries, which keep Python busy
 EXPLAINED_AT_ONCE = 4  # decisions, for each of which all entries are ranked
@@ -75,7 +68,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     def __init__(
         self,
         memories: Memories,
-        rerankers: Rerankers,
+        rerankers: rerank.Rerankers,
         operations: Operations,
         unlearning: UnlearningWork,
         backups: Backups,
@@ -95,13 +88,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
     ) -> pb.GetServerInfoResponse:
-        return answers.from_settings(
-            version("visual-memory"),
-            self._settings,
-            self._memories.embedders.allowed,
-            self._rerankers.names,
-            self._unlearning.keys.public,
-            self._unlearning.erasure,
+        return pb.GetServerInfoResponse(
+            version=version("visual-memory"),
+            limits=answers.from_settings(self._settings),
+            embedders=self._memories.embedders.allowed,
+            rerankers=self._rerankers.names,
+            public_keys=self._unlearning.keys.public,
+            erasure=self._unlearning.erasure,
         )
 
     async def CreateMemory(
@@ -114,7 +107,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             embedder=embedder,
             dimension=dimension,
             store_images=request.store_images,
-            request=requests.to_request(request, request.request_id),
+            request=requests.to_request(request),
         )
         return await in_thread(describe, created)
 
@@ -130,8 +123,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def DeleteMemory(
         self, request: pb.DeleteMemoryRequest, context: Any
     ) -> pb.DeleteMemoryResponse:
-        again = requests.to_request(request, request.request_id)
-        await in_thread(self._drop, request.name, again)
+        await in_thread(self._drop, request.name, requests.to_request(request))
         return pb.DeleteMemoryResponse()
 
     async def InsertEntries(
@@ -139,12 +131,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.InsertEntriesResponse:
         served = await self._served(request.memory)
         batch = await read(request, requests.to_insertion, request, self._settings)
-
-        def store() -> pb.InsertEntriesResponse:
-            unlearned = insert.unlearned(batch, served, self._memories)
-            return answers.from_ids(insert.insert(batch, served), unlearned)
-
-        return await in_thread(store)
+        ids, unlearned = await in_thread(insert, batch, served, self._memories)
+        return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
     async def ImportEntries(
         self, messages: AsyncIterator[pb.ImportEntriesRequest], context: Any
@@ -181,36 +169,41 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = await self._memory(request.memory)
-        change = requests.to_change(request)
-        return answers.from_entry(await in_thread(insert.update, change, memory))
+        id, label, metadata = requests.to_change(request)
+        again = requests.to_request(request)
+        update = partial(memory.update, id, label=label, metadata=metadata, request=again)
+        return answers.from_entry(await in_thread(update))
 
     async def DeleteEntries(
         self, request: pb.DeleteEntriesRequest, context: Any
     ) -> pb.DeleteEntriesResponse:
         memory = await self._memory(request.memory)
-        deletion = await read(request, requests.to_deletion, request)
-        return answers.from_deleted(await in_thread(delete.delete, deletion, memory))
+        ids = await read(request, requests.to_ids, request.ids)
+        again = await read(request, requests.to_request, request)
+        delete = partial(memory.delete, allow_missing=request.allow_missing, request=again)
+        return pb.DeleteEntriesResponse(deleted_count=len(await in_thread(delete, ids)))
 
     async def PurgeEntries(
         self, request: pb.PurgeEntriesRequest, context: Any
     ) -> pb.PurgeEntriesResponse:
         memory = await self._memory(request.memory)
-        purge = requests.to_purge(request)
-        return answers.from_purged(await in_thread(delete.purge, purge, memory), purge.apply)
+        filter, again = requests.to_purge(request), requests.to_request(request)
+        purge = partial(memory.purge, request=again) if request.apply else memory.would_purge
+        return answers.from_purged(await in_thread(purge, filter), request.apply)
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
-        until = rerank_deadline(context.time_remaining())
+        until = rerank.rerank_deadline(context.time_remaining())
         served = await self._served(request.memory)
         asked = await read(request, decisions.to_classification, request, self._settings)
-        reranker = choose_reranker(asked, served.memory, self._rerankers)
+        reranker = rerank.choose_reranker(asked, served.memory, self._rerankers)
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:
             await await_counts(asked.question.counts_k, served.memory, self._operations)
-        found = await classify(asked.question, asked.voting, served)
-        decided, rerankings = await rerank(
-            found, asked, served, self._rerankers, reranker=reranker, until=until
+        first, neighbors, vectors = await classify(asked.question, asked.voting, served)
+        decided, rerankings = await rerank.rerank(
+            first, neighbors, asked, served, self._rerankers, reranker=reranker, until=until
         )
-        annotated, stale = await annotate(decided, found.vectors, asked.options, served)
+        annotated, stale = await annotate(decided, vectors, asked.options, served)
         write = partial(decisions.from_classified, annotated, stale, rerankings, asked.shown)
         return await read(request, write)
 
@@ -240,30 +233,34 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.PruneEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
-        wanted = await read(request, curation.to_prune, request)
-        return self._from_operation(await in_thread(prune, wanted, memory, self._operations))
+        method = await read(request, curation.to_method, request)
+        again = await read(request, requests.to_request, request)
+        start = partial(prune, method, memory, self._operations)
+        return self._from_operation(await in_thread(start, apply=request.apply, request=again))
 
     async def RelabelEntries(
         self, request: pb.RelabelEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
-        wanted = await read(request, curation.to_relabel, request)
-        done = await in_thread(relabel, wanted, memory)
+        labels = await read(request, curation.to_relabel, request)
+        again = await read(request, requests.to_request, request)
+        done = await in_thread(relabel, labels, memory, apply=request.apply, request=again)
         if isinstance(done, RelabelResult):
-            return curation.from_relabel_result(request.memory, done)
+            result = operation_pb2.RelabelResult(**asdict(done))
+            return operations.from_dry_run(request.memory, "dry-run", relabel=result)
         return self._from_operation(done)
 
     async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
         memory = await self._memory(request.memory)
-        again = requests.to_request(request, request.request_id)
-        ids = await in_thread(memory.operations.undo, request.operation, request=again)
-        return curation.from_undone(ids)
+        again = requests.to_request(request)
+        restored = await in_thread(memory.operations.undo, request.operation, request=again)
+        return pb.UndoResponse(restored_count=len(restored))
 
     async def ValueEntries(
         self, request: pb.ValueEntriesRequest, context: Any
     ) -> AsyncIterator[pb.ValueEntriesResponse]:
         served = await self._served(request.memory)
-        k = curation.to_value_k(request)
+        k = requests.to_counts_k(request.k if request.HasField("k") else curation.VALUE_K, "k")
         queries, labels = await read(request, decisions.to_labelled, request, self._settings)
         vectors = None if queries is None else await to_vectors(queries, served)
         valuing = value_entries(k, vectors, labels, served.memory, self._operations)
@@ -281,8 +278,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         question = decisions.to_explain_question(request, dimension, self._settings)
         memory.check_dimension(question.what_if.add_vectors)
         query = await to_vectors(question.query, served)
+        over = threading.Event()
         async with self._explaining:
-            return decisions.from_explanation(await explain(question, query, memory))
+            found = await in_stoppable_thread(over, explain, question, query, memory, over)
+        return decisions.from_explanation(found)
 
     async def AssessMemory(
         self, request: pb.AssessMemoryRequest, context: Any
@@ -291,7 +290,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         k, voting, thin, again = curation.to_assessing(request)
 
         def work(job: Job) -> str:
-            return assess(memory.snapshot(), k, voting, thin, job).to_json()
+            return json.dumps(asdict(assess(memory.snapshot(), k, voting, thin, job)))
 
         return await self._start(memory, "assess", work, again)
 
@@ -313,27 +312,29 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = await self._memory(request.memory)
         edges = [(edge.child, edge.parent) for edge in request.edges]
-        again = requests.to_request(request, request.request_id)
+        again = requests.to_request(request)
         grown = await in_thread(set_taxonomy, edges, memory, request=again)
         return decisions.from_taxonomy(grown, await in_thread(memory.labels))
 
     async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
         served = await self._served(request.memory)
-        again = requests.to_request(request, request.request_id)
-        setting = partial(set_reranker, request.reranker, served.memory, self._rerankers)
+        again = requests.to_request(request)
+        setting = partial(rerank.set_reranker, request.reranker, served.memory, self._rerankers)
         await in_thread(setting, request=again)
         return await in_thread(describe, served)
 
     async def UnlearnEntries(
         self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
     ) -> operation_pb2.Operation:
-        request = await unlearn.joined(aiter(messages))
-        asked = await read(request, unlearn.to_unlearning, request)
+        request = await requests.joined(aiter(messages))
+        ids, again = await read(request, requests.to_unlearning, request)
         served = await self._served(request.memory)
-        if not asked.apply:
-            result = await in_thread(self._unlearning.would_unlearn, asked, served)
-            return unlearn.from_would_unlearn(request.memory, result)
-        return self._from_operation(await in_thread(self._unlearning.begin, asked, served))
+        if not request.apply:
+            result = await in_thread(self._unlearning.would_unlearn, ids, served)
+            counted = operations.from_unlearning(asdict(result))
+            return operations.from_dry_run(request.memory, index.UNLEARN, unlearn=counted)
+        begin = partial(self._unlearning.begin, allow_missing=request.allow_missing, request=again)
+        return self._from_operation(await in_thread(begin, ids, served))
 
     async def GetCertificate(
         self, request: pb.GetCertificateRequest, context: Any
@@ -345,9 +346,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListAuditEventsRequest, context: Any
     ) -> pb.ListAuditEventsResponse:
         memory = await self._memory(request.memory)
-        first, size = audit.to_audit_page(request)
+        first, size = requests.to_audit_page(request)
         page = await in_thread(memory.audit_events, first, limit=size)
-        return await in_thread(audit.from_audit_page, page, first + size, request)
+        return await in_thread(answers.from_audit_page, page, first + size, request)
 
     async def CheckMemory(
         self, request: pb.CheckMemoryRequest, context: Any
@@ -357,14 +358,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         def work(job: Job) -> str:
             return json.dumps(asdict(self._memories.check(memory, job.report_progress)))
 
-        again = requests.to_request(request, request.request_id)
+        again = requests.to_request(request)
         return await self._start(memory, "check", work, again)
 
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
     ) -> AsyncIterator[pb.BackupMemoryResponse]:
-        async for piece in self._backups.backup(request.memory, requests.to_request(request, "")):
-            yield answers.from_piece(piece)
+        async for piece in self._backups.backup(request.memory, index.WITHOUT_ID):
+            yield pb.BackupMemoryResponse(data=piece)
 
     async def RestoreMemory(
         self, messages: AsyncIterator[pb.RestoreMemoryRequest], context: Any
@@ -376,11 +377,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             again = requests.to_restoring(first, arrival.sha256)
             restored = await self._backups.restore(arrival, name, again)
         found = await in_thread(describe, restored.served)
-        return answers.from_restored(found, restored.left_out)
+        return pb.RestoreMemoryResponse(memory=found, left_out_count=restored.left_out)
 
     async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
         new_name = requests.to_name(request.new_name, "new_name")
-        again = requests.to_request(request, request.request_id)
+        again = requests.to_request(request)
         copied = await self._backups.copy(request.memory, new_name, again)
         return await in_thread(describe, copied)
 
@@ -394,7 +395,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListOperationsRequest, context: Any
     ) -> pb.ListOperationsResponse:
         memory = await self._memory(request.memory)
-        before, size = operations.to_operations_page(request)
+        before, size = page_token.to_page_bounds(request)
         listed = await in_thread(memory.operations.page, before=before, limit=size + 1)
         last = listed[size - 1].name if len(listed) > size else ""
         return operations.from_operations(listed[:size], last, request)
@@ -422,11 +423,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             return await in_thread(self._memories.get_or_open, name)
         return self._memories.get(name)
 
-    async def _memory(self, name: str) -> Memory:
+    async def _memory(self, name: str) -> index.Memory:
         """Return the memory itself; raises as ``_served``."""
         return (await self._served(name)).memory
 
-    async def _memory_of(self, operation: str) -> Memory:
+    async def _memory_of(self, operation: str) -> index.Memory:
         """Find the memory of an operation. Raises UnknownOperation, and as ``_served``."""
         try:
             return await self._memory(operation.rpartition("/")[0])
@@ -434,7 +435,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             raise UnknownOperation(operation) from None
 
     async def _start(
-        self, memory: Memory, kind: str, work: Work, request: Request
+        self, memory: index.Memory, kind: str, work: Work, request: index.Request
     ) -> operation_pb2.Operation:
         start = self._operations.start
         return self._from_operation(await in_thread(start, memory, kind, work, request=request))
@@ -452,9 +453,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         finally:
             closing.cancel()
 
-    def _drop(self, name: str, again: Request) -> None:
+    def _drop(self, name: str, again: index.Request) -> None:
         """Drop a memory in one go, however the call ends: one that stays needs its erasures."""
-        if self._memories.was_dropped(again):
+        if self._memories.catalog.recall(again) is not None:
             return
         self._operations.stop(name)
         try:
@@ -463,10 +464,5 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             self._unlearning.resume(name)
             raise
 
-    def _from_operation(self, operation: Operation) -> operation_pb2.Operation:
-        job = self._operations.job(operation.name)
-        if job is None:
-            return operations.from_operation(operation)
-        return operations.from_operation(
-            operation, done=job.done, total=job.total, problem=job.problem
-        )
+    def _from_operation(self, operation: index.Operation) -> operation_pb2.Operation:
+        return operations.from_operation(operation, self._operations.job(operation.name))

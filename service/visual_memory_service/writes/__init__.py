@@ -1,4 +1,4 @@
-"""Writes: entries inserted and deleted.
+"""Writes: entries inserted.
 
 Imports runtime; knows no message. Alone: ``make test ROOM=service/writes``.
 """

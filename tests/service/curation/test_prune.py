@@ -27,14 +27,13 @@ from visual_memory import (
     PruneResult,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Entry, Operation, unit_rows
+from visual_memory_index import Entry, Operation, unit_rows
 from visual_memory_index import Memory as StoredMemory
 from visual_memory_index.curation.prune_methods import Hard, Ids, Method, Prototype, Random, Value
 from visual_memory_index.errors import UnknownEntries
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.convert.curation import to_prune
+from visual_memory_service.convert.curation import to_method
 from visual_memory_service.curation import prune as pruning
-from visual_memory_service.curation.prune import Prune
 from visual_memory_service.errors import BadField
 from visual_memory_service.runtime.operations import Cancelled, Job
 
@@ -117,7 +116,7 @@ class Told(Job):
 
     def prune(self, method: Method) -> Operation:
         """Carry it out; how it ended."""
-        pruning.carry_out(Prune(method, True, WITHOUT_ID), self.memory, self)
+        pruning.carry_out(method, self, apply=True)
         return self.memory.operations.get(self.name)
 
 
@@ -143,9 +142,7 @@ RULES = [
 def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
     stored: StoredMemory, rule: Method
 ) -> None:
-    would = json.loads(
-        pruning.carry_out(Prune(rule, False, WITHOUT_ID), stored, to_job(stored)) or ""
-    )
+    would = json.loads(pruning.carry_out(rule, to_job(stored), apply=False) or "")
 
     def insert(time: int) -> None:
         stored.insert([Entry(f"new {time}", "0")], unit_rows(ROWS[[time]].astype(np.float32)))
@@ -162,9 +159,7 @@ def test_a_prune_by_a_rule_ends_though_others_write_all_the_time(
 def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
     stored: StoredMemory, rule: Method
 ) -> None:
-    would = json.loads(
-        pruning.carry_out(Prune(rule, False, WITHOUT_ID), stored, to_job(stored)) or ""
-    )
+    would = json.loads(pruning.carry_out(rule, to_job(stored), apply=False) or "")
     deleted, replaced, relabelled, *left = would["ids"]
 
     def edit(time: int) -> None:
@@ -203,7 +198,7 @@ def test_choosing_can_be_stopped(stored: StoredMemory, rule: Method) -> None:
     job.cancelled.set()
 
     with pytest.raises(Cancelled):
-        pruning.chosen(rule, stored, stored.snapshot(), job)
+        pruning.chosen(rule, stored.snapshot(), job)
 
 
 def test_a_prune_ends_on_a_server_that_is_written_all_the_time(crowd: Memory) -> None:
@@ -321,7 +316,7 @@ def test_every_method_of_the_index_is_one_of_the_call_and_named_where_none_is_gi
 
     assert {field.name for field in fields} == set(names)
     with pytest.raises(BadField, match=f"must be given: {names[0]}, {names[1]}, "):
-        to_prune(pb.PruneEntriesRequest())
+        to_method(pb.PruneEntriesRequest())
 
 
 def test_ids_that_do_not_vote_are_refused(crowd: Memory) -> None:

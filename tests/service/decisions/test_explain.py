@@ -30,7 +30,7 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import VOTINGS, Entry, unit_rows
 from visual_memory_index import Memory as IndexMemory
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.decisions.explain import ExplainQuestion, WhatIf, explanation
+from visual_memory_service.decisions.explain import ExplainQuestion, WhatIf, explain
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -434,7 +434,7 @@ def test_nobody_looks_on_for_a_call_that_is_over(
             seconds=600.0,
             with_thumbnails=False,
         )
-        flip = explanation(question, query, memory, over).minimal_flip
+        flip = explain(question, query, memory, over).minimal_flip
 
     assert flip is not None
     assert flip.proven_minimal == proven

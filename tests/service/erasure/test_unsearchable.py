@@ -14,7 +14,7 @@ from visual_memory_index import WITHOUT_ID, Entry
 from visual_memory_service.config import FILES, Settings
 from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.statement import UNSEARCHABLE
-from visual_memory_service.erasure.unlearn import Unlearning, UnlearningWork, certificate_of
+from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
 
@@ -33,7 +33,7 @@ def test_a_certificate_names_memory_that_cannot_be_searched(tmp_path: Path) -> N
         )
         served.memory.insert([Entry("a", "b")], np.eye(1, 2, dtype=np.float32))
 
-        name = unlearning.begin(Unlearning(["a"], False, True, WITHOUT_ID), served).name
+        name = unlearning.begin(["a"], served, allow_missing=False, request=WITHOUT_ID).name
         while job := operations.job(name):
             job.ended.result()
 

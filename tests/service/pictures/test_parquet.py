@@ -28,7 +28,7 @@ def write(path: Path, **columns: Any) -> Path:
 def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) -> None:
     vectors = pa.array([[1.0, 2.0], [3.0, 4.0]], kind)
 
-    rows = list(File(write(tmp_path / "a.parquet", vector=vectors), kept=False).rows())
+    rows = list(File(write(tmp_path / "a.parquet", vector=vectors), kept=False).items())
 
     assert [row.id for row in rows] == ["a", "b"]
     assert [np.asarray(row.content).dtype for row in rows] == [np.float32] * 2
@@ -45,7 +45,7 @@ def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) 
     ids=["map", "struct", "JSON"],
 )
 def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Array) -> None:
-    rows = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False).rows()
+    rows = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False).items()
 
     assert [row.metadata for row in rows] == [{"k": "1"}, {}]
 
@@ -57,13 +57,13 @@ def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[obj
     file = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False)
 
     with pytest.raises(Refused, match=r"near row 0 are neither a map"):
-        list(file.rows())
+        list(file.items())
 
 
 def test_labels_may_be_a_dictionary(tmp_path: Path) -> None:
     labels = pa.array(["x", "y"]).dictionary_encode()
 
-    rows = File(write(tmp_path / "a.parquet", label=labels), kept=False).rows()
+    rows = File(write(tmp_path / "a.parquet", label=labels), kept=False).items()
 
     assert [row.label for row in rows] == ["x", "y"]
 
@@ -110,14 +110,14 @@ def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole)
 
     with pytest.raises(Refused, match=r"cannot be read to its end \("):
-        list(File(path, kept=False).rows())
+        list(File(path, kept=False).items())
 
 
 def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=pa.array([b"picture", None]))
 
-    kept = [row.image for row in File(path, kept=True).rows()]
-    left = [row.image for row in File(path, kept=False).rows()]
+    kept = [item.image for item in File(path, kept=True).items()]
+    left = [item.image for item in File(path, kept=False).items()]
 
     assert (kept, left) == ([b"picture", None], [None, None])
 
@@ -127,10 +127,10 @@ def test_an_image_column_of_another_kind_is_refused_where_it_would_be_kept(tmp_p
 
     with pytest.raises(Refused, match=r"image of .* holds string, where this memory keeps"):
         File(path, kept=True)
-    assert [row.image for row in File(path, kept=False).rows()] == [None, None]
+    assert [item.image for item in File(path, kept=False).items()] == [None, None]
 
 
 def test_an_image_column_may_be_all_empty(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=pa.nulls(2))
 
-    assert [row.image for row in File(path, kept=True).rows()] == [None, None]
+    assert [item.image for item in File(path, kept=True).items()] == [None, None]

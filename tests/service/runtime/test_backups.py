@@ -240,7 +240,7 @@ def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_
 
         def check() -> None:
             if not tries:
-                memories.mark_unlearned(made, ["a"], "")
+                memories.catalog.mark_unlearned(made, ["a"], "")
             tries.append(1)
 
         with memories.arrival("pets2", "") as arrival:

@@ -23,13 +23,13 @@ from tests.conftest import refusal, to_batch, to_vectors
 import visual_memory
 from visual_memory import errors
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_service.config import Bounds
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
 from visual_memory_service.wire.admission import (
     HOLDS,
     PRESSED_SECONDS,
     SMALL_BYTES,
     AdmissionControl,
-    Bounds,
 )
 
 if TYPE_CHECKING:

@@ -25,8 +25,7 @@ from visual_memory_index import Entry, Memory, unit_rows
 from visual_memory_index.errors import BadAuditLog
 from visual_memory_index.ledger.audit import Event, Head
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.convert.answers import from_info
-from visual_memory_service.convert.audit import from_audit_page
+from visual_memory_service.convert.answers import from_audit_page, from_info
 from visual_memory_service.convert.page_token import from_token
 
 if TYPE_CHECKING:

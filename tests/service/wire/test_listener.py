@@ -11,8 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from visual_memory_service.config import BadSetting
-from visual_memory_service.wire.admission import Bounds
+from visual_memory_service.config import BadSetting, Bounds
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, check_free
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visual_memory_index.scan.distances import unit_rows
-from visual_memory_service.pictures.source import Item, sha256, unit
+from visual_memory_service.pictures.item import Item, sha256, unit
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 7, 64, 1280])

@@ -102,7 +102,7 @@ bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 
 curation: $(INSTALLED)
-	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/confidence.py
+	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/taxonomy.py
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/noise.py
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/flips.py
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/reranking.py

@@ -75,7 +75,6 @@ METRICS = [
     "metrics/dataset_summary",
     "metrics/developmental",
     "metrics/difficulty",
-    "metrics/entropy",
     "metrics/leaderboard",
     "metrics/shape_bias",
     "metrics/summary",

@@ -27,7 +27,7 @@ EMBEDDERS = {"lite0": (1, 10, 50), "lite1": (10,), "lite2": (10,)}
 SETS = ("cue-conflict", "edge", "silhouette")
 KEPT = {"experiments": ("*.json",), **dict.fromkeys(DATASETS, ("*.csv", "*.record.json"))}
 """Of each folder, what the page is made from and what made that."""
-MIB = 1024  # of what the kernel counts in KiB
+MIB = 1 << 20
 
 
 def main() -> None:
@@ -45,12 +45,12 @@ def main() -> None:
             call("visual_memory_benchmarks", *command, "--server", server.address) != 0
             for command in commands(options.data, out)
         )
-        server_peak = peak(server.pid)
+        server_peak = server.memory_bytes("VmHWM")
     keep(out, options.results)
     clients_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(
         f"{time.monotonic() - began:.0f} s; peak memory {server_peak / MIB:.0f} MiB of the server, "
-        f"{clients_peak / MIB:.0f} MiB of the largest process."
+        f"{1024 * clients_peak / MIB:.0f} MiB of the largest process."
     )
     if failed:
         sys.exit(f"{failed} of the commands above were refused, for the reasons they gave.")
@@ -88,14 +88,6 @@ def call(module: str, *arguments: str) -> int:
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     return subprocess.run(command, env=environment, preexec_fn=end_with_parent).returncode
-
-
-def peak(pid: int) -> int:
-    """Return the peak RAM of a process, in KiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1])
-    raise RuntimeError("the server is gone")
 
 
 def keep(out: Path, results: Path) -> None:

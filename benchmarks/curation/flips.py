@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
 import numpy as np
-from confidence import EMBEDDER, Vectors, pictures
 from served import own_client
+from taxonomy import EMBEDDER, Vectors, data_folder, pictures
 
 from visual_memory import Memory
 from visual_memory.terminal.arguments import VOTINGS
@@ -46,11 +44,9 @@ def flips(memory: Memory, vectors: Vectors, ids: list[str], voting: str) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    options = parser.parse_args()
+    data = data_folder(__doc__)
     with own_client() as client:
-        files, labels = pictures(options.data / "natural16")
+        files, labels = pictures(data / "natural16")
         memory = client.create_memory("natural16", embedder=EMBEDDER)
         vectors = memory.embed(files)
         ids = [f"{number:05}" for number in range(len(files))]

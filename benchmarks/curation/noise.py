@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confidence import EMBEDDER, Vectors, pictures
 from numpy.typing import NDArray
 from served import own_client
+from taxonomy import EMBEDDER, Vectors, data_folder, pictures
 
 from visual_memory import Client, Memory
 
@@ -75,13 +73,11 @@ def compare(client: Client, name: str, vectors: Vectors, labels: NDArray[np.str_
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    options = parser.parse_args()
+    data = data_folder(__doc__)
     with own_client() as client:
         embedding = client.create_memory("embedding", embedder=EMBEDDER)
         for name in ("natural16", "caltech20"):
-            files, labels = pictures(options.data / name)
+            files, labels = pictures(data / name)
             compare(client, name, embedding.embed(files), np.array(labels))
 
 

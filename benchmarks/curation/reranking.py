@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import time
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confidence import EMBEDDER, pictures
 from numpy.typing import NDArray
 from served import folder, served, started
+from taxonomy import EMBEDDER, data_folder, pictures
 
 import visual_memory
 from visual_memory import Decision, Memory
@@ -75,9 +74,7 @@ def endure(memory: Memory, files: Sequence[Path], pid: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    options = parser.parse_args()
+    data = data_folder(__doc__)
     with (
         folder() as work,
         started("reranker", "crops", "--graph-cache", str(work)) as reranker,
@@ -92,9 +89,9 @@ def main() -> None:
         print("pictures     k  without    with  difference         ms")
         for name in ("natural16", "caltech20"):
             memory = client.create_memory(name, embedder=EMBEDDER, store_images=True)
-            files, labels = pictures(options.data / name)
+            files, labels = pictures(data / name)
             accuracy(memory, name, files, labels)
-        files, _ = pictures(options.data / "natural16")
+        files, _ = pictures(data / "natural16")
         endure(client.memory("natural16"), files[:10], reranker.pid)
 
 

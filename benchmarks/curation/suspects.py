@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
-from confidence import EMBEDDER, Vectors, pictures
 from noise import NOISE
 from numpy.typing import NDArray
 from served import own_client
+from taxonomy import EMBEDDER, Vectors, data_folder, pictures
 
 from visual_memory import Client, Memory
 from visual_memory_benchmarks.laboratory.questions import classify_by_others
@@ -158,9 +156,7 @@ def compare(client: Client, name: str, vectors: Vectors, labels: Sequence[str]) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    options = parser.parse_args()
+    data = data_folder(__doc__)
     print(
         "Precision / recall of what is named as mislabelled, the highest in bold, and the F1 of"
         f" AssessMemory less\ncleanlab's best: means of seeds 0 to {SEEDS - 1} ± half of a 95 %"
@@ -172,7 +168,7 @@ def main() -> None:
     with own_client() as client:
         embedding = client.create_memory("embedding", embedder=EMBEDDER)
         for name in ("natural16", "caltech20"):
-            files, labels = pictures(options.data / name)
+            files, labels = pictures(data / name)
             compare(client, name, embedding.embed(files), labels)
 
 

@@ -19,7 +19,7 @@ from visual_memory_benchmarks.distortions import (
     framed,
     mean_amplitudes,
 )
-from visual_memory_benchmarks.distortions.seeding import generator
+from visual_memory_benchmarks.distortions.registry import generator
 from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph
 from visual_memory_benchmarks.report.markdown import table as rows_of
 from visual_memory_benchmarks.runs.distorted import decode

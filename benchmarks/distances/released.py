@@ -214,7 +214,8 @@ def _corrupted(name: str, picture: Picture, level: str, rng: np.random.Generator
             replay = Replay(rng, [across, down])
         case "glass_blur":
             options["seed"] = 0
-            replay = Replay(rng, _shifts(rng, parameter.shift, parameter.times, picture.shape))
+            _, shift, times = parameter
+            replay = Replay(rng, _shifts(rng, shift, times, picture.shape))
         case "snow":
             replay = Replay(rng, [normals(rng, picture.shape[:2])])
     corruptions.np = Numpy(replay)

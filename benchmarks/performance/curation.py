@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
-from served import folder, served
+from served import folder, seconds, served
 
 import visual_memory
 from visual_memory_index import Entry, FaissIndexes, Memory, Valuation, unit_rows
@@ -24,12 +22,6 @@ K, VALUE_K, QUERIES = 100, 5, 1000
 EDITS = 12
 
 Vectors = NDArray[np.float32]
-
-
-def seconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
 
 
 def clusters(rows: int, seed: int) -> tuple[Vectors, NDArray[np.int64]]:

@@ -33,11 +33,10 @@ from ratios import (
     connect_bare,
     import_messages,
     packed,
-    seconds,
     stub,
     unit,
 )
-from served import Served, folder, served
+from served import Served, folder, seconds, served
 
 import visual_memory
 from visual_memory.v1 import entry_pb2, service_pb2_grpc

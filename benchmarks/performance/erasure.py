@@ -8,18 +8,20 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import grpc
 import numpy as np
-from served import Served, folder, served
+from ratios import DIMENSION, K, question
+from served import Served, folder, seconds, served
 
 import visual_memory
-from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import ERASURES, FILES, FILES_AND_MEMORY
 
-DIMENSION, K, CALLERS = 768, 50, 16
+CALLERS = 16
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
         }
         for server in servers.values():
             fill(server, rows)
-        messages = [to_request(query) for query in queries]
+        messages = [question(query) for query in queries]
         rates: dict[str, list[float]] = {erasure: [] for erasure in ERASURES}
         worked = dict.fromkeys(ERASURES, 0.0)
         for number in range(options.rounds + 1):  # the first warms up
@@ -49,7 +51,7 @@ def main() -> int:
                 if number:
                     rates[erasure].append(rate)
                     worked[erasure] += servers[erasure].processor_seconds() - before
-        seconds = {erasure: unlearning_seconds(server) for erasure, server in servers.items()}
+        unlearned = {erasure: unlearning_seconds(server) for erasure, server in servers.items()}
     gains = [
         files / both for files, both in zip(rates[FILES], rates[FILES_AND_MEMORY], strict=True)
     ]
@@ -59,7 +61,7 @@ def main() -> int:
         print(
             f"{erasure:14}{statistics.median(rates[erasure]):8.0f} Classify calls/s"
             f"{1000 * worked[erasure] / count:8.3f} ms of processor time each"
-            f"{seconds[erasure]:8.2f} s for an unlearning"
+            f"{unlearned[erasure]:8.2f} s for an unlearning"
         )
     low, middle, high = statistics.quantiles(gains, n=4)
     print(f"gain of files  {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
@@ -73,11 +75,6 @@ def fill(server: Served, rows: np.ndarray[tuple[int, int], np.dtype[np.float32]]
         memory.insert(
             vectors=rows, labels=labels, ids=[f"entry {at:06}" for at in range(len(rows))]
         )
-
-
-def to_request(query: np.ndarray[tuple[int], np.dtype[np.float32]]) -> pb.ClassifyRequest:
-    vectors = entry_pb2.Vectors(rows=1, data=query.astype("<f4").tobytes())
-    return pb.ClassifyRequest(memory="bench", vectors=vectors, k=K)
 
 
 def calls_per_second(server: Served, messages: Sequence[pb.ClassifyRequest]) -> float:
@@ -99,9 +96,7 @@ def calls_per_second(server: Served, messages: Sequence[pb.ClassifyRequest]) -> 
 def unlearning_seconds(server: Served) -> float:
     """Erase one entry with its certificate."""
     with visual_memory.connect(server.address) as client:
-        began = time.perf_counter()
-        client.memory("bench").unlearn(ids=["entry 000000"])
-        return time.perf_counter() - began
+        return seconds(partial(client.memory("bench").unlearn, ids=["entry 000000"]))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from served import folder
+from served import folder, seconds
 
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 
@@ -20,12 +18,6 @@ INSERT = (
     "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
     "VALUES (?, ?, ?, '{}', 0, x'00')"
 )
-
-
-def seconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
 
 
 def connect(path: Path, page_bytes: int) -> sqlite3.Connection:

@@ -9,7 +9,7 @@ import random
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ import grpc
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from served import Served, folder, served
+from served import Served, folder, seconds, served
 
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
@@ -49,12 +49,6 @@ def unit(count: int, dimension: int, seed: int) -> Vectors:
     rows = np.random.default_rng(seed).standard_normal((count, dimension), dtype=np.float32)
     units: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return units
-
-
-def seconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
 
 
 def stub(server: Served) -> service_pb2_grpc.VisualMemoryStub:
@@ -141,7 +135,7 @@ def restart(work: Path, data: Path, vectors: Vectors) -> list[Ratio]:
         with served(data) as server:
             stub(server).GetMemory(pb.GetMemoryRequest(name="bench"))
             starts.append(server.seconds)
-            resident = server.resident_bytes()
+            resident = server.memory_bytes("VmRSS")
     ours = statistics.median(starts)
     bare = statistics.median(
         seconds(lambda: bare_read(work / "bare.sqlite", len(vectors))) for _ in range(3)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,13 @@ from visual_memory import Client
 
 COMMON = ("--listen", "127.0.0.1:0", "--log-level", "warning")
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """Return the wall time of a call."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +41,10 @@ class Served:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def resident_bytes(self) -> int:
-        """Return the RAM in use by the server."""
+    def memory_bytes(self, kind: str) -> int:
+        """Return the server's RAM as the kernel counts it: VmRSS in use, VmHWM at its peak."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith(kind):
                 return int(line.split()[1]) * 1024
         raise RuntimeError("the server is gone")
 

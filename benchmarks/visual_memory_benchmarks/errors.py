@@ -28,14 +28,6 @@ class BadFile(BenchmarkRefusal):
         self.path, self.problem = path, problem
 
 
-class UnknownDataset(BenchmarkRefusal):
-    """A name that no dataset has."""
-
-    def __init__(self, name: str, choices: Iterable[str]) -> None:
-        super().__init__(f"No dataset is named {name!r}; choose one of {', '.join(choices)}.")
-        self.name = name
-
-
 class NoTrials(BenchmarkRefusal):
     """A folder without a single table of a known dataset."""
 
@@ -93,7 +85,6 @@ class NothingToAnswer(BenchmarkRefusal):
             "a folder for each label with --data, or say with --mapping FILE.csv what its labels "
             "stand for."
         )
-        self.memory = memory
 
 
 class UnnumberedLabels(BenchmarkRefusal):
@@ -120,6 +111,10 @@ class BadPicture(BenchmarkRefusal):
         self.name = name
 
 
+class CannotDistort(BenchmarkRefusal):
+    """An unknown distortion or level, or a picture or materials that do not fit."""
+
+
 class CannotEmbed(BenchmarkRefusal):
     """An embedder that is missing, or whose memory's name is taken."""
 
@@ -132,7 +127,6 @@ class CannotSplit(BenchmarkRefusal):
             f"Of one category only {fewest} pictures can be added as {kind}, where the largest "
             f"dose needs {needed}: give more pictures, or smaller doses."
         )
-        self.kind, self.fewest, self.needed = kind, fewest, needed
 
 
 class UnknownBenchmark(BenchmarkRefusal):
@@ -163,7 +157,6 @@ class MemoryChanged(BenchmarkRefusal):
             f"{after[:12]}…), and the run stops: {progress}. Begin anew with another --out, or "
             "undo the edit and repeat the command."
         )
-        self.memory, self.before, self.after = memory, before, after
 
 
 class RunStopped(BenchmarkRefusal):
@@ -178,7 +171,6 @@ class NotRemembered(BenchmarkRefusal):
             f"The memory {memory} does not hold these pictures of {folder}, which it is to find "
             f"among its others: {listed(files)}. Insert the folder, or give the one it was made of."
         )
-        self.files = tuple(files)
 
 
 class UnknownPictures(BenchmarkRefusal):

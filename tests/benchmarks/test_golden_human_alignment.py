@@ -82,7 +82,7 @@ def people(shared: Path) -> Any:
     """Return the output of ``metrics`` on the tables of people."""
     folder = shared / "data" / "human_responses" / "human"
     summary = summarise(folder, resampling=Resampling(resamples=2))
-    return json.loads(json.dumps(summary.to_json(), allow_nan=False))
+    return json.loads(json.dumps(summary, allow_nan=False))
 
 
 def measures(row: Any) -> dict[str, float]:
@@ -349,7 +349,7 @@ def test_the_networks_among_the_data_have_the_shape_biases_that_its_readme_gives
     shared: Path,
 ) -> None:
     folder = shared / "data" / "human_responses" / "model"
-    summary = summarise(folder, resampling=Resampling(resamples=2)).to_json()
+    summary = summarise(folder, resampling=Resampling(resamples=2))
     models = summary["shape_bias"]["models"]
 
     wanted = {

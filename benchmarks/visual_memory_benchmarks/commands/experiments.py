@@ -76,7 +76,7 @@ def run_experiments(client: Client, options: Namespace) -> int:
     """Run experiments one by one, except those with results for the same data and embedders."""
     chosen = choose(options.name)
     load = cache(lambda name: stimuli.load(name, options.data / name))
-    embedders = Embedders(client, options)
+    embed = cache(lambda name: Embeddings(client, name, options.out / VECTORS))
     folder = options.out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -85,7 +85,11 @@ def run_experiments(client: Client, options: Namespace) -> int:
             return _run_edits(client, options, folder)
         experiment = EXPERIMENTS[name]
         sets = {each: load(each) for each in experiment.data}
-        return _run(client, experiment, sets, embedders.of(experiment), folder)
+        others = experiment.others if options.other_embedder is None else options.other_embedder
+        names = (options.embedder, *(others if experiment.others else ()))
+        return _run(
+            client, experiment, sets, [embed(each) for each in dict.fromkeys(names)], folder
+        )
 
     found, code = one_by_one({name: partial(do, name) for name in chosen})
     if options.json and found:
@@ -103,27 +107,6 @@ def choose(names: Iterable[str]) -> list[str]:
             raise UnknownExperiment(name, TITLES)
         chosen |= dict.fromkeys(found)
     return list(chosen)
-
-
-class Embedders:
-    """The embedders of experiments, made on first use; their vectors are cached."""
-
-    def __init__(self, client: Client, options: Namespace) -> None:
-        self._client, self._first = client, options.embedder
-        self._others: Sequence[str] | None = options.other_embedder
-        self._cache = options.out / VECTORS
-        self._made: dict[str, Embeddings] = {}
-
-    def of(self, experiment: Experiment) -> list[Embedder]:
-        """Return the measured embedder, and those that it is compared with."""
-        others = experiment.others if self._others is None else self._others
-        compared = others if experiment.others else ()
-        return [self._embedder(name) for name in dict.fromkeys((self._first, *compared))]
-
-    def _embedder(self, name: str) -> Embeddings:
-        if name not in self._made:
-            self._made[name] = Embeddings(self._client, name, self._cache)
-        return self._made[name]
 
 
 def _run(

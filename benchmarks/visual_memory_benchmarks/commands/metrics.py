@@ -41,7 +41,7 @@ def add_to(commands: Commands) -> None:
 def metrics(options: Namespace) -> int:
     """Summarise all tables below the folders."""
     resampling = Resampling(options.resamples, options.seed)
-    found = summarise(*options.folders, resampling=resampling).to_json()
+    found = summarise(*options.folders, resampling=resampling)
     if options.json:
         print_json(found)
     else:
@@ -79,11 +79,9 @@ def print_summary(found: Json) -> None:
 
 def _row(who: str, part: Json, bias: Json | None) -> tuple[object, ...]:
     shape = interval(bias["bias"]) if bias else ""
-    return (who, _sets(part["datasets"]), *_measures(part, "ood_accuracy"), shape)
-
-
-def _sets(datasets: int | list[str]) -> int:
-    return datasets if isinstance(datasets, int) else len(datasets)
+    sets = part["datasets"]
+    count = sets if isinstance(sets, int) else len(sets)
+    return (who, count, *_measures(part, "ood_accuracy"), shape)
 
 
 def _measures(part: Json, accuracy: str) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from visual_memory_benchmarks.commands.arguments import positive
 from visual_memory_benchmarks.errors import BadFile
 from visual_memory_benchmarks.neighbors import neighbor_files
 from visual_memory_benchmarks.neighbors.comparison import compare
-from visual_memory_benchmarks.neighbors.neighbor_files import FileName, NeighborInfo
+from visual_memory_benchmarks.neighbors.neighbor_files import NeighborInfo, file_name
 from visual_memory_benchmarks.stimuli import stimuli
 
 BATCH = 64
@@ -63,7 +63,7 @@ def export(client: Client, options: Namespace) -> int:
     labels = {*info.labels, *found.categories}
     classes = read_classes(options.classes) if options.classes else number(labels)
     model = info.embedder.name if info.embedder else f"vectors-{info.dimension}"
-    name = FileName(options.memory, options.memory_split, found.name, options.query_split, model)
+    name = file_name(options.memory, options.memory_split, found.name, options.query_split, model)
     queries: list[NeighborInfo] = []
     with Progress("pictures") as progress:
         for start in range(0, len(found.stimuli), BATCH):
@@ -83,7 +83,7 @@ def export(client: Client, options: Namespace) -> int:
             except InvalidArgument as error:
                 raise stimuli.unreadable(error, files) from None
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / str(name)
+    path = options.out / name
     neighbor_files.write(path, queries)
     say(str(path))
     return 0

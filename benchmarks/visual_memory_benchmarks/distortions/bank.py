@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_benchmarks.distortions.errors import CannotDistort
 from visual_memory_benchmarks.distortions.picture import Picture
+from visual_memory_benchmarks.errors import CannotDistort
 
 SIDES = (4, 6, 8, 16, 28)
 _AT_ONCE = 1 << 22  # distances

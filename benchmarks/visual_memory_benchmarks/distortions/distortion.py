@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_benchmarks.distortions.bank import Bank
-from visual_memory_benchmarks.distortions.picture import Picture
+from visual_memory_benchmarks.distortions.picture import Picture, grey, shown, unit
 
-P = TypeVar("P")
 Family: TypeAlias = Literal["geirhos", "laion-c", "imagenet-c"]
 Peers: TypeAlias = Literal["people", "published rows", "nothing"]
+Form: TypeAlias = Literal["picture", "grey", "colours"]
+Need: TypeAlias = Literal["bank", "amplitudes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +27,37 @@ class Materials:
     amplitudes: NDArray[np.float64] | None = None  # of ``geirhos.mean_amplitudes``
 
 
-Apply: TypeAlias = Callable[[Picture, P, np.random.Generator, Materials], Picture]
-
-
 @dataclass(frozen=True, slots=True)
-class Distortion(Generic[P]):
+class Distortion:
     """A way to distort a picture, with its levels.
 
-    ``levels`` maps the canonical token of each condition to its parameter, in the papers' order.
-    ``compares_with`` tells what a result may stand beside: curves of people (a condition as a
-    whole, not image by image: they saw other pictures), published rows (with pictures and labels
-    of ImageNet), or nothing.
+    ``levels`` maps the canonical token of each condition to its parameter, or a tuple of several,
+    in the papers' order. ``function`` takes a picture, its grey or its colours in [0, 1], then the
+    parameters, then by name ``rng`` if it draws, and what it ``needs``. ``compares_with`` tells
+    what a result may stand beside: curves of people (a condition as a whole, not image by image:
+    they saw other pictures), published rows (with pictures and labels of ImageNet), or nothing.
     """
 
     family: Family
-    levels: Mapping[str, P]
-    apply: Apply[P]
+    levels: Mapping[str, Any]
+    function: Callable[..., Any]
+    form: Form
     compares_with: Peers
-    needs: Literal["bank", "amplitudes"] | None = None
+    needs: Need | None = None
+
+    def apply(
+        self, picture: Picture, level: str, rng: np.random.Generator, materials: Materials
+    ) -> Picture:
+        """Distort a picture, with materials that have what is needed."""
+        parameter = self.levels[level]
+        parameters = parameter if isinstance(parameter, tuple) else (parameter,)
+        others: dict[str, Any] = {}
+        if "rng" in inspect.signature(self.function).parameters:
+            others["rng"] = rng
+        if self.needs:
+            others[self.needs] = getattr(materials, self.needs)
+        if self.form == "picture":
+            distorted: Picture = self.function(picture, *parameters, **others)
+            return distorted
+        image = (grey if self.form == "grey" else unit)(picture)
+        return shown(self.function(image, *parameters, **others))

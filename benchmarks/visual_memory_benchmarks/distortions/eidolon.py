@@ -88,7 +88,7 @@ def displacements(disarray: Disarray, rng: np.random.Generator) -> Iterator[Floa
         if coherence > 0:
             coarse = noise.spectrum(sigma)
             shared[:, : coarse.shape[1]] += coherence * np.float32(sigma / SIGMA_MAX) * coarse
-        mixed = shared[:, : _columns(sigma)]  # none of the others is filled yet
+        mixed = shared[:, : _transfer(sigma).shape[1]]  # none of the others is filled yet
         if coherence < 1:
             own = noise.spectrum(disarray.grain)
             mixed = shared[:, : max(own.shape[1], mixed.shape[1])].copy()
@@ -127,10 +127,6 @@ def _plane(spectrum: Complexes, part: slice = slice(None)) -> Floats:
     rows = np.fft.ifft(spectrum, axis=0, norm=NORM)[part]
     plane: Floats = np.fft.irfft(rows, PLANE, axis=1, norm=NORM)[:, part]
     return plane
-
-
-def _columns(sigma: float) -> int:
-    return len(_transfer(sigma).T)
 
 
 @lru_cache(maxsize=len(SIGMAS) + 1)

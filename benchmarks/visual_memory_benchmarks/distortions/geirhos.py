@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_benchmarks.distortions import filters
-from visual_memory_benchmarks.distortions.errors import CannotDistort
 from visual_memory_benchmarks.distortions.picture import Floats, Picture, grey
+from visual_memory_benchmarks.errors import CannotDistort
 
 MEAN_GREY = np.float32(0.4423)  # of the published stimuli
 NOISE_CONTRAST = 0.3

@@ -7,7 +7,6 @@ are in ``weather``.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,47 +36,32 @@ def impulse_noise(image: Floats, share: float, rng: np.random.Generator) -> Floa
     return np.where(drawn < share, (drawn < share / 2).astype(np.float32), image)
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """The radius of a disk, and the sigma that softens its edge."""
-
-    radius: int
-    softness: float
-
-
-def defocus_blur(image: Floats, disk: Disk) -> Floats:
-    """Blur each point to a disk.
+def defocus_blur(image: Floats, radius: int, softness: float) -> Floats:
+    """Blur each point to a disk, whose edge is softened by a Gaussian of sigma ``softness``.
 
     As published the disk's edge is softened inside a square that the larger disks fill, and
     mirrored at its border: their kernels sum to more than 1, and brighten the picture.
     """
-    reach, taps = (8, 1) if disk.radius <= 8 else (disk.radius, 2)
+    reach, taps = (8, 1) if radius <= 8 else (radius, 2)
     places = np.arange(-reach, reach + 1)
-    inside = np.add.outer(places**2, places**2) <= disk.radius**2
-    weights = filters.gaussian_weights(disk.softness, taps / disk.softness)
+    inside = np.add.outer(places**2, places**2) <= radius**2
+    weights = filters.gaussian_weights(softness, taps / softness)
     softened = filters.convolve(
         (inside / inside.sum()).astype(np.float32), np.outer(weights, weights), "reflect"
     )
     return filters.convolve(image, softened, "reflect")
 
 
-@dataclass(frozen=True, slots=True)
-class Glass:
-    """The sigma of the blur, the longest shift in pixels, and how often pixels are shifted."""
-
-    sigma: float
-    shift: int
-    times: int
-
-
-def glass_blur(image: Floats, glass: Glass, rng: np.random.Generator) -> Floats:
-    """Blur, shift pixels, and blur again.
+def glass_blur(
+    image: Floats, sigma: float, shift: int, times: int, rng: np.random.Generator
+) -> Floats:
+    """Blur, shift pixels by up to ``shift``, several times, and blur again.
 
     As published a pixel takes the value of another, −shift to shift − 1 away in both directions,
     which does not get its value; from the last pixel to the first, so values can travel far.
     """
-    blurred = unit(shown(filters.gaussian(image, glass.sigma, "edge")))
-    return filters.gaussian(shifted(blurred, glass.shift, glass.times, rng), glass.sigma, "edge")
+    blurred = unit(shown(filters.gaussian(image, sigma, "edge")))
+    return filters.gaussian(shifted(blurred, shift, times, rng), sigma, "edge")
 
 
 def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> Floats:
@@ -111,36 +95,21 @@ def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.
     return source
 
 
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """Half the length of a streak, and the sigma with which it fades."""
-
-    radius: int
-    sigma: float
-
-
-def motion_blur(image: Floats, motion: Motion, rng: np.random.Generator) -> Floats:
-    """Blur each point to a streak, within 45° of the horizontal."""
-    kernel = filters.motion_kernel(motion.radius, motion.sigma, rng.uniform(-45, 45))
+def motion_blur(image: Floats, radius: int, sigma: float, rng: np.random.Generator) -> Floats:
+    """Blur each point to a streak of 2 · ``radius``, within 45° of the horizontal."""
+    kernel = filters.motion_kernel(radius, sigma, rng.uniform(-45, 45))
     return filters.convolve(image, kernel, "edge")
 
 
-@dataclass(frozen=True, slots=True)
-class Zoom:
-    """Zoom factors from 1 to below ``end`` in steps."""
-
-    end: float
-    step: float
-
-    def factors(self) -> list[float]:
-        """Return the factors, as sums of floats as published, which include one end by error."""
-        factors: list[float] = np.arange(1, self.end, self.step).tolist()
-        return factors
+def zoom_factors(end: float, step: float) -> list[float]:
+    """Return factors from 1 to below ``end``, as published sums of floats: they include one end."""
+    factors: list[float] = np.arange(1, end, step).tolist()
+    return factors
 
 
-def zoom_blur(image: Floats, zoom: Zoom) -> Floats:
+def zoom_blur(image: Floats, end: float, step: float) -> Floats:
     """Return the mean of the image and of its centre at each zoom."""
-    factors = zoom.factors()
+    factors = zoom_factors(end, step)
     total = image.copy()
     for factor in factors:
         total += filters.zoomed(image, factor)
@@ -156,20 +125,12 @@ def brightness(image: Floats, more: float) -> Floats:
     return scaled
 
 
-@dataclass(frozen=True, slots=True)
-class Saturation:
-    """Saturation · ``factor`` + ``more``."""
-
-    factor: float
-    more: float
-
-
-def saturate(image: Floats, saturation: Saturation) -> Floats:
-    """Change saturation, keeping hue and value. Grey counts as red, as in HSV."""
+def saturate(image: Floats, factor: float, more: float) -> Floats:
+    """Make saturation · ``factor`` + ``more``, keeping hue and value. Grey is red, as in HSV."""
     value = image.max(axis=2, keepdims=True)
     spread = value - image.min(axis=2, keepdims=True)
     before = spread / np.maximum(value, 1e-6)
-    after = np.clip(before * saturation.factor + saturation.more, 0, 1).astype(np.float32)
+    after = np.clip(before * factor + more, 0, 1).astype(np.float32)
     red = np.array([0, 1, 1], np.float32)
     distances = np.where(spread > 0, (value - image) / np.maximum(spread, 1e-6), red)
     saturated: Floats = value * (1 - after * distances)

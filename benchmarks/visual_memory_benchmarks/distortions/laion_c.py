@@ -6,7 +6,6 @@ The published pictures were stored as JPEG of quality 100; here they are not com
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,26 +59,19 @@ def glitched(picture: Picture, amount: int) -> Picture:
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The number of columns drawn, and the height of one stroke in pixels."""
-
-    columns: int
-    step: int
-
-
-def vertical_lines(picture: Picture, lines: Lines) -> Picture:
+def vertical_lines(picture: Picture, columns: int, step: int) -> Picture:
     """Draw each column on black as a line in the picture's colours, bent left where it is dark.
 
-    Column by column from the left: where strokes cross, the later one is seen.
+    Column by column from the left, in strokes of ``step`` pixels: where strokes cross, the later
+    one is seen.
     """
     height, width = picture.shape[:2]
-    lefts = np.arange(lines.columns) / lines.columns * width
-    cells = _cell_means(picture, lines, lefts)
+    lefts = np.arange(columns) / columns * width
+    cells = _cell_means(picture, step, lefts)
     bends = lefts - BEND * (1 - cells[..., 3] / 255)
     canvas = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(canvas)
-    tops = range(0, height, lines.step)
+    tops = range(0, height, step)
     for left, ends, colours in zip(
         lefts.tolist(),
         bends.T.tolist(),
@@ -93,7 +85,7 @@ def vertical_lines(picture: Picture, lines: Lines) -> Picture:
     return np.array(canvas)
 
 
-def _cell_means(picture: Picture, lines: Lines, lefts: NDArray[np.float64]) -> NDArray[np.int64]:
+def _cell_means(picture: Picture, step: int, lefts: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return means of R, G, B and Pillow's grey in each cell, rounded down: rows × columns × 4.
 
     In pictures narrower than there are columns some cells have no pixel, and are black.
@@ -101,12 +93,12 @@ def _cell_means(picture: Picture, lines: Lines, lefts: NDArray[np.float64]) -> N
     height, width = picture.shape[:2]
     grey = np.asarray(Image.fromarray(picture).convert("L"))[..., np.newaxis]
     values = np.concatenate([picture, grey], axis=2).astype(np.int64)
-    starts = np.arange(0, height, lines.step)
+    starts = np.arange(0, height, step)
     rows = np.add.reduceat(values, starts, axis=0)
     tall = np.diff(np.append(starts, height))[:, np.newaxis, np.newaxis]
     summed = np.pad(rows.cumsum(axis=1), [(0, 0), (1, 0), (0, 0)])
     first = lefts.astype(np.int64)
-    last = np.minimum((lefts + width / lines.columns).astype(np.int64), width)
+    last = np.minimum((lefts + width / len(lefts)).astype(np.int64), width)
     wide = (last - first)[:, np.newaxis]
     means: NDArray[np.int64] = (summed[:, last] - summed[:, first]) // np.maximum(tall * wide, 1)
     return means
@@ -165,19 +157,13 @@ def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank)
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """The range, in levels of 255, by which a cell is made lighter or darker."""
-
-    least: int
-    most: int
-
-
-def luminance_checkerboard(picture: Picture, shift: Shift, rng: np.random.Generator) -> Picture:
-    """Make cells of 14 × 14 alternately lighter and darker, each by a random amount."""
+def luminance_checkerboard(
+    picture: Picture, least: int, most: int, rng: np.random.Generator
+) -> Picture:
+    """Make cells of 14 × 14 alternately lighter and darker, by random amounts in levels of 255."""
     height, width = picture.shape[:2]
     rows, columns = -(-height // CELL_SIDE), -(-width // CELL_SIDE)
     signs = 1 - 2 * (np.add.outer(np.arange(rows), np.arange(columns)) % 2)
-    cells = signs * rng.uniform(shift.least, shift.most, (rows, columns))
+    cells = signs * rng.uniform(least, most, (rows, columns))
     whole = np.kron(cells, np.ones((CELL_SIDE, CELL_SIDE)))[:height, :width, np.newaxis]
     return np.clip(picture + whole, 0, 255).astype(np.uint8)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import numpy as np
 
 from visual_memory_benchmarks.distortions import geirhos, imagenet_c, laion_c, opponent, weather
-from visual_memory_benchmarks.distortions.distortion import Apply, Distortion, Materials
-from visual_memory_benchmarks.distortions.eidolon import Disarray, eidolon
-from visual_memory_benchmarks.distortions.errors import CannotDistort
-from visual_memory_benchmarks.distortions.picture import (
-    SIDE_MIN,
-    Floats,
-    Picture,
-    grey,
-    shown,
-    unit,
+from visual_memory_benchmarks.distortions.distortion import (
+    Distortion,
+    Form,
+    Materials,
+    Need,
+    Peers,
 )
-from visual_memory_benchmarks.distortions.seeding import generator
-
-I = TypeVar("I")  # noqa: E741  # an image of some kind
-P = TypeVar("P")
-Drawn: TypeAlias = Callable[[I, P, np.random.Generator], I]
+from visual_memory_benchmarks.distortions.eidolon import Disarray, eidolon
+from visual_memory_benchmarks.distortions.picture import SIDE_MIN, Floats, Picture, grey, shown
+from visual_memory_benchmarks.errors import CannotDistort
 
 NOTHING = Materials()
 _NEEDED = {
@@ -68,23 +64,14 @@ def distort(
     if distortion.needs and getattr(materials, distortion.needs) is None:
         raise CannotDistort(f"The distortion {name!r} needs {_NEEDED[distortion.needs]}.")
     rng = generator(seed, name, level, picture_id)
-    return distortion.apply(picture, distortion.levels[level], rng, materials)
+    return distortion.apply(picture, level, rng, materials)
 
 
-def _fixed(function: Callable[[I, P], I]) -> Drawn[I, P]:
-    return lambda image, parameter, _: function(image, parameter)
-
-
-def _of_picture(function: Drawn[Picture, P]) -> Apply[P]:
-    return lambda picture, parameter, rng, _: function(picture, parameter, rng)
-
-
-def _of_grey(function: Drawn[Floats, P]) -> Apply[P]:
-    return lambda picture, parameter, rng, _: shown(function(grey(picture), parameter, rng))
-
-
-def _of_colours(function: Drawn[Floats, P]) -> Apply[P]:
-    return lambda picture, parameter, rng, _: shown(function(unit(picture), parameter, rng))
+def generator(seed: int, name: str, level: str, picture_id: str) -> np.random.Generator:
+    """Make a generator whose numbers depend on these four alone, not on order, batch or process."""
+    identity = json.dumps([seed, name, level, picture_id]).encode()
+    digest = hashlib.blake2b(identity, digest_size=32).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
 def _colour(picture: Picture, kept: bool) -> Picture:
@@ -95,215 +82,146 @@ def _false_colour(picture: Picture, true: bool) -> Picture:
     return picture if true else opponent.opponent_colours(picture)
 
 
-def _power_equalisation(
-    picture: Picture, equalised: bool, _: np.random.Generator, materials: Materials
-) -> Picture:
-    plane = grey(picture)
-    if equalised:
-        assert materials.amplitudes is not None
-        plane = geirhos.power_equalisation(plane, materials.amplitudes)
-    return shown(plane)
-
-
-def _mosaic(picture: Picture, side: int, _: np.random.Generator, materials: Materials) -> Picture:
-    assert materials.bank is not None
-    return laion_c.mosaic(picture, side, materials.bank)
-
-
-def _stickers(
-    picture: Picture, count: int, rng: np.random.Generator, materials: Materials
-) -> Picture:
-    assert materials.bank is not None
-    return laion_c.stickers(picture, count, rng, materials.bank)
+def _power_equalisation(plane: Floats, equalised: bool, amplitudes: Any) -> Floats:
+    return geirhos.power_equalisation(plane, amplitudes) if equalised else plane
 
 
 def _numbers(*tokens: str) -> dict[str, float]:
     return {token: float(token) for token in tokens}
 
 
-def _eidolon(coherence: int) -> dict[str, Disarray]:
+def _eidolon(coherence: int) -> Distortion:
     reaches = [2**power for power in range(8)]
-    return {f"{reach}-{coherence}-10": Disarray(reach, coherence / 10) for reach in reaches}
+    levels = {f"{reach}-{coherence}-10": Disarray(reach, coherence / 10) for reach in reaches}
+    return _geirhos(eidolon, levels, "picture")
 
 
-def _severities(*parameters: P) -> dict[str, P]:
+def _geirhos(
+    function: Callable[..., Any],
+    levels: Mapping[str, Any],
+    form: Form = "grey",
+    needs: Need | None = None,
+) -> Distortion:
+    return Distortion("geirhos", levels, function, form, "people", needs)
+
+
+def _severities(parameters: tuple[Any, ...]) -> dict[str, Any]:
     return {str(level): parameter for level, parameter in enumerate(parameters, start=1)}
 
 
-_NOISE = ("0.0", "0.03", "0.05", "0.1", "0.2", "0.35", "0.6", "0.9")
-_SHARES = ("0.0", "0.1", "0.2", "0.35", "0.5", "0.65", "0.8", "0.95")
-_DEGREES = ("0", "30", "60", "90", "120", "150", "180")
+def _laion_c(
+    function: Callable[..., Picture], *parameters: Any, needs: Need | None = None
+) -> Distortion:
+    peers: Peers = "nothing" if needs else "published rows"
+    return Distortion("laion-c", _severities(parameters), function, "picture", peers, needs)
 
 
-def _geirhos(levels: Mapping[str, P], apply: Apply[P]) -> Distortion[P]:
-    return Distortion("geirhos", levels, apply, "people")
+def _imagenet_c(
+    function: Callable[..., Any],
+    *parameters: Any,
+    form: Form = "colours",
+    compares_with: Peers = "published rows",
+) -> Distortion:
+    return Distortion("imagenet-c", _severities(parameters), function, form, compares_with)
 
+
+_DEGREES = _numbers("0", "30", "60", "90", "120", "150", "180")
 
 # Names are those of the data sets of the experiments.
-_GEIRHOS: dict[str, Distortion[Any]] = {
-    "colour": _geirhos({"cr": True, "bw": False}, _of_picture(_fixed(_colour))),
+_GEIRHOS = {
+    "colour": _geirhos(_colour, {"cr": True, "bw": False}, "picture"),
     "contrast": _geirhos(
-        {
-            "c100": 1.0,
-            "c50": 0.5,
-            "c30": 0.3,
-            "c15": 0.15,
-            "c10": 0.1,
-            "c05": 0.05,
-            "c03": 0.03,
-            "c01": 0.01,
-        },
-        _of_grey(_fixed(geirhos.contrast)),
+        geirhos.contrast, {f"c{each:02}": each / 100 for each in (100, 50, 30, 15, 10, 5, 3, 1)}
     ),
     "high-pass": _geirhos(
-        _numbers("inf", "3.0", "1.5", "1.0", "0.7", "0.55", "0.45", "0.4"),
-        _of_grey(_fixed(geirhos.high_pass)),
+        geirhos.high_pass, _numbers("inf", "3.0", "1.5", "1.0", "0.7", "0.55", "0.45", "0.4")
     ),
-    "low-pass": _geirhos(
-        _numbers("0", "1", "3", "5", "7", "10", "15", "40"), _of_grey(_fixed(geirhos.low_pass))
-    ),
-    "phase-scrambling": _geirhos(_numbers(*_DEGREES), _of_grey(geirhos.phase_scrambling)),
+    "low-pass": _geirhos(geirhos.low_pass, _numbers("0", "1", "3", "5", "7", "10", "15", "40")),
+    "phase-scrambling": _geirhos(geirhos.phase_scrambling, _DEGREES),
     "phase-scrambling-published": _geirhos(
-        _numbers(*_DEGREES), _of_grey(partial(geirhos.phase_scrambling, mode="published"))
+        partial(geirhos.phase_scrambling, mode="published"), _DEGREES
     ),
-    "power-equalisation": Distortion(
-        "geirhos", {"0": False, "pow": True}, _power_equalisation, "people", "amplitudes"
+    "power-equalisation": _geirhos(
+        _power_equalisation, {"0": False, "pow": True}, needs="amplitudes"
     ),
-    "false-colour": _geirhos({"True": True, "False": False}, _of_picture(_fixed(_false_colour))),
-    "rotation": _geirhos(
-        {"0": 0, "90": 90, "180": 180, "270": 270}, _of_grey(_fixed(geirhos.rotation))
+    "false-colour": _geirhos(_false_colour, {"True": True, "False": False}, "picture"),
+    "rotation": _geirhos(geirhos.rotation, {"0": 0, "90": 90, "180": 180, "270": 270}),
+    "eidolonI": _eidolon(10),
+    "eidolonII": _eidolon(3),
+    "eidolonIII": _eidolon(0),
+    "uniform-noise": _geirhos(
+        geirhos.uniform_noise, _numbers("0.0", "0.03", "0.05", "0.1", "0.2", "0.35", "0.6", "0.9")
     ),
-    "eidolonI": _geirhos(_eidolon(10), _of_picture(eidolon)),
-    "eidolonII": _geirhos(_eidolon(3), _of_picture(eidolon)),
-    "eidolonIII": _geirhos(_eidolon(0), _of_picture(eidolon)),
-    "uniform-noise": _geirhos(_numbers(*_NOISE), _of_grey(geirhos.uniform_noise)),
-    "salt-and-pepper": _geirhos(_numbers(*_SHARES), _of_grey(geirhos.salt_and_pepper)),
-}
-
-_LAION_C: dict[str, Distortion[Any]] = {
-    "mosaic": Distortion("laion-c", _severities(4, 6, 8, 16, 28), _mosaic, "nothing", "bank"),
-    "glitched": Distortion(
-        "laion-c",
-        _severities(2, 4, 5, 8, 10),
-        _of_picture(_fixed(laion_c.glitched)),
-        "published rows",
-    ),
-    "vertical-lines": Distortion(
-        "laion-c",
-        _severities(*map(laion_c.Lines, (224, 178, 112, 84, 60), (1, 2, 4, 6, 8))),
-        _of_picture(_fixed(laion_c.vertical_lines)),
-        "published rows",
-    ),
-    "geometric-shapes": Distortion(
-        "laion-c",
-        _severities(150, 300, 600, 800, 1000),
-        _of_picture(laion_c.geometric_shapes),
-        "published rows",
-    ),
-    "stickers": Distortion(
-        "laion-c", _severities(100, 200, 400, 600, 1200), _stickers, "nothing", "bank"
-    ),
-    "luminance-checkerboard": Distortion(
-        "laion-c",
-        _severities(*map(laion_c.Shift, (0, 50, 100, 125, 150), (50, 100, 125, 150, 255))),
-        _of_picture(laion_c.luminance_checkerboard),
-        "published rows",
+    "salt-and-pepper": _geirhos(
+        geirhos.salt_and_pepper,
+        _numbers("0.0", "0.1", "0.2", "0.35", "0.5", "0.65", "0.8", "0.95"),
     ),
 }
-
-
-def _imagenet_c(levels: Mapping[str, P], apply: Apply[P]) -> Distortion[P]:
-    return Distortion("imagenet-c", levels, apply, "published rows")
-
-
-_IMAGENET_C: dict[str, Distortion[Any]] = {
-    "gaussian-noise": _imagenet_c(
-        _severities(0.08, 0.12, 0.18, 0.26, 0.38), _of_colours(imagenet_c.gaussian_noise)
+_LAION_C = {
+    "mosaic": _laion_c(laion_c.mosaic, 4, 6, 8, 16, 28, needs="bank"),
+    "glitched": _laion_c(laion_c.glitched, 2, 4, 5, 8, 10),
+    "vertical-lines": _laion_c(
+        laion_c.vertical_lines, (224, 1), (178, 2), (112, 4), (84, 6), (60, 8)
     ),
-    "shot-noise": _imagenet_c(_severities(60, 25, 12, 5, 3), _of_colours(imagenet_c.shot_noise)),
-    "impulse-noise": _imagenet_c(
-        _severities(0.03, 0.06, 0.09, 0.17, 0.27), _of_colours(imagenet_c.impulse_noise)
+    "geometric-shapes": _laion_c(laion_c.geometric_shapes, 150, 300, 600, 800, 1000),
+    "stickers": _laion_c(laion_c.stickers, 100, 200, 400, 600, 1200, needs="bank"),
+    "luminance-checkerboard": _laion_c(
+        laion_c.luminance_checkerboard, (0, 50), (50, 100), (100, 125), (125, 150), (150, 255)
     ),
+}
+_IMAGENET_C = {
+    "gaussian-noise": _imagenet_c(imagenet_c.gaussian_noise, 0.08, 0.12, 0.18, 0.26, 0.38),
+    "shot-noise": _imagenet_c(imagenet_c.shot_noise, 60, 25, 12, 5, 3),
+    "impulse-noise": _imagenet_c(imagenet_c.impulse_noise, 0.03, 0.06, 0.09, 0.17, 0.27),
     "defocus-blur": _imagenet_c(
-        _severities(*map(imagenet_c.Disk, (3, 4, 6, 8, 10), (0.1, 0.5, 0.5, 0.5, 0.5))),
-        _of_colours(_fixed(imagenet_c.defocus_blur)),
+        imagenet_c.defocus_blur, (3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)
     ),
     "glass-blur": _imagenet_c(
-        _severities(
-            *map(imagenet_c.Glass, (0.7, 0.9, 1, 1.1, 1.5), (1, 2, 2, 3, 4), (2, 1, 3, 2, 2))
-        ),
-        _of_colours(imagenet_c.glass_blur),
+        imagenet_c.glass_blur, (0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2)
     ),
     "motion-blur": _imagenet_c(
-        _severities(*map(imagenet_c.Motion, (10, 15, 15, 15, 20), (3, 5, 8, 12, 15))),
-        _of_colours(imagenet_c.motion_blur),
+        imagenet_c.motion_blur, (10, 3), (15, 5), (15, 8), (15, 12), (20, 15)
     ),
     "zoom-blur": _imagenet_c(
-        _severities(
-            *map(imagenet_c.Zoom, (1.11, 1.16, 1.21, 1.26, 1.31), (0.01, 0.01, 0.02, 0.02, 0.03))
-        ),
-        _of_colours(_fixed(imagenet_c.zoom_blur)),
+        imagenet_c.zoom_blur, (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)
     ),
     "snow": _imagenet_c(
-        _severities(
-            weather.Snow(0.1, 0.3, 3, 0.5, 10, 4, 0.8),
-            weather.Snow(0.2, 0.3, 2, 0.5, 12, 4, 0.7),
-            weather.Snow(0.55, 0.3, 4, 0.9, 12, 8, 0.7),
-            weather.Snow(0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
-            weather.Snow(0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
-        ),
-        _of_colours(weather.snow),
+        weather.snow,
+        weather.Snow(0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+        weather.Snow(0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+        weather.Snow(0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+        weather.Snow(0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+        weather.Snow(0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
     ),
-    "frost": Distortion(
-        "imagenet-c",
-        _severities(*map(weather.Frost, (1, 0.8, 0.7, 0.65, 0.6), (0.4, 0.6, 0.7, 0.7, 0.75))),
-        _of_colours(weather.frosted),
-        "nothing",
+    "frost": _imagenet_c(
+        weather.frosted,
+        *((1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)),
+        compares_with="nothing",
     ),
-    "fog": _imagenet_c(
-        _severities(*map(weather.Fog, (1.5, 2, 2.5, 2.5, 3), (2, 2, 1.7, 1.5, 1.4))),
-        _of_colours(weather.fog),
-    ),
-    "brightness": _imagenet_c(
-        _severities(0.1, 0.2, 0.3, 0.4, 0.5), _of_colours(_fixed(imagenet_c.brightness))
-    ),
-    "contrast": _imagenet_c(
-        _severities(0.4, 0.3, 0.2, 0.1, 0.05), _of_colours(_fixed(imagenet_c.contrast))
-    ),
-    "elastic-transform": _imagenet_c(
-        _severities(12.5, 16.25, 21.25, 25, 30), _of_colours(imagenet_c.elastic_transform)
-    ),
-    "pixelate": _imagenet_c(
-        _severities(0.6, 0.5, 0.4, 0.3, 0.25), _of_picture(_fixed(imagenet_c.pixelate))
-    ),
-    "jpeg-compression": _imagenet_c(
-        _severities(25, 18, 15, 10, 7), _of_picture(_fixed(imagenet_c.jpeg_compression))
-    ),
-    "speckle-noise": _imagenet_c(
-        _severities(0.15, 0.2, 0.35, 0.45, 0.6), _of_colours(imagenet_c.speckle_noise)
-    ),
-    "gaussian-blur": _imagenet_c(
-        _severities(1, 2, 3, 4, 6), _of_colours(_fixed(imagenet_c.gaussian_blur))
-    ),
+    "fog": _imagenet_c(weather.fog, (1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
+    "brightness": _imagenet_c(imagenet_c.brightness, 0.1, 0.2, 0.3, 0.4, 0.5),
+    "contrast": _imagenet_c(imagenet_c.contrast, 0.4, 0.3, 0.2, 0.1, 0.05),
+    "elastic-transform": _imagenet_c(imagenet_c.elastic_transform, 12.5, 16.25, 21.25, 25, 30),
+    "pixelate": _imagenet_c(imagenet_c.pixelate, 0.6, 0.5, 0.4, 0.3, 0.25, form="picture"),
+    "jpeg-compression": _imagenet_c(imagenet_c.jpeg_compression, 25, 18, 15, 10, 7, form="picture"),
+    "speckle-noise": _imagenet_c(imagenet_c.speckle_noise, 0.15, 0.2, 0.35, 0.45, 0.6),
+    "gaussian-blur": _imagenet_c(imagenet_c.gaussian_blur, 1, 2, 3, 4, 6),
     "spatter": _imagenet_c(
-        _severities(
-            weather.Spatter(0.65, 0.3, 4, 0.69, 0.6, mud=False),
-            weather.Spatter(0.65, 0.3, 3, 0.68, 0.6, mud=False),
-            weather.Spatter(0.65, 0.3, 2, 0.68, 0.5, mud=False),
-            weather.Spatter(0.65, 0.3, 1, 0.65, 1.5, mud=True),
-            weather.Spatter(0.67, 0.4, 1, 0.65, 1.5, mud=True),
-        ),
-        _of_colours(weather.spatter),
+        weather.spatter,
+        weather.Spatter(0.65, 0.3, 4, 0.69, 0.6, mud=False),
+        weather.Spatter(0.65, 0.3, 3, 0.68, 0.6, mud=False),
+        weather.Spatter(0.65, 0.3, 2, 0.68, 0.5, mud=False),
+        weather.Spatter(0.65, 0.3, 1, 0.65, 1.5, mud=True),
+        weather.Spatter(0.67, 0.4, 1, 0.65, 1.5, mud=True),
     ),
-    "saturate": _imagenet_c(
-        _severities(*map(imagenet_c.Saturation, (0.3, 0.1, 2, 5, 20), (0, 0, 0, 0.1, 0.2))),
-        _of_colours(_fixed(imagenet_c.saturate)),
-    ),
+    "saturate": _imagenet_c(imagenet_c.saturate, (0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
 }
 
 # Geirhos et al. and ImageNet-C both have a "contrast": others carry their family in the name.
-DISTORTIONS: Mapping[str, Distortion[Any]] = MappingProxyType(
+DISTORTIONS: Mapping[str, Distortion] = MappingProxyType(
     _GEIRHOS
     | {f"laion-c-{name}": distortion for name, distortion in _LAION_C.items()}
     | {f"imagenet-c-{name}": distortion for name, distortion in _IMAGENET_C.items()}
 )
+COMMON = tuple(f"imagenet-c-{name}" for name in _IMAGENET_C)[:15]
+"""The corruptions that means are taken over; the other four are for choosing parameters."""

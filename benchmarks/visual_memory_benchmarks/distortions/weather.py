@@ -51,33 +51,17 @@ def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
     return whitened
 
 
-@dataclass(frozen=True, slots=True)
-class Frost:
-    """The weights of the picture and of the crystals."""
-
-    picture: float
-    crystals: float
-
-
-def frosted(image: Floats, weather: Frost, rng: np.random.Generator) -> Floats:
-    """Lay generated frost over the picture; published rows used photographs of frost."""
+def frosted(image: Floats, kept: float, weight: float, rng: np.random.Generator) -> Floats:
+    """Add ``weight`` · generated frost to ``kept`` · picture; published rows had photographs."""
     crystals = frost.crystals(image.shape[0], image.shape[1], rng)
-    return np.float32(weather.picture) * image + np.float32(weather.crystals) * crystals
+    return np.float32(kept) * image + np.float32(weight) * crystals
 
 
-@dataclass(frozen=True, slots=True)
-class Fog:
-    """The amount and smoothness of fog."""
-
-    strength: float
-    decay: float
-
-
-def fog(image: Floats, weather: Fog, rng: np.random.Generator) -> Floats:
-    """Add plasma, and darken the result to the picture's maximum."""
-    mist = plasma(image.shape[0], image.shape[1], weather.decay, rng)[..., np.newaxis]
-    strength, brightest = np.float32(weather.strength), image.max()
-    foggy: Floats = (image + strength * mist) * (brightest / (brightest + strength))
+def fog(image: Floats, strength: float, decay: float, rng: np.random.Generator) -> Floats:
+    """Add plasma, smoother by a larger ``decay``, and darken to the picture's maximum."""
+    mist = plasma(image.shape[0], image.shape[1], decay, rng)[..., np.newaxis]
+    amount, brightest = np.float32(strength), image.max()
+    foggy: Floats = (image + amount * mist) * (brightest / (brightest + amount))
     return foggy
 
 

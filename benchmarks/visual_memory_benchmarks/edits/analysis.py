@@ -31,7 +31,7 @@ from visual_memory_benchmarks.edits.resampling import (
 )
 from visual_memory_benchmarks.edits.split import Split
 from visual_memory_benchmarks.edits.states import State
-from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, percentiles
+from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, number, percentiles
 from visual_memory_benchmarks.trials.panel import Panel
 
 Json: TypeAlias = dict[str, Any]
@@ -149,10 +149,10 @@ def _contrasts(
         {
             "kind": edit.kind,
             "dose": edit.dose,
-            "edited": _number(edited[:, at].mean()),
-            "control": _number(controls[:, at].mean()),
+            "edited": number(edited[:, at].mean()),
+            "control": number(controls[:, at].mean()),
             "difference": percentiles(drawn[at, 0], drawn[at, 1:]).to_json(),
-            "by_seed": [_number(each) for each in edited[:, at] - controls[:, at]],
+            "by_seed": [number(each) for each in edited[:, at] - controls[:, at]],
             "p": p_value(drawn[at]) if outcome.tested else None,
         }
         for at, edit in enumerate(edits)
@@ -193,7 +193,3 @@ def _edit_json(edit: Edit, splits: Sequence[Split], states: States, protocol: Pr
         "control": kind.control,
         "sizes": [states[split.seed, edit].size for split in splits],
     }
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -116,7 +116,10 @@ def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Pat
     natural = sets[NATURAL]
     answers = people(folder / RESPONSES)
     return Material(
-        sets={name: pictures(each, _embedded(each, embeddings)) for name, each in sets.items()},
+        sets={
+            name: pictures(each, embeddings.of([each.path(one) for one in each.stimuli]))
+            for name, each in sets.items()
+        },
         copies={
             name: pictures(natural, _distorted(natural, name, embeddings), suffix=f"+{name}")
             for name in LEVELS
@@ -168,10 +171,6 @@ def pictures(chosen: StimulusSet, vectors: NDArray[np.float32], suffix: str = ""
         texture_categories=column([each.attributes.get("texture_category", "") for each in rows]),
         vectors=vectors,
     )
-
-
-def _embedded(chosen: StimulusSet, embeddings: Embeddings) -> NDArray[np.float32]:
-    return embeddings.of([chosen.path(each) for each in chosen.stimuli])
 
 
 def _distorted(chosen: StimulusSet, name: str, embeddings: Embeddings) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_benchmarks.metrics.bootstrap import counts
 from visual_memory_benchmarks.trials.trials import Texts
 
 Draws = NDArray[np.float64]
@@ -34,7 +35,7 @@ class Population:
 def population(items: Texts, resamples: int, seed: int) -> Population:
     """Draw items with replacement; row 0 has every item once."""
     names = np.unique(items)
-    return Population(names, _counts(len(names), resamples, seed))
+    return Population(names, counts(len(names), resamples, np.random.default_rng(seed)))
 
 
 def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
@@ -43,8 +44,8 @@ def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
     n seeds drawn from n scatter by (n − 1) / n of the seeds' variance; the weights make up for it,
     and so a few are negative where seeds are few.
     """
-    counts = _counts(seeds, resamples, seed)
-    widened = 1 + (counts - 1) * np.sqrt(seeds / max(1, seeds - 1))
+    drawn = counts(seeds, resamples, np.random.default_rng(seed))
+    widened = 1 + (drawn - 1) * np.sqrt(seeds / max(1, seeds - 1))
     weights: Draws = widened / seeds
     return weights
 
@@ -69,10 +70,3 @@ def holm(values: Sequence[float]) -> list[float]:
     result = np.empty(len(values))
     result[ordered] = adjusted
     return [float(each) for each in result]
-
-
-def _counts(n: int, resamples: int, seed: int) -> Draws:
-    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    rows = np.arange(resamples)[:, None] * n
-    counts = np.bincount((drawn + rows).ravel(), minlength=resamples * n)
-    return np.concatenate([np.ones((1, n)), counts.reshape(resamples, n).astype(np.float64)])

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -174,47 +175,37 @@ def _soften(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
     return round(len(reliabilities) - effective)
 
 
+def _prune(memory: visual_memory.Memory, **how: Any) -> int:
+    return len(memory.prune(apply=True, **how).ids)
+
+
 def _prune_hard(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    return len(memory.prune(method="hard", k=HARD_K, threshold=int(edit.dose), apply=True).ids)
+    return _prune(memory, method="hard", k=HARD_K, threshold=int(edit.dose))
 
 
 def _prune_by_value(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    return len(memory.prune(method="value", fraction=edit.dose, value_k=VALUE_K, apply=True).ids)
+    return _prune(memory, method="value", fraction=edit.dose, value_k=VALUE_K)
 
 
-def _prune_by_prototype(keep: str) -> Apply:
+def _prune_by_prototype(
+    memory: visual_memory.Memory, edit: Edit, split: Split, *, keep: str
+) -> int:
     """Prune with as many prototypes as there are categories, found without labels."""
-
-    def prune(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-        result = memory.prune(
-            method="prototype",
-            fraction=edit.dose,
-            clusters=len(split.categories),
-            keep=keep,
-            seed=split.seed,
-            apply=True,
-        )
-        return len(result.ids)
-
-    return prune
+    clusters = {"clusters": len(split.categories), "seed": split.seed, "keep": keep}
+    return _prune(memory, method="prototype", fraction=edit.dose, **clusters)
 
 
 APPLY: Mapping[str, Apply] = MappingProxyType(
     {
         NOTHING.kind: lambda memory, edit, split: 0,
-        ADDITION: _add,
-        MISLABELLED: _add,
+        **dict.fromkeys((ADDITION, MISLABELLED, "silhouettes", "edges", "cue-conflict"), _add),
+        **dict.fromkeys(("low-pass", "phase-scrambling"), _add),
         REMOVAL: _remove_at_random,
-        "silhouettes": _add,
-        "edges": _add,
-        "cue-conflict": _add,
-        "low-pass": _add,
-        "phase-scrambling": _add,
         "hard-pruning": _prune_hard,
         SOFT: _soften,
         "value-pruning": _prune_by_value,
-        "prototype-keep-hard": _prune_by_prototype("hard"),
-        "prototype-keep-easy": _prune_by_prototype("easy"),
+        "prototype-keep-hard": partial(_prune_by_prototype, keep="hard"),
+        "prototype-keep-easy": partial(_prune_by_prototype, keep="easy"),
         "texture-like": _remove_texture_like,
         "misleading": _remove_misleading,
         "halving": _remove_half,

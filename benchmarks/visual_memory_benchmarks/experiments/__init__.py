@@ -3,9 +3,51 @@
 A module each; imports laboratory and below. Alone: ``make test ROOM=benchmarks/experiments``.
 """
 
-from visual_memory_benchmarks.experiments.registry import EXPERIMENTS
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from visual_memory_benchmarks.experiments import (
+    augmentation,
+    calibration,
+    class_addition,
+    dichotomy,
+    distortions,
+    embedders,
+    label_noise,
+    open_set,
+    pruning,
+    scaling,
+    shortcut,
+    steering,
+    triplets,
+    unlearning,
+    votings,
+)
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.laboratory import Embedder, Laboratory
 from visual_memory_benchmarks.laboratory.result import Result
 
 __all__ = ["EXPERIMENTS", "Embedder", "Experiment", "Laboratory", "Result"]
+
+EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
+    {
+        each.name: each
+        for each in (
+            votings.votings,
+            class_addition.class_addition,
+            scaling.scaling,
+            label_noise.label_noise,
+            pruning.pruning,
+            open_set.open_set,
+            calibration.calibration,
+            unlearning.unlearning,
+            embedders.embedders,
+            shortcut.shortcut,
+            augmentation.augmentation,
+            steering.steering,
+            triplets.triplets,
+            dichotomy.dichotomy,
+            distortions.distortions,
+        )
+    }
+)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 
 from visual_memory_benchmarks.distortions import distort
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, joined, parts
 from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -32,7 +33,8 @@ UNDISTORTED = "none"
 ALONE, MORE = "nothing", "other clean pictures"
 
 
-@experiment(
+@partial(
+    Experiment,
     "A memory augmented by one distortion, asked about the others",
     papers=(29, 32),
     data=("natural16",),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.intervals import over_seeds
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
 from visual_memory_benchmarks.laboratory.result import Tables
@@ -18,7 +19,8 @@ CONFORMALS = (("lac", True), ("lac", False), ("aps", False), ("randomized_aps", 
 """How a set is chosen, and whether it may be empty."""
 
 
-@experiment(
+@partial(
+    Experiment,
     "Calibration error before and after, coverage and size of label sets",
     papers=(8,),
     data=("natural16",),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import one_by_one
 from visual_memory_benchmarks.laboratory.intervals import over_seeds
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory, remember
@@ -18,7 +19,8 @@ CONFUSIONS = 20  # the commonest
 MEASURES = ("new_accuracy", "old_accuracy", "old_called_new")
 
 
-@experiment(
+@partial(
+    Experiment,
     "Adding 20 classes by 1 to 20 exemplars each",
     papers=(8,),
     data=("natural16", "caltech20"),

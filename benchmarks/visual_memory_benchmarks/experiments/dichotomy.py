@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from visual_memory.terminal.arguments import VOTINGS
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Mask, parts
 from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -22,7 +23,8 @@ NATURAL = "natural16"
 DRAWN = ("cue_conflict", "edges", "filled_silhouettes")
 
 
-@experiment(
+@partial(
+    Experiment,
     "Dichotomous difficulty: trivial, impossible and other pictures over configurations",
     papers=(23,),
     data=(NATURAL, *DRAWN),

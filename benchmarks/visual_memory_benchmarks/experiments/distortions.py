@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -13,14 +14,14 @@ from visual_memory_benchmarks.distortions import (
     distort,
     mean_amplitudes,
 )
-from visual_memory_benchmarks.distortions.corruption_error import COMMON
+from visual_memory_benchmarks.distortions.registry import COMMON
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Mask, Texts, one_by_one
 from visual_memory_benchmarks.laboratory.intervals import over_pictures, ratio
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
 from visual_memory_benchmarks.laboratory.result import Row, Tables
-from visual_memory_benchmarks.metrics.entropy import response_entropy
+from visual_memory_benchmarks.metrics.confusion import response_entropy
 
 MEMORY, BANK = "natural16", "caltech20"
 CLEAN = "clean"
@@ -28,7 +29,8 @@ SIGNALS = ("contrast", "uniform-noise", "eidolonI")
 """Of these the confusions are kept."""
 
 
-@experiment(
+@partial(
+    Experiment,
     "Every distortion at every level, from clean pictures into the service",
     papers=(7, 18, 29, 32, 33),
     data=(MEMORY, BANK),
@@ -65,7 +67,9 @@ def distortions(
         decisions = memory.classify(vectors=embed(seen), k=k, neighbors=0)
         return questions.labels(decisions)
 
-    given = {(name, level): answers(name, level) for name in names for level in levels(name)}
+    given = {
+        (name, level): answers(name, level) for name in names for level in DISTORTIONS[name].levels
+    }
     plain = questions.labels(memory.classify(vectors=embed(shown), k=k, neighbors=0))
     right = {at: found == queries.labels for at, found in given.items()}
     clean = plain == queries.labels
@@ -87,11 +91,6 @@ def distortions(
     }
 
 
-def levels(name: str) -> tuple[str, ...]:
-    """Return the levels of a distortion, in the papers' order."""
-    return tuple(DISTORTIONS[name].levels)
-
-
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
     """Return the groups of distortions that means are taken over, those complete in ``names``."""
     laion = [name for name, each in DISTORTIONS.items() if each.family == "laion-c"]
@@ -101,7 +100,9 @@ def _groups(names: Sequence[str]) -> dict[str, list[str]]:
 
 def _mean(found: Sequence[str], right: Mapping[tuple[str, str], Mask], clean: Mask) -> Row:
     """Return means over levels and distortions, and relative to clean accuracy."""
-    scores = np.mean([right[name, level] for name in found for level in levels(name)], axis=0)
+    scores = np.mean(
+        [right[name, level] for name in found for level in DISTORTIONS[name].levels], axis=0
+    )
     return {"mean_accuracy": over_pictures(scores), "relative": ratio(scores, clean)}
 
 

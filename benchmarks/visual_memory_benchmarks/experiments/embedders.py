@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Texts
 from visual_memory_benchmarks.laboratory.intervals import over_pictures, ratio
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -20,7 +21,8 @@ MEMORY = "natural16"
 ASKED = ("cue_conflict", "edges", "filled_silhouettes")
 
 
-@experiment(
+@partial(
+    Experiment,
     "Embedder by embedder: accuracy, shape bias, and error consistency",
     papers=(26, 27, 31),
     data=(MEMORY, *ASKED),
@@ -37,7 +39,10 @@ ASKED = ("cue_conflict", "edges", "filled_silhouettes")
 def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tables:
     """Classify natural16 by all other pictures, with a memory for each embedder."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
-    truth = {name: _truth(laboratory, name) for name in (MEMORY, *ASKED)}
+    truth = {
+        name: np.array([each.category for each in laboratory.sets[name].stimuli])
+        for name in (MEMORY, *ASKED)
+    }
     answers: dict[tuple[str, int], list[Texts]] = {}
     for at, name in enumerate(names):
         known = laboratory.gallery(MEMORY, at)
@@ -108,7 +113,3 @@ def pairs(names: Sequence[str], answers: Texts, truth: Texts) -> list[Row]:
         }
         for at, (a, b) in enumerate(found)
     ]
-
-
-def _truth(laboratory: Laboratory, name: str) -> Texts:
-    return np.array([each.category for each in laboratory.sets[name].stimuli])

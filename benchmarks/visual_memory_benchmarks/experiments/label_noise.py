@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Texts
 from visual_memory_benchmarks.laboratory.intervals import over_seeds
-from visual_memory_benchmarks.laboratory.laboratory import Laboratory
-from visual_memory_benchmarks.laboratory.prunes import without, without_some
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory, without, without_some
 from visual_memory_benchmarks.laboratory.result import Tables
 
 METHODS = ("none", "soft", "hard", "random")
 
 
-@experiment(
+@partial(
+    Experiment,
     "Label noise to 80 %, with soft and hard pruning",
     papers=(8,),
     data=("natural16",),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 
 from visual_memory import Neighbors
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask
 from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -26,7 +27,8 @@ SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
 """The higher, the less known; of distances (n, neighbors), ascending."""
 
 
-@experiment(
+@partial(
+    Experiment,
     "Open set: distances of 20 unknown classes",
     papers=(8,),
     data=("natural16", "caltech20"),

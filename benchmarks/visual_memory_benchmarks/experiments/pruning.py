@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.intervals import over_seeds
-from visual_memory_benchmarks.laboratory.laboratory import Laboratory
-from visual_memory_benchmarks.laboratory.prunes import without, without_some
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory, without, without_some
 from visual_memory_benchmarks.laboratory.result import Tables
 
 FRACTIONED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -29,7 +29,8 @@ FRACTIONED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Methods that take as large a fraction as they are told."""
 
 
-@experiment(
+@partial(
+    Experiment,
     "Pruning: kept fraction and accuracy, every method against random",
     papers=(4, 8),
     data=("natural16",),

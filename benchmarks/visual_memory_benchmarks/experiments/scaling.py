@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery
 from visual_memory_benchmarks.laboratory.intervals import Values, over_seeds
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory, remember
 from visual_memory_benchmarks.laboratory.result import Row, Tables
 
-
-def _log(sizes: Values) -> Values:
-    """Return log₁₀ N, for error = 10^b · N^a."""
-    return np.log10(sizes)
-
-
-def _log_log(sizes: Values) -> Values:
-    """Return log₁₀ log₁₀ N, for error = 10^b · (log₁₀ N)^a, as published."""
-    return np.log10(np.log10(sizes))
-
-
 LAWS: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
-    {"10^b (log10 N)^a": _log_log, "10^b N^a": _log}
+    {"10^b (log10 N)^a": lambda sizes: np.log10(np.log10(sizes)), "10^b N^a": np.log10}
 )
+"""Laws of the error over the size N, the published one first; each is a line over this function."""
 
 
-@experiment(
+@partial(
+    Experiment,
     "Error over the size of the memory, and two laws fitted to it",
     papers=(8, 4),
     data=("natural16",),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from visual_memory import Memory
 from visual_memory_benchmarks.distortions import Picture
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask, Numbers, Texts, parts
 from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -23,7 +24,8 @@ MEASURES = ("consistent", "absent", "conflicting", "called_stamped", "called_uns
 CLEAN, HALF, SHORTCUT = "no stamp", "on half of each label", "on one label"
 
 
-@experiment(
+@partial(
+    Experiment,
     "A stamp on one label of the memory: consistent, absent or conflicting when asked",
     papers=(28,),
     data=("natural16",),

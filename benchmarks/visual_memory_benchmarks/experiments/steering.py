@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from visual_memory import Memory
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import (
     Gallery,
     Numbers,
@@ -36,7 +37,8 @@ ADDITIONS = (MORE, *DRAWN, BY_SHAPE, BY_TEXTURE, BY_NEITHER)
 MEASURES = ("shape_bias", "shape", "texture", "natural", *DRAWN)
 
 
-@experiment(
+@partial(
+    Experiment,
     "Shape bias steered by what a memory may look at",
     papers=(14, 31),
     data=(NATURAL, CUES, *DRAWN),

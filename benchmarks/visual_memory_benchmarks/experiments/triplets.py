@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from visual_memory import Memory
 from visual_memory_benchmarks.laboratory import intervals
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, Numbers, Texts
 from visual_memory_benchmarks.laboratory.intervals import Values, over_pictures
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -18,7 +19,8 @@ from visual_memory_benchmarks.metrics.triplets import agreed
 KINDS = ("category", "random")
 
 
-@experiment(
+@partial(
+    Experiment,
     "Triplets: is a picture nearer to one or to another, by category and by every embedder",
     papers=(30,),
     data=("natural16",),

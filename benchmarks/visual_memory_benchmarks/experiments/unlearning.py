@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from visual_memory_benchmarks.laboratory import intervals, questions
-from visual_memory_benchmarks.laboratory.experiment import experiment
+from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, joined
 from visual_memory_benchmarks.laboratory.intervals import over_pictures
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
@@ -18,7 +19,8 @@ MEMORY, ASKED = "natural16", ("edges", "filled_silhouettes")
 CALLED = 3  # the commonest labels
 
 
-@experiment(
+@partial(
+    Experiment,
     "Unlearning a class: the same digest and decisions as if it had never been learnt",
     papers=(8,),
     data=(MEMORY, *ASKED),

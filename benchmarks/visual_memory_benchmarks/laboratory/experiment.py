@@ -18,17 +18,22 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 class Experiment:
     """An experiment: its title, its seed papers and the datasets it needs.
 
-    ``others`` are embedders to compare with the measured one.
+    ``function`` takes a laboratory and parameters by keyword. ``others`` are embedders to compare
+    with the measured one.
     """
 
-    name: str
     title: str
+    function: Callable[..., Tables]
     papers: tuple[int, ...]
     data: tuple[str, ...]
     intervals: str
     comparison: str
-    function: Callable[..., Tables]
     others: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the name of its function."""
+        return self.function.__name__
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -64,21 +69,3 @@ class Experiment:
                 intervals=self.intervals,
                 comparison=self.comparison,
             )
-
-
-def experiment(
-    title: str,
-    *,
-    papers: tuple[int, ...],
-    data: tuple[str, ...],
-    intervals: str,
-    comparison: str,
-    others: tuple[str, ...] = (),
-) -> Callable[[Callable[..., Tables]], Experiment]:
-    """Make an experiment of a function of a laboratory and of keyword parameters."""
-
-    def made(function: Callable[..., Tables]) -> Experiment:
-        name = function.__name__
-        return Experiment(name, title, papers, data, intervals, comparison, function, others)
-
-    return made

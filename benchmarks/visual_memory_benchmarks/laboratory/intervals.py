@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visual_memory_benchmarks.metrics import bootstrap
-from visual_memory_benchmarks.metrics.bootstrap import REACH, RESAMPLES, Estimate, bca, estimate
+from visual_memory_benchmarks.metrics.bootstrap import (
+    REACH,
+    RESAMPLES,
+    Estimate,
+    bca,
+    estimate,
+    number,
+)
 
 PICTURES = (
     "95 %, BCa bootstrap over the pictures asked about (1,000 draws); the memory is taken as given"
@@ -60,7 +67,7 @@ def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = 
     of = statistic or (lambda drawn: float(drawn.mean()))
     s, value = len(rows), of(rows)
     if s < 2 or np.isnan(value):
-        return Estimate(_defined(value), None, None)
+        return Estimate(number(value), None, None)
     if statistic is None:
         half = student(s - 1) * float(rows.std(ddof=1)) / s**0.5
         return Estimate(value, value - half, value + half)
@@ -82,7 +89,3 @@ def student(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
     return float(sum(term / freedom**power for power, term in enumerate(terms)))
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

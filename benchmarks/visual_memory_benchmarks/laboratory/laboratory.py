@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from visual_memory import Client, Memory
+from visual_memory import Client, Memory, PruneResult
 from visual_memory_benchmarks.distortions import Picture, framed
 from visual_memory_benchmarks.laboratory.gallery import Gallery
 from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
@@ -99,6 +99,30 @@ def remember(
             ids=gallery.ids.tolist(),
             metadata=metadata,
         )
+
+
+@contextmanager
+def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
+    """Prune a memory inside the block, and undo it; ``how`` as in ``Memory.prune``."""
+    pruned = memory.prune(apply=True, **how)
+    try:
+        yield pruned
+    finally:
+        if pruned.ids:
+            memory.undo(pruned.operation)
+
+
+@contextmanager
+def without_some(
+    memory: Memory, ids: Sequence[str], count: int, rng: np.random.Generator
+) -> Iterator[None]:
+    """Prune as many other entries at random inside the block: the control of a prune."""
+    if not count:
+        yield
+        return
+    chosen = rng.choice(np.asarray(ids), count, replace=False).tolist()
+    with without(memory, method="ids", ids=chosen):
+        yield
 
 
 def _pixels(path: Path) -> Picture:

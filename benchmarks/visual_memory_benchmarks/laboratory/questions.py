@@ -45,13 +45,6 @@ def right(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
     return found
 
 
-def right_by_others(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
-    """Return True for the pictures of the memory that all others classify right (n,)."""
-    others = classify_by_others(memory, gallery.ids.tolist(), vectors=gallery.vectors, **how)
-    found: Mask = labels(others) == gallery.labels
-    return found
-
-
 def accuracy(memory: Memory, gallery: Gallery, **how: Any) -> float:
     """Return the share of pictures classified right; nan if no entry votes."""
     try:

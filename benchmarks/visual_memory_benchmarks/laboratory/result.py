@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from visual_memory_benchmarks.metrics.bootstrap import Estimate
@@ -37,18 +37,7 @@ class Result:
 
     def to_json(self) -> Json:
         """Return JSON, the same for equal memories, queries and parameters."""
-        return {
-            "experiment": self.experiment,
-            "title": self.title,
-            "papers": list(self.papers),
-            "parameters": plain(self.parameters),
-            "data": dict(self.data),
-            "embedders": plain(self.embedders),
-            "states": dict(self.states),
-            "tables": plain(self.tables),
-            "intervals": self.intervals,
-            "comparison": self.comparison,
-        }
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
 
 
 def plain(value: Any) -> Any:

@@ -43,12 +43,18 @@ class Resampling:
 def weights(n: int, resamples: int, seed: list[int]) -> Values:
     """Return the weights of n pictures, whole numbers: (1 + resamples + GROUPS, n)."""
     generator = np.random.default_rng(seed)
-    drawn = generator.integers(n, size=(resamples, n))
-    row = np.arange(resamples)[:, None] * n
-    counts = np.bincount((drawn + row).ravel(), minlength=resamples * n)
+    drawn = counts(n, resamples, generator)
     group = generator.permutation(n) % GROUPS
     kept = (group != np.arange(GROUPS)[:, None]).astype(np.float64)
-    return np.concatenate([np.ones((1, n)), counts.reshape(resamples, n), kept])
+    return np.concatenate([drawn, kept])
+
+
+def counts(n: int, resamples: int, generator: np.random.Generator) -> Values:
+    """Count how often each of n is drawn with replacement: (1 + resamples, n); row 0 is all 1."""
+    drawn = generator.integers(n, size=(resamples, n))
+    row = np.arange(resamples)[:, None] * n
+    found = np.bincount((drawn + row).ravel(), minlength=resamples * n)
+    return np.concatenate([np.ones((1, n)), found.reshape(resamples, n)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,11 @@ class Estimate:
 
     def to_json(self) -> dict[str, float | None]:
         return asdict(self)
+
+
+def number(value: float) -> float | None:
+    """Convert a number to JSON: None where it is undefined."""
+    return None if np.isnan(value) else float(value)
 
 
 def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
@@ -85,7 +96,7 @@ def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> 
     """
     drawn, left_out = drawn[~np.isnan(drawn)], left_out[~np.isnan(left_out)]
     if np.isnan(value) or not drawn.size:
-        return Estimate(None if np.isnan(value) else float(value), None, None)
+        return Estimate(number(value), None, None)
     below = ((drawn < value).mean() + (drawn <= value).mean()) / 2
     bias = NORMAL.inv_cdf(min(max(below, 0.5 / drawn.size), 1 - 0.5 / drawn.size))
     acceleration = _acceleration(left_out)
@@ -117,6 +128,6 @@ def percentiles(value: float, drawn: Values) -> Estimate:
     """Return the percentile interval, for values that draws scatter evenly: means, differences."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
-        return Estimate(None if np.isnan(value) else float(value), None, None)
+        return Estimate(number(value), None, None)
     low, high = np.quantile(drawn, [NORMAL.cdf(-REACH), NORMAL.cdf(REACH)])
     return Estimate(float(value), float(low), float(high))

@@ -1,4 +1,4 @@
-"""Confusion matrices."""
+"""Confusion matrices, and the spread of their answers over the categories."""
 
 from __future__ import annotations
 
@@ -14,3 +14,17 @@ def confusion(panel: Panel) -> NDArray[np.int64]:
     answered = np.where(panel.responses < 0, c, panel.responses)
     cells = (np.arange(m)[:, None] * c + panel.shown) * (c + 1) + answered
     return np.bincount(cells.ravel(), minlength=m * c * (c + 1)).reshape(m, c, c + 1)
+
+
+def response_entropy(confusions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the response entropy (Geirhos et al., 2018) for each maker (m,).
+
+    That is −Σ p log₂ p over the shares of the categories in all answers.
+    ``confusions`` (m, shown, answered) as ``confusion`` counts them: ``na`` is no category, but its
+    answers are answers. At most log₂ of the number of categories, 4 bits for 16.
+    """
+    answers = confusions.sum(axis=1)
+    shares = answers[:, :-1] / answers.sum(axis=1, keepdims=True)
+    logarithms = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropies: NDArray[np.float64] = (shares * -logarithms).sum(axis=1)
+    return entropies

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from visual_memory_benchmarks.errors import MissingConditions
 from visual_memory_benchmarks.metrics import consistency
 from visual_memory_benchmarks.metrics.accuracy import accuracy
-from visual_memory_benchmarks.metrics.bootstrap import Resampling, estimate
-from visual_memory_benchmarks.metrics.confusion import confusion
+from visual_memory_benchmarks.metrics.bootstrap import Resampling, estimate, number
+from visual_memory_benchmarks.metrics.confusion import confusion, response_entropy
 from visual_memory_benchmarks.metrics.consistency import MEASURES
 from visual_memory_benchmarks.metrics.difficulty import difficulty
-from visual_memory_benchmarks.metrics.entropy import response_entropy
 from visual_memory_benchmarks.trials.datasets import Dataset
 from visual_memory_benchmarks.trials.panel import Panel, panels
 from visual_memory_benchmarks.trials.trials import Trials, makers
@@ -214,11 +213,6 @@ class Answers:
 
     def _has(self, condition: str, names: Sequence[str]) -> bool:
         return condition in self.panels and set(names) <= set(self.panels[condition].makers)
-
-
-def number(value: float) -> float | None:
-    """Convert a number to JSON: None where it is undefined."""
-    return None if np.isnan(value) else float(value)
 
 
 def _quirks(found: Sequence[Draws]) -> Json:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from visual_memory_benchmarks.metrics import consistency
 from visual_memory_benchmarks.metrics.bias_summary import BiasSummary, summarise_bias
-from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, Resampling, estimate
+from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, Resampling, estimate, number
 from visual_memory_benchmarks.metrics.consistency import MEASURES
 from visual_memory_benchmarks.metrics.dataset_summary import (
     DatasetSummary,
@@ -19,7 +19,6 @@ from visual_memory_benchmarks.metrics.dataset_summary import (
     Pair,
     Scores,
     measures_json,
-    number,
     pairs_json,
     summarise_dataset,
 )
@@ -38,31 +37,12 @@ from visual_memory_benchmarks.trials.panel import panels
 from visual_memory_benchmarks.trials.trial_files import find, read
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """JSON values: numbers with their intervals, None where something is undefined or missing.
-
-    ``humans``, ``models`` and ``model_pairs`` are means over the datasets that each has trials of.
-    """
-
-    resampling: Json
-    humans: Json | None
-    models: Json
-    model_pairs: list[Json]
-    leaderboard: Json | None
-    aggregation: Json | None
-    shape_bias: Json | None
-    datasets: Json
-
-    def to_json(self) -> Json:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def summarise(*folders: Path, resampling: Resampling | None = None) -> Summary:
+def summarise(*folders: Path, resampling: Resampling | None = None) -> Json:
     """Summarise all tables below the folders, comparing people and models with people.
 
-    The folder of a table is named as its dataset. Raises BadTrials, BadFile, NoTrials,
-    UnmatchedImages, MissingConditions.
+    The folder of a table is named as its dataset. Numbers have their intervals, and are None where
+    undefined; ``humans``, ``models`` and ``model_pairs`` are means over the datasets that each has
+    trials of. Raises BadTrials, BadFile, NoTrials, UnmatchedImages, MissingConditions.
     """
     resampling = resampling or Resampling()
     datasets: dict[str, DatasetSummary] = {}
@@ -84,10 +64,10 @@ def summarise(*folders: Path, resampling: Resampling | None = None) -> Summary:
         for name, found in models.items()
         if (lacking := sorted(names - set(found)))
     }
-    return Summary(
-        resampling={**asdict(resampling), "coverage": COVERAGE},
-        humans={"datasets": len(people), **_overall(people)} if people else None,
-        models={
+    return {
+        "resampling": {**asdict(resampling), "coverage": COVERAGE},
+        "humans": {"datasets": len(people), **_overall(people)} if people else None,
+        "models": {
             name: {
                 "datasets": list(found),
                 "datasets_with_people": [each for each in found if datasets[each].people],
@@ -96,12 +76,12 @@ def summarise(*folders: Path, resampling: Resampling | None = None) -> Summary:
             }
             for name, found in models.items()
         },
-        model_pairs=_pairs(datasets),
-        leaderboard=_leaderboard(rows, short),
-        aggregation=_aggregation(rows, short),
-        shape_bias=bias.json or None,
-        datasets={name: each.json for name, each in datasets.items()},
-    )
+        "model_pairs": _pairs(datasets),
+        "leaderboard": _leaderboard(rows, short),
+        "aggregation": _aggregation(rows, short),
+        "shape_bias": bias.json or None,
+        "datasets": {name: each.json for name, each in datasets.items()},
+    }
 
 
 def _models(datasets: Mapping[str, DatasetSummary]) -> dict[str, dict[str, Scores]]:

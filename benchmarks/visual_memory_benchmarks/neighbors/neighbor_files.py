@@ -6,7 +6,6 @@ The format of the notebooks published with Geirhos et al. (2024): one JSON objec
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -24,41 +23,18 @@ Classes: TypeAlias = int | tuple[int, ...]
 
 K = 100  # neighbours of a query; 101 where the queries are entries, which find themselves
 SLACK = 1e-6  # how far rounding may take a distance out of [0, 2] or out of order
-NAME = re.compile(
-    r"memory-(?P<memory>[^_]+)_msplit-(?P<memory_split>[^_]+)"
-    r"_query-(?P<query>[^_]+)_qsplit-(?P<query_split>[^_]+)"
-    r"_(?P<model>.+)_(?P<size>full|subsampled_\d+)_neighbor_info\.json"
-)
 
 
-@dataclass(frozen=True, slots=True)
-class FileName:
-    """The parts of a file's name; several memories, and their splits, are joined by ``-and-``."""
-
-    memory: str
-    memory_split: str
-    query: str
-    query_split: str
-    model: str
-    size: str = "full"
-
-    def __str__(self) -> str:
-        memory, memory_split, query, query_split = (
-            each.replace("_", "-").replace("/", "-")
-            for each in (self.memory, self.memory_split, self.query, self.query_split)
-        )
-        return (
-            f"memory-{memory}_msplit-{memory_split}_query-{query}_qsplit-{query_split}"
-            f"_{self.model.replace('/', '-')}_{self.size}_neighbor_info.json"
-        )
-
-    @classmethod
-    def of(cls, path: Path) -> FileName:
-        """Parse the name of a path. Raises BadFile."""
-        if not (match := NAME.fullmatch(path.name)):
-            wanted = FileName("M", "S", "Q", "T", "MODEL")
-            raise BadFile(path, "its name says too little", f"name it {wanted}, or subsampled_N")
-        return cls(**match.groupdict())
+def file_name(memory: str, memory_split: str, query: str, query_split: str, model: str) -> str:
+    """Return the name of a file; several memories, and their splits, are joined by ``-and-``."""
+    memory, memory_split, query, query_split = (
+        each.replace("_", "-").replace("/", "-")
+        for each in (memory, memory_split, query, query_split)
+    )
+    return (
+        f"memory-{memory}_msplit-{memory_split}_query-{query}_qsplit-{query_split}"
+        f"_{model.replace('/', '-')}_full_neighbor_info.json"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class Findings:
             )
         if self.records:
             folders += [path for name in DATASETS if (path := self.folder / name).is_dir()]
-        return summarise(*folders).to_json()
+        return summarise(*folders)
 
     @cached_property
     def memories(self) -> list[str]:

@@ -46,11 +46,16 @@ def columns(
     rows: Iterable[Mapping[str, Any]],
     cells: Mapping[str, str | Callable[[Mapping[str, Any]], object]],
 ) -> str:
-    """Make a table of one line a row; each header has a key of the row or a function of it."""
-    return table(
-        tuple(cells),
-        [[row[of] if isinstance(of, str) else of(row) for of in cells.values()] for row in rows],
-    )
+    """Make a table of one line a row; each header has a key of the row or a function of it.
+
+    An estimate is shown with its interval, and what a row does not have as undefined.
+    """
+    return table(tuple(cells), [[_cell(row, of) for of in cells.values()] for row in rows])
+
+
+def _cell(row: Mapping[str, Any], of: str | Callable[[Mapping[str, Any]], object]) -> object:
+    found = row.get(of) if isinstance(of, str) else of(row)
+    return interval(found) if found is None or isinstance(found, Mapping) else found
 
 
 def folded(summary: str, content: str) -> str:
@@ -58,17 +63,13 @@ def folded(summary: str, content: str) -> str:
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
-def paragraph(text: str) -> str:
-    """Wrap a text to the page's width; code is not broken."""
-    return _filled(text)
-
-
 def bullets(texts: Iterable[str]) -> str:
     """Make a list."""
-    return "\n".join(_filled(text, "- ", "  ") for text in texts)
+    return "\n".join(paragraph(text, "- ", "  ") for text in texts)
 
 
-def _filled(text: str, first: str = "", rest: str = "") -> str:
+def paragraph(text: str, first: str = "", rest: str = "") -> str:
+    """Wrap a text to the page's width; code is not broken."""
     kept = CODE.sub(lambda found: found[0].replace(" ", STUCK), text)
     lines = textwrap.fill(
         kept,

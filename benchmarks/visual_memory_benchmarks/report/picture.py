@@ -6,15 +6,12 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from visual_memory.terminal.refused import MissingExtra
+from visual_memory_benchmarks.report.plots import Canvas
 from visual_memory_benchmarks.report.theme import DARK, LIGHT, THEMES, Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 160
 COLOURS = 256
@@ -27,7 +24,7 @@ class Picture:
     name: str
     alt: str
     size: tuple[float, float]
-    draw: Callable[[Figure, Theme], None]
+    draw: Callable[[Canvas], None]
 
     def save(self, folder: Path) -> None:
         """Save a PNG for each theme. Raises MissingExtra."""
@@ -50,7 +47,7 @@ class Picture:
             raise MissingExtra("matplotlib", extra="bench", purpose="Drawing results") from None
         with style.context(theme.settings, after_reset=True):
             figure = Figure(figsize=self.size, layout="constrained")
-            self.draw(figure, theme)
+            self.draw(Canvas(figure, theme))
             data = io.BytesIO()
             figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
         with Image.open(data) as image:

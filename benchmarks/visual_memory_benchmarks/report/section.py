@@ -9,7 +9,7 @@ from typing import TypeAlias
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.picture import Picture
 
-Block: TypeAlias = str | Picture
+Blocks: TypeAlias = Sequence[str | Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Section:
     papers: tuple[int, ...]
     needs: tuple[str, ...]
     command: str
-    write: Callable[[Findings], Sequence[Block]]
+    write: Callable[[Findings], Blocks]
 
     @property
     def anchor(self) -> str:
@@ -37,7 +37,7 @@ def of_experiment(
     title: str,
     papers: tuple[int, ...],
     name: str,
-    write: Callable[[Findings], Sequence[Block]],
+    write: Callable[[Findings], Blocks],
 ) -> Section:
     """Return a section that needs the result of one experiment."""
     return Section(title, papers, (name,), f"visual-memory-bench experiment {name}", write)

@@ -36,7 +36,7 @@ PEERS = MappingProxyType(
 )
 
 
-def distorted(name: str, distortion: Distortion[object], at: TaskInputs) -> Task:
+def distorted(name: str, distortion: Distortion, at: TaskInputs) -> Task:
     """Make a task of clean pictures, then of every level. Raises MissingData, BadPicture."""
     found = clean_pictures(at)
     data = {found.name: found.sha256}

@@ -11,8 +11,7 @@ import numpy as np
 from visual_memory_benchmarks.metrics.accuracy import accuracy
 from visual_memory_benchmarks.metrics.bias_summary import summarise_bias
 from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, Resampling, estimate
-from visual_memory_benchmarks.metrics.confusion import confusion
-from visual_memory_benchmarks.metrics.entropy import response_entropy
+from visual_memory_benchmarks.metrics.confusion import confusion, response_entropy
 from visual_memory_benchmarks.metrics.shape_bias import DATASET
 from visual_memory_benchmarks.runs.session import Answer
 from visual_memory_benchmarks.trials.panel import Panel, panels

@@ -125,33 +125,28 @@ def run(
     return files
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluator:
     """A memory ready for the questions of a task."""
 
-    def __init__(
-        self,
-        memory: Memory,
-        task: Task,
-        embeddings: MemoryEmbeddings,
-        remembered: Remembered,
-        responder: Responder,
-        settings: Settings,
-    ) -> None:
-        self._memory, self._task, self._remembered = memory, task, remembered
-        self._responder, self._settings = responder, settings
-        self._embeddings = embeddings
+    memory: Memory
+    task: Task
+    embeddings: MemoryEmbeddings
+    remembered: Remembered
+    responder: Responder
+    settings: Settings
 
     def answer(self, session: Session, digest: str, progress: Progress) -> str:
         """Answer the open questions; return the digest at the end, equal to that at the beginning.
 
         Raises MemoryChanged before an answer of another memory is written.
         """
-        total = len(self._task.questions)
+        total = len(self.task.questions)
         try:
             self._check(digest, session.done)
             progress(session.done, total)
             with ThreadPoolExecutor(WORKERS) as workers:
-                for batch in batches(self._task.questions[session.done :], self._settings.batch):
+                for batch in batches(self.task.questions[session.done :], self.settings.batch):
                     decisions = self._decide(batch, workers)
                     self._check(digest, session.done)
                     session.append([self._answered(each) for each in decisions])
@@ -164,16 +159,16 @@ class Evaluator:
         return digest
 
     def _check(self, digest: str, done: int) -> None:
-        now = self._memory.info().digest
+        now = self.memory.info().digest
         if now != digest:
-            kept = f"{done:,} of {len(self._task.questions):,} questions were answered before"
-            raise MemoryChanged(self._memory.name, digest, now, kept)
+            kept = f"{done:,} of {len(self.task.questions):,} questions were answered before"
+            raise MemoryChanged(self.memory.name, digest, now, kept)
 
     def _decide(self, batch: Sequence[Question], workers: ThreadPoolExecutor) -> list[Decision]:
         """Classify a batch, in order; a picture does not vote on itself, and is then sent alone."""
-        shown = list(workers.map(self._task.show, batch))
-        vectors = self._embeddings.of(shown, [each.stimulus.file for each in batch])
-        without = [self._remembered.same(each.stimulus, own=self._task.own) for each in batch]
+        shown = list(workers.map(self.task.show, batch))
+        vectors = self.embeddings.of(shown, [each.stimulus.file for each in batch])
+        without = [self.remembered.same(each.stimulus, own=self.task.own) for each in batch]
         together = [at for at, ids in enumerate(without) if not ids]
         alone = [at for at, ids in enumerate(without) if ids]
         found: dict[int, Decision] = {}
@@ -186,10 +181,10 @@ class Evaluator:
     def _classify(
         self, vectors: NDArray[np.float32], without: Sequence[str] = ()
     ) -> list[Decision]:
-        return self._memory.classify(
+        return self.memory.classify(
             vectors=vectors,
-            k=self._settings.k,
-            voting=self._settings.voting,
+            k=self.settings.k,
+            voting=self.settings.voting,
             exclude_ids=without,
             neighbors=1,
             reranker="none",
@@ -197,7 +192,7 @@ class Evaluator:
 
     def _answered(self, decision: Decision) -> Answer:
         return Answer(
-            self._responder.respond(decision.scores),
+            self.responder.respond(decision.scores),
             decision.label,
             decision.confidence,
             float(decision.neighbors.distances[0]),

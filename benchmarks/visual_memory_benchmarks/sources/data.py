@@ -36,7 +36,7 @@ def get(
         raise BadDownload(f"{folder} is there already; remove it to fetch it again.")
     if not source.fetched:
         raise MissingData(source.name, "it cannot be fetched by this command", source.remedy(data))
-    archives = source.archives or listed(source.record)
+    archives = (source.archive,) if source.archive else listed(source.record)
     paths = [data / DOWNLOADS / source.name / file_name(each) for each in archives]
     notes = []
     for archive, path in zip(archives, paths, strict=True):

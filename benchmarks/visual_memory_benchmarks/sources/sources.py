@@ -22,7 +22,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a dataset: ``archives``, the files of a Zenodo ``record``, or by hand.
+    """The source of a dataset: an archive, the files of a Zenodo ``record``, or by hand.
 
     ``inside`` is the folder in an archive that holds the set, if not all of it.
     """
@@ -31,14 +31,14 @@ class Source:
     page: str
     terms: str
     layout: str
-    archives: tuple[Archive, ...] = ()
+    archive: Archive | None = None
     record: str = ""
     inside: str = ""
 
     @property
     def fetched(self) -> bool:
         """Return True if ``data get`` can fetch it."""
-        return bool(self.archives or self.record)
+        return bool(self.archive or self.record)
 
     def remedy(self, data: Path) -> str:
         """Return the sentence that tells how to get it."""
@@ -53,7 +53,7 @@ def _published(name: str) -> Source:
         MODEL_VS_HUMAN,
         "those of each set",
         "as published, dnn/session-1/…",
-        (Archive(f"{MODEL_VS_HUMAN}/releases/download/v0.1/{name}.tar.gz"),),
+        Archive(f"{MODEL_VS_HUMAN}/releases/download/v0.1/{name}.tar.gz"),
     )
 
 
@@ -64,11 +64,9 @@ _OTHERS = (
         "https://data.caltech.edu/records/mzrjq-6wc02",
         "CC BY 4.0",
         "a folder per class",
-        (
-            Archive(
-                "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
-                "3138e1922a9193bfa496528edbbc45d0",
-            ),
+        Archive(
+            "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+            "3138e1922a9193bfa496528edbbc45d0",
         ),
         inside="101_ObjectCategories",
     ),
@@ -77,11 +75,9 @@ _OTHERS = (
         "https://github.com/fastai/imagenette",
         "ImageNet terms",
         f"train/ and val/, {CLASSES}",
-        (
-            Archive(
-                "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
-                "e793b78cc4c9e9a4ccc0c1155377a412",
-            ),
+        Archive(
+            "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
+            "e793b78cc4c9e9a4ccc0c1155377a412",
         ),
     ),
     Source(
@@ -96,11 +92,9 @@ _OTHERS = (
         "https://github.com/hendrycks/natural-adv-examples",
         "MIT (repository)",
         CLASSES,
-        (
-            Archive(
-                "https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
-                "c3e55429088dc681f30d81f4726b6595",
-            ),
+        Archive(
+            "https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",
+            "c3e55429088dc681f30d81f4726b6595",
         ),
     ),
     Source(
@@ -108,11 +102,9 @@ _OTHERS = (
         "https://github.com/hendrycks/imagenet-r",
         "MIT (repository)",
         CLASSES,
-        (
-            Archive(
-                "https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
-                "a61312130a589d0ca1a8fca1f2bd3337",
-            ),
+        Archive(
+            "https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",
+            "a61312130a589d0ca1a8fca1f2bd3337",
         ),
     ),
     Source(
@@ -120,11 +112,9 @@ _OTHERS = (
         "https://github.com/modestyachts/ImageNetV2",
         "MIT",
         "a folder per class index 0–999",
-        (
-            Archive(
-                "https://s3-us-west-2.amazonaws.com/imagenetv2public/"
-                "imagenetv2-matched-frequency.tar.gz"
-            ),
+        Archive(
+            "https://s3-us-west-2.amazonaws.com/imagenetv2public/"
+            "imagenetv2-matched-frequency.tar.gz"
         ),
     ),
     Source(

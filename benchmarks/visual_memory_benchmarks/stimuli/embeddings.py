@@ -81,7 +81,11 @@ class Embeddings(MemoryEmbeddings):
     def __init__(
         self, client: visual_memory.Client, embedder: str, cache: Path | None = None
     ) -> None:
-        memory = _memory(client, embedder)
+        name = f"embedder.{re.sub('[^a-z0-9._-]', '-', embedder.lower())}"[:NAME_MAX]
+        try:
+            memory = client.create_memory(name, embedder=embedder)
+        except visual_memory.AlreadyExists:
+            memory = client.memory(name)
         found = memory.info().embedder
         if found is None or found.name != embedder:
             raise CannotEmbed(
@@ -134,11 +138,3 @@ def content_key(picture: Picture) -> bytes:
 
 def _name(picture: Picture, at: int) -> str:
     return str(picture) if isinstance(picture, Path) else f"number {at}"
-
-
-def _memory(client: visual_memory.Client, embedder: str) -> visual_memory.Memory:
-    name = f"embedder.{re.sub('[^a-z0-9._-]', '-', embedder.lower())}"[:NAME_MAX]
-    try:
-        return client.create_memory(name, embedder=embedder)
-    except visual_memory.AlreadyExists:
-        return client.memory(name)

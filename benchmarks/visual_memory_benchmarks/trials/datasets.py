@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from visual_memory_benchmarks.errors import UnknownDataset
 from visual_memory_benchmarks.trials.categories import CATEGORIES
 
 Kind: TypeAlias = Literal["nonparametric", "binary", "parametric"]
@@ -110,10 +109,3 @@ DATASETS = _table(
         Dataset("stylized", "nonparametric"),
     )
 )
-
-
-def dataset(name: str) -> Dataset:
-    """Return the dataset of this name. Raises UnknownDataset."""
-    if name not in DATASETS:
-        raise UnknownDataset(name, DATASETS)
-    return DATASETS[name]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import random
 import subprocess
@@ -19,6 +20,7 @@ from visual_memory_benchmarks.distortions import (
     distort,
     mean_amplitudes,
 )
+from visual_memory_benchmarks.distortions.registry import COMMON, generator
 from visual_memory_benchmarks.trials.datasets import DATASETS
 
 CASES = [(name, level) for name, each in DISTORTIONS.items() for level in each.levels]
@@ -60,6 +62,13 @@ def test_there_are_six_distortions_of_laion_c_and_nineteen_of_imagenet_c() -> No
         for name in names:
             assert name.startswith(f"{family}-")
             assert list(DISTORTIONS[name].levels) == ["1", "2", "3", "4", "5"]
+
+
+def test_fifteen_corruptions_are_common_and_four_are_for_validation() -> None:
+    family = {name for name, each in DISTORTIONS.items() if each.family == "imagenet-c"}
+    others = {f"imagenet-c-{name}" for name in ("gaussian-blur", "saturate", "spatter")}
+    assert len(COMMON) == len(set(COMMON)) == 15
+    assert family - set(COMMON) == others | {"imagenet-c-speckle-noise"}
 
 
 @pytest.mark.parametrize(
@@ -300,3 +309,22 @@ def test_what_a_distortion_needs_and_was_not_given_is_named(
 ) -> None:
     with pytest.raises(CannotDistort, match=f"{name}.*{said}"):
         distort(clean, name, level, seed=1, picture_id="a")
+
+
+def test_the_same_four_give_the_same_numbers() -> None:
+    one, other = (generator(1, "fog", "3", "a.png") for _ in range(2))
+    assert one.integers(0, 2**60, 8).tolist() == other.integers(0, 2**60, 8).tolist()
+
+
+def test_another_of_the_four_gives_other_numbers() -> None:
+    identities = itertools.product([1, 2], ["fog", "snow"], ["3", "4"], ["a.png", "b.png"])
+    numbers = [int(generator(*identity).integers(0, 2**60)) for identity in identities]
+    assert len(set(numbers)) == 16
+
+
+def test_parts_that_read_alike_when_joined_are_told_apart() -> None:
+    assert generator(1, "a", "bc", "d").random() != generator(1, "ab", "c", "d").random()
+
+
+def test_numbers_stay_what_they_are() -> None:
+    assert generator(1, "fog", "3", "a.png").integers(0, 1000, 4).tolist() == [619, 886, 273, 876]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,6 +9,7 @@ from tests.benchmarks.experiments.made import Cellular
 
 import visual_memory
 from visual_memory_benchmarks.experiments import Laboratory
+from visual_memory_benchmarks.laboratory.laboratory import without, without_some
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
@@ -66,3 +68,26 @@ def test_pixels_are_cut_to_the_square_at_the_centre(laboratory: Laboratory) -> N
     pictures = laboratory.pictures("edges")
     assert {each.shape for each in pictures} == {(224, 224, 3)}
     assert len(pictures) == len(laboratory.gallery("edges"))
+
+
+def test_votes_come_back_also_after_an_error(client: visual_memory.Client) -> None:
+    memory = client.create_memory(f"m{uuid.uuid4().hex}", dimension=4)
+    memory.insert(vectors=np.eye(4), labels=["cat"] * 4, ids=list("abcd"))
+    digest = memory.info().digest
+
+    def fail() -> None:
+        with without(memory, method="ids", ids=["a"]) as pruned:
+            assert pruned.ids == ["a"]
+            assert memory.info().pruned_count == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert memory.info().digest == digest
+    with without(memory, method="hard", threshold=99) as pruned:
+        assert pruned.ids == []
+    for count in (0, 3):
+        with without_some(memory, list("abcd"), count, np.random.default_rng(0)):
+            assert memory.info().pruned_count == count
+    assert memory.info().digest == digest
+    client.delete_memory(memory.name)

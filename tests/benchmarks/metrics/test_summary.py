@@ -22,7 +22,7 @@ PEOPLE = {"subject-01": ["cat", "dog", "na", "na"], "subject-02": ["cat", "na", 
 @pytest.fixture(scope="module")
 def everyone(shared: Path) -> Any:
     """Summarise the people and networks of the published tables."""
-    return summarise(shared / "data" / "human_responses", resampling=FEW).to_json()
+    return summarise(shared / "data" / "human_responses", resampling=FEW)
 
 
 def values(row: Any) -> dict[str, float | None]:
@@ -38,7 +38,7 @@ def test_without_people_models_have_accuracies_and_are_compared_with_each_other(
 ) -> None:
     write(tmp_path, to_trials({"a": SHOWN, "b": ["cat", "na", "na", "na"]}, SHOWN))
 
-    found = summarise(tmp_path, resampling=FEW).to_json()
+    found = summarise(tmp_path, resampling=FEW)
 
     assert found["humans"] is None
     assert found["leaderboard"] is None
@@ -59,7 +59,7 @@ def test_without_shape_and_texture_the_shape_bias_is_null(tmp_path: Path) -> Non
     )
     write(tmp_path, trials)
 
-    found = summarise(tmp_path, resampling=FEW).to_json()
+    found = summarise(tmp_path, resampling=FEW)
 
     assert found["models"]["lite0"]["shape_bias"]["value"] is None
     assert found["shape_bias"]["models"]["lite0"]["bias"]["value"] is None
@@ -76,7 +76,7 @@ def test_whoever_lacks_a_metric_is_left_out_with_the_reason(tmp_path: Path) -> N
     dataset = DATASETS["cue-conflict"]
     write(tmp_path, to_trials(answers, ["cat", "dog"], names=names, dataset=dataset))
 
-    found = summarise(tmp_path, resampling=FEW).to_json()
+    found = summarise(tmp_path, resampling=FEW)
 
     assert found["humans"]["datasets"] == 1
     assert found["leaderboard"]["left_out"] == {"none": "no error_consistency"}
@@ -87,9 +87,7 @@ def test_whoever_lacks_a_metric_is_left_out_with_the_reason(tmp_path: Path) -> N
 def test_it_is_json_and_the_same_every_time(shared: Path) -> None:
     folder = shared / "data" / "human_responses" / "model"
 
-    texts = {
-        json.dumps(summarise(folder, resampling=FEW).to_json(), allow_nan=False) for _ in range(2)
-    }
+    texts = {json.dumps(summarise(folder, resampling=FEW), allow_nan=False) for _ in range(2)}
 
     assert len(texts) == 1
 
@@ -163,7 +161,7 @@ def test_intervals_hold_their_values(everyone: Any) -> None:
 def test_models_do_not_change_what_is_said_of_people(everyone: Any, shared: Path) -> None:
     folder = shared / "data" / "human_responses" / "human"
 
-    alone = summarise(folder, resampling=FEW).to_json()
+    alone = summarise(folder, resampling=FEW)
 
     assert everyone["humans"] == alone["humans"]
     assert everyone["shape_bias"]["humans"] == alone["shape_bias"]["humans"]
@@ -186,7 +184,7 @@ def test_restricted_to_some_pictures_people_are_comparable_with_a_run_over_those
         ),
     )
 
-    row = summarise(tmp_path, resampling=FEW).datasets["edge"]
+    row = summarise(tmp_path, resampling=FEW)["datasets"]["edge"]
 
     assert row["models"]["lite0"]["trials"] == 40
     same, other = row["models"]["lite0"], row["subjects"][first]

@@ -23,8 +23,8 @@ def web(tmp_path: Path) -> Iterator[Web]:
         yield web
 
 
-def source(*archives: Archive, record: str = "") -> Source:
-    return Source("made", "a page", "terms", "a folder per class", archives, record)
+def source(archive: Archive | None = None, record: str = "") -> Source:
+    return Source("made", "a page", "terms", "a folder per class", archive, record)
 
 
 def test_a_set_is_fetched_unpacked_and_tidied_up(web: Web, tmp_path: Path) -> None:

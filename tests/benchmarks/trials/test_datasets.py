@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory_benchmarks.errors import UnknownDataset
-from visual_memory_benchmarks.trials.datasets import ALL, DATASETS, dataset
+from visual_memory_benchmarks.trials.categories import CATEGORIES
+from visual_memory_benchmarks.trials.datasets import ALL, DATASETS
 
 
 def test_there_are_17_of_three_kinds() -> None:
@@ -14,6 +14,11 @@ def test_there_are_17_of_three_kinds() -> None:
         "binary": 3,
         "parametric": 9,
     }
+
+
+def test_there_are_16_categories_in_the_order_of_the_alphabet() -> None:
+    assert len(set(CATEGORIES)) == 16
+    assert list(CATEGORIES) == sorted(CATEGORIES)
 
 
 def test_what_is_excluded_is_a_condition() -> None:
@@ -49,8 +54,3 @@ def test_a_token_has_one_canonical_form(name: str, token: str, condition: str | 
 @pytest.mark.parametrize("token", ["0", "3", "NaN", ""])
 def test_where_there_is_one_condition_the_token_says_nothing(name: str, token: str) -> None:
     assert DATASETS[name].canonical(token) == ALL
-
-
-def test_an_unknown_name_is_refused_with_the_choices() -> None:
-    with pytest.raises(UnknownDataset, match=r"'edges'; choose one of edge, silhouette"):
-        dataset("edges")

@@ -322,7 +322,7 @@ def test_an_independent_reader_finds_the_same_metrics_in_what_is_written(
     folder = shared / "data" / "human_responses" / "human" / name
     paths = write(tmp_path, read(sorted(folder.iterdir()), DATASETS[name]))
 
-    found = summarise(tmp_path, resampling=FEW).datasets[name]["humans"]["by_condition"]
+    found = summarise(tmp_path, resampling=FEW)["datasets"][name]["humans"]["by_condition"]
 
     for token, each in zip(tokens, found.values(), strict=True):
         people = answered(paths, token)
@@ -341,7 +341,7 @@ def test_an_independent_reader_finds_the_same_shape_bias_in_what_is_written(
         folder = shared / "data" / "human_responses" / kind / "cue-conflict"
         write(tmp_path, read(sorted(folder.iterdir()), DATASETS["cue-conflict"]))
 
-    found = summarise(tmp_path, resampling=FEW).shape_bias
+    found = summarise(tmp_path, resampling=FEW)["shape_bias"]
 
     folder = tmp_path / "cue-conflict"
     assert found is not None

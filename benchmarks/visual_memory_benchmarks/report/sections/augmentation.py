@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from visual_memory_benchmarks.report.findings import Findings
@@ -12,21 +9,17 @@ from visual_memory_benchmarks.report.markdown import (
     change,
     columns,
     folded,
-    interval,
     number,
     paragraph,
 )
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "augmentation"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     return [
         paragraph(
@@ -44,7 +37,7 @@ def write(findings: Findings) -> Sequence[Block]:
                 if row["same"] and row["others"]
             ),
             (8.5, 5.2),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         columns(
             tables["transfer"],
@@ -62,7 +55,7 @@ def write(findings: Findings) -> Sequence[Block]:
                 {
                     "remembered": "remembered",
                     "asked": "asked",
-                    "accuracy": lambda row: interval(row["accuracy"]),
+                    "accuracy": "accuracy",
                     "gain": lambda row: change(row["gain"]),
                     "gain over other clean pictures": lambda row: change(row["gain_over_clean"]),
                 },
@@ -71,7 +64,7 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     gains = {
         (row["remembered"], row["asked"]): row["gain"]
         for row in findings.tables(NAME)["pairs"]
@@ -85,7 +78,7 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     queries = list(dict.fromkeys(name for _, name in gains))
     values = np.array([[gains[name, each]["value"] for each in queries] for name in remembered])
     reach = float(np.abs(values).max()) or 1.0
-    axes = figure.subplots()
+    axes = canvas.figure.subplots()
     image = axes.imshow(values, vmin=-reach, vmax=reach, cmap="PuOr", aspect="auto")
     axes.grid(visible=False)
     axes.set_xticks(range(len(queries)), queries, rotation=30, ha="right")
@@ -106,7 +99,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
             color="#ffffff" if abs(row) > 0.6 * reach else "#1f2328",
         )
     axes.set_title(f"{findings.size('natural16')} in thirds; bold: the 95 % interval leaves 0 out")
-    figure.colorbar(image, ax=axes, label="change of accuracy")
-
-
-AUGMENTATION = of_experiment("Remembering distorted copies", (29, 31, 32), NAME, write)
+    canvas.figure.colorbar(image, ax=axes, label="change of accuracy")

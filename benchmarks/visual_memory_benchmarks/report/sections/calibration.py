@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
-from visual_memory_benchmarks.report.section import Block, of_experiment
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "calibration"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     [errors] = tables["errors"]
     return [
@@ -27,11 +25,8 @@ def write(findings: Findings) -> Sequence[Block]:
                 "sets": "conformal",
                 "may be empty": lambda row: "yes" if row["allow_empty"] else "no",
                 "wanted": lambda row: f"{row['wanted']:.0%}",
-                "covered": lambda row: interval(row["covered"]),
+                "covered": "covered",
                 "labels in a set": lambda row: interval(row["set_size"], 2),
             },
         ),
     ]
-
-
-CALIBRATION = of_experiment("Calibration", (8,), NAME, write)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "class_addition"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["doses"]
     last = [row for row in rows if row["exemplars"] == max(each["exemplars"] for each in rows)]
     return [
@@ -35,15 +28,15 @@ def write(findings: Findings) -> Sequence[Block]:
                 for row in last
             ),
             (9, 3.9),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         columns(
             rows,
             {
                 "k": "k",
                 "exemplars a class": "exemplars",
-                "new classes": lambda row: interval(row["new_accuracy"]),
-                "old classes": lambda row: interval(row["old_accuracy"]),
+                "new classes": "new_accuracy",
+                "old classes": "old_accuracy",
                 "change of old": lambda row: change(row["old_change"]),
                 "old called new": lambda row: interval(row["old_called_new"], 4),
             },
@@ -51,13 +44,13 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     rows = findings.tables(NAME)["doses"]
     ks = sorted({row["k"] for row in rows})
     exemplars = sorted({row["exemplars"] for row in rows})
-    left, right = figure.subplots(1, 2)
-    unchanged(right, theme)
-    for k, look in zip(ks, theme.series(len(ks)), strict=True):
+    left, right = canvas.figure.subplots(1, 2)
+    canvas.unchanged(right)
+    for k, look in canvas.series(ks):
         found = [row for row in rows if row["k"] == k]
         places = [exemplars.index(row["exemplars"]) for row in found]
         for axes, key in ((left, "new_accuracy"), (right, "old_change")):
@@ -69,7 +62,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     right.set_ylabel("change of accuracy on old classes, 95 %")
     left.set_title("new classes")
     right.set_title(f"old classes, {findings.sample(NAME)}")
-    legend_below(figure, left, len(ks))
-
-
-CLASS_ADDITION = of_experiment("Adding classes", (8,), NAME, write)
+    canvas.legend_below(left, len(ks))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from visual_memory_benchmarks.report.findings import RUNS, Findings, Json
-from visual_memory_benchmarks.report.markdown import folded, interval, paragraph, table
+from visual_memory_benchmarks.report.findings import Findings, Json
+from visual_memory_benchmarks.report.markdown import columns, folded, interval, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars
-from visual_memory_benchmarks.report.section import Block, Section
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 SETS = ("cue-conflict", "edge", "silhouette")
 PEOPLE = "people × people"
 KINDS = (PEOPLE, "memory × people", "network × people")
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     humans = findings.summary["humans"]
     pictures = {name: _images(findings, name) for name in SETS}
     return [
@@ -37,39 +30,34 @@ def write(findings: Findings) -> Sequence[Block]:
             "Error consistency with people on three sets of pictures. "
             + " ".join(_told(findings, name) for name in SETS),
             (9, 0.26 * len(rows(findings, "edge")) + 1.4),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         table(
             ("who", *(f"κ, {name}" for name in SETS), *(f"accuracy, {name}" for name in SETS)),
             [
-                (who, *(_cell(findings, name, who, key) for key in KEYS for name in SETS))
+                (
+                    who,
+                    *(interval(_part(findings, name, who)[key]) for key in KEYS for name in SETS),
+                )
                 for who, _ in rows(findings, "edge")
             ],
         ),
         folded(
             "People on all 17 sets",
-            table(
-                ("set", "trials that count", "accuracy", "observed consistency", "κ"),
+            columns(
                 [
-                    (
-                        name,
-                        f"{each['humans']['trials_used']:,}",
-                        interval(each["humans"]["accuracy"]),
-                        interval(each["humans"]["observed_consistency"]),
-                        interval(each["humans"]["error_consistency"]),
-                    )
+                    {"set": name, "used": f"{each['humans']['trials_used']:,}", **each["humans"]}
                     for name, each in findings.summary["datasets"].items()
                     if each["humans"]
                 ]
-                + [
-                    (
-                        "mean",
-                        "",
-                        interval(humans["ood_accuracy"]),
-                        interval(humans["observed_consistency"]),
-                        interval(humans["error_consistency"]),
-                    )
-                ],
+                + [{**humans, "set": "mean", "used": "", "accuracy": humans["ood_accuracy"]}],
+                {
+                    "set": "set",
+                    "trials that count": "used",
+                    "accuracy": "accuracy",
+                    "observed consistency": "observed_consistency",
+                    "κ": "error_consistency",
+                },
             ),
         ),
     ]
@@ -90,11 +78,11 @@ def rows(findings: Findings, dataset: str) -> list[tuple[str, str]]:
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
-    looks = dict(zip(KINDS, theme.series(len(KINDS)), strict=True))
+def draw(canvas: Canvas, findings: Findings) -> None:
+    looks = dict(canvas.series(KINDS))
     names = [who for who, _ in rows(findings, "edge")]
     places = {who: -at for at, who in enumerate(names)}
-    all_axes = figure.subplots(1, len(SETS), sharey=True)
+    all_axes = canvas.figure.subplots(1, len(SETS), sharey=True)
     for axes, dataset in zip(all_axes, SETS, strict=True):
         shown = [each for each in rows(findings, dataset) if each[0] in places]
         for kind, look in looks.items():
@@ -107,21 +95,17 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
                 horizontal=True,
                 label=kind,
             )
-        axes.axvline(0, color=theme.faint, linewidth=1)
+        canvas.unchanged(axes, horizontal=True)
         axes.set_title(f"{dataset} (n = {_images(findings, dataset):,})")
         axes.set_xlabel("error consistency κ, 95 %")
         axes.set_yticks(list(places.values()), list(places))
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    canvas.legend_below(all_axes[0], 3)
 
 
 def _part(findings: Findings, dataset: str, who: str) -> Json:
     found: Json = findings.summary["datasets"][dataset]
     part: Json = found["humans"] if who == PEOPLE else found["models"][who]
     return part
-
-
-def _cell(findings: Findings, dataset: str, who: str, key: str) -> str:
-    return interval(_part(findings, dataset, who)[key])
 
 
 def _images(findings: Findings, dataset: str) -> int:
@@ -138,12 +122,3 @@ def _told(findings: Findings, dataset: str) -> str:
     return (
         f"{dataset}: people {found[PEOPLE]:.2f}, highest of the others {best} {others[best]:.2f}."
     )
-
-
-CONSISTENCY = Section(
-    "Error consistency with people",
-    (15, 27),
-    (RUNS,),
-    "visual-memory-bench run cue-conflict edge silhouette --memory NAME",
-    write,
-)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import columns, interval, paragraph
+from visual_memory_benchmarks.report.markdown import columns, paragraph
 from visual_memory_benchmarks.report.published import DIFFICULTY_PERCENT
-from visual_memory_benchmarks.report.section import Block, of_experiment
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "dichotomy"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["difficulty"]
     published = ", ".join(f"{value:g} % {kind}" for kind, value in DIFFICULTY_PERCENT.items())
     return [
@@ -27,14 +25,11 @@ def write(findings: Findings) -> Sequence[Block]:
                 "set": "set",
                 "n": lambda row: f"{row['pictures']:,}",
                 "configurations": "configurations",
-                "trivial": lambda row: interval(row["trivial"]),
-                "impossible": lambda row: interval(row["impossible"]),
-                "rest": lambda row: interval(row["rest"]),
-                "κ, all pictures": lambda row: interval(row["error_consistency"]),
-                "κ, the rest": lambda row: interval(row["error_consistency_of_rest"]),
+                "trivial": "trivial",
+                "impossible": "impossible",
+                "rest": "rest",
+                "κ, all pictures": "error_consistency",
+                "κ, the rest": "error_consistency_of_rest",
             },
         ),
     ]
-
-
-DICHOTOMY = of_experiment("Trivial, impossible and other pictures", (23,), NAME, write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,13 @@ from visual_memory_benchmarks.report.markdown import (
     table,
 )
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
 from visual_memory_benchmarks.report.published import LAION_C_PERCENT
-from visual_memory_benchmarks.report.section import Block, Section
-from visual_memory_benchmarks.report.theme import Theme
+from visual_memory_benchmarks.report.section import Blocks
 from visual_memory_benchmarks.trials.categories import CATEGORIES
 from visual_memory_benchmarks.trials.datasets import DATASETS
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 NAME = "distortions"
-COMMAND = f"visual-memory-bench experiment {NAME}"
 SALT = "salt-and-pepper"
 UNITS = {
     "colour": "",
@@ -57,7 +52,7 @@ CONFUSED = "uniform-noise"
 CONFUSED_AT = ("0.03", "0.2", "0.35")
 
 
-def write_levels(findings: Findings) -> Sequence[Block]:
+def write_levels(findings: Findings) -> Blocks:
     shown = levels(findings)
     n = pictures(findings)
     return [
@@ -74,9 +69,7 @@ def write_levels(findings: Findings) -> Sequence[Block]:
             "levels",
             "Accuracy of the memory over the levels of 13 distortions. " + _falls(shown),
             (9.5, 2.15 * _rows(shown) + 0.3),
-            lambda figure, theme: draw_levels(
-                figure, theme, shown, f"memory, n = {n} pictures a level", 0
-            ),
+            lambda canvas: draw_levels(canvas, shown, f"memory, n = {n} pictures a level", 0),
         ),
         paragraph(
             "The same of people, who saw other pictures, so they are drawn apart. Accuracy here is "
@@ -88,9 +81,8 @@ def write_levels(findings: Findings) -> Sequence[Block]:
             "Accuracy of people over the levels of twelve distortions. "
             + _falls(of_people(findings)),
             (9.5, 2.15 * _rows(of_people(findings)) + 0.3),
-            lambda figure, theme: draw_levels(
-                figure,
-                theme,
+            lambda canvas: draw_levels(
+                canvas,
                 of_people(findings),
                 f"people, n = {_trials(findings)} trials a level",
                 1,
@@ -144,18 +136,19 @@ def pictures(findings: Findings) -> int:
 
 
 def draw_levels(
-    figure: Figure,
-    theme: Theme,
+    canvas: Canvas,
     shown: Mapping[str, Mapping[str, Estimate]],
     who: str,
     look_at: int,
 ) -> None:
-    look = theme.series(look_at + 1)[look_at]
-    all_axes = figure.subplots(_rows(shown), COLUMNS, sharey=True).ravel()
+    look = canvas.theme.series(look_at + 1)[look_at]
+    all_axes = canvas.figure.subplots(_rows(shown), COLUMNS, sharey=True).ravel()
     for axes, (name, found) in zip(all_axes, shown.items(), strict=False):
         places = list(range(len(found)))
         error_bars(axes, places, list(found.values()), look.plotted, label=who)
-        axes.axhline(CHANCE, color=theme.faint, linestyle=":", linewidth=1.2, label="chance, 1/16")
+        axes.axhline(
+            CHANCE, color=canvas.theme.faint, linestyle=":", linewidth=1.2, label="chance, 1/16"
+        )
         axes.set_xticks(places, [_short(name, level) for level in found], rotation=45)
         axes.set_title(name)
         axes.set_xlabel(UNITS[name])
@@ -164,13 +157,13 @@ def draw_levels(
         axes.set_ylabel("accuracy, 95 %")
     for axes in all_axes[len(shown) :]:
         axes.set_axis_off()
-    legend_below(figure, all_axes[0], 2)
+    canvas.legend_below(all_axes[0], 2)
 
 
-def draw_children(figure: Figure, theme: Theme) -> None:
-    all_axes = figure.subplots(1, len(AGE_SETS), sharey=True)
+def draw_children(canvas: Canvas) -> None:
+    all_axes = canvas.figure.subplots(1, len(AGE_SETS), sharey=True)
     for axes, (name, unit) in zip(all_axes, AGE_SETS.items(), strict=True):
-        for (group, who), look in zip(CHILDREN.items(), theme.series(len(CHILDREN)), strict=True):
+        for (group, who), look in canvas.series(CHILDREN.items()):
             found = developmental.LEVELS[name, group]
             trials = min(each.trials for each in found.values())
             error_bars(
@@ -255,7 +248,7 @@ def _all_levels(findings: Findings) -> str:
     return table(header, rows)
 
 
-def write_confusions(findings: Findings) -> Sequence[Block]:
+def write_confusions(findings: Findings) -> Blocks:
     memory, people = of_memory(findings), findings.confusions(CONFUSED)
     header = ("uniform noise, half width", "memory", "entropy, bits", "people", "entropy, bits")
     return [
@@ -273,7 +266,7 @@ def write_confusions(findings: Findings) -> Sequence[Block]:
                 f"Half width {at}: {_most(memory[at])} for the memory." for at in CONFUSED_AT
             ),
             (9, 6.2),
-            lambda figure, theme: draw_confusions(figure, theme, memory, people),
+            lambda canvas: draw_confusions(canvas, memory, people),
         ),
         table(
             header,
@@ -311,12 +304,11 @@ def of_memory(findings: Findings) -> dict[str, NDArray[np.int64]]:
 
 
 def draw_confusions(
-    figure: Figure,
-    theme: Theme,
+    canvas: Canvas,
     memory: Mapping[str, NDArray[np.int64]],
     people: Mapping[str, NDArray[np.int64]],
 ) -> None:
-    all_axes = figure.subplots(2, len(CONFUSED_AT), sharex=True, sharey=True)
+    all_axes = canvas.figure.subplots(2, len(CONFUSED_AT), sharex=True, sharey=True)
     image = None
     for row, (who, counts) in zip(all_axes, (("memory", memory), ("people", people)), strict=True):
         for axes, level in zip(row, CONFUSED_AT, strict=True):
@@ -331,7 +323,9 @@ def draw_confusions(
     for axes in all_axes[-1]:
         axes.set_xlabel("answered")
     assert image is not None
-    figure.colorbar(image, ax=all_axes, label="share of the answers to a category", shrink=0.6)
+    canvas.figure.colorbar(
+        image, ax=all_axes, label="share of the answers to a category", shrink=0.6
+    )
 
 
 def _most(counts: NDArray[np.int64]) -> str:
@@ -339,7 +333,7 @@ def _most(counts: NDArray[np.int64]) -> str:
     return f"{CATEGORIES[totals.argmax()]} {totals.max() / counts.sum():.0%}"
 
 
-def write_corruptions(findings: Findings) -> Sequence[Block]:
+def write_corruptions(findings: Findings) -> Blocks:
     rows = [row for row in findings.tables(NAME)["levels"] if row["family"] != "geirhos"]
     names = list(dict.fromkeys(row["distortion"] for row in rows))
     cells = {(row["distortion"], row["level"]): number(row["accuracy"]["value"], 2) for row in rows}
@@ -356,8 +350,8 @@ def write_corruptions(findings: Findings) -> Sequence[Block]:
             {
                 "mean over": "of",
                 "distortions": "distortions",
-                "mean accuracy (mPC)": lambda row: interval(row["mean_accuracy"]),
-                "by clean accuracy (rPC)": lambda row: interval(row["relative"]),
+                "mean accuracy (mPC)": "mean_accuracy",
+                "by clean accuracy (rPC)": "relative",
             },
         ),
         Picture(
@@ -366,7 +360,7 @@ def write_corruptions(findings: Findings) -> Sequence[Block]:
             + ", ".join(f"{name} {_mean(rows, name):.2f}" for name in names)
             + ".",
             (9, 9.5),
-            lambda figure, theme: draw_corruptions(figure, theme, rows, findings),
+            lambda canvas: draw_corruptions(canvas, rows, findings),
         ),
         folded(
             "Every severity",
@@ -387,12 +381,10 @@ def write_corruptions(findings: Findings) -> Sequence[Block]:
     ]
 
 
-def draw_corruptions(
-    figure: Figure, theme: Theme, rows: Sequence[Mapping[str, Any]], findings: Findings
-) -> None:
+def draw_corruptions(canvas: Canvas, rows: Sequence[Mapping[str, Any]], findings: Findings) -> None:
     names = sorted({row["distortion"] for row in rows}, key=lambda name: (_mean(rows, name), name))
-    looks = theme.series(2)
-    axes = figure.subplots()
+    looks = canvas.theme.series(2)
+    axes = canvas.figure.subplots()
     n = pictures(findings)
     for family, look in zip(("imagenet-c", "laion-c"), looks, strict=True):
         found = [row for row in rows if row["family"] == family]
@@ -412,12 +404,17 @@ def draw_corruptions(
         marker="|",
         markersize=11,
         markeredgewidth=2,
-        color=theme.ink,
+        color=canvas.theme.ink,
     )
     axes.axvline(
-        clean(findings)["accuracy"]["value"], color=theme.ink, linewidth=1, label="undistorted"
+        clean(findings)["accuracy"]["value"],
+        color=canvas.theme.ink,
+        linewidth=1,
+        label="undistorted",
     )
-    axes.axvline(CHANCE, color=theme.faint, linestyle=":", linewidth=1.2, label="chance, 1/16")
+    axes.axvline(
+        CHANCE, color=canvas.theme.faint, linestyle=":", linewidth=1.2, label="chance, 1/16"
+    )
     axes.set_yticks(range(len(names)), names)
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("accuracy, 95 %")
@@ -428,10 +425,3 @@ def draw_corruptions(
 def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
     values = [row["accuracy"]["value"] for row in rows if row["distortion"] == name]
     return float(np.mean(values))
-
-
-LEVELS = Section("Accuracy over distortion level", (32, 33, 7), (NAME,), COMMAND, write_levels)
-CONFUSIONS = Section(
-    "Confusions as the signal gets weaker", (33, 32), (NAME,), COMMAND, write_confusions
-)
-CORRUPTIONS = Section("Corruptions: mPC and rPC", (29, 18), (NAME,), COMMAND, write_corruptions)

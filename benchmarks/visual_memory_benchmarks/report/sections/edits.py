@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from visual_memory_benchmarks.edits.analysis import ALPHA
 from visual_memory_benchmarks.edits.edit import MISLABELLED
-from visual_memory_benchmarks.edits.table import to_markdown
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import bullets, folded, listed, paragraph, table
+from visual_memory_benchmarks.report.markdown import (
+    bullets,
+    change,
+    folded,
+    interval,
+    listed,
+    paragraph,
+    table,
+)
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, unchanged
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "edits"
 SHAPE_BIAS, NATURAL, LIKENESS, STEADINESS = (
@@ -29,11 +33,12 @@ SHAPE_BIAS, NATURAL, LIKENESS, STEADINESS = (
 Contrast: TypeAlias = Mapping[str, Any]
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     result = findings.results[NAME]
     k, *others = result["study"]["ks"]
     statistics = result["statistics"]
     alpha, family = statistics["alpha"], statistics["families"][str(k)]
+    tests = [f"{count:.0f} {name} pictures" for name, count in statistics["tests"].items()]
     return [
         paragraph(
             f"From one natural memory, {len({edit['kind'] for edit in result['edits']})} kinds of "
@@ -44,19 +49,50 @@ def write(findings: Findings) -> Sequence[Block]:
             f"({statistics['resamples']:,} draws), so an edit that changes nothing stands above a "
             f"control that does harm; bold where p < {alpha:g} after Holm's "
             f"correction for the {family} comparisons of one k. On average "
-            f"{_tests(statistics['tests'])} are asked about. k = {k}."
+            f"{listed(tests)} are asked about. k = {k}."
         ),
         bullets(sentences(result)),
         Picture(
             "edits",
             "Differences from the control for every edit and dose, by outcome. " + _alt(result, k),
             (10, 0.19 * len(result["edits"]) + 1.6),
-            lambda figure, theme: draw(figure, theme, result),
+            lambda canvas: draw(canvas, result),
         ),
-        to_markdown(result, k).rstrip("\n"),
-        *(folded(f"The same with k = {k}", to_markdown(result, k)) for k in others),
+        effects(result, k),
+        *(folded(f"The same with k = {k}", f"{effects(result, k)}\n") for k in others),
         folded("What each edit does", _kinds(result)),
     ]
+
+
+def effects(result: Mapping[str, Any], k: int) -> str:
+    """Make a row for each edit and dose, a column for each outcome that is tested.
+
+    Differences from the control, with intervals; bold where the p-value adjusted for all of them is
+    below ``ALPHA``.
+    """
+    tested = [name for name, outcome in result["outcomes"].items() if outcome["tested"]]
+    before = {row["outcome"]: interval(row) for row in result["before"] if row["k"] == k}
+    cells = {
+        (row["kind"], row["dose"], row["outcome"]): _cell(row)
+        for row in result["contrasts"]
+        if row["k"] == k
+    }
+    rows = [["before any edit", "", "", *(before[name] for name in tested)]]
+    for edit in result["edits"]:
+        kind, dose = edit["kind"], edit["dose"]
+        found = [cells[kind, dose, name] for name in tested]
+        rows.append([kind, f"{dose:g}", _sizes(edit["sizes"]), *found])
+    return table(("edit", "dose", "entries", *tested), rows)
+
+
+def _cell(row: Contrast) -> str:
+    text = change(row["difference"])
+    return f"**{text}**" if row["p_holm"] is not None and row["p_holm"] < ALPHA else text
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    low, high = min(sizes), max(sizes)
+    return str(low) if low == high else f"{low}–{high}"
 
 
 def _controls(result: Mapping[str, Any]) -> str:
@@ -182,16 +218,16 @@ def _nothing(result: Mapping[str, Any], found: Sequence[Contrast]) -> str:
     return f"whether {listed(still)} do{'es' * (len(still) == 1)} anything beyond the control"
 
 
-def draw(figure: Figure, theme: Theme, result: Mapping[str, Any]) -> None:
+def draw(canvas: Canvas, result: Mapping[str, Any]) -> None:
     k = result["study"]["ks"][0]
     edits = [(edit["kind"], edit["dose"]) for edit in result["edits"]]
     outcomes = {name: each for name, each in result["outcomes"].items() if each["tested"]}
     alpha = result["statistics"]["alpha"]
     standing = {(row["kind"], row["dose"], row["outcome"]) for row in significant(result, k)}
-    plain, stands = theme.series(2)
-    all_axes = figure.subplots(1, len(outcomes), sharey=True)
+    plain, stands = canvas.theme.series(2)
+    all_axes = canvas.figure.subplots(1, len(outcomes), sharey=True)
     for axes, (name, outcome) in zip(all_axes, outcomes.items(), strict=True):
-        unchanged(axes, theme, horizontal=True)
+        canvas.unchanged(axes, horizontal=True)
         rows = [row for row in result["contrasts"] if row["k"] == k and row["outcome"] == name]
         for look, label, chosen in (
             (plain, f"p ≥ {alpha:g}", False),
@@ -210,12 +246,8 @@ def draw(figure: Figure, theme: Theme, result: Mapping[str, Any]) -> None:
         axes.set_yticks(
             [-at for at in range(len(edits))], [f"{kind} {dose:g}" for kind, dose in edits]
         )
-    figure.legend(
-        *all_axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        title=f"{result['statistics']['seeds']} seeds, k = {k}; p after Holm's correction",
-    )
+    title = f"{result['statistics']['seeds']} seeds, k = {k}; p after Holm's correction"
+    canvas.legend_below(all_axes[0], 2, title)
 
 
 def _alt(result: Mapping[str, Any], k: int) -> str:
@@ -230,16 +262,9 @@ def _alt(result: Mapping[str, Any], k: int) -> str:
     )
 
 
-def _tests(tests: Mapping[str, float]) -> str:
-    return listed([f"{count:.0f} {name} pictures" for name, count in tests.items()])
-
-
 def _kinds(result: Mapping[str, Any]) -> str:
     rows = {
         edit["kind"]: (edit["kind"], edit["what"], edit["unit"], edit["control"])
         for edit in result["edits"]
     }
     return table(("edit", "what", "dose in", "control"), list(rows.values()))
-
-
-EDITS = of_experiment("Edits against perception", (14, 27, 31), NAME, write)

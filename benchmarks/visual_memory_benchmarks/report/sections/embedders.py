@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from visual_memory_benchmarks.report.findings import Findings, Rows
 from visual_memory_benchmarks.report.markdown import columns, interval, paragraph, table
-from visual_memory_benchmarks.report.section import Block, of_experiment
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "embedders"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     names = list(dict.fromkeys(row["embedder"] for row in tables["accuracy"]))
     pairs = next(iter(_together(tables["consistency"]).values()))
@@ -61,6 +61,3 @@ def _together(rows: Rows) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
     for row in rows:
         found.setdefault((row["set"], row["k"]), []).append(row)
     return found
-
-
-EMBEDDERS = of_experiment("Embedder by embedder", (26, 27, 31), NAME, write)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "label_noise"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["noise"]
     most = max(row["wrong_labels"] for row in rows)
     return [
@@ -37,14 +30,14 @@ def write(findings: Findings) -> Sequence[Block]:
             )
             + ".",
             (9, 3.9),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         columns(
             rows,
             {
                 "wrong labels": lambda row: f"{row['wrong_labels']:.0%}",
                 "method": "method",
-                "accuracy": lambda row: interval(row["accuracy"]),
+                "accuracy": "accuracy",
                 "gain over nothing": lambda row: (
                     change(row["gain"]) if row["method"] != "none" else ""
                 ),
@@ -54,12 +47,12 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     rows = findings.tables(NAME)["noise"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    left, right = figure.subplots(1, 2)
-    unchanged(right, theme)
-    for method, look in zip(methods, theme.series(len(methods)), strict=True):
+    left, right = canvas.figure.subplots(1, 2)
+    canvas.unchanged(right)
+    for method, look in canvas.series(methods):
         found = [row for row in rows if row["method"] == method]
         places = [100 * row["wrong_labels"] for row in found]
         error_bars(left, places, [row["accuracy"] for row in found], look.plotted, label=method)
@@ -71,7 +64,4 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     right.set_ylabel("gain over no pruning, 95 %")
     left.set_title(f"k = {findings.parameter(NAME, 'k')}, {findings.sample(NAME)}")
     right.set_title("the same, against no pruning")
-    legend_below(figure, left, 4)
-
-
-LABEL_NOISE = of_experiment("Label noise", (8,), NAME, write)
+    canvas.legend_below(left, 4)

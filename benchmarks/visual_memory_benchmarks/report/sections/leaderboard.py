@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from visual_memory_benchmarks.report.findings import RUNS, Findings
+from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import interval, number, paragraph, table
 from visual_memory_benchmarks.report.published import LEADERBOARD as ROWS
 from visual_memory_benchmarks.report.published import MEAN_CORRELATION, OOD_ACCURACY
-from visual_memory_benchmarks.report.section import Block, Section
+from visual_memory_benchmarks.report.section import Blocks
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     humans = findings.summary["humans"]
     return [
         paragraph(
@@ -60,7 +58,7 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
-def write_aggregates(findings: Findings) -> Sequence[Block]:
+def write_aggregates(findings: Findings) -> Blocks:
     found = findings.summary["aggregation"]
     metrics = found["metrics"]
     names = sorted(found["mean_rank"], key=found["mean_rank"].__getitem__)
@@ -105,15 +103,3 @@ def write_aggregates(findings: Findings) -> Sequence[Block]:
             ],
         ),
     ]
-
-
-AGGREGATES = Section(
-    "Several metrics made one",
-    (10,),
-    (RUNS,),
-    "visual-memory-bench metrics HUMAN MODEL RUNS",
-    write_aggregates,
-)
-LEADERBOARD = Section(
-    "Leaderboard, published", (15, 1, 5), (), "visual-memory-bench metrics HUMAN", write
-)

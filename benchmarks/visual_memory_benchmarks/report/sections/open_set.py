@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import columns, interval, number, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "open_set"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     [service] = tables["service"]
     ranked = sorted(tables["classes"], key=lambda row: row["auroc"]["value"])
@@ -36,8 +29,8 @@ def write(findings: Findings) -> Sequence[Block]:
             {
                 "score": "score",
                 "of the nearest": "neighbors",
-                "AUROC": lambda row: interval(row["auroc"]),
-                "FPR95": lambda row: interval(row["fpr95"]),
+                "AUROC": "auroc",
+                "FPR95": "fpr95",
                 "limit": lambda row: number(row["limit"]),
             },
         ),
@@ -49,19 +42,16 @@ def write(findings: Findings) -> Sequence[Block]:
             + ", ".join(f"{row['unknown']} {row['auroc']['value']:.3f}" for row in ranked[-3:])
             + ".",
             (7.5, 4.8),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     rows = sorted(findings.tables(NAME)["classes"], key=lambda row: row["auroc"]["value"])
-    (look,) = theme.series(1)
-    axes = figure.subplots()
+    (look,) = canvas.theme.series(1)
+    axes = canvas.figure.subplots()
     auroc = [row["auroc"] for row in rows]
     error_bars(axes, range(len(rows)), auroc, look.dotted, label="", horizontal=True)
     axes.set_yticks(range(len(rows)), [f"{row['unknown']} (n = {row['pictures']})" for row in rows])
     axes.set_xlabel("AUROC of the nearest distance against known pictures, 95 %")
-
-
-OPEN_SET = of_experiment("Open set", (8,), NAME, write)

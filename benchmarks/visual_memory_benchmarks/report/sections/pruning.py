@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "pruning"
 ASIDE = 0.6  # between methods, in %, so that no interval hides another
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["prunes"]
     [unpruned] = findings.tables(NAME)["unpruned"]
     ranked = sorted(rows, key=lambda row: -(row["gain_over_random"]["value"] or 0))
@@ -45,7 +38,7 @@ def write(findings: Findings) -> Sequence[Block]:
                 for row in ranked[-1:]
             ),
             (9, 4.6),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         columns(
             rows,
@@ -56,20 +49,20 @@ def write(findings: Findings) -> Sequence[Block]:
                 ),
                 "kept": lambda row: interval(row["kept"], 2),
                 "labels left": lambda row: interval(row["labels_left"], 1),
-                "accuracy": lambda row: interval(row["accuracy"]),
-                "random, as many": lambda row: interval(row["random_accuracy"]),
+                "accuracy": "accuracy",
+                "random, as many": "random_accuracy",
                 "gain over random": lambda row: change(row["gain_over_random"]),
             },
         ),
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     rows = findings.tables(NAME)["prunes"]
     [unpruned] = findings.tables(NAME)["unpruned"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    axes = figure.subplots()
-    looks = theme.series(len(methods))
+    axes = canvas.figure.subplots()
+    looks = canvas.theme.series(len(methods))
     for at, (method, look) in enumerate(zip(methods, looks, strict=True)):
         found = sorted(
             (row for row in rows if row["method"] == method), key=lambda row: row["kept"]["value"]
@@ -78,12 +71,13 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
         kept = [100 * row["kept"]["value"] + aside for row in found]
         error_bars(axes, kept, [row["accuracy"] for row in found], look.plotted, label=method)
     axes.axhline(
-        unpruned["all"]["value"], color=theme.ink, linewidth=1, linestyle=":", label="all entries"
+        unpruned["all"]["value"],
+        color=canvas.theme.ink,
+        linewidth=1,
+        linestyle=":",
+        label="all entries",
     )
     axes.set_xlabel("entries kept, % (methods side by side)")
     axes.set_ylabel("accuracy, 95 %")
     axes.set_title(f"k = {findings.parameter(NAME, 'k')}, {findings.sample(NAME)}")
-    legend_below(figure, axes, 4)
-
-
-PRUNING = of_experiment("Pruning", (4, 8), NAME, write)
+    canvas.legend_below(axes, 4)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,13 @@ from visual_memory_benchmarks.experiments.scaling import LAWS
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import columns, interval, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below, logarithmic
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars, logarithmic
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "scaling"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     sizes = tables["sizes"]
     ends = [
@@ -41,16 +37,16 @@ def write(findings: Findings) -> Sequence[Block]:
             "scaling",
             "Error over the number of entries, with two laws fitted. " + " ".join(ends),
             (9, 3.9),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         columns(
             tables["fits"],
             {
                 "k": "k",
                 "law": lambda row: f"`{row['law']}`",
-                "a": lambda row: interval(row["a"]),
-                "b": lambda row: interval(row["b"]),
-                "residual, log₁₀": lambda row: interval(row["residual_log10"]),
+                "a": "a",
+                "b": "b",
+                "residual, log₁₀": "residual_log10",
             },
         ),
         table(
@@ -66,11 +62,11 @@ def write(findings: Findings) -> Sequence[Block]:
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     tables = findings.tables(NAME)
     ks = _ks(findings)
-    all_axes = np.atleast_1d(figure.subplots(1, len(ks), sharey=True))
-    dots, *lines = theme.series(1 + len(LAWS))
+    all_axes = np.atleast_1d(canvas.figure.subplots(1, len(ks), sharey=True))
+    dots, *lines = canvas.theme.series(1 + len(LAWS))
     for axes, k in zip(all_axes, ks, strict=True):
         found = [row for row in tables["sizes"] if row["k"] == k]
         sizes = np.array([row["size"] for row in found], np.float64)
@@ -91,7 +87,7 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     logarithmic(all_axes[0], ticks, axis="y")
     all_axes[0].set_ylabel("error in %, 95 %")
     all_axes[-1].set_title(f"{all_axes[-1].get_title(loc='left')}, {findings.sample(NAME)}")
-    legend_below(figure, all_axes[0], 3)
+    canvas.legend_below(all_axes[0], 3)
 
 
 def predicted(fit: Mapping[str, Any], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,6 +98,3 @@ def predicted(fit: Mapping[str, Any], sizes: NDArray[np.float64]) -> NDArray[np.
 
 def _ks(findings: Findings) -> list[int]:
     return sorted({row["k"] for row in findings.tables(NAME)["sizes"]})
-
-
-SCALING = of_experiment("Scaling", (8, 4), NAME, write)

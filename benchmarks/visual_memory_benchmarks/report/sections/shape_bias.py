@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from visual_memory_benchmarks.metrics import developmental
-from visual_memory_benchmarks.report.findings import RUNS, Findings, Json
+from visual_memory_benchmarks.report.findings import Findings, Json
 from visual_memory_benchmarks.report.markdown import interval, number, paragraph, table
 from visual_memory_benchmarks.report.picture import Picture
+from visual_memory_benchmarks.report.plots import Canvas
 from visual_memory_benchmarks.report.published import SHAPE_BIAS as PUBLISHED
-from visual_memory_benchmarks.report.section import Block, Section
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.section import Blocks
 
 PEOPLE = "people"
 NETWORKS = ("resnet50", "resnet50-train-60-epochs", "vgg16", "caffe-alexnet")
@@ -22,7 +18,7 @@ NETWORKS = ("resnet50", "resnet50-train-60-epochs", "vgg16", "caffe-alexnet")
 AGES = {"4_6": "4–6 years", "7_9": "7–9 years", "10_12": "10–12 years", "13_15": "13–15 years"}
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     bias = findings.summary["shape_bias"]
     described = all_of(findings)
     return [
@@ -43,7 +39,7 @@ def write(findings: Findings) -> Sequence[Block]:
                 f"{who}: {each['bias']['value']:.2f}." for who, each in plotted(described).items()
             ),
             (9, 6),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
         table(
             ("who", "shape", "texture", "neither", "shape bias", "from"),
@@ -96,11 +92,11 @@ def plotted(described: Mapping[str, Json]) -> dict[str, Json]:
     return {name: described[name] for name in names if name in described}
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     found = plotted(all_of(findings))
-    axes = figure.subplots()
+    axes = canvas.figure.subplots()
     categories = list(found[PEOPLE]["by_category"])
-    for (who, each), look in zip(found.items(), theme.series(len(found)), strict=True):
+    for (who, each), look in canvas.series(found.items()):
         values = [each["by_category"][name]["bias"]["value"] for name in categories]
         axes.plot(values, range(0, -len(categories), -1), label=who, **look.dotted, alpha=0.9)
         axes.axvspan(each["bias"]["low"], each["bias"]["high"], color=look.colour, alpha=0.15)
@@ -113,12 +109,3 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
         "category"
     )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
-
-
-SHAPE_BIAS = Section(
-    "Shape bias by category",
-    (31, 7),
-    (RUNS,),
-    "visual-memory-bench run cue-conflict --memory NAME",
-    write,
-)

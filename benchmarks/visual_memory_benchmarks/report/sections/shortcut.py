@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, paragraph, table
+from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "shortcut"
 CONDITIONS = {
@@ -25,7 +18,7 @@ CONDITIONS = {
 }
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["stamps"]
     return [
         paragraph(
@@ -43,39 +36,31 @@ def write(findings: Findings) -> Sequence[Block]:
                 for row in rows
             ),
             (10, 3.8),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
-        table(
-            (
-                "stamp, pixels",
-                "in memory",
-                *CONDITIONS.values(),
-                "change, stamp of another label",
-                "called the stamped label, with a stamp",
-                "the same, without",
-            ),
-            [
-                (
-                    f"{row['side']} × {row['side']}",
-                    row["stamp"],
-                    *(interval(row[key]) for key in CONDITIONS),
-                    change(row["conflicting_change"]),
-                    interval(row["called_stamped"], 4),
-                    interval(row["called_unstamped"], 4),
-                )
-                for row in rows
-            ],
+        columns(
+            rows,
+            {
+                "stamp, pixels": lambda row: f"{row['side']} × {row['side']}",
+                "in memory": "stamp",
+                **{title: key for key, title in CONDITIONS.items()},
+                "change, stamp of another label": lambda row: change(row["conflicting_change"]),
+                "called the stamped label, with a stamp": lambda row: interval(
+                    row["called_stamped"], 4
+                ),
+                "the same, without": lambda row: interval(row["called_unstamped"], 4),
+            },
         ),
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     rows = findings.tables(NAME)["stamps"]
     sides = sorted({row["side"] for row in rows})
     kinds = list(dict.fromkeys(row["stamp"] for row in rows))
-    all_axes = np.atleast_1d(figure.subplots(1, len(sides), sharey=True))
+    all_axes = np.atleast_1d(canvas.figure.subplots(1, len(sides), sharey=True))
     for axes, side in zip(all_axes, sides, strict=True):
-        for at, (kind, look) in enumerate(zip(kinds, theme.series(len(kinds)), strict=True)):
+        for at, (kind, look) in enumerate(canvas.series(kinds)):
             [row] = [each for each in rows if each["side"] == side and each["stamp"] == kind]
             places = [
                 place + (at - (len(kinds) - 1) / 2) * 0.15 for place in range(len(CONDITIONS))
@@ -90,12 +75,9 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
         axes.set_xticks(range(len(CONDITIONS)), [_wrapped(each) for each in CONDITIONS.values()])
         axes.set_title(f"stamp of {side} × {side} pixels")
     all_axes[0].set_ylabel(f"accuracy, {findings.size('natural16')}, 95 %")
-    legend_below(figure, all_axes[0], len(kinds))
+    canvas.legend_below(all_axes[0], len(kinds))
 
 
 def _wrapped(text: str) -> str:
     head, _, rest = text.partition(" of " if " of " in text else " as ")
     return f"{head}\n{text[len(head) + 1 :]}" if rest else text
-
-
-SHORTCUT = of_experiment("Shortcuts", (28,), NAME, write)

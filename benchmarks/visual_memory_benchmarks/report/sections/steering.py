@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from visual_memory_benchmarks.experiments.steering import BY_NEITHER, BY_SHAPE
 from visual_memory_benchmarks.report.findings import Findings, Row, Rows
-from visual_memory_benchmarks.report.markdown import change, interval, number, paragraph, table
+from visual_memory_benchmarks.report.markdown import change, columns, interval, number, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, legend_below, unchanged
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "steering"
 SHOWN = {
@@ -25,7 +18,7 @@ SHOWN = {
 }
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["additions"]
     base, *added = rows
     return [
@@ -45,29 +38,21 @@ def write(findings: Findings) -> Sequence[Block]:
             )
             + ".",
             (10.5, 0.45 * len(_kinds(findings)) + 1.6),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
-        table(
-            (
-                "may vote besides",
-                "of each category",
-                "shape bias",
-                "answers by shape",
-                "by texture",
-                "change of shape bias",
-                *(f"change of {name}" for name in list(SHOWN.values())[1:]),
-            ),
+        columns(
             [
-                (
-                    row["added"],
-                    row["of_each_category"],
-                    interval(row["shape_bias"]),
-                    interval(row["shape"]),
-                    interval(row["texture"]),
-                    *(change(row[key]) if row is not base else "" for key in SHOWN),
-                )
+                {**row, **{key: "" if row is base else change(row[key]) for key in SHOWN}}
                 for row in rows
             ],
+            {
+                "may vote besides": "added",
+                "of each category": "of_each_category",
+                "shape bias": "shape_bias",
+                "answers by shape": "shape",
+                "by texture": "texture",
+                **{f"change of {name}": key for key, name in SHOWN.items()},
+            },
         ),
     ]
 
@@ -103,14 +88,14 @@ def _against_control(rows: Rows) -> list[str]:
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     rows = findings.tables(NAME)["additions"][1:]
     kinds = _kinds(findings)
     doses = sorted({row["of_each_category"] for row in rows})
-    all_axes = figure.subplots(1, len(SHOWN), sharey=True)
+    all_axes = canvas.figure.subplots(1, len(SHOWN), sharey=True)
     for axes, (key, title) in zip(all_axes, SHOWN.items(), strict=True):
-        unchanged(axes, theme, horizontal=True)
-        for at, (dose, look) in enumerate(zip(doses, theme.series(len(doses)), strict=True)):
+        canvas.unchanged(axes, horizontal=True)
+        for at, (dose, look) in enumerate(canvas.series(doses)):
             found = [row for row in rows if row["of_each_category"] == dose]
             places = [-kinds.index(row["added"]) - 0.22 * at for row in found]
             error_bars(
@@ -124,12 +109,9 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
         axes.set_yticks([-at - 0.11 for at in range(len(kinds))], kinds)
         axes.set_title(title)
         axes.set_xlabel("change, 95 %")
-    legend_below(figure, all_axes[0], len(doses))
+    canvas.legend_below(all_axes[0], len(doses))
 
 
 def _kinds(findings: Findings) -> list[str]:
     rows = findings.tables(NAME)["additions"][1:]
     return list(dict.fromkeys(row["added"] for row in rows))
-
-
-STEERING = of_experiment("Steering shape bias", (14, 31), NAME, write)

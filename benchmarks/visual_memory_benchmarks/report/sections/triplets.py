@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from visual_memory_benchmarks.report.findings import Findings
 from visual_memory_benchmarks.report.markdown import interval, paragraph, table
-from visual_memory_benchmarks.report.section import Block, of_experiment
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "triplets"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     return [
         paragraph(
@@ -33,6 +31,3 @@ def write(findings: Findings) -> Sequence[Block]:
             ],
         ),
     ]
-
-
-TRIPLETS = of_experiment("Triplets", (30,), NAME, write)

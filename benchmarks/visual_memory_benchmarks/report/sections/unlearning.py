@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import columns, interval, paragraph
-from visual_memory_benchmarks.report.section import Block, of_experiment
+from visual_memory_benchmarks.report.markdown import columns, paragraph
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "unlearning"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     rows = findings.tables(NAME)["classes"]
     same = sum(row["same_digest"] for row in rows)
     return [
@@ -35,7 +33,7 @@ def write(findings: Findings) -> Sequence[Block]:
                 "its pictures are called": lambda row: ", ".join(
                     f"{label} {count}" for label, count in row["called"].items()
                 ),
-                "still called so": lambda row: interval(row["still_called"]),
+                "still called so": "still_called",
             },
         ),
     ]
@@ -43,6 +41,3 @@ def write(findings: Findings) -> Sequence[Block]:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "**no**"
-
-
-UNLEARNING = of_experiment("Unlearning a class, exactly", (8,), NAME, write)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, interval, number, paragraph, table
+from visual_memory_benchmarks.report.markdown import change, columns, interval, number, paragraph
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import error_bars, logarithmic
-from visual_memory_benchmarks.report.section import Block, of_experiment
-from visual_memory_benchmarks.report.theme import Theme
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from visual_memory_benchmarks.report.plots import Canvas, error_bars, logarithmic
+from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "votings"
 
 
-def write(findings: Findings) -> Sequence[Block]:
+def write(findings: Findings) -> Blocks:
     tables = findings.tables(NAME)
     fixed = findings.parameter(NAME, "fixed_ks")
     [fit] = tables["reliability"]
@@ -38,28 +33,19 @@ def write(findings: Findings) -> Sequence[Block]:
                 f"{row['voting']} {row['accuracy']['value']:.3f} at the chosen k"
                 for row in tables["chosen"]
             )
-            + f". Right, accuracy of the label of each neighbour by rank, and {_law(fit)} fitted.",
+            + f". Right, accuracy of the label of each neighbour by rank, and {fit['law']} fitted.",
             (9, 3.8),
-            lambda figure, theme: draw(figure, theme, findings),
+            lambda canvas: draw(canvas, findings),
         ),
-        table(
-            (
-                "voting",
-                "accuracy, k chosen on others",
-                "chosen k (seeds)",
-                "hindsight − chosen",
-                *(f"k = {k}" for k in fixed),
-            ),
-            [
-                (
-                    row["voting"],
-                    interval(row["accuracy"]),
-                    _often(row["chosen_ks"]),
-                    change(row["optimism"]),
-                    *(interval(row.get(f"accuracy_at_{k}")) for k in fixed),
-                )
-                for row in tables["chosen"]
-            ],
+        columns(
+            tables["chosen"],
+            {
+                "voting": "voting",
+                "accuracy, k chosen on others": "accuracy",
+                "chosen k (seeds)": lambda row: _often(row["chosen_ks"]),
+                "hindsight − chosen": lambda row: change(row["optimism"]),
+                **{f"k = {k}": f"accuracy_at_{k}" for k in fixed},
+            },
         ),
         paragraph(
             "Each picture of the whole memory against all others, rank votes: "
@@ -68,18 +54,18 @@ def write(findings: Findings) -> Sequence[Block]:
                 for row in tables["leave_one_out"]
             )
             + ". Accuracy of the label of the j-th neighbour follows "
-            f"{_law(fit)} with a = {interval(fit['a'])} and b = {interval(fit['b'])}; over "
+            f"{fit['law']} with a = {interval(fit['a'])} and b = {interval(fit['b'])}; over "
             f"{fit['ranks']} ranks this explains {number(fit['explained'], 2)} of the variance."
         ),
     ]
 
 
-def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
+def draw(canvas: Canvas, findings: Findings) -> None:
     tables = findings.tables(NAME)
-    left, right = figure.subplots(1, 2, sharey=True)
+    left, right = canvas.figure.subplots(1, 2, sharey=True)
     rules = list(dict.fromkeys(row["voting"] for row in tables["curves"]))
     ks = sorted({row["k"] for row in tables["curves"]})
-    for rule, look in zip(rules, theme.series(len(rules)), strict=True):
+    for rule, look in canvas.series(rules):
         found = [row for row in tables["curves"] if row["voting"] == rule]
         places = [row["k"] for row in found]
         error_bars(left, places, [row["accuracy"] for row in found], look.plotted, label=rule)
@@ -89,12 +75,12 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
     left.set_title(f"four votings, {findings.sample(NAME)}")
     left.legend(loc="lower left")
     ranks = [row["rank"] for row in tables["ranks"]]
-    (look,) = theme.series(1)
+    (look,) = canvas.theme.series(1)
     accuracies = [row["accuracy"] for row in tables["ranks"]]
     error_bars(right, ranks, accuracies, look.dotted, label="measured")
     [fit] = tables["reliability"]
     line = fit["a"]["value"] * np.log(ranks) + fit["b"]["value"]
-    right.plot(ranks, line, color=theme.ink, linestyle="--", label=_law(fit))
+    right.plot(ranks, line, color=canvas.theme.ink, linestyle="--", label=fit["law"])
     right.set_xlabel("j, rank of the neighbour")
     right.set_title(f"label of the j-th neighbour, {findings.size('natural16')}")
     right.set_xticks(ranks[::2])
@@ -103,10 +89,3 @@ def draw(figure: Figure, theme: Theme, findings: Findings) -> None:
 
 def _often(ks: Sequence[int]) -> str:
     return ", ".join(f"{k} ({count})" for k, count in sorted(Counter(ks).items()))
-
-
-def _law(fit: Mapping[str, Any]) -> str:
-    return str(fit["law"])
-
-
-VOTINGS = of_experiment("Votings over k", (8,), NAME, write)

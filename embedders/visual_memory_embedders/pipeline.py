@@ -58,7 +58,7 @@ def embedder_of(
     workers: Executor,
     limits: ImageLimits,
 ) -> NetworkEmbedder:
-    """Return the embedder of a network, whose dimension d one run tells.
+    """Return the embedder of a network, with the dimension d that one run finds.
 
     Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
     """

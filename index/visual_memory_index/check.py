@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy, CorruptStore
 from visual_memory_index.ledger import digest as digests
@@ -29,9 +30,7 @@ class Listed:
     """The entries in RAM at one moment, with labels and votes, to be compared by key."""
 
     def __init__(self, ram: RamCopy) -> None:
-        keys, (ids, labels) = ram.keys_of_rows(), ram.columns()
-        order = np.argsort(keys)
-        self._voting = zip(keys[order].tolist(), ids[order], labels[order], strict=True)
+        self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
@@ -45,6 +44,14 @@ class Listed:
     def end(self) -> bool:
         """Return True if no other entry follows."""
         return next(self._voting, None) is None and not self._silent
+
+
+def by_key(
+    keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
+) -> Iterator[tuple[int, str, str]]:
+    """Yield key, id and label by ascending key; they are sorted when the first is read."""
+    order = np.argsort(keys)
+    yield from zip(keys[order].tolist(), ids[order], labels[order], strict=True)
 
 
 def check(

@@ -18,7 +18,7 @@ from visual_memory_index.writer import Writer
 
 
 class Engine:
-    """What is committed to the ``store`` is then seen in RAM, each write as a whole.
+    """A ``store`` with its copy in RAM: a write is committed first, then readers see it as a whole.
 
     ``lock`` guards the copy in RAM, ``file_reads`` what reads the file and not RAM. Checks and
     copies, which hold the log, have ``long_reads``, which is taken before all else.

@@ -24,7 +24,7 @@ WITH_LOG = 4  # the first schema that has uids and audit logs
 UNLEARNINGS = (
     'SELECT count(*) FROM audit WHERE number >= ? AND event LIKE \'%"call":"UnlearnEntries"%\''
 )
-KNOWS = "SELECT count(*) > 0 FROM operations WHERE name = ?"
+KNOWS = "SELECT 1 FROM operations WHERE name = ?"
 
 
 def look(path: Path, noted: Noted | None) -> Found | None:
@@ -45,7 +45,7 @@ def look(path: Path, noted: Noted | None) -> Found | None:
             found,
             hashes=hashes(db, noted),
             unlearnings=db.execute(UNLEARNINGS, (noted.kept.size,)).fetchone()[0],
-            knows_unlearning=db.execute(KNOWS, (noted.unlearning,)).fetchone()[0],
+            knows_unlearning=bool(db.execute(KNOWS, (noted.unlearning,)).fetchone()),
         )
 
 

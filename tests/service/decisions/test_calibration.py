@@ -256,7 +256,7 @@ def most_bytes(count):
     path = Path(sys.argv[1], f"{count}.sqlite")
     memory = Memory.create(path, new_identity("m", 16, None))
     memory.insert([Entry(f"{at:05}", str(label)) for at, label in enumerate(labels)], rows)
-    snapshot, job = memory.snapshot(), Job(memory.begin("calibrate").operation, memory)
+    snapshot, job = memory.snapshot(), Job(memory.operations.begin("calibrate").operation, memory)
     tracemalloc.start()
     calibrate(snapshot, 50, "rank", job)
     most = tracemalloc.get_traced_memory()[1]

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory_benchmarks.distortions import geirhos, imagenet_c, laion_c, opponent, weather
 from visual_memory_benchmarks.distortions.distortion import (
@@ -82,7 +83,7 @@ def _false_colour(picture: Picture, true: bool) -> Picture:
     return picture if true else opponent.opponent_colours(picture)
 
 
-def _power_equalisation(plane: Floats, equalised: bool, amplitudes: Any) -> Floats:
+def _power_equalisation(plane: Floats, equalised: bool, amplitudes: NDArray[np.float64]) -> Floats:
     return geirhos.power_equalisation(plane, amplitudes) if equalised else plane
 
 

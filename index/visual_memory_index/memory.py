@@ -43,6 +43,7 @@ from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import GONE, UNLEARN, Operation, State
 from visual_memory_index.records.progress import Progress, unreported
 from visual_memory_index.records.request import LOCAL, WHOLE, WITHOUT_ID, Request, StoredBatch
+from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.search import search
 from visual_memory_index.sqlite.replica import Replica
@@ -109,7 +110,7 @@ class Memory:
         give_up: Callable[[], bool] = lambda: False,
         indexes: IndexFactory | None = None,
     ) -> None:
-        self._store, self._files, self._indexes = store, files, indexes
+        self._store, self._files, self._indexes = store, files, indexes or FaissIndexes()
         self.path = files.path
         store.complete()
         self.identity = store.identity()

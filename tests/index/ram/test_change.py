@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, RamCopy, parse, unit_rows
 from visual_memory_index.ram.change import Change
+from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.store.store import new_identity
 
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32))
@@ -66,7 +67,7 @@ def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path
         lambda memory: memory.purge(label),
         lambda memory: unlearn(memory, "a"),
     ]
-    follower = RamCopy(4)
+    follower = RamCopy(4, FaissIndexes())
     identity = new_identity("m", 4, None)
     with closing(FollowedMemory.create(tmp_path / "m.sqlite", identity)) as memory:
         assert isinstance(memory, FollowedMemory)

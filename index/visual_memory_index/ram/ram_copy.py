@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.scan.ranking import exact_order, rank_all
 from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
@@ -71,10 +70,8 @@ class RamCopy:
     exclusive access.
     """
 
-    def __init__(
-        self, dimension: int, indexes: IndexFactory | None = None, *, background: bool = False
-    ) -> None:
-        self._indexes = indexes or FaissIndexes()
+    def __init__(self, dimension: int, indexes: IndexFactory, *, background: bool = False) -> None:
+        self._indexes = indexes
         self.vectors = self._indexes.new(dimension, background=background)
         self.revision = 0
         self.label_counts: Counter[str] = Counter()

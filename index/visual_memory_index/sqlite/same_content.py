@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 
-from visual_memory_index.store.store import Sought
+from visual_memory_index.store.store import Sought, hashed
 
 STORED = (
     "SELECT id, content_sha256, vector_checksum, vector FROM entries JOIN vectors USING (key) "
@@ -54,11 +53,6 @@ def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[st
         return True
     alike = ask(OF_CHECKSUMS, sought.checksums)
     return any(hashed(vector) in sought.vectors for (vector,) in alike)
-
-
-def hashed(vector: bytes) -> bytes:
-    """Return a short hash by which to compare vectors."""
-    return blake2b(vector, digest_size=16).digest()
 
 
 def backups(db: sqlite3.Connection) -> list[int]:

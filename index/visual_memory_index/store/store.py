@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -91,7 +92,7 @@ class Sought:
     """Entries of the memory ``uid``, to be found in any memory.
 
     In its copies they are found by id, elsewhere by ``hashes`` of their content or by vector: by
-    its checksum, then by a hash of it.
+    its CRC-32, then by its ``hashed`` bytes.
     """
 
     uid: str
@@ -99,6 +100,11 @@ class Sought:
     hashes: set[bytes] = field(default_factory=set)
     checksums: set[int] = field(default_factory=set)
     vectors: set[bytes] = field(default_factory=set)
+
+
+def hashed(vector: bytes) -> bytes:
+    """Return the short hash by which ``Sought`` compares vectors."""
+    return blake2b(vector, digest_size=16).digest()
 
 
 class Transaction(Protocol):

@@ -142,7 +142,7 @@ def test_what_was_found_before_work_is_stopped_is_not_found_again(memory: Memory
 
 
 def test_however_many_came_they_are_looked_at_some_at_a_time() -> None:
-    ram = RamCopy(DIMENSION)
+    ram = RamCopy(DIMENSION, FaissIndexes())
     ids = [f"{at:05}" for at in range(9000)]
     vectors = random_units(9000, 0)
     ram.add(range(7000), ids[:7000], ["a"] * 7000, vectors[:7000])

@@ -25,11 +25,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import Server
-from tests.durability.contents import MemoryContents, damages, of_folder, of_server
-from tests.durability.disk import LEFT_OUT, Disk, Image
-from tests.durability.ledger import Ledger, essence, judge, strangers
-from tests.durability.recording import SENT, Call, Process, Recorder, answers, calls, need
-from tests.durability.workload import DIMENSION, SHARED, Writer, create_shared
+from tests.durability.ledger.contents import MemoryContents, damages, of_folder, of_server
+from tests.durability.ledger.ledger import Ledger, essence, judge, strangers
+from tests.durability.ledger.workload import DIMENSION, SHARED, Writer, create_shared
+from tests.durability.power_loss.disk import LEFT_OUT, Disk, Image
+from tests.durability.power_loss.recording import (
+    SENT,
+    Call,
+    Process,
+    Recorder,
+    answers,
+    calls,
+    need,
+)
 
 from visual_memory.v1 import service_pb2 as pb
 

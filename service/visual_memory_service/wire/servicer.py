@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
+import visual_memory
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
@@ -102,7 +102,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetServerInfoRequest, context: Any
     ) -> pb.GetServerInfoResponse:
         return answers.from_settings(
-            version("visual-memory"),
+            visual_memory.__version__,
             self._settings,
             self._memories.embedders.allowed,
             self._rerankers.names,

@@ -25,7 +25,7 @@ from visual_memory.v1 import service_pb2 as pb
 if TYPE_CHECKING:
     from tests.conftest import Start
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 ROUNDS_A_FOLDER = 50
 SECONDS_MAX = 0.6
 KILLED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)

@@ -44,7 +44,7 @@ from visual_memory.v1 import service_pb2 as pb
 if TYPE_CHECKING:
     from tests.conftest import Start
 
-STATES = int(os.environ.get("POWER_LOSS_STATES", "100"))
+STATES = int(os.environ.get("POWER_LOSS_STATES", "50"))
 FEW = 150  # states, in which a seeded fault is surely seen
 SERVED = max(2, STATES // 200)  # of them are also looked at by a real server
 VARIANTS = 3

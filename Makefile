@@ -156,7 +156,7 @@ damage: export DAMAGED_LOGS ?= 600
 damage: export DAMAGED_SERVERS ?= 50
 damage: export DAMAGED_TEXTS ?= 3000
 damage: $(INSTALLED)
-	$(BIN)/python -m pytest -q -s tests/durability/test_damage.py tests/index/files/test_damage.py
+	$(BIN)/python -m pytest -q -s tests/durability/damage/test_damage.py tests/index/files/test_damage.py
 
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py

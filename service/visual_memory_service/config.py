@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -143,6 +142,8 @@ def early_erasure(arguments: Sequence[str]) -> str:
 
 def read(file: Path) -> dict[str, Any]:
     """Read the settings of a TOML file and check their types. Raises BadSetting."""
+    import tomllib  # where there is a file: a server starts twice
+
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

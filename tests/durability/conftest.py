@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.durability.faults import Faults, build_library
+from tests.durability.faults.faults import Faults, build_library
 from tests.index.conftest import small_disk
 
 __all__ = ["small_disk"]

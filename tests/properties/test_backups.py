@@ -203,7 +203,7 @@ STEPS = (
 steps = st.tuples(st.sampled_from(STEPS), st.integers(0, 99), ids)
 
 
-@settings(max_examples=int(os.environ.get("HISTORIES", "25")))
+@settings(max_examples=int(os.environ.get("HISTORIES", "15")))
 @given(history=st.lists(steps, min_size=10, max_size=20))
 def test_nothing_that_was_unlearned_comes_back_in_random_histories(
     history: list[tuple[Callable[[History, int, set[str]], None], int, set[str]]],

@@ -187,7 +187,7 @@ def bits(decision: Decision) -> list[object]:
 
 
 def test_a_digest_stands_for_the_entries_and_the_entries_for_the_decisions() -> None:
-    histories = int(os.environ.get("HISTORIES", "40"))
+    histories = int(os.environ.get("HISTORIES", "20"))
     run_state_machine_as_test(
         DigestMachine, settings=settings(max_examples=histories, stateful_step_count=20)
     )

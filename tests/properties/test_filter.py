@@ -8,7 +8,7 @@ from contextlib import closing
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.filters import Row, admits, filters, rows, written
+from tests.index.filters import Row, admits, filters, rows, written
 
 from visual_memory_index.errors import BadFilter
 from visual_memory_index.records.filter import Filter, parse

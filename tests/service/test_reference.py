@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Admits: TypeAlias = Callable[[str, str, str], bool]  # of an id, a label and a source
 
 DIMENSION = 24
-EDITS = int(os.environ.get("EDITS", "1200"))
+EDITS = int(os.environ.get("EDITS", "600"))
 EDITS_BETWEEN_QUESTIONS = 30
 RESTARTS = 10
 LABELS = ["cat", "dog", "é", "0"]

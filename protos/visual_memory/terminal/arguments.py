@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
 import visual_memory
@@ -18,7 +17,17 @@ SERVER = "127.0.0.1:50051"
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 
 Command: TypeAlias = "Callable[[Client, Namespace], int | None]"
+VERSION_HELP = "show program's version number and exit"
+
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
+
+
+class ShowVersion(Action):
+    """Look the version up only when it is to be shown: no command needs it at its start."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        print(visual_memory.__version__)
+        parser.exit()
 
 
 def program(name: str, description: str) -> ArgumentParser:
@@ -31,7 +40,7 @@ def program(name: str, description: str) -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.set_defaults(command=parser)
-    parser.add_argument("--version", action="version", version=version("visual-memory"))
+    parser.add_argument("--version", nargs=0, action=ShowVersion, help=VERSION_HELP)
     return parser
 
 

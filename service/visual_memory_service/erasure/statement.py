@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
+import visual_memory
 from visual_memory.proofs.certificate import Searched, Statement, commitment
 from visual_memory_index import Facts, Memory, ResiduePatterns
 from visual_memory_service.config import FILES, Erasure
@@ -108,7 +108,7 @@ def to_statement(
         memory_uid=identity.uid,
         dimension=identity.dimension,
         embedder=identity.embedder or "",
-        server=version("visual-memory"),
+        server=visual_memory.__version__,
         operation=operation,
         time=to_time(drafted["time"]),
         count=drafted["count"],

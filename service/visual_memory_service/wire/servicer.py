@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from typing import Any, ParamSpec, TypeVar
 
 from google.protobuf.message import Message
 
+import visual_memory
 import visual_memory_index as index
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
@@ -89,7 +89,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetServerInfoRequest, context: Any
     ) -> pb.GetServerInfoResponse:
         return pb.GetServerInfoResponse(
-            version=version("visual-memory"),
+            version=visual_memory.__version__,
             limits=answers.from_settings(self._settings),
             embedders=self._memories.embedders.allowed,
             rerankers=self._rerankers.names,

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.frontier import frontier_of
+from tests.index.ledger.frontier import frontier_of
 
 from visual_memory import AuditEvent, AuditHead, Error, InvalidCertificate, MemoryInfo
 from visual_memory.proofs.audit import Log, root_of, text_of

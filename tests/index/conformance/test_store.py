@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
-from tests.filters import admits, filters
 from tests.index.conformance.implementations import PLACES, Place
+from tests.index.filters import admits, filters
 
 from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Entry, Request, unit_rows
 from visual_memory_index.errors import (

@@ -19,6 +19,7 @@ from visual_memory_index.erasure.residue import (
     ResiduePatterns,
     masked,
 )
+from visual_memory_index.erasure.search import unexplained
 from visual_memory_index.records.entry import Entry
 
 RNG = np.random.default_rng(3)
@@ -38,6 +39,44 @@ def test_every_fragment_of_a_vector_is_found_anywhere(start: int, at: int, more:
     data[at : at + FRAGMENT_BYTES] = VECTOR[start : start + FRAGMENT_BYTES]
 
     assert patterns.found_in(data)
+
+
+@given(
+    st.integers(0, len(VECTOR) - FRAGMENT_BYTES),
+    st.integers(FRAGMENT_BYTES, len(VECTOR)),
+    st.integers(0, 16),
+    st.integers(0, 16),
+)
+def test_what_is_found_in_one_place_explains_the_same_in_another(
+    start: int, length: int, at: int, other: int
+) -> None:
+    patterns = ResiduePatterns([TEXT], [VECTOR])
+    fragment = VECTOR[start : start + length] + bytes(9) + TEXT.encode()
+
+    found = patterns.found_in(bytes(at) + fragment + bytes(9))
+    there = patterns.found_in(bytes(other) + fragment + bytes(9))
+
+    assert len(found) > 1
+    assert not unexplained(frozenset(found), frozenset(there))
+
+
+@given(st.integers(0, 16), st.sampled_from(["person-00000000012", "000000000abc", "aaaaaaaabcde"]))
+def test_a_text_is_found_anywhere_though_few_of_its_places_are_rare(before: int, text: str) -> None:
+    patterns = ResiduePatterns([text])
+
+    assert patterns.found_in(bytes(before) + text.encode()) == {masked(text.encode())}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_vector_with_zeros_between_its_numbers_is_found_alike_anywhere(seed: int) -> None:
+    sparse = np.random.default_rng(seed).standard_normal(64).astype("<f4")
+    sparse[::3] = sparse[1::5] = 0
+    patterns = ResiduePatterns((), [sparse.tobytes()])
+
+    found = [patterns.found_in(bytes(at) + sparse.tobytes()) for at in range(16)]
+
+    assert found[0]
+    assert all(each == found[0] for each in found)
 
 
 @given(st.integers(0, len(VECTOR) - FRAGMENT_BYTES), st.integers(8, FRAGMENT_BYTES - 9))

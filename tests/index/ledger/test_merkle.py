@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.frontier import frontier_of
+from tests.index.ledger.frontier import frontier_of
 
 from visual_memory_index.ledger.merkle import Frontier, leaf_hash, node_hash
 

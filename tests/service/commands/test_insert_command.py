@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, features
 from tests.conftest import to_picture
 from tests.service.conftest import Run, answer, refused, text
-from tests.slow import write_network
+from tests.service.slow import write_network
 
 import visual_memory
 

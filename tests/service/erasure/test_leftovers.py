@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tests.conftest import to_picture
-from tests.residue import Residue
+from tests.service.erasure.residue import Residue
 
 import visual_memory
 from visual_memory import Memory

@@ -10,7 +10,6 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.conftest import SECONDS, Server, Start, to_picture
-from tests.residue import Residue
 from tests.service.erasure.conftest import (
     COUNT,
     LINUX,
@@ -22,6 +21,7 @@ from tests.service.erasure.conftest import (
     secret,
     secrets_of,
 )
+from tests.service.erasure.residue import Residue
 
 import visual_memory
 from visual_memory import Client, Memory

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
-from tests.residue import Residue
+from tests.service.erasure.residue import Residue
 
 import visual_memory
 import visual_memory_service.demo

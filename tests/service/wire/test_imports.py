@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.conftest import RemoteMemory, Server, refusal, to_batch, to_picture
-from tests.slow import write_network
+from tests.service.slow import write_network
 
 import visual_memory
 from visual_memory.v1 import entry_pb2

@@ -11,10 +11,10 @@ import grpc
 import numpy as np
 import pytest
 from tests.conftest import refusal as refusal_of
-from tests.durability.contents import of_folder, of_server
-from tests.durability.ledger import judge
-from tests.durability.test_faults import KINDS, UNSOUND
-from tests.durability.workload import OperationFailed, Writer, create_shared
+from tests.durability.faults.test_faults import KINDS, UNSOUND
+from tests.durability.ledger.contents import of_folder, of_server
+from tests.durability.ledger.ledger import judge
+from tests.durability.ledger.workload import OperationFailed, Writer, create_shared
 from tests.sealing import alter
 
 import visual_memory

@@ -25,18 +25,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import Server
-from tests.durability.contents import MemoryContents, damages, of_folder, of_server
-from tests.durability.disk import LEFT_OUT, Disk, Image
-from tests.durability.ledger import Ledger, essence, judge, strangers
-from tests.durability.recording import SENT, Call, Process, Recorder, answers, calls, need
-from tests.durability.workload import DIMENSION, SHARED, Writer, create_shared
+from tests.durability.ledger.contents import MemoryContents, damages, of_folder, of_server
+from tests.durability.ledger.ledger import Ledger, essence, judge, strangers
+from tests.durability.ledger.workload import DIMENSION, SHARED, Writer, create_shared
+from tests.durability.power_loss.disk import LEFT_OUT, Disk, Image
+from tests.durability.power_loss.recording import (
+    SENT,
+    Call,
+    Process,
+    Recorder,
+    answers,
+    calls,
+    need,
+)
 
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
     from tests.conftest import Start
 
-STATES = int(os.environ.get("POWER_LOSS_STATES", "100"))
+STATES = int(os.environ.get("POWER_LOSS_STATES", "50"))
 FEW = 150  # states, in which a seeded fault is surely seen
 SERVED = max(2, STATES // 200)  # of them are also looked at by a real server
 VARIANTS = 3

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from tests.conftest import OPTIONS
-from tests.durability.proxy import Proxy
+from tests.durability.clients.proxy import Proxy
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb

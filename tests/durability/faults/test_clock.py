@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Server
-from tests.durability.contents import of_server
-from tests.durability.faults import Faults
-from tests.durability.ledger import essence, judge
-from tests.durability.workload import Writer, create_shared
+from tests.durability.faults.faults import Faults
+from tests.durability.ledger.contents import of_server
+from tests.durability.ledger.ledger import essence, judge
+from tests.durability.ledger.workload import Writer, create_shared
 
 HOUR, DAY = 3600, 24 * 3600
 

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import pytest
 from tests.conftest import Server
-from tests.durability.contents import Contents, Found, MemoryContents, of_server
-from tests.durability.ledger import KEY, Ledger, judge
-from tests.durability.workload import SHARED, Writer, create_shared
+from tests.durability.ledger.contents import Contents, Found, MemoryContents, of_server
+from tests.durability.ledger.ledger import KEY, Ledger, judge
+from tests.durability.ledger.workload import SHARED, Writer, create_shared
 
 Plant: TypeAlias = Callable[[MemoryContents], MemoryContents]
 STEPS = 60

@@ -13,9 +13,9 @@ import grpc
 import numpy as np
 import pytest
 from tests.conftest import Server
-from tests.durability.contents import of_server
-from tests.durability.ledger import essence, judge
-from tests.durability.workload import Writer, create_shared
+from tests.durability.ledger.contents import of_server
+from tests.durability.ledger.ledger import essence, judge
+from tests.durability.ledger.workload import Writer, create_shared
 
 import visual_memory
 from visual_memory import DeadlineExceeded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import PurePath
 
-from tests.durability.disk import Disk, File, Folder, Resized, Written
+from tests.durability.power_loss.disk import Disk, File, Folder, Resized, Written
 
 CHANCES = 2000
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from tests.durability.recording import need
+from tests.durability.power_loss.recording import need
 
 SOURCE = Path(__file__).with_name("faults.c")
 CONTROL = struct.Struct("<qiiiiii32s4096s")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import folder_in_ram
-from tests.durability import interrupted
+from tests.durability.clients import interrupted
 
 if TYPE_CHECKING:
     from tests.conftest import Start

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import Server
-from tests.durability.damage import Lab, LogLab, asked, damaged, file_of, fresh, wrong
+from tests.durability.damage.damage import Lab, LogLab, asked, damaged, file_of, fresh, wrong
 from tests.sealing import alter
 from tests.service.conftest import command
 

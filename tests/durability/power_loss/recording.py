@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import pytest
-from tests.durability.disk import Disk, File, Folder, Node, Resized, Written
+from tests.durability.power_loss.disk import Disk, File, Folder, Node, Resized, Written
 
 OPENED, SENT = ("open", "openat"), "sendmsg"
 UNDERSTOOD = (

@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from tests.conftest import OPTIONS, to_picture, to_vectors
-from tests.durability.contents import COUNTED_K
-from tests.durability.ledger import (
+from tests.durability.ledger.contents import COUNTED_K
+from tests.durability.ledger.ledger import (
     KEY,
     WRITER,
     Ledger,

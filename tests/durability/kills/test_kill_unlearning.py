@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tests.residue import Residue
+from tests.service.erasure.residue import Residue
 
 import visual_memory
 from visual_memory import Memory
@@ -18,7 +18,7 @@ from visual_memory import Memory
 if TYPE_CHECKING:
     from tests.conftest import Server, Start
 
-ROUNDS = max(2, int(os.environ.get("KILL_ROUNDS", "6")) // 10)
+ROUNDS = max(2, int(os.environ.get("KILL_ROUNDS", "4")) // 10)
 STAYING, ERASED, DIMENSION = 50, 20, 64
 SECONDS_MAX = 1.5
 

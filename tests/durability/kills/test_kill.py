@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 from tests.conftest import Server
-from tests.durability.contents import of_server
-from tests.durability.ledger import essence, judge
-from tests.durability.workload import SHARED, Writer, create_shared
+from tests.durability.ledger.contents import of_server
+from tests.durability.ledger.ledger import essence, judge
+from tests.durability.ledger.workload import SHARED, Writer, create_shared
 
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
     from tests.conftest import Start
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
 ROUNDS_A_FOLDER = 50
 SECONDS_MAX = 0.6
 KILLED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tests.conftest import Server
-from tests.durability.test_kill import ROUNDS, SECONDS_MAX
+from tests.durability.kills.test_kill import ROUNDS, SECONDS_MAX
 
 import visual_memory
 from visual_memory import Client, Error, Memory, Operation, PruneResult

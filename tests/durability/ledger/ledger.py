@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import grpc
-from tests.durability.contents import Contents, Found
+from tests.durability.ledger.contents import Contents, Found
 
 from visual_memory.errors import from_rpc
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import Server, to_picture
-from tests.durability.disk import Disk, Image
-from tests.durability.recording import SENT, Call, Process, Recorder, calls, need
-from tests.durability.test_power_loss import left
-from tests.residue import Residue
+from tests.durability.power_loss.disk import Disk, Image
+from tests.durability.power_loss.recording import SENT, Call, Process, Recorder, calls, need
+from tests.durability.power_loss.test_power_loss import left
+from tests.service.erasure.residue import Residue
 
 import visual_memory
 from visual_memory_index import Catalog

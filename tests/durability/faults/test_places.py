@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import Start
-from tests.durability.recording import need
+from tests.durability.power_loss.recording import need
 
 import visual_memory
 

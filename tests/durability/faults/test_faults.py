@@ -21,10 +21,10 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.conftest import Server
-from tests.durability.contents import of_server
-from tests.durability.faults import CALLS, FAULTS, SWALLOW, Fault, Faults
-from tests.durability.ledger import Write, essence, judge
-from tests.durability.workload import BROKEN, OperationFailed, Writer, create_shared
+from tests.durability.faults.faults import CALLS, FAULTS, SWALLOW, Fault, Faults
+from tests.durability.ledger.contents import of_server
+from tests.durability.ledger.ledger import Write, essence, judge
+from tests.durability.ledger.workload import BROKEN, OperationFailed, Writer, create_shared
 
 from visual_memory import errors
 

@@ -405,9 +405,10 @@ async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.Unlear
 def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.Request]:
     """Read the ids and the request_id of an unlearning. Raises BadField."""
     ids = to_texts(message.ids, "ids")
-    if not (message.request_id and message.apply):
-        return ids, index.WITHOUT_ID
     asked = pb.UnlearnEntriesRequest(
-        memory=message.memory, allow_missing=message.allow_missing, ids=message.ids
+        memory=message.memory,
+        allow_missing=message.allow_missing,
+        ids=message.ids,
+        request_id=message.request_id if message.apply else "",
     )
-    return ids, index.Request(to_text(message.request_id, "request_id"), fingerprint(asked))
+    return ids, to_request(asked)

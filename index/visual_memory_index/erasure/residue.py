@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,6 @@ HEAD_SHARE = 4  # this part of a picture is left out: headers are alike
 PROBE_BYTES = 8
 PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
 STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
-STRIDE = 4  # of few patterns so many neighbouring probes are kept, and one place of so many read
-STRIDE_WANTED = 10_000  # texts and steps of vectors and pictures that are few
 BESIDE = STEP // 2  # so much of a fragment is before its probe, or behind it
 PROBES_MAX = 400_000
 SHARED_MAX = 4  # in so many different surroundings a probe may be
@@ -28,10 +26,6 @@ TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 MASK = 0xA5  # what is looked for is kept masked, or it would be found where it is kept
 SEARCHED_AT_ONCE = 1 << 18  # with what is computed of it, it stays near the processor
-
-
-class UnevenRun(Exception):
-    """Of neighbouring probes only some could not be there by chance: each has to be read."""
 
 
 class ResiduePatterns:
@@ -50,21 +44,23 @@ class ResiduePatterns:
         pictures: Iterable[bytes] = (),
         others: Iterable[bytes] = (),
     ) -> None:
-        texts = set(texts)
+        self._texts: dict[bytes, bytes] = {}  # as they may be written, and as UTF-8
+        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
+        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # with what is around, how far in
+        text_count = self._note_texts(set(texts))
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
-        contents = [(data, start) for data, start in contents if len(data) >= FRAGMENT_BYTES]
         wanted = sum(len(data) // STEP for data, _ in contents)
         step = STEP * max(1, -(-wanted // PROBES_MAX))
-        stride = STRIDE if len(texts) + wanted <= STRIDE_WANTED else 1
-        try:
-            text_count, runs = self._note_all(texts, contents, stride, step)
-        except UnevenRun:
-            text_count, runs = self._note_all(texts, contents, 1, step)
+        noted = [
+            self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
+            for data, start in contents
+            if len(data) >= FRAGMENT_BYTES
+        ]
         self._index(self._probes.keys())
-        shared = self._drop_shared(others, [run for each in runs for run in each])
+        self._drop_shared(others)
         self._index(self._probes.keys() | self._text_probes.keys())
-        self.count = text_count + sum(any(map(shared.isdisjoint, each)) for each in runs)
+        self.count = text_count + sum(not self._probes.keys().isdisjoint(each) for each in noted)
         """How many are looked for."""
 
     @property
@@ -81,7 +77,7 @@ class ResiduePatterns:
             return
         for start in range(0, len(whole), SEARCHED_AT_ONCE):
             part = whole[start : start + SEARCHED_AT_ONCE + PROBE_BYTES]
-            for offset in range(0, min(PROBE_BYTES, len(part)), self._stride):
+            for offset in range(min(PROBE_BYTES, len(part))):
                 words = np.frombuffer(part, "<u8", (len(part) - offset) // PROBE_BYTES, offset)
                 for near in self._near(words).tolist():
                     at, probe = start + offset + near * PROBE_BYTES, int(words[near])
@@ -94,26 +90,9 @@ class ResiduePatterns:
                         if piece:
                             yield piece
 
-    def _note_all(
-        self, texts: Iterable[str], contents: Iterable[tuple[bytes, int]], stride: int, step: int
-    ) -> tuple[int, list[list[tuple[int, ...]]]]:
-        """Add all patterns, each by runs of ``stride`` neighbouring probes, one of which is read.
-
-        Return the number of texts that can be searched for, and the runs of each vector or
-        picture. Raises UnevenRun.
-        """
-        self._stride = stride
-        self._texts: dict[bytes, bytes] = {}  # as they may be written, and as UTF-8
-        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
-        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # with what is around, how far in
-        return self._note_texts(texts), [
-            self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
-            for data, start in contents
-        ]
-
     def _note_texts(self, texts: Iterable[str]) -> int:
         """Add text patterns; return the number of texts that can be searched for."""
-        forms: dict[bytes, list[int]] = {}  # with places for a run of probes
+        forms: dict[bytes, list[int]] = {}  # with places for a probe
         count = 0
         for text in texts:
             looked_for = False
@@ -121,68 +100,47 @@ class ResiduePatterns:
                 continue
             for piece in pieces_of(text):
                 whole = piece.encode()
-                if places := places_in(whole, self._stride):
+                if places := places_in(whole):
                     looked_for = True
                     kept = masked(whole)
                     for form in written(piece):
-                        if found := places if form == whole else places_in(form, self._stride):
+                        if found := places if form == whole else places_in(form):
                             forms[form] = found
                             self._texts[kept if form == whole else masked(form)] = kept
             count += looked_for
         compared = list(forms)[:: max(1, -(-len(forms) // TEXTS_COMPARED))]
-        often = Counter(
-            probe for form in compared for at in forms[form] for probe in self._run(form, at)
-        )
+        often = Counter(probe_at(form, at) for form in compared for at in forms[form])
         for form, places in forms.items():
-            runs = [(at, self._run(form, at)) for at in places]
-            first, run = min(runs, key=lambda each: sum(often[probe] for probe in each[1]))
-            for place, probe in enumerate(run, first):
-                self._text_probes.setdefault(probe, set()).add((place, len(form)))
+            place = min(places, key=lambda at: often[probe_at(form, at)])
+            self._text_probes.setdefault(probe_at(form, place), set()).add((place, len(form)))
         return count
 
-    def _note(self, data: bytes, places: Iterable[int]) -> list[tuple[int, ...]]:
-        """Add fragments of one vector or picture, and return their runs of probes."""
-        whole, runs = masked(data), []
+    def _note(self, data: bytes, places: Iterable[int]) -> list[int]:
+        """Add fragments of one vector or picture, and return their probes."""
+        whole, probes = masked(data), []
         for place in places:
             near = min(place, len(data) - FRAGMENT_BYTES)
             fragment = data[near : near + FRAGMENT_BYTES]
-            good = {
-                distinct(data, at) >= PROBE_DISTINCT_MIN for at in run_of(data, place, self._stride)
-            }
-            if good == {True, False}:
-                raise UnevenRun
-            if len(set(fragment)) >= DISTINCT_MIN and good == {True}:
-                start, run = max(0, place - STEP), self._run(data, place)
-                around = whole[start : place + FRAGMENT_BYTES + self._stride - 1]
-                for at, probe in enumerate(run, place - start):
-                    known = self._probes.setdefault(probe, [])
-                    if len(known) <= SHARED_MAX and (around, at) not in known:
-                        known.append((around, at))
-                runs.append(run)
-        return runs
+            if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(fragment)) >= DISTINCT_MIN:
+                start = max(0, place - STEP)
+                around = (whole[start : place + FRAGMENT_BYTES], place - start)
+                probe = probe_at(data, place)
+                known = self._probes.setdefault(probe, [])
+                if len(known) <= SHARED_MAX and around not in known:
+                    known.append(around)
+                probes.append(probe)
+        return probes
 
-    def _run(self, data: bytes, place: int) -> tuple[int, ...]:
-        """Return the neighbouring probes from ``place`` on."""
-        return tuple(probe_at(data, at) for at in run_of(data, place, self._stride))
-
-    def _drop_shared(self, others: Iterable[bytes], runs: Sequence[tuple[int, ...]]) -> set[int]:
-        """Discard, and return, probes that occur in more than SHARED_MAX contexts or in ``others``.
-
-        The other probes of their runs go too, or it would be chance whether such a run is found.
-        """
+    def _drop_shared(self, others: Iterable[bytes]) -> None:
+        """Discard probes that occur in more than SHARED_MAX contexts or in ``others``."""
         shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
-            for offset in range(0, min(PROBE_BYTES, len(other)), self._stride):
+            for offset in range(min(PROBE_BYTES, len(other))):
                 count = (len(other) - offset) // PROBE_BYTES
                 words = np.frombuffer(other, "<u8", count, offset)
                 shared.update(words[self._near(words)].tolist())
-        while (
-            more := {probe for run in runs if not shared.isdisjoint(run) for probe in run} - shared
-        ):
-            shared |= more
         for probe in shared & self._probes.keys():
             del self._probes[probe]
-        return shared
 
     def _index(self, probes: Set[int]) -> None:
         bits = min(max(len(probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
@@ -246,11 +204,8 @@ def written(text: str) -> set[bytes]:
     return {text.encode(), text.encode(coding), *(each.encode() for each in escaped)}
 
 
-def places_in(data: bytes, stride: int) -> list[int]:
-    """Return the best place of each stretch for a run of probes, the last stretch first.
-
-    Stretches without one are left out. Raises UnevenRun if there are good probes, but no good run.
-    """
+def places_in(data: bytes) -> list[int]:
+    """Return the best probe place of each stretch, if good enough, the last stretch first."""
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):
@@ -262,21 +217,8 @@ def places_in(data: bytes, stride: int) -> list[int]:
                 if most == PROBE_BYTES:
                     break
         if most >= PROBE_DISTINCT_MIN:
-            places.append(min(place, last - stride + 1))
-    runs = [
-        at
-        for at in places
-        if at >= 0
-        and all(distinct(data, each) >= PROBE_DISTINCT_MIN for each in run_of(data, at, stride))
-    ]
-    if places and not runs:
-        raise UnevenRun
-    return runs
-
-
-def run_of(data: bytes, place: int, stride: int) -> range:
-    """Return the places of a run of probes, which ends with the data."""
-    return range(place, min(place + stride, len(data) - PROBE_BYTES + 1))
+            places.append(place)
+    return places
 
 
 def probe_at(data: bytes, place: int) -> int:

@@ -57,9 +57,9 @@ def main() -> None:
 
 
 def fill(address: str, pictures: Path) -> None:
-    """Create a memory for each embedder, unless it exists.
+    """Create a memory for each of EMBEDDERS, unless it exists, and insert the pictures.
 
-    Other memories belong to experiments that were killed.
+    Other memories are left over from killed experiments, and are deleted.
     """
     with visual_memory.connect(address) as client:
         for info in client.memories():
@@ -74,7 +74,7 @@ def fill(address: str, pictures: Path) -> None:
 
 
 def commands(data: Path, out: Path) -> Iterator[list[str]]:
-    """Yield the command lines of visual-memory-bench."""
+    """Yield the arguments of each visual-memory-bench command to run."""
     where = ["--data", str(data), "--out", str(out)]
     for memory, ks in EMBEDDERS.items():
         for k in ks:
@@ -83,7 +83,7 @@ def commands(data: Path, out: Path) -> Iterator[list[str]]:
 
 
 def call(module: str, *arguments: str) -> int:
-    """Run a command; return its exit code."""
+    """Run a Python module as a command; return its exit code."""
     print(f"$ python -m {module} {' '.join(arguments)}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
@@ -91,7 +91,7 @@ def call(module: str, *arguments: str) -> int:
 
 
 def keep(out: Path, results: Path) -> None:
-    """Copy the inputs of the page."""
+    """Copy the files that docs/results.md is made from to ``results``, as KEPT names them."""
     for name, patterns in KEPT.items():
         for path in (found for pattern in patterns for found in sorted((out / name).glob(pattern))):
             (results / name).mkdir(parents=True, exist_ok=True)

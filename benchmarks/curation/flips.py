@@ -17,7 +17,7 @@ SEARCH_SECONDS = 5.0
 
 
 def flips(memory: Memory, vectors: Vectors, ids: list[str], voting: str) -> None:
-    """Explain each of ``ids`` by all other entries, and verify each flip by Classify."""
+    """Find the fewest entries whose removal flips each decision, verify them, and print a row."""
     proven = held = 0
     sizes, seconds = [], []
     for vector, id in zip(vectors, ids, strict=True):

@@ -48,7 +48,7 @@ def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[
 
 
 def endure(memory: Memory, files: Sequence[Path], pid: int) -> None:
-    """Stop the re-ranker, then kill it, and print decisions and their times meanwhile."""
+    """Classify with the re-ranker stopped, resumed and killed; print outcomes and longest calls."""
     trials = (
         ("stopped (SIGSTOP)", signal.SIGSTOP),
         ("going on", signal.SIGCONT),

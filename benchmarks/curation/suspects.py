@@ -53,7 +53,7 @@ FLIPS = {"to any other": any_other, "to the next": the_next, "all to one": a_sin
 
 
 def flipped(codes: Codes, share: float, kind: str, rng: np.random.Generator) -> Codes:
-    """Replace a share of the codes by others, by this kind of noise."""
+    """Change a random ``share`` of the label codes; ``kind`` is a key of FLIPS."""
     others = FLIPS[kind](codes, int(codes.max()) + 1, rng)
     candidates = np.flatnonzero(others != codes)
     wrong = rng.choice(candidates, round(share * len(codes)), replace=False)
@@ -63,7 +63,7 @@ def flipped(codes: Codes, share: float, kind: str, rng: np.random.Generator) -> 
 
 
 class Judges:
-    """Pictures in a memory, and methods that judge their labels, one for each of COLUMNS."""
+    """A memory of pictures, and the methods of COLUMNS that find wrong labels among them."""
 
     def __init__(self, memory: Memory, vectors: Vectors, labels: Sequence[str]) -> None:
         self.memory, self.vectors = memory, vectors
@@ -76,7 +76,7 @@ class Judges:
         self.weights = np.array([each.weights for each in near])
 
     def verdicts(self, noisy: Codes) -> list[Mask]:
-        """Return the entries that each method takes for mislabelled."""
+        """Return a mask of the entries that each method takes for mislabelled under ``noisy``."""
         return [
             self.assessed(noisy),
             find_label_issues(noisy, self.shares(noisy), n_jobs=1),
@@ -93,14 +93,14 @@ class Judges:
         return np.array([id in suspects for id in self.ids])
 
     def shares(self, noisy: Codes) -> Scores:
-        """Return the shares of all labels in the votes of neighbours, (m, labels), rows of 1."""
+        """Return each label's share of the neighbours' votes: (m, labels), rows sum to 1."""
         votes = np.zeros((len(noisy), len(self.names)))
         np.add.at(votes, (np.arange(len(noisy))[:, np.newaxis], noisy[self.near]), self.weights)
         shares: Scores = votes / votes.sum(axis=1, keepdims=True)
         return shares
 
     def regressed(self, noisy: Codes, cost: float) -> Mask:
-        """Judge as cleanlab does by itself: five folds, each predicted by a fit to the others."""
+        """Return a mask of the issues that cleanlab finds by logistic regression in five folds."""
         learning = CleanLearning(
             LogisticRegression(C=cost, max_iter=1000),
             seed=0,
@@ -123,7 +123,7 @@ def half_width(values: Scores) -> Scores:
 
 
 def cells(scores: Scores) -> list[str]:
-    """Return a row of the table from (seeds, columns, 3)."""
+    """Format scores (seeds, columns, 3: precision, recall, F1) as the cells of a row."""
     means, halves = scores.mean(axis=0), half_width(scores)
     marks = np.where(means == means.max(axis=0), "**", "")
     found = [

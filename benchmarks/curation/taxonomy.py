@@ -24,7 +24,7 @@ Vectors = NDArray[np.float32]
 
 
 def data_folder(description: str | None) -> Path:
-    """Parse a command line with --data, the folder of natural16 and caltech20."""
+    """Return --data of the command line: the folder of natural16 and caltech20."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     data: Path = parser.parse_args().data
@@ -37,7 +37,7 @@ def pictures(root: Path) -> tuple[list[Path], list[str]]:
 
 
 def parents(client: Client, vectors: Vectors, labels: NDArray[np.str_]) -> None:
-    """Leave each category out in turn; count how often its pictures get the right parent."""
+    """Leave each category out in turn; print the share of its pictures with the right parent."""
     shares = []
     for left_out in sorted(set(labels)):
         rest, queries = labels != left_out, labels == left_out

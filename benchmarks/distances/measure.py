@@ -31,10 +31,10 @@ NATURAL = "natural16"
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """The difference between the two pictures of each pair.
+    """The difference between pictures by our code and by released code.
 
-    The share of pixels that differ, in levels of 255 the largest and the mean difference, and the
-    mean and standard deviation of all values of both.
+    The share of pixels that differ; the largest and the mean difference, in levels of 255; and the
+    mean and standard deviation of all values on either side.
     """
 
     changed: float
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
-    """Return the first pictures of each category, as distortions get them."""
+    """Return the first ``of_each`` pictures of each category by file, cropped to 224 × 224."""
     found = stimuli.load(NATURAL, folder)
     taken: dict[str, list[stimuli.Stimulus]] = {}
     for each in found.stimuli:
@@ -83,7 +83,7 @@ def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
 def distance(
     pictures: dict[str, Picture], name: str, level: str, peer: Released, materials: Materials
 ) -> Distance:
-    """Measure one distortion at one level."""
+    """Compare one distortion at one level with its released counterpart, ``peer``."""
     pairs = [
         (
             distort(picture, name, level, seed=SEED, picture_id=id, materials=materials),
@@ -110,7 +110,7 @@ def cells(each: Distance) -> tuple[str, str, str]:
 
 
 def page(found: dict[str, dict[str, Distance]], peers: dict[str, Released], pictures: int) -> str:
-    """Return the whole page."""
+    """Return the text of docs/distortions.md."""
     commits = {repository: commit for repository, (_, commit) in FILES.items()}
     blocks = ["# Distortions against released code", *map(paragraph, method(pictures, commits))]
     blocks += ["## Distance by level", rows_of(HEADER, _rows(found, peers))]
@@ -157,7 +157,7 @@ HEADER = (
 
 
 def _grouped(reasons: Mapping[str, str]) -> list[str]:
-    """Group the reasons."""
+    """Return a line for each reason, with the names of the distortions that share it."""
     names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
@@ -167,7 +167,7 @@ def _grouped(reasons: Mapping[str, str]) -> list[str]:
 def _rows(
     found: dict[str, dict[str, Distance]], peers: dict[str, Released]
 ) -> list[Sequence[object]]:
-    """Return the rows of the table, one for a distortion without differences."""
+    """Return a row for each level, or one for a whole distortion if no level differs."""
     rows: list[Sequence[object]] = []
     for name, levels in found.items():
         if not peers[name].same_draws:

@@ -49,7 +49,7 @@ Peer = Callable[[Picture, str, np.random.Generator], Picture]
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A released function; ``source`` is its origin; ``same_draws`` if it gets our draws."""
+    """A distortion by released code from ``source``; ``same_draws`` if it gets our numbers."""
 
     source: str
     make: Peer
@@ -57,7 +57,7 @@ class Released:
 
 
 class Source:
-    """Functions of a file, with the names from other modules that they need."""
+    """The functions and constants of a file, run with ``names`` in place of its imports."""
 
     def __init__(self, path: Path, **names: Any) -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -68,14 +68,14 @@ class Source:
         self._names = names
 
     def with_numpy(self, numpy: Any) -> Mapping[str, Any]:
-        """Return the functions by name, with another NumPy."""
+        """Return the functions by name, with ``numpy`` in the place of NumPy."""
         space = {**self._names, "np": numpy}
         exec(self._code, space)
         return space
 
 
 def table(folder: Path, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
-    """Map our distortions to their released counterparts, where there are any."""
+    """Map names of our distortions to their released counterparts, read from ``folder``."""
     for repository, (path, commit) in FILES.items():
         if not (folder / path).is_file():
             raise SystemExit(
@@ -94,7 +94,7 @@ def table(folder: Path, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
 
 
 def _geirhos(source: Source, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
-    """Return the Geirhos set; the identity levels are the picture in grey."""
+    """Return the released distortions of Geirhos et al. by name."""
     plain = source.with_numpy(np)
     centred = np.fft.fftshift(amplitudes)
     light = MONITOR.astype(np.float64)
@@ -170,7 +170,7 @@ def _laion_c(source: Source) -> dict[str, Released]:
 
 
 def _shapes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Iterator[Any]:
-    """Yield our draws for shapes, reordered as released code draws them."""
+    """Yield the numbers that ``geometric_shapes`` draws, in the order of the released code."""
     height, width = shape[:2]
     kinds = rng.integers(0, 4, count).tolist()
     places = rng.integers(0, (width, height), (count, 2)).tolist()
@@ -226,7 +226,7 @@ def _corrupted(name: str, picture: Picture, level: str, rng: np.random.Generator
 def _shifts(
     rng: np.random.Generator, shift: int, times: int, shape: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
-    """Yield shifts across and down, from the last pixel to the first."""
+    """Yield the shifts (across, down) that ``glass_blur`` draws, from the last pixel backwards."""
     for _ in range(times):
         down, across = rng.integers(-shift, shift, (2, shape[0] - 2 * shift, shape[1] - 2 * shift))
         yield from zip(across.ravel()[::-1].tolist(), down.ravel()[::-1].tolist(), strict=True)

@@ -19,7 +19,7 @@ Shape = int | tuple[int, ...] | None
 
 
 class Replay:
-    """A ``numpy.random`` over our generator, or over recorded draws in the order given."""
+    """A stand-in for ``numpy.random``: returns ``drawn`` in order, then numbers from ``rng``."""
 
     def __init__(self, rng: np.random.Generator, drawn: Iterable[Any] = ()) -> None:
         self._rng, self._drawn = rng, deque(drawn)
@@ -66,7 +66,7 @@ class Numpy:
 
 
 class Given(np.random.Generator):
-    """A generator with given numbers, for functions that take one."""
+    """A generator whose ``random`` returns the given arrays in order."""
 
     def __init__(self, drawn: Iterable[NDArray[Any]]) -> None:
         super().__init__(np.random.PCG64())

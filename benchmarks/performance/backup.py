@@ -35,7 +35,7 @@ class Clients:
         self._number = 0
 
     async def ask(self, seconds: float) -> list[Span]:
-        """Send calls back to back from each client; return when the decisions were made."""
+        """Send calls back to back from each client; return start and end of each decision."""
         decisions: list[Span] = []
         end = time.perf_counter() + seconds
 
@@ -81,7 +81,7 @@ class Clients:
 
 
 def back_up(address: str, path: Path, pipe: Connection) -> None:
-    """Back up repeatedly on command until stopped; return when each backup was made."""
+    """Back up repeatedly between two messages on ``pipe``; then send back each start and end."""
     spans: list[Span] = []
     with visual_memory.connect(address) as client:
         client.server_info()
@@ -94,7 +94,7 @@ def back_up(address: str, path: Path, pipe: Connection) -> None:
 
 
 async def measure(address: str, path: Path, seconds: float) -> tuple[list[Span], ...]:
-    """Return the decisions before and beside the backups, and the backups."""
+    """Return the times of decisions before and during the backups, and of the backups."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=back_up, args=(address, path, theirs))
@@ -112,7 +112,7 @@ async def measure(address: str, path: Path, seconds: float) -> tuple[list[Span],
 
 
 def p99(spans: list[Span]) -> float:
-    """Return the 99th percentile in milliseconds."""
+    """Return the 99th percentile of the durations in milliseconds."""
     return float(np.percentile([1000 * (end - began) for began, end in spans], 99))
 
 
@@ -122,7 +122,7 @@ def during(spans: list[Span], others: list[Span]) -> list[Span]:
 
 
 def halves(client: visual_memory.Client, path: Path) -> int:
-    """Count the batches of which a backup holds only a part."""
+    """Count the batches of which the backup at ``path`` holds only a part."""
     restored = client.restore(path, name="restored").info.name
     entries = client.memory(restored).entries('label = "new"')
     sizes = Counter(entry.metadata["batch"] for entry in entries)

@@ -31,7 +31,7 @@ GOAL = 20
 
 
 def picture(rng: np.random.Generator) -> Picture:
-    """Make random walks in both directions, whose neighbours are alike as in photographs."""
+    """Make a random picture whose neighbouring pixels are alike, as in photographs."""
     walks = rng.normal(0, 8, (2, SIDE, SIDE, 3))
     levels = 128 + walks[0].cumsum(0) + walks[1].cumsum(1)
     clipped: Picture = np.clip(levels, 0, 255).astype(np.uint8)
@@ -39,7 +39,7 @@ def picture(rng: np.random.Generator) -> Picture:
 
 
 def seconds(name: str, level: str, clean: Picture, materials: Materials) -> float:
-    """Return the least time of several runs, after one that fills the caches."""
+    """Return the shortest time of TIMES distortions in seconds, after one that fills the caches."""
     times = []
     for at in range(TIMES + 1):
         began = time.perf_counter()

@@ -56,7 +56,7 @@ Messages = Sequence[Sequence[pb.InsertEntriesRequest]]  # of each writer, one af
 
 
 class Answered(NamedTuple):
-    """A number of messages, the first sent and the last answered in seconds since 1970."""
+    """A number of messages, and when the first was sent and the last answered (Unix seconds)."""
 
     messages: int
     began: float
@@ -77,7 +77,7 @@ def line(
 
 
 def single_entries(name: str, writers: int, each: int) -> Messages:
-    """Make messages of one entry, ``each`` per writer, with ids of this prefix."""
+    """Make messages of one entry: ``each`` for every writer, with ids that begin with ``name``."""
     vectors = unit(writers * each, DIMENSION, 2)
     messages = [
         pb.InsertEntriesRequest(
@@ -117,7 +117,7 @@ def write_together(address: str, messages: Messages) -> Answered:
 
 
 def writing(work: Path, each: int) -> bool:
-    """Compare writes with the same messages repeated, alternating."""
+    """Print the rate of writes against that of repeating them; return True if the goal is met."""
     pairs = []
     with served(work / "writing") as server:
         stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
@@ -162,7 +162,7 @@ def traced(data: Path, log: Path) -> Iterator[str]:
 
 
 def syncing(work: Path, each: int) -> bool:
-    """Compare writes per fsync of all writers and of one. Raises if a repeated one syncs."""
+    """Print writes per fsync of all writers and of one. Raises RuntimeError if a repeat syncs."""
     log = work / "syncs"
     with traced(work / "syncing", log) as address:
         calls = service_pb2_grpc.VisualMemoryStub(grpc.insecure_channel(address))
@@ -190,7 +190,7 @@ def syncing(work: Path, each: int) -> bool:
 
 
 def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bool:
-    """Compare deletions with a bare SQLite file, alternating, without queries."""
+    """Print the time of a deletion against SQLite and an empty call; True if the goal is met."""
     calls = stub(server)
     ours, theirs, empty = [], [], []
     for id in ids:
@@ -211,7 +211,7 @@ def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bo
 
 
 class Unlearned(NamedTuple):
-    """Seconds until entries were deleted, their files searched, and the certificate signed."""
+    """Seconds to delete entries, then to search the files, then to search RAM and sign."""
 
     deleting: float
     files: float
@@ -219,10 +219,10 @@ class Unlearned(NamedTuple):
 
 
 def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) -> Unlearned:
-    """Time an unlearning until it is certified.
+    """Time the stages of unlearning entries, until the certificate is signed.
 
-    The audit log tells when the entries were deleted. When the files have been searched, the
-    server ends its connections and with them the first wait, or else its work.
+    The time of the deletion is read from the audit log. The first WaitOperation ends when the files
+    have been searched, for then the server closes its connections, or else with the operation.
     """
     memory = client.memory("bench")
     began = time.time()
@@ -239,7 +239,7 @@ def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) ->
 
 
 def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """Delete the rows, fold the log into the file, and search it for one of their vectors."""
+    """Delete the rows, checkpoint the log, and search the file for one of the rows' vectors."""
     find = "SELECT vector FROM entries WHERE id = ?"
     vector = bare.execute(find, ids[:1]).fetchone()[0]
     bare.execute("BEGIN IMMEDIATE")
@@ -257,7 +257,7 @@ def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None
 def unlearning(
     server: Served, path: Path, bare: sqlite3.Connection, ids: Sequence[str], counts: Sequence[int]
 ) -> None:
-    """Print times of unlearning different numbers of the ids."""
+    """Print the time to unlearn each of ``counts`` entries, against bare SQLite."""
     with visual_memory.connect(server.address, timeout=LONG_SECONDS) as client:
         client.server_info()
         for count in counts:

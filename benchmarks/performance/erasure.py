@@ -78,7 +78,7 @@ def fill(server: Served, rows: np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 
 def calls_per_second(server: Served, messages: Sequence[pb.ClassifyRequest]) -> float:
-    """Send each message as a call of its own, CALLERS at a time."""
+    """Return Classify calls per second, with CALLERS calls under way at a time."""
     with grpc.insecure_channel(server.address) as channel:
         classify = service_pb2_grpc.VisualMemoryStub(channel).Classify
         classify(messages[0])
@@ -94,7 +94,7 @@ def calls_per_second(server: Served, messages: Sequence[pb.ClassifyRequest]) -> 
 
 
 def unlearning_seconds(server: Served) -> float:
-    """Erase one entry with its certificate."""
+    """Return the seconds to unlearn one entry, until the certificate."""
     with visual_memory.connect(server.address) as client:
         return seconds(partial(client.memory("bench").unlearn, ids=["entry 000000"]))
 

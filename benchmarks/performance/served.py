@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """Return the wall time of a call."""
+    """Return the wall time of a call in seconds."""
     began = time.perf_counter()
     act()
     return time.perf_counter() - began
@@ -37,7 +37,7 @@ class Served:
     seconds: float
 
     def processor_seconds(self) -> float:
-        """Processor time of the server until now, of all its threads."""
+        """Return the processor time of all threads of the server until now."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -58,9 +58,9 @@ def served(data: Path, *flags: str) -> Iterator[Served]:
 
 @contextmanager
 def started(*command: str) -> Iterator[Served]:
-    """Run a command that serves, on a free port, until the block ends or this process is killed.
+    """Run a ``visual-memory`` server command on a free port until the block or this process ends.
 
-    Raises RuntimeError where it serves nothing.
+    Raises RuntimeError if the command ends before it serves.
     """
     began = time.perf_counter()
     with subprocess.Popen(
@@ -82,13 +82,13 @@ def started(*command: str) -> Iterator[Served]:
 
 
 def end_with_parent() -> None:
-    """Send SIGTERM to this new process, as ``preexec_fn``, when its parent ends."""
+    """Have this process get SIGTERM when its parent ends; a ``preexec_fn`` of Popen."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
 def own_client() -> Iterator[Client]:
-    """Yield a client of an empty server, stopped at the end."""
+    """Yield a client of a new, empty server, which is stopped at the end."""
     with (
         folder() as work,
         served(work / "data") as server,

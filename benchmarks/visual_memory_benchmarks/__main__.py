@@ -9,7 +9,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main() -> int:
-    """Run one command; it may be interrupted while it is still being loaded."""
+    """Run one command; return its exit code, 130 if interrupted while modules are loaded."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is loaded; our sentences say it all
     try:
         from visual_memory.terminal.ending import run_program

@@ -33,7 +33,7 @@ def add_out(parser: ArgumentParser) -> None:
 
 
 def folder(text: str) -> Path:
-    """Parse a folder, existing or to be made."""
+    """Parse the path of a folder, which need not exist. Raises ArgumentTypeError for a file."""
     path = Path(text)
     if path.exists() and not path.is_dir():
         raise ArgumentTypeError(f"must be a folder, but is a file: {text}")
@@ -41,7 +41,7 @@ def folder(text: str) -> Path:
 
 
 def positive(text: str) -> int:
-    """Parse a number from 1."""
+    """Parse a whole number of at least 1. Raises ArgumentTypeError."""
     value = int(text)
     if value < 1:
         raise ArgumentTypeError(f"must be at least 1, but is {text}")

@@ -73,7 +73,7 @@ def list_experiments(options: Namespace) -> int:
 
 
 def run_experiments(client: Client, options: Namespace) -> int:
-    """Run experiments one by one, except those with results for the same data and embedders."""
+    """Run experiments, unless results with the same data, parameters and embedders exist."""
     chosen = choose(options.name)
     load = cache(lambda name: stimuli.load(name, options.data / name))
     embed = cache(lambda name: Embeddings(client, name, options.out / VECTORS))
@@ -135,7 +135,7 @@ def _run(
 
 
 def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
-    """Run the study of edits, which records its states itself."""
+    """Run the study of edits, which resumes from the states in a file of its own."""
     say(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr)
     with Progress(EDITS) as progress:
         material = gather(client, options.data, options.embedder, options.out / VECTORS)
@@ -146,6 +146,6 @@ def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
 
 
 def _write(client: Client, path: Path, value: Mapping[str, Any]) -> None:
-    """Write the result, and its record beside it."""
+    """Write a result as JSON, and beside it a record of server and software."""
     record.write_json(path.with_suffix(".record.json"), record.start(client.server_info()))
     record.write_json(path, value)

@@ -39,7 +39,7 @@ def add_to(commands: Commands) -> None:
 
 
 def metrics(options: Namespace) -> int:
-    """Summarise all tables below the folders."""
+    """Print the summary of all tables of trials below the folders."""
     resampling = Resampling(options.resamples, options.seed)
     found = summarise(*options.folders, resampling=resampling)
     if options.json:

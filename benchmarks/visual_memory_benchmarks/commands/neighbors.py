@@ -56,7 +56,7 @@ def add_to(commands: Commands) -> None:
 
 
 def export(client: Client, options: Namespace) -> int:
-    """Write the entries nearest to each picture of a folder per class to one file."""
+    """Write the entries nearest to each picture of a folder to a neighbour-information file."""
     memory = client.memory(options.memory)
     info = memory.info()
     found = stimuli.load(options.folder.name, options.folder)
@@ -90,7 +90,7 @@ def export(client: Client, options: Namespace) -> int:
 
 
 def compare_files(options: Namespace) -> int:
-    """Print the agreement of two files. Raises BadFile without a common query."""
+    """Print how far two files agree. Raises BadFile if they have no query in common."""
     found = compare(neighbor_files.read(options.first), neighbor_files.read(options.second))
     if found is None:
         problem = f"it has no query in common with {options.second}"

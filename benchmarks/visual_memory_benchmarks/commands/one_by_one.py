@@ -12,8 +12,8 @@ from visual_memory_benchmarks.errors import BenchmarkRefusal, MemoryChanged, Run
 def one_by_one(parts: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], int]:
     """Run the parts; return their results by name, and the exit code.
 
-    A refused part is printed to standard error, and makes the code 1. A lone part, and one after
-    which no other can be done, raises its BenchmarkRefusal.
+    If a part is refused, the refusal is printed to standard error and the code is 1. The refusal of
+    a single part is raised instead, and RunStopped and MemoryChanged of any part.
     """
     done: dict[str, Any] = {}
     for name, do in parts.items():

@@ -61,7 +61,7 @@ def list_sets(options: Namespace) -> int:
 
 
 def get(options: Namespace) -> int:
-    """Fetch, verify and unpack datasets."""
+    """Download, verify and unpack a dataset."""
     source = data.source(options.name)
     with Progress("bytes") as progress:
         notes = data.get(source, options.data, lambda _, done, total: progress.reach(done, total))

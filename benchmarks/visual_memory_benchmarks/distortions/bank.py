@@ -16,10 +16,10 @@ _AT_ONCE = 1 << 22  # distances
 
 
 class Bank:
-    """Square thumbnails of pictures that are not in the tested memory.
+    """Square thumbnails of pictures that are not in the tested memory, at each side of ``SIDES``.
 
-    The published ones were of 100,000 photographs and more: a result with another bank does not
-    stand beside published rows.
+    The published banks had 100,000 photographs or more: a result with another bank cannot be
+    compared with published rows.
     """
 
     def __init__(self, pictures: Iterable[Picture]) -> None:
@@ -38,13 +38,13 @@ class Bank:
         return len(self._tiles[SIDES[0]])
 
     def tiles(self, side: int) -> NDArray[np.uint8]:
-        """Return all tiles, n × side × side × 3."""
+        """Return all thumbnails of one side, n × side × side × 3."""
         return self._tiles[side]
 
     def nearest(self, side: int, colours: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the tile of nearest mean for each colour (m × 3), the first of equals.
+        """Return the number of the thumbnail of nearest mean for each colour (m × 3).
 
-        Every tile is compared, so the time is proportional to the bank.
+        Of equally near ones it is the first. The time is proportional to the size of the bank.
         """
         means = self._colours[side]
         step = max(1, _AT_ONCE // len(means))
@@ -56,7 +56,7 @@ class Bank:
 
 
 def _distances(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return squared distances between all of two lists of colours."""
+    """Return the squared distance of every colour of one list to every colour of the other."""
     red, green, blue = (np.subtract.outer(some[:, at], others[:, at]) ** 2 for at in range(3))
     distances: NDArray[np.float32] = red + green + blue
     return distances

@@ -32,10 +32,11 @@ class Distortion:
     """A way to distort a picture, with its levels.
 
     ``levels`` maps the canonical token of each condition to its parameter, or a tuple of several,
-    in the papers' order. ``function`` takes a picture, its grey or its colours in [0, 1], then the
-    parameters, then by name ``rng`` if it draws, and what it ``needs``. ``compares_with`` tells
-    what a result may stand beside: curves of people (a condition as a whole, not image by image:
-    they saw other pictures), published rows (with pictures and labels of ImageNet), or nothing.
+    in the papers' order. ``function`` takes a picture, its grey or its colours in [0, 1] (as
+    ``form`` says), then the parameters, then by keyword ``rng`` if it draws numbers, and what it
+    ``needs``. ``compares_with`` names what results may be compared with: curves of people (a
+    condition as a whole, not single images: people saw other pictures), published rows (if pictures
+    and labels are ImageNet's), or nothing.
     """
 
     family: Family
@@ -48,7 +49,7 @@ class Distortion:
     def apply(
         self, picture: Picture, level: str, rng: np.random.Generator, materials: Materials
     ) -> Picture:
-        """Distort a picture, with materials that have what is needed."""
+        """Distort a picture at a level; ``materials`` must hold what the distortion ``needs``."""
         parameter = self.levels[level]
         parameters = parameter if isinstance(parameter, tuple) else (parameter,)
         others: dict[str, Any] = {}

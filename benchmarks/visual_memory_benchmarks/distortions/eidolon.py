@@ -32,7 +32,7 @@ NOISE_MAX = 127.5
 
 @dataclass(frozen=True, slots=True)
 class Disarray:
-    """The reach of displacements, the share common to all scales, and the grain of the rest."""
+    """The reach of displacements, the share common to all scales (0 to 1), and the rest's sigma."""
 
     reach: float
     coherence: float
@@ -40,7 +40,7 @@ class Disarray:
 
 
 def eidolon(picture: Picture, disarray: Disarray, rng: np.random.Generator) -> Picture:
-    """Return the picture in grey, disarrayed at 256 × 256 and scaled back to its size."""
+    """Return the picture in grey, displaced scale by scale at 256 × 256 and scaled back."""
     height, width = picture.shape[:2]
     image = Image.fromarray(shown(grey(picture))[..., 0]).resize(
         (SIDE, SIDE), Image.Resampling.LANCZOS
@@ -66,9 +66,9 @@ def embedded(plane: Floats) -> Floats:
 
 
 def slices(plane: Floats) -> Iterator[Floats]:
-    """Yield the difference between each scale and the next, coarsest first.
+    """Yield the difference of each blurred plane to the next coarser one, coarsest first.
 
-    They sum to the plane blurred by the first sigma.
+    The differences sum to the plane blurred by the smallest sigma.
     """
     spectrum = np.fft.rfft2(plane, norm=NORM)
     coarser = np.zeros_like(plane)
@@ -105,7 +105,7 @@ class Noise:
         self._rows = np.empty((PLANE, PLANE // 2 + 1), np.complex64)
 
     def spectrum(self, sigma: float) -> Complexes:
-        """Return the spectrum of the next plane, without the columns that the blur leaves empty."""
+        """Return the half spectrum of a new plane blurred by ``sigma``, without columns near 0."""
         plane = filters.normals(self._rng, self._plane.shape, self._plane)
         plane *= np.float32(NOISE_MAX) / max(plane.max(), -plane.min())
         np.clip(plane, -127, 127, out=plane)
@@ -123,7 +123,7 @@ class Noise:
 
 
 def _plane(spectrum: Complexes, part: slice = slice(None)) -> Floats:
-    """Return the plane of a half spectrum, which may lack its last columns, or a square part."""
+    """Return the plane of a half spectrum, or a square ``part``; missing last columns are 0."""
     rows = np.fft.ifft(spectrum, axis=0, norm=NORM)[part]
     plane: Floats = np.fft.irfft(rows, PLANE, axis=1, norm=NORM)[:, part]
     return plane
@@ -131,7 +131,7 @@ def _plane(spectrum: Complexes, part: slice = slice(None)) -> Floats:
 
 @lru_cache(maxsize=len(SIGMAS) + 1)
 def _transfer(sigma: float) -> Floats:
-    """Return the transfer function of a circular blur, where float32 can tell it from 0."""
+    """Return the transfer function of a circular blur, without columns below float32's epsilon."""
     kept = np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(PLANE)) ** 2)
     across = kept[: PLANE // 2 + 1]
     return np.outer(kept, across[across > np.finfo(np.float32).eps]).astype(np.float32)

@@ -28,7 +28,7 @@ def gaussian(image: Floats, sigma: float, border: Border, truncate: float = 4.0)
 
 
 def gaussian_weights(sigma: float, truncate: float = 4.0) -> Floats:
-    """Return the Gaussian filter of one axis."""
+    """Return the weights of a Gaussian filter along one axis; their sum is 1."""
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     weights /= weights.sum()
@@ -63,7 +63,7 @@ def motion_kernel(radius: int, sigma: float, degrees: float) -> Floats:
 
 
 def sample(image: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Sample the image at fractional places, bilinear, mirrored beyond its border."""
+    """Return the image's values at fractional places: bilinear, mirrored beyond the border."""
     (top, down), (left, across) = (
         _between(rows, image.shape[0]),
         _between(columns, image.shape[1]),
@@ -74,7 +74,7 @@ def sample(image: Floats, rows: Floats, columns: Floats) -> Floats:
 
 
 def _between(places: Floats, length: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return the pixel before each place, and the offset of the place (for three channels)."""
+    """Return the pixel before each fractional place, and the distance from it (…, 1)."""
     mirrored = np.abs(places + 0.5) - 0.5
     mirrored = length - 0.5 - np.abs(length - 0.5 - mirrored)
     inside = np.clip(mirrored, 0, length - 1)
@@ -83,7 +83,7 @@ def _between(places: Floats, length: int) -> tuple[NDArray[np.intp], Floats]:
 
 
 def zoomed(image: Floats, factor: float) -> Floats:
-    """Enlarge the centre (whole pixels of it) to the image's size, linear between four pixels."""
+    """Enlarge the image's centre by ``factor``, bilinear, and cut it to the image's size."""
     for axis, length in enumerate(image.shape[:2]):
         part = math.ceil(length / factor)
         enlarged = round(part * factor)
@@ -96,7 +96,7 @@ def zoomed(image: Floats, factor: float) -> Floats:
 
 
 def normals(rng: np.random.Generator, shape: tuple[int, ...], out: Floats | None = None) -> Floats:
-    """Draw standard normal numbers by Box and Muller, into ``out``, of an even size, if given.
+    """Draw standard normal numbers by Box and Muller; ``out``, if given, must have an even size.
 
     On whole arrays of float32 this is several times faster than NumPy's generator.
     """

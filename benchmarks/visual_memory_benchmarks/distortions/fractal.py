@@ -8,9 +8,10 @@ from visual_memory_benchmarks.distortions.picture import Floats
 
 
 def plasma(height: int, width: int, decay: float, rng: np.random.Generator) -> Floats:
-    """Return a part of a square, from 0 to 1, whose side is the next power of two.
+    """Return fractal noise (height, width), cut from a square that is scaled to [0, 1].
 
-    As published the noise shrinks by the *square* of ``decay`` from one scale to the next.
+    The square's side is the next power of two. As published, the noise shrinks by the *square* of
+    ``decay`` from one scale to the next.
     """
     step = 1 << (max(height, width) - 1).bit_length()
     plane = np.zeros((step, step), np.float32)
@@ -37,7 +38,7 @@ def _next(plane: Floats, axis: int) -> Floats:
 
 
 def _between(sums: Floats, amplitude: float, rng: np.random.Generator) -> Floats:
-    """Return the means of four points, displaced."""
+    """Return the means of four points from their ``sums``, plus noise of up to ± ``amplitude``."""
     displaced: Floats = sums / 4 + np.float32(amplitude) * (
         2 * rng.random(sums.shape, np.float32) - 1
     )

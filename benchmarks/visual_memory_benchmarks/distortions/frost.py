@@ -27,7 +27,7 @@ class _Needles:
     lengths: NDArray[np.float64]
 
     def along(self, parts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return rows and columns at these fractions of the lengths, needles × parts."""
+        """Return rows and columns of points at these fractions of each needle: needles × parts."""
         reach = self.lengths[:, np.newaxis] * parts
         angles = self.angles[:, np.newaxis]
         return (
@@ -36,7 +36,7 @@ class _Needles:
         )
 
     def branches(self, pairs: int, share: float, rng: np.random.Generator) -> _Needles:
-        """Return needles to both sides, shorter towards the tip."""
+        """Return ``pairs`` of branches on each needle, about ``share`` as long, less at the tip."""
         parts = np.repeat((np.arange(pairs) + 0.5) / pairs, 2)
         rows, columns = self.along(parts)
         sides = np.tile([-BRANCHING, BRANCHING], pairs)
@@ -70,7 +70,7 @@ def crystals(height: int, width: int, rng: np.random.Generator) -> Floats:
 
 
 def _drawn(needles: _Needles, points: int, height: int, width: int) -> Floats:
-    """Count the needle pixels that lie on each pixel."""
+    """Return the length of needles in each pixel (h × w), by ``points`` on each needle."""
     rows, columns = needles.along((np.arange(points) + 0.5) / points)
     weights = np.broadcast_to((needles.lengths / points)[:, np.newaxis], rows.shape)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -26,27 +26,27 @@ def contrast(plane: Floats, factor: float) -> Floats:
 
 
 def uniform_noise(plane: Floats, width: float, rng: np.random.Generator) -> Floats:
-    """Add noise from [−width, width) at 30 % contrast. Width 0 is therefore not the picture."""
+    """Reduce contrast to 30 %, also at width 0, and add uniform noise from [−width, width)."""
     noise = (2 * rng.random(plane.shape, np.float32) - 1) * np.float32(width)
     return contrast(plane, NOISE_CONTRAST) + noise
 
 
 def salt_and_pepper(plane: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """Make this share of the pixels black or white, half each, at 30 % contrast."""
+    """Reduce contrast to 30 %, and make this share of the pixels black or white, half each."""
     drawn = rng.random(plane.shape, np.float32)
     pepper, salt = drawn < share / 2, drawn >= 1 - share / 2
     return contrast(plane, NOISE_CONTRAST) + salt - pepper
 
 
 def low_pass(plane: Floats, sigma: float) -> Floats:
-    """Apply a Gaussian filter; the stimuli's mean grey is beyond the border. Sigma 0: identity."""
+    """Blur by a Gaussian, with the stimuli's mean grey beyond the border; sigma 0 does nothing."""
     if sigma == 0:
         return plane
     return filters.gaussian(plane - MEAN_GREY, sigma, "constant") + MEAN_GREY
 
 
 def high_pass(plane: Floats, sigma: float) -> Floats:
-    """Return the plane less its low pass, around the mean grey. Sigma infinite: identity."""
+    """Subtract the low pass, and shift the mean to mean grey; an infinite sigma does nothing."""
     if np.isinf(sigma):
         return plane
     rest = plane - low_pass(plane, sigma)
@@ -59,12 +59,12 @@ def phase_scrambling(
     rng: np.random.Generator,
     mode: Literal["hermitian", "published"] = "hermitian",
 ) -> Floats:
-    """Shift each phase by up to ``degrees``, keeping amplitudes.
+    """Shift each phase by a random angle of up to ± ``degrees``, keeping amplitudes.
 
-    ``published`` is what the released code does: it subtracts the shifts of the second half in the
-    order in which it added those of the first, so the result is not real; its imaginary part is
-    dropped, and contrast with it. Whether people saw such stimuli is not known: name the mode
-    beside a comparison with them.
+    The mode ``published`` does as the released code: it subtracts the shifts from the second half
+    of the spectrum in the order of the first half, not mirrored, so the result is complex, and
+    dropping its imaginary part lowers contrast. It is not known if people saw such stimuli: name
+    the mode beside a comparison with them.
     """
     spectrum = np.fft.fftshift(np.fft.fft2(plane, norm=filters.NORM))
     # Without the first row and column of even sides, frequencies are symmetric about the mean.
@@ -95,7 +95,7 @@ def mean_amplitudes(pictures: Iterable[Picture]) -> NDArray[np.float64]:
 
 
 def power_equalisation(plane: Floats, amplitudes: NDArray[np.float64]) -> Floats:
-    """Return the plane's phases with these amplitudes, as ``mean_amplitudes`` gives them."""
+    """Replace the plane's Fourier amplitudes by those of ``mean_amplitudes``, keeping phases."""
     if amplitudes.shape != plane.shape:
         sizes = " and ".join(f"{h} × {w}" for h, w in (amplitudes.shape, plane.shape))
         raise CannotDistort(f"Amplitudes and picture have to be of one size, not of {sizes}.")

@@ -21,7 +21,7 @@ def gaussian_noise(image: Floats, deviation: float, rng: np.random.Generator) ->
 
 
 def speckle_noise(image: Floats, deviation: float, rng: np.random.Generator) -> Floats:
-    """Add noise in proportion to the light."""
+    """Add normal noise in proportion to each value."""
     return image + image * np.float32(deviation) * filters.normals(rng, image.shape)
 
 
@@ -31,7 +31,7 @@ def shot_noise(image: Floats, photons: float, rng: np.random.Generator) -> Float
 
 
 def impulse_noise(image: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """Set this share of all values, of each channel by itself, to 0 or 1."""
+    """Set a random share of the values, drawn for each channel by itself, to 0 or 1."""
     drawn = rng.random(image.shape, np.float32)
     return np.where(drawn < share, (drawn < share / 2).astype(np.float32), image)
 
@@ -39,8 +39,8 @@ def impulse_noise(image: Floats, share: float, rng: np.random.Generator) -> Floa
 def defocus_blur(image: Floats, radius: int, softness: float) -> Floats:
     """Blur each point to a disk, whose edge is softened by a Gaussian of sigma ``softness``.
 
-    As published the disk's edge is softened inside a square that the larger disks fill, and
-    mirrored at its border: their kernels sum to more than 1, and brighten the picture.
+    As published, the edge is softened inside a square, mirrored at its border. A disk that fills
+    the square gets a kernel that sums to more than 1, and brightens the picture.
     """
     reach, taps = (8, 1) if radius <= 8 else (radius, 2)
     places = np.arange(-reach, reach + 1)
@@ -55,10 +55,10 @@ def defocus_blur(image: Floats, radius: int, softness: float) -> Floats:
 def glass_blur(
     image: Floats, sigma: float, shift: int, times: int, rng: np.random.Generator
 ) -> Floats:
-    """Blur, shift pixels by up to ``shift``, several times, and blur again.
+    """Blur, shift pixels ``times`` times by up to ``shift``, and blur again.
 
-    As published a pixel takes the value of another, −shift to shift − 1 away in both directions,
-    which does not get its value; from the last pixel to the first, so values can travel far.
+    As published, pixels are not swapped: from the last to the first, each takes the value of a
+    pixel −shift to shift − 1 rows and columns away. So a value can travel far.
     """
     blurred = unit(shown(filters.gaussian(image, sigma, "edge")))
     return filters.gaussian(shifted(blurred, shift, times, rng), sigma, "edge")
@@ -82,9 +82,10 @@ def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> 
 
 
 def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the final source of each value if later pixels take theirs before earlier ones do.
+    """Return the pixel whose first value each pixel gets, if pixels are set from last to first.
 
-    All paths at once, each doubled until it ends at a pixel that had not moved yet.
+    Each pixel takes the value of its ``source``. All chains of sources are followed at once, in
+    steps that double, until each ends at a pixel that had not been set yet.
     """
     goes_on = moved[source] & (source > np.arange(len(source)))
     while goes_on.any():
@@ -96,19 +97,19 @@ def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.
 
 
 def motion_blur(image: Floats, radius: int, sigma: float, rng: np.random.Generator) -> Floats:
-    """Blur each point to a streak of 2 · ``radius``, within 45° of the horizontal."""
+    """Blur each point to a streak of 2 · ``radius`` at a random angle within 45° of horizontal."""
     kernel = filters.motion_kernel(radius, sigma, rng.uniform(-45, 45))
     return filters.convolve(image, kernel, "edge")
 
 
 def zoom_factors(end: float, step: float) -> list[float]:
-    """Return factors from 1 to below ``end``, as published sums of floats: they include one end."""
+    """Return ``np.arange(1, end, step)``, as published: rounding lets one level include its end."""
     factors: list[float] = np.arange(1, end, step).tolist()
     return factors
 
 
 def zoom_blur(image: Floats, end: float, step: float) -> Floats:
-    """Return the mean of the image and of its centre at each zoom."""
+    """Return the mean of the image and of its centre enlarged by each factor."""
     factors = zoom_factors(end, step)
     total = image.copy()
     for factor in factors:
@@ -118,7 +119,7 @@ def zoom_blur(image: Floats, end: float, step: float) -> Floats:
 
 
 def brightness(image: Floats, more: float) -> Floats:
-    """Raise value (the largest channel), keeping hue and saturation."""
+    """Raise value (the largest channel) by ``more``, keeping hue and saturation."""
     value = image.max(axis=2, keepdims=True)
     raised = np.minimum(value + np.float32(more), 1)
     scaled: Floats = np.where(value > 0, image * (raised / np.maximum(value, 1e-6)), raised)
@@ -126,7 +127,7 @@ def brightness(image: Floats, more: float) -> Floats:
 
 
 def saturate(image: Floats, factor: float, more: float) -> Floats:
-    """Make saturation · ``factor`` + ``more``, keeping hue and value. Grey is red, as in HSV."""
+    """Set saturation to ``factor`` times itself + ``more``, keeping hue and value; grey is red."""
     value = image.max(axis=2, keepdims=True)
     spread = value - image.min(axis=2, keepdims=True)
     before = spread / np.maximum(value, 1e-6)
@@ -145,7 +146,7 @@ def contrast(image: Floats, factor: float) -> Floats:
 
 
 def elastic_transform(image: Floats, strength: float, rng: np.random.Generator) -> Floats:
-    """Move pixels by noise of up to 0.5 % of the side, blurred by 1 %, times ``strength``."""
+    """Move pixels by ``strength`` times noise up to 0.5 % of the side, blurred by sigma 1 %."""
     height, width = image.shape[:2]
     side = min(height, width)
     noise = (2 * rng.random((2, height, width), np.float32) - 1) * np.float32(0.005 * side)

@@ -22,7 +22,7 @@ SIZES = (6, 15)  # of geometric shapes
 
 
 def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
-    """Replace each square by the tile of nearest mean colour; the border squares are cut evenly."""
+    """Replace each square by the bank's tile of nearest mean colour; squares at borders are cut."""
     height, width = picture.shape[:2]
     margins = [(extra // 2, extra - extra // 2) for extra in (-height % side, -width % side)]
     padded = np.pad(picture, [*margins, (0, 0)], mode="edge")
@@ -37,8 +37,8 @@ def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
 def glitched(picture: Picture, amount: int) -> Picture:
     """Roll bands sideways and one channel down, and blacken every second row.
 
-    As published all pictures of one size are glitched alike: by Python's generator, from fixed
-    seeds, and a band that would not be moved is not drawn at all.
+    As published, Python's generator draws from fixed seeds, so all pictures of one size are
+    glitched alike, and draws no place for a band that would not move.
     """
     height, width = picture.shape[:2]
     furthest = int(amount**2 / 100 * width)
@@ -60,10 +60,9 @@ def glitched(picture: Picture, amount: int) -> Picture:
 
 
 def vertical_lines(picture: Picture, columns: int, step: int) -> Picture:
-    """Draw each column on black as a line in the picture's colours, bent left where it is dark.
+    """Draw ``columns`` lines on black in the picture's colours, bent left where it is dark.
 
-    Column by column from the left, in strokes of ``step`` pixels: where strokes cross, the later
-    one is seen.
+    Lines are drawn from the left, in strokes of ``step`` pixels; later strokes cover earlier ones.
     """
     height, width = picture.shape[:2]
     lefts = np.arange(columns) / columns * width
@@ -88,7 +87,7 @@ def vertical_lines(picture: Picture, columns: int, step: int) -> Picture:
 def _cell_means(picture: Picture, step: int, lefts: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return means of R, G, B and Pillow's grey in each cell, rounded down: rows × columns × 4.
 
-    In pictures narrower than there are columns some cells have no pixel, and are black.
+    If a picture has fewer pixels across than columns, cells without a pixel are black.
     """
     height, width = picture.shape[:2]
     grey = np.asarray(Image.fromarray(picture).convert("L"))[..., np.newaxis]
@@ -107,7 +106,7 @@ def _cell_means(picture: Picture, step: int, lefts: NDArray[np.float64]) -> NDAr
 def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> Picture:
     """Draw triangles, squares, stars and circles of random place, size and colour.
 
-    Triangles point down. A place is the centre of a star, and the upper left of all others.
+    Triangles point down. The place is the centre of a star, but the upper left of other shapes.
     """
     height, width = picture.shape[:2]
     image = Image.fromarray(picture)
@@ -137,7 +136,7 @@ def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> 
 
 
 def _star(radius: float, degrees: float) -> list[tuple[float, float]]:
-    """Return five points and the five corners between them, at half the radius."""
+    """Return the corners (x, y) of a star: five points, with five at half the radius between."""
     radii = np.where(np.arange(10) % 2, radius / 2, radius)
     angles = np.deg2rad(degrees + 36 * np.arange(10))
     return list(zip(radii * np.sin(angles), radii * np.cos(angles), strict=True))

@@ -64,7 +64,7 @@ _KEPT = (_GREY - _CHANGE @ _GREY).astype(np.float32)
 
 
 def opponents(light: Floats) -> Floats:
-    """Negate L – M and S – luminance, keeping luminance. Not clipped; its own inverse."""
+    """Negate the channels L – M and S – luminance of light (…, 3). Not clipped; its own inverse."""
     changed: Floats = np.einsum("...c,dc->...d", light, _CHANGE.astype(np.float32)) + _KEPT
     return changed
 

@@ -20,7 +20,7 @@ _SLACK = np.float32(2**-10)  # of a level: what rounding alone keeps below one s
 
 
 def unit(picture: Picture) -> Floats:
-    """Return the values in [0, 1]."""
+    """Convert a picture to float32 in [0, 1]."""
     return picture / np.float32(255)
 
 
@@ -32,9 +32,9 @@ def grey(picture: Picture) -> Floats:
 
 
 def shown(image: Floats) -> Picture:
-    """Convert floats to a picture, grey on all three channels.
+    """Convert floats to a picture; a grey plane fills all three channels.
 
-    Clipped to [0, 1], and truncated to uint8 as published, not rounded.
+    Values are clipped to [0, 1], and truncated to uint8 as published, not rounded.
     """
     levels = (np.clip(image, 0, 1) * np.float32(255) + _SLACK).astype(np.uint8)
     return levels if levels.ndim == 3 else np.repeat(levels[..., np.newaxis], 3, axis=2)

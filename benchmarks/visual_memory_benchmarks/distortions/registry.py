@@ -69,7 +69,7 @@ def distort(
 
 
 def generator(seed: int, name: str, level: str, picture_id: str) -> np.random.Generator:
-    """Make a generator whose numbers depend on these four alone, not on order, batch or process."""
+    """Make a generator whose numbers depend on the arguments alone, not on order or process."""
     identity = json.dumps([seed, name, level, picture_id]).encode()
     digest = hashlib.blake2b(identity, digest_size=32).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))

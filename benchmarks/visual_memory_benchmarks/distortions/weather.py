@@ -37,7 +37,7 @@ class Snow:
 
 
 def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
-    """Whiten the picture, under flakes that fall within 45° of straight down."""
+    """Whiten the picture, and add flakes blurred along a fall within 45° of straight down."""
     noise = _noise(image, weather.mean, weather.deviation, rng)
     flakes = filters.zoomed(noise[..., np.newaxis], weather.zoom)[..., 0]
     flakes = np.clip(np.where(flakes < weather.threshold, 0, flakes), 0, 1)
@@ -52,13 +52,13 @@ def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
 
 
 def frosted(image: Floats, kept: float, weight: float, rng: np.random.Generator) -> Floats:
-    """Add ``weight`` · generated frost to ``kept`` · picture; published rows had photographs."""
+    """Return ``kept`` · image + ``weight`` · generated frost; published frost was photographed."""
     crystals = frost.crystals(image.shape[0], image.shape[1], rng)
     return np.float32(kept) * image + np.float32(weight) * crystals
 
 
 def fog(image: Floats, strength: float, decay: float, rng: np.random.Generator) -> Floats:
-    """Add plasma, smoother by a larger ``decay``, and darken to the picture's maximum."""
+    """Add ``strength`` · plasma, smoother by a larger ``decay``, and darken to the old maximum."""
     mist = plasma(image.shape[0], image.shape[1], decay, rng)[..., np.newaxis]
     amount, brightest = np.float32(strength), image.max()
     foggy: Floats = (image + amount * mist) * (brightest / (brightest + amount))
@@ -67,7 +67,7 @@ def fog(image: Floats, strength: float, decay: float, rng: np.random.Generator) 
 
 @dataclass(frozen=True, slots=True)
 class Spatter:
-    """Drops: blurred noise above a threshold; ``strength`` is of their light, or mud's blur."""
+    """Parameters of drops; ``strength`` is the light of water drops, or the blur of ``mud``."""
 
     mean: float
     deviation: float
@@ -100,13 +100,13 @@ def _drops(liquid: Floats, strength: float) -> Floats:
 
 
 def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels whose four neighbours are in the mask, too."""
+    """Return the mask without the pixels that have one of four neighbours outside of it."""
     padded = np.pad(mask, 1, mode="edge")
     return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def distance(mask: NDArray[np.bool_], furthest: int) -> Floats:
-    """Return each pixel's distance to the mask: exact up to ``furthest``, more beyond."""
+    """Return each pixel's distance to the mask in pixels: exact up to ``furthest``, more beyond."""
     height, width = mask.shape
     far = 2 * furthest
     down = np.where(mask, 0, far).astype(np.float32)

@@ -53,7 +53,7 @@ class UnmatchedImages(BenchmarkRefusal):
 
 
 class MissingConditions(BenchmarkRefusal):
-    """A decision maker without trials in conditions that count."""
+    """A decision maker without trials in conditions that scores are averaged over."""
 
     def __init__(self, dataset: str, maker: str, conditions: Sequence[str]) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class UnmappedLabels(BenchmarkRefusal):
 
 
 class NothingToAnswer(BenchmarkRefusal):
-    """A task whose every picture shows a class without a label: no answer could be right."""
+    """A task in which every picture shows a class that the memory has no label for."""
 
     def __init__(self, memory: str, labels: Iterable[str], categories: Iterable[str]) -> None:
         super().__init__(
@@ -104,7 +104,7 @@ class MissingData(BenchmarkRefusal):
 
 
 class BadPicture(BenchmarkRefusal):
-    """A picture that cannot be read or decoded; it was not sent."""
+    """A picture that cannot be read or decoded."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"The picture {name} {problem}.")
@@ -138,7 +138,7 @@ class UnknownBenchmark(BenchmarkRefusal):
 
 
 class OtherRun(BenchmarkRefusal):
-    """A run that would overwrite one with other conditions."""
+    """A run whose files are of another run, or are being written by another process."""
 
     def __init__(self, path: Path, differences: Sequence[str]) -> None:
         super().__init__(
@@ -164,7 +164,7 @@ class RunStopped(BenchmarkRefusal):
 
 
 class NotRemembered(BenchmarkRefusal):
-    """A benchmark of a memory's own pictures with one that it does not hold."""
+    """Pictures that a memory does not hold, in a benchmark of the memory's own pictures."""
 
     def __init__(self, memory: str, files: Sequence[str], folder: Path) -> None:
         super().__init__(
@@ -174,7 +174,7 @@ class NotRemembered(BenchmarkRefusal):
 
 
 class UnknownPictures(BenchmarkRefusal):
-    """Answers to questions about pictures that a memory does not hold."""
+    """Ids in a file of triplets for which a memory has no entries."""
 
     def __init__(self, memory: str, ids: Sequence[str]) -> None:
         super().__init__(

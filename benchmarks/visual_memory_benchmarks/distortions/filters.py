@@ -50,7 +50,7 @@ def convolve(image: Floats, kernel: Floats, border: Border) -> Floats:
 
 
 def motion_kernel(radius: int, sigma: float, degrees: float) -> Floats:
-    """Return a streak of 2 · ``radius`` + 1 steps to one side, which fades as half a Gaussian."""
+    """Return a kernel of a one-sided streak: 2 · ``radius`` + 1 steps that fade as a Gaussian."""
     reach = 2 * radius
     steps = np.arange(reach + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)

@@ -43,7 +43,10 @@ SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dealt:
-    """A seed's split, the populations of its tests, and where edits and controls are in states."""
+    """A seed's split, its states, and the populations by which its test sets are resampled.
+
+    ``edited`` and ``controls`` are the places in ``states`` of each edit and of its control.
+    """
 
     split: Split
     populations: Mapping[str, Population]
@@ -52,7 +55,7 @@ class Dealt:
     controls: tuple[int, ...]
 
     def weights(self, draws: slice) -> Weights:
-        """Return the weights of each test in some of the draws."""
+        """Return the weights (draws, n) of the pictures of each test set in some of the draws."""
         return {
             name: self.populations[name].weights(tests.items, draws)
             for name, tests in self.split.tests.items()
@@ -62,11 +65,11 @@ class Dealt:
 def analyse(
     people: Mapping[str, Panel], splits: Sequence[Split], states: States, protocol: Protocol
 ) -> Json:
-    """Return the states, the memory before any edit, and the contrasts, by k and outcome.
+    """Return the result as JSON: the states, each outcome before any edit, and the contrasts.
 
-    Each contrast has the means over seeds of edit and control, their difference with its interval
-    and its p-value; all of one k are a family. Outcomes that are not tested are given for the first
-    k alone.
+    A contrast compares an edit with its control by one k and outcome: both means over seeds, and
+    their difference with its interval and p-value. The p-values of one k are adjusted as one
+    family. Outcomes that are not tested are given for the first k alone.
     """
     draws = seed_weights(len(splits), protocol.resamples, SEEDS)
     dealt = _dealt(splits, states, protocol)
@@ -96,7 +99,7 @@ def analyse(
 
 
 def _dealt(splits: Sequence[Split], states: States, protocol: Protocol) -> list[Dealt]:
-    """Draw items, alike for all seeds."""
+    """Draw items once for all seeds, and collect each seed's states in order."""
     shapes = _population(splits, SEEN_BY_PEOPLE, protocol.resamples, SHAPES)
     photographs = _population(splits, (NATURAL,), protocol.resamples, PHOTOGRAPHS)
     populations = {NATURAL: photographs, **dict.fromkeys(SEEN_BY_PEOPLE, shapes)}
@@ -130,7 +133,7 @@ def _contrasts(
     draws: Draws,
     edits: Sequence[Edit],
 ) -> tuple[Json, list[Json]]:
-    """Return the level before any edit, and each edit against its control."""
+    """Return an outcome's mean before any edit, and a row for each edit against its control."""
     level = np.zeros(len(draws))
     drawn = np.zeros((len(edits), len(draws)))
     edited = np.empty((len(dealt), len(edits)))
@@ -162,14 +165,14 @@ def _contrasts(
 
 
 def _adjusted(rows: Sequence[Json]) -> list[Json]:
-    """Add p-values adjusted for the size of the family, all of ``rows`` that have one."""
+    """Add p-values adjusted by Holm; the family is all of ``rows`` that have a p-value."""
     family = [row for row in rows if row["p"] is not None]
     adjusted = dict(zip(map(id, family), holm([row["p"] for row in family]), strict=True))
     return [row | {"p_holm": adjusted.get(id(row))} for row in rows]
 
 
 def _statistics(splits: Sequence[Split], contrasts: Sequence[Json], protocol: Protocol) -> Json:
-    """Describe the statistics; the number of tests of each set is a mean over the seeds."""
+    """Describe the statistics; ``tests`` is the mean number of pictures per seed, by set."""
     tested = Counter(str(row["k"]) for row in contrasts if row["p"] is not None)
     return {
         "seeds": len(splits),

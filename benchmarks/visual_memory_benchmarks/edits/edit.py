@@ -16,7 +16,7 @@ REMOVAL: Control = "random-removal"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to edit a memory; ``doses`` in ``unit``, each compared with ``control`` of its size."""
+    """A way to edit a memory at ``doses`` (in ``unit``), each against a ``control`` as large."""
 
     what: str
     unit: str
@@ -24,13 +24,13 @@ class Kind:
     control: Control
 
     def control_of(self, dose: float, size: int) -> Edit:
-        """Return the control of a dose that changed ``size`` entries."""
+        """Return the control edit of a dose that changed ``size`` entries."""
         return Edit(self.control, float(size) if self.control == REMOVAL else dose)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """An edit of a memory."""
+    """A dose of one kind of edit."""
 
     kind: str
     dose: float

@@ -44,8 +44,8 @@ LEVELS = MappingProxyType({"low-pass": "5", "phase-scrambling": "90"})
 class Pictures:
     """Pictures of the study, a row each.
 
-    ``items`` names the unit of resampling: the shape item, or the picture itself where it is a
-    photograph. ``textures`` and ``texture_categories`` are empty but for cue-conflict ones.
+    ``items`` names the unit of resampling: the object whose shape is shown, or the file of a
+    photograph. ``textures`` and ``texture_categories`` are empty but for cue-conflict pictures.
     """
 
     ids: Texts
@@ -60,17 +60,17 @@ class Pictures:
 
     @property
     def images(self) -> Texts:
-        """Return the names used in tables of trials."""
+        """Return the file names, by which tables of trials name pictures."""
         return np.array([id.rsplit("/", 1)[-1] for id in self.ids.tolist()], np.str_)
 
     @property
     def conflicting(self) -> NDArray[np.bool_]:
-        """Return True for cue-conflict pictures with shape and texture of two categories."""
+        """Return a mask of shape and texture of two categories, for cue-conflict pictures alone."""
         conflicting: NDArray[np.bool_] = self.texture_categories != self.categories
         return conflicting
 
     def at(self, rows: Rows) -> Pictures:
-        """Select rows, in their order."""
+        """Select rows by numbers, in the order given, or by a mask."""
         return Pictures(*(getattr(self, field.name)[rows] for field in fields(Pictures)))
 
 
@@ -78,9 +78,9 @@ class Pictures:
 class Material:
     """All material that the study draws from.
 
-    ``sets`` has the pictures of ``NATURAL`` and ``SEEN_BY_PEOPLE``; ``copies`` those of the natural
-    ones by distortion, row by row; ``people`` the answers to the others. ``sources`` gives the
-    origin of it all, for the record.
+    ``sets`` has the pictures of ``NATURAL`` and ``SEEN_BY_PEOPLE`` by name; ``copies`` has the
+    natural pictures by distortion, in the same rows; ``people`` has answers to each of
+    ``SEEN_BY_PEOPLE``. ``sources`` describes the origin of all of it, for the record.
     """
 
     sets: Mapping[str, Pictures]
@@ -95,7 +95,7 @@ class Material:
 
     @property
     def sha256(self) -> str:
-        """Hash every picture's id, label, items and vector."""
+        """Return the SHA-256 of all columns of all pictures, vectors included."""
         found = hashlib.sha256()
         for pictures in (*self.sets.values(), *self.copies.values()):
             for name in (each.name for each in fields(Pictures)):
@@ -106,7 +106,7 @@ class Material:
 
 
 def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Path) -> Material:
-    """Load published sets and tables below ``folder``, embedded once. Raises MissingData."""
+    """Load sets and people's answers below ``folder``, and embed pictures. Raises MissingData."""
     embeddings = Embeddings(client, embedder, cache)
     sets = {name: stimuli.load(name, folder / path) for name, path in FOLDERS.items()}
     shapes = {each.attributes["shape_source"] for each in sets[CUE_CONFLICT].stimuli}
@@ -135,7 +135,7 @@ def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Pat
 
 
 def people(folder: Path) -> dict[str, Panel]:
-    """Load people's answers to each set. Raises BadTrials, NoTrials."""
+    """Load people's answers by set name. Raises MissingData, BadTrials, NoTrials."""
     found = find([folder])
     answers = {}
     for name in SEEN_BY_PEOPLE:
@@ -157,7 +157,7 @@ def _item(stimulus: Stimulus) -> str:
 
 
 def pictures(chosen: StimulusSet, vectors: NDArray[np.float32], suffix: str = "") -> Pictures:
-    """Make rows of a set in its order; the ids are FOLDER/FILE."""
+    """Make a row of each picture of a set, in its order; the ids are FOLDER/FILE + ``suffix``."""
     rows = chosen.stimuli
 
     def column(values: Sequence[str]) -> Texts:

@@ -32,7 +32,7 @@ STATES_AT_ONCE = 8  # each with all people, which needs room
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeedAnswers:
-    """Answers by set: of states to their tests, and of people to the same pictures.
+    """Answers by set of one seed's states, and of people to the same pictures.
 
     The first state is the memory before any edit.
     """
@@ -44,7 +44,7 @@ class SeedAnswers:
 def seed_answers(
     split: Split, states: Sequence[State], k: int, people: Mapping[str, Panel]
 ) -> SeedAnswers:
-    """Read one seed's answers. Raises UnmatchedImages if people did not see a test."""
+    """Collect one seed's answers at one k. Raises UnmatchedImages if people lack a picture."""
     numbers = {category: number for number, category in enumerate(split.categories)}
     panels = {
         name: Panel(
@@ -73,7 +73,7 @@ def _same(people: Panel, panel: Panel) -> Panel:
 
 
 def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
-    """Count the answers of each state over conflicting pictures."""
+    """Count each state's answers by shape and by texture to conflicting pictures."""
     panel = seed_answers.states[CUE_CONFLICT]
     found = shape_bias.conflict(panel)
     chosen = np.isin(panel.images, found.panel.images)
@@ -81,12 +81,12 @@ def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
 
 
 def bias(seed_answers: SeedAnswers, weights: Weights) -> Values:
-    """Return shape among shape and texture answers."""
+    """Return each state's shape bias: shape answers / (shape + texture answers)."""
     return votes(seed_answers, weights).bias
 
 
 def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
-    """Return shape, or texture, among all answers: a bias can change by either of the two."""
+    """Return the share of answers by ``cue``, shape or texture: a bias can change by either."""
     found = votes(seed_answers, weights)
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = getattr(found, cue) / found.trials
@@ -94,7 +94,7 @@ def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
 
 
 def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return the share of right answers."""
+    """Return each state's share of right answers to one set."""
     each = weights[dataset]
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = (seed_answers.states[dataset].correct @ each.T) / each.sum(axis=1)
@@ -102,7 +102,7 @@ def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Va
 
 
 def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return error consistency with people, the mean over them."""
+    """Return each state's error consistency with people, averaged over persons."""
     people, states = seed_answers.people[dataset].correct, seed_answers.states[dataset].correct
     found = []
     for start in range(0, len(states), STATES_AT_ONCE):
@@ -116,7 +116,7 @@ def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Va
 
 
 def steadiness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return error consistency with the memory before any edit."""
+    """Return each state's error consistency with the memory before any edit."""
     correct = seed_answers.states[dataset].correct
     rows = np.arange(len(correct))
     found = consistency.compare(correct, rows, np.zeros_like(rows), weights[dataset])
@@ -125,7 +125,7 @@ def steadiness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> 
 
 
 def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights], Values]:
-    """Average a measure over the sets that people saw, as the benchmark does."""
+    """Make a measure that averages ``measure`` over the sets that people saw."""
 
     def mean(seed_answers: SeedAnswers, weights: Weights) -> Values:
         found = [measure(seed_answers, weights, dataset=name) for name in SEEN_BY_PEOPLE]
@@ -136,7 +136,7 @@ def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A measure; those that are not ``tested`` describe, and support no claim."""
+    """A measured outcome; if not ``tested``, it describes only, and gets no p-value."""
 
     what: str
     measure: Callable[[SeedAnswers, Weights], Values]

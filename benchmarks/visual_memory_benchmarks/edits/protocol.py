@@ -11,9 +11,9 @@ from visual_memory_benchmarks.edits.records import States
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The parameters of a study; the first of ``ks`` is tested, the others show the influence of k.
+    """The parameters of a study; findings are by the first of ``ks``, the rest for comparison.
 
-    No p-value is below 2 / (1 + resamples), and there are some 150 of them to adjust for.
+    ``resamples`` must be large: no p-value is below 2 / (1 + resamples), and some 150 are adjusted.
     """
 
     seeds: int = 10
@@ -28,12 +28,12 @@ class Protocol:
 
     @property
     def first(self) -> list[Edit]:
-        """Return the edits and controls that are known beforehand."""
+        """Return NOTHING, the edits, and the controls that are known before any edit is made."""
         return [NOTHING, *self.edits, *self._added]
 
     @property
     def dose_max(self) -> int:
-        """Return the largest number of pictures of one category that are added."""
+        """Return the largest number of pictures that an edit adds to each category."""
         return max((int(edit.dose) for edit in self._added), default=0)
 
     @property
@@ -43,10 +43,10 @@ class Protocol:
         return sorted({kind.control_of(dose, 0) for kind in kinds for dose in kind.doses})
 
     def control(self, edit: Edit, seed: int, states: States) -> Edit:
-        """Return the control of an edit that was made."""
+        """Return the control of an edit whose state is among ``states``."""
         return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
 
     def all(self, seed: int, states: States) -> list[Edit]:
-        """Return the first ones, and the random removals of the size of an edit."""
+        """Return ``first``, then the random removals of as many entries as an edit removed."""
         found = {self.control(edit, seed, states) for edit in self.edits}
         return [*self.first, *sorted(found - set(self.first))]

@@ -15,10 +15,10 @@ States: TypeAlias = Mapping[tuple[int, Edit], State]  # by seed and edit
 
 
 class Records:
-    """A file with a line for the protocol, then a line for each finished state.
+    """A file of JSON lines: the parameters of a study, then a line for each finished state.
 
-    A line cut short by a kill is dropped. Raises OtherRun if the study is another, BadFile if it is
-    no such file.
+    A line cut short by a kill is dropped. Raises OtherRun if the parameters differ, BadFile if the
+    file has another format.
     """
 
     def __init__(self, path: Path, study: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Records:
         self.states = {(state.seed, state.edit): state for state in states}
 
     def add(self, state: State) -> None:
-        """Append a state."""
+        """Append a state to the file and to ``states``."""
         self._append({**state.to_json(), "answers": state.answers})
         self.states[state.seed, state.edit] = state
 

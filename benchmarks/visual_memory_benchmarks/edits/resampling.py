@@ -21,19 +21,19 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Items and their weights: (1 + resamples, items); all 1 in row 0."""
+    """Items, and how often each draw has them: (1 + resamples, items); all 1 in row 0."""
 
     items: Texts
     counts: Draws
 
     def weights(self, items: Texts, draws: slice = slice(None)) -> Draws:
-        """Return the weights of pictures by their item, in some of the draws: (draws, n)."""
+        """Return the weight of each picture, that of its item, in some of the draws: (draws, n)."""
         weights: Draws = self.counts[draws, np.searchsorted(self.items, items)]
         return weights
 
 
 def population(items: Texts, resamples: int, seed: int) -> Population:
-    """Draw items with replacement; row 0 has every item once."""
+    """Draw the distinct items with replacement, ``resamples`` times; row 0 has each once."""
     names = np.unique(items)
     return Population(names, counts(len(names), resamples, np.random.default_rng(seed)))
 
@@ -41,8 +41,8 @@ def population(items: Texts, resamples: int, seed: int) -> Population:
 def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
     """Return the weights of a mean over the seeds: (1 + resamples, seeds), rows summing to 1.
 
-    n seeds drawn from n scatter by (n − 1) / n of the seeds' variance; the weights make up for it,
-    and so a few are negative where seeds are few.
+    Means of n seeds drawn from n have only (n − 1) / n of the variance. The weights are spread to
+    correct that, so a few are negative if seeds are few.
     """
     drawn = counts(seeds, resamples, np.random.default_rng(seed))
     widened = 1 + (drawn - 1) * np.sqrt(seeds / max(1, seeds - 1))
@@ -51,9 +51,9 @@ def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
 
 
 def p_value(draws: Draws) -> float | None:
-    """Return the two-sided p-value of a difference in row 0: the share of draws beyond 0, doubled.
+    """Return the two-sided p-value of the difference in row 0: twice the share of draws beyond 0.
 
-    At least 2 / (1 + resamples), and 1 where nothing differs; None where it is undefined.
+    The value is at least 2 / (1 + resamples), and 1 if nothing differs; None if it is undefined.
     """
     drawn = draws[1:][~np.isnan(draws[1:])]
     if np.isnan(draws[0]) or not drawn.size:

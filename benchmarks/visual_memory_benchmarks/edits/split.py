@@ -29,14 +29,14 @@ DRAWS_MAX = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The split of one seed.
+    """The pictures and the random orders of one seed.
 
-    ``memory`` is the memory before any edit; every state of it classifies ``tests``. ``additions``
-    has the possible additions by kind, the first of every category, then the second, and so on: n
-    for each category are the first n times the number of categories. Additions with wrong labels
-    are the cue-conflict ones in the same order. ``probes`` are conflicting pictures that show which
-    entries are like textures. ``removal`` and ``halved`` are orders, of the memory's rows and of
-    the categories.
+    ``memory`` is stored before any edit; every edited memory classifies ``tests``. ``additions``
+    has the pictures that can be added, by kind: the first of every category, then the second, and
+    so on, so n for each category are the first n times the number of categories. Additions with
+    wrong labels are the cue-conflict ones in the same order. ``probes`` are conflicting pictures
+    that show which entries are like textures. ``removal`` is a random order of the memory's rows,
+    ``halved`` one of the categories.
     """
 
     seed: int
@@ -50,11 +50,11 @@ class Split:
 
 
 def split(material: Material, seed: int, dose_max: int) -> Split:
-    """Split the material; at most ``dose_max`` pictures of a category can be added.
+    """Split the material by a seed, with at least ``dose_max`` pictures to add to each category.
 
-    Photographs are dealt to memory, additions and tests within each category. Of the shape items of
-    each category one half is for additions, of the textures a third; cue-conflict pictures with one
-    of each kind are for neither. Raises CannotSplit.
+    Photographs are dealt to memory, additions and tests within each category. Half of the shape
+    items of each category and a third of the textures are for additions, the rest for tests;
+    cue-conflict pictures with one of each are not used. Raises CannotSplit.
     """
     rng = np.random.default_rng(seed)
     sets = material.sets
@@ -97,7 +97,7 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
 
 
 def _dealt(categories: Texts, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Return rows for memory, additions and tests."""
+    """Deal the rows of each category at random to memory, additions and tests."""
     parts: list[list[NDArray[np.intp]]] = [[], [], []]
     for rows in _by_category(categories, rng):
         test, pool = round(TEST_SHARE * len(rows)), round(POOL_SHARE * len(rows))
@@ -110,7 +110,7 @@ def _dealt(categories: Texts, rng: np.random.Generator) -> list[NDArray[np.intp]
 def _some(
     items: Texts, categories: Texts, share: float, rng: np.random.Generator
 ) -> NDArray[np.str_]:
-    """Return this share of the items of each category, rounded down, but at least one."""
+    """Return a random share of the items of each category, rounded down, but at least one."""
     names, first = np.unique(items, return_index=True)
     chosen = [
         names[rows[: max(1, int(share * len(rows)))]]
@@ -144,7 +144,7 @@ def _ranked(pictures: Pictures, rng: np.random.Generator) -> Pictures:
 
 
 def _by_image(pictures: Pictures) -> Pictures:
-    """Sort as panels do."""
+    """Sort by image name, as panels do."""
     return pictures.at(np.argsort(pictures.images))
 
 

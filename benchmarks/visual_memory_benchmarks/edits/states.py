@@ -30,9 +30,9 @@ TEXTURE_K, MISLEADING_K, HARD_K, VALUE_K = 10, 10, 100, 5
 class State:
     """The answers of one edited memory of one seed.
 
-    ``size`` is how many entries the edit concerned, ``voting`` how many vote after it, ``digest``
-    the memory's then. ``answers`` are category numbers by k, then by set, to its tests in their
-    order.
+    ``size`` is the number of entries that the edit concerned, ``voting`` the number that vote after
+    it, ``digest`` the edited memory's. ``answers`` has a category number for each picture of its
+    tests in order, by k, then by set.
     """
 
     seed: int
@@ -43,7 +43,7 @@ class State:
     answers: Mapping[int, Answers]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but its answers."""
+        """Return all fields but ``answers``, for JSON."""
         return {
             "seed": self.seed,
             "kind": self.edit.kind,
@@ -55,7 +55,7 @@ class State:
 
 
 def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_memory.Memory:
-    """Create the memory before any edit, anew."""
+    """Create the memory before any edit, in place of any of this name."""
     forget(client, name)
     memory = client.create_memory(name, dimension=split.memory.vectors.shape[1])
     memory.insert(
@@ -67,7 +67,7 @@ def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_
 
 
 def forget(client: visual_memory.Client, name: str) -> None:
-    """Drop a memory, if it exists."""
+    """Delete a memory, if it exists."""
     with suppress(visual_memory.NotFound):
         client.delete_memory(name)
 
@@ -84,7 +84,7 @@ def visit(
     split: Split,
     ks: Sequence[int],
 ) -> State:
-    """Edit a copy of the memory, which is left as it is, and query it. Raises MemoryChanged."""
+    """Edit a copy of the memory, query the copy for each k, and delete it. Raises MemoryChanged."""
     name = edited(memory.name)
     forget(client, name)
     copy = client.copy(memory.name, name)
@@ -131,7 +131,7 @@ def _remove_at_random(memory: visual_memory.Memory, edit: Edit, split: Split) ->
 
 
 def _remove_half(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    """Remove a random half of the first categories."""
+    """Delete a random half of each of the first ``dose`` categories; return the number deleted."""
     shuffled = split.memory.at(split.removal)
     ids: list[str] = []
     for category in split.halved[: int(edit.dose)]:
@@ -143,7 +143,7 @@ def _remove_half(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
 def _remove_highest(
     memory: visual_memory.Memory, edit: Edit, split: Split, counts: Mapping[str, int]
 ) -> int:
-    """Remove a fraction of the entries, by descending count; equal ones at random."""
+    """Delete a fraction of the entries, highest counts first, equal ones at random."""
     ids = split.memory.ids[split.removal].tolist()
     ids.sort(key=lambda id: -counts.get(id, 0))
     return _delete(memory, ids[: round(edit.dose * len(ids))])
@@ -165,9 +165,9 @@ def _remove_misleading(memory: visual_memory.Memory, edit: Edit, split: Split) -
 
 
 def _soften(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    """Return the size of softening, by which the effective number of votes shrinks (Kish, 1965).
+    """Return the size of soft pruning: the loss in the effective number of votes (Kish, 1965).
 
-    Nothing is stored, and weights that are all alike would be no edit.
+    Nothing is stored, since soft pruning only weighs votes; equal weights would lose none.
     """
     counts = memory.misleading_counts(k=int(edit.dose)).values()
     reliabilities = [RELIABILITY_NUMERATOR / (1 + count) if count else 1.0 for count in counts]
@@ -190,7 +190,7 @@ def _prune_by_value(memory: visual_memory.Memory, edit: Edit, split: Split) -> i
 def _prune_by_prototype(
     memory: visual_memory.Memory, edit: Edit, split: Split, *, keep: str
 ) -> int:
-    """Prune with as many prototypes as there are categories, found without labels."""
+    """Prune by distance to prototypes: as many clusters as categories, without labels."""
     clusters = {"clusters": len(split.categories), "seed": split.seed, "keep": keep}
     return _prune(memory, method="prototype", fraction=edit.dose, **clusters)
 

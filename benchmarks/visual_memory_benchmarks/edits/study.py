@@ -30,10 +30,11 @@ def run(
     path: Path,
     progress: Progress = lambda text: None,
 ) -> dict[str, Any]:
-    """Run the study, except states recorded in ``path``; memories are dropped at the end.
+    """Run the study and return its result; states recorded in ``path`` are not measured again.
 
-    More seeds, kinds, doses or resamples continue the same records, other material does not. Raises
-    CannotSplit, OtherRun, MemoryChanged, UnmatchedImages.
+    Its memories are deleted at the end. Records stay valid for more seeds, kinds, resamples, or
+    doses (unless the largest addition grows), but not for other material. Raises CannotSplit,
+    OtherRun, MemoryChanged, UnmatchedImages.
     """
     splits = [split(material, seed, protocol.dose_max) for seed in range(protocol.seeds)]
     study = {
@@ -69,7 +70,7 @@ def collect(
     records: Records,
     progress: Progress,
 ) -> None:
-    """Visit the states of one seed that are not recorded, in a memory of this name."""
+    """Measure and record the missing states of one seed, in a memory of this name."""
     memory = None
     try:
         for edit in _planned(protocol, dealt.seed, records.states):
@@ -83,6 +84,6 @@ def collect(
 
 
 def _planned(protocol: Protocol, seed: int, states: States) -> Iterator[Edit]:
-    """Yield the edits, then those whose size is another edit's."""
+    """Yield the edits, then the controls whose sizes are known once the edits are recorded."""
     yield from protocol.first
     yield from protocol.all(seed, states)[len(protocol.first) :]

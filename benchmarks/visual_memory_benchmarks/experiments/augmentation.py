@@ -62,7 +62,7 @@ def augmentation(
     embed = laboratory.embedders[0].of
 
     def seen(part: int, name: str) -> Gallery:
-        """Return a third of the pictures under a distortion."""
+        """Return one third of the pictures, embedded under a distortion."""
         chosen = gallery.at(numbers[part])
         shown = [pictures[at] for at in numbers[part]]
         if name == UNDISTORTED:
@@ -99,7 +99,7 @@ def augmentation(
 
 
 def _transfer(name: str, levels: Mapping[str, str], right: Mapping[tuple[str, str], Values]) -> Row:
-    """Return the mean gain from copies, with the same distortion, all others, and none."""
+    """Return the mean gain by copies on their own distortion, on all others, and on none."""
     gains = {each: right[name, each] - right[ALONE, each] for each in (UNDISTORTED, *levels)}
     others = [gains[each] for each in levels if each != name]
     return {

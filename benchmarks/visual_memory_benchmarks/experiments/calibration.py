@@ -92,7 +92,7 @@ def calibration(
 
 
 def calibration_error(confidences: ArrayLike, right: ArrayLike) -> float:
-    """Return the calibration error over equal bins (0, 1/15], …, (14/15, 1]."""
+    """Return the expected calibration error over 15 equal bins (0, 1/15], …, (14/15, 1]."""
     confidences, right = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     bins = np.clip(np.ceil(confidences * BINS), 1, BINS)
     gaps = [abs((right - confidences)[bins == each].sum()) for each in np.unique(bins)]

@@ -75,7 +75,7 @@ def dichotomy(
 
 
 def shares(correct: Mask) -> Row:
-    """Return shares of pictures; the mean error consistency of pairs, over all and the rest."""
+    """Return shares of pictures by difficulty; mean error consistency on all and on the rest."""
     found = difficulty(correct)
     weights = intervals.weights(correct.shape[1])
     return {
@@ -89,7 +89,7 @@ def shares(correct: Mask) -> Row:
 
 
 def _consistency(correct: Mask, weights: Values) -> Values:
-    """Return the mean error consistency for each draw."""
+    """Return the mean error consistency of all pairs of makers for each row of weights."""
     pairs = list(combinations(range(len(correct)), 2))
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
     measures = consistency.compare(correct, first, second, weights)

@@ -92,14 +92,14 @@ def distortions(
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the groups of distortions that means are taken over, those complete in ``names``."""
+    """Return the groups of distortions to average over, if all their members are in ``names``."""
     laion = [name for name, each in DISTORTIONS.items() if each.family == "laion-c"]
     groups = {"imagenet-c, the 15 common": list(COMMON), "laion-c": laion}
     return {of: found for of, found in groups.items() if set(found) <= set(names)}
 
 
 def _mean(found: Sequence[str], right: Mapping[tuple[str, str], Mask], clean: Mask) -> Row:
-    """Return means over levels and distortions, and relative to clean accuracy."""
+    """Return the mean accuracy over all levels of distortions, and its ratio to clean accuracy."""
     scores = np.mean(
         [right[name, level] for name in found for level in DISTORTIONS[name].levels], axis=0
     )
@@ -124,7 +124,7 @@ def _entropy(answers: Texts) -> float:
 
 
 def _counts(truth: Texts, answers: Texts) -> dict[str, dict[str, int]]:
-    """Map category → answer → pictures, without zeros."""
+    """Count pictures by category shown, then by answer, without zeros."""
     found: dict[str, dict[str, int]] = {}
     for shown, answer in zip(truth.tolist(), answers.tolist(), strict=True):
         row = found.setdefault(shown, {})

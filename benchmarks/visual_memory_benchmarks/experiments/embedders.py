@@ -37,7 +37,7 @@ ASKED = ("cue_conflict", "edges", "filled_silhouettes")
     others=("efficientnet-lite1", "efficientnet-lite2"),
 )
 def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tables:
-    """Classify natural16 by all other pictures, with a memory for each embedder."""
+    """Classify each picture of natural16 by all others, with a memory for each embedder."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
     truth = {
         name: np.array([each.category for each in laboratory.sets[name].stimuli])
@@ -83,7 +83,7 @@ def embedders(laboratory: Laboratory, *, ks: Sequence[int] = (1, 10, 50)) -> Tab
 
 
 def shape_bias(answers: Texts, shapes: Texts, textures: Texts) -> Row:
-    """Count answers over the pictures whose shape and texture differ; shape among both."""
+    """Count answers by shape and by texture where the two differ; estimate shape bias."""
     differ = shapes != textures
     shape, texture = ((answers == each)[differ] for each in (shapes, textures))
     return {
@@ -95,7 +95,7 @@ def shape_bias(answers: Texts, shapes: Texts, textures: Texts) -> Row:
 
 
 def pairs(names: Sequence[str], answers: Texts, truth: Texts) -> list[Row]:
-    """Return agreement and κ of errors of every two decision makers of answers (m, n)."""
+    """Return agreement and error consistency of every two decision makers of answers (m, n)."""
     found = list(combinations(range(len(names)), 2))
     if not found:
         return []

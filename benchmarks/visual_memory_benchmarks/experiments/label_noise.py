@@ -79,7 +79,7 @@ def label_noise(
 
 
 def flipped(labels: Texts, share: float, rng: np.random.Generator) -> Texts:
-    """Replace a share of the labels, each by any other with equal chance."""
+    """Replace a random share of the labels, each by another label drawn evenly."""
     names, codes = np.unique(labels, return_inverse=True)
     wrong = rng.choice(len(codes), round(share * len(codes)), replace=False)
     if len(wrong):

@@ -86,17 +86,21 @@ def open_set(
 
 
 def _classes(gallery: Gallery) -> list[tuple[str, Mask]]:
-    """Return each label with its pictures."""
+    """Return each label with the mask of its pictures."""
     return [(label, gallery.labels == label) for label in np.unique(gallery.labels).tolist()]
 
 
 def _others(neighbors: Neighbors, id: str) -> Values:
-    """Return distances to all but the picture itself, by its id."""
+    """Return the distances to all neighbours but the picture itself."""
     return neighbors.distances[[each != id for each in neighbors.ids]]
 
 
 def separation(known: Values, unknown: Values) -> Row:
-    """Return AUROC, and the share of the unknown that is nearer than 95 % of the known."""
+    """Return AUROC, FPR95 and the limit for scores that are higher for unknown pictures.
+
+    FPR95 is the share of unknown pictures accepted at the limit that accepts 95 % of the known
+    ones.
+    """
     nearer = (known[:, None] < unknown) + (known[:, None] == unknown) / 2
     counts, others = intervals.weights(len(known)), intervals.weights(len(unknown), 1)
     totals = others.sum(axis=1)
@@ -107,7 +111,7 @@ def separation(known: Values, unknown: Values) -> Row:
 
 
 def _limits(known: Values, weights: Values) -> Values:
-    """Return for each row of weights the smallest score that keeps 95 % of the known."""
+    """Return for each row of weights the smallest score that accepts 95 % of the known."""
     order = np.argsort(known)
     wanted = np.ceil(KEPT * weights.sum(axis=1, keepdims=True))
     kept = weights[:, order].cumsum(axis=1) >= wanted

@@ -40,10 +40,11 @@ def shortcut(
 ) -> Tables:
     """Classify each half of the pictures by a memory of the other half.
 
-    In one kind of memory all entries of one label, each label in turn, bear the stamp. A picture
-    is asked about with the stamp where its own label bears it (consistent), without it (absent),
-    and with it where another label does (conflicting), which may be called the stamped label then:
-    more than without a stamp, where entries that bear one may only lie nearer to everything.
+    In one kind of memory all entries of one label, each label in turn, bear the stamp. A picture is
+    asked about with the stamp if its own label bears it (consistent), without the stamp (absent),
+    and with it if another label bears it (conflicting). The share of conflicting pictures called
+    the stamped label is compared with that of the pictures without a stamp, since entries with a
+    stamp may lie nearer to everything.
     """
     gallery, pictures = laboratory.gallery("natural16"), laboratory.pictures("natural16")
     embed = laboratory.embedders[0].of
@@ -86,7 +87,7 @@ def stamped(picture: Picture, side: int) -> Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """The pictures without and with a stamp, and which of them are known or queried."""
+    """All pictures without and with a stamp, and the numbers of the known and the queried ones."""
 
     clean: Gallery
     marked: Gallery
@@ -94,7 +95,7 @@ class Fold:
     queries: Numbers
 
     def entries(self, bears: Mask) -> Gallery:
-        """Return the known pictures, some of them with the stamp."""
+        """Return the known pictures, with the stamp where ``bears`` is True."""
         vectors = np.where(bears[:, None], self.marked.vectors, self.clean.vectors)
         return replace(self.clean, vectors=vectors).at(self.known)
 
@@ -110,7 +111,7 @@ class Fold:
 def _measured(
     laboratory: Laboratory, state: str, folds: Sequence[Fold], half: Mask, k: int
 ) -> dict[str, Values]:
-    """Return the measures (5, n) of each kind of memory, each by the half without the picture."""
+    """Return MEASURES (5, n) by kind of memory; the half without a picture classifies it."""
     labels = folds[0].clean.labels
     names = np.unique(labels).tolist()
     others = len(names) - 1

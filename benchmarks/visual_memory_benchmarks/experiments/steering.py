@@ -95,7 +95,7 @@ def voters(kind: str, dose: int) -> str:
 
 
 class Album:
-    """All pictures, with the items that drawings and cue-conflict pictures were made of."""
+    """All pictures, with the source images (items) of drawings and cue-conflict pictures."""
 
     def __init__(self, laboratory: Laboratory) -> None:
         self.natural, self.cues = laboratory.gallery(NATURAL), laboratory.gallery(CUES)
@@ -111,7 +111,7 @@ class Album:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Addition:
-    """Pictures with a rank within their category: a dose is all ranks below a number."""
+    """Pictures to add, with the place of each in its category: dose n adds places below n."""
 
     gallery: Gallery
     places: Numbers
@@ -130,7 +130,7 @@ class Deal:
 
 
 def dealt(album: Album, rng: np.random.Generator) -> Deal:
-    """Deal pictures, shape items and texture items, each to one side only."""
+    """Split the pictures at random, so that no shape or texture item is both added and queried."""
     base, more, natural = album.natural.parts((0.5, 0.25, 0.25), rng)
     shapes = _some_items(album.shape_items, album.cues.labels, 0.5, rng)
     textures = _some_items(album.texture_items, album.textures, 0.4, rng)
@@ -164,7 +164,7 @@ def _placed(gallery: Gallery, rng: np.random.Generator) -> Addition:
 
 
 def _some_items(items: Texts, categories: Texts, share: float, rng: np.random.Generator) -> Texts:
-    """Return a share of the items of each category."""
+    """Return a random share of the items of each category."""
     names, first = np.unique(items, return_index=True)
     chosen, _ = parts(categories[first], (share, 1 - share), rng)
     return names[chosen]

@@ -33,7 +33,7 @@ KINDS = ("category", "random")
     others=("efficientnet-lite1", "efficientnet-lite2"),
 )
 def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> Tables:
-    """Compare each picture with two others; the nearer one by the memory is its answer."""
+    """Compare each picture with two others; the memory's answer is the nearer one."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
     labels = laboratory.gallery("natural16").labels
     rng = np.random.default_rng(seed)
@@ -66,7 +66,7 @@ def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> 
 
 
 def _drawn(kind: str, labels: Texts, rng: np.random.Generator) -> Numbers:
-    """Draw two others for each picture (n, 2): of its category and of another, or any two."""
+    """Draw two other pictures for each (n, 2): one of its category and one not, or any two."""
     n = len(labels)
     found = np.empty((n, 2), np.intp)
     for o in range(n):
@@ -83,7 +83,7 @@ def _drawn(kind: str, labels: Texts, rng: np.random.Generator) -> Numbers:
 
 
 def _closer(memory: Memory, gallery: Gallery, pairs: Numbers) -> Values:
-    """Return −1 where y is nearer, 1 where z is, 0 for a tie (n,)."""
+    """Return −1 if y is nearer to the picture, 1 if z is, 0 if both are as near (n,)."""
     found = np.empty(len(pairs))
     for o, (y, z) in enumerate(gallery.ids[pairs].tolist()):
         (near,) = memory.search(

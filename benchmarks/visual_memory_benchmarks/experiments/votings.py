@@ -70,7 +70,7 @@ def votings(
 def _chosen(
     rule: str, ks: Sequence[int], fixed_ks: Sequence[int], held: Values, queried: Values
 ) -> Row:
-    """Return accuracy (s, ks) with k chosen on other pictures, fixed ks, and the best k."""
+    """Return the accuracy with k chosen on other pictures, with fixed ks, and with the best k."""
     best = held.argmax(axis=1)  # the smallest of equals
     chosen = np.take_along_axis(queried, best[:, None], axis=1)[:, 0]
     hindsight = queried.max(axis=1)
@@ -86,7 +86,7 @@ def _chosen(
 
 
 def _whole(laboratory: Laboratory, gallery: Gallery, ks: Sequence[int]) -> Tables:
-    """Classify every picture by all others."""
+    """Return leave-one-out accuracy for each of ``ks``, and accuracy by neighbour rank."""
     memory = laboratory.memory("all", gallery)
     left_out = []
     for k in ks:
@@ -106,7 +106,7 @@ def _whole(laboratory: Laboratory, gallery: Gallery, ks: Sequence[int]) -> Table
 
 
 def _by_rank(found: Sequence[Neighbors], gallery: Gallery, ranks: int) -> Values:
-    """Return True where a picture's neighbour, itself left out, has its label (n, ranks)."""
+    """Return 1 where the j-th nearest other picture has the picture's label, else 0: (n, ranks)."""
     rows = []
     for neighbors, id, label in zip(found, gallery.ids, gallery.labels, strict=True):
         others = [each.label == label for each in neighbors if each.id != id]
@@ -115,7 +115,7 @@ def _by_rank(found: Sequence[Neighbors], gallery: Gallery, ranks: int) -> Values
 
 
 def reliability(correct: Values) -> list[Row]:
-    """Fit accuracy by rank j as a · ln j + b."""
+    """Fit the accuracy of the j-th nearest neighbour as a · ln j + b."""
     logs = np.log(np.arange(1, correct.shape[1] + 1))
     if len(logs) < 2:
         return []

@@ -49,9 +49,10 @@ class Record:
         return str(self.memory["digest"])
 
     def resumed(self, path: Path) -> Record:
-        """Return this record as another start of the run recorded at ``path``, if there is one.
+        """Return the record at ``path`` with this start added, or this record if there is none.
 
-        Raises OtherRun where memory, parameters, seed or data differ, edits of the memory aside.
+        Raises OtherRun if memory, parameters, seed or data differ; edits of the memory are not
+        compared.
         """
         if not path.exists():
             return self
@@ -134,7 +135,7 @@ def start(server: ServerInfo, clock: Callable[[], str] | None = None) -> Json:
 
 
 def packages() -> dict[str, str]:
-    """Map installed packages to their versions."""
+    """Map each of PACKAGES that is installed to its version."""
     found = {}
     for name in PACKAGES:
         try:

@@ -16,9 +16,9 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An experiment: its title, its seed papers and the datasets it needs.
+    """An experiment: its title, the numbers of its seed papers, and the datasets it needs.
 
-    ``function`` takes a laboratory and parameters by keyword. ``others`` are embedders to compare
+    ``function`` takes a laboratory, and parameters by keyword. ``others`` are embedders to compare
     with the measured one.
     """
 
@@ -32,12 +32,12 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Return the name of its function."""
+        """Return the name of the function."""
         return self.function.__name__
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Return its parameters with their defaults."""
+        """Return the function's keyword parameters with their defaults."""
         given = inspect.signature(self.function).parameters.values()
         return {each.name: each.default for each in given if each.kind is each.KEYWORD_ONLY}
 
@@ -48,7 +48,7 @@ class Experiment:
         embedders: Sequence[Embedder],
         **parameters: Any,
     ) -> Result:
-        """Run it; equal arguments give equal results. Its memories are dropped, also on an error.
+        """Run the experiment; equal arguments give equal results. Its memories are always deleted.
 
         Raises MissingData for a set that is needed and not given.
         """

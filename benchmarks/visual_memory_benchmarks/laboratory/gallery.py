@@ -49,7 +49,7 @@ def joined(galleries: Sequence[Gallery]) -> Gallery:
 
 
 def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> list[Numbers]:
-    """Return the numbers in each part, ascending; every group is split by the same shares."""
+    """Split the numbers of ``groups`` at random by ``shares``, within every group; ascending."""
     found: list[list[Numbers]] = [[] for _ in shares]
     ends = np.cumsum(shares)
     for group in np.unique(groups):
@@ -61,7 +61,7 @@ def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> l
 
 
 def one_by_one(groups: Texts, rng: np.random.Generator) -> Numbers:
-    """Rank each within its group at random, from 0: a dose is all ranks below a number."""
+    """Rank each picture at random within its group, from 0: a dose is all ranks below a number."""
     places = np.empty(len(groups), np.intp)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)

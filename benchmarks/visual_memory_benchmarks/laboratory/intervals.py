@@ -45,7 +45,7 @@ def over_pictures(scores: ArrayLike) -> Estimate:
 
 
 def ratio(totals: ArrayLike, counts: ArrayLike) -> Estimate:
-    """Estimate Σ ``totals`` / Σ ``counts`` over pictures, such as a share of some of them."""
+    """Estimate Σ ``totals`` / Σ ``counts``, both (n,), over pictures: a share of some of them."""
     totals, counts = np.asarray(totals, np.float64), np.asarray(counts, np.float64)
     if not len(totals):
         return Estimate(None, None, None)
@@ -59,9 +59,9 @@ def ratio(totals: ArrayLike, counts: ArrayLike) -> Estimate:
 def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = None) -> Estimate:
     """Estimate the mean of values (s,), or a statistic of values (s, …), one row for each seed.
 
-    A mean has Student's interval. Draws of few seeds lie too close; those of a statistic are
-    widened so that for a normal mean they would agree with it (Hesterberg, 2015). nan and one seed
-    alone have no interval.
+    A mean gets Student's interval. Bootstrap draws of few seeds scatter too little, so the interval
+    of a statistic is widened by the factor with which a normal mean would get Student's interval
+    (Hesterberg, 2015). nan and a single seed get no interval.
     """
     rows = np.asarray(values, np.float64)
     of = statistic or (lambda drawn: float(drawn.mean()))

@@ -20,7 +20,7 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 
 class Embedder(Protocol):
-    """Makes vectors of pictures: ``Embeddings``, or a fake of tests."""
+    """An embedder of pictures: ``Embeddings``, or a fake of tests."""
 
     @property
     def spec(self) -> Mapping[str, Any]: ...
@@ -28,9 +28,10 @@ class Embedder(Protocol):
 
 
 class Laboratory:
-    """Datasets by name, embedders, and memories whose names begin with ``name``.
+    """The datasets and embedders of an experiment, and its memories, deleted when the block ends.
 
-    The first of ``embedders`` is the default. ``states`` collects the digests.
+    Names of memories begin with ``name``. The first of ``embedders`` is the default. ``states``
+    maps each noted state of a memory to its digest.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Laboratory:
         self._made.__exit__(*raised)
 
     def gallery(self, name: str, embedder: int = 0) -> Gallery:
-        """Return all pictures of a set, by the embedder of this number."""
+        """Return all pictures of a set, embedded by ``embedders[embedder]``."""
         stimuli = self.sets[name]
         paths = [stimuli.path(each) for each in stimuli.stimuli]
         return Gallery(
@@ -63,7 +64,7 @@ class Laboratory:
         )
 
     def pictures(self, name: str) -> list[Picture]:
-        """Return the pixels of a set: the central 224 × 224."""
+        """Return each picture of a set as pixels, scaled and cropped to 224 × 224."""
         stimuli = self.sets[name]
         return [_pixels(stimuli.path(each)) for each in stimuli.stimuli]
 
@@ -82,7 +83,7 @@ class Laboratory:
         return memory
 
     def note(self, state: str, memory: Memory) -> str:
-        """Note, and return, the digest of a memory as it is now."""
+        """Put a memory's present digest into ``states``, and return it."""
         digest = memory.info().digest
         self.states[state] = digest
         return digest
@@ -116,7 +117,7 @@ def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
 def without_some(
     memory: Memory, ids: Sequence[str], count: int, rng: np.random.Generator
 ) -> Iterator[None]:
-    """Prune as many other entries at random inside the block: the control of a prune."""
+    """Prune ``count`` of ``ids`` at random inside the block, as the control of another prune."""
     if not count:
         yield
         return

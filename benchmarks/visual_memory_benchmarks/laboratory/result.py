@@ -18,10 +18,9 @@ class Result:
     """The result of one run of an experiment.
 
     ``papers`` are the numbers of its seed papers, ``data`` the hash of each set of pictures,
-    ``embedders`` their specs, the one that most memories use first. ``states`` gives the digest of
-    every memory used. Values of ``tables`` with an interval are an ``Estimate``;
-    ``intervals`` says over what they were drawn again, and ``comparison`` what the values may
-    stand beside.
+    ``embedders`` their specs, the default first. ``states`` gives the digest of every state of its
+    memories. A value of ``tables`` with an interval is an ``Estimate``; ``intervals`` says what was
+    resampled, and ``comparison`` what the values may be compared with.
     """
 
     experiment: str
@@ -41,7 +40,7 @@ class Result:
 
 
 def plain(value: Any) -> Any:
-    """Convert to JSON types: dicts, lists, and an estimate with its interval."""
+    """Convert a value to JSON types; an estimate becomes an object with value, low and high."""
     match value:
         case Estimate():
             return value.to_json()

@@ -17,7 +17,7 @@ from visual_memory_benchmarks.trials.trials import is_person
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BiasSummary:
-    """A summary as JSON; ``models`` maps names to biases (r,)."""
+    """A summary of shape bias as JSON; ``models`` has each model's bias by row of weights (r,)."""
 
     models: Mapping[str, Draws]
     json: Json
@@ -71,7 +71,7 @@ def _describe(conflicting: Conflict, names: Sequence[str], weights: Draws) -> Js
 
 
 def _pooled(counted: Votes) -> Json:
-    """Return pooled counts, and shares of all conflicting trials, not of all trials."""
+    """Return all makers' counts together, their shares of conflicting trials, and the bias."""
     together = counted.pooled
     shape, texture, trials = (int(each[0, 0]) for each in together.columns)
     return {

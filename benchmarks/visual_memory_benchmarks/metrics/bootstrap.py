@@ -35,7 +35,8 @@ class Resampling:
     def weights(self, panel: Panel) -> Values:
         """Return the weights of the panel's n pictures: (1 + resamples + GROUPS, n).
 
-        A function of seed, dataset, condition and n: two runs over the same pictures draw alike.
+        Weights depend on seed, dataset, condition and n alone: two runs over the same pictures draw
+        alike.
         """
         return weights(len(panel.images), self.resamples, [self.seed, *panel.key.encode()])
 
@@ -50,7 +51,7 @@ def weights(n: int, resamples: int, seed: list[int]) -> Values:
 
 
 def counts(n: int, resamples: int, generator: np.random.Generator) -> Values:
-    """Count how often each of n is drawn with replacement: (1 + resamples, n); row 0 is all 1."""
+    """Count how often each of n items is drawn with replacement: (1 + resamples, n); row 0 is 1."""
     drawn = generator.integers(n, size=(resamples, n))
     row = np.arange(resamples)[:, None] * n
     found = np.bincount((drawn + row).ravel(), minlength=resamples * n)
@@ -70,15 +71,15 @@ class Estimate:
 
 
 def number(value: float) -> float | None:
-    """Convert a number to JSON: None where it is undefined."""
+    """Convert a number for JSON: None if it is nan."""
     return None if np.isnan(value) else float(value)
 
 
 def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
     """Make an estimate from one value for each row of weights, nan where undefined.
 
-    No end is below ``least``. Draws of a square near 0 may lie above it so far that the corrected
-    ends miss it; they are widened to contain it.
+    No end is below ``least``. The interval is widened if it misses the value, which happens for a
+    square near 0, as its draws lie above the value.
     """
     found = bca(values[0], values[1:-GROUPS], values[-GROUPS:])
     if found.value is None or found.low is None or found.high is None:
@@ -90,9 +91,10 @@ def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
 def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
     """Return the bias-corrected and accelerated interval (Efron, 1987).
 
-    ``drawn`` are values of draws, ``left_out`` those without one picture after another, or one
-    group. Where the value lies to one side of its draws, as a square does, the ends are taken as
-    far to the other side. That may be beyond all draws, and a normal distribution goes on there.
+    ``drawn`` are the values of draws, ``left_out`` the values without one picture, or one group, at
+    a time. If the value lies to one side of its draws, as a square does, the ends are moved as far
+    to the other side; beyond all draws a normal distribution is assumed. ``reach`` is in standard
+    deviations.
     """
     drawn, left_out = drawn[~np.isnan(drawn)], left_out[~np.isnan(left_out)]
     if np.isnan(value) or not drawn.size:
@@ -115,7 +117,7 @@ def _acceleration(left_out: Values) -> float:
 
 
 def _quantile(drawn: Values, z: float) -> float:
-    """Return the Φ(z) quantile of the draws; beyond them, the normal's if that is further."""
+    """Return the Φ(z) quantile of the draws or, beyond their ends, a normal one if further."""
     share = NORMAL.cdf(z)
     quantile = float(np.quantile(drawn, share))
     if 1 <= share * drawn.size <= drawn.size - 1:
@@ -125,7 +127,7 @@ def _quantile(drawn: Values, z: float) -> float:
 
 
 def percentiles(value: float, drawn: Values) -> Estimate:
-    """Return the percentile interval, for values that draws scatter evenly: means, differences."""
+    """Return the percentile interval, for values about which draws scatter evenly, as means."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Estimate(number(value), None, None)

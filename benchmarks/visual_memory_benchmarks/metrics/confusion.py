@@ -9,7 +9,7 @@ from visual_memory_benchmarks.trials.panel import Panel
 
 
 def confusion(panel: Panel) -> NDArray[np.int64]:
-    """Return counts (m, shown, answered) over the panel's categories; the last answer is ``na``."""
+    """Return counts (m, shown, answered) for each maker by category; the last answer is ``na``."""
     m, c = len(panel.makers), len(panel.categories)
     answered = np.where(panel.responses < 0, c, panel.responses)
     cells = (np.arange(m)[:, None] * c + panel.shown) * (c + 1) + answered
@@ -17,11 +17,11 @@ def confusion(panel: Panel) -> NDArray[np.int64]:
 
 
 def response_entropy(confusions: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the response entropy (Geirhos et al., 2018) for each maker (m,).
+    """Return the response entropy (Geirhos et al., 2018) for each maker (m,), in bits.
 
-    That is −Σ p log₂ p over the shares of the categories in all answers.
-    ``confusions`` (m, shown, answered) as ``confusion`` counts them: ``na`` is no category, but its
-    answers are answers. At most log₂ of the number of categories, 4 bits for 16.
+    That is −Σ p log₂ p over each category's share p of all answers, those of ``na`` included: at
+    most log₂ of the number of categories, 4 for 16. ``confusions`` are as ``confusion`` returns
+    them.
     """
     answers = confusions.sum(axis=1)
     shares = answers[:, :-1] / answers.sum(axis=1, keepdims=True)

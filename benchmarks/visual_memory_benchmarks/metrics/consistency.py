@@ -21,11 +21,11 @@ MEASURES = (
 def compare(
     correct: NDArray[np.bool_], first: ArrayLike, second: ArrayLike, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the measures of pairs of decision makers on one condition: (4, pairs, r).
+    """Return the four MEASURES of pairs of decision makers on one condition: (4, pairs, r).
 
-    ``correct`` is (m, n), ``first`` and ``second`` are rows of it, ``weights`` (r, n) say how often
-    each picture counts. Error consistency is nan where chance alone leaves nothing to agree on:
-    where both are always right, or both always wrong. Toolboxes give 1 there.
+    ``correct`` is (m, n); ``first`` and ``second`` are the rows in it of each pair; ``weights`` (r,
+    n) say how often each picture counts. Error consistency is nan if both are always right, or both
+    always wrong, since chance then explains all agreement. Toolboxes give 1 there.
     """
     first, second = np.asarray(first, np.intp), np.asarray(second, np.intp)
     counts = weights.sum(axis=1)
@@ -42,7 +42,7 @@ def compare(
 
 
 def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Average the defined values; nan where there are none."""
+    """Average over an axis, without nan; nan if all values are nan."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
@@ -54,7 +54,7 @@ def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Average measures over conditions, pair by pair: (4, pairs, r).
 
-    Consistency is never computed over conditions pooled: their difficulty would pass for agreement.
+    Conditions are not pooled, since their differences in difficulty would count as agreement.
     """
     return mean(np.stack(conditions), axis=0)
 

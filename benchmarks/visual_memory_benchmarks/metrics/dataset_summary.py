@@ -28,7 +28,7 @@ Pair: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """The terms of averages over datasets: accuracy (r,) and measures against people (4, r)."""
+    """Scores on one dataset: accuracy (r,), and the mean of the MEASURES against people (4, r)."""
 
     accuracy: Draws
     measures: Draws
@@ -36,7 +36,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetSummary:
-    """A summary; ``pairs`` are measures (4, r) of two models; ``people`` is None without any."""
+    """The summary of one dataset; ``pairs`` has MEASURES (4, r) of two models, by their names."""
 
     people: Scores | None
     models: Mapping[str, Scores]
@@ -71,7 +71,7 @@ def summarise_dataset(trials: Trials, resampling: Resampling) -> DatasetSummary:
 
 
 def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
-    """Return one JSON object for each pair."""
+    """Return a JSON object of names and measures for each pair."""
     return [
         {"first": first, "second": second} | measures_json(draws)
         for (first, second), draws in pairs.items()
@@ -98,7 +98,7 @@ class Compared:
         self._measures = consistency.compare(panel.correct, first, second, weights)
 
     def of(self, pairs: Sequence[Pair]) -> Draws:
-        """Return the measures (4, pairs, r) of some pairs."""
+        """Return the four MEASURES of ``pairs`` of makers for r rows of weights: (4, pairs, r)."""
         first = [self._rows[first] for first, _ in pairs]
         second = [self._rows[second] for _, second in pairs]
         return self._measures[:, self._at[first, second]]
@@ -124,14 +124,14 @@ class Answers:
                 raise MissingConditions(self.dataset.name, maker, lacking)
 
     def scores(self, names: Sequence[str], pairs: Sequence[Pair]) -> Scores:
-        """Return scores over the kept conditions, averaged over the pairs."""
+        """Return accuracy of ``names`` and mean measures of ``pairs`` over the kept conditions."""
         return Scores(
             self.accuracy(names, self.dataset.kept),
             consistency.mean(self.measures(pairs, self.dataset.kept), axis=1),
         )
 
     def accuracy(self, names: Sequence[str], conditions: Iterable[str]) -> Draws:
-        """Return the pooled accuracy (r,)."""
+        """Return the accuracy of decision makers, pooled over them and conditions: (r,)."""
         conditions = list(conditions)
         return accuracy(self._of(names, conditions), [self.weights[name] for name in conditions])
 
@@ -166,7 +166,7 @@ class Answers:
         }
 
     def split(self, names: Sequence[str]) -> Json:
-        """Count the pictures trivial or impossible for all; give their measures on the rest."""
+        """Count the pictures that all or none get right; give the makers' measures on the rest."""
         used = self._of(names, self.dataset.kept)
         found = [difficulty(panel.correct) for panel in used]
         pairs = list(combinations(names, 2))
@@ -188,12 +188,12 @@ class Answers:
         return {
             "accuracy": estimate(self.accuracy(names, conditions)).to_json(),
             **measures_json(consistency.mean(consistency.average(found), axis=1)),
-            **_quirks(found),
+            **_pair_counts(found),
             "response_entropy": float(response_entropy(confusions).mean()),
         }
 
     def _by_category(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:
-        """Return every measure for one category alone; pictures are too few for intervals."""
+        """Return accuracy and measures for each category; pictures are too few for intervals."""
         used = self._of(names, self.dataset.kept)
         members = {panel.condition: panel.members() for panel in used}
         rates = accuracy(used, list(members.values()))
@@ -203,7 +203,7 @@ class Answers:
             category: {
                 "accuracy": number(rates[at]),
                 **{name: number(row[at]) for name, row in zip(MEASURES, measures, strict=True)},
-                **_quirks([each[:, :, at : at + 1] for each in found]),
+                **_pair_counts([each[:, :, at : at + 1] for each in found]),
             }
             for at, category in enumerate(self.dataset.categories)
         }
@@ -215,10 +215,10 @@ class Answers:
         return condition in self.panels and set(names) <= set(self.panels[condition].makers)
 
 
-def _quirks(found: Sequence[Draws]) -> Json:
-    """Count pairs, summed over conditions, and those for which published tools give another value.
+def _pair_counts(found: Sequence[Draws]) -> Json:
+    """Count pairs, summed over conditions, those without error consistency, and identical ones.
 
-    They give an undefined error consistency as 1; here it is left out.
+    Published tools give an undefined error consistency as 1; here it is left out.
     """
     return {
         "pairs": sum(each.shape[1] for each in found),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Difficulty:
-    """Masks over n pictures; decision makers can differ only in ``rest``."""
+    """Masks of n pictures: all makers get ``trivial`` right, none ``impossible``, some ``rest``."""
 
     trivial: NDArray[np.bool_]
     impossible: NDArray[np.bool_]
@@ -25,6 +25,6 @@ class Difficulty:
 
 
 def difficulty(correct: NDArray[np.bool_]) -> Difficulty:
-    """Classify pictures by the decision makers of ``correct`` (m, n)."""
+    """Find the pictures that all, or none, of the m makers of ``correct`` (m, n) get right."""
     right = correct.sum(axis=0)
     return Difficulty(right == len(correct), right == 0)

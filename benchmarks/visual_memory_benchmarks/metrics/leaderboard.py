@@ -51,7 +51,7 @@ def human_likeness(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 class Aggregates:
     """Three ways to combine several metrics, one value for each model.
 
-    They order models differently, and so belong side by side: ``mean`` follows the metric that
+    They order models differently, and so are given together: ``mean`` follows the metric that
     varies most; ``z_mean`` leaves out metrics that do not vary; in ``mean_rank`` lower is better.
     """
 
@@ -61,7 +61,7 @@ class Aggregates:
 
 
 def aggregate(scores: Scores) -> Aggregates:
-    """Combine oriented scores (models, metrics); z by the standard deviation of the population."""
+    """Combine scores of ``oriented`` (models, metrics); z is by the population's deviation."""
     spread = scores.std(axis=0)
     centred = scores - scores.mean(axis=0)
     z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))

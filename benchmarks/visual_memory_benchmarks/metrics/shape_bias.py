@@ -37,7 +37,8 @@ def neither(shapes: Texts, textures: Texts, rng: np.random.Generator) -> Texts:
 class Conflict:
     """Answers to pictures whose shape and texture are of two categories.
 
-    ``panel`` holds only those, and shows shapes; ``textures`` (n,) are category numbers too.
+    ``panel`` has these pictures alone, and the shape as the category shown; ``textures`` (n,) are
+    category numbers.
     """
 
     panel: Panel
@@ -48,7 +49,7 @@ class Conflict:
         return Conflict(self.panel.of(makers), self.textures)
 
     def at(self, pictures: NDArray[np.bool_]) -> Conflict:
-        """Select pictures (n,)."""
+        """Select pictures by a mask (n,)."""
         return Conflict(self.panel.at(pictures), self.textures[pictures])
 
 
@@ -86,7 +87,7 @@ class Votes:
 
     @property
     def bias(self) -> NDArray[np.float64]:
-        """Return shape among shape and texture (m, r); nan where neither was answered."""
+        """Return shape / (shape + texture) answers (m, r); nan if there are neither."""
         total = self.shape + self.texture
         shares: NDArray[np.float64] = np.full(total.shape, np.nan)
         np.divide(self.shape, total, out=shares, where=total > 0)

@@ -115,7 +115,7 @@ def _estimated(draws: Draws | None) -> Json | None:
 
 
 def _pairs(datasets: Mapping[str, DatasetSummary]) -> list[Json]:
-    """Return the pairs of models, averaged over the datasets that both answered."""
+    """Return the measures of each pair of models, averaged over the datasets both answered."""
     found: dict[Pair, list[Draws]] = {}
     for each in datasets.values():
         for pair, draws in each.pairs.items():

@@ -53,13 +53,13 @@ class NeighborInfo:
 
     @property
     def classes(self) -> frozenset[int]:
-        """Return the right classes; empty where ReaL knows none, which is not counted."""
+        """Return the right classes; empty if ReaL gives none, and then the query is not counted."""
         truth = self.image_class
         return frozenset((truth,) if isinstance(truth, int) else truth)
 
 
 def read(path: Path) -> dict[str, NeighborInfo]:
-    """Map query ids to neighbours. Raises BadFile with the query."""
+    """Read a file: the neighbours of each query, by its id. Raises BadFile."""
     try:
         queries = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:

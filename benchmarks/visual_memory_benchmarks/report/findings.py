@@ -34,9 +34,10 @@ PEOPLE, NETWORKS = "human", "model"
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """The results to report; ``results`` are experiments by name; ``records`` are of trials.
+    """The results to report: of experiments by name, and the ``records`` of runs.
 
-    They lie in ``folder`` as ``visual-memory-bench`` leaves them in its --out.
+    ``folder`` is what ``visual-memory-bench`` had as --out; ``people`` has tables of people and
+    networks.
     """
 
     folder: Path
@@ -55,7 +56,7 @@ class Findings:
         return cls(folder, people, results, records)
 
     def has(self, name: str) -> bool:
-        """Return True if there is such a result; ``runs`` are trials of memories."""
+        """Return True if there are results of this experiment or, for ``runs``, of any run."""
         return bool(self.records) if name == RUNS else name in self.results
 
     def tables(self, name: str) -> Mapping[str, Rows]:
@@ -88,23 +89,23 @@ class Findings:
         return sorted({record["maker"] for record in self.records}, key=_natural)
 
     def sample(self, name: str) -> str:
-        """Return how many pictures an experiment deals, and how often."""
+        """Describe how many pictures an experiment uses, as ``10 seeds of 800 pictures``."""
         (first, *_) = self.results[name]["data"]
         return f"{self.parameter(name, 'seeds')} seeds of {self.size(first)}"
 
     def size(self, name: str) -> str:
-        """Return how many pictures a set has, as far as a result tells."""
+        """Describe the size of a set, as ``800 pictures``, or ``all pictures`` if unknown."""
         rows = self.tables("embedders")["accuracy"] if self.has("embedders") else ()
         counts = {row["set"]: f"{row['pictures']:,} pictures" for row in rows}
         return counts.get(name, "all pictures")
 
     def of_people(self, dataset: str) -> Json:
-        """Return people's results on one set."""
+        """Return the summary of people's answers to one set."""
         found: Json = self.summary["datasets"][dataset]["humans"]
         return found
 
     def confusions(self, dataset: str) -> Mapping[str, NDArray[np.int64]]:
-        """Return people's pooled confusions by condition: (categories, categories and na)."""
+        """Return people's pooled confusions by condition: counts (shown, answered), ``na`` last."""
         paths = find([self.people / PEOPLE])[dataset]
         return {each.condition: _pooled(each) for each in panels(read(paths, DATASETS[dataset]))}
 

@@ -16,7 +16,7 @@ STUCK = "\0"  # a space for a while, at which no line breaks
 
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:
-    """Format a number with a true minus."""
+    """Format a number with the sign − if negative; None as a dash."""
     if value is None:
         return UNDEFINED
     nearest = round(value, digits) + 0.0  # which makes 0 of −0
@@ -46,9 +46,9 @@ def columns(
     rows: Iterable[Mapping[str, Any]],
     cells: Mapping[str, str | Callable[[Mapping[str, Any]], object]],
 ) -> str:
-    """Make a table of one line a row; each header has a key of the row or a function of it.
+    """Make a table of rows; each header has a key of the row, or a function of the row.
 
-    An estimate is shown with its interval, and what a row does not have as undefined.
+    An estimate is shown with its interval, a missing value as a dash.
     """
     return table(tuple(cells), [[_cell(row, of) for of in cells.values()] for row in rows])
 
@@ -59,7 +59,7 @@ def _cell(row: Mapping[str, Any], of: str | Callable[[Mapping[str, Any]], object
 
 
 def folded(summary: str, content: str) -> str:
-    """Make a block that a reader can open."""
+    """Make a block that is folded until the reader opens it."""
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 

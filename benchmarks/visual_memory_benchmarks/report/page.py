@@ -57,11 +57,11 @@ MAY = (
 
 
 def write(results: Path, people: Path, out: Path) -> Path:
-    """Write the page, and pictures beside it, anew.
+    """Write the page and its pictures into ``out``; return the page's path.
 
     ``results`` is what runs and experiments had as --out; ``people`` has tables in ``human`` and
-    ``model``. What was not measured is named with its command. Raises BadFile, BadTrials, NoTrials,
-    MissingData, MissingExtra.
+    ``model``. A section without results names the command that measures it. Raises BadFile,
+    BadTrials, NoTrials, MissingData, MissingExtra.
     """
     text, pictures = compose(results, people, out)
     folder = out / PICTURES
@@ -128,7 +128,7 @@ def _memories(findings: Findings) -> str:
 
 
 def _origin(section: Section, findings: Findings, link: str) -> list[str]:
-    """List papers, command, design, parameters, states, intervals and comparison."""
+    """Return lines on the origin of a section's numbers: papers, command, parameters, intervals."""
     seeds = listed([str(seed) for seed in section.papers])
     lines = [f"Seed{'s' * (len(section.papers) > 1)} {seeds}. Made by `{section.command}`."]
     for name in section.needs:

@@ -36,7 +36,7 @@ class Canvas:
         self.figure.legend(*handles, loc="outside lower center", ncols=columns, title=title)
 
     def unchanged(self, axes: Axes, *, horizontal: bool = False) -> None:
-        """Draw a line where nothing changes."""
+        """Draw a line at 0, where nothing changes."""
         (axes.axvline if horizontal else axes.axhline)(0, color=self.theme.faint, linewidth=1)
 
 

@@ -16,8 +16,8 @@ Blocks: TypeAlias = Sequence[str | Picture]
 class Section:
     """A section of the page, with the results it needs.
 
-    ``papers`` are the numbers of its seed papers, ``needs`` the required results, ``command`` the
-    one that makes them; ``write`` returns texts, tables and pictures.
+    ``papers`` are the numbers of its seed papers, ``needs`` the names of the required results,
+    ``command`` makes them; ``write`` returns texts, tables and pictures.
     """
 
     title: str

@@ -22,13 +22,13 @@ class Series:
 
     @property
     def dotted(self) -> dict[str, Any]:
-        """Return the same without a line."""
+        """Return keywords for points without a line."""
         return {**self.plotted, "linestyle": "none"}
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A theme; ``colours`` are Okabe and Ito's (2008), lightened on a dark ground."""
+    """Colours of plots; ``colours``, for series, are Okabe and Ito's (2008), lighter on dark."""
 
     name: str
     ground: str
@@ -37,7 +37,7 @@ class Theme:
     colours: tuple[str, ...]
 
     def series(self, count: int) -> list[Series]:
-        """Return the first ``count`` series, alike in both themes."""
+        """Return ``count`` styles of series; markers and lines are alike in both themes."""
         looks = zip(cycle(self.colours), cycle(MARKERS), cycle(LINES), strict=False)
         return [Series(*each) for each in islice(looks, count)]
 

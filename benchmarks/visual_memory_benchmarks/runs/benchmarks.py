@@ -21,7 +21,7 @@ DISTORTED = "distortion:"
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark; ``summary`` is for lists, ``task`` raises MissingData and other refusals."""
+    """A benchmark; ``task`` makes its questions, or raises a BenchmarkRefusal."""
 
     name: str
     summary: str

@@ -37,7 +37,7 @@ PEERS = MappingProxyType(
 
 
 def distorted(name: str, distortion: Distortion, at: TaskInputs) -> Task:
-    """Make a task of clean pictures, then of every level. Raises MissingData, BadPicture."""
+    """Make a task of pictures clean, then at every level. Raises MissingData, BadPicture."""
     found = clean_pictures(at)
     data = {found.name: found.sha256}
     materials = Materials()
@@ -72,7 +72,7 @@ def distorted(name: str, distortion: Distortion, at: TaskInputs) -> Task:
 
 
 def _bank(at: TaskInputs) -> StimulusSet:
-    """Return pictures to cover others with, none of which is in the memory."""
+    """Return the pictures of caltech20 that are not in the memory. Raises MissingData."""
     folder = at.data / BANK
     if not folder.is_dir():
         problem = f"the distortion takes parts of other pictures, and there is no folder {folder}"

@@ -9,11 +9,11 @@ from visual_memory_benchmarks.trials.categories import NO_ANSWER
 
 
 class Responder:
-    """Turns votes for labels into an answer, by a mapping of all labels of a memory.
+    """Turns votes for labels into a category, by a map of all labels of a memory.
 
-    A category's votes are the mean over its labels, so that many labels are no advantage, and
-    labels mapped to ``na`` have none. Of equal categories the one whose label got its votes first
-    wins; without any vote the answer is ``na``.
+    A category's votes are the mean over its labels, so that many labels are no advantage; labels
+    mapped to ``na`` do not count. Of categories with equal votes the first to get any wins; without
+    any vote the answer is ``na``.
     """
 
     def __init__(self, category_of: Mapping[str, str]) -> None:
@@ -21,7 +21,7 @@ class Responder:
         self._members = Counter(category_of.values())
 
     def respond(self, scores: Mapping[str, float]) -> str:
-        """Answer scores of labels, the winner first."""
+        """Return the category, or ``na``, for scores of labels, the winning label first."""
         totals: dict[str, float] = {}
         for label, score in scores.items():
             category = self._category_of[label]

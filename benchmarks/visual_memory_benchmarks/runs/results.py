@@ -64,7 +64,7 @@ def _accuracy(found: Sequence[Panel], resampling: Resampling) -> Json:
 
 
 def _by_category_mean(found: Sequence[Panel], resampling: Resampling) -> Json:
-    """Return the mean over the categories shown, each counting alike."""
+    """Return the mean of the accuracies for each category shown."""
     weights = [resampling.weights(panel) for panel in found]
     shown = sorted({int(each) for panel in found for each in panel.shown})
     rates = [
@@ -89,7 +89,7 @@ def _by_category(found: Sequence[Panel]) -> Json:
 
 
 def _named(counts: np.ndarray[Any, np.dtype[np.int64]], categories: Sequence[str]) -> Json:
-    """Map category → answer → trials, without zeros."""
+    """Map category shown → answer → number of trials, without zeros."""
     names = [*categories, "na"]
     return {
         category: {names[at]: int(row[at]) for at in np.flatnonzero(row).tolist()}

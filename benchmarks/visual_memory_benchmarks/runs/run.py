@@ -73,7 +73,7 @@ def run(
     settings: Settings,
     progress: Progress = lambda done, total: None,
 ) -> RunFiles:
-    """Answer the open questions, and write the results.
+    """Have a memory answer the open questions of a benchmark, and write the results.
 
     ``progress`` is called with the number of questions answered and in all. Raises BenchmarkRefusal
     and visual_memory.Error; all answers so far are kept, and the same call resumes.
@@ -127,7 +127,7 @@ def run(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluator:
-    """A memory ready for the questions of a task."""
+    """A memory with all that is needed to answer the questions of a task."""
 
     memory: Memory
     task: Task
@@ -137,9 +137,10 @@ class Evaluator:
     settings: Settings
 
     def answer(self, session: Session, digest: str, progress: Progress) -> str:
-        """Answer the open questions; return the digest at the end, equal to that at the beginning.
+        """Answer the open questions of a session; return the memory's digest, still ``digest``.
 
-        Raises MemoryChanged before an answer of another memory is written.
+        Raises MemoryChanged if the memory was edited, RunStopped if the server is unreachable;
+        answers of the batch at hand are then not written.
         """
         total = len(self.task.questions)
         try:
@@ -165,7 +166,7 @@ class Evaluator:
             raise MemoryChanged(self.memory.name, digest, now, kept)
 
     def _decide(self, batch: Sequence[Question], workers: ThreadPoolExecutor) -> list[Decision]:
-        """Classify a batch, in order; a picture does not vote on itself, and is then sent alone."""
+        """Classify a batch, in order. A picture in the memory is sent alone, and does not vote."""
         shown = list(workers.map(self.task.show, batch))
         vectors = self.embeddings.of(shown, [each.stimulus.file for each in batch])
         without = [self.remembered.same(each.stimulus, own=self.task.own) for each in batch]

@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The paths of a run of one decision maker; the table's name is the toolbox's."""
+    """The paths of a run of one decision maker; the table is named as model-vs-human names it."""
 
     trials: Path
     answers: Path  # with the columns that the table does not have, and the same rows
@@ -49,10 +49,11 @@ class RunFiles:
 
 
 class Session:
-    """The answers to questions in their order; answered ones are not asked again.
+    """The files of a run, to which answers are appended in the order of the questions.
 
-    A last line that is not whole, or is in one of the two files only, does not count. Raises
-    OtherRun where another process writes, BadFile where the rows are not of these questions.
+    Answers already in them are kept; a last line that is cut short, or is in one of the two files
+    only, is dropped. Raises OtherRun if another process writes, BadFile if the rows are not of
+    these questions.
     """
 
     def __init__(self, files: RunFiles, maker: str, questions: Sequence[Question]) -> None:
@@ -106,7 +107,7 @@ class Session:
         return [*identity, answer.response, shown, condition, question.name]
 
     def _resume(self, files: RunFiles) -> int:
-        """Count the questions answered in both files, and truncate both there."""
+        """Return the number of questions answered in both files, and truncate both to it."""
         header, *rows = _whole_lines(self._trials) or [b""]
         if header and header.decode(errors="replace") != _csv([HEADER]):
             raise BadFile(files.trials, "it is no table of a run", "remove it")

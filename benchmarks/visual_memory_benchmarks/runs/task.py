@@ -27,12 +27,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """The questions of a benchmark, and ``show``, which makes the picture to send for one.
+    """The questions of a benchmark, and ``show``, which returns the picture to send for a question.
 
-    ``data`` maps the sets used to their hashes. ``own``: the pictures are entries of the memory, by
-    their paths. ``made``: they are generated, and their vectors not worth keeping. ``strange``: no
-    memory has their labels, so only their distances are measured. ``note`` says what the results
-    may be compared with.
+    ``data`` maps the sets used to their hashes. If ``own``, the pictures are entries of the memory,
+    whose ids are their paths; if ``made``, they are generated, and their vectors not cached; if
+    ``strange``, no memory has their labels, so only their distances are measured. ``note`` says
+    what the results may be compared with.
     """
 
     dataset: Dataset
@@ -46,7 +46,7 @@ class Task:
 
 
 def table_name(number: int, code: str, condition: str, category: str, id: str) -> str:
-    """Name a picture as published tables do: ``id`` follows the last underscore, and has none."""
+    """Return a picture's name as in published tables; the last part, ``id``, has no underscore."""
     return f"{number:04}_{code}_dnn_{'0' if condition == ALL else condition}_{category}_00_{id}"
 
 

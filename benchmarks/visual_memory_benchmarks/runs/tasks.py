@@ -35,7 +35,7 @@ SETS = frozenset({NATURAL, BANK, *SOURCES, *(folder for folder, _ in BY_SHAPE.va
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
-    """The data folder, the memory's entries, and the sample of each category to take."""
+    """The data folder, the memory's name and entries, and the sample to take of each category."""
 
     data: Path
     memory: str
@@ -84,7 +84,7 @@ def _named(dataset: Dataset, found: StimulusSet, names: Sequence[str], at: TaskI
 
 
 def classes(name: str, lay: Lay, at: TaskInputs) -> Task:
-    """Make a task with other classes than the 16, all of which may be answered."""
+    """Make the task of a dataset whose answers are its own classes. Raises MissingData."""
     folder = at.data / name
     if not folder.is_dir():
         raise _missing(name, at.data)
@@ -92,7 +92,7 @@ def classes(name: str, lay: Lay, at: TaskInputs) -> Task:
 
 
 def folder(at: TaskInputs) -> Task:
-    """Make a task of a folder per class; any label is an answer. Raises MissingData."""
+    """Make a task of pictures in a folder per class; any label is an answer. Raises MissingData."""
     task = _foldered("folder", at.data, layouts.by_category, at)
     _check_categories(task.dataset.categories, "folder", at, "Name one that has none with --data.")
     return task
@@ -128,7 +128,7 @@ def natural(at: TaskInputs) -> Task:
 
 
 def clean_pictures(at: TaskInputs) -> StimulusSet:
-    """Return the clean pictures: natural16 if it is among the data, or else the data themselves.
+    """Return the pictures of natural16 if the data folder has it, or else of the folder itself.
 
     Raises MissingData.
     """
@@ -140,7 +140,7 @@ def clean_pictures(at: TaskInputs) -> StimulusSet:
 
 
 def _check_categories(categories: Iterable[str], name: str, at: TaskInputs, remedy: str) -> None:
-    """Refuse categories named as datasets, whose folders lie in the data folder as well."""
+    """Raise MissingData if a category has the name of a dataset in the same data folder."""
     if sets := sorted(SETS.intersection(categories) - at.remembered.labels):
         lie, are = ("lies", "is a set") if len(sets) == 1 else ("lie", "are sets")
         raise MissingData(
@@ -152,7 +152,7 @@ def _check_categories(categories: Iterable[str], name: str, at: TaskInputs, reme
 
 
 def numbered(code: str, pairs: Iterable[tuple[str, Stimulus]]) -> tuple[Question, ...]:
-    """Make questions of pictures under conditions, named as in tables."""
+    """Make a question of each condition and picture, numbered and named as in tables."""
     return tuple(
         Question(
             table_name(number, code, condition, each.category, picture_id(each.file)),

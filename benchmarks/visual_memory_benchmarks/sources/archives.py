@@ -18,7 +18,8 @@ SUFFIXES = (*TARS, ".zip")
 def unpack(archives: Sequence[Path], folder: Path, inside: str = "") -> None:
     """Unpack archives, and archives in them, into ``folder``, which appears whole or not at all.
 
-    A single folder at the top is left out; ``inside`` names the one folder to keep. Raises BadFile.
+    A single folder at the top is replaced by its content; if ``inside`` is given, only the folder
+    of this name is kept. Raises BadFile.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

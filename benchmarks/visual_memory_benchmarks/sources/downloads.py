@@ -28,8 +28,8 @@ def fetch(archive: Archive, target: Path, lock: Path, progress: Progress) -> str
     """Download a file to ``target``; return a sentence if it could not be verified, or None.
 
     ``lock`` is a JSON file of earlier downloads: a file without a published checksum must be as it
-    was the first time. ``progress`` is called with bytes and all bytes. Raises BadDownload; a
-    partial file is kept beside the target.
+    was the first time. ``progress`` is called with the bytes so far and in all. Raises BadDownload;
+    a partial file is kept beside the target.
     """
     if not target.exists():
         partial = target.with_name(f"{target.name}.partial")
@@ -100,7 +100,7 @@ def _receive(url: str, file: IO[bytes], tag: Path, progress: Progress) -> None:
 
 
 def _version(answer: http.client.HTTPResponse) -> str:
-    """Return the server's version tag of a file, as far as it gives one."""
+    """Return the ETag of a file, or Last-Modified if the ETag is weak; empty if there is none."""
     tag = answer.headers.get("ETag") or ""
     return answer.headers.get("Last-Modified") or "" if tag.startswith("W/") else tag
 

@@ -14,7 +14,7 @@ CLASSES = "a folder per WNID"
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file to download; without ``md5`` (hex) no checksum is published."""
+    """A file to download; ``md5`` is the published checksum in hex, or None if there is none."""
 
     url: str
     md5: str | None = None
@@ -22,7 +22,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a dataset: an archive, the files of a Zenodo ``record``, or by hand.
+    """The source of a dataset: an archive, the files of a Zenodo ``record``, or neither: by hand.
 
     ``inside`` is the folder in an archive that holds the set, if not all of it.
     """
@@ -37,11 +37,11 @@ class Source:
 
     @property
     def fetched(self) -> bool:
-        """Return True if ``data get`` can fetch it."""
+        """Return True if ``data get`` can fetch the dataset."""
         return bool(self.archive or self.record)
 
     def remedy(self, data: Path) -> str:
-        """Return the sentence that tells how to get it."""
+        """Return a sentence on how to get the dataset."""
         if self.fetched:
             return f"Fetch it: visual-memory-bench data get {self.name} --data {data}"
         return f"Put it, {self.layout}, into {data / self.name}; it is at {self.page}"

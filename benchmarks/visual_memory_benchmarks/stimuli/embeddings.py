@@ -27,10 +27,10 @@ NAME_MAX = 63
 
 
 class MemoryEmbeddings:
-    """Unit vectors as one memory would store them; ``spec`` is all that decides them.
+    """An embedder of pictures as one memory would embed them; ``spec`` is all that decides vectors.
 
-    In the folder ``cache`` vectors outlive the process: the same content and spec are not embedded
-    again. Raises CannotEmbed for a memory that takes vectors only.
+    Vectors are kept in the folder ``cache``, if given: the same content is embedded once for a
+    spec. Raises CannotEmbed for a memory that takes vectors only.
     """
 
     def __init__(self, memory: visual_memory.Memory, cache: Path | None = None) -> None:
@@ -48,7 +48,7 @@ class MemoryEmbeddings:
     def of(
         self, pictures: Sequence[Picture], names: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
-        """Embed pictures (n, d), in order; ``names`` are for refusals. Raises BadPicture."""
+        """Return unit vectors (n, d) of pictures; refusals use ``names``. Raises BadPicture."""
         keys = [content_key(picture) for picture in pictures]
         names = names or [_name(picture, at) for at, picture in enumerate(pictures)]
         first = {key: at for at, key in reversed(list(enumerate(keys)))}
@@ -72,10 +72,10 @@ class MemoryEmbeddings:
 
 
 class Embeddings(MemoryEmbeddings):
-    """Unit vectors by a named embedder of a server.
+    """An embedder of pictures by a named embedder of a server.
 
-    A server embeds for a memory, so an empty one, ``embedder.NAME``, is created and stays. Raises
-    CannotEmbed where that name has another memory.
+    A server embeds only for a memory, so an empty memory ``embedder.NAME`` is created and kept.
+    Raises CannotEmbed if a memory of this name has another embedder.
     """
 
     def __init__(

@@ -31,14 +31,14 @@ class Placed:
 
 
 def by_category(name: str, folder: Path) -> list[Placed]:
-    """List CATEGORY/…/FILE. Raises MissingData."""
+    """List the pictures of a folder laid out as CATEGORY/…/FILE. Raises MissingData."""
     return [Placed(file, category) for file, category in stimuli.labelled(name, folder)]
 
 
 def by_condition(name: str, folder: Path) -> list[Placed]:
-    """List CONDITION/CATEGORY/FILE, or more levels of conditions, joined by dashes.
+    """List the pictures of a folder laid out as CONDITION/CATEGORY/FILE.
 
-    Raises MissingData.
+    Several levels of conditions are joined by dashes. Raises MissingData.
     """
     found = []
     for file, _ in stimuli.labelled(name, folder):
@@ -51,17 +51,17 @@ def by_condition(name: str, folder: Path) -> list[Placed]:
 
 
 def published(dataset: Dataset, folder: Path) -> list[Placed]:
-    """List one of the 17 datasets as published: in session folders, or by category.
+    """List the pictures of one of the 17 datasets as published: in session folders, or by category.
 
     Raises MissingData, BadPicture.
     """
     inside = folder / "dnn" if (folder / "dnn").is_dir() else folder
-    found = [_told(dataset, inside, file) for file, _ in stimuli.labelled(dataset.name, inside)]
+    found = [_parsed(dataset, inside, file) for file, _ in stimuli.labelled(dataset.name, inside)]
     start = PurePosixPath(inside.relative_to(folder).as_posix())
     return [Placed(str(start / each.file), each.category, each.condition) for each in found]
 
 
-def _told(dataset: Dataset, folder: Path, file: str) -> Placed:
+def _parsed(dataset: Dataset, folder: Path, file: str) -> Placed:
     *_, parent, name = PurePosixPath(file).parts
     if parent.startswith("session"):
         parts = name.split("_")
@@ -93,7 +93,7 @@ def sample(placed: Sequence[Placed], limit: int | None, seed: int) -> list[Place
 
 
 def gather(name: str, folder: Path, placed: Sequence[Placed]) -> StimulusSet:
-    """Hash the pictures to a stimulus set; the condition is an attribute. Raises BadPicture."""
+    """Make a stimulus set of pictures, with their hashes and conditions. Raises BadPicture."""
     found = tuple(
         Stimulus(
             each.file,
@@ -114,7 +114,7 @@ def some(found: StimulusSet, limit: int | None, seed: int) -> StimulusSet:
 
 
 def check_complete(dataset: Dataset, names: Sequence[str], data: Path) -> None:
-    """Check that all pictures that people answered are there, if their tables are.
+    """Check that all pictures in people's tables are among ``names``, if there are tables.
 
     Raises MissingData.
     """

@@ -12,7 +12,7 @@ from visual_memory_benchmarks.stimuli.stimuli import Stimulus
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The entries of a memory by the SHA-256 of their pictures."""
+    """The labels and ids of a memory's entries, and ids by the SHA-256 of their pictures."""
 
     labels: frozenset[str]
     ids: frozenset[str]
@@ -30,7 +30,7 @@ class Remembered:
         return cls(frozenset(labels), frozenset(ids), contents)
 
     def same(self, stimulus: Stimulus, *, own: bool = False) -> tuple[str, ...]:
-        """Return entries made of this very picture; with ``own`` also the one with its path."""
+        """Return ids of entries made of the same bytes; if ``own``, the path too if an id."""
         found = self.by_content.get(stimulus.sha256, ())
         named = own and stimulus.file in self.ids and stimulus.file not in found
         return (*found, stimulus.file) if named else found

@@ -73,7 +73,7 @@ def fingerprint(stimuli: Iterable[Stimulus]) -> str:
 
 
 def load(name: str, folder: Path) -> StimulusSet:
-    """Load the set of a folder's manifest.csv, or else the pictures of a folder per category.
+    """Load the set that a folder's manifest.csv lists or, without one, its folders of categories.
 
     Raises MissingData, BadFile.
     """
@@ -112,7 +112,7 @@ def _listed(name: str, folder: Path, data: bytes) -> StimulusSet:
 
 
 def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
-    """Return path and category of each picture of a folder per category, sorted.
+    """Return path and category of each picture in a folder of categories, sorted by path.
 
     Raises MissingData.
     """
@@ -148,7 +148,7 @@ def _read(path: Path) -> bytes:
 
 
 def unreadable(error: InvalidArgument, names: Sequence[str]) -> BadPicture:
-    """Return the refusal, by name, of a picture refused by number, or raise ``error``."""
+    """Return a BadPicture that names the picture whose number is in ``error``, or raise it."""
     for path, wish in error.field_violations:
         if found := POSITION.match(path):
             return BadPicture(names[int(found[1])], wish.rstrip("."))

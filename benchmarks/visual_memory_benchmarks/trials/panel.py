@@ -17,7 +17,7 @@ class Panel:
     """Answers (m, n) of m decision makers to the n pictures of a condition, as category numbers.
 
     Makers and images are in alphabetical order; −1 stands for ``na``. ``drawn_as`` is the first
-    condition that shows the same pictures, empty where it is this one.
+    condition that shows the same pictures, and gets the same bootstrap draws.
     """
 
     dataset: str
@@ -37,7 +37,7 @@ class Panel:
 
     @property
     def key(self) -> str:
-        """Return the key that seeds its resampling, equal for equal pictures anywhere."""
+        """Return the key that seeds the resampling, equal for conditions with equal pictures."""
         return f"{self.dataset}/{self.drawn_as or self.condition}"
 
     def members(self) -> NDArray[np.float64]:
@@ -52,7 +52,7 @@ class Panel:
         return replace(self, makers=tuple(makers), responses=self.responses[rows])
 
     def at(self, pictures: NDArray[np.bool_]) -> Panel:
-        """Select pictures (n,)."""
+        """Select pictures by a mask (n,)."""
         return replace(
             self,
             images=self.images[pictures],

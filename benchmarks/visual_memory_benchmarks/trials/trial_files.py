@@ -81,7 +81,7 @@ class Table:
             self.columns[0] = [f"caffe-{name}" for name in self.columns[0]]
 
     def place(self, row: int) -> str:
-        """Name the place of a row for a message."""
+        """Return the file and the line of a row, for messages."""
         return f"{self.path}, {self._unit} {self.lines[row]}"
 
     def _refuse(self, problem: str) -> None:
@@ -122,7 +122,7 @@ def _parquet(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
 
 
 def _typed(columns: Sequence[list[str]], dataset: Dataset, place: Callable[[int], str]) -> Trials:
-    """Convert columns to numbers and canonical tokens; others are left for ``check`` to refuse."""
+    """Convert columns to numbers and canonical tokens; unknown tokens are kept for ``check``."""
     makers, sessions, numbers, seconds, responses, categories, tokens, names = columns
     canonical = {token: dataset.canonical(token) or token for token in set(tokens)}
     return Trials(
@@ -160,7 +160,7 @@ def _seconds(text: str) -> float:
 
 
 def file_name(dataset: str, maker: str, session: int) -> str:
-    """Return the toolbox's name of the file; it joins by underscores, so names have none."""
+    """Return a file's name as model-vs-human has it; dashes replace underscores of the maker."""
     joint = "_" if is_person(maker) else "-"
     return f"{dataset}_{maker.replace('_', '-')}_session{joint}{session}.csv"
 
@@ -169,7 +169,7 @@ def write(folder: Path, trials: Trials) -> list[Path]:
     """Write a CSV file for each decision maker and session, in ``folder``/DATASET.
 
     A file is written atomically and replaces an older one. Condition tokens are canonical. Raises
-    BadTrials for names that make no file names, or the same.
+    BadTrials if a maker's name cannot be part of a file name, or two files would have one name.
     """
     place = folder / trials.dataset.name
     parts: dict[Path, Trials] = {}

@@ -28,7 +28,7 @@ def write(findings: Findings) -> Blocks:
         Picture(
             "consistency",
             "Error consistency with people on three sets of pictures. "
-            + " ".join(_told(findings, name) for name in SETS),
+            + " ".join(_in_words(findings, name) for name in SETS),
             (9, 0.26 * len(rows(findings, "edge")) + 1.4),
             lambda canvas: draw(canvas, findings),
         ),
@@ -67,7 +67,7 @@ KEYS = ("error_consistency", "accuracy")
 
 
 def rows(findings: Findings, dataset: str) -> list[tuple[str, str]]:
-    """Return the decision makers, and the kind of each."""
+    """Return name and kind of each decision maker: people, then memories, then networks."""
     found = list(findings.summary["datasets"][dataset]["models"])
     memories = [name for name in findings.memories if name in found]
     networks = [name for name in found if name not in memories]
@@ -112,7 +112,7 @@ def _images(findings: Findings, dataset: str) -> int:
     return int(findings.of_people(dataset)["images"])
 
 
-def _told(findings: Findings, dataset: str) -> str:
+def _in_words(findings: Findings, dataset: str) -> str:
     found = {
         who: _part(findings, dataset, who)["error_consistency"]["value"]
         for who, _ in rows(findings, dataset)

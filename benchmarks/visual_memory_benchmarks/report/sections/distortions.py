@@ -114,7 +114,7 @@ def levels(findings: Findings) -> dict[str, dict[str, Estimate]]:
 
 
 def of_people(findings: Findings) -> dict[str, dict[str, Estimate]]:
-    """Return the same of people, for the distortions that the benchmark has."""
+    """Return people's accuracy by distortion, then level, if the benchmark has the distortion."""
     return {
         name: {
             level: findings.of_people(name)["by_condition"][level]["accuracy"]
@@ -185,7 +185,7 @@ def _rows(shown: Mapping[str, Any]) -> int:
 
 
 def _trials(findings: Findings) -> str:
-    """Return the fewest and the most trials of one level."""
+    """Describe the fewest and the most trials of people at one level."""
     counts = [
         each["trials"]
         for name in of_people(findings)
@@ -291,7 +291,7 @@ def write_confusions(findings: Findings) -> Blocks:
 
 
 def of_memory(findings: Findings) -> dict[str, NDArray[np.int64]]:
-    """Return confusions of the memory by level: (categories, categories and na), as of people."""
+    """Return the memory's confusions by level: counts (shown, answered), ``na`` last."""
     found = {}
     for row in findings.tables(NAME)["confusions"]:
         if row["distortion"] == CONFUSED:

@@ -65,10 +65,10 @@ def write(findings: Findings) -> Blocks:
 
 
 def effects(result: Mapping[str, Any], k: int) -> str:
-    """Make a row for each edit and dose, a column for each outcome that is tested.
+    """Make a table with a row for each edit and dose, a column for each tested outcome.
 
-    Differences from the control, with intervals; bold where the p-value adjusted for all of them is
-    below ``ALPHA``.
+    Cells are differences from the control with intervals, bold if the adjusted p-value is below
+    ``ALPHA``.
     """
     tested = [name for name, outcome in result["outcomes"].items() if outcome["tested"]]
     before = {row["outcome"]: interval(row) for row in result["before"] if row["k"] == k}
@@ -142,7 +142,7 @@ def significant(result: Mapping[str, Any], k: int) -> list[Contrast]:
 
 
 def _before(result: Mapping[str, Any], outcome: str) -> float:
-    """Return the level before any edit, for the first k."""
+    """Return an outcome's value before any edit, for the first k."""
     k = result["study"]["ks"][0]
     (level,) = (
         row["value"] for row in result["before"] if row["k"] == k and row["outcome"] == outcome
@@ -151,7 +151,7 @@ def _before(result: Mapping[str, Any], outcome: str) -> float:
 
 
 def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
-    """Describe which answers changed where a bias did, since a bias is a ratio."""
+    """Describe the change of shape and of texture answers for each kind that raised the bias."""
     largest = _largest([row for row in found if row["outcome"] == SHAPE_BIAS], 1)
     return [
         f"With {row['kind']} at {row['dose']:g} answers by shape "
@@ -162,7 +162,7 @@ def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
 
 
 def _from_to(result: Mapping[str, Any], row: Contrast, outcome: str) -> str:
-    """Describe the change of an outcome that is not tested."""
+    """Describe the change of another outcome by the edit of a row."""
     (same,) = (
         each
         for each in result["contrasts"]
@@ -177,7 +177,7 @@ def _path(row: Contrast, before: float) -> str:
 
 
 def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
-    """Return the largest difference of this sign of each kind, largest first."""
+    """Return for each kind the row of the largest difference of this sign, largest first."""
     largest: dict[str, Contrast] = {}
     for row in rows:
         size = sign * _size(row)
@@ -188,7 +188,7 @@ def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
 
 
 def _moved(result: Mapping[str, Any], rows: Sequence[Contrast]) -> str:
-    """Describe the largest significant difference of each kind, up and down, with its ends."""
+    """Describe the largest significant rise and fall of an outcome for each kind of edit."""
     if not rows:
         return "differs from the control's under none of the edits"
     before = _before(result, rows[0]["outcome"])

@@ -91,7 +91,7 @@ def draw(canvas: Canvas, findings: Findings) -> None:
 
 
 def predicted(fit: Mapping[str, Any], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the error in % by a fitted law."""
+    """Return the error in % that a fitted law predicts for each size."""
     exponents: NDArray[np.float64] = fit["a"]["value"] * LAWS[fit["law"]](sizes) + fit["b"]["value"]
     return np.power(10.0, exponents)
 

@@ -79,14 +79,14 @@ def write(findings: Findings) -> Blocks:
 
 
 def all_of(findings: Findings) -> dict[str, Json]:
-    """Return people, then memories, then networks."""
+    """Return the shape bias of people, then memories, then networks, by name."""
     bias: Json = findings.summary["shape_bias"]
     memories = {name: bias["models"][name] for name in findings.memories if name in bias["models"]}
     return {PEOPLE: bias["humans"], **memories, **bias["models"]}
 
 
 def plotted(described: Mapping[str, Json]) -> dict[str, Json]:
-    """Return people, one memory, and some networks."""
+    """Select people, one memory and some networks to plot."""
     memory = next((name for name in described if name.endswith("k10")), None)
     names = [PEOPLE, *([memory] if memory else []), *NETWORKS]
     return {name: described[name] for name in names if name in described}

@@ -76,7 +76,7 @@ class Judges:
         self.weights = np.array([each.weights for each in near])
 
     def verdicts(self, noisy: Codes) -> list[Mask]:
-        """Return a mask of the entries that each method takes for mislabelled under ``noisy``."""
+        """Return for each method a mask: the entries it takes for mislabelled under ``noisy``."""
         return [
             self.assessed(noisy),
             find_label_issues(noisy, self.shares(noisy), n_jobs=1),

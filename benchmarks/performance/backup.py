@@ -117,7 +117,7 @@ def p99(spans: list[Span]) -> float:
 
 
 def during(spans: list[Span], others: list[Span]) -> list[Span]:
-    """Return the ``spans`` that overlap any of the others."""
+    """Return the ``spans`` that overlap any of ``others``."""
     return [span for span in spans if any(a < span[1] and span[0] < b for a, b in others)]
 
 

@@ -32,7 +32,7 @@ NOISE_MAX = 127.5
 
 @dataclass(frozen=True, slots=True)
 class Disarray:
-    """The reach of displacements, the share common to all scales (0 to 1), and the rest's sigma."""
+    """The reach of displacements, the share common to all scales, the sigma of the other share."""
 
     reach: float
     coherence: float

@@ -16,7 +16,10 @@ REMOVAL: Control = "random-removal"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to edit a memory at ``doses`` (in ``unit``), each against a ``control`` as large."""
+    """A way to edit a memory, at each of ``doses`` (measured in ``unit``).
+
+    Each dose is compared with the edit ``control`` of the same size.
+    """
 
     what: str
     unit: str

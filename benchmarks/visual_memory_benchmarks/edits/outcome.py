@@ -136,7 +136,7 @@ def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A measured outcome; if not ``tested``, it describes only, and gets no p-value."""
+    """A measured outcome; if not ``tested``, it is only descriptive, and gets no p-value."""
 
     what: str
     measure: Callable[[SeedAnswers, Weights], Values]

@@ -49,7 +49,7 @@ def joined(galleries: Sequence[Gallery]) -> Gallery:
 
 
 def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> list[Numbers]:
-    """Split the numbers of ``groups`` at random by ``shares``, within every group; ascending."""
+    """Return picture numbers split at random by ``shares`` within each group; each part ascends."""
     found: list[list[Numbers]] = [[] for _ in shares]
     ends = np.cumsum(shares)
     for group in np.unique(groups):

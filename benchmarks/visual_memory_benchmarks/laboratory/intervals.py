@@ -45,7 +45,7 @@ def over_pictures(scores: ArrayLike) -> Estimate:
 
 
 def ratio(totals: ArrayLike, counts: ArrayLike) -> Estimate:
-    """Estimate Σ ``totals`` / Σ ``counts``, both (n,), over pictures: a share of some of them."""
+    """Estimate Σ ``totals`` / Σ ``counts``, both (n,), by resampling the n pictures."""
     totals, counts = np.asarray(totals, np.float64), np.asarray(counts, np.float64)
     if not len(totals):
         return Estimate(None, None, None)

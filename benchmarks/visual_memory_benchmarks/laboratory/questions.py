@@ -26,7 +26,7 @@ def classify_by_others(
     vectors: NDArray[np.float32] | None = None,
     **how: Any,
 ) -> list[Decision]:
-    """Classify entries, by their images or vectors, each by all others."""
+    """Classify each entry, given by image or vector, by all other entries."""
     kind, queries = ("images", images or ()) if vectors is None else ("vectors", vectors)
     return [
         memory.classify(exclude_ids=[id], **{kind: [query], "neighbors": 0, **how})[0]

@@ -127,7 +127,7 @@ def _quantile(drawn: Values, z: float) -> float:
 
 
 def percentiles(value: float, drawn: Values) -> Estimate:
-    """Return the percentile interval, for values about which draws scatter evenly, as means."""
+    """Return the percentile interval, for values with draws evenly about them, as means."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Estimate(number(value), None, None)

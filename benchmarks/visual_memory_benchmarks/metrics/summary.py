@@ -128,7 +128,7 @@ def _pairs(datasets: Mapping[str, DatasetSummary]) -> list[Json]:
 def _compared(
     rows: Mapping[str, Mapping[str, float]], short: Mapping[str, str], metrics: Iterable[str]
 ) -> tuple[dict[str, Mapping[str, float]], dict[str, str]]:
-    """Return the models with every metric on every dataset, and why others do not take part."""
+    """Return the rows of models that have every metric and dataset, and why others are left out."""
     left_out = dict(short)
     for name, row in rows.items():
         if lacking := [metric for metric in metrics if np.isnan(row[metric])]:

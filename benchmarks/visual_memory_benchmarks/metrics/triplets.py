@@ -72,10 +72,10 @@ def answers(triplets: Sequence[Triplet]) -> NDArray[np.int64]:
 
 
 def agreed(found: NDArray[Any], given: NDArray[Any]) -> NDArray[np.float64]:
-    """Return 1 for each triplet answered alike, 0 for others; a tie counts one half.
+    """Return 1 for each triplet answered alike, ½ for a tie, 0 otherwise.
 
-    The mean is accuracy where people gave the answers, and ordinal consistency where another
-    embedder did.
+    The mean is accuracy if people gave the answers, and ordinal consistency if another embedder
+    did.
     """
     tied = (found == 0) | (given == 0)
     scores: NDArray[np.float64] = np.where(tied, 0.5, found == given)

@@ -18,9 +18,10 @@ DEPTHS = (1, 10, 50, 100)
 class Comparison:
     """The agreement of two files on their common queries.
 
-    ``overlap`` at a depth is the mean share of neighbours in common; ``largest_difference`` is of
-    distances to the same neighbour, None where no query has one in common; the accuracies are of
-    the nearest neighbour's class, among queries that have a class.
+    ``overlap`` is the mean share of common neighbours by depth; ``largest_difference`` is between
+    distances to the same neighbour, None if no query has a common one; ``other_classes`` counts
+    common neighbours of different classes; the accuracies are of the nearest neighbour's class,
+    among queries that have a class.
     """
 
     queries: int
@@ -43,7 +44,7 @@ def compare(
     second: Mapping[str, NeighborInfo],
     depths: Iterable[int] = DEPTHS,
 ) -> Comparison | None:
-    """Compare two files; None without a common query. Depths beyond both files are left out."""
+    """Compare two files; None without a common query. Depths over the shortest list are omitted."""
     pairs = [(first[key], second[key]) for key in first if key in second]
     if not pairs:
         return None

@@ -26,7 +26,7 @@ SLACK = 1e-6  # how far rounding may take a distance out of [0, 2] or out of ord
 
 
 def file_name(memory: str, memory_split: str, query: str, query_split: str, model: str) -> str:
-    """Return the name of a file; several memories, and their splits, are joined by ``-and-``."""
+    """Return the name of a file; callers join several memories, or splits, by ``-and-``."""
     memory, memory_split, query, query_split = (
         each.replace("_", "-").replace("/", "-")
         for each in (memory, memory_split, query, query_split)
@@ -112,7 +112,7 @@ def _info(value: dict[str, Any]) -> NeighborInfo:
 
 
 def write(path: Path, queries: Iterable[NeighborInfo]) -> None:
-    """Write the queries one by one; the file is written atomically."""
+    """Write queries to a file one by one; the file appears whole or not at all."""
     with whole_file(path, overwrite=True) as file:
         separator = "{"
         for each in queries:

@@ -34,7 +34,7 @@ PEOPLE, NETWORKS = "human", "model"
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """The results to report: of experiments by name, and the ``records`` of runs.
+    """The results to report: ``results`` of experiments by name, ``records`` of runs.
 
     ``folder`` is what ``visual-memory-bench`` had as --out; ``people`` has tables of people and
     networks.
@@ -117,7 +117,7 @@ def _pooled(panel: Panel) -> NDArray[np.int64]:
 
 
 def _natural(name: str) -> tuple[str, int]:
-    """Sort key by which k = 10 comes after k = 1 and before k = 50."""
+    """Return a sort key by which k = 10 comes after k = 1 and before k = 50."""
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :] or 0)
 

@@ -9,7 +9,7 @@ from visual_memory_benchmarks.trials.categories import NO_ANSWER
 
 
 class Responder:
-    """Turns votes for labels into a category, by a map of all labels of a memory.
+    """A rule that turns votes for labels into a category, by a map of each label to a category.
 
     A category's votes are the mean over its labels, so that many labels are no advantage; labels
     mapped to ``na`` do not count. Of categories with equal votes the first to get any wins; without

@@ -22,7 +22,7 @@ SESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A category or ``na``; the winning label, its share of votes, and the nearest distance."""
+    """A category or ``na``, the winning label, its share of votes, and the nearest distance."""
 
     response: str
     label: str

@@ -100,7 +100,7 @@ def _receive(url: str, file: IO[bytes], tag: Path, progress: Progress) -> None:
 
 
 def _version(answer: http.client.HTTPResponse) -> str:
-    """Return the ETag of a file, or Last-Modified if the ETag is weak; empty if there is none."""
+    """Return a file's ETag, or Last-Modified if the ETag is weak; empty if there is no ETag."""
     tag = answer.headers.get("ETag") or ""
     return answer.headers.get("Last-Modified") or "" if tag.startswith("W/") else tag
 

@@ -30,7 +30,7 @@ class Remembered:
         return cls(frozenset(labels), frozenset(ids), contents)
 
     def same(self, stimulus: Stimulus, *, own: bool = False) -> tuple[str, ...]:
-        """Return ids of entries made of the same bytes; if ``own``, the path too if an id."""
+        """Return ids of entries of the same bytes and, if ``own``, of the entry with its path."""
         found = self.by_content.get(stimulus.sha256, ())
         named = own and stimulus.file in self.ids and stimulus.file not in found
         return (*found, stimulus.file) if named else found

@@ -231,9 +231,9 @@ def pyarrow_library() -> Any:
 
 
 def find(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """Find the CSV tables below some folders by dataset, the name of the folder that holds a table.
+    """Find the CSV tables below some folders; the folder that holds a table names its dataset.
 
-    In the order of the datasets, then by path. Raises NoTrials.
+    Paths are given by dataset, in the order of the datasets, then sorted. Raises NoTrials.
     """
     found: dict[str, list[Path]] = {name: [] for name in DATASETS}
     for path in sorted(set(_files(folders))):

@@ -132,7 +132,7 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
 
 
 def significant(result: Mapping[str, Any], k: int) -> list[Contrast]:
-    """Return the contrasts that are significant after the correction."""
+    """Return the contrasts that are significant after Holm's correction."""
     alpha = result["statistics"]["alpha"]
     return [
         row

@@ -26,7 +26,7 @@ EMBEDDERS = {"lite0": (1, 10, 50), "lite1": (10,), "lite2": (10,)}
 """Memories of natural16, and the numbers of neighbours that each is asked with."""
 SETS = ("cue-conflict", "edge", "silhouette")
 KEPT = {"experiments": ("*.json",), **dict.fromkeys(DATASETS, ("*.csv", "*.record.json"))}
-"""Of each folder, what the page is made from and what made that."""
+"""The files of each folder that the page is made from, and their records."""
 MIB = 1 << 20
 
 

@@ -23,7 +23,7 @@ except ModuleNotFoundError as missing:
         f"{missing.name} is not installed here: `make peers` runs this in an environment with it."
     ) from None
 
-K = 20  # as many as the service lets speak of a suspect
+K = 20  # neighbours that vote on a label, as in AssessMemory
 SEEDS = 5
 COSTS = (1.0, 10.0, 100.0)  # scikit-learn's C: the larger, the closer a fit
 COLUMNS = (

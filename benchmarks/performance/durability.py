@@ -43,11 +43,11 @@ from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 
 ROWS, WRITERS, WRITES, ROUNDS, DELETIONS = 100_000, 16, 100, 5, 300
-UNLEARN_SHARES = (100_000, 1000, 10)  # of the rows one in so many
-SHORT_SECONDS, LONG_SECONDS = 60, 600  # that calls may take
+UNLEARN_SHARES = (100_000, 1000, 10)  # rows of which one is unlearned
+SHORT_SECONDS, LONG_SECONDS = 60, 600  # timeouts of calls
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
-# With seccomp only the traced calls stop the server, so it has to be started so: stopped at every
-# call, as strace does with one that runs already, it is slow and groups twice as many writes.
+# With seccomp strace stops the server at the traced calls alone, but must start it: attached later
+# it would stop every call, and the slow server would group twice as many writes.
 SYNCS = ("fsync", "fdatasync")
 STRACE = ("strace", "-D", "-f", "-qq", "-ttt", "--seccomp-bpf", "-e", "signal=none")
 READ_AT_ONCE = 1 << 24

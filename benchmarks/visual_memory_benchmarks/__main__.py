@@ -10,7 +10,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 def main() -> int:
     """Run one command; return its exit code, 130 if interrupted while modules are loaded."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before it is loaded; our sentences say it all
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # before gRPC is loaded, whose logs add nothing
     try:
         from visual_memory.terminal.ending import run_program
         from visual_memory_benchmarks import cli

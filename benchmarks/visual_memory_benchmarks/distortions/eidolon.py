@@ -88,7 +88,7 @@ def displacements(disarray: Disarray, rng: np.random.Generator) -> Iterator[Floa
         if coherence > 0:
             coarse = noise.spectrum(sigma)
             shared[:, : coarse.shape[1]] += coherence * np.float32(sigma / SIGMA_MAX) * coarse
-        mixed = shared[:, : _transfer(sigma).shape[1]]  # none of the others is filled yet
+        mixed = shared[:, : _transfer(sigma).shape[1]]  # later columns are still 0
         if coherence < 1:
             own = noise.spectrum(disarray.grain)
             mixed = shared[:, : max(own.shape[1], mixed.shape[1])].copy()

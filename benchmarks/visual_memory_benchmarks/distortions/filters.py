@@ -87,7 +87,8 @@ def zoomed(image: Floats, factor: float) -> Floats:
     for axis, length in enumerate(image.shape[:2]):
         part = math.ceil(length / factor)
         enlarged = round(part * factor)
-        places = np.arange(length) + (enlarged - length) // 2  # the first and last pixel stay so
+        places = np.arange(length) + (enlarged - length) // 2
+        # The first and the last pixel of the part keep their values.
         scaled = (length - part) // 2 + places * ((part - 1) / (enlarged - 1))
         before, behind = _between(scaled.astype(np.float32), length)
         behind = behind if axis else behind[..., np.newaxis]

@@ -16,7 +16,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]  # of 32 bits: h × w of grey, or 
 
 SIDE, SHORTER_SIDE, SIDE_MIN = 224, 256, 32
 RED, GREEN, BLUE = np.array([0.2125, 0.7154, 0.0721], np.float32)  # their shares in luminance
-_SLACK = np.float32(2**-10)  # of a level: what rounding alone keeps below one still reaches it
+_SLACK = np.float32(2**-10)  # of a level: reaches a level that only rounding missed
 
 
 def unit(picture: Picture) -> Floats:

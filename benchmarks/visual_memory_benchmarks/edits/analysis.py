@@ -37,7 +37,7 @@ from visual_memory_benchmarks.trials.panel import Panel
 Json: TypeAlias = dict[str, Any]
 
 ALPHA, DECIMALS = 0.05, 12
-DRAWS_AT_ONCE = 2000  # of all items and states, which need room
+DRAWS_AT_ONCE = 2000  # to limit RAM: a draw has weights of all items and values of all states
 SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
 
 
@@ -147,7 +147,7 @@ def _contrasts(
             drawn[:, rows] += draws[rows, at] * (of_edits - of_controls)
             if start == 0:
                 edited[at], controls[at] = of_edits[:, 0], of_controls[:, 0]
-    drawn = np.round(drawn, DECIMALS)  # seeds that cancel out leave an error, on no side of 0
+    drawn = np.round(drawn, DECIMALS)  # so that seeds that cancel out give 0
     found = [
         {
             "kind": edit.kind,

@@ -27,7 +27,7 @@ from visual_memory_benchmarks.trials.panel import Panel
 Weights: TypeAlias = Mapping[str, NDArray[np.float64]]
 Values: TypeAlias = NDArray[np.float64]  # (states, r)
 
-STATES_AT_ONCE = 8  # each with all people, which needs room
+STATES_AT_ONCE = 8  # to limit RAM: each is compared with all people
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ Apply: TypeAlias = Callable[[visual_memory.Memory, Edit, Split], int]
 
 VOTING = "rank"
 SOFT = "soft-pruning"
-RELIABILITY_NUMERATOR = 1.75  # of what the service weighs votes by, in docs/api/classify.md
+RELIABILITY_NUMERATOR = 1.75  # of the weights of soft votes, in docs/api/classify.md
 TEXTURE_K, MISLEADING_K, HARD_K, VALUE_K = 10, 10, 100, 5
 
 
@@ -108,7 +108,7 @@ def _ask(memory: visual_memory.Memory, edit: Edit, split: Split, k: int) -> Answ
         voting=VOTING,
         neighbors=0,
         reliability="soft" if soft else "none",
-        reliability_k=int(edit.dose) if soft else MISLEADING_K,  # without soft votes no matter
+        reliability_k=int(edit.dose) if soft else MISLEADING_K,  # ignored without soft votes
     )
     numbers = {category: number for number, category in enumerate(split.categories)}
     given = iter([numbers[decision.label] for decision in decisions])

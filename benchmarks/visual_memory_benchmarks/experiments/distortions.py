@@ -26,7 +26,7 @@ from visual_memory_benchmarks.metrics.confusion import response_entropy
 MEMORY, BANK = "natural16", "caltech20"
 CLEAN = "clean"
 SIGNALS = ("contrast", "uniform-noise", "eidolonI")
-"""Of these the confusions are kept."""
+"""Distortions whose confusions are kept in the result."""
 
 
 @partial(

@@ -24,7 +24,7 @@ SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
         "median": lambda distances: np.median(distances, axis=1),
     }
 )
-"""The higher, the less known; of distances (n, neighbors), ascending."""
+"""Scores of ascending distances (n, neighbors): the higher, the less known is the picture."""
 
 
 @partial(

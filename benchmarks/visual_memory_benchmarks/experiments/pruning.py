@@ -26,7 +26,7 @@ FRACTIONED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "16 clusters, keep easy": {"method": "prototype", "keep": "easy", "clusters": 16},
     }
 )
-"""Methods that take as large a fraction as they are told."""
+"""Methods that prune a given fraction."""
 
 
 @partial(

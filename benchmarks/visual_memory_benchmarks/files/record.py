@@ -19,8 +19,8 @@ Json: TypeAlias = dict[str, Any]
 
 PACKAGES = ("visual-memory", "grpcio", "numpy", "pillow", "protobuf", "pyarrow")
 
-CHOOSING = frozenset(("limit", "mapping", "seed"))  # they decide which pictures are asked about,
-CHOSEN = ("data ", "questions")  # which differ then, too
+CHOOSING = frozenset(("limit", "mapping", "seed"))  # decide which pictures are asked about
+CHOSEN = ("data ", "questions")  # fields that then differ, too
 
 
 @dataclass(frozen=True, slots=True)

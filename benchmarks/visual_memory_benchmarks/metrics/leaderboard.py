@@ -22,7 +22,7 @@ METRICS = MappingProxyType(
         "shape_bias": 1,
     }
 )
-"""What is aggregated, and the sign that makes larger better."""
+"""The metrics to aggregate, each with the sign that makes larger better."""
 
 HUMAN_LIKENESS = ("accuracy_difference", "observed_consistency", "error_consistency")
 

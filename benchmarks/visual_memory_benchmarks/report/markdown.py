@@ -12,7 +12,7 @@ Estimate: TypeAlias = Mapping[str, float | None]
 WIDTH = 128
 UNDEFINED = "–"
 CODE = re.compile(r"`[^`]+`")
-STUCK = "\0"  # a space for a while, at which no line breaks
+STUCK = "\0"  # replaces a space at which no line may break
 
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:

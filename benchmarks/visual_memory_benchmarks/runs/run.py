@@ -37,7 +37,7 @@ from visual_memory_benchmarks.trials.trials import image_id
 
 VECTORS = ".vectors"
 BATCH = 64
-WORKERS = 4  # pictures made, and single questions on their way, at once
+WORKERS = 4  # pictures made, and single questions sent, at a time
 
 Progress = Callable[[int, int], None]
 
@@ -78,7 +78,7 @@ def run(
     ``progress`` is called with the number of questions answered and in all. Raises BenchmarkRefusal
     and visual_memory.Error; all answers so far are kept, and the same call resumes.
     """
-    trial_files.pyarrow_library()  # rather missed before the first question than after the last
+    trial_files.pyarrow_library()  # if missing, refused before the first question
     found = client.memory(memory)
     info = found.info()
     remembered = Remembered.of(found)

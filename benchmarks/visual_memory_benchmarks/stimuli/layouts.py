@@ -17,7 +17,7 @@ from visual_memory_benchmarks.trials import trial_files
 from visual_memory_benchmarks.trials.datasets import ALL, Dataset
 from visual_memory_benchmarks.trials.trials import image_id
 
-CONDITION = "condition"  # the attribute of stimuli that lie by condition
+CONDITION = "condition"  # the attribute of a stimulus that holds its condition
 PEOPLE = Path("human_responses/human")
 
 

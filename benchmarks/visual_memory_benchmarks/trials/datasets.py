@@ -11,7 +11,7 @@ from visual_memory_benchmarks.trials.categories import CATEGORIES
 
 Kind: TypeAlias = Literal["nonparametric", "binary", "parametric"]
 
-ALL = "all"  # the one condition of a set without any; the column of its tables says nothing
+ALL = "all"  # the condition of a set without conditions, by any value in its tables
 
 
 @dataclass(frozen=True, slots=True)

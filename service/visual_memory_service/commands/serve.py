@@ -63,7 +63,7 @@ def add_to(commands: Commands) -> None:
 
 
 def folder(text: str) -> str:
-    """Return the name of a folder; an empty one, as of an unset shell variable, is refused."""
+    """Return the folder's name. Raises ArgumentTypeError if empty, as from an unset variable."""
     if not text:
         raise ArgumentTypeError("must name a folder, but is empty")
     return text
@@ -104,7 +104,7 @@ def serve(options: Namespace) -> NoReturn:
 
 
 class StandardError:
-    """The file of the log. Lines that cannot be written are lost: no call fails by a full disk."""
+    """The log's file. A line that cannot be written is lost, so that a full disk fails no call."""
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # raised by a closed one

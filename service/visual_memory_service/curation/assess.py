@@ -54,7 +54,7 @@ def assess(
 
 
 def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
-    """Return the same with the ``k`` nearest of each only."""
+    """Keep only the ``k`` nearest neighbours of each entry."""
     return replace(
         judged,
         neighbors=judged.neighbors[:, :k],

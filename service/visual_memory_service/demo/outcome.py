@@ -39,7 +39,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers on known classes, and on the class held back: before, with and after its entries."""
+    """Answers on known classes, and on a new class before, with and after its entries."""
 
     known: Answers
     before: Answers

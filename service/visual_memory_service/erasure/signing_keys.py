@@ -76,5 +76,5 @@ def read(path: Path) -> Ed25519PrivateKey:
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:
-    """Return the public key of a private one, in hex."""
+    """Return the public key of a private key, in hex."""
     return key.public_key().public_bytes_raw().hex()

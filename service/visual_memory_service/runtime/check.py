@@ -22,7 +22,7 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 
 
 class Interrupted(Exception):
-    """Raised inside a check that has to make way, and starts again later."""
+    """Raised inside a check that is paused or closed; a paused check starts again later."""
 
 
 class Checks:
@@ -45,9 +45,9 @@ class Checks:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Pause checks inside the block, in which none reads a file or holds anything of it.
+        """Pause checks inside the block: no check reads a file, or keeps any of its content in RAM.
 
-        A check under way starts again afterwards.
+        A check under way starts again after the block.
         """
         with self._changed:
             self._pauses += 1
@@ -99,7 +99,7 @@ class Checks:
             return self._checking
 
     def _rest(self, done: int, total: int) -> None:
-        """Rest now and then. Raises Interrupted."""
+        """Rest four times as long as the check worked since its last rest. Raises Interrupted."""
         worked = time.perf_counter() - self._resumed
         rest = worked * REST_SHARE if worked >= WORK_SECONDS else 0.0
         with self._changed:

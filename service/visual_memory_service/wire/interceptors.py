@@ -96,7 +96,7 @@ def with_answers(begin: Begin, behaviour: Any, connections: Connections) -> Any:
         with connections.call():
             async with begin(context) as call:
                 async for response in behaviour(await call.read(), context):
-                    with call.answering(settles=not is_from_working(response)):
+                    with call.answering(acknowledges=not is_from_working(response)):
                         yield response
 
     return answered
@@ -281,7 +281,7 @@ class CallScope:
             self._note()
 
     @contextmanager
-    def answering(self, *, settles: bool) -> Iterator[None]:
+    def answering(self, *, acknowledges: bool) -> Iterator[None]:
         """Mark an answer as on its way; one that ``settles`` completes the answer to a message.
 
         Raises ConnectionsRenewed.
@@ -293,7 +293,7 @@ class CallScope:
                 yield
         finally:
             self._answering = False
-            if settles:
+            if acknowledges:
                 self._unanswered = max(self._unanswered - 1, 0)
             self._note()
 

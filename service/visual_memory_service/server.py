@@ -35,7 +35,7 @@ log = structlog.get_logger()
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls under way.
 
-    Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting and what opening refuses.
+    Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting, and errors of opening.
     """
     check_free(settings.listen)  # before there is a data folder, which opening makes
     keep_freed_memory()
@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
 
 
 def use_all_descriptors() -> None:
-    """Raise the limit of open files and connections to what the system allows."""
+    """Raise the limit of open files and connections to the system's maximum, or 65,536."""
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))

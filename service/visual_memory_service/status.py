@@ -121,7 +121,7 @@ def answer(refusal: Exception) -> status_pb2.Status:
 
 
 def foreseen(error: Exception) -> Exception:
-    """Return the refusal that answers an error which is none of ours."""
+    """Return the refusal that answers an exception which is no refusal itself."""
     if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
         return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:

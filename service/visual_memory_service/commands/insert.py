@@ -149,9 +149,8 @@ def add_to(commands: Commands) -> None:
 def insert(client: Client, options: Namespace) -> int:
     """Store items that are not stored yet; return 1 if pictures were left out.
 
-    Raises Refused before anything is stored if items differ from stored entries and neither
-    ``--keep`` nor ``--replace`` is given, or if pictures cannot be used and ``--skip-bad`` is not
-    given.
+    Raises Refused before anything is stored if items differ from stored entries, unless ``--keep``
+    or ``--replace`` is given, or if pictures cannot be used, unless ``--skip-bad`` is given.
     """
     memory = client.memory(options.name)
     source = open_source(options.sources, options.label, memory.info())

@@ -121,7 +121,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 def from_operations(
     operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest
 ) -> pb.ListOperationsResponse:
-    """Write a page of operations without results; ``last`` is its last name, empty at the end."""
+    """Write a page of operations without results; ``last`` is its last name if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
         next_page_token=from_token(last, request),

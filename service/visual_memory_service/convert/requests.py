@@ -125,8 +125,7 @@ def to_entries_and_rows(
 ) -> tuple[list[index.Entry], NDArray[np.float32] | None, list[bytes]]:
     """Return a batch's entries, its unit rows (None for images), and the SHA-256 of each content.
 
-    A content is an image or a row, hashed as sent. All contents are taken out of the batch. Raises
-    BadField.
+    Contents are images or rows, hashed as sent, and are taken out of the batch. Raises BadField.
     """
     if not batch.entries:
         raise BadField("entries", "must not be empty")
@@ -293,7 +292,7 @@ def to_counts_k(k: int, path: str) -> int:
 
 
 def to_number(value: Number, path: str, least: int, most: int | None = None) -> Number:
-    """Return a number from ``least`` to ``most``, or without limit if None. Raises BadField."""
+    """Return ``value`` if it is in [``least``, ``most``]; None means no limit. Raises BadField."""
     if value >= least and (most is None or value <= most):
         return value
     if most is not None:

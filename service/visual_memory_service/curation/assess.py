@@ -33,7 +33,7 @@ class Assessment:
 def assess(
     snapshot: index.RamCopy, k: int, voting: index.Voting, thin: int, job: Job
 ) -> Assessment:
-    """Classify every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
+    """Assess every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, k, voting, job)
@@ -54,7 +54,7 @@ def assess(
 
 
 def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
-    """Keep only the ``k`` nearest neighbours of each entry."""
+    """Return ``judged`` with only the ``k`` nearest neighbours of each entry."""
     return replace(
         judged,
         neighbors=judged.neighbors[:, :k],

@@ -116,7 +116,7 @@ def sample(
 def split(
     title: str, credit: str, classes: Mapping[str, list[Picture]], held_back: str = ""
 ) -> Collection:
-    """Split each class into four fifths seen and one fifth unseen; name the class held back."""
+    """Split classes into four fifths seen, one fifth unseen; by default hold back the largest."""
     seen, unseen = {}, {}
     for label, pictures in classes.items():
         kept = max(1, round(UNSEEN_SHARE * len(pictures)))

@@ -135,7 +135,7 @@ def to_time(microseconds: int) -> datetime:
 def not_covered(
     patterns: ResiduePatterns | None, left: int, not_asked: Sequence[str], erasure: Erasure
 ) -> tuple[str, ...]:
-    """Return a sentence on everything that a certificate does not promise."""
+    """Return sentences on all that a certificate does not promise."""
     said = [*NOT_COVERED]
     if erasure != FILES:
         said.append(DECODED)

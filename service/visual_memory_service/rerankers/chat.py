@@ -29,7 +29,7 @@ Part = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Re-ranker that has a chat model on ``server`` order the nearest ``candidates_max``.
+    """Re-ranker that has a chat model on ``server`` order up to ``candidates_max`` candidates.
 
     Pictures are sent as JPEGs without metadata, of at most 1024 pixels a side.
     """

@@ -60,8 +60,7 @@ class ChatServer:
     def ask(self, content: Sequence[Mapping[str, Any]], deadline: float) -> str:
         """Send ``content`` as a user's message and return the text of the answer.
 
-        Raises ChatUnavailable, also once ``deadline`` (by ``time.monotonic``) is over;
-        BadChatAnswer.
+        Raises ChatUnavailable, also at ``deadline`` by ``time.monotonic``, and BadChatAnswer.
         """
         message = {"role": "user", "content": content}
         body = {"model": self.model, "temperature": 0, "messages": [message]}

@@ -35,7 +35,7 @@ class VectorCache:
         self._lock = threading.Lock()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Vector]:
-        """Map those of ``keys`` that are cached to their vectors."""
+        """Return the cached vectors of ``keys``; keys that are not cached are absent."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:

@@ -115,7 +115,7 @@ class Backups:
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
     """Once ``making`` has ended, close ``made``, even if the call is cancelled.
 
-    It is closed in a thread, because freeing many blocks takes long.
+    It is closed in another thread, because that may free many blocks.
     """
 
     async def close() -> None:

@@ -28,7 +28,7 @@ def nearest_in_batches(
 def leave_one_out_in_batches(
     memory: RamCopy, queries: RamCopy, k: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
-    """Yield rows of ``queries`` with the ``k`` nearest in ``memory`` of each, without itself.
+    """Yield rows of ``queries`` with their ``k`` nearest in ``memory``, own entries excluded.
 
     Rows that do not vote in ``memory`` come last; if ``k`` covers all entries, these rows have one
     neighbour more.

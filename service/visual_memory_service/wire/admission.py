@@ -25,8 +25,9 @@ SMALL_BYTES = 65_536  # messages of so many bytes are never refused: there are n
 class SilentCall(Protocol):
     """Protocol of a call that can be ended because its client is silent.
 
-    Its end frees the bytes it ``held`` and, where it is ``unannounced``, one of the few places of
-    such messages. Its client may be silent for ``patience`` seconds, even where others lack that.
+    Its end frees the ``held`` bytes and, if it is ``unannounced``, one of the few places for
+    messages of unknown size. Its client may be silent for ``patience`` seconds even if other calls
+    wait for these.
     """
 
     held: int
@@ -55,7 +56,7 @@ class Places:
 
 
 class AdmissionControl:
-    """Admits calls until it drains, and counts the bytes that they hold.
+    """Admits calls until it drains, and limits the bytes that they hold.
 
     Of a stream only the latest message counts; one message alone may exceed ``pending_bytes_max``.
     """
@@ -73,7 +74,7 @@ class AdmissionControl:
         self._silent: dict[SilentCall, float] = {}  # since when; those that are longest come first
 
     async def admit(self) -> None:
-        """Begin a call, once there is a place for it. Raises ServerStopping."""
+        """Wait for a place, and begin a call. Raises ServerStopping."""
         if not self._draining:
             await self._places.take()
         if self._draining:
@@ -101,7 +102,7 @@ class AdmissionControl:
             self._unannounced.give()
 
     def swap_reservation(self, held: int, size: int) -> int:
-        """Replace the bytes a call ``held`` by those for a message of ``size``; return them.
+        """Replace the ``held`` bytes of a call by a reservation for ``size`` bytes; return it.
 
         Raises TooLarge, Overloaded.
         """
@@ -130,9 +131,9 @@ class AdmissionControl:
             self._silent[call] = time.monotonic()
 
     async def watch(self) -> None:
-        """End calls whose clients are silent for too long, until this is cancelled.
+        """End calls whose clients are silent for too long; run until cancelled.
 
-        Where others lack a place or the bytes that its end would free, a call ends sooner.
+        A call ends sooner if other calls wait for the place or bytes that its end would free.
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -152,7 +153,7 @@ class AdmissionControl:
         }
 
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
-        """Return the largest silent calls that hold enough for what was refused, or none."""
+        """Return the largest silent calls that free enough for the refused message, or none."""
         if now - self._refused_at > PRESSED_SECONDS:
             return []
         lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max

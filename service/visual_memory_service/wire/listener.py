@@ -56,7 +56,7 @@ def stop_event() -> asyncio.Event:
 class Listener:
     """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
 
-    ``add`` adds the ``service`` to a server; its event is set when connections are about to close.
+    ``add`` adds ``service`` to a server; its event is set when connections are about to close.
     """
 
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
@@ -86,11 +86,11 @@ class Listener:
         return self._address
 
     async def renew(self) -> None:
-        """Close all connections, with what their buffers hold; new ones are taken meanwhile.
+        """Close all connections, whose buffers hold data; a second server takes new connections.
 
         Calls under way may end first, as in a drain; streams that wait for their clients are ended.
         Does nothing while the server drains.
-        Raises BadSetting if no second server can listen beside the first, which goes on.
+        Raises BadSetting if no second server can listen beside the first, which then goes on.
         """
         async with self._changing:
             if self._draining:
@@ -106,10 +106,10 @@ class Listener:
         await asyncio.gather(stopping, former.stop(None))
 
     async def drain(self) -> None:
-        """Refuse calls, and return once those under way have ended, or their time is over.
+        """Refuse new calls; return once calls under way have ended or ``drain_seconds`` are over.
 
-        Streams end as in ``renew``. Calls are refused in our words until then: gRPC's own server,
-        once it stops, breaks off what comes over its connections.
+        Streams end as in ``renew``. New calls are refused with a sentence, whereas a gRPC server
+        that stops breaks them off.
         """
         loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
         end = loop.time() + seconds
@@ -148,7 +148,7 @@ class Listener:
 
 
 def limits(bounds: Bounds) -> list[tuple[str, int]]:
-    """Return the gRPC options for limits that hold before a call reaches the interceptor."""
+    """Return gRPC options for the limits that apply before a call reaches the interceptor."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [
         # Twice the limit reaches the interceptor, whose sentence says how to split.
@@ -164,9 +164,9 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 
 
 def check_free(listen: str) -> None:
-    """Raise BadSetting if the address cannot be had, or another program has its port.
+    """Raise BadSetting if the address is not available, or another program uses its port.
 
-    gRPC would share the port with it.
+    gRPC would share the port with that program.
     """
     host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
@@ -190,7 +190,7 @@ def bind(server: Any, listen: str) -> str:
 
 
 def address_problem(listen: str, error: OSError | None = None) -> str:
-    """Return a sentence on an address that cannot be had, with the reason if it is known."""
+    """Return a sentence on an address that is not available, with the reason if it is known."""
     if error is not None and error.errno == errno.EADDRNOTAVAIL:
         return f"{listen} cannot be listened on: this machine has no such address."
     if error is not None and error.errno != errno.EADDRINUSE:

@@ -20,7 +20,7 @@ LISTS = ("allow_embedder", "reranker")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
 PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
-# Where a number of the wire or of gRPC ends, or, for pixels, where Pillow's own guard begins.
+# Upper limits are those of numbers in protobuf or gRPC, or for pixels that of Pillow itself.
 RANGES = MappingProxyType(
     {
         "threads": (1, 4096),
@@ -142,7 +142,7 @@ def early_erasure(arguments: Sequence[str]) -> str:
 
 def read(file: Path) -> dict[str, Any]:
     """Read the settings of a TOML file and check their types. Raises BadSetting."""
-    import tomllib  # where there is a file: a server starts twice
+    import tomllib  # only if there is a file, since a server process starts twice
 
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MAX = 65_536
-FITTED = (CALIBRATION,)  # settings that entries were used for
+FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()
 
 
@@ -104,7 +104,7 @@ async def run(settings: Settings) -> None:
         log.info("serving", address=address, data=str(settings.data), memories=memories.names())
         memories.checks.start(memories.names())
         await stopping.wait()
-        stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
+        stop = asyncio.to_thread(operations.close)  # or calls awaiting an operation would not end
         await asyncio.gather(stop, listener.drain())
     log.info("stopped")
 

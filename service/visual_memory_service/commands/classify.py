@@ -187,7 +187,7 @@ def query_in_batches(
     Raises Refused if pictures cannot be used and ``--skip-bad`` is not given, before any is sent,
     or if no picture is left.
     """
-    client.memory(options.name).info()  # so that pictures are not checked in vain
+    client.memory(options.name).info()  # raises if there is none, before pictures are checked
     bad = {str(path): why for path, why in files.bad.items()}
     bad |= undecodable(files.pictures, client.server_info().limits)
     bad_pictures.refuse(bad, options, done="asked", do="ask about")

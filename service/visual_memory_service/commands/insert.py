@@ -172,7 +172,7 @@ def insert(client: Client, options: Namespace) -> int:
             if item.id in todo
         )
         try:
-            # So that each fits into RAM; files, which are read later, go into one.
+            # Each group fits into RAM; files, which are read when sent, form one group.
             for group in grouped(items, attrgetter("held_bytes"), BATCH_BYTES):
                 bad_pictures.send(
                     lambda items: store(memory, items, plan, progress, options),

@@ -24,7 +24,7 @@ from visual_memory_index import Findings, ResiduePatterns, search_files
 from visual_memory_service.runtime.heap import release_free_pages
 
 NUMPY_CACHED_BYTES, NUMPY_CACHED_ARRAYS = 1024, 8  # it keeps up to 7 small buffers of each size
-READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a pattern may lie across
+READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a pattern may lie across two reads
 MAPS, MEMORY = Path("/proc/self/maps"), Path("/proc/self/mem")
 PAGES = Path("/proc/self/pagemap")
 PAGE_ENTRY_BYTES, PAGE_THERE = 8, 62  # this bit says that a page is in swap space, the next in RAM
@@ -59,7 +59,7 @@ def search(patterns: ResiduePatterns) -> Findings:
                 room = memoryview(buffer)[kept : kept + min(READ_AT_ONCE, end - at)]
                 try:
                     read = memory.readinto(room)
-                except OSError:  # given back to the system meanwhile; what follows may be there
+                except OSError:  # this page was freed meanwhile; later pages may exist
                     kept, at = 0, at + mmap.PAGESIZE
                     continue
                 if not read:

@@ -13,7 +13,7 @@ from visual_memory_service.erasure import process_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses
 
-PATIENT_TRIES = 6  # some seconds
+PATIENT_TRIES = 6  # before a problem is shown: some seconds
 TRIES_MAX, RAM_PAUSE = 12, 0.5
 STILL_READ = "A backup, a copy or another program reads the file, so its log cannot be cut yet."
 STILL_FOUND = "Pieces of what was erased are found in the files again and again."

@@ -86,7 +86,7 @@ class UnlearningWork:
         """
 
         def none() -> str:
-            unknown = list(dict.fromkeys(ids))  # which backups may have still
+            unknown = list(dict.fromkeys(ids))  # backups may still hold them
             self._memories.catalog.mark_unlearned(served.memory, unknown, None)
             return nothing_erased(unknown)
 
@@ -116,7 +116,7 @@ class UnlearningWork:
             served = self._memories.get(name)
             for operation in served.memory.unlearning.unfinished():
                 self._start(operation, served)
-        except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
+        except MemoryRefusal as refusal:  # such as a memory dropped or found damaged since
             log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
 
     def _start(self, operation: Operation, served: ServedMemory) -> None:

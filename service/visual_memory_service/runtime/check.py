@@ -15,7 +15,7 @@ from visual_memory_index import Checked
 from visual_memory_index.errors import MemoryRefusal
 
 WORK_SECONDS = 0.02
-REST_SHARE = 4  # it rests so many times as long as it worked: a fifth of one processor
+REST_SHARE = 4  # rest per time worked, so that checks take a fifth of one processor
 log = structlog.get_logger()
 
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -75,7 +75,7 @@ class Checks:
                 self._look_through(name)
             except Interrupted:
                 self._left.append(name)
-            except MemoryRefusal:  # one found damaged is in the log; others were dropped
+            except MemoryRefusal:  # logged if damaged, else the memory was dropped
                 pass
             except Exception as error:  # nobody waits for this thread
                 log.error("check failed", memory=name, exc_info=error)

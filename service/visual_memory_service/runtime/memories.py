@@ -42,7 +42,7 @@ from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.searches import Searches
 
-TRY_AGAIN_SECONDS = 3.0  # a file is read as a whole to be opened
+TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ class Memories:
         self.embedders = Embedders(settings)
         self._changed = changed
         self._editing = threading.Lock()
-        self._states = threading.Lock()  # of what serves and what does not; taken last
+        self._states = threading.Lock()  # guards _open and _refused; taken after other locks
         self._closed = False
         self._open: dict[str, ServedMemory] = {}
         self._refused: dict[str, RefusedMemory] = {}
@@ -326,7 +326,7 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self.catalog.clear()
-            except NotWritten as full:  # it is gone; the file follows at the next chance
+            except NotWritten as full:  # the memory is gone; its file is removed later
                 log.error("file not removed", memory=name, reason=in_full(full))
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:

@@ -29,7 +29,7 @@ from visual_memory_service.status import foreseen
 PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
-AT_ONCE = 2  # others wait: each takes the processors as well as it can
+AT_ONCE = 2  # further operations wait, since each may use all processors
 GOES_ON = "{} What is to be erased is noted: it goes on when the server is started again."
 log = structlog.get_logger()
 
@@ -142,7 +142,7 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queued: dict[str, Future[None]] = {}
-        self._suspended: dict[str, tuple[str, str]] = {}  # of a memory, why, and but which kind
+        self._suspended: dict[str, tuple[str, str]] = {}  # memory: (reason, kind that goes on)
         self._closed = False
 
     def start(
@@ -235,7 +235,7 @@ class Operations:
             job.stopped = reason
             try:
                 self._cancel(job)
-            except MemoryRefusal as refusal:  # the next start finds it cut short
+            except MemoryRefusal as refusal:  # the next start marks it as cut short
                 log.error("end not noted", operation=job.name, problem=in_full(refusal))
         wait([job.ended for job in jobs])
 
@@ -265,7 +265,7 @@ class Operations:
     def _cancel(self, job: Job) -> None:
         """End a queued job now, a running one at its next progress report."""
         job.cancelled.set()
-        with self._lock:  # the second caller finds none
+        with self._lock:  # only the first caller gets it
             queued = self._queued.pop(job.name, None)
         if queued is not None and queued.cancel():
             try:
@@ -292,7 +292,7 @@ class Operations:
             job.check()
             if (
                 job.memory.operations.get(job.name).state != "running"
-            ):  # since it was asked to go on
+            ):  # it ended while it was queued
                 return
             result = work(job)
             if job.memory.operations.get(job.name).state == "running":

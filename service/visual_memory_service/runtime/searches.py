@@ -9,7 +9,7 @@ from contextlib import suppress
 from visual_memory_index import Memory, Neighbors, Query
 from visual_memory_service.runtime.threads import until_done
 
-VECTORS_AT_ONCE = 256  # more bring no more throughput and make the others wait
+VECTORS_AT_ONCE = 256  # more add no throughput and make other queries wait
 PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and have asked again
 
 
@@ -75,7 +75,7 @@ class Searches:
             found = await asyncio.to_thread(self._memory.nearest, [query for query, _ in batch])
             for (_, answer), neighbors in zip(batch, found, strict=True):
                 answer.set_result(neighbors)
-        except Exception as error:  # each waiting call answers it in its own name
+        except Exception as error:  # each waiting call reports it
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)

@@ -46,5 +46,5 @@ async def until_done(work: asyncio.Future[T], give_up: Callable[[], object]) -> 
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
         if not work.cancelled():
-            work.exception()  # or it would be logged as one that nobody looked at
+            work.exception()  # or asyncio would log it as never retrieved
         raise

@@ -12,14 +12,12 @@ from typing import Protocol
 from visual_memory_service.config import Bounds
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
 
-HOLDS = (
-    3  # times its bytes that a message takes: as it came, as its fields, and as what they become
-)
+HOLDS = 3  # times the size of a message: as received, as parsed, and as the values made of it
 LOOK_SECONDS = 1.0
-PRESSED_SECONDS = 5.0  # of silence, where others lack what its end would free
-UNANNOUNCED_SECONDS = 15.0  # the same while a message of unknown size comes
-BYTES_PER_SECOND_MIN = 1 << 20  # of a message whose size is known, which is not silent meanwhile
-SMALL_BYTES = 65_536  # messages of so many bytes are never refused: there are not more than calls
+PRESSED_SECONDS = 5.0  # of silence, if other calls wait for what its end would free
+UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
+BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
+SMALL_BYTES = 65_536  # messages up to this size are never refused: calls_max limits them
 
 
 class SilentCall(Protocol):
@@ -66,12 +64,12 @@ class AdmissionControl:
         self._pending_bytes = 0
         self._refused_bytes, self._refused_at = 0, -math.inf
         self._places = Places(bounds.calls_max)
-        # That gRPC receives, in the pieces that come and joined.
+        # gRPC receives up to twice the limit, and holds it twice: in pieces, and joined.
         largest = 2 * 2 * bounds.message_bytes_max
         self._unannounced = Places(max(1, bounds.pending_bytes_max // largest))
         self._calls, self._draining = 0, False
         self._idle = asyncio.Event()
-        self._silent: dict[SilentCall, float] = {}  # since when; those that are longest come first
+        self._silent: dict[SilentCall, float] = {}  # since when; the longest silence comes first
 
     async def admit(self) -> None:
         """Wait for a place, and begin a call. Raises ServerStopping."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from visual_memory_service.errors import ConnectionsRenewed
 
 IDLE_SECONDS = 1.0
-STREAM_SECONDS = 5.0  # for those in which something moves all the time, such as a backup's
+STREAM_SECONDS = 5.0  # for streams that never pause, such as a backup
 CHECK_SECONDS = 0.1
 
 
@@ -76,6 +76,6 @@ class Connections:
                 if since <= latest:
                     end()
             idle = sum(since <= latest for since in self._writing.values())
-            patience = IDLE_SECONDS if idle else STREAM_SECONDS  # for messages that just arrive
+            patience = IDLE_SECONDS if idle else STREAM_SECONDS  # for messages that are arriving
             if idle == self._calls and now - began >= patience:
                 return

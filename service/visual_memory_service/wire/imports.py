@@ -42,7 +42,7 @@ class ImportStream:
     ) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
         """Store the batches of ``messages`` in order, in a thread; acknowledge each batch."""
         loop = asyncio.get_running_loop()
-        thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
+        thread = ThreadPoolExecutor(1, "import")  # takes the next batch without the event loop
         try:
             started = (loop.run_in_executor(thread, self._store, each) async for each in messages)
             async for answer in results_in_order(started, self._every):

@@ -37,9 +37,9 @@ from visual_memory_service.wire.connections import Connections
 
 NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 OURS = "/visual_memory.v1."
-CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
+CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter while an answer is sent
 NUMBER = re.compile(r"[0-9]{1,18}")
-LARGE_BYTES = 64 << 20  # held by a call: what it frees would lie about in pieces
+LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
 log = structlog.get_logger()
 
 Begin = Callable[[Any], "CallScope"]
@@ -131,7 +131,7 @@ def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
 
 def clear_frames(error: BaseException | None) -> None:
     """Clear an error's frames, which would keep messages in RAM until a garbage collection."""
-    unread = isinstance(error, (*REFUSALS, *CANCELLED))  # tracebacks, with functions in them
+    unread = isinstance(error, (*REFUSALS, *CANCELLED))  # nobody reads their tracebacks
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         if unread:
@@ -204,7 +204,7 @@ class CallScope:
         """Receive the one message of the call, with room reserved for it."""
         size = announced_bytes(self._metadata)
         if size is None:
-            async with self._admission.unannounced():  # first: while it waits it keeps no place
+            async with self._admission.unannounced():  # first: a call waiting here takes no place
                 await self._admit()
                 with self._as(unannounced=True, patience=UNANNOUNCED_SECONDS):
                     return await self._first()
@@ -320,7 +320,7 @@ class CallScope:
             self._task.cancel()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        del trace  # that of an abort, which gRPC keeps, would lead to it
+        del trace  # gRPC keeps an abort's traceback, which would refer to it
         clear_frames(error)
         if self._admitted:
             self._admission.note(self, silent=False)

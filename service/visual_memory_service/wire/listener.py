@@ -22,20 +22,20 @@ from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
 from visual_memory_service.wire.interceptors import CallInterceptor
 
-CANCELLED = 4  # calls, for each that may be under way, that Python need not have seen off yet
+CANCELLED = 4  # cancelled calls, per call allowed, that Python may not have ended yet
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
-    # A server that is made anew takes over while the old one ends.
+    # A new server listens on the same port while the old server ends.
     ("grpc.so_reuseport", 1),
-    # Calls wait for their turn, where gRPC would cancel some of them at random.
+    # Calls wait for their turn; by default gRPC would cancel some of them at random.
     ("grpc.server.max_pending_requests", INT32_MAX),
     ("grpc.server.max_pending_requests_hard_limit", INT32_MAX),
     ("grpc.server_max_unrequested_time_in_server", INT32_MAX),
-    # What comes before its call receives it; gRPC would let it grow with the speed of the network.
+    # Data buffered until a call receives them: they would grow with the network's speed.
     ("grpc.http2.bdp_probe", 0),
     # A compressed message is small until gRPC has read it.
     ("grpc.compression_enabled_algorithms_bitset", 1),
-    # Sooner than a client of ours gives a server up that does not take its connection.
+    # Shorter than our client waits for a server to accept its connection.
     ("grpc.server_handshake_timeout_ms", 3_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -153,11 +153,11 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
     return [
         # Twice the limit reaches the interceptor, whose sentence says how to split.
         ("grpc.max_receive_message_length", 2 * bounds.message_bytes_max),
-        # More wait in their client. Some more may have been cancelled there and not yet here:
-        # gRPC breaks off what comes in beyond, so that they cost other connections nothing.
+        # Further calls wait in their client. Calls that a client cancelled may not have ended here:
+        # beyond a limit gRPC breaks them off, so that they cost other connections nothing.
         ("grpc.max_concurrent_streams", bounds.connection_calls_max),
         ("grpc.http2.max_deallocating_streams", CANCELLED * bounds.connection_calls_max),
-        # The others are for files.
+        # The other descriptors are for files.
         ("grpc.max_allowed_incoming_connections", min(bounds.connections_max, descriptors // 2)),
         ("grpc.max_connection_idle_ms", int(1000 * bounds.idle_seconds)),
     ]

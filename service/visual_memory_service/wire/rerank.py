@@ -30,7 +30,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 SETTING = "reranker"
 NOBODY = "none"
 K_MAX = 1000
-PICTURES_BYTES_MAX = 32 << 20  # shown with one query; farther candidates go without
+PICTURES_BYTES_MAX = 32 << 20  # sent with one query; farther candidates come without pictures
 QUERIES_AT_ONCE = 4  # of one call that a re-ranker looks at
 ASKED_AT_ONCE = 16  # queries of all calls that one re-ranker looks at
 PICTURES_AT_ONCE = 8  # looked up for one query

@@ -37,7 +37,7 @@ def insert(
     """
     entries, vectors = batch.entries, batch.rows
     given = [entry.id for entry in entries if entry.id]
-    unlearned = memories.catalog.unlearned(served.memory, given)  # asked for later, it could fail
+    unlearned = memories.catalog.unlearned(served.memory, given)  # could fail after the insertion
     pictured = any(entry.image for entry in entries)
     if pictured or vectors is None:
         answered = served.memory.recall(batch.request)  # before the work of embedding them again

@@ -41,7 +41,7 @@ class Evaluation:
 
     @property
     def correct(self) -> int:
-        """Count the pictures classified as their label."""
+        """Count the correctly classified pictures."""
         return sum(count for (label, decided), count in self.answers.items() if label == decided)
 
     def by_label(self) -> dict[str, tuple[int, int]]:

@@ -122,7 +122,7 @@ def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
 
 
 def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:
-    """Return a ranking (1, m) without some entries."""
+    """Return a ranking (1, m) without the entries ``ids``."""
     if not ids:
         return ranking
     gone = set(ids)

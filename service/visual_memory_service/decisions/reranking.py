@@ -43,7 +43,7 @@ class Reranker(Protocol):
 
 
 def trade_places(candidates: Sequence[Candidate], order: Sequence[int]) -> list[str]:
-    """Return the ids of all candidates, those at the positions in ``order`` put in that order.
+    """Return all candidates' ids; candidates at the positions in ``order`` get that order.
 
     Candidates not in ``order`` were not judged and keep their places.
     """

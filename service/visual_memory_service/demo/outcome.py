@@ -21,7 +21,7 @@ class Answers:
 
     @property
     def right(self) -> int:
-        """Count the decisions that are the label of the picture."""
+        """Count the correct decisions."""
         pairs = zip(self.pictures, self.decisions, strict=True)
         return sum(picture.label == decision.label for picture, decision in pairs)
 

@@ -98,7 +98,7 @@ def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
 def sample(
     classes: Mapping[str, Sequence[Picture]],
 ) -> tuple[dict[str, list[Picture]], dict[Path, str]]:
-    """Sample classes and pictures; return decodable pictures by class, faults of others by path."""
+    """Sample classes and pictures; return decodable pictures by class, and faults by path."""
     random_state = random.Random(SEED)
     labels = sorted(label for label in classes if len(classes[label]) >= PER_CLASS_MIN)
     if len(labels) > CLASSES_MAX:

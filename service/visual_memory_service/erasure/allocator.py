@@ -13,7 +13,7 @@ def overwrite_freed_memory() -> None:
     """Make glibc overwrite memory when it is freed; other C libraries do not.
 
     Python is made to allocate from glibc directly, without its own pools. A process reads both
-    settings only at its start, so it executes itself again unless it has them.
+    settings only at its start, so it executes its program again unless they are set.
     """
     given = os.environ.get(TUNABLES, "")
     wiping = WIPING in given and os.environ.get(ALLOCATOR) == "malloc"

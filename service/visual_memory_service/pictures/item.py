@@ -68,7 +68,7 @@ class Item:
         return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if a stored entry has the same label and, if given, the same metadata."""
+        """Return True if a stored entry has the item's label and, unless None, metadata."""
         return self.label == label and self.metadata in (None, metadata)
 
     def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:

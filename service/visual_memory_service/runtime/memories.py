@@ -189,7 +189,7 @@ class Memories:
             undo.pop_all()
 
     def names(self) -> list[str]:
-        """Return the names of all memories, also of damaged ones, sorted."""
+        """Return the names of all memories, damaged ones included, sorted."""
         return sorted({*self._open, *self._refused})
 
     def get(self, name: str) -> ServedMemory:

@@ -134,7 +134,7 @@ def pauses() -> Iterator[float]:
 
 
 class Operations:
-    """Starts operations and tracks running ones; an ended operation is in its memory's file."""
+    """Starts operations and tracks running ones; ended operations are in their memories' files."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, "operation")
@@ -263,7 +263,7 @@ class Operations:
         self._erasing.shutdown()
 
     def _cancel(self, job: Job) -> None:
-        """End a queued job now, a running one at its next progress report."""
+        """End a queued job now, or a running job at its next progress report."""
         job.cancelled.set()
         with self._lock:  # only the first caller gets it
             queued = self._queued.pop(job.name, None)

@@ -80,7 +80,7 @@ class AdmissionControl:
         self._calls += 1
 
     async def drain(self) -> None:
-        """Admit no more calls, and return once those under way have ended."""
+        """Admit no more calls, and return once all calls under way have ended."""
         self._draining = True
         for places in (self._places, self._unannounced):
             for _ in range(places.waiting):
@@ -100,7 +100,7 @@ class AdmissionControl:
             self._unannounced.give()
 
     def swap_reservation(self, held: int, size: int) -> int:
-        """Replace the ``held`` bytes of a call by a reservation for ``size`` bytes; return it.
+        """Replace the bytes ``held`` by a call with those for a message of ``size``; return these.
 
         Raises TooLarge, Overloaded.
         """

@@ -204,7 +204,7 @@ def check_images(memory: Memory) -> None:
 def choose_reranker(asked: Classification, memory: Memory, rerankers: Rerankers) -> str | None:
     """Return the name of the re-ranker of the call, else of the memory, or None.
 
-    Raises UnknownReranker, ImagesNotStored or BadField if the call's own cannot be asked.
+    Raises UnknownReranker, ImagesNotStored or BadField if the call's re-ranker cannot be asked.
     """
     wanted, question = asked.reranker, asked.question
     if not wanted:
@@ -240,9 +240,9 @@ async def rerank(
 ) -> tuple[list[Decision], list[Reranking]]:
     """Return decisions by the re-ranker's order or weights, and a Reranking of each.
 
-    A decision that could not be re-ranked in time stays, and its Reranking says why. Without a
-    ``reranker`` all stay, and there are no Rerankings. ``until`` is a time of ``time.monotonic``.
-    Raises the memory's errors of reading pictures.
+    A decision not re-ranked in time is unchanged, and its Reranking says why. Without a
+    ``reranker`` all are unchanged, and there are no Rerankings. ``until`` is a time of
+    ``time.monotonic``. Raises the memory's errors of reading pictures.
     """
     question = asked.question
     if reranker is None:

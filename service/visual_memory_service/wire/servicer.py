@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Convert a small message at once, a large one in a thread, so that no other call waits."""
+    """Call ``reading`` here if ``message`` is small, else in a thread, so that no call waits."""
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
     return await in_thread(reading, *args, **kwargs)

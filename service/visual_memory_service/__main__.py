@@ -18,7 +18,7 @@ def main() -> int:
     )  # before gRPC is loaded; our messages are enough
     try:
         if sys.argv[1:2] == ["serve"] and early_erasure(sys.argv[2:]) == FILES_AND_MEMORY:
-            overwrite_freed_memory()  # starts anew for it: before all is loaded, not after
+            overwrite_freed_memory()  # may execute the program again, so before all is loaded
         from visual_memory.terminal.ending import run_program
         from visual_memory_service import cli
 

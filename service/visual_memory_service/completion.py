@@ -51,7 +51,7 @@ def add_to(commands: Commands, whole: ArgumentParser) -> None:
 
 
 def bash(parser: ArgumentParser) -> str:
-    """Return the script for bash: words after the command, else files."""
+    """Return the script for bash; it completes commands, options and choices, else file names."""
     commands = commands_of(parser)
     choices, options = [], []
     for name, command in commands.items():

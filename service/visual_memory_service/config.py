@@ -20,7 +20,7 @@ LISTS = ("allow_embedder", "reranker")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
 PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
-# Where a number of the wire or of gRPC ends, or, for pixels, where Pillow's own guard begins.
+# Upper limits are those of numbers in protobuf or gRPC, or for pixels that of Pillow itself.
 RANGES = MappingProxyType(
     {
         "threads": (1, 4096),
@@ -52,7 +52,7 @@ class NoDataFolder(BadSetting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Limits of a server: calls and bytes at a time, and seconds that calls may idle or drain."""
+    """Limits on calls, connections and bytes at a time, and on seconds of idling and draining."""
 
     calls_max: int = 512
     connection_calls_max: int = 100
@@ -67,8 +67,8 @@ class Bounds:
 class Settings(Bounds):
     """Settings that a server reads once at its start, named as in the TOML file.
 
-    Each ``reranker`` is ``NAME=HOST:PORT``. Unlearning erases from the RAM of the process, too,
-    where ``erasure`` says so; then freed memory is overwritten all the time.
+    Each ``reranker`` is ``NAME=HOST:PORT``. If ``erasure`` includes memory, unlearning also erases
+    from the RAM of the process, and all freed memory is overwritten.
     """
 
     data: Path
@@ -112,7 +112,7 @@ class Settings(Bounds):
 
 
 def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
-    """Merge the flags given over ``file`` over the defaults. Raises BadSetting."""
+    """Merge settings: ``flags`` override ``file``, which overrides defaults. Raises BadSetting."""
     values = {**(read(file) if file else {}), **flags}
     if "data" not in values:
         raise NoDataFolder
@@ -123,10 +123,10 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
 
 
 def early_erasure(arguments: Sequence[str]) -> str:
-    """Read the erasure from the arguments of ``serve`` alone, before its parser is loaded.
+    """Read the ``erasure`` setting from the arguments of ``serve``, before its parser is loaded.
 
-    Arguments and files that are no good count as the default; the command refuses them later. A
-    pipe does, too, for it can be read once.
+    Invalid arguments and files give the default; the command refuses them later. A pipe gives the
+    default too, because it can be read only once.
     """
     parser = ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--erasure")
@@ -142,7 +142,7 @@ def early_erasure(arguments: Sequence[str]) -> str:
 
 def read(file: Path) -> dict[str, Any]:
     """Read the settings of a TOML file and check their types. Raises BadSetting."""
-    import tomllib  # where there is a file: a server starts twice
+    import tomllib  # only if there is a file, since a server process starts twice
 
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))

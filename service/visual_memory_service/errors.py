@@ -10,7 +10,7 @@ class RequestRefusal(Exception):
 
 
 class ServiceFailed(Exception):
-    """An error that nobody foresaw."""
+    """An unexpected error of the service itself."""
 
     def __init__(self) -> None:
         super().__init__("The service failed on its own side; its log says why.")
@@ -25,7 +25,7 @@ class BadField(RequestRefusal):
 
 
 class TooLarge(RequestRefusal):
-    """A message beyond the limit."""
+    """A message with more bytes than one message may have."""
 
     def __init__(self, got: int, most: int) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class AnswerTooLarge(RequestRefusal):
 
 
 class NotCancellable(RequestRefusal):
-    """A cancelled erasure would be left half done, without a certificate."""
+    """An erasure cannot be cancelled: it would be left half done, without a certificate."""
 
     def __init__(self, operation: str) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class ServerStopping(RequestRefusal):
 
 
 class ConnectionsRenewed(RequestRefusal):
-    """A stream that would go on while the server closes its connections."""
+    """A stream was ended because the server closes its connections."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -73,7 +73,7 @@ class ConnectionsRenewed(RequestRefusal):
 
 
 class ConnectionEnding(RequestRefusal):
-    """A wait that would outlast its connection."""
+    """A wait was ended because the server closes the connection."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -83,7 +83,7 @@ class ConnectionEnding(RequestRefusal):
 
 
 class Overloaded(RequestRefusal):
-    """Messages of all calls that together exceed the limit."""
+    """A message that exceeds the limit of bytes together with the messages of other calls."""
 
     def __init__(self, most: int) -> None:
         super().__init__(
@@ -103,7 +103,7 @@ class ClientSilent(RequestRefusal):
 
 
 class OutOfMemory(RequestRefusal):
-    """RAM that the system refused the server."""
+    """The system gave the server no more RAM."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -144,7 +144,7 @@ class EmbedderNotAllowed(RequestRefusal):
 
 
 class NoCertificate(RequestRefusal):
-    """An operation that certified nothing."""
+    """An operation without a certificate: no unlearning, not done, or nothing was erased."""
 
     def __init__(self, name: str, state: str) -> None:
         super().__init__(
@@ -166,7 +166,7 @@ class UnknownReranker(RequestRefusal):
 
 
 class NotDone(RequestRefusal):
-    """An operation that had to be done first, and did not end well."""
+    """An operation that a call waited for has failed or was cancelled."""
 
     def __init__(self, name: str, state: str, problem: str | None) -> None:
         super().__init__(
@@ -177,7 +177,7 @@ class NotDone(RequestRefusal):
 
 
 class NotCalibrated(RequestRefusal):
-    """A decision whose annotations need a calibration for its votes."""
+    """A memory without the calibration that the wanted annotations need."""
 
     def __init__(self, problem: str, k: int, voting: str) -> None:
         super().__init__(
@@ -191,18 +191,18 @@ class RerankingRefusal(Exception):
 
 
 class ChatUnavailable(RerankingRefusal):
-    """A chat server that gave no answer; later it may."""
+    """A chat server gave no answer; it may answer later."""
 
     def __init__(self, host: str, problem: str) -> None:
         super().__init__(f"The chat server at {host} {problem}.")
 
 
 class BadChatAnswer(RerankingRefusal):
-    """A chat server whose answer is no order of the candidates."""
+    """A chat server's answer is no order of the candidates."""
 
     def __init__(self, host: str, problem: str) -> None:
         super().__init__(f"The chat server at {host} answered with status 200, but {problem}.")
 
 
 class BadRanking(Exception):
-    """A re-ranker's answer that no vote can be taken by, noticed by the server of the memories."""
+    """A re-ranker's answer from which no votes can be counted, noticed by the memories' server."""

@@ -28,14 +28,14 @@ from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MAX = 65_536
-FITTED = (CALIBRATION,)  # settings that entries were used for
+FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the calls under way.
 
-    Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting and what opening refuses.
+    Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting, and errors of opening.
     """
     check_free(settings.listen)  # before there is a data folder, which opening makes
     keep_freed_memory()
@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
 
 
 def use_all_descriptors() -> None:
-    """Raise the limit of open files and connections to what the system allows."""
+    """Raise the limit of open files and connections to the system's maximum, or 65,536."""
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
@@ -104,7 +104,7 @@ async def run(settings: Settings) -> None:
         log.info("serving", address=address, data=str(settings.data), memories=memories.names())
         memories.checks.start(memories.names())
         await stopping.wait()
-        stop = asyncio.to_thread(operations.close)  # or calls that wait for one would not end
+        stop = asyncio.to_thread(operations.close)  # or calls awaiting an operation would not end
         await asyncio.gather(stop, listener.drain())
     log.info("stopped")
 

@@ -91,7 +91,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.WrongDimension: StatusCode.INVALID_ARGUMENT,
     index.errors.WrongOffset: StatusCode.INVALID_ARGUMENT,
 }
-FIELDS: dict[type[Exception], str] = {  # that a refusal as a whole is about
+FIELDS: dict[type[Exception], str] = {  # the field that all refusals of a class are about
     errors.AnswerTooLarge: "k",
     errors.EmbedderNotAllowed: "embedder",
     errors.UnknownReranker: "reranker",
@@ -121,8 +121,8 @@ def answer(refusal: Exception) -> status_pb2.Status:
 
 
 def foreseen(error: Exception) -> Exception:
-    """Return the refusal that answers an error which is none of ours."""
-    if isinstance(error, MemoryError | EncodeError):  # messages of ours lack nothing else
+    """Return the refusal that answers an exception which is no refusal itself."""
+    if isinstance(error, MemoryError | EncodeError):  # our messages fail only for lack of memory
         return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:
         return index.errors.TooManyFiles(

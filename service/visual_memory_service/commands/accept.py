@@ -34,7 +34,7 @@ def add_to(commands: Commands) -> None:
 
 
 def accept(options: Namespace) -> None:
-    """Show what does not fit and what would be accepted; with ``--apply`` do it. Raises Refused."""
+    """Print how a file differs from its catalog record; ``--apply`` accepts it. Raises Refused."""
     server_libraries.need("accepting a memory")
     from visual_memory_index import Catalog, Memory
     from visual_memory_index.errors import MemoryRefusal, in_full

@@ -22,7 +22,7 @@ NOUNS = "entries and events"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result of a check; ``problem`` says what is damaged and what to do."""
+    """The result of checking one memory; ``problem`` is the damage and the remedy, or None."""
 
     memory: str
     entry_count: int = 0

@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Answer]):
-    """Pictures with the server's answers, and by path why others were left out."""
+    """Pictures with the server's answers; ``bad`` maps paths of pictures left out to reasons."""
 
     answers: Sequence[tuple[Path, Answer]]
     bad: dict[str, str]
@@ -154,7 +154,7 @@ def vote(options: Namespace) -> dict[str, Any]:
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:
-    """Count the problems of re-rankers that could not be applied."""
+    """Count the decisions that a re-ranker's answer was not applied to, by problem."""
     rerankings = [each.reranking for each in decisions if each.reranking]
     return Counter(each.problem for each in rerankings if not each.applied)
 
@@ -166,7 +166,7 @@ def report(problems: Counter[str]) -> None:
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
-    """Return the additional cells of a decision, as the options ask for them."""
+    """Yield extra cells for ``--calibrated``, ``--coverage`` and ``--min-confidence``, if given."""
     if options.calibrated:
         sure = f"{decision.calibrated_confidence:.4f}"
         yield "rejected" if decision.rejected else sure
@@ -182,12 +182,12 @@ def query_in_batches(
     files: PictureFiles,
     question: Callable[[Sequence[bytes]], Sequence[Answer]],
 ) -> Answered[Answer]:
-    """Send pictures in batches; return them with their answers, and those left out.
+    """Send pictures in batches; return the answers, and the reasons for pictures left out.
 
-    Raises Refused, before anything is sent, for pictures that cannot be used without
-    ``--skip-bad``, and if none is left.
+    Raises Refused if pictures cannot be used and ``--skip-bad`` is not given, before any is sent,
+    or if no picture is left.
     """
-    client.memory(options.name).info()  # so that pictures are not checked in vain
+    client.memory(options.name).info()  # raises if there is none, before pictures are checked
     bad = {str(path): why for path, why in files.bad.items()}
     bad |= undecodable(files.pictures, client.server_info().limits)
     bad_pictures.refuse(bad, options, done="asked", do="ask about")

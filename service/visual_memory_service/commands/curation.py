@@ -125,7 +125,7 @@ def prune(client: Client, options: Namespace) -> None:
 
 
 def parameters(options: Namespace) -> dict[str, Any]:
-    """Return the method with its options. Raises WrongUsage for others, or a missing fraction."""
+    """Return the method's arguments. Raises WrongUsage if an option is missing or out of place."""
     method = "ids" if options.ids_file else options.method
     chosen = "--ids-file" if options.ids_file else f"--method {method}"
     names = dict.fromkeys(name for taken in TAKEN.values() for name in taken)
@@ -141,7 +141,7 @@ def parameters(options: Namespace) -> dict[str, Any]:
 
 
 def print_prune(result: PruneResult, memory: str) -> None:
-    """Print the entries pruned, or that would be."""
+    """Print which entries were pruned or, without ``--apply``, would be."""
     one = len(result.ids) == 1
     verb = "would no longer vote"
     if result.applied:
@@ -179,7 +179,7 @@ def relabel(client: Client, options: Namespace) -> None:
 
 
 def read_labels(file: Path) -> dict[str, str]:
-    """Read labels by id from a CSV file, without rows that have no label. Raises Refused."""
+    """Map ids to labels as in a CSV file, skipping rows without a label. Raises Refused."""
     rows = csv.DictReader(io.StringIO(read_text(file), newline=""))
     labels: dict[str, str] = {}
     try:

@@ -15,7 +15,7 @@ from visual_memory.types import Entry
 from visual_memory_service.console.arguments import FILTER, add_apply, add_asking
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
-ROWS = 1000  # whose columns are made equally wide
+ROWS = 1000  # rows that share the widths of columns
 
 
 def add_to(commands: Commands) -> None:

@@ -26,7 +26,7 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Counts of pictures by (label, decided label); ``bad`` has the reasons for others, by path."""
+    """Counts of pictures by (label, decided label); ``bad`` maps pictures left out to reasons."""
 
     answers: Counter[tuple[str, str]]
     unknown_labels: Sequence[str]
@@ -41,11 +41,11 @@ class Evaluation:
 
     @property
     def correct(self) -> int:
-        """Count the pictures classified as their label."""
+        """Count the correctly classified pictures."""
         return sum(count for (label, decided), count in self.answers.items() if label == decided)
 
     def by_label(self) -> dict[str, tuple[int, int]]:
-        """Map each label to its number of pictures, and of correct ones."""
+        """Map each label to (number of pictures, number classified correctly)."""
         totals = Counter[str]()
         for (label, _), count in self.answers.items():
             totals[label] += count
@@ -67,7 +67,7 @@ def add_to(commands: Commands) -> None:
 
 
 def evaluate(client: Client, options: Namespace) -> int:
-    """Classify all pictures of a labelled folder and compare; return 1 if some were left out."""
+    """Print the accuracy on a labelled folder; return 1 if pictures were left out."""
     memory = client.memory(options.name)
     found, files = labelled(options.folder)
     labels = {picture.path: picture.label for picture in found}

@@ -35,14 +35,15 @@ Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 
 @dataclass(slots=True)
 class Plan:
-    """The plan of an insertion: sets of item ids by what to do with them.
+    """The plan of an insertion: ids of items, grouped by their state.
 
-    ``new`` items are not stored; ``changed`` ones are stored with other content, label or metadata,
-    and ``relabelled`` maps those with another label to the stored and the new one. ``kept`` ones
-    are stored otherwise too, and stay so. ``unsure_rows`` maps items to the hash of their vector,
-    to be compared with the stored one. ``stored_metadata`` is that of items whose source has none.
-    ``pruned`` ones do not vote in the source, ``pruned_here`` ones do not as stored. ``unlearned``
-    ones were inserted although they were unlearned before. ``bad`` maps items to reasons.
+    ``new`` items are not stored yet. ``changed`` items are stored with other content, label or
+    metadata; ``relabelled`` maps an id to its (stored, new) label. ``kept`` items differ too, but
+    stay as stored. ``unsure_rows`` maps an id to the hash of its vector, to be compared with the
+    stored one. ``stored_metadata`` belongs to items whose source has no metadata. ``pruned`` items
+    do not vote in the source, ``pruned_here`` items do not in the memory. ``unlearned`` items were
+    inserted although they had been unlearned. ``bad`` maps an id to the reason why its item cannot
+    be used.
     """
 
     new: set[str] = field(default_factory=set)
@@ -60,9 +61,9 @@ class Plan:
     def note(
         self, item: Item, label: str, content_sha256: str, metadata: Metadata, pruned_here: bool
     ) -> bool:
-        """Compare an item with its entry; return False if its picture has to be decoded.
+        """Compare an item with its entry; return False if its picture must still be decoded.
 
-        Metadata count only if the source has some.
+        Metadata are compared only if the source has some.
         """
         if pruned_here:
             self.pruned_here.add(item.id)
@@ -83,29 +84,29 @@ class Plan:
         return False
 
     def keep(self, ids: Iterable[str]) -> None:
-        """Leave entries as they are stored, whatever the source has."""
+        """Leave entries as they are stored: move their ids from ``changed`` to ``kept``."""
         self.kept.update(ids)
         self.changed -= self.kept
 
     def to_prune(self) -> list[str]:
-        """Return the ids to prune after the insertion, as pruned in the source."""
+        """Return the ids to prune after the insertion, because they are pruned in the source."""
         stay = (self.pruned_here - self.changed) | self.kept | self.bad.keys()
         return sorted(self.pruned - stay)
 
     def relabelling(self, verb: str) -> str:
-        """Return a sentence on the labels that replacing changes, empty if it changes none."""
+        """Return a sentence that counts label changes, empty if none; ``verb`` is its verb."""
         counts = Counter(self.new_labels().values())
         changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
         return f"That {verb} labels: {listed(changes)}." if changes else ""
 
     def new_labels(self) -> dict[str, tuple[str, str]]:
-        """Map each replaced item with another label to the stored and the new one."""
+        """Map the id of each replaced item whose label changes to (stored label, new label)."""
         replaced = self.replaced
         return {id: labels for id, labels in sorted(self.relabelled.items()) if id in replaced}
 
     @property
     def replaced(self) -> set[str]:
-        """Return the items that get other content, label or metadata."""
+        """Return the ids of items that get other content, label or metadata."""
         return self.changed - self.bad.keys()
 
 
@@ -146,10 +147,10 @@ def add_to(commands: Commands) -> None:
 
 
 def insert(client: Client, options: Namespace) -> int:
-    """Store what is not stored yet; return 1 if pictures were left out.
+    """Store items that are not stored yet; return 1 if pictures were left out.
 
-    Raises Refused before anything is stored for ids stored with other content, without ``--keep``
-    or ``--replace``, and for pictures that cannot be used, without ``--skip-bad``.
+    Raises Refused before anything is stored if items differ from stored entries, unless ``--keep``
+    or ``--replace`` is given, or if pictures cannot be used, unless ``--skip-bad`` is given.
     """
     memory = client.memory(options.name)
     source = open_source(options.sources, options.label, memory.info())
@@ -171,7 +172,7 @@ def insert(client: Client, options: Namespace) -> int:
             if item.id in todo
         )
         try:
-            # So that each fits into RAM; files, which are read later, go into one.
+            # Each group fits into RAM; files, which are read when sent, form one group.
             for group in grouped(items, attrgetter("held_bytes"), BATCH_BYTES):
                 bad_pictures.send(
                     lambda items: store(memory, items, plan, progress, options),
@@ -208,14 +209,14 @@ def report_unlearned(memory: str, ids: Sequence[str]) -> None:
 
 
 def so_far(done: int, options: Namespace, *, gone: bool) -> str:
-    """Return a sentence on what is stored when an error stopped the insertion."""
+    """Return a sentence on the items stored before an error; ``gone`` if the memory was deleted."""
     if gone:
         return f"It was deleted meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
 
 
 def stored(memory: Memory) -> Stored:
-    """Map each id to label, content hash and metadata of its entry, and True if it is pruned."""
+    """Map the id of each entry to (label, content hash, metadata, True if pruned)."""
     return {
         entry.id: (entry.label, entry.content_sha256, entry.metadata, bool(entry.pruned_by))
         for entry in memory.entries()
@@ -223,7 +224,7 @@ def stored(memory: Memory) -> Stored:
 
 
 def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
-    """Sort the items into new, stored, changed and bad ones. Raises Refused for an id twice."""
+    """Compare the source with the stored entries. Raises Refused if an id comes twice."""
     plan, seen = Plan(bad=dict(source.bad)), set[str]()
     with Progress(f"{source.noun}s checked", source.count) as progress:
         bytes_max = min(BATCH_BYTES, limits.message_bytes // 4)  # with ids, labels and metadata
@@ -250,7 +251,7 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
 
 
 def compare_vectors(plan: Plan, memory: Memory) -> None:
-    """Compare the vectors of unsure rows with the stored vectors."""
+    """Compare each of ``plan.unsure_rows`` with the stored vector, and update the plan."""
     for entry in memory.entries(include_vectors=True):
         own = plan.unsure_rows.pop(entry.id, None)
         if own is None or entry.vector is None:
@@ -263,14 +264,14 @@ def compare_vectors(plan: Plan, memory: Memory) -> None:
 
 
 def bad(items: list[Item], limits: Limits) -> dict[str, str]:
-    """Map the id of each picture that does not decode to the reason."""
+    """Map the id of each picture that the server would refuse to the reason."""
     pictures = [(item.id, data) for item in items if (data := item.picture) is not None]
     found = faults([data for _, data in pictures], limits)
     return {id: why for (id, _), why in zip(pictures, found, strict=True) if why}
 
 
 def refuse(plan: Plan, options: Namespace) -> None:
-    """Raise Refused if the options do not allow what the plan needs."""
+    """Raise Refused if the plan needs an option that was not given."""
     if plan.changed and not options.replace and not options.keep:
         ids = listed(sorted(plan.changed))
         said = (
@@ -291,7 +292,7 @@ def refuse(plan: Plan, options: Namespace) -> None:
 def grouped(
     items: Iterable[Item], measure: Callable[[Item], int], bytes_max: int
 ) -> Iterator[list[Item]]:
-    """Split items into groups of at most so many bytes, and 1,024 items that have any."""
+    """Split items into groups of up to ``bytes_max``, and up to 1,024 items above 0 bytes."""
     batch: list[Item] = []
     room, counted = bytes_max, 0
     for item in items:
@@ -308,10 +309,10 @@ def grouped(
 def store(
     memory: Memory, items: list[Item], plan: Plan, progress: Progress, options: Namespace
 ) -> None:
-    """Insert items, except those that are stored by now.
+    """Insert items, skipping items that were stored since the plan was made.
 
-    These may be batches that an earlier, interrupted command sent or, with ``--keep``, entries that
-    others stored meanwhile. Raises Refused if an id got other content without ``--keep``.
+    An earlier, interrupted command may have sent them or, with ``--keep``, another client. Raises
+    AlreadyExists if an id got other content and ``--keep`` is not given.
     """
     while items:
         report = counting(progress)
@@ -337,7 +338,7 @@ def store(
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:
-    """Return a callback that adds the progress of a call to what is done already."""
+    """Return a progress callback that counts on from the items already done."""
     before = progress.done
     return lambda done, total: progress.reach(before + done)
 

@@ -46,7 +46,7 @@ def undo(client: Client, options: Namespace) -> None:
 
 
 def operations(client: Client, options: Namespace) -> int:
-    """List the operations of one memory or all, wait for one, or cancel it."""
+    """List operations, of all memories or of one, or wait for an operation, or cancel it."""
     if options.action:
         if options.operation is None:
             raise WrongUsage(f"the following arguments are required with {options.action}: ID")

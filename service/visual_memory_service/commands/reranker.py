@@ -120,7 +120,7 @@ def chat(options: Namespace) -> None:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Turn errors that keep a re-ranker from starting into Refused."""
+    """Context manager that raises Refused for an error at the start of a re-ranker."""
     server_libraries.need("a re-ranker")
     from visual_memory_embedders.errors import EmbeddingRefusal
 

@@ -63,7 +63,7 @@ def add_to(commands: Commands) -> None:
 
 
 def folder(text: str) -> str:
-    """Return the name of a folder; an empty one, as of an unset shell variable, is refused."""
+    """Return the folder's name. Raises ArgumentTypeError if empty, as from an unset variable."""
     if not text:
         raise ArgumentTypeError("must name a folder, but is empty")
     return text
@@ -82,7 +82,7 @@ def serve(options: Namespace) -> NoReturn:
     except BadSetting as error:
         raise Refused(str(error)) from None
     if settings.erasure == FILES_AND_MEMORY:
-        overwrite_freed_memory()  # the program has, unless it was called in another way
+        overwrite_freed_memory()  # done by __main__, unless called in another way
     # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
     from visual_memory_embedders.errors import EmbeddingRefusal
@@ -104,10 +104,10 @@ def serve(options: Namespace) -> NoReturn:
 
 
 class StandardError:
-    """The file of the log. Lines that cannot be written are lost: no call fails by a full disk."""
+    """The log's file. A line that cannot be written is lost, so that a full disk fails no call."""
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # raised by a closed one
+        with suppress(OSError, ValueError):  # ValueError if it is closed
             sys.stderr.write(text)
 
     def flush(self) -> None:
@@ -127,7 +127,7 @@ def log_to_standard_error(level: str) -> None:
             structlog.processors.ExceptionRenderer(
                 structlog.tracebacks.ExceptionDictTransformer(
                     show_locals=False
-                )  # they hold entries
+                )  # locals may hold entries
             ),
             structlog.processors.JSONRenderer(default=str),
         ],

@@ -66,7 +66,7 @@ def add_to(commands: Commands) -> None:
 
 
 def unlearn(client: Client, options: Namespace) -> None:
-    """Unlearn the entries that a file names and save the certificate; without ``--apply`` show.
+    """Unlearn the entries that a file names and save the certificate; only preview without --apply.
 
     Ids that are not stored are skipped, so that the same file may be given again.
     """
@@ -144,7 +144,7 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
 
 
 def save(certificate: Certificate, options: Namespace) -> None:
-    """Save a certificate, unless the file holds it. Raises Refused for another without --force."""
+    """Save a certificate if not saved yet. Raises Refused if another is there, without --force."""
     path = options.certificate
     if path.is_file():
         with suppress(InvalidCertificate):
@@ -155,7 +155,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
 
 
 def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """Unlearn entries; the same ids get the same certificate, unless inserted again since."""
+    """Unlearn entries; a repeated call returns the same certificate, unless inserted since."""
     with Progress("steps of erasing") as progress:
         try:
             certificate = memory.unlearn(
@@ -207,7 +207,7 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
 
 
 def keys(client: Client, options: Namespace) -> None:
-    """Print the public keys of a server: the present one, then former ones."""
+    """Print the public keys of a server: the present key, then former keys."""
     public_keys = client.server_info().public_keys
     if options.json:
         print_json(public_keys)

@@ -27,7 +27,7 @@ def add_apply(parser: ArgumentParser) -> None:
 
 
 def add_k(parser: ArgumentParser, neighbors: str) -> None:
-    """Add --k; ``neighbors`` says what they do, such as ``neighbours that vote``."""
+    """Add --k; ``neighbors`` is a phrase for its help, such as ``neighbours that vote``."""
     parser.add_argument(
         "-k", "--k", metavar="K", type=int, default=50, help=f"{neighbors}; default: 50"
     )

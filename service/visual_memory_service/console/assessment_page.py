@@ -44,7 +44,7 @@ Pictures = Mapping[str, bytes | str]  # by id a thumbnail, or why there is none
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A suspect with its nearest entries of the proposed label, and of its own."""
+    """A suspect with its nearest entries of the proposed label and of its present label."""
 
     suspect: Suspect
     for_proposed: Sequence[Neighbor]
@@ -57,10 +57,10 @@ def to_page(
     rows: Iterable[Sequence[object]],
     folder: FolderThumbnails | None = None,
 ) -> str:
-    """Render an assessment as HTML; ``rows`` are the table of labels.
+    """Render an assessment as HTML; ``rows`` are the rows of its table of labels.
 
-    The page shows the likeliest suspects and the nearest conflicts, as many as a person can judge.
-    Pictures that the memory does not store are taken from ``folder``.
+    Only the likeliest suspects and the nearest conflicts are shown. Pictures that the memory does
+    not store are taken from ``folder``.
     """
     info = memory.info()
     suspects, conflicts = found.suspects[:SUSPECTS_SHOWN], found.conflicts[:CONFLICTS_SHOWN]
@@ -82,7 +82,7 @@ def to_page(
 
 
 def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:
-    """Get the entries with these ids that still exist, some at a time."""
+    """Get entries by id, several at a time, skipping deleted ones; ``what`` names the progress."""
     wanted = list(dict.fromkeys(ids))
 
     def get(id: str) -> Entry | None:
@@ -115,7 +115,7 @@ def to_cases(
 
 
 def called(near: Iterable[Neighbor], label: str) -> list[Neighbor]:
-    """Return the nearest entries of a label."""
+    """Return the nearest entries that have a label, at most NEAR_SHOWN."""
     return [each for each in near if each.label == label][:NEAR_SHOWN]
 
 
@@ -125,7 +125,7 @@ def ids_of(case: Case) -> list[str]:
 
 
 def thumbnails(memory: Memory, ids: Iterable[str]) -> dict[str, bytes]:
-    """Map ids to thumbnails, of entries that have one."""
+    """Map ids to thumbnails; ids without a thumbnail are absent."""
     entries = fetch(memory, ids, "pictures fetched", include_thumbnail=True)
     return {id: entry.thumbnail for id, entry in entries.items() if entry.thumbnail}
 
@@ -209,7 +209,7 @@ def pairs(found: Assessment, conflicts: Sequence[Conflict], pictures: Pictures |
 
 
 def cut(shown: int, count: int, which: str) -> str:
-    """Render a note if not all are shown."""
+    """Render a note that only ``shown`` of ``count`` are shown, or nothing if all are."""
     if shown == count:
         return ""
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 from visual_memory.terminal.refused import Refused
 
 IDS_MAX = 1_000_000
-CHARACTERS_MAX = 1 << 28  # a device has no end
+CHARACTERS_MAX = 1 << 28  # a device may have no end
 STANDARD_INPUT = Path("-")
 
 

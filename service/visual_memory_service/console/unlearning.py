@@ -46,7 +46,7 @@ def holders(memory: str, also_in: Sequence[str]) -> str:
 def remaining(
     memory: str, also_in: Sequence[str], backups: Sequence[datetime], not_asked: Sequence[str]
 ) -> Iterator[str]:
-    """Yield a sentence each on memories and backups that an unlearning does not reach."""
+    """Yield sentences on memories and backups that keep the content despite the unlearning."""
     if also_in:
         yield f"The same is also in {holders(memory, also_in)}, where it stays: unlearn it there."
     if not_asked:

@@ -35,7 +35,7 @@ def from_settings(settings: Settings) -> pb.Limits:
 def from_info(
     info: MemoryInfo, calibration: Calibration | None, reranker: str
 ) -> memory_pb2.Memory:
-    """Write a memory as it stands."""
+    """Write a memory's present state, with its calibration and re-ranker."""
     return memory_pb2.Memory(
         calibration=None
         if calibration is None
@@ -80,19 +80,19 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
 
 
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
-    """Write the acknowledgement of a stored batch, with those of its ids that were unlearned."""
+    """Write the acknowledgement of a stored batch, with its ids that had been ``unlearned``."""
     return pb.ImportEntriesResponse(
         offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint, unlearned_ids=unlearned
     )
 
 
 def is_from_working(response: object) -> bool:
-    """Return True for a sign of life, which acknowledges nothing."""
+    """Return True if an import's response is a sign of life, which acknowledges no batch."""
     return isinstance(response, pb.ImportEntriesResponse) and response.working
 
 
 def from_entry(entry: Entry) -> entry_pb2.Entry:
-    """Write an entry with the parts that were read."""
+    """Write an entry; vector, image and thumbnail are empty if they were not read."""
     return entry_pb2.Entry(
         id=entry.id,
         label=entry.label,
@@ -116,7 +116,7 @@ def from_entries(page: Page, request: pb.ListEntriesRequest) -> pb.ListEntriesRe
 
 
 def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
-    """Write the number of entries that a purge takes, and a sample of their ids."""
+    """Write the number of entries purged, or to be purged, and a sample of their ids."""
     return pb.PurgeEntriesResponse(
         purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
     )
@@ -125,7 +125,7 @@ def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
 def from_audit_page(
     page: AuditPage, end: int, request: pb.ListAuditEventsRequest
 ) -> pb.ListAuditEventsResponse:
-    """Write the events before number ``end``, where the next page begins if there is one."""
+    """Write a page of audit events; ``end`` is the number after the page's last event."""
     return pb.ListAuditEventsResponse(
         events=[
             pb.AuditEvent(
@@ -148,7 +148,7 @@ def from_audit_page(
 
 
 def from_time(microseconds: int) -> Timestamp:
-    """Write microseconds since 1970."""
+    """Convert microseconds since 1970 to a Timestamp."""
     timestamp = Timestamp()
     timestamp.FromDatetime(EPOCH + timedelta(microseconds=microseconds))
     return timestamp

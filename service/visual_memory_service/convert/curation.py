@@ -33,7 +33,7 @@ VALUES_AT_ONCE = 10_000
 
 
 def to_counts_page(request: pb.GetMisleadingCountsRequest) -> tuple[int, str, int]:
-    """Read K, the last id of the page before, and the page size. Raises BadField."""
+    """Read K, the last id of the previous page, and the page size. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
     return k, *to_page_bounds(request)
 
@@ -89,7 +89,7 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 def from_counts(
     counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest
 ) -> pb.GetMisleadingCountsResponse:
-    """Write up to ``size`` counts of the ids after ``after``, by id."""
+    """Write a page of up to ``size`` misleading counts by id, beginning after the id ``after``."""
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
     page = order[first : first + size]
@@ -100,7 +100,7 @@ def from_counts(
 
 
 def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
-    """Write a step: its progress, then the values by id, if they are known, in pages."""
+    """Yield messages for a step: its progress, then the values by id in pages, once known."""
     name = step.operation
     yield pb.ValueEntriesResponse(operation=name, done_count=step.done, total_count=step.total)
     if (found := step.values) is None:
@@ -115,7 +115,7 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
 
 
 def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Request]:
-    """Read K, the voting, the least count of a label to judge, and the request. Raises BadField."""
+    """Read K, voting, fewest entries of a label to judge, and request_id. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else K, "k")
     thin = request.thin if request.HasField("thin") else THIN
     return k, to_voting(request), to_number(thin, "thin", 1), to_request(request)

@@ -71,7 +71,7 @@ def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settin
 
 
 def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
-    """Read the K of reliability weights, None where all votes count fully. Raises BadField."""
+    """Read the K of reliability weights, or None if all votes count fully. Raises BadField."""
     if request.reliability not in ("", "none", "soft"):
         raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
     k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
@@ -93,7 +93,7 @@ def to_voting(
 
 
 def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
-    """Read the annotations wanted, None for none. Raises BadField."""
+    """Read the wanted annotations, or None if none are wanted. Raises BadField."""
     coverage = request.coverage if request.HasField("coverage") else None
     least = request.min_confidence if request.HasField("min_confidence") else None
     level = request.level if request.HasField("level") else None
@@ -132,9 +132,9 @@ def from_classified(
     rerankings: Sequence[Reranking],
     shown: int | None,
 ) -> pb.ClassifyResponse:
-    """Write decisions with their first ``shown`` neighbours, None for all.
+    """Write decisions with their first ``shown`` neighbours, or with all if it is None.
 
-    ``stale`` says that the calibration used is; ``rerankings`` are empty where none was wanted.
+    ``stale`` is True if the calibration is outdated; ``rerankings`` is empty if none were wanted.
     """
     return pb.ClassifyResponse(
         decisions=[
@@ -164,7 +164,7 @@ def from_annotated(
 def from_decision(
     decision: index.Decision, shown: int | None, **annotations: Any
 ) -> decision_pb2.Decision:
-    """Write a decision with its first ``shown`` neighbours, None for all, and annotations."""
+    """Write a decision with annotations and its first ``shown`` neighbours, or all if None."""
     return decision_pb2.Decision(
         label=decision.label,
         confidence=decision.confidence,
@@ -204,7 +204,7 @@ def from_neighbors(neighbors: index.Neighbors) -> pb.SearchResponse:
 
 
 def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
-    """Write rows (n, d), packed."""
+    """Write vectors (n, d) as packed rows of float32."""
     data = vectors.astype("<f4").tobytes()
     return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
 
@@ -212,7 +212,7 @@ def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
 def to_labelled(
     request: pb.ValueEntriesRequest | pb.CalibrateMemoryRequest, settings: Settings
 ) -> tuple[Queries | None, list[str]]:
-    """Read queries with their labels, or None for no queries. Raises BadField."""
+    """Read queries and their labels; return (None, []) if there are none. Raises BadField."""
     if request.WhichOneof("queries") is None:
         if request.labels:
             raise BadField("labels", "belong to queries, of which there are none")
@@ -266,7 +266,7 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Write a decision as it is, as it would be, and the smallest change that flips it."""
+    """Write the decision before and after the hypothetical changes, and the smallest flip."""
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),
@@ -277,14 +277,14 @@ def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
 
 
 def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.Request]:
-    """Read K, the name of the voting, and the request. Raises BadField."""
+    """Read K, the name of the voting, and the request_id. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else K, "k")
     to_voting(request)
     return k, request.voting or VOTING, to_request(request)
 
 
 def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
-    """Write a taxonomy, compared with the ``labels`` of its memory."""
+    """Write a taxonomy, the ``labels`` that no edge names, and the leaves that are no label."""
     return pb.Taxonomy(
         edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],
         orphans=taxonomy.orphans(labels),

@@ -27,7 +27,7 @@ STATES = MappingProxyType(
 
 
 def to_timeout(request: pb.WaitOperationRequest) -> float | None:
-    """Return the seconds to wait, None for as long as the call may take. Raises BadField."""
+    """Read the seconds to wait, or None for no limit. Raises BadField."""
     if not request.HasField("timeout"):
         return None
     if not 0 <= request.timeout.seconds <= TIMEOUT_MAX or request.timeout.nanos < 0:
@@ -38,7 +38,7 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 def from_operation(
     operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Write an operation; a running one with the progress of its job, and what that waits for."""
+    """Write an operation; a running one with its ``job``'s progress and problem."""
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
@@ -121,7 +121,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 def from_operations(
     operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest
 ) -> pb.ListOperationsResponse:
-    """Write one page without results; ``last`` is the name to go on after, empty at the end."""
+    """Write a page of operations without results; ``last`` is its last name if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
         next_page_token=from_token(last, request),

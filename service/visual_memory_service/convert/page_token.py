@@ -22,7 +22,7 @@ FREE = ("page_size", "page_token", "include_vectors", "include_images", "include
 
 
 def to_page_bounds(request: Any) -> tuple[str, int]:
-    """Read the last id or name of the page before, and the page size. Raises BadField."""
+    """Read the last id or name of the previous page, and the page size. Raises BadField."""
     size, most = SIZES[request.DESCRIPTOR.name]
     if not 0 <= request.page_size <= most:
         raise BadField("page_size", f"must be 0 to {most}, but is {request.page_size}")
@@ -30,7 +30,7 @@ def to_page_bounds(request: Any) -> tuple[str, int]:
 
 
 def to_token(request: Any) -> str:
-    """Read the last id or name of the page before, empty for the first. Raises BadField."""
+    """Read the last id or name of the previous page, empty for the first. Raises BadField."""
     if not request.page_token:
         return ""
     try:
@@ -46,13 +46,13 @@ def to_token(request: Any) -> str:
 
 
 def from_token(last: str, request: Any) -> str:
-    """Write a token that continues after ``last``; empty where ``last`` is."""
+    """Write a token for the page after ``last``; the token is empty if ``last`` is."""
     if not last:
         return ""
     return base64.urlsafe_b64encode(f"{seal(request)}\0{last}".encode()).decode()
 
 
 def seal(request: Any) -> str:
-    """Return a hash of the call and of all its fields that choose what is listed."""
+    """Return a hash of the call's name and of the fields that select the listed items."""
     choice = [(each.name, value) for each, value in request.ListFields() if each.name not in FREE]
     return hashlib.sha256(repr((request.DESCRIPTOR.name, choice)).encode()).hexdigest()[:16]

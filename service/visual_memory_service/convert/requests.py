@@ -56,7 +56,7 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
 
 
 def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
-    """Read the request_id with the fingerprint of its message. Raises BadField."""
+    """Read the request_id, with a fingerprint of message and ``hashes``. Raises BadField."""
     if not message.request_id:
         return index.WITHOUT_ID
     return index.Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
@@ -65,7 +65,7 @@ def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
 async def to_pieces(
     first: pb.RestoreMemoryRequest, following: AsyncIterator[pb.RestoreMemoryRequest]
 ) -> AsyncIterator[bytes]:
-    """Yield the pieces of a file from its first message and the following. Raises BadField."""
+    """Yield the pieces of a file from the ``first`` and all later messages. Raises BadField."""
     yield first.data
     async for request in following:
         if request.name or request.request_id:
@@ -74,13 +74,13 @@ async def to_pieces(
 
 
 def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
-    """Read the request_id of a restore, with the hash of its file, or None. Raises BadField."""
+    """Read the request_id of a restore, with a fingerprint of its file. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, [file_sha256])
 
 
 def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
-    """Read a batch; takes the images or vectors out of the message. Raises BadField."""
+    """Read a batch, taking its images or vectors out of the message. Raises BadField."""
     entries, rows, hashes = to_entries_and_rows(request.batch, settings)
     return Batch(entries, rows, to_request(request, hashes), request.replace_existing)
 
@@ -94,7 +94,7 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """Read the seconds between signs of life, None for none. Raises BadField."""
+    """Read the seconds between signs of life, or None if none are wanted. Raises BadField."""
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -108,7 +108,7 @@ def to_alive_seconds(start: pb.ImportStart) -> float | None:
 def to_import_batch(
     request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings
 ) -> Batch:
-    """Read a later message of an import; takes its images or vectors out. Raises BadField."""
+    """Read a batch of an import, taking images or vectors out of the message. Raises BadField."""
     if request.WhichOneof("step") != "batch":
         raise BadField("batch", "must be in every message of an import but the first")
     step = request.batch
@@ -123,10 +123,9 @@ def to_import_batch(
 def to_entries_and_rows(
     batch: pb.EntryBatch, settings: Settings
 ) -> tuple[list[index.Entry], NDArray[np.float32] | None, list[bytes]]:
-    """Read the entries of a batch with their images, its unit rows, and the hashes of its content.
+    """Return a batch's entries, its unit rows (None for images), and the SHA-256 of each content.
 
-    The content, images or rows, is taken out of it; each hash is the SHA-256 of one of them as
-    sent. Raises BadField.
+    Contents are images or rows, hashed as sent, and are taken out of the batch. Raises BadField.
     """
     if not batch.entries:
         raise BadField("entries", "must not be empty")
@@ -146,9 +145,9 @@ def to_entries_and_rows(
 def to_entries(
     batch: pb.EntryBatch, images: Sequence[bytes], hashes: Sequence[bytes]
 ) -> list[index.Entry]:
-    """Read the entries of a batch; ``hashes`` are those of its images or rows.
+    """Read the entries of a batch; ``hashes`` are the SHA-256 of its images or rows.
 
-    An image beside a row, or its hash alone, replaces the hash of the row. Raises BadField.
+    A picture sent beside a row, or its hash alone, replaces the row's hash. Raises BadField.
     """
     seen: set[str] = set()
     entries = []
@@ -174,7 +173,7 @@ def to_entries(
 
 
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
-    """Read the hash of the picture ``beside`` a row, empty if there is none. Raises BadField."""
+    """Read the hash of the picture beside a row, empty if there is none. Raises BadField."""
     if entry.image:
         return sha256(entry.image).digest()
     if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
@@ -194,7 +193,7 @@ def to_content(
     | pb.CalibrateMemoryRequest,
     settings: Settings,
 ) -> Sequence[bytes] | NDArray[np.float32]:
-    """Read the images, or the rows at unit length. Raises BadField."""
+    """Read encoded images, or vectors scaled to unit length. Raises BadField."""
     if message.HasField("vectors"):
         path = "entries" if isinstance(message, pb.EntryBatch) else "vectors"
         return to_vectors(message.vectors, path, settings)
@@ -204,7 +203,7 @@ def to_content(
 
 
 def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
-    """Read encoded images, one at least. Raises BadField."""
+    """Read encoded images, at least one. Raises BadField."""
     if not images.data:
         raise BadField("images", "must not be empty")
     to_count(len(images.data), "images", settings)
@@ -252,20 +251,20 @@ def to_text(text: str, path: str, item: object = 0) -> str:
 
 
 def to_texts(texts: Iterable[str], path: str) -> list[str]:
-    """Read ids or labels like ``to_text``; ``path`` is that of all. Raises BadField."""
+    """Read ids or labels like ``to_text``; ``path`` is that of the list. Raises BadField."""
     path = path + "[{}]"
     return [to_text(text, path, number) for number, text in enumerate(texts)]
 
 
 def to_ids(ids: Collection[str], path: str = "ids") -> list[str]:
-    """Read ids, one at least. Raises BadField."""
+    """Read ids, at least one. Raises BadField."""
     if not ids:
         raise BadField(path, "must not be empty")
     return to_texts(ids, path)
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """Check new labels by id. Raises BadField."""
+    """Check a mapping of ids to new labels. Raises BadField."""
     for id, label in labels.items():
         to_text(id, f"{path} key")
         to_text(label, path + "[{!r:.80}]", id)
@@ -293,7 +292,7 @@ def to_counts_k(k: int, path: str) -> int:
 
 
 def to_number(value: Number, path: str, least: int, most: int | None = None) -> Number:
-    """Check a number of ``least`` to ``most``, where None is no limit. Raises BadField."""
+    """Return ``value`` if it is in [``least``, ``most``]; None means no limit. Raises BadField."""
     if value >= least and (most is None or value <= most):
         return value
     if most is not None:
@@ -318,7 +317,7 @@ def to_seconds(duration: Duration, path: str) -> float:
 
 
 def to_page(request: pb.ListEntriesRequest) -> Page:
-    """Read the filter, last id, size and parts of a page of entries. Raises BadField, BadFilter."""
+    """Read filter, previous page's last id, page size and parts. Raises BadField, BadFilter."""
     after, size = to_page_bounds(request)
     parts = to_parts(
         vector=request.include_vectors,
@@ -338,7 +337,7 @@ def to_parts(*, vector: bool, image: bool, thumbnail: bool) -> index.Parts:
 
 
 def to_change(request: pb.UpdateEntryRequest) -> tuple[str, str | None, dict[str, str] | None]:
-    """Read an id with the new label and metadata; None leaves each as it is. Raises BadField."""
+    """Read an id with new label and metadata; None means no change. Raises BadField."""
     entry, paths = request.entry, list(request.update_mask.paths)
     if not paths:
         paths = [name for name in ("label", "metadata") if getattr(entry, name)]
@@ -372,9 +371,9 @@ def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
 
 
 async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:
-    """Join the messages of a stream, which must bring as many ids as the first says.
+    """Join a stream's messages, which must bring exactly the ids that the first message counts.
 
-    Reads no further. Raises BadField, TooManyIds.
+    Stops reading at the first id too many. Raises BadField, TooManyIds.
     """
     whole = await anext(messages, pb.UnlearnEntriesRequest())
     if whole.id_count < 1:

@@ -17,7 +17,7 @@ SHOWN_MAX = 80
 
 
 def to_rerank(request: pb.RerankRequest) -> tuple[bytes, list[Candidate]]:
-    """Read a query's picture and its candidates, one of them with a picture. Raises BadField."""
+    """Read a query's picture and its candidates, at least one with a picture. Raises BadField."""
     if not request.picture:
         raise BadField("picture", "must not be empty")
     candidates = [to_candidate(given, at) for at, given in enumerate(request.candidates)]
@@ -44,7 +44,7 @@ def to_candidate(candidate: pb.Candidate, at: int) -> Candidate:
 
 
 def from_ranking(ranking: Ranking) -> pb.RerankResponse:
-    """Write an order, or weights."""
+    """Write a ranking: an order of ids, or weights by id."""
     if isinstance(ranking, Mapping):
         return pb.RerankResponse(weights=pb.CandidateWeights(weights=ranking))
     return pb.RerankResponse(order=pb.Order(ids=ranking))
@@ -77,7 +77,7 @@ def to_ranking(response: pb.RerankResponse, candidates: Sequence[Candidate]) -> 
 
 
 def check_ids(named: Sequence[str] | Mapping[str, float], ids: Sequence[str]) -> None:
-    """Raise BadRanking unless each of ``ids`` is named once, and nothing else."""
+    """Raise BadRanking unless ``named`` has each of ``ids`` exactly once, and nothing else."""
     missing = dict.fromkeys(ids)
     for id in named:
         if id not in missing:
@@ -93,7 +93,7 @@ def check_ids(named: Sequence[str] | Mapping[str, float], ids: Sequence[str]) ->
 
 
 def check_weights(weights: Mapping[str, float]) -> None:
-    """Raise BadRanking for weights that votes cannot be counted with."""
+    """Raise BadRanking unless weights are finite, not negative, and of finite sum above 0."""
     for id, weight in weights.items():
         if not 0 <= weight < math.inf:
             raise BadRanking(
@@ -105,5 +105,5 @@ def check_weights(weights: Mapping[str, float]) -> None:
 
 
 def shown(id: str) -> str:
-    """Return any id as a JSON string on one line, cut short."""
+    """Return the beginning of an id as a JSON string on one line."""
     return json.dumps(id[:SHOWN_MAX], ensure_ascii=not id.isprintable())

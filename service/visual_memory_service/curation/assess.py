@@ -33,7 +33,7 @@ class Assessment:
 def assess(
     snapshot: index.RamCopy, k: int, voting: index.Voting, thin: int, job: Job
 ) -> Assessment:
-    """Classify every voting entry by its k nearest others. Raises EmptyMemory, Cancelled."""
+    """Assess every voting entry by its k nearest neighbours. Raises EmptyMemory, Cancelled."""
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, k, voting, job)
@@ -54,7 +54,7 @@ def assess(
 
 
 def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
-    """Return the same with the ``k`` nearest of each only."""
+    """Return ``judged`` with only the ``k`` nearest neighbours of each entry."""
     return replace(
         judged,
         neighbors=judged.neighbors[:, :k],
@@ -66,7 +66,7 @@ def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
 def leave_one_out(
     snapshot: index.RamCopy, k: int, voting: index.Voting, job: Job
 ) -> assessment.LeaveOneOut:
-    """Find the k nearest others of every entry. Raises Cancelled."""
+    """Find the k nearest neighbours of every entry. Raises Cancelled."""
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
     k = min(k, len(ids) - 1)

@@ -8,7 +8,7 @@ from visual_memory_service.runtime.threads import in_thread
 
 
 def find_counts(k: int, memory: Memory, operations: Operations) -> Operation | None:
-    """Start or find the operation that computes the neighbour lists; None where they are known."""
+    """Find or start the operation that computes neighbour lists; None if they are known."""
     kind = f"counts k={k}"
     running = operations.running(memory.identity.name, kind)
     if running is not None or memory.knows_counts(k):
@@ -21,7 +21,7 @@ def find_counts(k: int, memory: Memory, operations: Operations) -> Operation | N
 
 
 async def await_counts(k: int, memory: Memory, operations: Operations) -> None:
-    """Wait until the neighbour lists to count in are known. Raises NotDone."""
+    """Wait until the neighbour lists for ``k`` are computed. Raises NotDone."""
     operation = await in_thread(find_counts, k, memory, operations)
     if operation is None:
         return

@@ -48,7 +48,7 @@ def prune(
     apply: bool,
     request: index.Request,
 ) -> index.Operation:
-    """Start a prune, or without ``apply`` a dry run of one. Raises NotVoting, RequestReused."""
+    """Start a prune, or without ``apply`` its dry run. Raises NotVoting, RequestReused."""
     if (again := repeated(request, memory)) is not None:
         return again
     if isinstance(method, prune_methods.Ids):
@@ -58,10 +58,10 @@ def prune(
 
 
 def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | None:
-    """Carry out a prune; return the result of a dry run, None once applied with its result.
+    """Prune, or without ``apply`` only choose entries and return the dry run's result as JSON.
 
-    Entries are chosen in one snapshot while writes go on; those deleted, replaced, pruned or
-    relabelled since are left out, unless ids were given. Raises EmptyMemory, Cancelled.
+    Entries are chosen in a snapshot while writes go on. Unless ids were given, entries that were
+    deleted, replaced, pruned or relabelled since are left out. Raises EmptyMemory, Cancelled.
     """
     memory, snapshot = job.memory, job.memory.snapshot()
     if not len(snapshot):
@@ -105,7 +105,7 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
 
 
 def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
-    """Raise NotVoting if some ids have no voting entry."""
+    """Raise NotVoting if an id has no voting entry."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
         raise NotVoting(unknown)
@@ -124,7 +124,7 @@ def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tupl
 def accuracy(
     memory: index.RamCopy, queries: index.RamCopy, on_progress: Callable[[int, int], None]
 ) -> float:
-    """Return the share of ``queries`` that ``memory`` classifies rightly, each without itself."""
+    """Return the share of ``queries`` classified rightly by ``memory``, each without itself."""
     _, labels = queries.columns()
     right = 0
     for rows, neighbors in leave_one_out_in_batches(memory, queries, JUDGED_K, on_progress):

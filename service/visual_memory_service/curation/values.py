@@ -17,7 +17,7 @@ PAIRS_AT_ONCE = 12_800_000  # of a query and an entry: 256 queries of 50,000, 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Values:
-    """The value of each voting entry: ``ids`` objects (m,), ``values`` float64 (m,)."""
+    """The KNN-Shapley value of each voting entry: ``ids`` objects (m,), ``values`` float64 (m,)."""
 
     ids: NDArray[np.object_]
     values: NDArray[np.float64]
@@ -25,7 +25,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Valuing:
-    """Progress of an operation, ``done`` of ``total`` queries, with the values once it ended."""
+    """Progress of a valuation, ``done`` of ``total`` queries; ``values`` is None until the end."""
 
     operation: str
     done: int
@@ -40,9 +40,10 @@ async def value_entries(
     memory: Memory,
     operations: Operations,
 ) -> AsyncGenerator[Valuing, None]:
-    """Value all voting entries by unit ``queries`` (n, d) and their labels, or by each other.
+    """Yield progress, then the values of all voting entries for labelled unit ``queries`` (n, d).
 
-    The operation stops with its reader. Raises NotDone.
+    Without queries the entries value each other. Closing the generator cancels the operation.
+    Raises NotDone.
     """
     found: list[Values] = []
 
@@ -67,7 +68,7 @@ async def value_entries(
 def query_values(
     snapshot: RamCopy, k: int, queries: NDArray[np.float32], labels: Sequence[str], job: Job
 ) -> Values:
-    """Return the values for unit ``queries`` (n, d) with these ``labels``. Raises Cancelled."""
+    """Return entry values for unit ``queries`` (n, d) with these ``labels``. Raises Cancelled."""
     ids, of_row = snapshot.columns()
     valuation = Valuation(of_row, k)
     step = max(1, PAIRS_AT_ONCE // max(1, len(ids)))
@@ -79,7 +80,7 @@ def query_values(
 
 
 def leave_one_out_values(snapshot: RamCopy, k: int, job: Job) -> Values:
-    """Return the values for the entries themselves, each left out in turn. Raises Cancelled."""
+    """Return entry values with the entries as queries, each left out in turn. Raises Cancelled."""
     ids, labels = snapshot.columns()
     valuation = Valuation(labels, k)
     by_id = np.argsort(ids)  # sums round alike, whatever the order of rows

@@ -18,7 +18,7 @@ from visual_memory_service.runtime.threads import in_thread
 
 @dataclass(frozen=True, slots=True)
 class DecisionOptions:
-    """Annotations wanted; ``calibrated`` and ``coverage`` need a calibration for k and voting."""
+    """Wanted annotations; ``calibrated`` and ``coverage`` need a calibration for k and voting."""
 
     k: int
     voting: str
@@ -32,7 +32,7 @@ class DecisionOptions:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedDecision:
-    """A decision with its annotations, None for those not wanted."""
+    """A decision with its annotations: None, or False for ``rejected``, if not wanted."""
 
     decision: Decision
     calibrated_confidence: float | None = None
@@ -47,7 +47,7 @@ async def annotate(
     options: DecisionOptions | None,
     served: ServedMemory,
 ) -> tuple[list[AnnotatedDecision], bool]:
-    """Annotate the decisions about ``vectors`` (n, d), and tell if the calibration is stale.
+    """Annotate the decisions on ``vectors`` (n, d); also return True if the calibration is stale.
 
     Raises NotCalibrated, BadCoverage.
     """
@@ -62,7 +62,7 @@ def annotate_all(
     options: DecisionOptions,
     served: ServedMemory,
 ) -> tuple[list[AnnotatedDecision], bool]:
-    """Annotate by options that are given; see ``annotate``."""
+    """Annotate as ``annotate`` does, but in the calling thread."""
     calibration = None
     if options.calibrated or options.coverage is not None:
         calibration = calibration_of(served)
@@ -92,7 +92,7 @@ def label_set(
     calibration: Calibration | None,
     labels: list[str],
 ) -> Sequence[str] | None:
-    """Return the set of labels at the wanted coverage, None if none is. Raises BadCoverage."""
+    """Return the label set for the wanted coverage, None if none is wanted. Raises BadCoverage."""
     if calibration is None or options.coverage is None:
         return None
     return calibration.label_set(
@@ -106,7 +106,7 @@ def label_set(
 
 
 def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> Node | None:
-    """Return the deepest node that the votes agree on as wanted, None if there is none."""
+    """Return the node at ``level``, or the deepest with ``min_confidence``; None if not wanted."""
     if options.level is not None:
         return at_depth(taxonomy, decision.scores, options.level)
     if options.min_confidence is not None:

@@ -47,12 +47,12 @@ class Calibration:
     scores: dict[str, list[float]]
 
     def to_json(self) -> str:
-        """Return it as JSON, as a memory stores it."""
+        """Return the calibration as the JSON text that a memory stores."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
-        """Read a calibration from ``to_json``."""
+        """Read a calibration from the text of ``to_json``."""
         fields: dict[str, Any] = json.loads(text)
         curve = fields.pop("recalibration")
         return cls(
@@ -64,7 +64,7 @@ class Calibration:
         )
 
     def check(self, k: int, voting: str) -> None:
-        """Raise NotCalibrated if it was fitted to another k or voting."""
+        """Raise NotCalibrated if the calibration was fitted to another k or voting."""
         if (k, voting) != (self.result.k, self.result.voting):
             raise NotCalibrated(
                 f"is calibrated for k = {self.result.k} and {self.result.voting} voting, but was "
@@ -74,7 +74,7 @@ class Calibration:
             )
 
     def confidence(self, decision: index.Decision) -> float:
-        """Return the share of such decisions that is right, in [0, 1]."""
+        """Return the share in [0, 1] of decisions with this confidence that are right."""
         return float(self.recalibration.apply(np.array([decision.confidence]))[0])
 
     def rejects(self, decision: index.Decision) -> bool:
@@ -91,7 +91,7 @@ class Calibration:
         coverage: float,
         allow_empty: bool,
     ) -> tuple[str, ...]:
-        """Return the labels that hold the right one at this ``coverage``. Raises BadCoverage."""
+        """Return labels that include the right one with this ``coverage``. Raises BadCoverage."""
         return conformal.prediction_set(
             conformal.SCORES[rule](decision.scores, conformal.draw_for(vector)),
             conformal.q_hat(self.scores[rule], coverage),
@@ -109,7 +109,7 @@ def calibration_of(served: ServedMemory) -> Calibration | None:
 def calibrate_memory(
     job: Job, k: int, voting: str, *, queries: NDArray[np.float32] | None, labels: Sequence[str]
 ) -> None:
-    """Calibrate the memory of an operation, and end it with the result in one transaction."""
+    """Calibrate the job's memory; store calibration and end of operation in one transaction."""
     found = calibrate(job.memory.snapshot(), k, voting, job, queries=queries, labels=labels)
     job.memory.operations.end(
         job.name,
@@ -129,7 +129,7 @@ def calibrate(
     queries: NDArray[np.float32] | None = None,
     labels: Sequence[str] = (),
 ) -> Calibration:
-    """Fit a calibration to unit ``queries`` (n, d) with labels, or leave-one-out to the entries.
+    """Fit a calibration to labelled unit ``queries`` (n, d), or leave-one-out to the entries.
 
     Raises TooFewItems, OneLabel, Cancelled.
     """
@@ -171,7 +171,7 @@ def calibrate(
 def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     """Return the calibration error by 2-fold cross-validation, every second decision held out.
 
-    Decisions are halved by confidence, so that the order of rows does not matter.
+    Decisions are sorted by confidence first, so that the order of rows does not matter.
     """
     order = np.lexsort((right, confidences))
     halves = (order[::2], order[1::2])

@@ -19,10 +19,10 @@ from visual_memory_service.runtime.threads import in_thread
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Encoded images or unit vectors float32 (n, d), and the entries that may answer.
+    """Queries, encoded images or unit vectors float32 (n, d), and the entries that may answer.
 
-    Several queries have at most ``neighbors_max`` neighbours together. With ``counts_k`` each vote
-    is weighted by the entry's reliability, from misleading counts among so many neighbours.
+    ``neighbors_max`` limits the neighbours of several queries in all. If ``counts_k`` is set, votes
+    are weighted by the reliability of entries, from misleading counts among so many neighbours.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -33,7 +33,7 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raise AnswerTooLarge if ``each`` neighbours or labels per query are too many in all."""
+        """Raise AnswerTooLarge if ``each`` neighbours or labels per query exceed the limit."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)
@@ -43,7 +43,7 @@ class Question:
 class Classification:
     """A question with the voting, annotations and re-ranker of its decisions.
 
-    ``reranker`` is empty for that of the memory; ``shown`` neighbours are answered, None for all.
+    An empty ``reranker`` means the memory's; ``shown`` neighbours are answered, or all if None.
     """
 
     question: Question
@@ -54,7 +54,7 @@ class Classification:
     shown: int | None
 
     async def check(self, served: ServedMemory, *, reranked: bool) -> None:
-        """Raise BadField or AnswerTooLarge where its annotations cannot be had."""
+        """Raise BadField if annotations exclude a re-ranker, AnswerTooLarge for too many labels."""
         if self.options is None:
             return
         if reranked and (self.options.calibrated or self.options.coverage is not None):
@@ -72,7 +72,7 @@ async def classify(
 ) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
     """Decide every query by the vote of its nearest entries, in order.
 
-    Returns the neighbours that voted and the queries' vectors (n, d), too.
+    Also returns the neighbours that voted, and the queries' vectors (n, d).
     """
     neighbors, vectors = await search(question, served)
     if len(neighbors.ids) == 1:
@@ -106,7 +106,7 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
 async def to_vectors(
     queries: Sequence[bytes] | NDArray[np.float32], served: ServedMemory
 ) -> NDArray[np.float32]:
-    """Return the queries as unit vectors float32 (n, d), images embedded.
+    """Return queries as unit vectors float32 (n, d), embedding images.
 
     Raises WrongDimension, NoEmbedder, UndecodableImage.
     """

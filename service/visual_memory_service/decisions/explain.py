@@ -38,9 +38,9 @@ class WhatIf:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExplainQuestion:
-    """One query, an image or a unit vector (1, d), and what to explain of its decision.
+    """One query, an image or a unit vector (1, d), and the explanation wanted of its decision.
 
-    The smallest flip is searched for ``seconds``.
+    The search for the smallest flip takes at most ``seconds``.
     """
 
     query: Sequence[bytes] | NDArray[np.float32]
@@ -65,7 +65,7 @@ class MinimalFlip:
 class Explanation:
     """A decision, the decision after the changes, and the smallest flip, None if there is none.
 
-    ``thumbnails`` are by id, of all entries named in it.
+    ``thumbnails`` maps ids of the entries named in these to JPEGs, if wanted.
     """
 
     before: Decision
@@ -114,7 +114,7 @@ def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
 
 
 def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
-    """Raise NotVoting for entries to remove or relabel that do not vote."""
+    """Raise NotVoting if an entry to remove or relabel does not vote."""
     there = set(ranking.ids[0])
     unknown = [id for id in (*what_if.remove, *what_if.relabel) if id not in there]
     if unknown:
@@ -122,7 +122,7 @@ def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:
 
 
 def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:
-    """Return a ranking (1, m) without some entries."""
+    """Return a ranking (1, m) without the entries ``ids``."""
     if not ids:
         return ranking
     gone = set(ids)
@@ -131,7 +131,7 @@ def without(ranking: Neighbors, ids: Sequence[str]) -> Neighbors:
 
 
 def changed(ranking: Neighbors, query: NDArray[np.float32], what_if: WhatIf) -> Neighbors:
-    """Return a ranking (1, m) after the changes; added entries have an empty id."""
+    """Apply ``what_if`` to a ranking (1, m); added entries get an empty id."""
     left = without(ranking, what_if.remove)
     pairs = zip(left.ids[0], left.labels[0], strict=True)
     labels = [*what_if.add_labels, *(what_if.relabel.get(id, label) for id, label in pairs)]

@@ -11,7 +11,7 @@ from visual_memory_index import Ranking
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A neighbour at a ``distance`` of 0 to 2, its picture encoded, or empty where it has none."""
+    """A neighbour at a ``distance`` of 0 to 2; ``picture`` is encoded, or empty if missing."""
 
     id: str
     label: str
@@ -21,7 +21,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """A re-ranker and True if its answer was applied, else ``problem`` says why."""
+    """The outcome of re-ranking a decision; ``problem`` says why it was not ``applied``."""
 
     reranker: str
     applied: bool
@@ -43,7 +43,7 @@ class Reranker(Protocol):
 
 
 def trade_places(candidates: Sequence[Candidate], order: Sequence[int]) -> list[str]:
-    """Return all ids, with the candidates at the positions in ``order`` permuted into that order.
+    """Return all candidates' ids; candidates at the positions in ``order`` get that order.
 
     Candidates not in ``order`` were not judged and keep their places.
     """

@@ -12,13 +12,13 @@ SETTING = "taxonomy"
 
 
 def taxonomy_of(served: ServedMemory) -> Taxonomy:
-    """Return the stored taxonomy of a memory, without edges where none was set."""
+    """Return the stored taxonomy of a memory; it has no edges if none was set."""
     found = served.setting(SETTING, lambda text: grow(json.loads(text)))
     return grow(()) if found is None else found
 
 
 def set_taxonomy(edges: Sequence[tuple[str, str]], memory: Memory, *, request: Request) -> Taxonomy:
-    """Replace all edges, pairs of child and parent; a repeated request is answered as before.
+    """Replace the taxonomy by ``edges`` (child, parent); a repeated request changes nothing.
 
     Raises BadNode, TwoParents, Cycle, RequestReused, NotWritten.
     """

@@ -21,7 +21,7 @@ class Answers:
 
     @property
     def right(self) -> int:
-        """Count the decisions that are the label of the picture."""
+        """Count the correct decisions."""
         pairs = zip(self.pictures, self.decisions, strict=True)
         return sum(picture.label == decision.label for picture, decision in pairs)
 
@@ -39,7 +39,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers on known classes, and on the class held back: before, with and after its entries."""
+    """Answers on known classes, and on a new class before, with and after its entries."""
 
     known: Answers
     before: Answers

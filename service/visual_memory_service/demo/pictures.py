@@ -34,8 +34,8 @@ DEFAULT_LIMITS = Limits(
 class Collection:
     """Pictures by class, ``seen`` to insert and ``unseen`` to classify; one class is held back.
 
-    ``credit`` names the source of pictures that are not the user's. ``remarks`` are sentences on
-    pictures of a folder that are left out.
+    ``credit`` names the source, and is empty for the user's own pictures. ``remarks`` are sentences
+    on pictures of a folder that are left out.
     """
 
     title: str
@@ -64,7 +64,7 @@ def collect(images: Path | None) -> Collection:
 
 
 def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
-    """Sample the pictures that decode, by class, with sentences on others. Raises Refused."""
+    """Sample decodable pictures by class, and return remarks on other files. Raises Refused."""
     classes = defaultdict(list)
     found, files = labelled(folder)
     for picture in found:
@@ -98,7 +98,7 @@ def by_class(folder: Path) -> tuple[dict[str, list[Picture]], list[str]]:
 def sample(
     classes: Mapping[str, Sequence[Picture]],
 ) -> tuple[dict[str, list[Picture]], dict[Path, str]]:
-    """Sample classes and pictures; return those that decode by class, faults of others by path."""
+    """Sample classes and pictures; return decodable pictures by class, and faults by path."""
     random_state = random.Random(SEED)
     labels = sorted(label for label in classes if len(classes[label]) >= PER_CLASS_MIN)
     if len(labels) > CLASSES_MAX:
@@ -116,7 +116,7 @@ def sample(
 def split(
     title: str, credit: str, classes: Mapping[str, list[Picture]], held_back: str = ""
 ) -> Collection:
-    """Split each class into four fifths seen, one fifth unseen; hold back the largest class."""
+    """Split classes into four fifths seen, one fifth unseen; by default hold back the largest."""
     seen, unseen = {}, {}
     for label, pictures in classes.items():
         kept = max(1, round(UNSEEN_SHARE * len(pictures)))

@@ -34,7 +34,7 @@ def running_server(folder: Path) -> Iterator[str]:
 
 
 def address(server: subprocess.Popen[str], log: str) -> str:
-    """Wait until the server answers, return its address. Raises Refused with its own message."""
+    """Wait until the server answers; return its address. Raises Refused with its message."""
     assert server.stdout is not None
     watch = Timer(READY_SECONDS, server.kill)
     watch.start()

@@ -83,7 +83,7 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def run_steps(log: Log, collection: Collection, memory: Memory) -> Outcome:
-    """Insert, classify, insert the class held back, delete it; return what was decided."""
+    """Insert, classify, insert the class held back, delete it; return the answers of each step."""
     new = collection.held_back
     known = collection.known(collection.seen)
     took = insert(memory, known)

@@ -10,10 +10,10 @@ WIPING = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 
 
 def overwrite_freed_memory() -> None:
-    """Have glibc overwrite memory when it is freed; other C libraries do without.
+    """Make glibc overwrite memory when it is freed; other C libraries do not.
 
-    Python then takes all of its memory from there, where it would else keep pools. Both settings
-    are read when a process starts, so this one executes itself again, unless it has them.
+    Python is made to allocate from glibc directly, without its own pools. A process reads both
+    settings only at its start, so it executes its program again unless they are set.
     """
     given = os.environ.get(TUNABLES, "")
     wiping = WIPING in given and os.environ.get(ALLOCATOR) == "malloc"

@@ -24,7 +24,7 @@ from visual_memory_index import Findings, ResiduePatterns, search_files
 from visual_memory_service.runtime.heap import release_free_pages
 
 NUMPY_CACHED_BYTES, NUMPY_CACHED_ARRAYS = 1024, 8  # it keeps up to 7 small buffers of each size
-READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a pattern may lie across
+READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a pattern may lie across two reads
 MAPS, MEMORY = Path("/proc/self/maps"), Path("/proc/self/mem")
 PAGES = Path("/proc/self/pagemap")
 PAGE_ENTRY_BYTES, PAGE_THERE = 8, 62  # this bit says that a page is in swap space, the next in RAM
@@ -59,7 +59,7 @@ def search(patterns: ResiduePatterns) -> Findings:
                 room = memoryview(buffer)[kept : kept + min(READ_AT_ONCE, end - at)]
                 try:
                     read = memory.readinto(room)
-                except OSError:  # given back to the system meanwhile; what follows may be there
+                except OSError:  # this page was freed meanwhile; later pages may exist
                     kept, at = 0, at + mmap.PAGESIZE
                     continue
                 if not read:
@@ -73,19 +73,19 @@ def search(patterns: ResiduePatterns) -> Findings:
 
 
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
-    """Return the pieces of ``patterns``, masked, in the program: its modules and libraries."""
+    """Return the masked pieces of ``patterns`` that are in the program's modules and libraries."""
     return search_files(open_each(program_files()), patterns).found
 
 
 def open_each(paths: Iterable[Path]) -> Iterator[int]:
-    """Yield a descriptor of each file, one open at a time."""
+    """Yield a descriptor of each file that can be opened, one open at a time."""
     for path in paths:
         with suppress(OSError), path.open("rb") as file:  # such as one that an upgrade replaced
             yield file.fileno()
 
 
 def program_files() -> set[Path]:
-    """Return the files that this process runs, without those it only reads or writes."""
+    """Return the files of the code of this process: modules, programs and libraries."""
     mapped = (
         line.split(maxsplit=5)[-1]
         for line in MAPS.read_text().splitlines()
@@ -98,7 +98,7 @@ def program_files() -> set[Path]:
 
 
 def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of writable, resident memory, without ``left_out`` to ``until``."""
+    """Yield (start, end) of writable memory that exists, without ``left_out`` to ``until``."""
     for line in MAPS.read_text().splitlines():
         match = REGION.match(line)
         if match is None or not match[3].startswith("rw"):
@@ -110,7 +110,7 @@ def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tup
 
 
 def resident_ranges(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a region whose pages exist; reading the others would create them."""
+    """Yield (start, end) of pages that exist in a region; reading other pages would create them."""
     pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0

@@ -13,7 +13,7 @@ from visual_memory_service.erasure import process_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses
 
-PATIENT_TRIES = 6  # some seconds
+PATIENT_TRIES = 6  # before a problem is shown: some seconds
 TRIES_MAX, RAM_PAUSE = 12, 0.5
 STILL_READ = "A backup, a copy or another program reads the file, so its log cannot be cut yet."
 STILL_FOUND = "Pieces of what was erased are found in the files again and again."
@@ -47,9 +47,9 @@ def erase_memory(
 ) -> tuple[Findings, frozenset[str]]:
     """Erase residues from this process until none is found, TRIES_MAX times at most.
 
-    Pieces that other memories hold, such as a copy of this one, and words of the program are no
-    residues. Returns what is left, and the other memories that hold the same vectors or pictures,
-    or parts of them. Raises Cancelled, NotWritten.
+    Pieces that other memories hold, such as a copy of this memory, and words of the program are no
+    residues. Returns the findings left, and the names of other memories that hold the same vectors
+    or pictures, or parts of them. Raises Cancelled, NotWritten.
     """
     in_program = cache(process_memory.find_in_program)
     holding: set[str] = set()

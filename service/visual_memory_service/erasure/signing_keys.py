@@ -35,11 +35,11 @@ class SigningKeys:
 
     @property
     def public(self) -> list[str]:
-        """Return the public keys in hex: the present one, then former ones, latest first."""
+        """Return the public keys in hex: the present key, then former keys, latest first."""
         return [public_hex(self.private), *reversed(self._former())]
 
     def rotate(self) -> None:
-        """Sign with a new key from now on, and publish the former one."""
+        """Sign with a new key from now on, and publish the former key."""
         former = [*self._former(), public_hex(self.private)]
         write_private(self._folder / FORMER, "".join(f"{key}\n" for key in former).encode())
         self.private = Ed25519PrivateKey.generate()
@@ -76,5 +76,5 @@ def read(path: Path) -> Ed25519PrivateKey:
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:
-    """Return the public key of a private one, in hex."""
+    """Return the public key of a private key, in hex."""
     return key.public_key().public_bytes_raw().hex()

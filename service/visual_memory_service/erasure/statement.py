@@ -62,8 +62,8 @@ NOT_ASKED = (
 class Search:
     """Outcome of the search after an erasure.
 
-    ``clean`` places hold nothing of it, but for ``left`` pieces in RAM; memories in ``also_in``
-    hold the same.
+    Nothing was found in the ``clean`` places; ``left`` pieces are still in RAM. The memories in
+    ``also_in`` hold the same content.
     """
 
     clean: tuple[Searched, ...] = ()
@@ -72,7 +72,7 @@ class Search:
 
 
 def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
-    """Return the facts known once the entries are deleted, without their ids, as JSON."""
+    """Return as JSON the facts of a certificate that are known after deletion, without ids."""
     salt = secrets.token_hex(32)
     return json.dumps(
         {
@@ -98,7 +98,7 @@ def to_statement(
     erasure: Erasure,
     unsearchable: Sequence[str],
 ) -> Statement:
-    """Complete a draft by the search for ``patterns``, None where a restart lost them.
+    """Complete a draft with the search for ``patterns``, which are None if a restart lost them.
 
     Memory in ``unsearchable``, such as that of a GPU, is named as not covered.
     """
@@ -135,7 +135,7 @@ def to_time(microseconds: int) -> datetime:
 def not_covered(
     patterns: ResiduePatterns | None, left: int, not_asked: Sequence[str], erasure: Erasure
 ) -> tuple[str, ...]:
-    """List the sentences on all that a certificate does not promise."""
+    """Return sentences on all that a certificate does not promise."""
     said = [*NOT_COVERED]
     if erasure != FILES:
         said.append(DECODED)

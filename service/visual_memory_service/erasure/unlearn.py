@@ -36,8 +36,8 @@ PROCESS = "the RAM that the server's process can write to"
 class UnlearnResult:
     """Result of an unlearning, as UnlearnResult in operation.proto.
 
-    ``certificate`` is JSON, empty where not applied; ``backups`` are times in microseconds since
-    1970.
+    ``certificate`` is JSON, empty if nothing was erased; ``backups`` are times in microseconds
+    since 1970.
     """
 
     count: int
@@ -51,11 +51,11 @@ class UnlearnResult:
 
 
 class UnlearningWork:
-    """Starts erasures, and resumes those that a restart cut short.
+    """Starts erasures, and resumes erasures that a restart interrupted.
 
-    ``renew`` begins to close all connections, whose buffers hold what came and went; its future is
-    done once they are closed, or has BadSetting where no others can be made. Only an erasure from
-    RAM needs it.
+    ``renew`` begins to close all connections, whose buffers may hold erased data. Its future ends
+    once they are closed, or with BadSetting if no second server can listen. It is called only to
+    erase from RAM.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class UnlearningWork:
 
     @property
     def erasure(self) -> Erasure:
-        """Return the places that entries are erased from; systems without /proc have files only."""
+        """Return the places that entries are erased from: only files if there is no /proc."""
         return self._erasure if process_memory.searchable() else FILES
 
     def begin(
         self, ids: Sequence[str], served: ServedMemory, *, allow_missing: bool, request: Request
     ) -> Operation:
-        """Start an erasure; a repeated request starts none, nor does one of unknown ids alone.
+        """Start an erasure, unless the request is repeated or none of the ids is stored.
 
-        Raises UnknownEntries, unless missing ones are allowed, TooManyIds, RequestReused,
-        NotWritten.
+        Raises UnknownEntries if an id is not stored and ``allow_missing`` is False, TooManyIds,
+        RequestReused, NotWritten.
         """
 
         def none() -> str:
-            unknown = list(dict.fromkeys(ids))  # which backups may have still
+            unknown = list(dict.fromkeys(ids))  # backups may still hold them
             self._memories.catalog.mark_unlearned(served.memory, unknown, None)
             return nothing_erased(unknown)
 
@@ -98,7 +98,7 @@ class UnlearningWork:
         return started.operation
 
     def would_unlearn(self, ids: Sequence[str], served: ServedMemory) -> UnlearnResult:
-        """Count what would be erased, and what is missing in any case. Raises TooManyIds."""
+        """Return the result of a dry run: stored and unknown ids, duplicates. Raises TooManyIds."""
         known, unknown = served.memory.unlearning.preview(ids)
         duplicates = self._memories.find_duplicates(served.memory, known)
         return UnlearnResult(
@@ -111,12 +111,12 @@ class UnlearningWork:
         )
 
     def resume(self, name: str) -> None:
-        """Finish the erasures that a restart cut short, of a memory that begins to serve."""
+        """Resume a memory's erasures that a restart interrupted; log a refusal of the memory."""
         try:
             served = self._memories.get(name)
             for operation in served.memory.unlearning.unfinished():
                 self._start(operation, served)
-        except MemoryRefusal as refusal:  # such as one that was dropped, or found damaged, since
+        except MemoryRefusal as refusal:  # such as a memory dropped or found damaged since
             log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
 
     def _start(self, operation: Operation, served: ServedMemory) -> None:
@@ -129,8 +129,8 @@ class UnlearningWork:
     def _unlearn(self, job: Job, served: ServedMemory) -> str | None:
         """Erase, search and certify; return the result as JSON.
 
-        Returns None where another erasure took all of the entries, and the operation has ended.
-        Raises Cancelled where the server stops: the next start resumes it.
+        Returns None if another erasure took all of the entries, which ended the operation. Raises
+        Cancelled if the server stops: the next start resumes the erasure.
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)
@@ -164,10 +164,10 @@ class UnlearningWork:
         return json.dumps(asdict(result))
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
-        """Delete the entries; return patterns of them, None if they were deleted before a restart.
+        """Delete the entries; return their residue patterns, or None if a restart lost them.
 
-        Their ids must not outlive this frame, or the search of the process would find them.
-        Other operations, whose results could name the entries, are suspended meanwhile.
+        The ids must not outlive this frame, or the search of the process would find them. Other
+        operations, whose results could name the entries, are suspended meanwhile.
         """
         ids = job.retry_while(lambda: memory.unlearning.ids(job.name))
         asked, nothing = len(ids), nothing_erased(ids)
@@ -189,7 +189,7 @@ class UnlearningWork:
     def _erase(
         self, job: Job, memory: Memory, patterns: ResiduePatterns | None, began: float
     ) -> Search:
-        """Erase residues from the files and, if this server does, from the process."""
+        """Erase residues from the files and, if ``erasure`` includes it, from the process."""
         searched = erase_files(job, memory, self._memories, patterns)
         note_step(job, "erased from files", began)
         if patterns is None:
@@ -207,7 +207,7 @@ class UnlearningWork:
 
 
 def nothing_erased(ids: Sequence[str]) -> str:
-    """Return the result, as JSON, of an unlearning none of whose ids is stored."""
+    """Return as JSON the result of an unlearning of ids that are all unknown."""
     return json.dumps(asdict(UnlearnResult(0, len(ids), [], applied=True)))
 
 

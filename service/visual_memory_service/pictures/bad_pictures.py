@@ -30,7 +30,7 @@ def add_skip_bad(parser: ArgumentParser, done: str) -> None:
 
 
 def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) -> None:
-    """Raise Refused for bad pictures, given with reasons by name, unless they may be skipped."""
+    """Raise Refused if ``bad``, reasons by picture, is not empty and --skip-bad is not given."""
     if bad and not options.skip_bad:
         raise Refused(
             *lines(bad),
@@ -40,13 +40,13 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
 
 
 def remarks_on(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
-    """Return a sentence on files that are no pictures, by suffix, and the remarks."""
+    """Return a sentence that counts files that are no pictures by suffix, then the remarks."""
     ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
     return [*([f"Left out, as no pictures: {', '.join(ends)}."] if ends else []), *remarks]
 
 
 def report_remarks(others: Mapping[str, int], remarks: Iterable[str]) -> None:
-    """Print files that are no pictures, and the remarks, to standard error."""
+    """Print the sentences of ``remarks_on`` to standard error."""
     for sentence in remarks_on(others, remarks):
         say(sentence, file=sys.stderr)
 
@@ -60,9 +60,9 @@ def send(
 ) -> Answer | None:
     """Make a call with a batch and return its answer, or None if no item is left.
 
-    With ``--skip-bad`` items that the server cannot decode move from ``batch`` to ``bad``, with
-    the reason, and leading items that are stored go too. Raises Refused, with names in place of
-    numbers, for any other invalid argument.
+    With ``--skip-bad`` an item that the server cannot decode moves from ``batch`` to ``bad``, items
+    stored by then are dropped, and the call is repeated. Raises Refused, which names items instead
+    of numbering them, for any other invalid argument.
     """
     while batch:
         try:
@@ -79,7 +79,7 @@ def send(
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:
-    """Return a line for each bad picture, or one for many with the same fault."""
+    """Return a line for each bad picture, but a single line for many with the same fault."""
     names = dict[str, list[str]]()
     for name, why in bad.items():
         names.setdefault(why, []).append(name)

@@ -21,9 +21,9 @@ BROKEN = "not decodable"
 
 
 class FolderThumbnails:
-    """Thumbnails of a folder's files by entry id: ``found`` has a JPEG, or why there is none.
+    """Thumbnails of a folder's files; ``found`` maps entry ids to a JPEG or the reason for none.
 
-    A picture must have the hash of its entry. ``unchecked`` counts those of entries inserted as
+    A picture must have the hash of its entry. ``unchecked`` counts pictures of entries inserted as
     vectors, whose hash is that of the vector.
     """
 
@@ -34,7 +34,7 @@ class FolderThumbnails:
         self.unchecked = 0
 
     def look(self, entries: Iterable[Entry]) -> None:
-        """Make thumbnails of the pictures of entries, which must come with their vectors."""
+        """Add thumbnails of entries' pictures to ``found``; entries must come with vectors."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for entry, (found, checked) in threads.map(
                 lambda each: (each, self._one(each)), entries
@@ -76,5 +76,5 @@ class FolderThumbnails:
 
 
 def is_of_row(entry: Entry) -> bool:
-    """Return True if the hash of an entry is that of its vector."""
+    """Return True if an entry's content hash is that of its vector, not of a picture."""
     return entry.vector is not None and sha256(entry.vector) == entry.content_sha256

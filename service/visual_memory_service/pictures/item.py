@@ -19,10 +19,11 @@ UNIT_TOLERANCE = 1e-6  # the server stores a row as it is if its norm is so near
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """An entry to insert; ``content`` is a path until it is read, ``metadata`` None if not given.
+    """An entry to insert; ``content`` is a picture's path or bytes, or a vector float32 (d,).
 
-    ``image`` is a picture to store beside a vector, ``image_sha256`` the hash of one that is not
-    stored, in lower-case hex. A ``pruned`` entry does not vote.
+    ``metadata`` is None if not given. ``image`` is a picture to store beside a vector,
+    ``image_sha256`` the lower-case hex hash of a picture that is not stored. A ``pruned`` entry
+    does not vote.
     """
 
     id: str
@@ -35,7 +36,7 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Return the bytes of the content, without reading it."""
+        """Return the bytes of content and image, without reading a file."""
         if isinstance(self.content, Path):
             return pictures.size(self.content)
         content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
@@ -43,7 +44,7 @@ class Item:
 
     @property
     def picture(self) -> Path | bytes | None:
-        """Return the picture, which is the content or stored beside it, or None."""
+        """Return the picture: the content, or the image beside a vector; None if there is none."""
         return self.content if isinstance(self.content, Path | bytes) else self.image
 
     @property
@@ -67,11 +68,11 @@ class Item:
         return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if a stored entry has the same label, and the same metadata if given."""
+        """Return True if a stored entry has the item's label and, unless None, metadata."""
         return self.label == label and self.metadata in (None, metadata)
 
     def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if a stored entry has the same content hash too. Raises Unreadable."""
+        """Return True if ``is_alike`` and a stored entry has the same hash. Raises Unreadable."""
         return self.is_alike(label, metadata) and self.sha256() == content_sha256
 
     def row_sha256(self) -> str:

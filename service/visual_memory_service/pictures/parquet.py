@@ -25,7 +25,7 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 class File:
     """A Parquet file, read in batches of rows. Raises Refused.
 
-    Images beside vectors are read only with ``kept``.
+    Images beside vectors are read only if ``kept`` is True.
     """
 
     def __init__(self, path: Path, *, kept: bool) -> None:
@@ -84,7 +84,7 @@ class File:
                 number += 1
 
     def _check(self, schema: Any) -> str:
-        """Return the column with the content, ``vector`` or ``image``. Raises Refused."""
+        """Check columns; return the content's column, ``vector`` or ``image``. Raises Refused."""
         if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
             raise Refused(f"{self._path} has more than one column {listed(twice)}.")
         types = self._arrow.types

@@ -133,7 +133,7 @@ def find_files(paths: Iterable[Path]) -> PictureFiles:
 
 
 def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
-    """Find the pictures of a labelled folder, by id, and what else it holds. Raises Refused."""
+    """Find a labelled folder's pictures, sorted by id, and its other files. Raises Refused."""
     if not folder.is_dir():
         raise Refused(f"There is no folder {folder}.")
     found = PictureFiles()
@@ -173,7 +173,7 @@ def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
 
 
 def nested(pictures: Iterable[Picture], folder: Path) -> list[str]:
-    """Return a remark on pictures in folders inside that of their label, as in train/test sets."""
+    """Return a remark if pictures lie in subfolders of a label's folder, as in train/test sets."""
     counts = Counter(each.label for each in pictures if each.id.count("/") > 1)
     if not counts:
         return []
@@ -186,7 +186,7 @@ def nested(pictures: Iterable[Picture], folder: Path) -> list[str]:
 
 
 def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return a remark on each group of labels that hardly differ, also from ``known`` ones."""
+    """Return a remark on each group of ``labels`` and ``known`` labels that hardly differ."""
     groups = defaultdict[str, set[str]](set)
     labels = set(labels)
     for label in labels.union(known):

@@ -100,7 +100,7 @@ def of_one_label(path: Path, label: str) -> tuple[list[Item], PictureFiles]:
 
 
 def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
-    """Return a remark on pictures in folders inside a folder that has one label."""
+    """Return a remark if pictures lie in subfolders of a folder that gets one label."""
     inside = Counter(path.relative_to(folder).parts[0] for path in found if path.parent != folder)
     if not inside:
         return []
@@ -112,7 +112,7 @@ def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
 
 
 def of_table(file: Path) -> tuple[list[Item], PictureFiles, dict[str, str]]:
-    """List the pictures of a CSV table, with reasons for bad rows by place. Raises Refused."""
+    """List a CSV table's pictures; map the places of bad rows to reasons. Raises Refused."""
     items, files, bad = list[Item](), PictureFiles(), dict[str, str]()
     for row in picture_table.rows(file):
         if isinstance(row, BadRow):

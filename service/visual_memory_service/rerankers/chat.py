@@ -29,9 +29,9 @@ Part = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Re-ranker by a chat model on ``server``, which gets the nearest ``candidates_max`` at most.
+    """Re-ranker that has a chat model on ``server`` order up to ``candidates_max`` candidates.
 
-    Pictures leave as JPEGs without metadata, of at most 1024 pixels a side.
+    Pictures are sent as JPEGs without metadata, of at most 1024 pixels a side.
     """
 
     server: ChatServer
@@ -40,7 +40,7 @@ class Chat:
     def rerank(
         self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
     ) -> list[str]:
-        """Order the nearest ``candidates_max`` with a picture; the others keep their places.
+        """Order the nearest ``candidates_max`` with a picture; other candidates keep their places.
 
         Candidates that the answer leaves out follow in their former order.
         Raises BadField, ChatUnavailable, BadChatAnswer.
@@ -58,7 +58,7 @@ class Chat:
 def question(
     picture: bytes, candidates: Sequence[Candidate], seen: Sequence[int]
 ) -> Iterator[Part]:
-    """Yield the content of a message about the candidates at ``seen``. Raises BadField."""
+    """Yield the parts of a message on the query and the candidates at ``seen``. Raises BadField."""
     yield text_part(QUESTION)
     yield image_part(picture, "picture")
     for number, at in enumerate(seen, 1):
@@ -72,20 +72,20 @@ def text_part(text: str) -> Part:
 
 
 def image_part(picture: bytes, path: str) -> Part:
-    """Encode as JPEG: not every server takes every format, nor applies EXIF orientation."""
+    """Encode as upright JPEG: some servers take no other format, or ignore EXIF orientation."""
     data = b64encode(encoded(look(picture, path), "JPEG")).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
 
 
 def on_one_line(text: str) -> str:
-    """Return a JSON string in which all that is not printable is escaped."""
+    """Return text as a JSON string in which characters that are not printable are escaped."""
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def numbers_in(answer: str, count: int) -> list[int]:
     """Return the numbers, of 1 to ``count``, in the one JSON array of an answer.
 
-    Prose and a code fence may stand around it. Raises ValueError that says what is wrong.
+    Prose and a code fence may surround the array. Raises ValueError that says what is wrong.
     """
     arrays = ARRAY.findall(answer)
     shown = on_one_line(answer[:SHOWN_MAX])

@@ -34,10 +34,10 @@ HINTS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ChatServer:
-    """A server at ``url``, the part before ``/chat/completions``; no proxy is used.
+    """A chat server; ``url`` is the part before ``/chat/completions``. No proxy is used.
 
-    ``timeout`` is in seconds, from connecting to the last byte. Redirects are not followed, for
-    the key would go along. Raises BadSetting, which never holds the key.
+    ``timeout`` is in seconds, from connecting to the last byte. Redirects are not followed, because
+    the key would be sent along. Raises BadSetting, whose message never holds the key.
     """
 
     url: str
@@ -58,9 +58,9 @@ class ChatServer:
         return urlsplit(self.url).netloc
 
     def ask(self, content: Sequence[Mapping[str, Any]], deadline: float) -> str:
-        """Return the text of the answer to ``content``, sent as one message of a user.
+        """Send ``content`` as a user's message and return the text of the answer.
 
-        Raises ChatUnavailable, also at ``deadline`` by ``time.monotonic``; BadChatAnswer.
+        Raises ChatUnavailable, also at ``deadline`` by ``time.monotonic``, and BadChatAnswer.
         """
         message = {"role": "user", "content": content}
         body = {"model": self.model, "temperature": 0, "messages": [message]}
@@ -107,7 +107,7 @@ class ChatServer:
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[HTTPConnection]:
-        """Connect until ``deadline``: a socket's own timeout starts anew with every byte."""
+        """Yield a connection cut at ``deadline``; a socket's timeout restarts with every byte."""
         parts = urlsplit(self.url)
         kind, host = CONNECTIONS[parts.scheme], parts.hostname or ""
         with closing(kind(host, parts.port, timeout=left(deadline))) as connection:
@@ -149,7 +149,7 @@ def left(deadline: float) -> float:
 
 
 def cut(connected: socket.socket) -> None:
-    """Shut a socket down for its readers; TLS's own shutdown is for one thread alone."""
+    """Shut a socket down from another thread, which the shutdown of TLS does not allow."""
     with suppress(OSError):
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 

@@ -22,10 +22,10 @@ Vector = NDArray[np.float32]
 
 
 class VectorCache:
-    """Cached vectors by key, in RAM alone; beyond ``bytes_max`` the least recently used go.
+    """Cache of vectors by key, in RAM alone; drops the least recently used beyond ``bytes_max``.
 
     The vector of a deleted entry stays until it is dropped or the process ends; with ``bytes_max``
-    0 nothing is kept. Keys and bookkeeping take some 300 bytes each beside that.
+    0 nothing is kept. Keys and bookkeeping take some 300 bytes more for each vector.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -35,7 +35,7 @@ class VectorCache:
         self._lock = threading.Lock()
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Vector]:
-        """Return the cached vectors of ``keys``."""
+        """Return the cached vectors of ``keys``; keys that are not cached are absent."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:
@@ -43,7 +43,7 @@ class VectorCache:
         return found
 
     def put(self, vectors: Mapping[bytes, Vector]) -> None:
-        """Store copies of vectors by key, for a row would keep its whole batch."""
+        """Store copies of vectors by key; a row itself would keep its whole batch in RAM."""
         with self._lock:
             for key, vector in vectors.items():
                 if key not in self._vectors:
@@ -57,11 +57,11 @@ class VectorCache:
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Orders candidates by the similarity of their whole picture to the most similar crop.
+    """Orders candidates by the similarity of their picture to the most similar view of the query.
 
-    Crops of the candidates too took six times the work, and weights instead of an order overrule
-    the wanted voting; on pictures with their object in the middle or off it neither gained beyond
-    chance. Vectors of candidates go into ``cache``, for they come again.
+    Views are the query's picture and crops of it. Cropping candidates too took six times the work,
+    and answering with weights overrules the wanted voting; neither gained beyond chance, with
+    objects in the middle or off it. Candidates' vectors are cached, because candidates recur.
     """
 
     embedder: Embedder
@@ -70,10 +70,10 @@ class Crops:
     def rerank(
         self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
     ) -> list[str]:
-        """Order the candidates; those without a picture keep their places, ties their order.
+        """Order the candidates by likeness; without a picture a candidate keeps its place.
 
-        Takes less than a second for some 50 candidates, and does not look at ``deadline``.
-        Raises BadField, UnsupportedNetwork.
+        Ties keep their order. Takes less than a second for some 50 candidates, so ``deadline`` is
+        ignored. Raises BadField, UnsupportedNetwork.
         """
         views = [picture, *(encoded(crop, "BMP") for crop in crops(look(picture, "picture")))]
         seen = [at for at, candidate in enumerate(candidates) if candidate.picture]
@@ -84,7 +84,7 @@ class Crops:
         return trade_places(candidates, sorted(seen, key=lambda at: -best[at]))
 
     def _vectors(self, candidates: Sequence[Candidate], seen: Sequence[int]) -> NDArray[np.float32]:
-        """Return float32 (len(seen), d). Raises BadField for the first that cannot be decoded."""
+        """Return vectors of the candidates at ``seen``, float32 (len(seen), d). Raises BadField."""
         keys = {at: sha256(candidates[at].picture).digest() for at in seen}
         vectors = self.cache.get(keys.values())
         new: dict[bytes, int] = {}
@@ -103,7 +103,7 @@ class Crops:
 
 
 def crops(image: Image.Image) -> list[Image.Image]:
-    """Return the middle and the four corners, three quarters of each side."""
+    """Crop the middle and the four corners, each three quarters of both sides."""
     width, height = (max(1, side * 3 // 4) for side in image.size)
     right, bottom = image.width - width, image.height - height
     places = [(right // 2, bottom // 2), (0, 0), (right, 0), (0, bottom), (right, bottom)]

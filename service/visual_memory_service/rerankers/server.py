@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Servicer(reranker_pb2_grpc.RerankerServicer):
-    """The one call of a re-ranker, each in a thread of its own."""
+    """The gRPC service of a re-ranker; each call runs in a thread of its own."""
 
     def __init__(self, reranker: Reranker) -> None:
         self._reranker = reranker

@@ -29,12 +29,12 @@ class Backups:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Start no more, and stop what is under way."""
+        """Refuse new work, and stop the work under way."""
         self._closed.set()
         self._thread.shutdown(cancel_futures=True)
 
     async def backup(self, name: str, request: Request) -> AsyncIterator[bytes]:
-        """Yield a backup in pieces, which are empty while it is being made.
+        """Yield the pieces of a backup; until the backup is made, the pieces are empty.
 
         Raises UnknownMemory, CorruptStore, BadAuditLog, NotWritten.
         """
@@ -58,9 +58,9 @@ class Backups:
     async def received(
         self, name: str, request_id: str, pieces: AsyncIterator[bytes]
     ) -> AsyncIterator[IncomingBackup]:
-        """Receive the backup of a new memory, all of it before the block begins.
+        """Receive the whole backup of a new memory, and yield it for the block.
 
-        Raises MemoryExists before any of it comes, BadBackup, NotWritten.
+        Raises MemoryExists before any piece is read, BadBackup, NotWritten.
         """
         made = ExitStack()
 
@@ -86,7 +86,7 @@ class Backups:
         return await self._run(name, restore)
 
     async def copy(self, name: str, new_name: str, request: Request) -> ServedMemory:
-        """Make a memory that holds what another holds now.
+        """Copy a memory, as it is now, to a new memory.
 
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
@@ -94,7 +94,7 @@ class Backups:
         return await self._run(name, copy)
 
     async def _run(self, name: str, work: Callable[..., T]) -> T:
-        """Run ``work``, with ``check``, in the thread; a cancelled caller stops it first."""
+        """Run ``work`` in the thread; if the caller is cancelled, the next ``check`` raises."""
         unwanted = threading.Event()
 
         def check() -> None:
@@ -113,9 +113,9 @@ class Backups:
 
 
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
-    """Close what a thread has ``made`` once it has ended, even where the call is cancelled.
+    """Once ``making`` has ended, close ``made``, even if the call is cancelled.
 
-    Another thread closes it, for that may free many blocks.
+    It is closed in another thread, because that may free many blocks.
     """
 
     async def close() -> None:

@@ -17,7 +17,7 @@ def nearest_in_batches(
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
     """Yield indices into unit ``queries`` (n, d) with the ``k`` nearest of each, batch by batch.
 
-    Here and below ``on_progress`` is called with the numbers done and in all, and may raise.
+    ``on_progress`` is called with (done, total) after each batch, and may raise.
     """
     for start in range(0, len(queries), ASKED_AT_ONCE):
         numbers = np.arange(start, min(start + ASKED_AT_ONCE, len(queries)))
@@ -28,9 +28,10 @@ def nearest_in_batches(
 def leave_one_out_in_batches(
     memory: RamCopy, queries: RamCopy, k: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
-    """Yield rows of ``queries`` with their ``k`` nearest in ``memory`` without themselves.
+    """Yield rows of ``queries`` with their ``k`` nearest in ``memory``, own entries excluded.
 
-    Rows that do not vote there come last; where ``k`` is large they have one neighbour more.
+    Rows that do not vote in ``memory`` come last; if ``k`` covers all entries, these rows have one
+    neighbour more.
     """
     ids, _ = queries.columns()
     votes = np.array([memory.votes(id) for id in ids], dtype=bool)

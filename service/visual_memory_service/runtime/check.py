@@ -15,14 +15,14 @@ from visual_memory_index import Checked
 from visual_memory_index.errors import MemoryRefusal
 
 WORK_SECONDS = 0.02
-REST_SHARE = 4  # it rests so many times as long as it worked: a fifth of one processor
+REST_SHARE = 4  # rest per time worked, so that checks take a fifth of one processor
 log = structlog.get_logger()
 
 OnProgress: TypeAlias = Callable[[int, int], None]
 
 
 class Interrupted(Exception):
-    """Raised inside a check that has to make way, and starts again later."""
+    """Raised inside a check that is paused or closed; a paused check starts again later."""
 
 
 class Checks:
@@ -45,9 +45,9 @@ class Checks:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Pause checks inside the block, in which none reads a file or holds anything of it.
+        """Pause checks inside the block: no check reads a file, or keeps any of its content in RAM.
 
-        A check under way starts again afterwards.
+        A check under way starts again after the block.
         """
         with self._changed:
             self._pauses += 1
@@ -75,7 +75,7 @@ class Checks:
                 self._look_through(name)
             except Interrupted:
                 self._left.append(name)
-            except MemoryRefusal:  # one found damaged is in the log; others were dropped
+            except MemoryRefusal:  # logged if damaged, else the memory was dropped
                 pass
             except Exception as error:  # nobody waits for this thread
                 log.error("check failed", memory=name, exc_info=error)
@@ -99,7 +99,7 @@ class Checks:
             return self._checking
 
     def _rest(self, done: int, total: int) -> None:
-        """Rest now and then. Raises Interrupted."""
+        """Rest four times as long as the check worked since its last rest. Raises Interrupted."""
         worked = time.perf_counter() - self._resumed
         rest = worked * REST_SHARE if worked >= WORK_SECONDS else 0.0
         with self._changed:

@@ -42,7 +42,7 @@ from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.searches import Searches
 
-TRY_AGAIN_SECONDS = 3.0  # a file is read as a whole to be opened
+TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Embedders:
         self._built: dict[str, Embedder] = {}
 
     def get(self, name: str) -> Embedder:
-        """Return an embedder. Raises EmbedderNotAllowed and what building it refuses."""
+        """Return an embedder. Raises EmbedderNotAllowed, or an EmbeddingRefusal of building it."""
         if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
             raise EmbedderNotAllowed(name, self.allowed)
         with self._building:
@@ -86,10 +86,10 @@ class Embedders:
 
 @dataclass(frozen=True, slots=True)
 class ServedMemory:
-    """An open memory with what serving it needs; ``spec`` is None where it takes vectors only.
+    """An open memory with its searches and embedder; ``spec`` is None if it takes vectors only.
 
-    Soft searches are batched apart, since after edits they first update counts. ``read`` caches
-    settings with the text each was read from.
+    ``soft_searches``, with reliability weights, are batched apart, since after edits they first
+    update counts. ``read`` maps names of settings to (text, parsed value).
     """
 
     memory: index.Memory
@@ -100,7 +100,7 @@ class ServedMemory:
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
 
     def embedder(self) -> Embedder:
-        """Return the embedder it was made with. Raises NoEmbedder, WrongEmbedder."""
+        """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""
         if self.spec is None:
             raise NoEmbedder(self.memory.identity.name)
         embedder = self.embedders.get(self.spec.name)
@@ -126,23 +126,22 @@ class ServedMemory:
 
 @dataclass(eq=False, slots=True)
 class RefusedMemory:
-    """A refusal of a memory that does not serve, and the time it was last tried again."""
+    """The error of a memory that does not serve, and the time of the last try to reopen it."""
 
     refusal: MemoryRefusal
     tried: float = -math.inf
     opening: threading.Lock = field(default_factory=threading.Lock)
 
     def retry_path(self) -> Path | None:
-        """Return the file to open again if only the disk kept it from that, and not just now."""
+        """Return the file to reopen; None if the disk is not the cause or a try was recent."""
         refusal, rested = self.refusal, time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
         return Path(refusal.path) if rested and isinstance(refusal, NotWritten) else None
 
 
 class Duplicates(NamedTuple):
-    """Names of memories that hold the same as some entries, and of those that could not be asked.
+    """Sorted names of memories with the same content as some entries, and of memories not read.
 
-    Both are sorted. The memory of the entries is among the former if another of its entries has
-    the same content.
+    The memory of the entries is in ``also_in`` if another of its entries has the same content.
     """
 
     also_in: list[str]
@@ -157,10 +156,10 @@ class Restored(NamedTuple):
 
 
 class Memories:
-    """Opens all memories at the start; a damaged one is named and refused, the others serve.
+    """Opens all memories at the start; a damaged memory is refused with its error, others serve.
 
     ``changed`` is called with the name of each memory that begins or ceases to serve. Settings
-    ``fitted`` to entries are left out where some of the entries are.
+    named in ``fitted`` depend on entries, and are dropped when entries are left out.
     """
 
     def __init__(
@@ -175,7 +174,7 @@ class Memories:
         self.embedders = Embedders(settings)
         self._changed = changed
         self._editing = threading.Lock()
-        self._states = threading.Lock()  # of what serves and what does not; taken last
+        self._states = threading.Lock()  # guards _open and _refused; taken after other locks
         self._closed = False
         self._open: dict[str, ServedMemory] = {}
         self._refused: dict[str, RefusedMemory] = {}
@@ -190,11 +189,11 @@ class Memories:
             undo.pop_all()
 
     def names(self) -> list[str]:
-        """Return the names of all memories, also of damaged ones, sorted."""
+        """Return the names of all memories, damaged ones included, sorted."""
         return sorted({*self._open, *self._refused})
 
     def get(self, name: str) -> ServedMemory:
-        """Return a memory. Raises UnknownMemory, or what kept the memory from being opened."""
+        """Return a memory. Raises UnknownMemory, or the error that prevented opening the memory."""
         if refused := self._refused.get(name):
             raise refused.refusal.with_traceback(None)  # or it would grow with every call
         try:
@@ -208,10 +207,10 @@ class Memories:
         return refused is not None and refused.retry_path() is not None
 
     def get_or_open(self, name: str) -> ServedMemory:
-        """Return a memory like ``get``, which may take as long as reading a file.
+        """Return a memory, first retrying to open it if a disk error prevented that.
 
-        One that only the disk kept from being opened is tried again, now and then, if its folder
-        can be written by now; others that ask meanwhile are refused as before.
+        A retry may take as long as reading a file. Retries are some seconds apart and need a
+        writable folder; meanwhile other callers get the earlier error.
         """
         refused = self._refused.get(name)
         if refused is not None and refused.opening.acquire(blocking=False):
@@ -236,10 +235,10 @@ class Memories:
         return sorted(self._open.keys() - self._refused.keys())
 
     def note(self, memory: index.Memory, *, erased: bool = False) -> None:
-        """Note the present state of a memory in the catalog, so that older files are refused.
+        """Record a memory's present state in the catalog, so that older files of it are refused.
 
-        ``erased`` says that the ids that the catalog marks as unlearned are deleted. If the note
-        cannot be written, the one before stays, which is true as well.
+        ``erased`` is True once the ids marked as unlearned are deleted. If the record cannot be
+        written, the former record stays, and is still true.
         """
         try:
             self.catalog.note(memory, erased=erased)
@@ -247,9 +246,9 @@ class Memories:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
-        """Find the memories that hold the same as these entries: by content, or a copy by id.
+        """Find memories with the content of these entries, or with copies of them by id.
 
-        Raises CorruptStore, NotWritten where the entries themselves cannot be read.
+        Raises CorruptStore, NotWritten if the entries themselves cannot be read.
         """
         sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
@@ -274,9 +273,9 @@ class Memories:
                 self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
-        """Return descriptors of the files of the catalog, cleared of dropped memories.
+        """Return descriptors of the catalog's files, cleared of dropped memories.
 
-        Unless another program reads its log. Raises NotWritten.
+        They are not cleared while another program reads the catalog's log. Raises NotWritten.
         """
         self.catalog.files.truncate_log()
         self.catalog.reserve.renew()
@@ -293,7 +292,7 @@ class Memories:
     ) -> ServedMemory:
         """Create a memory, by embedder or by dimension.
 
-        Raises MemoryExists, RequestReused, NotWritten and what building the embedder refuses.
+        Raises MemoryExists, RequestReused, NotWritten, and as ``Embedders.get``.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
@@ -327,7 +326,7 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self.catalog.clear()
-            except NotWritten as full:  # it is gone; the file follows at the next chance
+            except NotWritten as full:  # the memory is gone; its file is removed later
                 log.error("file not removed", memory=name, reason=in_full(full))
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
@@ -348,7 +347,7 @@ class Memories:
         check: Callable[[], None],
         request: index.Request,
     ) -> Restored:
-        """Make a memory from a backup that has come in.
+        """Make a memory from a backup that was received.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
         """
@@ -358,7 +357,7 @@ class Memories:
     def copy(
         self, name: str, new_name: str, *, check: Callable[[], None], request: index.Request
     ) -> ServedMemory:
-        """Make a memory that holds what another holds now.
+        """Copy a memory, as it is now, to a new memory.
 
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
@@ -369,9 +368,9 @@ class Memories:
         return self.get_or_open(new_name)
 
     def check(self, memory: index.Memory, on_progress: Callable[[int, int], None]) -> index.Checked:
-        """Compare a memory with what was written to it; a damaged one is refused from then on.
+        """Check a memory for damage; refuse a damaged memory from then on.
 
-        Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress`` raises.
+        Raises CorruptStore, BadAuditLog, CorruptCopy, and exceptions of ``on_progress``.
         """
         try:
             return memory.check(on_progress)
@@ -384,7 +383,7 @@ class Memories:
             raise
 
     def close(self) -> None:
-        """Close every memory and unlock the folder, whatever any of that raises."""
+        """Close every memory and unlock the folder, even if one of these steps raises."""
         self.checks.close()
         self._closed = True
         for name in [*self._refused]:
@@ -406,7 +405,7 @@ class Memories:
         check: Callable[[], None],
         request: index.Request,
     ) -> int:
-        """Serve a memory whose file is made of another; return the number of entries left out."""
+        """Rebuild ``source`` as a new memory and serve it; return the count of entries left out."""
         while True:
             answered: int | None = self.catalog.recall(request)
             if answered is not None:
@@ -426,7 +425,7 @@ class Memories:
                     return made.left_out
 
     def _open_or_note(self, name: str) -> None:
-        """Open a memory, or keep the refusal as the answer to all that ask for it."""
+        """Open a memory, or keep the error for all later callers."""
         try:
             self._serve(name, self.catalog.open(name))
         except MemoryRefusal as refusal:
@@ -436,12 +435,12 @@ class Memories:
             log.error("memory not opened", memory=name, reason=in_full(refusal))
 
     def _not_opening(self, name: str) -> AbstractContextManager[object]:
-        """Hold the lock against opening a memory that is refused."""
+        """Return the lock that keeps a refused memory from being reopened, or an empty context."""
         refused = self._refused.get(name)
         return refused.opening if refused is not None else nullcontext()
 
     def _refuse(self, memory: index.Memory, damage: MemoryRefusal) -> None:
-        """Refuse an open memory until the server is started again."""
+        """Refuse a damaged open memory until the server is restarted."""
         name = memory.identity.name
         with self._states:
             served = self._open.get(name)

@@ -29,7 +29,7 @@ from visual_memory_service.status import foreseen
 PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
-AT_ONCE = 2  # others wait: each takes the processors as well as it can
+AT_ONCE = 2  # further operations wait, since each may use all processors
 GOES_ON = "{} What is to be erased is noted: it goes on when the server is started again."
 log = structlog.get_logger()
 
@@ -44,8 +44,8 @@ class Cancelled(Exception):
 class Job:
     """One running operation; its work calls ``report_progress`` between steps.
 
-    ``stopped`` says why it is cancelled though nobody asked for that: the server or the memory
-    goes, or its entries are erased. ``problem`` says what it waits for, if it does.
+    ``stopped`` is the reason if no client cancelled it: the server stops, the memory is dropped, or
+    entries are erased. ``problem`` says what the job waits for, if anything.
     """
 
     operation: Operation
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def memory_name(self) -> str:
-        """Return the name of the memory it works on."""
+        """Return the name of the memory that the operation works on."""
         return self.name.rpartition("/")[0]
 
     def report_progress(self, done: int, total: int) -> None:
@@ -83,7 +83,7 @@ class Job:
         self.check()
 
     def wait(self, future: Future[Any]) -> None:
-        """Wait for another thread, and raise as that does. Raises Cancelled."""
+        """Wait for ``future``, and raise its exception, if any. Raises Cancelled."""
         while not wait([future], timeout=CHECK_SECONDS).done:
             self.check()
         future.result()
@@ -103,9 +103,9 @@ class Job:
         raise AssertionError
 
     def end_cancelled(self) -> None:
-        """Store the end of a stopped operation; an erasure stays running for the next start.
+        """Store that the operation was cancelled or stopped; an erasure stays running instead.
 
-        Raises NotWritten.
+        The next start resumes the erasure. Raises NotWritten.
         """
         if self.stopped and self.operation.kind == UNLEARN:
             return
@@ -115,9 +115,9 @@ class Job:
             self.memory.operations.end(self.name, "cancelled")
 
     def end_failed(self, problem: str) -> None:
-        """Store a failure; of an erasure only in RAM, for the next start resumes it.
+        """Store a failure, but that of an erasure only in RAM, since the next start resumes it.
 
-        Its entries may be marked as unlearned already, and still be stored.
+        Entries may be marked as unlearned already, and still be stored.
         """
         if self.operation.kind == UNLEARN:
             self.memory.operations.put_off(self.operation, GOES_ON.format(problem))
@@ -134,7 +134,7 @@ def pauses() -> Iterator[float]:
 
 
 class Operations:
-    """Starts operations and knows the running ones; ended ones are in the file of their memory."""
+    """Starts operations and tracks running ones; ended operations are in their memories' files."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, "operation")
@@ -142,13 +142,13 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queued: dict[str, Future[None]] = {}
-        self._suspended: dict[str, tuple[str, str]] = {}  # of a memory, why, and but which kind
+        self._suspended: dict[str, tuple[str, str]] = {}  # memory: (reason, kind that goes on)
         self._closed = False
 
     def start(
         self, memory: Memory, kind: str, work: Work, *, request: Request = WITHOUT_ID
     ) -> Operation:
-        """Start ``work``, which returns the result; a repeated request starts nothing.
+        """Start ``work``, which returns its result as JSON; a repeated request starts nothing.
 
         Raises RequestReused, NotWritten, MemoryClosed if the server is stopping.
         """
@@ -160,7 +160,7 @@ class Operations:
         return started.operation
 
     def resume(self, memory: Memory, operation: Operation, work: Work) -> None:
-        """Run the work of an operation that is stored as running, unless it runs already.
+        """Run the work of an operation that is stored as running, unless the work runs already.
 
         Raises MemoryClosed if the server is stopping.
         """
@@ -186,7 +186,7 @@ class Operations:
         return self._jobs.get(name)
 
     async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
-        """Yield the progress of an operation, again and again until it has ended."""
+        """Yield (done, total) of an operation repeatedly until it has ended."""
         while job := self._jobs.get(name):
             yield job.done, job.total
             await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=PROGRESS_SECONDS)
@@ -199,7 +199,7 @@ class Operations:
         return None
 
     def cancel(self, memory: Memory, name: str) -> Operation:
-        """Cancel an operation; may be repeated.
+        """Cancel an operation; cancelling it again is no error.
 
         Raises UnknownOperation, OperationEnded, NotCancellable.
         """
@@ -222,7 +222,7 @@ class Operations:
     def stop(
         self, memory_name: str | None = None, *, reason: str = CUT_SHORT, except_kind: str = ""
     ) -> None:
-        """Stop the operations of one memory, or all, and wait until they have ended.
+        """Stop the operations of one memory, or of all, and wait until they have ended.
 
         Operations of ``except_kind`` go on.
         """
@@ -235,15 +235,15 @@ class Operations:
             job.stopped = reason
             try:
                 self._cancel(job)
-            except MemoryRefusal as refusal:  # the next start finds it cut short
+            except MemoryRefusal as refusal:  # the next start marks it as cut short
                 log.error("end not noted", operation=job.name, problem=in_full(refusal))
         wait([job.ended for job in jobs])
 
     @contextmanager
     def suspend_others(self, memory_name: str, *, reason: str, except_kind: str) -> Iterator[None]:
-        """Stop the operations of a memory, and those started meanwhile, except those of one kind.
+        """Stop a memory's operations, and any started inside the block, except those of one kind.
 
-        At most one caller per memory at a time.
+        Only one caller per memory may be inside at a time.
         """
         with self._lock:
             self._suspended[memory_name] = reason, except_kind
@@ -255,7 +255,7 @@ class Operations:
                 del self._suspended[memory_name]
 
     def close(self) -> None:
-        """Start no more, stop all of them, and the threads."""
+        """Refuse new operations, stop the running ones, and end the threads."""
         with self._lock:
             self._closed = True
         self.stop()
@@ -263,9 +263,9 @@ class Operations:
         self._erasing.shutdown()
 
     def _cancel(self, job: Job) -> None:
-        """End a queued job now, a running one at its next progress report."""
+        """End a queued job now, or a running job at its next progress report."""
         job.cancelled.set()
-        with self._lock:  # the second caller finds none
+        with self._lock:  # only the first caller gets it
             queued = self._queued.pop(job.name, None)
         if queued is not None and queued.cancel():
             try:
@@ -292,7 +292,7 @@ class Operations:
             job.check()
             if (
                 job.memory.operations.get(job.name).state != "running"
-            ):  # since it was asked to go on
+            ):  # it ended while it was queued
                 return
             result = work(job)
             if job.memory.operations.get(job.name).state == "running":
@@ -308,7 +308,7 @@ class Operations:
 
 
 def check_done(memory: Memory, name: str) -> None:
-    """Raise NotDone if an operation that has ended did not end well."""
+    """Raise NotDone if an operation has failed or was cancelled."""
     ended = memory.operations.get(name)
     if ended.state != "done":
         raise NotDone(ended.name, ended.state, ended.problem)

@@ -9,15 +9,16 @@ from contextlib import suppress
 from visual_memory_index import Memory, Neighbors, Query
 from visual_memory_service.runtime.threads import until_done
 
-VECTORS_AT_ONCE = 256  # more bring no more throughput and make the others wait
+VECTORS_AT_ONCE = 256  # more add no throughput and make other queries wait
 PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and have asked again
 
 
 class Searches:
-    """Starts a search at once when idle; what arrives meanwhile is the next batch.
+    """Batches one memory's searches: queries that arrive during a search are the next batch.
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
-    the next batch waits for as many as were just answered, but no longer than that took.
+    the next batch waits for as many queries as were just answered, but no longer than that search
+    took.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -28,7 +29,7 @@ class Searches:
         self._running: asyncio.Task[None] | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
-        """Search like ``Memory.nearest`` for one query; a cancelled call waits for it too."""
+        """Search like ``Memory.nearest`` for one query; even a cancelled call waits for its end."""
         answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = query
         if len(self._waiting) >= self._expected:
@@ -74,7 +75,7 @@ class Searches:
             found = await asyncio.to_thread(self._memory.nearest, [query for query, _ in batch])
             for (_, answer), neighbors in zip(batch, found, strict=True):
                 answer.set_result(neighbors)
-        except Exception as error:  # each waiting call answers it in its own name
+        except Exception as error:  # each waiting call reports it
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)

@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``function`` in a thread like ``asyncio.to_thread``, and stay until it is done.
+    """Run ``function`` in a thread like ``asyncio.to_thread``, but await its end if cancelled.
 
-    So a cancelled call frees its place and the bytes of its message only when nothing holds them.
-    Work that has not begun by then is skipped.
+    So a cancelled call frees its place and the bytes of its message only when no thread uses them.
+    Work that has not begun at the cancellation is skipped.
     """
     return await in_stoppable_thread(threading.Event(), function, *args, **kwargs)
 
@@ -24,7 +24,7 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
 async def in_stoppable_thread(
     over: threading.Event, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run like ``in_thread``; work can check ``over``, which is set once the call is cancelled."""
+    """Run like ``in_thread``; ``over``, which work can check, is set if the call is cancelled."""
     working = asyncio.ensure_future(asyncio.to_thread(run_unless, over, function, args, kwargs))
     return cast("T", await until_done(working, over.set))
 
@@ -32,12 +32,12 @@ async def in_stoppable_thread(
 def run_unless(
     over: threading.Event, function: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T | None:
-    """Run ``function`` unless it is over; no closure, which an error would keep with all in it."""
+    """Run ``function`` unless ``over`` is set; an error would keep a closure with all its data."""
     return None if over.is_set() else function(*args, **kwargs)
 
 
 async def until_done(work: asyncio.Future[T], give_up: Callable[[], object]) -> T:
-    """Wait for ``work``; a cancelled caller calls ``give_up``, and stays until it is done."""
+    """Wait for ``work``; if cancelled, call ``give_up``, but still wait until ``work`` is done."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -46,5 +46,5 @@ async def until_done(work: asyncio.Future[T], give_up: Callable[[], object]) -> 
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
         if not work.cancelled():
-            work.exception()  # or it would be logged as one that nobody looked at
+            work.exception()  # or asyncio would log it as never retrieved
         raise

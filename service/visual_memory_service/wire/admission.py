@@ -12,21 +12,20 @@ from typing import Protocol
 from visual_memory_service.config import Bounds
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
 
-HOLDS = (
-    3  # times its bytes that a message takes: as it came, as its fields, and as what they become
-)
+HOLDS = 3  # times the size of a message: as received, as parsed, and as the values made of it
 LOOK_SECONDS = 1.0
-PRESSED_SECONDS = 5.0  # of silence, where others lack what its end would free
-UNANNOUNCED_SECONDS = 15.0  # the same while a message of unknown size comes
-BYTES_PER_SECOND_MIN = 1 << 20  # of a message whose size is known, which is not silent meanwhile
-SMALL_BYTES = 65_536  # messages of so many bytes are never refused: there are not more than calls
+PRESSED_SECONDS = 5.0  # of silence, if other calls wait for what its end would free
+UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
+BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
+SMALL_BYTES = 65_536  # messages up to this size are never refused: calls_max limits them
 
 
 class SilentCall(Protocol):
     """Protocol of a call that can be ended because its client is silent.
 
-    Its end frees the bytes it ``held`` and, where it is ``unannounced``, one of the few places of
-    such messages. Its client may be silent for ``patience`` seconds, even where others lack that.
+    Its end frees the ``held`` bytes and, if it is ``unannounced``, one of the few places for
+    messages of unknown size. Its client may be silent for ``patience`` seconds even if other calls
+    wait for these.
     """
 
     held: int
@@ -55,7 +54,7 @@ class Places:
 
 
 class AdmissionControl:
-    """Admits calls until it drains, and counts the bytes that they hold.
+    """Admits calls until it drains, and limits the bytes that they hold.
 
     Of a stream only the latest message counts; one message alone may exceed ``pending_bytes_max``.
     """
@@ -65,15 +64,15 @@ class AdmissionControl:
         self._pending_bytes = 0
         self._refused_bytes, self._refused_at = 0, -math.inf
         self._places = Places(bounds.calls_max)
-        # That gRPC receives, in the pieces that come and joined.
+        # gRPC receives up to twice the limit, and holds it twice: in pieces, and joined.
         largest = 2 * 2 * bounds.message_bytes_max
         self._unannounced = Places(max(1, bounds.pending_bytes_max // largest))
         self._calls, self._draining = 0, False
         self._idle = asyncio.Event()
-        self._silent: dict[SilentCall, float] = {}  # since when; those that are longest come first
+        self._silent: dict[SilentCall, float] = {}  # since when; the longest silence comes first
 
     async def admit(self) -> None:
-        """Begin a call, once there is a place for it. Raises ServerStopping."""
+        """Wait for a place, and begin a call. Raises ServerStopping."""
         if not self._draining:
             await self._places.take()
         if self._draining:
@@ -81,7 +80,7 @@ class AdmissionControl:
         self._calls += 1
 
     async def drain(self) -> None:
-        """Admit no more calls, and return once those under way have ended."""
+        """Admit no more calls, and return once all calls under way have ended."""
         self._draining = True
         for places in (self._places, self._unannounced):
             for _ in range(places.waiting):
@@ -101,7 +100,7 @@ class AdmissionControl:
             self._unannounced.give()
 
     def swap_reservation(self, held: int, size: int) -> int:
-        """Replace the bytes a call ``held`` by those for a message of ``size``; return them.
+        """Replace the bytes ``held`` by a call with those for a message of ``size``; return these.
 
         Raises TooLarge, Overloaded.
         """
@@ -130,9 +129,9 @@ class AdmissionControl:
             self._silent[call] = time.monotonic()
 
     async def watch(self) -> None:
-        """End calls whose clients are silent for too long, until this is cancelled.
+        """End calls whose clients are silent for too long; run until cancelled.
 
-        Where others lack a place or the bytes that its end would free, a call ends sooner.
+        A call ends sooner if other calls wait for the place or bytes that its end would free.
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -152,7 +151,7 @@ class AdmissionControl:
         }
 
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
-        """Return the largest silent calls that hold enough for what was refused, or none."""
+        """Return the largest silent calls that free enough for the refused message, or none."""
         if now - self._refused_at > PRESSED_SECONDS:
             return []
         lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from visual_memory_service.errors import ConnectionsRenewed
 
 IDLE_SECONDS = 1.0
-STREAM_SECONDS = 5.0  # for those in which something moves all the time, such as a backup's
+STREAM_SECONDS = 5.0  # for streams that never pause, such as a backup
 CHECK_SECONDS = 0.1
 
 
@@ -29,7 +29,7 @@ class Connections:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Count a call."""
+        """Count a call as under way inside the block."""
         self._calls += 1
         try:
             yield
@@ -38,7 +38,7 @@ class Connections:
 
     @contextmanager
     def to_read(self, end: Callable[[], None]) -> Iterator[None]:
-        """Note that a call waits for a message; ``end`` ends it."""
+        """Mark a call as waiting for a message inside the block; ``end`` ends the call."""
         wait = object()
         self._reading[wait] = time.monotonic(), end
         try:
@@ -48,9 +48,9 @@ class Connections:
 
     @contextmanager
     def to_write(self) -> Iterator[None]:
-        """Note that a call waits until its client takes an answer.
+        """Mark a call, inside the block, as waiting for its client to take an answer.
 
-        Raises ConnectionsRenewed once the time of streams is over.
+        Raises ConnectionsRenewed if connections have been closing for STREAM_SECONDS.
         """
         if self._over:
             raise ConnectionsRenewed
@@ -62,7 +62,7 @@ class Connections:
             del self._writing[wait]
 
     async def end(self) -> None:
-        """End the calls that wait for messages; return once all others wait for their clients.
+        """End calls that wait for messages; return once all other calls wait for their clients.
 
         A client that takes no answers cannot be told that its call ends.
         """
@@ -76,6 +76,6 @@ class Connections:
                 if since <= latest:
                     end()
             idle = sum(since <= latest for since in self._writing.values())
-            patience = IDLE_SECONDS if idle else STREAM_SECONDS  # for messages that just arrive
+            patience = IDLE_SECONDS if idle else STREAM_SECONDS  # for messages that are arriving
             if idle == self._calls and now - began >= patience:
                 return

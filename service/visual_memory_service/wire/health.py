@@ -50,7 +50,7 @@ class Health:
         return self._states.get(name, State.SERVICE_UNKNOWN)
 
     async def states(self, name: str, connections_closing: asyncio.Event) -> AsyncIterator[Any]:
-        """Yield the state of ``name`` now and at each change until drained or closing."""
+        """Yield the state of ``name`` now and at each change, until a drain or the event is set."""
         sent = None
         while True:
             async with self._changed:
@@ -69,7 +69,7 @@ class Health:
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it is untyped
     """Health service of one gRPC server; its watches end with ``connections_closing``.
 
-    The one of grpc_health for asyncio would delay that to the last second.
+    With the asyncio service of grpc_health, watches would end only in the last second of a drain.
     """
 
     def __init__(self, health: Health, connections_closing: asyncio.Event) -> None:

@@ -29,7 +29,7 @@ class ImportStream:
         self._memories, self._settings = memories, settings
 
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
-        """Acknowledge the batches stored before, then the offset to go on at."""
+        """Yield acknowledgements of the batches stored before, then the offset to continue at."""
         memory, catalog = self._served.memory, self._memories.catalog
         known = await in_thread(memory.stored_batches, self._start.request_id)
         for batch in known:
@@ -40,9 +40,9 @@ class ImportStream:
     async def store(
         self, messages: AsyncIterator[pb.ImportEntriesRequest]
     ) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
-        """Store the batches of ``messages`` in order, in a thread; acknowledge each once stored."""
+        """Store the batches of ``messages`` in order, in a thread; acknowledge each batch."""
         loop = asyncio.get_running_loop()
-        thread = ThreadPoolExecutor(1, "import")  # it goes from batch to batch by itself
+        thread = ThreadPoolExecutor(1, "import")  # takes the next batch without the event loop
         try:
             started = (loop.run_in_executor(thread, self._store, each) async for each in messages)
             async for answer in results_in_order(started, self._every):
@@ -61,9 +61,9 @@ class ImportStream:
 async def results_in_order(
     started: AsyncIterator[asyncio.Future[T]], every: float | None
 ) -> AsyncIterator[T | None]:
-    """Yield the results in order; the next is started while one is awaited.
+    """Yield the results of ``started`` in order; the next is started while one is awaited.
 
-    Yields None ``every`` so many seconds of waiting for a result; never, if that is None.
+    Yields None whenever ``every`` more seconds of waiting have passed; never if ``every`` is None.
     """
     following = asyncio.ensure_future(anext(started, None))
     result: asyncio.Future[T] | None = None

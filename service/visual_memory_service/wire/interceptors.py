@@ -37,9 +37,9 @@ from visual_memory_service.wire.connections import Connections
 
 NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 OURS = "/visual_memory.v1."
-CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter where an answer is on its way
+CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter while an answer is sent
 NUMBER = re.compile(r"[0-9]{1,18}")
-LARGE_BYTES = 64 << 20  # held by a call: what it frees would lie about in pieces
+LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
 log = structlog.get_logger()
 
 Begin = Callable[[Any], "CallScope"]
@@ -96,7 +96,7 @@ def with_answers(begin: Begin, behaviour: Any, connections: Connections) -> Any:
         with connections.call():
             async with begin(context) as call:
                 async for response in behaviour(await call.read(), context):
-                    with call.answering(settles=not is_from_working(response)):
+                    with call.answering(acknowledges=not is_from_working(response)):
                         yield response
 
     return answered
@@ -105,7 +105,7 @@ def with_answers(begin: Begin, behaviour: Any, connections: Connections) -> Any:
 async def receive(context: Any) -> bytes | None:
     """Return the next message of a call, None after the last.
 
-    gRPC's iterator of them would keep each until the next has come.
+    gRPC's own iterator would keep each message until the next has come.
     """
     data = await context.read()
     return None if data is grpc.aio.EOF else data
@@ -130,8 +130,8 @@ def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
 
 
 def clear_frames(error: BaseException | None) -> None:
-    """Clear the frames of an error, or the messages in them would stay until a collection."""
-    unread = isinstance(error, (*REFUSALS, *CANCELLED))  # tracebacks, with functions in them
+    """Clear an error's frames, which would keep messages in RAM until a garbage collection."""
+    unread = isinstance(error, (*REFUSALS, *CANCELLED))  # nobody reads their tracebacks
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         if unread:
@@ -140,7 +140,7 @@ def clear_frames(error: BaseException | None) -> None:
 
 
 async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
-    """Yield the messages of a call until ``event``; no stream delays the end of a server."""
+    """Yield a call's messages until ``event`` is set, so that no stream delays a server's end."""
     ended = asyncio.create_task(event.wait())
     following: asyncio.Future[bytes | None] | None = None
     try:
@@ -159,9 +159,9 @@ async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[by
 class CallScope:
     """Scope of one call of any kind, from before its first message is received until its end.
 
-    It receives messages itself: each once there is room for it, and one that is too large is
-    refused with a sentence. Refusals in ``read`` or later are answered and logged; ``__aenter__``
-    is too early for that.
+    Each message is received once there is room for it; a message that is too large is refused with
+    a sentence. Refusals raised in ``read`` or later are answered and logged; ``__aenter__`` must
+    raise none.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class CallScope:
         """Receive the one message of the call, with room reserved for it."""
         size = announced_bytes(self._metadata)
         if size is None:
-            async with self._admission.unannounced():  # first: while it waits it keeps no place
+            async with self._admission.unannounced():  # first: a call waiting here takes no place
                 await self._admit()
                 with self._as(unannounced=True, patience=UNANNOUNCED_SECONDS):
                     return await self._first()
@@ -241,9 +241,9 @@ class CallScope:
             await self._check_whole()
 
     async def _check_whole(self) -> None:
-        """Raise CancelledError for a stream that broke off before its client ended it.
+        """Raise CancelledError if a stream broke off before its client ended it.
 
-        gRPC ends those as if they were whole, but nothing can be sent any more.
+        gRPC ends such a stream as if it were whole, but nothing can be sent any more.
         """
         try:
             await self._context.send_initial_metadata(())
@@ -281,10 +281,10 @@ class CallScope:
             self._note()
 
     @contextmanager
-    def answering(self, *, settles: bool) -> Iterator[None]:
-        """Mark an answer as on its way; one that ``settles`` completes the answer to a message.
+    def answering(self, *, acknowledges: bool) -> Iterator[None]:
+        """Context manager held while a response is sent; ``acknowledges`` if it answers a message.
 
-        Raises ConnectionsRenewed.
+        Raises ConnectionsRenewed if connections have been closing for some seconds.
         """
         self._answering = True
         self._note()
@@ -293,12 +293,12 @@ class CallScope:
                 yield
         finally:
             self._answering = False
-            if settles:
+            if acknowledges:
                 self._unanswered = max(self._unanswered - 1, 0)
             self._note()
 
     def _note(self) -> None:
-        """Tell admission control if the client is silent; one that awaits an answer is not."""
+        """Tell admission control if the client is silent; a client that awaits an answer is not."""
         silent = self._answering or (self._reading and not self._owed())
         self._admission.note(self, silent=silent and self._admitted)
 
@@ -310,7 +310,7 @@ class CallScope:
         self._end(ClientSilent())
 
     def _renew(self) -> None:
-        """End the call with its connection, unless it works on a message."""
+        """End the call because its connection closes, unless the call works on a message."""
         if not self._owed():
             self._end(ConnectionsRenewed())
 
@@ -320,7 +320,7 @@ class CallScope:
             self._task.cancel()
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        del trace  # that of an abort, which gRPC keeps, would lead to it
+        del trace  # gRPC keeps an abort's traceback, which would refer to it
         clear_frames(error)
         if self._admitted:
             self._admission.note(self, silent=False)

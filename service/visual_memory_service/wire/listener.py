@@ -22,20 +22,20 @@ from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
 from visual_memory_service.wire.interceptors import CallInterceptor
 
-CANCELLED = 4  # calls, for each that may be under way, that Python need not have seen off yet
+CANCELLED = 4  # cancelled calls, per call allowed, that Python may not have ended yet
 OPTIONS = [
     ("grpc.max_send_message_length", -1),
-    # A server that is made anew takes over while the old one ends.
+    # A new server listens on the same port while the old server ends.
     ("grpc.so_reuseport", 1),
-    # Calls wait for their turn, where gRPC would cancel some of them at random.
+    # Calls wait for their turn; by default gRPC would cancel some of them at random.
     ("grpc.server.max_pending_requests", INT32_MAX),
     ("grpc.server.max_pending_requests_hard_limit", INT32_MAX),
     ("grpc.server_max_unrequested_time_in_server", INT32_MAX),
-    # What comes before its call receives it; gRPC would let it grow with the speed of the network.
+    # Data buffered until a call receives them: they would grow with the network's speed.
     ("grpc.http2.bdp_probe", 0),
     # A compressed message is small until gRPC has read it.
     ("grpc.compression_enabled_algorithms_bitset", 1),
-    # Sooner than a client of ours gives a server up that does not take its connection.
+    # Shorter than our client waits for a server to accept its connection.
     ("grpc.server_handshake_timeout_ms", 3_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -56,7 +56,7 @@ def stop_event() -> asyncio.Event:
 class Listener:
     """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
 
-    ``add`` adds the ``service`` to a server; its event is set when connections are about to close.
+    ``add`` adds ``service`` to a server; its event is set when connections are about to close.
     """
 
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
@@ -86,11 +86,11 @@ class Listener:
         return self._address
 
     async def renew(self) -> None:
-        """Close all connections, with what their buffers hold; new ones are taken meanwhile.
+        """Close all connections, whose buffers hold data; a second server takes new connections.
 
         Calls under way may end first, as in a drain; streams that wait for their clients are ended.
         Does nothing while the server drains.
-        Raises BadSetting if no second server can listen beside the first, which goes on.
+        Raises BadSetting if no second server can listen beside the first, which then goes on.
         """
         async with self._changing:
             if self._draining:
@@ -106,10 +106,10 @@ class Listener:
         await asyncio.gather(stopping, former.stop(None))
 
     async def drain(self) -> None:
-        """Refuse calls, and return once those under way have ended, or their time is over.
+        """Refuse new calls; return once calls under way have ended or ``drain_seconds`` are over.
 
-        Streams end as in ``renew``. Calls are refused in our words until then: gRPC's own server,
-        once it stops, breaks off what comes over its connections.
+        Streams end as in ``renew``. New calls are refused with a sentence, whereas a gRPC server
+        that stops breaks them off.
         """
         loop, seconds = asyncio.get_running_loop(), self._bounds.drain_seconds
         end = loop.time() + seconds
@@ -148,25 +148,25 @@ class Listener:
 
 
 def limits(bounds: Bounds) -> list[tuple[str, int]]:
-    """Return the gRPC options for limits that hold before a call reaches the interceptor."""
+    """Return gRPC options for the limits that apply before a call reaches the interceptor."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [
         # Twice the limit reaches the interceptor, whose sentence says how to split.
         ("grpc.max_receive_message_length", 2 * bounds.message_bytes_max),
-        # More wait in their client. Some more may have been cancelled there and not yet here:
-        # gRPC breaks off what comes in beyond, so that they cost other connections nothing.
+        # Further calls wait in their client. Calls that a client cancelled may not have ended here:
+        # beyond a limit gRPC breaks them off, so that they cost other connections nothing.
         ("grpc.max_concurrent_streams", bounds.connection_calls_max),
         ("grpc.http2.max_deallocating_streams", CANCELLED * bounds.connection_calls_max),
-        # The others are for files.
+        # The other descriptors are for files.
         ("grpc.max_allowed_incoming_connections", min(bounds.connections_max, descriptors // 2)),
         ("grpc.max_connection_idle_ms", int(1000 * bounds.idle_seconds)),
     ]
 
 
 def check_free(listen: str) -> None:
-    """Raise BadSetting if the address cannot be had, or another program has its port.
+    """Raise BadSetting if the address is not available, or another program uses its port.
 
-    gRPC would share the port with it.
+    gRPC would share the port with that program.
     """
     host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
@@ -190,7 +190,7 @@ def bind(server: Any, listen: str) -> str:
 
 
 def address_problem(listen: str, error: OSError | None = None) -> str:
-    """Return a sentence on an address that cannot be had, with the reason if it is known."""
+    """Return a sentence on an address that is not available, with the reason if it is known."""
     if error is not None and error.errno == errno.EADDRNOTAVAIL:
         return f"{listen} cannot be listened on: this machine has no such address."
     if error is not None and error.errno != errno.EADDRINUSE:

@@ -30,7 +30,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 SETTING = "reranker"
 NOBODY = "none"
 K_MAX = 1000
-PICTURES_BYTES_MAX = 32 << 20  # shown with one query; farther candidates go without
+PICTURES_BYTES_MAX = 32 << 20  # sent with one query; farther candidates come without pictures
 QUERIES_AT_ONCE = 4  # of one call that a re-ranker looks at
 ASKED_AT_ONCE = 16  # queries of all calls that one re-ranker looks at
 PICTURES_AT_ONCE = 8  # looked up for one query
@@ -50,7 +50,7 @@ class NotReranked(Exception):
 class RerankBatch:
     """Encoded pictures of queries with their neighbours (n, k) in a memory.
 
-    Each may take ``seconds`` once it has a place, and all end ``until`` a ``time.monotonic``.
+    A query may take ``seconds`` once it has a place; all end at ``until`` by ``time.monotonic``.
     """
 
     queries: Sequence[bytes]
@@ -63,8 +63,8 @@ class RerankBatch:
 class Rerankers:
     """The re-rankers of a server's configuration by name, each with a channel from its first use.
 
-    Each has few queries at a time, which bounds RAM; pictures are read in threads of their own, so
-    that other calls do not wait for them.
+    A re-ranker gets few queries at a time, which bounds RAM. Pictures are read in threads of their
+    own, so that other calls do not wait for them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -138,7 +138,7 @@ class Rerankers:
         return cast("reranker_pb2_grpc.RerankerAsyncStub", stub)
 
     async def _look_up(self, batch: RerankBatch, at: int) -> tuple[bytes, list[Candidate]]:
-        """Read a query and its candidates with pictures scaled to be sent, the nearest first."""
+        """Return a query and its candidates, nearest first, with pictures scaled to be sent."""
         look = partial(asyncio.get_running_loop().run_in_executor, self._workers)
         query = await look(batch.served.embedders.to_send, batch.queries[at])
         ids: list[str] = batch.neighbors.ids[at].tolist()
@@ -180,7 +180,7 @@ def problem_of(name: str, error: grpc.aio.AioRpcError, seconds: float) -> str:
 
 
 def reranker_of(memory: Memory) -> str:
-    """Return the re-ranker of a memory, empty where it has none."""
+    """Return the name of a memory's re-ranker, empty if it has none."""
     return memory.setting(SETTING) or ""
 
 
@@ -202,9 +202,9 @@ def check_images(memory: Memory) -> None:
 
 
 def choose_reranker(asked: Classification, memory: Memory, rerankers: Rerankers) -> str | None:
-    """Return the re-ranker of the call, else that of the memory, None for none.
+    """Return the name of the re-ranker of the call, else of the memory, or None.
 
-    Raises UnknownReranker, ImagesNotStored and BadField where the call's own cannot be asked.
+    Raises UnknownReranker, ImagesNotStored or BadField if the call's re-ranker cannot be asked.
     """
     wanted, question = asked.reranker, asked.question
     if not wanted:
@@ -221,9 +221,9 @@ def choose_reranker(asked: Classification, memory: Memory, rerankers: Rerankers)
 
 
 def rerank_deadline(seconds: float | None) -> float:
-    """Return until when, by ``time.monotonic``, a call with ``seconds`` left may re-rank.
+    """Return the time of ``time.monotonic`` at which re-ranking in a call must end.
 
-    None stands for a call without a deadline.
+    ``seconds`` are left to the call, or None if it has no deadline.
     """
     return math.inf if seconds is None else time.monotonic() + CALL_SHARE * seconds
 
@@ -238,11 +238,11 @@ async def rerank(
     reranker: str | None,
     until: float,
 ) -> tuple[list[Decision], list[Reranking]]:
-    """Return the decisions by the re-ranker's order or weights, and how each was re-ranked.
+    """Return decisions by the re-ranker's order or weights, and a Reranking of each.
 
-    A decision that could not be re-ranked in time stays, and its Reranking says why; without a
-    ``reranker`` all stay, and there is none. ``until`` is a time of ``time.monotonic``.
-    Raises what reading pictures refuses.
+    A decision not re-ranked in time is unchanged, and its Reranking says why. Without a
+    ``reranker`` all are unchanged, and there are no Rerankings. ``until`` is a time of
+    ``time.monotonic``. Raises the memory's errors of reading pictures.
     """
     question = asked.question
     if reranker is None:

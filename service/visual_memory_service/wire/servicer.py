@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Convert a small message here, a large one in a thread, so that no call waits for it."""
+    """Call ``reading`` here if ``message`` is small, else in a thread, so that no call waits."""
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
     return await in_thread(reading, *args, **kwargs)
@@ -418,13 +418,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return self._from_operation(await in_thread(memory.operations.get, request.name))
 
     async def _served(self, name: str) -> ServedMemory:
-        """Return a memory by name. Raises UnknownMemory, or what keeps it from being opened."""
+        """Return a memory by name. Raises UnknownMemory, or the error that prevents opening it."""
         if self._memories.may_be_opened(name):
             return await in_thread(self._memories.get_or_open, name)
         return self._memories.get(name)
 
     async def _memory(self, name: str) -> index.Memory:
-        """Return the memory itself; raises as ``_served``."""
+        """Return the ``index.Memory`` of this name; raises as ``_served``."""
         return (await self._served(name)).memory
 
     async def _memory_of(self, operation: str) -> index.Memory:
@@ -454,7 +454,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             closing.cancel()
 
     def _drop(self, name: str, again: index.Request) -> None:
-        """Drop a memory in one go, however the call ends: one that stays needs its erasures."""
+        """Delete a memory; if that fails, resume its erasures, which were stopped for that."""
         if self._memories.catalog.recall(again) is not None:
             return
         self._operations.stop(name)

@@ -16,9 +16,9 @@ from visual_memory_service.runtime.memories import Memories, ServedMemory
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Entries with unit ``rows`` (b, d), or None where their images are to be embedded.
+    """Entries to insert with unit ``rows`` (b, d), or None if their images are to be embedded.
 
-    With rows an entry may bring the image that its row was made from.
+    With rows an entry may have the image that its row was made from.
     """
 
     entries: Sequence[Entry]
@@ -30,14 +30,14 @@ class Batch:
 def insert(
     batch: Batch, served: ServedMemory, memories: Memories
 ) -> tuple[list[str], Sequence[str]]:
-    """Insert a batch, all of it or nothing; return the ids, in order, and those unlearned before.
+    """Insert a batch, all or nothing; return ids in order, and given ids unlearned before.
 
-    A batch of an import must begin where the stored ones end.
-    Raises ImagesNotStored, and what embedding and the memory refuse.
+    A batch of an import must begin where the stored batches end.
+    Raises ImagesNotStored, and errors of embedding and of the memory.
     """
     entries, vectors = batch.entries, batch.rows
     given = [entry.id for entry in entries if entry.id]
-    unlearned = memories.catalog.unlearned(served.memory, given)  # asked for later, it could fail
+    unlearned = memories.catalog.unlearned(served.memory, given)  # could fail after the insertion
     pictured = any(entry.image for entry in entries)
     if pictured or vectors is None:
         answered = served.memory.recall(batch.request)  # before the work of embedding them again
@@ -57,7 +57,7 @@ def insert(
 
 
 def to_keep(entries: Sequence[Entry], served: ServedMemory) -> list[Entry]:
-    """Add thumbnails to entries with images, or drop the images where none are stored."""
+    """Add thumbnails to entries with images, or drop the images if the memory stores none."""
     if not served.memory.identity.store_images:
         return [replace(entry, image=b"") for entry in entries]
     pictured = [at for at, entry in enumerate(entries) if entry.image]

@@ -36,9 +36,9 @@ T = TypeVar("T")
 class Counts:
     """The misleading counts of all voting entries for one K (Geirhos et al., 2024, section 3.3).
 
-    ``v`` int64 (m,) counts how often an entry is among the K nearest of another with another label,
-    ``c`` int64 (m,) with the same label. ``ids`` and ``labels`` are objects (m,); all are in the
-    order of the rows at ``revision``.
+    ``v`` int64 (m,) counts how often an entry is among the K nearest of an entry with another
+    label, ``c`` int64 (m,) of an entry with its label. ``ids`` and ``labels`` are objects (m,); all
+    are in the order of the rows at ``revision``.
     """
 
     revision: int
@@ -57,12 +57,12 @@ class VersionedLists:
 
 
 class MisleadingCountsCache:
-    """Keeps neighbour lists, and after an edit finds those anew that it touched.
+    """Keeps neighbour lists, and after an edit finds only those lists again that it changed.
 
-    Lists of a few K stay in RAM, the last used ones, and as many in the store: those that took long
-    are written there at once, the others by ``save``. Beside each are the keys of the entries whose
-    lists are known. A thread that updates the lists for K removes them from the cache and holds K's
-    lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
+    Lists of the few K used last stay in RAM, and as many in the store: lists that took long to find
+    are written there at once, the others by ``save``. The keys of the entries whose lists are known
+    are kept with them. A thread that updates the lists for K removes them from the cache and holds
+    K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class MisleadingCountsCache:
         self._oldest = 0  # what was found at an earlier revision is not kept
 
     def is_quick(self, k: int) -> bool:
-        """Return True if the counts for K take about a second at most. Needs the readers' lock."""
+        """Return True if the counts for K take about a second at most; needs the readers' lock."""
         ram = self._ram()
         if self._fresh(k, ram) is not None:
             return True
@@ -95,10 +95,10 @@ class MisleadingCountsCache:
     def get(
         self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
     ) -> tuple[Counts, T]:
-        """Return the counts for k ≥ 1 at one moment from now on, and ``beside`` at that moment.
+        """Return the counts for k ≥ 1 and ``beside(copy)``, both of one moment during the call.
 
-        The readers' lock is released after each part of the work. ``on_progress`` may raise, which
-        ends it.
+        The readers' lock is released after each part of the work. If ``on_progress`` raises, the
+        work ends.
         """
 
         @contextmanager
@@ -118,7 +118,7 @@ class MisleadingCountsCache:
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
-        """Drop everything found, also by threads still at work. Needs the lock for writing.
+        """Drop all lists and counts, also those being found; needs the lock for writing.
 
         The store drops its lists together with the entries they were found for.
         """
@@ -128,7 +128,7 @@ class MisleadingCountsCache:
                 kept.clear()
 
     def save(self) -> None:
-        """Write the lists to the store, and find no more."""
+        """Move the lists from RAM to the store."""
         with self._guard:
             kept = dict(self._lists)
             self._lists.clear()
@@ -148,7 +148,10 @@ class MisleadingCountsCache:
         on_progress: Progress,
         beside: Callable[[RamCopy], T],
     ) -> tuple[Counts, T]:
-        """Find counts like ``get``, in the copy that ``hold`` provides for each part."""
+        """Find the counts and ``beside(copy)``, as ``get`` does.
+
+        The work is done in parts, and ``hold()`` is entered for each, to get and lock the copy.
+        """
         with self._checked_out(k, on_progress) as taken:
             lists = taken.lists
             with hold() as ram:
@@ -181,9 +184,9 @@ class MisleadingCountsCache:
 
     @contextmanager
     def _checked_out(self, k: int, on_progress: Progress) -> Iterator[VersionedLists]:
-        """Take the lists for K out of the cache, with K's lock, until they are put back.
+        """Take the lists for K out of the cache, and put them back at the end; holds K's lock.
 
-        ``on_progress`` may raise while it waits.
+        While it waits for the lock, ``on_progress`` is called, and may raise.
         """
         with self._guard:
             turn = self._turns.setdefault(k, threading.Lock())
@@ -225,7 +228,7 @@ class MisleadingCountsCache:
         return np.frombuffer(known or b"", dtype=np.int64)
 
     def _keep(self, k: int, found: VersionedLists) -> None:
-        """Write lists to the store unless they are there already or too large."""
+        """Write lists to the store unless they are stored already or too large."""
         if found.lists.nbytes > self._store.derived_bytes_max:
             return
         known, scan = found.lists.known(), found.lists.scan
@@ -245,9 +248,9 @@ class MisleadingCountsCache:
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Drop stored lists that spare nothing or are too many; the writer's lock is held.
+        """Drop stored lists that save no time or are too many; needs the writer's lock.
 
-        Lists of another scan spare nothing.
+        Lists of another scan, or mostly of deleted entries, save no time.
         """
         keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
         sizes = self._store.derived_sizes(LISTS)
@@ -268,12 +271,12 @@ class MisleadingCountsCache:
 
 
 def stored_name(kind: str, scan: str, k: int) -> str:
-    """Return the name in the store of the LISTS or KNOWN that one scan found for K."""
+    """Return the name in the store of data of a ``kind``, LISTS or KNOWN, for one scan and K."""
     return f"{kind}{scan}.{k}"
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Return the K whose lists are kept, given bytes per K, last used first."""
+    """Return the K whose lists fit within the limits, given bytes per K, last used first."""
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size
@@ -284,7 +287,7 @@ def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
 
 
 def missing_lists(k: int, known: Keys, keys: Keys) -> int:
-    """About how many lists of the entries with ``keys`` are to be found, where some are known.
+    """Estimate how many lists are to be found for ``keys``, if the lists of ``known`` are there.
 
     An entry added or deleted is in about K lists of others.
     """
@@ -298,14 +301,14 @@ def count_common(known: Keys, keys: Keys) -> int:
 
 
 def list_cost(m: int, dimension: int, k: int) -> float:
-    """Return the cost, in products, of finding one of ``m`` lists."""
+    """Return the cost of finding one of ``m`` lists, in multiplications."""
     return m * dimension + SELECTION_PRODUCTS * width(k, m)
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Do a ``part`` of what the ``lists`` of these rows lack: how many of how many are known then.
+    """Find a ``part`` of the missing ``lists``; return how many are known then, and of how many.
 
-    None where all are known.
+    Return None if all are known.
     """
     m = len(lists.keys)
     cost = list_cost(max(1, m), ram.vectors.dimension, lists.k)
@@ -329,6 +332,6 @@ def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int
 
 
 def label_codes(labels: NDArray[np.object_]) -> NDArray[np.int32]:
-    """Labels as numbers, int32 (m,)."""
+    """Return a number for each label, int32 (m,)."""
     codes: dict[str, int] = {}
     return np.fromiter((codes.setdefault(label, len(codes)) for label in labels), dtype=np.int32)

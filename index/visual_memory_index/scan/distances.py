@@ -41,7 +41,7 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale ``rows`` (n, d) to unit length; a row whose norm is within 1e-6 of 1 keeps its bits.
 
     Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``. Returns
-    ``rows`` itself where all are kept.
+    ``rows`` itself if all keep their bits.
     """
     units = rows
     for start in range(0, len(rows), ROWS_AT_ONCE):

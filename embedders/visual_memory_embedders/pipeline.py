@@ -58,7 +58,7 @@ def embedder_of(
     workers: Executor,
     limits: ImageLimits,
 ) -> NetworkEmbedder:
-    """Return the embedder of a network, with the dimension d that one run finds.
+    """Return the embedder of a network; its dimension d is found by one run.
 
     Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
     """

@@ -96,7 +96,7 @@ class Engine:
         *,
         frees: bool = False,
     ) -> list[str]:
-        """Do a write, log it as ``call``, and return its ids; for a repeated request only return them."""
+        """Do a write, log it as ``call``, and return its ids; a repeated one only returns them."""
 
         def once(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:

@@ -176,7 +176,7 @@ class Unlearning:
         return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns``, masked, that stored entries, settings or names have."""
+        """Return the pieces of ``patterns``, masked, that entries, settings and names have."""
         self._engine.check_open()
         return self._engine.files.found_in(patterns)
 

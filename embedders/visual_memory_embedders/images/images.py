@@ -25,7 +25,7 @@ UPRIGHT = {
 
 
 class BadImage(Exception):
-    """Bytes that do not decode; the message is a phrase that follows the image's name."""
+    """Bytes that do not decode; the message is a phrase to follow the image's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 class _PillowsWarningsOff:
     """Context manager that silences Pillow's warnings about odd files.
 
-    Python's filters belong to all threads: the first one in sets them, the last one out resets.
+    All threads share Python's filters: the first to enter sets them, the last to leave resets them.
     """
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ SIDE_MAX = 65_535  # of a JPEG; beyond it Pillow's filter alone would take 32 by
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Convert RGB to float32 (3, height, width), with the numbers of torchvision's transforms."""
+    """Convert RGB to float32 (3, height, width), with the same numbers as torchvision's transforms."""
     resized = _resize(image, preprocessing)
     cropped = resized.crop(_centre(resized.size, preprocessing.crop))
     tensor = np.asarray(cropped).transpose(2, 0, 1).astype(np.float32, order="C")
@@ -62,7 +62,7 @@ def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
 
 
 def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return Pillow's box around the centre; it extends beyond an image that is smaller."""
+    """Return the box around the centre, as Pillow has it; it extends beyond a smaller image."""
     left, top = (_offset(side, kept) for side, kept in zip(size, reversed(crop), strict=True))
     height, width = crop
     return left, top, left + width, top + height

@@ -26,7 +26,7 @@ def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimit
 def smaller(data: bytes, *, limits: ImageLimits) -> bytes:
     """Return an image as it is or, if large, as a JPEG of at most 768 pixels a side.
 
-    Raises BadImage where a large one does not decode.
+    Raises BadImage if a large one does not decode.
     """
     return data if len(data) <= SENT_BYTES else shrink(data, side=SENT_SIDE, limits=limits)
 

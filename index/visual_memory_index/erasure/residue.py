@@ -29,7 +29,7 @@ SEARCHED_AT_ONCE = 1 << 18  # with what is computed of it, it stays near the pro
 
 
 class ResiduePatterns:
-    """Texts, vectors and pictures to search for, as far as chance would not produce them.
+    """Byte patterns of texts, vectors and pictures to search for, unless they may occur by chance.
 
     Of very much data only some fragments are searched for; whole vectors and pictures are still
     found. Content that the remaining ``others`` share is no residue, nor are numbers that occur in
@@ -69,7 +69,7 @@ class ResiduePatterns:
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """Return the pieces of the patterns in ``data``, masked: texts, and fragments or more."""
+        """Return the pieces of the patterns that are in ``data``, masked: texts, and 32 bytes or more."""
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
@@ -91,7 +91,7 @@ class ResiduePatterns:
                             yield piece
 
     def _note_texts(self, texts: Iterable[str]) -> int:
-        """Add text patterns; return the number of texts that can be searched for."""
+        """Add patterns of texts; return the number of texts that can be searched for."""
         forms: dict[bytes, list[int]] = {}  # with places for a probe
         count = 0
         for text in texts:
@@ -150,7 +150,7 @@ class ResiduePatterns:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the places in ``words`` that are probes."""
+        """Return the positions in ``words`` that hold probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -166,7 +166,7 @@ class ResiduePatterns:
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
-    """Return the part of a pattern around a probe that ``data`` contains; empty if no fragment."""
+    """Return the part of a pattern that ``data`` has around a probe; empty if below 32 bytes."""
     if not (
         alike(data, at - BESIDE, around, place - BESIDE)
         or alike(data, at + PROBE_BYTES, around, place + PROBE_BYTES)
@@ -182,20 +182,20 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if the bytes beside a probe are complete and equal; rules out most, fast."""
+    """Return True if the bytes beside a probe are complete and equal: a fast first check."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
 
 def pieces_of(text: str) -> list[str]:
-    """Cut a long text into pieces."""
+    """Cut a long text into pieces of 256 to 511 characters."""
     count = max(1, len(text) // TEXT_PIECE)
     bounds = [len(text) * number // count for number in range(count + 1)]
     return [text[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def written(text: str) -> set[bytes]:
-    """Return the byte forms of a text: UTF-8, JSON, and Python's internal encodings."""
+    """Return the bytes of a text in each form: UTF-8, JSON, and Python's internal encodings."""
     if text.isascii() and text.isprintable() and not {'"', "\\"} & set(text):
         return {text.encode()}
     escaped = [json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (False, True)]
@@ -205,7 +205,7 @@ def written(text: str) -> set[bytes]:
 
 
 def places_in(data: bytes) -> list[int]:
-    """Return the best probe place of each stretch, if good enough, the last stretch first."""
+    """Return the best position for a probe in each quarter, if any is good enough, last first."""
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):
@@ -227,10 +227,10 @@ def probe_at(data: bytes, place: int) -> int:
 
 
 def distinct(data: bytes, at: int) -> int:
-    """Count the different bytes of the probe at a place."""
+    """Count the different bytes among the 8 bytes of the probe ``at`` a place."""
     return len(set(data[at : at + PROBE_BYTES]))
 
 
 def masked(data: bytes | memoryview) -> bytes:
-    """Mask bytes, or unmask them."""
+    """XOR bytes with the mask, which masks or unmasks them."""
     return (np.frombuffer(data, np.uint8) ^ np.uint8(MASK)).tobytes()

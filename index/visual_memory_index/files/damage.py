@@ -1,4 +1,4 @@
-"""Translation of errors, raised while a file of unknown content is read, to damage of that file.
+"""Translation of errors to damage of a file, while that is read and may contain anything.
 
 Such errors may quote the file, and so personal data in it: their messages are not passed on.
 """
@@ -53,7 +53,7 @@ def damage_of(path: Path) -> Iterator[None]:
 def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
     """Re-raise CorruptStore and NewerStore as being about the file at ``path``.
 
-    ``way_out`` replaces the one of the CorruptStore, if given.
+    ``way_out``, if given, replaces the way out in the message of CorruptStore.
     """
     try:
         with damage_of(path):
@@ -65,6 +65,6 @@ def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
 
 
 def safe_message(error: sqlite3.Error) -> str:
-    """Return SQLite's message, as far as it quotes nothing that the file holds."""
+    """Return SQLite's message if it quotes nothing from the file, else the name of the error."""
     found = SAYABLE.match(str(error))
     return found[0] if found else getattr(error, "sqlite_errorname", type(error).__name__)

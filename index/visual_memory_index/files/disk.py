@@ -1,4 +1,4 @@
-"""Files and folders made to survive a power loss."""
+"""Writing of files and folders so that they survive a power loss."""
 
 from __future__ import annotations
 
@@ -54,10 +54,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def read_small(path: Path) -> bytes:
-    """Read a file of a few lines, refusing a FIFO or a device, which might not end.
-
-    Raises OSError.
-    """
+    """Read a file of a few lines. Raises OSError, also for a FIFO or a device, which might not end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -100,7 +97,7 @@ def sync(path: Path) -> None:
 def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     """Raise OSErrors about the file at ``path`` as NotWritten or MemoryError.
 
-    ``opening`` where the file is only read, so that the message names no write.
+    ``opening`` is True if the file is only read, so that the message names no write.
     """
     try:
         yield
@@ -109,7 +106,7 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWritten:
-    """Return the refusal for an OSError about a file. Raises MemoryError."""
+    """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out."""
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()
@@ -120,7 +117,7 @@ def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWr
 
 
 def probe_folder(folder: Path) -> OSError | None:
-    """Return the OSError that writing a small temporary file in a folder gives, or None."""
+    """Write a small temporary file in a folder; return the OSError that this raises, or None."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(PROBE_BYTES))

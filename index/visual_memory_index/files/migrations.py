@@ -1,4 +1,4 @@
-"""The schemas, as the lists of steps that led to them. A step is never edited once released."""
+"""The schemas, as lists of steps that build them. A step is never edited once released."""
 
 from __future__ import annotations
 
@@ -205,9 +205,9 @@ def migrate(
 ) -> None:
     """Bring ``db`` to the newest schema, in one transaction that also computes the totals anew.
 
-    It does so as well where a person deleted the totals to change the file by hand. If ``compare``
-    raises, nothing is changed. Raises NewerStore, and NotAsWritten for a file that does not match
-    its totals.
+    The totals are computed, too, if a person deleted them to change the file by hand. If
+    ``compare`` raises, nothing is changed. Raises NewerStore, and NotAsWritten if the file does not
+    match its totals.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
@@ -226,7 +226,7 @@ def migrate(
 
 
 def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
-    """Compare the tables and indices of ``db`` with those that the steps make.
+    """Compare the tables and indices of ``db`` with those that the steps build.
 
     Raises CorruptStore.
     """
@@ -238,7 +238,7 @@ def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> 
 
 @cache
 def made_by(steps: tuple[str, ...]) -> Schema:
-    """Return the schema that the steps make."""
+    """Return the schema that the steps build."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         migrate(db, steps, Path())
         return schema(db)

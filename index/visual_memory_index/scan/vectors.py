@@ -25,7 +25,7 @@ class Unresolved(NamedTuple):
 
 
 class NearestOthers(NamedTuple):
-    """The nearest others of n rows: ``lists`` int32 (n, k), in no order, valid if ``resolved`` (n,).
+    """The nearest others of n rows: ``lists`` int32 (n, k), in no order, valid where ``resolved``.
 
     A vector that scores below ``score_bounds``, float32 (n,), is not in the list. ``unresolved``
     yields the rest, each searched when it is read.
@@ -92,7 +92,7 @@ class VectorIndex(Protocol):
         """Return all rows, as arrays in order."""
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
-        """Copy ``rows``, given in any order, into one array: float32 (len(rows), d), bit for bit."""
+        """Copy ``rows``, in their order, into one array: float32 (len(rows), d), bit for bit."""
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
@@ -133,7 +133,7 @@ class IndexFactory(Protocol):
     unsearchable: Sequence[str]
 
     def new(self, dimension: int, *, background: bool = False) -> VectorIndex:
-        """Return an empty index; in the ``background`` it lets searches of other indexes go first."""
+        """Return an empty index; in the ``background`` it lets searches of others go first."""
 
     def clear_scratch(self, dimension: int) -> None:
         """Overwrite the copies of vectors and queries of ``dimension`` that the last scans left."""

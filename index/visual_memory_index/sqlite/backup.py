@@ -20,7 +20,7 @@ NAME_SETTING = "backup"  # which of all backups this is
 
 
 def with_checksum(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a database in pieces, then its length and SHA-256."""
+    """Yield the bytes of a database file in pieces, then a trailer with its length and SHA-256."""
     hasher, length = sha256(), 0
     while piece := file.read(PIECE_BYTES):
         hasher.update(piece)
@@ -30,7 +30,7 @@ def with_checksum(file: BinaryIO) -> Iterator[bytes]:
 
 
 class IncomingBackup:
-    """A backup received piece by piece, into a file that is removed when this is closed."""
+    """A backup received piece by piece, into a file that ``close`` removes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,7 +51,7 @@ class IncomingBackup:
         remove_database(self.path)
 
     def write(self, piece: bytes) -> None:
-        """Append the next piece. Raises BadBackup for another kind of file, NotWritten."""
+        """Append the next piece. Raises BadBackup if it is another kind of file, NotWritten."""
         data = self._last + piece
         self._last = data[-TRAILER_BYTES:]
         body = memoryview(data)[: len(data) - len(self._last)]
@@ -64,7 +64,7 @@ class IncomingBackup:
 
     @property
     def sha256(self) -> bytes:
-        """Return the hash of the database, without the trailer."""
+        """The hash of the database, without the trailer."""
         return self._hasher.digest()
 
     def finish(self) -> None:

@@ -22,7 +22,7 @@ ENTRIES = (
 
 
 class SqliteContents:
-    """``Contents`` read in one transaction, which lets others write meanwhile."""
+    """The ``Contents`` of a memory's file, read in one transaction while others may write."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, state: State, head: Head) -> None:
         self._db = db

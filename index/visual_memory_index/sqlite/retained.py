@@ -1,4 +1,4 @@
-"""The bytes retained in a memory's file, searched for residue of unlearned entries."""
+"""All texts and blobs in a memory's file, to be searched for residue of unlearned entries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def retained_bytes(db: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield each id with the key bytes after it in the index, which may look like more of it."""
+    """Yield each id with the bytes of the key after it in the index, which may look like text."""
     for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
         yield id + key.to_bytes(8, "big").lstrip(b"\0")
 

@@ -18,7 +18,7 @@ DEFAULT = "efficientnet-lite0"
 
 
 class Backend(NamedTuple):
-    """A prefix of names, how they continue, the module that builds them, the extra it needs."""
+    """A kind of embedder: the form of its names behind the prefix, its module, its extra."""
 
     form: str
     module: str

@@ -61,7 +61,7 @@ class EmbedderSpec:
     bit_equal: bool
 
     def to_json(self) -> str:
-        """Return the spec as JSON with sorted keys and no spaces, so that equal specs give equal texts."""
+        """Return the spec as JSON with sorted keys and no spaces, the same for equal specs."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod

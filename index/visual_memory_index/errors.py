@@ -313,7 +313,7 @@ class LostCatalog(FileRefusal):
 
 
 class LostSecret(FileRefusal):
-    """A used data folder without its secret for marks of unlearned entries, or with another secret."""
+    """A used data folder whose secret for marks of unlearned entries is missing or replaced."""
 
     def __init__(self, path: str) -> None:
         super().__init__(

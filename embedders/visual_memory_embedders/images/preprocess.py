@@ -24,7 +24,7 @@ SIDE_MAX = 65_535  # of a JPEG; beyond it Pillow's filter alone would take 32 by
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Convert RGB to float32 (3, height, width), with the same numbers as torchvision's transforms."""
+    """Convert RGB to float32 (3, height, width), with the numbers of torchvision's transforms."""
     resized = _resize(image, preprocessing)
     cropped = resized.crop(_centre(resized.size, preprocessing.crop))
     tensor = np.asarray(cropped).transpose(2, 0, 1).astype(np.float32, order="C")

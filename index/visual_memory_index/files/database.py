@@ -101,7 +101,7 @@ class Database:
 
     @contextmanager
     def own_connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a new connection, closed at the end, so that no values of its queries stay cached."""
+        """Yield a new connection and close it, so that no values of its queries stay cached."""
         with self._translate_errors():
             reader = self._connect()
             try:

@@ -54,7 +54,10 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def read_small(path: Path) -> bytes:
-    """Read a file of a few lines. Raises OSError, also for a FIFO or a device, which might not end."""
+    """Read a file of a few lines.
+
+    Raises OSError, also for a FIFO or a device, which might not end.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -91,7 +91,7 @@ class Reader:
         self.skip_space()
 
     def take(self, token: re.Pattern[str]) -> str | None:
-        """Consume and return ``token``, with the space after it; return None if it does not come next."""
+        """Consume and return ``token``, with the space after it, or return None if it is not next."""
         found = token.match(self.text, self.position)
         if found is None:
             return None
@@ -231,7 +231,7 @@ class Reader:
         return tuple(word.split("*"))
 
     def string(self) -> tuple[str, ...] | None:
-        """Parse a quoted text, cut at its wildcards, escapes resolved; None if no quote comes next."""
+        """Parse a quoted text, cut at its wildcards and unescaped; None if no quote is next."""
         if not self.text.startswith(('"', "'"), self.position):
             return None
         start = self.position

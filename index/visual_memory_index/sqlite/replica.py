@@ -126,7 +126,7 @@ class Replica:
     def _copy(
         self, identity: Identity, name: str, leave_out: Iterable[str]
     ) -> tuple[dict[str, str], digests.State]:
-        """Copy all rows that stay; return the labels of the others by id, and the digest's new state."""
+        """Copy all rows; return labels of the entries left out, by id, and the digest's state."""
         db = self._db
         sums.check(db)
         db.execute(

@@ -357,7 +357,7 @@ class Store(Protocol):
         """Return derived data, or None where it is missing or damaged."""
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
-        """Map the names of derived data that begin with ``prefix``, newest first, to sizes in bytes."""
+        """Map the names of derived data that begin with ``prefix`` to bytes, newest first."""
 
     def keep_derived(self, name: str, value: bytes) -> None:
         """Store data that can be computed again, unless it is too large. One thread at a time."""

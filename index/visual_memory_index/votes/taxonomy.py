@@ -48,12 +48,12 @@ class Taxonomy:
         return len(self.path(label)) - 1
 
     def orphans(self, labels: Iterable[str]) -> list[str]:
-        """Return the ``labels`` that no edge names, in byte order: allowed, but perhaps forgotten."""
+        """Return the ``labels`` that no edge names, in byte order: allowed, perhaps forgotten."""
         named = {*self.parents, *self.parents.values()}
         return sorted(set(labels) - named)
 
     def unused(self, labels: Iterable[str]) -> list[str]:
-        """Return the leaves that are not in ``labels``, in byte order: without votes, perhaps typos."""
+        """Return the leaves not in ``labels``, in byte order: they get no votes, perhaps typos."""
         return sorted(set(self.parents) - {*self.parents.values(), *labels})
 
 

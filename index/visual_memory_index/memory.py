@@ -126,7 +126,7 @@ class Memory:
             raise
 
     def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
-        """Have ``lost`` called when all calls begin to raise CorruptCopy; it must not call back."""
+        """Have ``lost`` called once all calls raise CorruptCopy; it must not call this memory."""
         self._engine.lost = lost
 
     def close(self, *, keep: bool = True) -> None:

@@ -41,7 +41,7 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
     """Return the revision at which a query's filter was read, and the rows that match.
 
-    The rows are None for a query without a filter, to be searched together with others.
+    The rows are None if there is no filter and k is small: it is searched with other queries.
     """
     left_out = ram.rows_of_ids(query.exclude_ids)
     if query.filter is None and query.k + len(left_out) <= ram.vectors.scanned_max:

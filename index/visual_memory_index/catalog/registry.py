@@ -1,6 +1,7 @@
 """The registry of a catalog: which memories there are, in which files, and what was unlearned.
 
-``SqliteRegistry`` is the one there is. What passes ``tests/index/conformance`` can take its place.
+``SqliteRegistry`` is the one implementation; any that passes ``tests/index/conformance`` can
+replace it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ class RegistryReader(Protocol):
     """One committed state of the registry, or, inside a transaction, its state so far."""
 
     def names(self) -> list[str]:
-        """Return the memories that are ready."""
+        """Return the names of the memories that are ready."""
 
     def file_of(self, name: str) -> str | None:
-        """Return the file of a memory that is ready, or None."""
+        """Return the file name of a memory that is ready, or None."""
 
     def is_taken(self, name: str) -> bool:
         """Return True if a memory of this name is registered, ready or not."""
@@ -66,7 +67,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Mark a registered memory as ready."""
 
     def replace(self, name: str, file: str) -> None:
-        """Register ``file`` as the ready memory ``name`` in place of any other, and undrop it."""
+        """Register ``file``, dropped or not, as the ready memory ``name`` in place of any other."""
 
     def remove(self, name: str) -> str | None:
         """Remove a memory from the registry; return its file, or None if it is not registered."""

@@ -306,7 +306,7 @@ def list_cost(m: int, dimension: int, k: int) -> float:
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Find a ``part`` of the missing ``lists``; return how many are known then, and of how many.
+    """Find a ``part`` of the missing ``lists``; return how many are known then, and the total.
 
     Return None if all are known.
     """

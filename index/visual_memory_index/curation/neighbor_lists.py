@@ -25,7 +25,7 @@ class NeighborLists:
 
     ``keys`` int64 (m,) are the rows' keys; a key stands for one vector forever, so comparing keys
     tells every change. A vector that scores below ``score_bounds``, float32 (m,), does not belong
-    into the row's list. A ``stale`` row's list is to be found again. A ``new`` row is first to be
+    in the row's list. A ``stale`` row's list is to be found again. A ``new`` row is first to be
     compared with the bounds of the others. Bounds hold for the scores of one ``scan`` alone.
     """
 

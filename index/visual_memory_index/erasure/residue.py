@@ -69,7 +69,7 @@ class ResiduePatterns:
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """Return the pieces of the patterns in ``data``, masked: texts, and 32 bytes or more."""
+        """Return the pieces of the patterns in ``data``, masked: texts, and parts of 32 bytes on."""
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:

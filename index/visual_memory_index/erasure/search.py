@@ -40,7 +40,7 @@ def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
-    """Return the ``found`` pieces that are not part of one in ``there``, of remaining entries.
+    """Return the ``found`` pieces that are no part of the remaining entries' pieces, ``there``.
 
     A piece may have been found in part, where the searched data ended.
     """

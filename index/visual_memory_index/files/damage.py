@@ -1,4 +1,4 @@
-"""Translation of errors to damage of a file, while that is read and may contain anything.
+"""Conversion of errors, raised while a file with unknown content is read, to CorruptStore.
 
 Such errors may quote the file, and so personal data in it: their messages are not passed on.
 """
@@ -36,7 +36,7 @@ class NotAsWritten(ValueError):
 
 @contextmanager
 def damage_of(path: Path) -> Iterator[None]:
-    """Raise CorruptStore about the file at ``path`` for any error that its bytes cause inside."""
+    """Raise CorruptStore about the file at ``path`` for any error that its bytes cause."""
     try:
         yield
     except NotAsWritten as damage:

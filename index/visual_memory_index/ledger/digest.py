@@ -38,7 +38,7 @@ def element(
     """Hash an entry to 1,024 numbers of 16 bits, little-endian.
 
     ``metadata`` is JSON with sorted keys, ``vector`` the stored row as little-endian float32, and
-    ``image_sha256`` empty where no image is kept.
+    ``image_sha256`` is empty if no image is stored.
     """
     texts = id.encode(), label.encode(), metadata.encode()
     lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))

@@ -34,7 +34,7 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 class Noted:
     """The catalog's note of a memory, by its ``uid``.
 
-    ``kept`` is the log position in the registry, ``latest`` the newer one in the small file,
+    ``kept`` is the log position in the registry, ``latest`` the one in the small file,
     ``unlearning`` an operation that had not deleted its entries when ``kept`` was noted, and
     ``modified`` the file's time of modification in nanoseconds.
     """
@@ -72,7 +72,7 @@ class Found:
         return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:
-        """Return how the file falls short of a noted position, or None; reads no other event."""
+        """Return how the file falls short of the ``noted`` position, or None if it does not."""
         lost = noted.size - self.standing.size
         if lost > 0:
             return (

@@ -221,7 +221,7 @@ class RamCopy:
         return copy
 
     def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
-        """Find the ``k`` nearest entries here to each of ``rows`` in ``queries``, but not itself.
+        """Find the ``k`` nearest entries here to each of ``rows`` of ``queries``, itself left out.
 
         Either all these entries vote here or none.
         """

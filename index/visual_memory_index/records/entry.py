@@ -85,9 +85,9 @@ class IdMaker:
         self._last = to_number(after)
 
     def make(self) -> str:
-        """Return an id of 26 characters: 48 bits of milliseconds, then 80 bits.
+        """Return 26 characters: 48 bits of milliseconds, then 80 random bits.
 
-        These are random, and count up within a millisecond.
+        Within a millisecond the number counts up by one.
         """
         with self._lock:
             milliseconds = int(self._clock() * 1000)

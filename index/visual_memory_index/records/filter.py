@@ -91,7 +91,7 @@ class Reader:
         self.skip_space()
 
     def take(self, token: re.Pattern[str]) -> str | None:
-        """Consume and return ``token``, with the space after it, or return None if it is not next."""
+        """Consume and return ``token``, with the space after it; return None if it is not next."""
         found = token.match(self.text, self.position)
         if found is None:
             return None

@@ -16,8 +16,8 @@ MOVED_AT_ONCE = 1024
 def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
     """Return rows of zeros that take no memory until they are written.
 
-    Mapped here, for the C library would write them first; in large pages if the system has them, as
-    NumPy would ask for: a scan reads all of it.
+    They are mapped here, since the C library would write them first, and in large pages if the
+    system has them, as NumPy asks for: a scan reads all of them.
     """
     room = mmap.mmap(-1, 4 * rows * dimension)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -59,7 +59,7 @@ class Blocks:
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows``; the last rows take their places, as ``moves`` says.
 
-        Rows that get free are zeroed. It takes O(d) for each.
+        Rows that get free are zeroed. Takes O(d) a row.
         """
         start, end = moves(self.count, rows)
         for at in range(0, len(start), MOVED_AT_ONCE):

@@ -26,7 +26,7 @@ GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it
 class ScanThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
-    Each thread scans a part by itself. FAISS's own threads halve every step, and wait for the one
+    Each thread scans a part by itself. FAISS's own threads divide every step, and wait for the one
     whose processor also does something else: under load that took 1.4 times as long.
     """
 

@@ -149,9 +149,9 @@ class ScannedIndex:
         )
 
     def _crowds(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
-        """Find candidates for the queries ``numbers``, for which too few rows were scanned.
+        """Find candidates for queries whose k-th score ties with more rows than were scanned.
 
-        Their k-th score may tie with more rows. Equal ``queries`` (n, d) are searched once.
+        ``numbers`` are the rows of these in ``queries`` (n, d); equal queries are searched once.
         """
         groups: dict[bytes, list[int]] = {}
         for number in numbers.tolist():

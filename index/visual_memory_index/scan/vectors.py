@@ -1,6 +1,7 @@
 """The vectors of one memory, and which of them could be nearest to a query.
 
-``ScannedIndex`` is the one there is. What passes ``tests/index/conformance`` can take its place.
+``ScannedIndex`` is the one implementation; any that passes ``tests/index/conformance`` can replace
+it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class NearestOthers(NamedTuple):
 def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
     """Return the rows that move, and where to, when the ascending rows ``gone`` are removed.
 
-    The last rows that stay take the places of those, both in ascending order.
+    The last of the remaining rows take these places, both in ascending order.
     """
     left = count - len(gone)
     holes = gone[gone < left]
@@ -133,7 +134,7 @@ class IndexFactory(Protocol):
     unsearchable: Sequence[str]
 
     def new(self, dimension: int, *, background: bool = False) -> VectorIndex:
-        """Return an empty index; in the ``background`` it lets searches of others go first."""
+        """Return an empty index; one in the ``background`` lets other indexes search first."""
 
     def clear_scratch(self, dimension: int) -> None:
         """Overwrite the copies of vectors and queries of ``dimension`` that the last scans left."""

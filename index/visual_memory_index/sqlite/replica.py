@@ -179,7 +179,7 @@ class Replica:
 
 
 def check_tables(path: Path) -> None:
-    """Check that a file has only tables and indices, so that SQLite runs no code of its.
+    """Check that a file has only plain tables and indices, no triggers or views.
 
     Raises CorruptStore.
     """

@@ -50,7 +50,7 @@ from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, S
 class SqliteStore:
     """A ``Store`` and its ``StoredFiles`` at ``path``. Opening raises CorruptStore, NewerStore.
 
-    ``committed`` is called with the position of the audit log after each transaction.
+    ``committed`` is called with the log position after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
@@ -109,7 +109,7 @@ class SqliteStore:
     def complete(self) -> None:
         """Add the uid and the digest that a file of an older release lacks.
 
-        Before that, everything that ``rows`` and later reads do not check is compared.
+        Before that, all data that ``rows`` and later reads do not check is compared with checksums.
         """
         self.database.check()
         with self.database.reading() as db:

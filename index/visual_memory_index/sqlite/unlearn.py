@@ -77,7 +77,7 @@ def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) 
 
 @contextmanager
 def dropping_results(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
-    """At the end, drop results that name a label of these entries, if no entry has that any more.
+    """At the end, drop results that name a label of these entries, if no entry has it any more.
 
     Labels that an undo would restore count as in use. Without stored results no label is looked up,
     since that may read all entries.

@@ -122,7 +122,7 @@ class Transaction(Protocol):
 
     @property
     def written(self) -> int:
-        """A number that grows with every write, so that two equal ones mean no write in between."""
+        """A number that grows with every write, and stays equal only without any."""
 
     def next_revision(self) -> int:
         """Count one more change of the entries, and return the number, from 1."""
@@ -354,7 +354,7 @@ class Store(Protocol):
         """Return the memory's settings by name."""
 
     def derived(self, name: str) -> bytes | None:
-        """Return derived data, or None where it is missing or damaged."""
+        """Return derived data, or None if it is missing or damaged."""
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
         """Map the names of derived data that begin with ``prefix`` to bytes, newest first."""

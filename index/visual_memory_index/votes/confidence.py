@@ -96,7 +96,7 @@ class Pool(NamedTuple):
 
 
 def check_calibratable(label_counts: Mapping[str, int], queries: int | None = None) -> None:
-    """Check that a memory of these labels can be calibrated by ``queries`` queries.
+    """Check that a memory of these labels can be calibrated by this number of ``queries``.
 
     If None, its own entries are the queries. Raises TooFewItems, OneLabel.
     """

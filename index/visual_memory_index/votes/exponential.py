@@ -18,8 +18,7 @@ TERMS = 13  # those that follow are below half a unit in the last place
 def exp(powers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return e to each of ``powers``, from −700 to 700, off by one unit in the last place at most.
 
-    With n = round(x / ln 2) and the rest r, this is 2ⁿ · Σ rⁱ / i! (Cody and Waite, 1980, chapter
-    6).
+    With n = round(x / ln 2) and the rest r: 2ⁿ · Σ rⁱ / i! (Cody and Waite, 1980, chapter 6).
     """
     doublings = np.rint(powers / math.log(2))
     rest = (powers - doublings * LN2_UPPER) - doublings * LN2_LOWER

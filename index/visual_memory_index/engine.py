@@ -41,8 +41,8 @@ class Engine:
         self.writer = Writer(store, self.check_open, self._prepare, self._publish, give_up)
         self.lost: Callable[[CorruptCopy], None] = lambda damage: None
         self._closed = False
-        self._behind = False  # the copy in RAM is not what the file holds
-        self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
+        self._behind = False  # True if the copy in RAM does not match the file
+        self._reading_settings = threading.Lock()  # or an earlier reading could replace a later one
         self.settings = store.settings()
         self._load()
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
-# Other ways out of damage than for a file that is there.
+# Ways out of damage for a missing file, and for the catalog.
 PUT_BACK = (
     "stop the server and put the file back, or, while it runs, delete the memory and bring it "
     "back from a backup or an export, with restore or insert"

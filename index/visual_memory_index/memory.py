@@ -330,7 +330,7 @@ class Memory:
 
         with self._engine.long_reads.reading(), ExitStack() as reading:
             with self._engine.writer.turn, self._engine.reading_ram() as ram:
-                listed = Listed(ram)  # which then follows the file
+                listed = Listed(ram)  # to be compared with the file, which begins at this moment
                 contents = reading.enter_context(self._engine.store.contents())
             name, kind = self.identity.name, self.identity.kind
             return check(contents, name, kind, on, listed, in_ram)

@@ -30,10 +30,10 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._unwritten: dict[str, Operation] = {}  # ended, which the file does not know
+        self._unwritten: dict[str, Operation] = {}  # ended operations that the file has as running
         newest = "".join(each.name for each in engine.store.operations(before="", limit=1))
         self._ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
-        engine.store.fail_unfinished()  # the first write, once all was found as it should be
+        engine.store.fail_unfinished()  # the first write, after all checks at opening
 
     def get(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""

@@ -18,9 +18,9 @@ from visual_memory_index.store.store import Sought, Transaction
 from visual_memory_index.store.stored_files import Remains, SearchableTransaction
 
 UNLEARNED_MAX = 1_000_000  # ids at once
-LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
-SAMPLE_IMAGES = 32  # entries that stay: headers of their pictures are no residue
-CUT_SECONDS = 1.0  # in which checks and copies that come later wait for it
+LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
+SAMPLE_IMAGES = 32  # remaining entries, whose pictures' headers are no residue
+CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Unlearning:
         write-ahead log, and try again later. Raises NotWritten.
         """
         files = (*self._engine.files.descriptors(), *beside)
-        if not self._cut_log():  # or what is written anew would only make it longer
+        if not self._cut_log():  # or rewriting the file would only lengthen the log
             return None
         if patterns is not None:
             searched = self._look_for(files, patterns, there)

@@ -35,7 +35,7 @@ class Job:
         self.done.set()
 
 
-class _Spoilt(Exception):
+class _FailedHalfway(Exception):
     """The write number ``at`` failed halfway, so that its whole transaction is undone."""
 
     def __init__(self, at: int) -> None:
@@ -81,16 +81,16 @@ class Writer:
             first = len(self._waiting) == 1
         if first:
             with self.turn:
-                jobs = self._gathered()
+                jobs = self._take_waiting()
                 for start in range(0, len(jobs), TOGETHER_MAX):
-                    self._together(jobs[start : start + TOGETHER_MAX])
+                    self._commit_together(jobs[start : start + TOGETHER_MAX])
         job.done.wait()
         if job.error is not None:
             raise job.error
         answer: T = job.answer
         return answer
 
-    def _gathered(self) -> list[Job]:
+    def _take_waiting(self) -> list[Job]:
         """Take all waiting writes."""
         with self._queue:
             if self._together_before > 1:
@@ -101,23 +101,23 @@ class Writer:
             self._together_before = len(jobs)
         return jobs
 
-    def _together(self, jobs: Sequence[Job]) -> None:
+    def _commit_together(self, jobs: Sequence[Job]) -> None:
         """Commit all jobs in one transaction, but on their own those that fail after writing."""
         try:
             self._commit(jobs)
-        except _Spoilt as spoilt:
-            for part in (jobs[: spoilt.at], [jobs[spoilt.at]], jobs[spoilt.at + 1 :]):
+        except _FailedHalfway as failed:
+            for part in (jobs[: failed.at], [jobs[failed.at]], jobs[failed.at + 1 :]):
                 if part:
-                    self._together(part)
+                    self._commit_together(part)
         except (NotWritten, CorruptStore) as error:
             if len(jobs) == 1:
                 if isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
-                    self._together(jobs)
+                    self._commit_together(jobs)
                 else:
                     jobs[0].end(error)
             else:
                 for job in jobs:
-                    self._together([job])
+                    self._commit_together([job])
         except BaseException as error:
             for job in jobs:
                 job.end(error)
@@ -139,11 +139,11 @@ class Writer:
                     elif len(jobs) == 1:
                         raise
                     else:
-                        raise _Spoilt(at) from refusal
-                except Exception as error:  # of whoever wrote the write, or of the store
+                        raise _FailedHalfway(at) from refusal
+                except Exception as error:  # a bug in the write or the store
                     if len(jobs) == 1:
                         raise
-                    raise _Spoilt(at) from error
+                    raise _FailedHalfway(at) from error
             committed = [each for job in jobs for each in job.committed]
             self._prepare(committed)
         if committed:

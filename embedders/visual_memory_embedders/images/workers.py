@@ -8,7 +8,7 @@ from typing import TypeVar
 from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_embedders.images.images import BadImage
 
-IN_FLIGHT = 64  # of one call: enough for any machine's cores, and other calls wait for few
+IN_FLIGHT = 64  # images of one call: enough for many cores, few for other calls to wait for
 
 T = TypeVar("T")
 

@@ -74,7 +74,7 @@ class Catalog:
         self.reserve = Reserve(folder / "reserve")
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            self.reserve.freeing(self._begin)  # or a full disk would keep it from freeing any
+            self.reserve.freeing(self._begin)  # or a full disk could not be freed
             undo.pop_all()
 
     def _begin(self) -> None:
@@ -127,7 +127,7 @@ class Catalog:
             if self._latest.may_be_mixed(known, path.name):
                 look_through(path)
             memory = self._open_file(path)
-        with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
+        with suppress(NotWritten):  # it can be read all the same, and the former note stays true
             self.note(memory, erased=bool(found and found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
         return memory
@@ -317,7 +317,7 @@ class Catalog:
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
         """Register the rebuilt file in place of the refused one. Raises NotWritten."""
         path = self._memories / new_name(doubt.name)
-        with self._registry.transaction() as write:  # it goes where this is cut short
+        with self._registry.transaction() as write:  # so that a crash here removes it
             write.drop(path.name)
         with translate_os_errors(path):
             rebuilt.path.rename(path)
@@ -421,7 +421,7 @@ class Catalog:
 
         Return None if this request was answered before. Raises MemoryExists, RequestReused.
         """
-        self.clear()  # a disk that was full may have kept the last one from being undone
+        self.clear()  # a full disk may have prevented undoing the last one
         file = new_name(name)
         with self._registry.transaction() as write:
             if write.recall(request) is not None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
 RESERVE_BYTES_MAX = 1 << 22
-RESERVE_SHARE = 8  # of what is free, or a small disk would be full of it
+RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
 
 def was_used(folder: Path) -> bool:

@@ -85,7 +85,7 @@ def whose(db: Connection, version: int) -> Found | None:
         return Found("", "", Standing(0, ""))
     columns = "name, uid, audit_size, audit_last" if version >= WITH_LOG else "name, '', 0, ''"
     row = db.execute(f"SELECT {columns} FROM memory").fetchone()
-    if row is None:  # what made it is lost with the log, unless more was done to it
+    if row is None:  # its creation was lost with the log, unless more was done
         done = version >= WITH_LOG and db.execute("SELECT 1 FROM audit").fetchone()
         return None if done else Found("", "", Standing(0, ""))
     name, uid, size, last = row

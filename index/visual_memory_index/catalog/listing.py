@@ -15,7 +15,7 @@ from visual_memory_index.errors import UnlistedFile
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # of a memory
 NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
-STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between, as many as a name has
+STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between: 63, the longest name
 
 
 def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:

@@ -29,7 +29,7 @@ class Latest:
 
     def keep(self, file: str, standing: Standing) -> None:
         """Write the log position of a memory to its small file, at once; an OSError is ignored."""
-        with suppress(OSError):  # a full disk, say: the next write notes it, and the write is done
+        with suppress(OSError):  # a full disk, say; the write is done, and the next one notes it
             text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
             data = f"{text} {check_of(text)}\n".encode()
             descriptor = os.open(self._path(file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -16,7 +16,7 @@ from visual_memory_index.files.disk import read_small, write_private
 
 SECRET_BYTES = 32
 BEFORE_ALL = -1
-ANY = ""  # no entry has this id: its mark says that some of the memory have one
+ANY = ""  # no entry has this id; its mark means that some entry of the memory has a mark
 CHECK = b"visual-memory tombstones 1"
 
 

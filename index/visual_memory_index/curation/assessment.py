@@ -139,11 +139,11 @@ def suspects(
     """
     if not 0.0 < lead <= 1.0:
         raise BadParameter("lead", "above 0 and at most 1", lead)
-    assembly = _Assembly(judged, trusted_min)
+    voting = _VotingPairs(judged, trusted_min)
     everyone = np.ones(len(judged.ids), bool)
-    trusted = ~assembly.verdict(everyone, lead).suspect
-    verdict = assembly.verdict(trusted, lead)
-    return assembly.report(verdict, trusted)
+    trusted = ~voting.verdict(everyone, lead).suspect
+    verdict = voting.verdict(trusted, lead)
+    return voting.report(verdict, trusted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +155,7 @@ class _Verdict:
     rival: NDArray[np.intp]
 
 
-class _Assembly:
+class _VotingPairs:
     """The entries sorted by id, and all pairs of ``hearers`` and their ``voters``.
 
     Sums do not depend on the order of rows.

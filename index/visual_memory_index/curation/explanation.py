@@ -52,7 +52,7 @@ def smallest_flip(
     try:
         ranks, proven = _first_of_smallest(ballot, clock, clock() + seconds), True
     except _OutOfTime:
-        ranks, proven = _some_flip(ballot), False
+        ranks, proven = _nearest_flip(ballot), False
     return Flip(ranks, ballot.winner_without(ranks), proven)
 
 
@@ -94,7 +94,7 @@ class _Ballot:
         return self._voting(np.broadcast_to(distances, (end - start, self.k)))
 
 
-def _some_flip(ballot: _Ballot) -> Ranks:
+def _nearest_flip(ballot: _Ballot) -> Ranks:
     """Return the ranks of just enough of the winner's nearest entries to flip the label."""
     own = np.flatnonzero(ballot.labels == ballot.winner).tolist()
     too_few, enough = 0, len(own)
@@ -109,15 +109,17 @@ def _some_flip(ballot: _Ballot) -> Ranks:
 
 def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
     """Return the lexicographically first of the smallest flips. Raises _OutOfTime."""
-    for size, rivals in _hopeful(ballot, clock, deadline):
-        found = [_first(ballot, size, rival, clock, deadline) for rival in rivals]
+    for size, rivals in _possible_rivals(ballot, clock, deadline):
+        found = [_first_flip_to(ballot, size, rival, clock, deadline) for rival in rivals]
         flips = [ranks for ranks in found if ranks is not None]
         if flips:
             return min(flips)
     raise AssertionError("without all of its entries a label cannot win")
 
 
-def _hopeful(ballot: _Ballot, clock: Clock, deadline: float) -> Iterator[tuple[int, list[str]]]:
+def _possible_rivals(
+    ballot: _Ballot, clock: Clock, deadline: float
+) -> Iterator[tuple[int, list[str]]]:
     """Yield each size of a removal, with the rivals that may win after it.
 
     A rival may win if its best lead over the winner is −doubt, the rounding error, or more. Each
@@ -176,7 +178,9 @@ class _Walk(NamedTuple):
         return self._replace(rank=self.rank + 1)
 
 
-def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float) -> Ranks | None:
+def _first_flip_to(
+    ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
+) -> Ranks | None:
     """Return the lexicographically first ``size`` ranks without which ``rival`` wins, or None.
 
     Each entry is removed or else kept, as long as the rival's best lead is not surely negative. Of
@@ -189,7 +193,7 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
     end, places = ballot.extent(size)
     weights, labels = ballot.weights(0, end), ballot.labels[:end]
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
-    reach = _reach(weights * voters[:, np.newaxis], places)
+    reach = _best_gains(weights * voters[:, np.newaxis], places)
     met = set[_Walk]()
     walks: list[tuple[_Walk, _Chain]] = [(_Walk(0, 0, 0.0, 0.0), None)]
     while walks:
@@ -201,7 +205,7 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
             continue
         met.add(walk)
         if walk.rank == end:
-            ranks = _unchained(chain)
+            ranks = _ranks_of(chain)
             if ballot.winner_without(ranks) != ballot.winner:
                 return ranks
             continue
@@ -212,7 +216,7 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
     return None
 
 
-def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
+def _best_gains(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
     """Return the most that entries from each rank on add to the lead, by places taken before.
 
     ``gains`` (end, k) is what each entry adds in each place; the result is −∞ if the remaining
@@ -227,7 +231,7 @@ def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
     return reach
 
 
-def _unchained(chain: _Chain) -> Ranks:
+def _ranks_of(chain: _Chain) -> Ranks:
     """Return the ranks of a linked list that begins with the last, in ascending order."""
     ranks: list[int] = []
     while chain is not None:

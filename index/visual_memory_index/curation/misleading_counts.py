@@ -20,13 +20,13 @@ from visual_memory_index.records.operation import UNLEARN, Progress
 from visual_memory_index.store.store import Store
 
 PRODUCTS_AT_ONCE = 2e9  # of a scan under the readers' lock: some tens of milliseconds
-SELECTION_PRODUCTS = 1e4  # that take as long as keeping one more neighbour in a scan, by hand
-PARTS_MAX = 16  # done at once, where writes undo what one part does
+SELECTION_PRODUCTS = 1e4  # take as long as keeping one more neighbour in a scan, measured by hand
+PARTS_MAX = 16  # done at once, if writes undo as much as one part does
 MOMENT = 20  # parts: about a second
 KEPT_MAX = 4  # different K
-KEPT_BYTES_MAX = 1 << 30  # of them together, but the last is kept in any case
+KEPT_BYTES_MAX = 1 << 30  # of them together, but the one used last is kept anyway
 WAIT_SECONDS = 0.1
-UNFIT = -1  # the revision of lists that were left halfway
+UNFIT = -1  # the revision of lists whose update was interrupted
 LISTS, KNOWN = "lists.", "known."  # lists, and the keys of the entries whose lists are known
 
 T = TypeVar("T")
@@ -73,12 +73,12 @@ class MisleadingCountsCache:
         ram: Callable[[], RamCopy],
     ) -> None:
         self._store, self._lock, self._writing, self._ram = store, lock, writing, ram
-        self._guard = threading.Lock()  # of all that follows
+        self._guard = threading.Lock()  # guards the fields below
         self._turns: dict[int, threading.Lock] = {}
         self._lists: dict[int, VersionedLists] = {}
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
-        self._oldest = 0  # what was found at an earlier revision is not kept
+        self._oldest = 0  # lists and counts of earlier revisions are not kept
 
     def is_quick(self, k: int) -> bool:
         """Return True if the counts for K take about a second at most; needs the readers' lock."""
@@ -218,7 +218,7 @@ class MisleadingCountsCache:
 
     def _stored(self, k: int, scan: str) -> NeighborLists:
         data = self._store.derived(stored_name(LISTS, scan, k))
-        with suppress(ValueError):  # derived, so a damaged one is only lost time
+        with suppress(ValueError):  # damaged lists are found again
             if data is not None:
                 return NeighborLists.from_bytes(data)
         return NeighborLists.unknown(k, scan, np.empty(0, dtype=np.int64))
@@ -232,7 +232,7 @@ class MisleadingCountsCache:
         if found.lists.nbytes > self._store.derived_bytes_max:
             return
         known, scan = found.lists.known(), found.lists.scan
-        with suppress(NotWritten, CorruptStore):  # what is not kept is found again
+        with suppress(NotWritten, CorruptStore):  # lists that are not kept are found again
             with self._lock.reading():
                 self._ram()
                 stored = self._stored_known(k, scan)

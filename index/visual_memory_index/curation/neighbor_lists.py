@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-SCRATCH_SHARE = 0.25  # where more of the entries are new, all is found anew
+SCRATCH_SHARE = 0.25  # if more of the entries are new, all lists are found again
 RENUMBERED_AT_ONCE = 1 << 20
 COMPARED_MAX = (
     8  # rows: comparing each with 90 million numbers took a quarter of a look-up, by hand

@@ -10,22 +10,22 @@ from collections.abc import Iterable, Iterator, Set
 import numpy as np
 from numpy.typing import NDArray
 
-FRAGMENT_BYTES = 32  # of a vector or picture: so much of it is a trace
+FRAGMENT_BYTES = 32  # of a vector or picture: the least that is residue
 TEXT_BYTES_MIN = 12  # a shorter text could be there by chance
-TEXT_PIECE = 256  # characters; longer texts are looked for in pieces, for files break them up
-TEXT_STRETCHES, TEXTS_COMPARED = 4, 50_000  # places for a probe; so many texts say which is rare
+TEXT_PIECE = 256  # characters; longer texts are searched for in pieces, as files may split them
+TEXT_STRETCHES, TEXTS_COMPARED = 4, 50_000  # for probes; to find the rarest probe
 DISTINCT_MIN = 12  # different bytes that a fragment must have, so that it is not there by chance
 HEAD_SHARE = 4  # this part of a picture is left out: headers are alike
 PROBE_BYTES = 8
-PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
-STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
-BESIDE = STEP // 2  # so much of a fragment is before its probe, or behind it
+PROBE_DISTINCT_MIN = 4  # zeros, for example, are everywhere
+STEP = FRAGMENT_BYTES - PROBE_BYTES  # so every fragment contains a whole probe
+BESIDE = STEP // 2  # bytes of a fragment before its probe, or behind it, at least
 PROBES_MAX = 400_000
-SHARED_MAX = 4  # in so many different surroundings a probe may be
+SHARED_MAX = 4  # different contexts that a probe may have
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-MASK = 0xA5  # what is looked for is kept masked, or it would be found where it is kept
-SEARCHED_AT_ONCE = 1 << 18  # with what is computed of it, it stays near the processor
+MASK = 0xA5  # patterns are kept masked, or the search would find them in its own memory
+SEARCHED_AT_ONCE = 1 << 18  # so that all arrays stay in the processor's cache
 
 
 class ResiduePatterns:
@@ -44,9 +44,9 @@ class ResiduePatterns:
         pictures: Iterable[bytes] = (),
         others: Iterable[bytes] = (),
     ) -> None:
-        self._texts: dict[bytes, bytes] = {}  # as they may be written, and as UTF-8
-        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
-        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # with what is around, how far in
+        self._texts: dict[bytes, bytes] = {}  # each written form to the UTF-8 form
+        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # to (offset, text length)
+        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # to (context, offset)
         text_count = self._note_texts(set(texts))
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
@@ -69,11 +69,11 @@ class ResiduePatterns:
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """Return the pieces of the patterns in ``data``, masked: texts, and parts of 32 bytes on."""
+        """Return the pieces of the patterns in ``data``, masked: texts, or 32 bytes and more."""
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
-        if not len(self._values):  # nothing that chance would not produce
+        if not len(self._values):  # nothing can be searched for
             return
         for start in range(0, len(whole), SEARCHED_AT_ONCE):
             part = whole[start : start + SEARCHED_AT_ONCE + PROBE_BYTES]
@@ -162,7 +162,7 @@ class ResiduePatterns:
 
     def _hashed(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
         places = (words * MULTIPLIER) >> self._shift
-        return places.view(np.int64)  # as ``take`` has it without converting
+        return places.view(np.int64)  # the type that ``take`` needs no conversion of
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:

@@ -18,10 +18,10 @@ ENTRIES = "entries"  # whose rows have a checksum of their own
 TOMBSTONES = "tombstones"
 ERASING = "erasing"
 OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
-# The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
-# derived has its own, and can be found again.
+# The audit log is a chain, and an entry has checksums of its vector and its pictures; derived data
+# has checksums of its own, and can be computed again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")
-DIGEST = "digest"  # which the last event of the audit log has, too
+DIGEST = "digest"  # a column not summed: the audit log's last event has it, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),
     ("DELETE", "count = count - 1, sum = sum - {old}"),

@@ -14,7 +14,7 @@ from traceback import extract_tb
 
 from visual_memory_index.errors import CorruptStore, NewerStore
 
-# Of SQLite and Python, about bytes that mean nothing; a cancelled read raises something else.
+# Errors of SQLite and Python about damaged bytes; a cancelled read raises another error.
 SENSELESS = (
     sqlite3.Error,
     ArithmeticError,

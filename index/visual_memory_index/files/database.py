@@ -27,7 +27,7 @@ UNWRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
 }
-# Of what may be over soon; a disk that cannot be read or synchronised stays so.
+# Errors that may pass; a disk that cannot be read or synchronised stays so.
 NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
@@ -115,7 +115,7 @@ class Database:
         Nothing else may write. All idle connections are replaced.
         """
         with self._translate_errors():
-            self._writer.execute("PRAGMA busy_timeout = 0")  # the caller holds others up
+            self._writer.execute("PRAGMA busy_timeout = 0")  # other threads wait
             try:
                 busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
@@ -148,7 +148,7 @@ class Database:
         Raises NotWritten.
         """
         with self.own_connection() as db:
-            db.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
+            db.execute("PRAGMA temp_store = FILE")  # all entries, none of them erased
             db.execute("VACUUM")
 
     def bytes_on_disk(self) -> int:
@@ -194,7 +194,7 @@ def connect(path: Path) -> sqlite3.Connection:
     db.execute(BUSY_TIMEOUT)
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
-    db.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
+    db.execute("PRAGMA temp_store = MEMORY")  # statement journals would have erased data
     db.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
     db.execute("PRAGMA cell_size_check = ON")
     sums.add_functions(db)

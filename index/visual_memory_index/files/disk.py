@@ -44,7 +44,7 @@ def write_private(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     with translate_os_errors(path):
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        part.unlink(missing_ok=True)  # of a start that was cut short
+        part.unlink(missing_ok=True)  # left by an interrupted start
         with new_file(part) as file:
             file.write(data)
         sync(part)

@@ -24,15 +24,15 @@ REQUESTS = """
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX requests_by_time ON requests (answered_at);
     """
-# Answers are forgotten by a clock of their own, since that of the system may jump.
+# The age of answers is counted by a clock of their own, since the system's may jump.
 AGES_OF_ANSWERS = """
     ALTER TABLE requests ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
     UPDATE requests SET age = answered_at;
     DROP INDEX requests_by_time;
     CREATE INDEX requests_by_age ON requests (age);
     """
-# Answers and results outlive entries, so nothing of those but ids is in them. Rows are not changed
-# in place but written anew: pages that SQLite rearranged may still have what was moved from them.
+# Answers and results outlive entries, so they have nothing of entries but ids. Rows are not changed
+# in place but written anew: pages that SQLite rearranged may still have rows moved from them.
 FORGET_CONTENTS = """
     CREATE TEMP TABLE kept AS SELECT * FROM requests;
     DELETE FROM requests;
@@ -82,7 +82,7 @@ MEMORY_STEPS = (
     ) STRICT;
     {REQUESTS}
     """,
-    # What is derived of the entries knows them by key, so a key is never given twice.
+    # Derived data refers to entries by key, so a key is never used twice.
     """
     ALTER TABLE memory ADD COLUMN next_key INTEGER NOT NULL DEFAULT 1;
     UPDATE memory SET next_key = (SELECT coalesce(max(key), 0) + 1 FROM entries);
@@ -119,7 +119,7 @@ MEMORY_STEPS = (
         image BLOB NOT NULL
     ) STRICT;
     """,
-    # Where the digest is NULL it has to be found from the entries.
+    # If the digest is NULL, it has to be computed from the entries.
     """
     ALTER TABLE memory ADD COLUMN uid TEXT NOT NULL DEFAULT '';
     ALTER TABLE memory ADD COLUMN digest BLOB;
@@ -134,12 +134,12 @@ MEMORY_STEPS = (
     ) STRICT, WITHOUT ROWID;
     """,
     AGES_OF_ANSWERS,
-    # Or whoever forgets an operation looks through all entries for one that refers to it.
+    # Without it, deleting an operation reads all entries to find any that refers to it.
     """
     CREATE INDEX entries_relabelled ON entries (relabelled_by) WHERE relabelled_by IS NOT NULL;
     """,
     FORGET_CONTENTS,
-    # A checksum stands before a large value, or all pages of that would be read for it.
+    # A checksum precedes a large value, or all pages of the value would be read for it.
     f"""
     ALTER TABLE entries ADD COLUMN vector_checksum INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE entries ADD COLUMN thumbnail_checksum INTEGER;
@@ -174,7 +174,7 @@ CATALOG_STEPS = (
     CREATE TABLE dropped (file TEXT PRIMARY KEY) STRICT;
     {REQUESTS}
     """,
-    # Backups and erasures are in one order, whatever clocks do.
+    # Backups and erasures are ordered by ticks, since clocks may jump.
     """
     CREATE TABLE clock (ticks INTEGER NOT NULL, secret_check BLOB) STRICT;
     INSERT INTO clock VALUES (0, NULL);
@@ -183,7 +183,7 @@ CATALOG_STEPS = (
     CREATE TABLE backups (name TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
     AGES_OF_ANSWERS,
-    # An older file in the place of a memory's is known by what its audit log lacks.
+    # An older file in place of a memory's is recognised by events that its audit log lacks.
     """
     CREATE TABLE noted (
         file TEXT PRIMARY KEY REFERENCES memories (file) ON DELETE CASCADE,

@@ -42,7 +42,7 @@ def element(
     """
     texts = id.encode(), label.encode(), metadata.encode()
     lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))
-    hasher = blake3(ELEMENT)  # of what is given to it here, a copy stays on the stack
+    hasher = blake3(ELEMENT)  # a copy of data given to it here would stay on the stack
     hasher.update(b"".join((lengths, *texts)))
     hasher.update(vector)
     hasher.update(image_sha256 + (b"\1" if votes else b"\0"))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BITS = 80
-ENTRY_BYTES, UTF8_BYTES = 200, 4  # beside its texts, with all lengths; of a character at most
+ENTRY_BYTES, UTF8_BYTES = 200, 4  # without its texts; at most, of a character
 
 
 class Parts(Flag):

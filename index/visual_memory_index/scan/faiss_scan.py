@@ -121,7 +121,7 @@ class FaissIndexes:
 
     def __init__(self, threads: int | None = None) -> None:
         faiss.cvar.distance_compute_blas_threshold = 1
-        faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # what it takes is filled and wiped
+        faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # memory that it fills and wipes
         self._threads = ScanThreads(threads or faiss.omp_get_max_threads())
 
     def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:

@@ -139,7 +139,7 @@ class ScannedIndex:
         def unresolved() -> Iterator[Unresolved]:
             for number in np.flatnonzero(close):
                 yield Unresolved([int(number)], found[number][among[number]])
-            yield from self._crowds(queries, np.flatnonzero(~deep), k)
+            yield from self._tied(queries, np.flatnonzero(~deep), k)
 
         return NearestOthers(
             found[:, :k].astype(np.int32),
@@ -148,7 +148,7 @@ class ScannedIndex:
             unresolved(),
         )
 
-    def _crowds(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
+    def _tied(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
         """Find candidates for queries whose k-th score ties with more rows than were scanned.
 
         ``numbers`` are the rows of these in ``queries`` (n, d); equal queries are searched once.

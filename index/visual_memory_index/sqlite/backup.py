@@ -16,7 +16,7 @@ BEGINNING = b"SQLite format 3\0"
 END = b"visual-memory 1\n"
 LENGTH_BYTES, HASH_BYTES = 8, 32
 TRAILER_BYTES = len(END) + LENGTH_BYTES + HASH_BYTES
-NAME_SETTING = "backup"  # which of all backups this is
+NAME_SETTING = "backup"  # the setting that identifies a backup
 
 
 def with_checksum(file: BinaryIO) -> Iterator[bytes]:
@@ -35,7 +35,7 @@ class IncomingBackup:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._hasher, self._length = sha256(), 0
-        self._last = b""  # it may be the end
+        self._last = b""  # the last bytes so far, perhaps the trailer
         self._file = new_file(path)
 
     def __enter__(self) -> Self:
@@ -46,7 +46,7 @@ class IncomingBackup:
 
     def close(self) -> None:
         """Remove the file."""
-        with suppress(OSError):  # what a full disk did not take
+        with suppress(OSError):  # buffered bytes that a full disk refuses
             self._file.close()
         remove_database(self.path)
 

@@ -12,7 +12,7 @@ from visual_memory_index.records.request import WHOLE, Request, StoredBatch
 
 HOUR = 3600 * 1_000_000
 REMEMBERED = 48 * HOUR  # the contract promises answers for 24 hours
-STEP = HOUR  # between two writes no more time has passed, whatever the clock says
+STEP = HOUR  # the most that is counted between two writes, since clocks may jump
 FORGET = """
     DELETE FROM requests WHERE age < ?1 AND (
         start = ?2 OR (
@@ -25,7 +25,7 @@ RENEW = """
     UPDATE requests SET answered_at = ?1, age = ?2 WHERE request_id = ?3 AND ?4 > (
         SELECT age FROM requests WHERE request_id = ?3 ORDER BY start LIMIT 1
     )
-"""  # so that few batches of a long import are past their time before the last is
+"""  # so that batches of a long import are kept until its last one is old
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 

@@ -11,9 +11,9 @@ PARTS = (
     "SELECT CAST(id || label || metadata AS BLOB), vector, "
     "ifnull(image, x''), ifnull(thumbnail, x'') "
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
-)  # texts as they follow each other in the file
+)  # texts in their order in the file
 
-# What stands in the file beside entries, is no entry's that was erased, and may be called alike.
+# All else in the file; it is no residue of an erased entry, but may have the same text.
 BESIDE = (
     "SELECT CAST('SQLite format 3' AS BLOB)",
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",

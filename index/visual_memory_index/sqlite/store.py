@@ -134,7 +134,7 @@ class SqliteStore:
     def audit_events(self, first: int, limit: int) -> AuditPage:
         with self.database.reading() as db:
             state, head = read_standing(db)
-            end = min(first + limit + bool(limit), head.size)  # each is vouched for by the next
+            end = min(first + limit + bool(limit), head.size)  # the next one has its hash
             rows = db.execute(
                 "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
                 (first, end),
@@ -199,7 +199,7 @@ class SqliteStore:
         try:
             with self.database.reading() as db:
                 value, checksum = db.execute(find, (name,)).fetchone() or (None, None)
-        except CorruptStore:  # only time is lost
+        except CorruptStore:  # computing it again costs only time
             return None
         return value if isinstance(value, bytes) and checksum_of(name, value) == checksum else None
 

@@ -81,7 +81,7 @@ class Recalibration:
         """Return the expected accuracy at each of ``confidences`` (n,), in [0, 1], monotone."""
         next_point = np.searchsorted(self.confidences, confidences, side="right")
         ceilings = np.append(self.accuracies, 1.0)[next_point]
-        # A slope times a step may end a rounding above the point that it leads to.
+        # Interpolation may exceed the next point by a rounding error.
         curve = np.interp(confidences, self.confidences, self.accuracies)
         return cast(NDArray[np.float64], np.minimum(curve, ceilings))
 

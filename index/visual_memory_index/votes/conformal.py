@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index.votes.coverage import rank_at
 
-UNVOTED = 1.0  # what a label without a vote scores, by every rule
-ROUNDING = 1e-12  # equal shares may differ in their last bits where they were summed otherwise
+UNVOTED = 1.0  # the score of a label without a vote, by every rule
+ROUNDING = 1e-12  # equal shares may differ in their last bits if summed in another order
 
 Votes: TypeAlias = Mapping[str, float]
 Score: TypeAlias = Callable[[Votes, float], dict[str, float]]

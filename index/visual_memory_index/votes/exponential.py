@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 LN2_UPPER = float.fromhex("0x1.62e42feep-1")  # few enough digits that its multiples are exact
 LN2_LOWER = float.fromhex("0x1.a39ef35793c76p-33")  # the rest
-TERMS = 13  # those that follow are below half a unit in the last place
+TERMS = 13  # further terms are below half a unit in the last place
 
 
 def exp(powers: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -96,7 +96,7 @@ class Engine:
         *,
         frees: bool = False,
     ) -> list[str]:
-        """Do a write, log it as ``call``, and return its ids; a repeated one only returns them."""
+        """Do a write, logged as ``call``; return its ids. A repeated request only gets the ids."""
 
         def once(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:

@@ -49,7 +49,7 @@ from visual_memory_index.unlearn import Unlearning
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
-    """State of a memory: numbers of stored entries, and of the pruned ones of them, by label.
+    """State of a memory: by label, how many entries are stored, and how many of them are pruned.
 
     Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log; ``revision``
     counts the changes of its entries. Equal digests mean equal entries, see ``digest``.

@@ -19,7 +19,7 @@ UNDOABLE = ("prune", "relabel")
 
 
 class StartedOperation(NamedTuple):
-    """An operation; ``again`` is True if this request is repeated and began it before."""
+    """An operation; ``again`` is True if an earlier call with the same request began it."""
 
     operation: Operation
     again: bool

@@ -155,7 +155,7 @@ class Catalog:
         store_images: bool = False,
         request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """Make a new memory; None where this request created it before.
+        """Make a new memory; return None if this request created it before.
 
         Raises MemoryExists, RequestReused, NotWritten.
         """
@@ -339,9 +339,10 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """Yield a copy of a memory under another ``name``, which leaves out the same as ``backup``.
+        """Yield a copy of a memory under another ``name``, without entries that wait to be unlearned.
 
-        Raises CorruptStore, BadAuditLog, NotWritten.
+        If there are any, ``settings`` are left out, too. Raises CorruptStore, BadAuditLog,
+        NotWritten.
         """
         with self._unfinished.file() as path:
             since = self._ticks()

@@ -79,7 +79,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Drop the files of memories that are not ready."""
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        """Mark those memories as ready whose file ``was_ready`` before a crash."""
+        """Mark each memory as ready whose file ``was_ready`` before a crash."""
 
     def clear_dropped(self) -> None:
         """Empty the list of dropped files, after they were removed."""

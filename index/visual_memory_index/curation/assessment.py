@@ -148,7 +148,7 @@ def suspects(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Verdict:
-    """For each entry (m,): is it suspect, the lead of another label, and that label."""
+    """A verdict on each entry (m,): is it suspect, the rival label, and the margin of that label."""
 
     suspect: NDArray[np.bool_]
     margin: NDArray[np.float64]

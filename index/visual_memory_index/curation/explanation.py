@@ -120,13 +120,13 @@ def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
 def _possible_rivals(
     ballot: _Ballot, clock: Clock, deadline: float
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield each size of a removal, with the rivals that may win after it.
+    """Yield each number of removed entries, with the rivals that may win without them.
 
     A rival may win if its best lead over the winner is −doubt, the rounding error, or more. Each
     entry along the ranking is removed, or takes the next place and gets the weight of that place.
     So the best lead with p places taken follows from the best leads one entry before with p and
-    with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed.
-    Row 0 of ``leads`` stands for every label that was not met yet.
+    with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed. Row
+    0 of ``leads`` stands for every label that was not met yet.
     """
     leads = np.full((1, ballot.k + 1), -np.inf)
     leads[0, 0] = 0.0

@@ -68,5 +68,5 @@ class Valuation:
             np.subtract.at(self._queries, own, 1)
 
     def means(self) -> NDArray[np.float64]:
-        """Return the mean value of each row, float64 (m,); 0 where no query has valued it."""
+        """Return the mean value of each row, float64 (m,); 0 if no query has valued it."""
         return self._totals / np.maximum(self._queries, 1)

@@ -118,7 +118,7 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL of a row's checksum: the stored one of an entry, else one of all values."""
+    """Return the SQL of a row's checksum: a column of ``entries``, else computed of all values."""
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))

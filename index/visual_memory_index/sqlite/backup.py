@@ -51,7 +51,7 @@ class IncomingBackup:
         remove_database(self.path)
 
     def write(self, piece: bytes) -> None:
-        """Append the next piece. Raises BadBackup if it is another kind of file, NotWritten."""
+        """Append the next piece. Raises NotWritten, BadBackup for another kind of file."""
         data = self._last + piece
         self._last = data[-TRAILER_BYTES:]
         body = memoryview(data)[: len(data) - len(self._last)]

@@ -53,7 +53,7 @@ class Taxonomy:
         return sorted(set(labels) - named)
 
     def unused(self, labels: Iterable[str]) -> list[str]:
-        """Return the leaves not in ``labels``, in byte order: they get no votes, perhaps typos."""
+        """Return leaves that are not in ``labels``, in byte order: without votes, maybe typos."""
         return sorted(set(self.parents) - {*self.parents.values(), *labels})
 
 

@@ -339,7 +339,7 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """Yield a copy of a memory under another ``name``, without entries that wait to be unlearned.
+        """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
         If there are any, ``settings`` are left out, too. Raises CorruptStore, BadAuditLog,
         NotWritten.

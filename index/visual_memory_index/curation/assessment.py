@@ -148,7 +148,7 @@ def suspects(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Verdict:
-    """A verdict on each entry (m,): is it suspect, the rival label, and the margin of that label."""
+    """A verdict on each entry (m,): if it is suspect, the rival label, and that label's margin."""
 
     suspect: NDArray[np.bool_]
     margin: NDArray[np.float64]

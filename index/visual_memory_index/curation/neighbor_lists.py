@@ -125,7 +125,7 @@ class NeighborLists:
         return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Renumber the lists: rows ``gone`` left their places, and ``start`` of them moved to ``end``."""
+        """Renumber the lists: rows ``gone`` left their places, some moving ``start`` to ``end``."""
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end

@@ -37,7 +37,7 @@ def lac(votes: Votes, draw: float) -> dict[str, float]:
 
 
 def aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score each label by its share plus all larger ones (Romano et al., 2020); ignore ``draw``.
+    """Score a label by its share plus those before it in ``shares`` (Romano et al., 2020).
 
     If more than 1 − coverage of the decisions are unanimous and right, the set is all labels.
     """

@@ -27,7 +27,7 @@ class UndecodableImage(EmbeddingRefusal):
 
 
 class WrongEmbedder(EmbeddingRefusal):
-    """An embedder that is not the one that made the stored vectors."""
+    """An embedder other than the one that made the stored vectors."""
 
     def __init__(self, stored: EmbedderSpec, built: EmbedderSpec) -> None:
         names = [field.name for field in fields(EmbedderSpec)]

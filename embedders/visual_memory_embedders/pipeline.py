@@ -58,7 +58,7 @@ def embedder_of(
     workers: Executor,
     limits: ImageLimits,
 ) -> NetworkEmbedder:
-    """Return the embedder of a network, with the dimension d that one run finds.
+    """Return the embedder of a network; its dimension d is found by one run.
 
     Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
     """
@@ -66,7 +66,7 @@ def embedder_of(
         shape: tuple[int, ...] = network(
             np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
         ).shape
-    except Exception as problem:  # each library that runs networks raises what it likes
+    except Exception as problem:  # each library raises errors of its own
         raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
     match shape:
         case (1, d) | (1, d, 1, 1) if d > 0:

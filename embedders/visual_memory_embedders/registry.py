@@ -18,7 +18,7 @@ DEFAULT = "efficientnet-lite0"
 
 
 class Backend(NamedTuple):
-    """A prefix of names, how they continue, the module that builds them, the extra it needs."""
+    """A kind of embedder: the form of its names behind the prefix, its module, its extra."""
 
     form: str
     module: str
@@ -55,7 +55,7 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:
     """Import a backend, only now: its libraries are large and may not be installed."""
-    # ONNX Runtime reads it when it loads; without it, it writes files for its maker.
+    # ONNX Runtime reads this variable when it loads; without it, it writes telemetry files.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(f"visual_memory_embedders.backends.{module}")

@@ -19,7 +19,7 @@ from visual_memory_index.store.contents import Contents, StoredEntry, check_end,
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Result of a check: entries, audit events, and the digest that both lead to."""
+    """Result of a check: the numbers of entries and audit events, and the memory's digest."""
 
     entry_count: int
     event_count: int
@@ -27,14 +27,14 @@ class Checked:
 
 
 class Listed:
-    """The entries in RAM at one moment, with labels and votes, to be compared by key."""
+    """The entries in RAM at one moment, to be compared with the stored ones in order of keys."""
 
     def __init__(self, ram: RamCopy) -> None:
         self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Return True if the next entries by key are these."""
+        """Return True if ``entries`` are the next ones in RAM, with equal ids, labels and votes."""
         voting = [(each.key, each.id, each.label) for each in entries if each.votes]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(
@@ -42,14 +42,14 @@ class Listed:
         )
 
     def end(self) -> bool:
-        """Return True if no other entry follows."""
+        """Return True if every entry in RAM has been compared."""
         return next(self._voting, None) is None and not self._silent
 
 
 def by_key(
     keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
 ) -> Iterator[tuple[int, str, str]]:
-    """Yield key, id and label by ascending key; they are sorted when the first is read."""
+    """Yield (key, id, label) by ascending key; the sorting is done on the first read."""
     order = np.argsort(keys)
     yield from zip(keys[order].tolist(), ids[order], labels[order], strict=True)
 
@@ -62,11 +62,11 @@ def check(
     listed: Listed | None = None,
     has_vectors: Callable[[Sequence[StoredEntry]], bool] = lambda entries: True,
 ) -> Checked:
-    """Compare a file with its digest and its audit log, and with what was in RAM at its moment.
+    """Compare a file with its digest and its audit log, and with the entries in RAM then.
 
-    What was there is ``listed``, None where nothing was read yet; ``has_vectors`` returns True if
-    RAM has the stored vectors of some entries. ``on_progress`` is called with entries and events
-    done and in all, and may raise. Raises CorruptStore, BadAuditLog, CorruptCopy.
+    ``listed`` has these entries, None if RAM is not to be compared; ``has_vectors`` returns True if
+    RAM has the stored vectors of some entries. ``on_progress`` is called with the number of entries
+    and events done and the total, and may raise. Raises CorruptStore, BadAuditLog, CorruptCopy.
     """
     total = contents.count() + contents.head.size
     contents.check_file(lambda: on_progress(0, total))
@@ -94,7 +94,7 @@ def check(
 
 
 def has_vectors(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
-    """Return True if every entry in RAM has exactly the stored vector."""
+    """Return True if each of ``entries`` that votes in RAM has exactly the stored vector there."""
     stored = {each.key: each.vector for each in entries}
     rows = ram.rows_of_ids(each.id for each in entries)
     keys, vectors = ram.keys_of_rows()[rows].tolist(), ram.vectors.gather(rows).astype("<f4")

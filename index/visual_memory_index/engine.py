@@ -21,8 +21,8 @@ from visual_memory_index.writer import Writer
 class Engine:
     """A ``store`` with its copy in RAM: a write is committed first, then readers see it as a whole.
 
-    ``lock`` guards the copy in RAM, ``file_reads`` what reads the file and not RAM. Checks and
-    copies, which hold the log, have ``long_reads``, which is taken before all else.
+    ``lock`` guards the copy in RAM, ``file_reads`` guards reads of the file. Checks and copies,
+    during which the log cannot be truncated, hold ``long_reads``, which is taken first of all.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class Engine:
         self.writer = Writer(store, self.check_open, self._prepare, self._publish, give_up)
         self.lost: Callable[[CorruptCopy], None] = lambda damage: None
         self._closed = False
-        self._behind = False  # the copy in RAM is not what the file holds
-        self._reading_settings = threading.Lock()  # or what is read later may be kept earlier
+        self._behind = False  # True if the copy in RAM does not match the file
+        self._reading_settings = threading.Lock()  # or an earlier reading could replace a later one
         self.settings = store.settings()
         self._load()
 
     @property
     def is_sound(self) -> bool:
-        """True while it is open, and RAM holds what the file does."""
+        """True while the memory is open and its copy in RAM matches the file."""
         return not (self._closed or self._behind)
 
     def check_open(self) -> None:
-        """Raises MemoryClosed, CorruptCopy."""
+        """Check that the memory can be used. Raises MemoryClosed, CorruptCopy."""
         if self._closed:
             raise MemoryClosed(self.identity.name)
         if self._behind:
@@ -72,19 +72,19 @@ class Engine:
 
     @contextmanager
     def reading_ram(self) -> Iterator[RamCopy]:
-        """Yield the copy in RAM, which does not change meanwhile."""
+        """Yield the copy in RAM, which does not change until the end."""
         with self.lock.reading():
             yield self.current_ram()
 
     @contextmanager
     def reading_file(self) -> Iterator[Store]:
-        """Yield the store, whose file stays open and its log uncut meanwhile."""
+        """Yield the store; until the end its file stays open and its log is not truncated."""
         with self.file_reads.reading():
             self.check_open()
             yield self.store
 
     def read_settings(self) -> None:
-        """Read the settings again, after some were written."""
+        """Read the settings again, after some were stored."""
         with self._reading_settings, self.reading_file() as store:
             self.settings = store.settings()
 
@@ -96,7 +96,7 @@ class Engine:
         *,
         frees: bool = False,
     ) -> list[str]:
-        """Do a write and log it as ``call``; a repeated request only returns its ids again."""
+        """Do a write, logged as ``call``; return its ids. A repeated request only gets the ids."""
 
         def once(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
@@ -109,13 +109,13 @@ class Engine:
         return self.writer.do(once, frees=frees)
 
     def _prepare(self, changes: Sequence[Change]) -> None:
-        """Reserve room in RAM for what is about to be committed: the part that can fail."""
+        """Reserve room in RAM before a commit, since applying the changes later must not fail."""
         self.ram.reserve(sum(len(each.added.ids) for each in changes if each.added))
 
     def _publish(self, changes: Sequence[Change]) -> None:
-        """Let readers see what was committed; where that fails, read it all from the store.
+        """Apply committed changes to the copy in RAM; if that fails, load it again from the store.
 
-        Where that fails, too, all calls are refused from then on.
+        If that fails, too, all later calls raise CorruptCopy.
         """
         with self.lock.writing():
             try:
@@ -145,7 +145,7 @@ class Engine:
 
 
 def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:
-    """Check that all ``ids`` are known. Raises UnknownEntries."""
+    """Check that each of ``ids`` is in ``known``. Raises UnknownEntries."""
     unknown = [id for id in dict.fromkeys(ids) if id not in known]
     if unknown:
         raise UnknownEntries(unknown)

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
-# Other ways out of damage than for a file that is there.
+# Ways out of damage for a missing file, and for the catalog.
 PUT_BACK = (
     "stop the server and put the file back, or, while it runs, delete the memory and bring it "
     "back from a backup or an export, with restore or insert"
@@ -61,7 +61,7 @@ class MemoryExists(MemoryRefusal):
 
 
 class BadAuditLog(MemoryRefusal):
-    """An audit log with a gap or a change, or that does not lead to its memory."""
+    """An audit log with a missing or changed event, or an end that does not match its memory."""
 
     def __init__(self, problem: str, memory: str = "") -> None:
         super().__init__(
@@ -100,7 +100,7 @@ class UnknownEntries(MemoryRefusal):
 
 
 class DeletedSince(MemoryRefusal):
-    """A repeated update whose entry, the answer, was deleted since."""
+    """A repeated update of an entry that was deleted after the first one."""
 
     def __init__(self, id: str, request_id: str) -> None:
         super().__init__(
@@ -109,7 +109,7 @@ class DeletedSince(MemoryRefusal):
 
 
 class NotVoting(MemoryRefusal):
-    """Ids of entries that do not vote where they must; nothing was changed."""
+    """Ids without an entry that votes; nothing was changed."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
@@ -137,7 +137,7 @@ class WrongDimension(MemoryRefusal):
 
 
 class EmptyMemory(MemoryRefusal):
-    """A question to a memory in which no entry votes."""
+    """A query to a memory in which no entry votes."""
 
 
 class BadFilter(MemoryRefusal):
@@ -159,7 +159,7 @@ class RequestReused(MemoryRefusal):
 
 
 class WrongOffset(MemoryRefusal):
-    """An import batch that does not continue where the stored ones end."""
+    """An import batch that does not continue where the stored batches end."""
 
     def __init__(self, got: int, want: int) -> None:
         super().__init__(
@@ -177,14 +177,14 @@ class UnknownOperation(MemoryRefusal):
 
 
 class NotUndoable(MemoryRefusal):
-    """An operation that changed nothing, or was undone before."""
+    """An operation of a kind that cannot be undone, or that is not done, or undone already."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f'The operation "{name}" cannot be undone: {problem}.')
 
 
 class OperationEnded(MemoryRefusal):
-    """An operation to be cancelled that has ended."""
+    """An operation that cannot be cancelled, since it has ended."""
 
     def __init__(self, name: str, state: str) -> None:
         super().__init__(f'The operation "{name}" cannot be cancelled: it is {state} already.')
@@ -229,7 +229,7 @@ class CorruptCopy(MemoryRefusal):
 
 
 class OtherMemory(FileRefusal):
-    """A file that holds another memory than the one it is listed for."""
+    """A file that holds another memory than the catalog has listed it for."""
 
     def __init__(self, path: str, name: str, held: str) -> None:
         super().__init__(
@@ -240,7 +240,7 @@ class OtherMemory(FileRefusal):
 
 
 class OlderMemory(FileRefusal):
-    """A file that lacks writes its memory had, or has another history."""
+    """A memory's file that lacks writes that were noted, or has others in their place."""
 
     def __init__(self, path: str, name: str, problem: str) -> None:
         super().__init__(
@@ -255,7 +255,7 @@ class OlderMemory(FileRefusal):
 class UnlistedFile(FileRefusal):
     """A memory's file that the catalog does not list; ``called`` is the name to accept it by.
 
-    ``to_rename`` where the file's own name is not UTF-8, which the catalog cannot hold.
+    ``to_rename`` is True if the file's own name is not UTF-8, which the catalog cannot hold.
     """
 
     def __init__(self, path: str, name: str, called: str, *, to_rename: bool = False) -> None:
@@ -313,7 +313,7 @@ class LostCatalog(FileRefusal):
 
 
 class LostSecret(FileRefusal):
-    """A used data folder whose secret for marks of unlearned entries is missing or another."""
+    """A used data folder whose secret for marks of unlearned entries is missing or replaced."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -325,7 +325,7 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file that could not be written, or not opened for it; the write was undone."""
+    """A file that could not be written, or not opened; nothing was stored."""
 
     way_out = ""
 
@@ -338,7 +338,7 @@ class NotWritten(FileRefusal):
 
 
 class DiskFull(NotWritten):
-    """A write for which there is no space, or may have been none; it can be tried again."""
+    """A write for which there was, or may have been, no space; it can be tried again."""
 
     way_out = "make room on the disk, or let the server write there, and try again"
 
@@ -356,7 +356,7 @@ class FileHeld(NotWritten):
 
 
 class TooManyFiles(NotWritten):
-    """A file not opened since the process, or the system, has too many open."""
+    """A file that was not opened, since the process or the system has too many open."""
 
     way_out = "let the server have more files open (ulimit -n), and try again"
 
@@ -423,7 +423,7 @@ class BadTaxonomy(MemoryRefusal):
 
 
 class BadNode(BadTaxonomy):
-    """A name that no label could have."""
+    """The name of a taxonomy's node, if no label could have it."""
 
     def __init__(self, name: str, size: int, most: int) -> None:
         super().__init__(

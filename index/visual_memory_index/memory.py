@@ -49,7 +49,7 @@ from visual_memory_index.unlearn import Unlearning
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
-    """State of a memory: stored entries and the pruned among them, in all and by label.
+    """State of a memory: by label, how many entries are stored, and how many of them are pruned.
 
     Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log; ``revision``
     counts the changes of its entries. Equal digests mean equal entries, see ``digest``.
@@ -74,7 +74,7 @@ class MemoryInfo:
 
 
 class Memory:
-    """One named memory: writes reach the disk, then the readers, each as a whole."""
+    """One named memory: a write is on disk before readers see it, and they see it as a whole."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self.path, self.identity = engine, engine.files.path, engine.identity
@@ -93,10 +93,10 @@ class Memory:
         give_up: Callable[[], bool] = lambda: False,
         indexes: IndexFactory | None = None,
     ) -> Memory:
-        """Open the file at ``path``; ``committed`` is called with its standing after each write.
+        """Open the file at ``path``; ``committed`` gets the log position after each write.
 
-        See ``Writer`` for ``give_up``; without ``indexes`` it scans in threads of its own. Raises
-        CorruptStore, BadAuditLog, NewerStore, NotWritten.
+        ``Writer`` explains ``give_up``; without ``indexes`` the memory scans in threads of its own.
+        Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
         with damage_of(path):
             return cls._of(SqliteStore(path, committed), give_up, indexes)
@@ -126,13 +126,13 @@ class Memory:
             raise
 
     def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
-        """Call ``lost`` once the memory refuses all calls; it may call nothing here."""
+        """Have ``lost`` called once all calls raise CorruptCopy; it must not call this memory."""
         self._engine.lost = lost
 
     def close(self, *, keep: bool = True) -> None:
         """Wait for the writer and the readers, then close the file.
 
-        Neighbour lists that were found are stored first if ``keep`` is True.
+        If ``keep`` is True, the neighbour lists in RAM are stored first.
         """
         try:
             if keep and self._engine.is_sound:
@@ -159,7 +159,7 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return what the catalog notes of it now; ``erasing`` is an unlearn operation, if any."""
+        """Return the note for the catalog; ``erasing`` is an unlearn operation, if any."""
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)
@@ -170,7 +170,7 @@ class Memory:
             raise WrongDimension(vectors.shape[1], self.identity.dimension)
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return the ids of this write if it was done before, else None. Raises RequestReused."""
+        """Return the ids of a write that was done before, else None. Raises RequestReused."""
         with self._engine.reading_file() as store:
             return store.recall(request)
 
@@ -189,8 +189,8 @@ class Memory:
     ) -> list[str]:
         """Insert all ``entries`` with unit ``vectors`` (b, d), or none; return their ids.
 
-        An empty id is replaced by a new one. A repeated request returns as before, storing nothing.
-        Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, NotWritten.
+        An empty id is replaced by a new one. A repeated request stores nothing, and returns the
+        same ids. Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, NotWritten.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
@@ -228,7 +228,10 @@ class Memory:
         return self._engine.do_once("DeleteEntries", request, write, frees=True)
 
     def purge(self, filter: Filter, *, request: Request = WITHOUT_ID) -> list[str]:
-        """Delete what ``filter`` admits; return the ids, ascending. Raises RequestReused."""
+        """Delete all entries that match ``filter``; return their ids, ascending.
+
+        Raises RequestReused, NotWritten.
+        """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
             return forget(transaction, transaction.look_up(transaction.ids(filter)))
@@ -250,7 +253,7 @@ class Memory:
     ) -> Entry:
         """Set label, metadata or both of one entry; return the entry without its vector.
 
-        A repeated request changes nothing, and returns the entry as it is by then. Raises
+        A repeated request changes nothing, and returns the entry as it is now. Raises
         UnknownEntries, DeletedSince, RequestReused, NotWritten.
         """
 
@@ -287,7 +290,7 @@ class Memory:
     def keep_setting(
         self, name: str, value: str, *, call: str, request: Request = WITHOUT_ID
     ) -> None:
-        """Store a setting, as ``call``; a repeated request does nothing.
+        """Store a setting, logged as ``call``; a repeated request does nothing.
 
         Raises RequestReused, NotWritten.
         """
@@ -301,7 +304,7 @@ class Memory:
 
     @property
     def revision(self) -> int:
-        """Number of changes of its entries so far."""
+        """Number of changes of the entries so far."""
         return self._engine.ram.revision
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
@@ -310,10 +313,10 @@ class Memory:
             return store.audit_events(first, limit)
 
     def check(self, on_progress: Progress = lambda done, total: None) -> Checked:
-        """Compare the file, as it is now, with its digest, its audit log and what is in RAM.
+        """Compare the file, as it is now, with its digest, its audit log and the copy in RAM.
 
-        Others go on meanwhile, but the log of the file grows until this ends. ``on_progress`` is
-        called now and then. Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress``
+        Reads and writes go on meanwhile, but the log grows until this ends. ``on_progress`` is
+        called often. Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress``
         raises.
         """
 
@@ -327,7 +330,7 @@ class Memory:
 
         with self._engine.long_reads.reading(), ExitStack() as reading:
             with self._engine.writer.turn, self._engine.reading_ram() as ram:
-                listed = Listed(ram)  # which then follows the file
+                listed = Listed(ram)  # to be compared with the file, which begins at this moment
                 contents = reading.enter_context(self._engine.store.contents())
             name, kind = self.identity.name, self.identity.kind
             return check(contents, name, kind, on, listed, in_ram)
@@ -349,9 +352,9 @@ class Memory:
         bytes_max: int = sys.maxsize,
         parts: Parts = Parts.NONE,
     ) -> Page:
-        """Return up to ``limit`` entries with ids beyond ``after``, by id in byte order.
+        """Return up to ``limit`` entries with ids after ``after``, by id in byte order.
 
-        They have at most ``bytes_max`` together, unless the first alone exceeds it.
+        Their sizes sum to at most ``bytes_max``, unless the first alone exceeds it.
         """
         with self._engine.reading_file() as store:
             return store.entries(
@@ -377,8 +380,7 @@ class Memory:
     ) -> Counts:
         """Count how often each entry misleads others, for k ≥ 1, now or in a ``snapshot``.
 
-        ``on_progress`` is called now and then. Raises MemoryClosed, and what ``on_progress``
-        raises.
+        ``on_progress`` is called often. Raises MemoryClosed, and what ``on_progress`` raises.
         """
         if snapshot is not None:
             return self._counting.count_in(k, snapshot, on_progress)
@@ -407,10 +409,10 @@ class Memory:
         check: Callable[[], None],
         begin: Callable[[Transaction], None] = lambda transaction: None,
     ) -> Iterator[Replica]:
-        """Make a new file at ``target``, to be written with all that is stored at this moment.
+        """Yield a replica to write to a new file ``target`` all that is stored at this moment.
 
-        ``begin`` is called first, in a transaction of its own; no other write comes between.
-        ``check`` is called all the time, and may raise.
+        ``begin`` is called before, in its own transaction, and no write comes between. ``check`` is
+        called often, and may raise.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
@@ -434,14 +436,14 @@ class Memory:
             return [*ram.columns()[0].tolist(), *ram.pruned]
 
     def snapshot(self) -> RamCopy:
-        """Return a copy of the voting entries now, for work that takes long."""
+        """Return a copy of the voting entries as of now, for work that takes long."""
         with self._engine.reading_ram() as ram:
             return ram.without()
 
     def nearest(self, queries: Sequence[Query]) -> list[Neighbors]:
-        """Return for each query the k nearest entries it admits; fewer where fewer are there.
+        """Return for each query the k nearest entries that match it, fewer if there are not k.
 
-        The queries without a filter are searched together. Raises MemoryClosed.
+        Queries without a filter are searched together. Raises MemoryClosed.
         """
         answers = {
             k: iter(self._nearest([query for query in queries if query.counts_k == k], k))
@@ -450,7 +452,7 @@ class Memory:
         return [next(answers[query.counts_k]) for query in queries]
 
     def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
-        """Search for queries that all have this ``counts_k``."""
+        """Search for queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
             if counts_k is None:
@@ -464,6 +466,6 @@ class Memory:
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:
-    """Delete these entries; return their ids and the change."""
+    """Delete the ``known`` entries; return their ids and the change for RAM."""
     transaction.delete([each.key for each in known.values()])
     return list(known), Change(list(known))

@@ -19,7 +19,7 @@ UNDOABLE = ("prune", "relabel")
 
 
 class StartedOperation(NamedTuple):
-    """An operation; ``again`` is True if the same request began it before."""
+    """An operation; ``again`` is True if an earlier call with the same request began it."""
 
     operation: Operation
     again: bool
@@ -30,10 +30,10 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._unwritten: dict[str, Operation] = {}  # ended, which the file does not know
+        self._unwritten: dict[str, Operation] = {}  # ended operations that the file has as running
         newest = "".join(each.name for each in engine.store.operations(before="", limit=1))
         self._ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
-        engine.store.fail_unfinished()  # the first write, once all was found as it should be
+        engine.store.fail_unfinished()  # the first write, after all checks at opening
 
     def get(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
@@ -41,13 +41,16 @@ class Operations:
             return self._unwritten.get(name) or store.operation(name)
 
     def page(self, *, before: str = "", limit: int) -> list[Operation]:
-        """Return up to ``limit`` operations below the name ``before``, the newest first."""
+        """Return up to ``limit`` operations, newest first, whose names sort below ``before``.
+
+        An empty ``before`` starts at the newest.
+        """
         with self._engine.reading_file() as store:
             stored = store.operations(before=before, limit=limit)
             return [self._unwritten.get(each.name, each) for each in stored]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
-        """Start a long operation; a repeated request returns the one that it started.
+        """Start a long operation; for a repeated request return the one started before.
 
         Raises RequestReused, NotWritten.
         """
@@ -60,7 +63,7 @@ class Operations:
         *,
         frees: bool = False,
     ) -> StartedOperation:
-        """Start the operation that ``write`` begins and names, unless this request did before."""
+        """Start the operation whose name ``write`` returns, unless this request did so before."""
 
         def once(transaction: Transaction) -> tuple[StartedOperation, Change | None]:
             if (answered := transaction.recall(request)) is not None:
@@ -72,7 +75,7 @@ class Operations:
         return self._engine.writer.do(once, frees=frees)
 
     def new(self, transaction: Transaction, kind: str, request: Request) -> str:
-        """Begin an operation, and return its name."""
+        """Add a running operation to the store, and return its name."""
         name = f"{self._engine.identity.name}/{self._ids.make()}"
         transaction.begin(name, kind, request.principal)
         return name
@@ -87,9 +90,9 @@ class Operations:
         settings: Mapping[str, str] = MappingProxyType({}),
         call: str = "",
     ) -> Operation:
-        """End an operation that changes no entry, and store ``settings`` that ``call`` sets.
+        """End an operation that changes no entry, and store ``settings``, logged as ``call``.
 
-        Raises NotWritten for one that is done; another's end is kept in RAM then.
+        If the end cannot be written, it is kept in RAM, but NotWritten is raised if it is "done".
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
@@ -110,7 +113,7 @@ class Operations:
         return ended
 
     def put_off(self, operation: Operation, problem: str) -> None:
-        """Report an unlearning as failed until the memory closes; the next start resumes it."""
+        """Report an unlearning as failed until the memory is closed; reopening resumes it."""
         self._remember(operation, "failed", problem)
 
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
@@ -119,7 +122,7 @@ class Operations:
         return ended
 
     def drop_problems(self) -> None:
-        """Drop the problems that are in RAM alone: they may name what was unlearned."""
+        """Drop the problems kept only in RAM, since they may name unlearned entries."""
         for name, ended in [*self._unwritten.items()]:
             if ended.problem:
                 self._unwritten[name] = replace(ended, problem=GONE)
@@ -133,11 +136,11 @@ class Operations:
         snapshot: RamCopy | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Operation:
-        """Take the votes of ``ids``, and end the operation with ``result`` of the pruned ids.
+        """Take the votes of ``ids``, and end the operation; ``result`` gets the pruned ids.
 
-        Entries chosen in a ``snapshot`` are left out unless they still vote with the vector and the
-        label that they had there; without one all must vote. ``check`` is called first, and may
-        raise. Raises UnknownEntries, NotWritten.
+        With a ``snapshot``, entries are left out that no longer vote with the vector and label that
+        they have in it; without one all must vote. ``check`` is called first, and may raise. Raises
+        UnknownEntries, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
@@ -165,8 +168,8 @@ class Operations:
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        Its ``result`` is made of the ids whose labels changed. Raises UnknownEntries,
-        RequestReused, NotWritten.
+        ``result`` gets the ids whose labels changed. Raises UnknownEntries, RequestReused,
+        NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[str, Change | None]:
@@ -182,18 +185,18 @@ class Operations:
         return self.start(request, write).operation
 
     def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Return the part of ``labels`` that differs from now. Raises UnknownEntries."""
+        """Return the ``labels`` that ``relabel`` would change now, by id. Raises UnknownEntries."""
         with self._engine.reading_ram() as ram:
             if unknown := [id for id in labels if id not in ram]:
                 raise UnknownEntries(sorted(unknown))
             return {id: label for id, label in labels.items() if ram.label(id) != label}
 
     def undo(self, name: str, *, request: Request = WITHOUT_ID) -> list[str]:
-        """Undo an operation; return the ids.
+        """Undo a prune or a relabelling; return the ids of the entries changed.
 
-        Entries that a prune marked and that are still stored vote again; labels before a relabel
-        come back where nothing has set them since. Raises UnknownOperation, NotUndoable,
-        RequestReused, NotWritten.
+        Entries that the prune marked and that are still stored vote again; labels that the
+        relabelling replaced return, unless they were set since. Raises UnknownOperation,
+        NotUndoable, RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:

@@ -1,4 +1,4 @@
-"""The nearest entries of queries that are searched together, filters and all."""
+"""Search for the nearest entries of several queries together, with their filters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visual_memory_index.store.store import Store
 
 
 def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:
-    """Search all queries together; None where a filter saw a commit that RAM lacks yet."""
+    """Search all queries together; None if a filter saw a commit that is not in RAM yet."""
     admitted = [admit(query, ram, store) for query in queries]
     if any(revision != ram.revision for revision, _ in admitted):
         return None
@@ -39,9 +39,9 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
 
 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
-    """Return the revision at which a query's filter was read, and the rows that it admits.
+    """Return the revision at which a query's filter was read, and the rows that match.
 
-    None for all rows, where they are searched together with other queries.
+    The rows are None if there is no filter and k is small: it is searched with other queries.
     """
     left_out = ram.rows_of_ids(query.exclude_ids)
     if query.filter is None and query.k + len(left_out) <= ram.vectors.scanned_max:

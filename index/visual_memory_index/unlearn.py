@@ -18,18 +18,18 @@ from visual_memory_index.store.store import Sought, Transaction
 from visual_memory_index.store.stored_files import Remains, SearchableTransaction
 
 UNLEARNED_MAX = 1_000_000  # ids at once
-LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures that are looked for
-SAMPLE_IMAGES = 32  # entries that stay: headers of their pictures are no residue
-CUT_SECONDS = 1.0  # in which checks and copies that come later wait for it
+LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
+SAMPLE_IMAGES = 32  # remaining entries, whose pictures' headers are no residue
+CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """An erasure as it is before the search for residues.
+    """The facts of an erasure, known before the search for residues.
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
-    hash of its event in the audit log, ``audit_root`` is the log's root up to there. ``backups``
-    are the times of backups made before.
+    hash of its event in the audit log, ``audit_root`` is the log's root up to that event.
+    ``backups`` are the times of backups made before.
     """
 
     ids: Sequence[str]
@@ -65,10 +65,10 @@ class Unlearning:
         none: Callable[[], str] = lambda: "{}",
         request: Request = WITHOUT_ID,
     ) -> StartedOperation:
-        """Start the operation that erases these entries, also after a restart.
+        """Start the operation that erases these entries, and is resumed after a restart.
 
-        Where no id is stored, it is done, with the result of ``none``, which may be called twice.
-        Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
+        If no id is stored, it is done at once, and its result is that of ``none``, which may be
+        called twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
         NotWritten.
         """
         check_count(ids)
@@ -87,12 +87,12 @@ class Unlearning:
         return self._operations.start(request, write, frees=True)
 
     def unfinished(self) -> list[Operation]:
-        """Return unlearn operations that are not done, the oldest first."""
+        """Return running unlearn operations, oldest first."""
         with self._engine.reading_file() as store:
             return [each for each in store.unfinished() if each.kind == UNLEARN]
 
     def ids(self, operation: str) -> list[str]:
-        """Return the ids that an operation has still to erase, ascending."""
+        """Return the ids that an operation still has to erase, ascending."""
         with self._engine.reading_file() as store:
             return store.ids_to_unlearn(operation)
 
@@ -106,8 +106,9 @@ class Unlearning:
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
 
-        Return None where that was done before a restart, so that there are no patterns any more.
-        Where none of them is stored any more, too: it is done then, with the result of ``none``.
+        Return None if they were deleted before a restart, since the patterns are lost then. Return
+        None, too, if none of them is stored any more: the operation is done, with the result of
+        ``none``.
         """
 
         def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
@@ -136,11 +137,11 @@ class Unlearning:
         """Remove residues of erased entries from the file; search it and the files ``beside`` it.
 
         Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
-        Without patterns the file is rewritten in any case. Return None where a reader holds the
-        write-ahead log: then it has to be tried again. Raises NotWritten.
+        Without patterns the file is rewritten in any case. Return None if a reader still needs the
+        write-ahead log, and try again later. Raises NotWritten.
         """
         files = (*self._engine.files.descriptors(), *beside)
-        if not self._cut_log():  # or what is written anew would only make it longer
+        if not self._cut_log():  # or rewriting the file would only lengthen the log
             return None
         if patterns is not None:
             searched = self._look_for(files, patterns, there)
@@ -175,17 +176,17 @@ class Unlearning:
         return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return pieces of ``patterns``, masked, that stored entries, settings and names have."""
+        """Return the pieces of ``patterns``, masked, that entries, settings and names have."""
         self._engine.check_open()
         return self._engine.files.found_in(patterns)
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return the stored ones of ``ids`` in a form that can be found in any memory."""
+        """Return the stored entries of ``ids``, in a form to be found in any memory."""
         self._engine.check_open()
         return self._engine.store.sought(ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Return True if an entry is one of ``sought``; see ``Store``."""
+        """Return True if an entry is one of ``sought``; see ``Store.holds``."""
         self._engine.check_open()
         return self._engine.store.holds(sought, without=without)
 
@@ -195,14 +196,14 @@ class Unlearning:
             return store.backups()
 
     def renew_connections(self) -> None:
-        """Open connections to the file anew: their buffers may hold what was deleted."""
+        """Replace all connections to the file, since their buffers may hold deleted data."""
         with self._engine.writer.turn:
             self._engine.check_open()
             self._engine.files.renew_connections()
 
 
 def check_count(ids: Sequence[str]) -> None:
-    """Raises TooManyIds."""
+    """Check that there are not too many ids to unlearn at once. Raises TooManyIds."""
     if len(ids) > UNLEARNED_MAX:
         raise TooManyIds(len(ids), UNLEARNED_MAX)
 
@@ -213,11 +214,11 @@ def erase(
     settings: Iterable[str],
     draft: Callable[[Facts], str],
 ) -> tuple[ResiduePatterns | None, Change]:
-    """Delete the entries that an operation has to erase, with all that names them elsewhere.
+    """Delete the entries that an operation has to erase, and all that names them elsewhere.
 
-    ``settings``, made of the entries, go too. ``draft`` of the facts is kept as the coming result.
-    Return patterns of the erased bytes to search for, without a content that other entries have
-    too; None where the store has no files to search.
+    ``settings``, made of the entries, go too. ``draft`` makes the coming result of the facts, which
+    is stored. Return patterns of the erased bytes to search for, without content that other entries
+    have too; None if the store has no files to search.
     """
     noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
@@ -249,7 +250,7 @@ def erase(
 def to_patterns(
     transaction: SearchableTransaction, remains: Remains, names: Iterable[str]
 ) -> ResiduePatterns:
-    """Return patterns of erased ``names`` and ``remains``; content of other entries is left out."""
+    """Return patterns of erased ``names`` and ``remains``, less the content that others have."""
     same_content = transaction.same_content(hash for hash, *_ in remains.contents)
     alone = [each for each in remains.contents if each[:2] not in same_content]
     vectors = [vector for _, vector, _ in alone]

@@ -1,4 +1,4 @@
-"""Writes that come together share one transaction, and so one fsync."""
+"""The writer of a memory: concurrent writes share one transaction, and so one fsync."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Write = Callable[[Transaction], tuple[T, Change | None]]
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A waiting write, later with its answer or error."""
+    """A waiting write, and later its answer or error."""
 
     write: Write[Any]
     frees: bool = False
@@ -30,29 +30,28 @@ class Job:
     done: threading.Event = field(default_factory=threading.Event)
 
     def end(self, error: BaseException | None) -> None:
-        """Mark it as done, with an error or without."""
+        """Mark the write as done, with its error, if any."""
         self.error = error
         self.done.set()
 
 
-class _Spoilt(Exception):
-    """A write failed halfway, so what it shares its transaction with is undone, too."""
+class _FailedHalfway(Exception):
+    """The write number ``at`` failed halfway, so that its whole transaction is undone."""
 
     def __init__(self, at: int) -> None:
         self.at = at
 
 
 class Writer:
-    """Does one write after another; each is all or nothing, and on disk when it returns.
+    """Does one write after another; each is all or nothing, and on disk when ``do`` returns.
 
-    A write is called again where others failed in the same transaction, so it may do nothing but
+    A write is called again if another one failed in the same transaction, so it may do nothing but
     write to the transaction.
 
-    The first that comes while another writes will write for all that come until its turn. Those
-    that returned together come back one after the other, so it waits a little until as many are
-    there again. ``check`` may refuse all; ``prepare`` gets the changes before the commit, and
-    ``publish`` after it. Where the disk is full, ``give_up`` makes room for a write that frees
-    some, if it can.
+    The first write that waits for its turn then does all that wait. Writers that returned together
+    tend to call again together, so it waits a little until there are as many as the last time.
+    ``check`` may refuse all; ``prepare`` gets the changes before the commit, and ``publish`` after
+    it. If the disk is full, ``give_up`` makes room for a write that frees some, if it can.
     """
 
     def __init__(
@@ -71,9 +70,9 @@ class Writer:
         self.turn = threading.Lock()
 
     def do(self, write: Write[T], *, frees: bool = False) -> T:
-        """Return the result of ``write`` once it is on disk. Raises what it raises, NotWritten.
+        """Return the result of ``write`` once it is on disk. Raises its errors, and NotWritten.
 
-        One that ``frees`` room may use the reserve.
+        ``frees``: the write frees disk space, and may use the reserve.
         """
         job = Job(write, frees)
         with self._queue:
@@ -82,17 +81,17 @@ class Writer:
             first = len(self._waiting) == 1
         if first:
             with self.turn:
-                jobs = self._gathered()
+                jobs = self._take_waiting()
                 for start in range(0, len(jobs), TOGETHER_MAX):
-                    self._together(jobs[start : start + TOGETHER_MAX])
+                    self._commit_together(jobs[start : start + TOGETHER_MAX])
         job.done.wait()
         if job.error is not None:
             raise job.error
         answer: T = job.answer
         return answer
 
-    def _gathered(self) -> list[Job]:
-        """Return all waiting writes."""
+    def _take_waiting(self) -> list[Job]:
+        """Take all waiting writes."""
         with self._queue:
             if self._together_before > 1:
                 self._queue.wait_for(
@@ -102,23 +101,23 @@ class Writer:
             self._together_before = len(jobs)
         return jobs
 
-    def _together(self, jobs: Sequence[Job]) -> None:
-        """Commit all in one transaction; one that fails after writing gets its own."""
+    def _commit_together(self, jobs: Sequence[Job]) -> None:
+        """Commit all jobs in one transaction, but on their own those that fail after writing."""
         try:
             self._commit(jobs)
-        except _Spoilt as spoilt:
-            for part in (jobs[: spoilt.at], [jobs[spoilt.at]], jobs[spoilt.at + 1 :]):
+        except _FailedHalfway as failed:
+            for part in (jobs[: failed.at], [jobs[failed.at]], jobs[failed.at + 1 :]):
                 if part:
-                    self._together(part)
+                    self._commit_together(part)
         except (NotWritten, CorruptStore) as error:
             if len(jobs) == 1:
                 if isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
-                    self._together(jobs)
+                    self._commit_together(jobs)
                 else:
                     jobs[0].end(error)
             else:
                 for job in jobs:
-                    self._together([job])
+                    self._commit_together([job])
         except BaseException as error:
             for job in jobs:
                 job.end(error)
@@ -140,11 +139,11 @@ class Writer:
                     elif len(jobs) == 1:
                         raise
                     else:
-                        raise _Spoilt(at) from refusal
-                except Exception as error:  # of whoever wrote the write, or of the store
+                        raise _FailedHalfway(at) from refusal
+                except Exception as error:  # a bug in the write or the store
                     if len(jobs) == 1:
                         raise
-                    raise _Spoilt(at) from error
+                    raise _FailedHalfway(at) from error
             committed = [each for job in jobs for each in job.committed]
             self._prepare(committed)
         if committed:

@@ -67,7 +67,7 @@ def cached_graph(path: Path, make: Callable[[], bytes]) -> bytes:
         graph, digest = b"", b""
     if _sha256(graph) != digest:
         graph = make()
-        with suppress(OSError):  # a folder that is full or read-only costs time, and no call
+        with suppress(OSError):  # a full or read-only folder costs time, but fails no call
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, graph)
             _replace(digest_path, _sha256(graph))

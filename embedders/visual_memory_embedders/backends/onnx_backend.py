@@ -93,8 +93,8 @@ def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
     """Open a session for any number of concurrent threads, which keeps no data of its inputs.
 
-    Its arena would keep intermediate values of a picture until the next one; without it all memory
-    goes back to the C library.
+    It has no arena, which would keep intermediate values of a picture until the next one: all
+    memory goes back to the C library.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

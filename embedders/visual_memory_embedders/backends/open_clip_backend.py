@@ -28,7 +28,7 @@ def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) ->
 def _create(name: str, architecture: str, pretrained: str) -> Any:
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained, require_pretrained=True)
-    except Exception as problem:  # open_clip, the hub and PyTorch raise what they like
+    except Exception as problem:  # open_clip, the hub and PyTorch raise errors of any class
         remedy = "name a tag that open_clip can load, or the path of a file after the first slash"
         raise MissingWeights(name, f"open_clip says: {problem}", remedy) from None
     return model.eval()

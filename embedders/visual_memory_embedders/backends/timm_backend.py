@@ -38,7 +38,7 @@ def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any
         model = timm.create_model(
             architecture, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
         )
-    except Exception as problem:  # timm, the hub and PyTorch raise what they like
+    except Exception as problem:  # timm, the hub and PyTorch raise errors of any class
         remedy = "name a network that timm can load, or download its file and use timm:NAME@FILE"
         raise MissingWeights(name, f"timm says: {problem}", remedy) from None
     return model.eval()

@@ -1,4 +1,4 @@
-"""PyTorch networks of timm and open_clip: one thread, preprocessing, hash of the weights."""
+"""PyTorch networks of timm and open_clip: running on one thread, preprocessing, weights' hash."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -31,7 +31,10 @@ def network_of(encode: Callable[[Any], Any]) -> Network:
 def preprocessing_of(
     name: str, config: Mapping[str, Any], crop: tuple[int, int], resize: int | tuple[int, int]
 ) -> Preprocessing:
-    """Read the preprocessing that both ``config``s share, checked. Raises UnsupportedNetwork."""
+    """Make a Preprocessing of the fields that ``config`` has in timm and open_clip alike.
+
+    Raises UnsupportedNetwork.
+    """
     same = {field: config[field] for field in ("interpolation", "mean", "std")}
     try:
         return Preprocessing.from_fields({"resize": resize, "crop": crop, **same})
@@ -40,7 +43,7 @@ def preprocessing_of(
 
 
 def weights_sha256(network: Any) -> str:
-    """Hash the state with SHA-256: for each sorted name its dtype, shape and bytes."""
+    """Hash a network's state with SHA-256: for each sorted name its dtype, shape and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 READS_AVIF = "avif" in features.modules and features.check_module("avif")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if READS_AVIF else []))
 KINDS = f"JPEG, PNG, WebP, BMP, GIF{', TIFF or AVIF' if READS_AVIF else ' or TIFF'}"
-PIXELS_MAX = 89_478_485  # where Pillow's own guard begins to complain
+PIXELS_MAX = 89_478_485  # the size from which Pillow warns
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -25,7 +25,7 @@ UPRIGHT = {
 
 
 class BadImage(Exception):
-    """Bytes that do not decode; the message is a phrase that follows the image's name."""
+    """Bytes that do not decode; the message is a phrase to follow the image's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.uint32)
         if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
-            grey = 65_535 - grey  # white is zero, which Pillow minds of 8 bits only
+            grey = 65_535 - grey  # white is zero, which Pillow handles for 8 bits only
         if (transparent := image.info.get("transparency")) is not None:
             grey = np.where(grey == transparent, 65_535, grey)
         grey = (grey + 128) // 257
@@ -105,7 +105,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 class _PillowsWarningsOff:
     """Context manager that silences Pillow's warnings about odd files.
 
-    Python's filters belong to all threads: the first one in sets them, the last one out resets.
+    All threads share Python's filters: the first to enter sets them, the last to leave resets them.
     """
 
     def __init__(self) -> None:

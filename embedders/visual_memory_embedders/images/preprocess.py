@@ -62,7 +62,7 @@ def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
 
 
 def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return Pillow's box around the centre; it extends beyond an image that is smaller."""
+    """Return Pillow's crop box around the centre; it extends beyond a smaller image."""
     left, top = (_offset(side, kept) for side, kept in zip(size, reversed(crop), strict=True))
     height, width = crop
     return left, top, left + width, top + height

@@ -11,7 +11,7 @@ from visual_memory_embedders.images.workers import in_order
 
 SIDE = 128
 SENT_SIDE = 768
-SENT_BYTES = 1 << 18  # a picture of so many is sent as it is
+SENT_BYTES = 1 << 18  # a picture up to this size is sent as it is
 QUALITY = 80
 
 
@@ -24,9 +24,9 @@ def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimit
 
 
 def smaller(data: bytes, *, limits: ImageLimits) -> bytes:
-    """Return an image as it is or, if large, as a JPEG of at most 768 pixels a side.
+    """Return an image of up to 256 KiB as it is, else a JPEG of at most 768 pixels a side.
 
-    Raises BadImage where a large one does not decode.
+    Raises BadImage if a larger one does not decode.
     """
     return data if len(data) <= SENT_BYTES else shrink(data, side=SENT_SIDE, limits=limits)
 

@@ -1,4 +1,4 @@
-"""Work on many images at once, each on one thread, with results in order."""
+"""Work on many images, each on one thread, with results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import TypeVar
 from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_embedders.images.images import BadImage
 
-IN_FLIGHT = 64  # of one call: enough for any machine's cores, and other calls wait for few
+IN_FLIGHT = 64  # images of one call: enough for many cores, few for other calls to wait for
 
 T = TypeVar("T")
 
@@ -18,8 +18,8 @@ def in_order(
 ) -> Iterator[T]:
     """Map ``work`` over positions and images in threads, in order; never call from a worker.
 
-    Raises the error of the first image that ``work`` fails on, after all work has ended; a BadImage
-    as UndecodableImage.
+    Raises the error of the first image that ``work`` fails on, after all work has ended; raises
+    UndecodableImage for a BadImage.
     """
 
     def named(position: int, data: bytes) -> T:

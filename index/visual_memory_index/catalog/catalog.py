@@ -56,13 +56,14 @@ from visual_memory_index.store.stored_files import StoredFiles
 
 
 class Catalog:
-    """A folder locked for this process; its registry of memories is the truth, files follow it.
+    """The memories of a data folder, which is locked for this process.
 
-    A memory is listed as ``creating`` before its file is made, and moved to ``dropped`` before its
-    file goes, so that opening can finish what a crash cut short; a file that is not listed then
-    belongs to a memory that the list has lost. What is not listed yet is in ``unfinished``, which
-    is emptied. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
-    ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
+    The registry says which memories there are. A memory is registered as ``creating`` before its
+    file is made, and its file as dropped before it is removed, so that opening the catalog finishes
+    what a crash cut short. Any other file in the folder belongs to a memory that the registry has
+    lost. Files that are not registered yet are in ``unfinished``, which opening empties. The caller
+    lets one thread at a time into ``create``, ``adopt``, ``accept``, ``drop`` and ``clear``. Raises
+    FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
@@ -73,7 +74,7 @@ class Catalog:
         self.reserve = Reserve(folder / "reserve")
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            self.reserve.freeing(self._begin)  # or a full disk would keep it from freeing any
+            self.reserve.freeing(self._begin)  # or a full disk could not be freed
             undo.pop_all()
 
     def _begin(self) -> None:
@@ -103,16 +104,16 @@ class Catalog:
             self._registry.close()
 
     def names(self) -> list[str]:
-        """Return all memories, sorted, also those of which only the file is left."""
+        """Return the names of all memories, sorted, including files that the registry has lost."""
         with self._registry.reading() as read:
             return sorted({*self._lost, *read.names()})
 
     def open(self, name: str) -> Memory:
-        """Open a memory. Raises UnknownMemory, UnlistedFile, and what ``Memory.open`` raises.
+        """Open a memory; on a full disk the reserve is given up.
 
-        And OtherMemory, OlderMemory, OlderCatalog where its file is not the one that was there. A
-        file that may not belong to its log is checked as a whole. On a full disk it uses the
-        reserve.
+        If the write-ahead log may not belong to the file, all of both is checked. Raises
+        UnknownMemory, UnlistedFile, OtherMemory, OlderMemory, OlderCatalog, and the errors of
+        ``Memory.open``.
         """
         return self.reserve.freeing(partial(self._open, name))
 
@@ -126,7 +127,7 @@ class Catalog:
             if self._latest.may_be_mixed(known, path.name):
                 look_through(path)
             memory = self._open_file(path)
-        with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
+        with suppress(NotWritten):  # it can be read all the same, and the former note stays true
             self.note(memory, erased=bool(found and found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
         return memory
@@ -136,9 +137,9 @@ class Catalog:
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory, *, erased: bool = False) -> None:
-        """Note where a memory stands, if that is new. Raises NotWritten.
+        """Record the present log position of a memory in the registry. Raises NotWritten.
 
-        ``erased`` says that what ``mark_unlearned`` marked was deleted.
+        ``erased`` is True if the entries marked by ``mark_unlearned`` have been deleted.
         """
         with self._registry.transaction() as write:
             known = write.noted(memory.path.name)
@@ -154,7 +155,7 @@ class Catalog:
         store_images: bool = False,
         request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """Make a new memory; None where this request created it before.
+        """Make a new memory; return None if this request created it before.
 
         Raises MemoryExists, RequestReused, NotWritten.
         """
@@ -169,7 +170,7 @@ class Catalog:
         return self._add(name, make, name, request)
 
     def recall(self, request: Request) -> Any:
-        """Return the former answer to a request that made or dropped a memory, or None.
+        """Return the former answer to a request that made or dropped a memory; None if it is new.
 
         Raises RequestReused.
         """
@@ -177,19 +178,16 @@ class Catalog:
             return read.recall(request)
 
     def check_free(self, name: str, request_id: str) -> None:
-        """Refuse a name that is taken, unless a request of this id made the memory before.
-
-        Raises MemoryExists.
-        """
+        """Raise MemoryExists if a name is taken, unless this request id was answered before."""
         with self._registry.reading() as read:
             if not read.knows_request(request_id):
                 self._check_free(read, name)
 
     def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
-        """Mark these entries as unlearned, which an operation is about to do; return the tick.
+        """Mark entries as unlearned, so that no earlier backup or older file brings them back.
 
-        Without an operation they were deleted before. No backup of before brings them back from now
-        on, and no older file. Raises NotWritten.
+        ``operation`` is about to delete them; None if they are deleted already. Returns the logical
+        time, see ``RegistryReader.ticks``. Raises NotWritten.
         """
 
         def mark_unlearned() -> int:
@@ -201,7 +199,7 @@ class Catalog:
         return self.reserve.freeing(mark_unlearned)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Return those of ``ids`` that this memory or a copy of it was ever to unlearn."""
+        """Return the ``ids`` that were ever marked as unlearned in this memory or a copy of it."""
         with self._registry.reading() as read:
             return read.unlearned(self._secret, memory.identity.uid, ids)
 
@@ -213,10 +211,10 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> BinaryIO:
-        """Write all of a memory as it is now to an open file without a name.
+        """Write the present state of a memory to a file without a name; return it open for reading.
 
-        Entries that wait to be unlearned are not in it, nor ``settings`` where there are such.
-        ``check`` is called all the time, and may raise.
+        Entries that wait to be unlearned are left out, and if there are any, so are ``settings``.
+        ``check`` is called often, and may raise.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
@@ -240,7 +238,7 @@ class Catalog:
             return path.open("rb")
 
     def arrival(self) -> IncomingBackup:
-        """Return a file that a backup can be written to. Raises NotWritten."""
+        """Return a temporary file to write an incoming backup to. Raises NotWritten."""
         return IncomingBackup(self._unfinished.path())
 
     @contextmanager
@@ -253,10 +251,10 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """Rebuild a memory of this ``name`` from a backup, without entries unlearned since.
+        """Yield a memory of this ``name``, rebuilt from a backup without entries unlearned since.
 
-        Where there are such, ``settings`` are left out, too. ``check`` is called all the time, and
-        may raise. Raises BadBackup, NewerStore, NotWritten.
+        If any are left out, so are ``settings``. ``check`` is called often, and may raise. Raises
+        BadBackup, NewerStore, NotWritten.
         """
         with self._unfinished.file() as path:
             with of_backup():
@@ -274,9 +272,9 @@ class Catalog:
             yield rebuilt
 
     def doubt(self, name: str) -> Doubt | None:
-        """Return why a memory's file is refused or not listed; None where it is neither.
+        """Return why a memory's file is refused or not registered, or None if neither is so.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile for one to be renamed.
+        Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile if it has to be renamed.
         """
         try:
             path = self._path(name)
@@ -296,9 +294,9 @@ class Catalog:
 
     @contextmanager
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
-        """Rebuild a refused memory without unlearned entries, for ``accept``.
+        """Yield a refused memory, rebuilt without unlearned entries, to be passed to ``accept``.
 
-        Its file is left as it is. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
+        The refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
@@ -317,9 +315,9 @@ class Catalog:
             yield rebuilt
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
-        """List the rebuilt file in the place of the refused one. Raises NotWritten."""
+        """Register the rebuilt file in place of the refused one. Raises NotWritten."""
         path = self._memories / new_name(doubt.name)
-        with self._registry.transaction() as write:  # it goes where this is cut short
+        with self._registry.transaction() as write:  # so that a crash here removes it
             write.drop(path.name)
         with translate_os_errors(path):
             rebuilt.path.rename(path)
@@ -341,9 +339,10 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """Copy all that a memory holds now to one of another ``name``, as ``backup`` would.
+        """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        Raises CorruptStore, BadAuditLog, NotWritten.
+        If there are any, ``settings`` are left out, too. Raises CorruptStore, BadAuditLog,
+        NotWritten.
         """
         with self._unfinished.file() as path:
             since = self._ticks()
@@ -361,7 +360,7 @@ class Catalog:
             yield Rebuilt(path, name, memory.identity, left_out, since)
 
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
-        """List a rebuilt memory and open it; None where this request did so before.
+        """Register a rebuilt memory and open it; return None if this request did so before.
 
         Raises MemoryExists, RequestReused, NotWritten, Outdated.
         """
@@ -379,9 +378,9 @@ class Catalog:
         return self._add(rebuilt.name, make, answer, request, check)
 
     def drop(self, name: str, *, request: Request = WITHOUT_ID) -> None:
-        """Take a memory off the list. Its file goes when it is closed, by ``clear``.
+        """Remove a memory from the registry; ``clear`` removes its file, once that is closed.
 
-        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile for one to be renamed.
+        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile if it has to be renamed.
         """
 
         def drop() -> None:
@@ -419,11 +418,11 @@ class Catalog:
         request: Request,
         check: Callable[[RegistryReader, Memory], None] = lambda read, memory: None,
     ) -> Memory | None:
-        """List the memory that ``make`` makes at a path, unless ``check`` refuses it at last.
+        """Make a memory with ``make`` and register it, unless ``check`` raises; return it.
 
-        None where this request was answered before. Raises MemoryExists, RequestReused.
+        Return None if this request was answered before. Raises MemoryExists, RequestReused.
         """
-        self.clear()  # a disk that was full may have kept the last one from being undone
+        self.clear()  # a full disk may have prevented undoing the last one
         file = new_name(name)
         with self._registry.transaction() as write:
             if write.recall(request) is not None:

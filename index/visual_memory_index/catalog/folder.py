@@ -20,28 +20,28 @@ T = TypeVar("T")
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
 RESERVE_BYTES_MAX = 1 << 22
-RESERVE_SHARE = 8  # of what is free, or a small disk would be full of it
+RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
 
 def was_used(folder: Path) -> bool:
-    """Return True if a server used it: it has memories, or the catalog's secret."""
+    """Return True if a server has used the folder: it has memories, or the catalog's secret."""
     return (folder / SECRET).exists() or any((folder / MEMORIES).glob("*.sqlite"))
 
 
 def check_not_lost(folder: Path) -> None:
-    """Check that a used folder has its list of memories. Raises LostCatalog."""
+    """Check that a used folder has its catalog file. Raises LostCatalog."""
     path = folder / CATALOG
     if was_used(folder) and not schema_of(path):
         raise LostCatalog(str(path))
 
 
 def new_name(memory: str) -> str:
-    """Return the name of a new file for a memory."""
+    """Return a new file name for a memory: its name with a random part."""
     return f"{memory}.{secrets.token_hex(4)}.sqlite"
 
 
 class FolderLock:
-    """A data folder held by one process, until it closes or dies. Raises FolderInUse."""
+    """A lock on a data folder, held until closed or the process ends. Raises FolderInUse."""
 
     def __init__(self, folder: Path) -> None:
         self._file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -60,9 +60,9 @@ class FolderLock:
 
 
 class Reserve:
-    """A file that only takes space, up to 4 MiB, for deleting and unlearning, which free space.
+    """A file that reserves up to 4 MiB of disk space for deleting and unlearning, which need some.
 
-    It is best effort: where there is no space for it, all goes on without.
+    Without space for it the file is smaller or missing, and nothing fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +82,7 @@ class Reserve:
                 os.close(file)
 
     def give_up(self) -> bool:
-        """Remove the file; True if it took any space."""
+        """Remove the file; return True if it took any space."""
         with self._lock, suppress(OSError):
             size = self._path.stat().st_size
             self._path.unlink()
@@ -90,7 +90,7 @@ class Reserve:
         return False
 
     def freeing(self, act: Callable[[], T]) -> T:
-        """Run ``act``, which frees disk space, and on a full disk once more without the reserve."""
+        """Run ``act``, which frees disk space; on DiskFull remove the reserve and run it again."""
         try:
             return act()
         except DiskFull:
@@ -100,7 +100,7 @@ class Reserve:
 
 
 class Unfinished:
-    """A folder for files that no catalog lists yet, emptied when this is made."""
+    """A folder for files that no catalog lists yet; creating the object empties it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

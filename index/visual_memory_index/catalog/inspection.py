@@ -1,4 +1,4 @@
-"""The standing of a memory, read from its file before anything in it is changed."""
+"""The log position of a memory, read from its file before anything in it is changed."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ KNOWS = "SELECT 1 FROM operations WHERE name = ?"
 
 
 def look(path: Path, noted: Noted | None) -> Found | None:
-    """The contents of a file that are compared with the catalog's note.
+    """Read from a file the state that is compared with the catalog's note.
 
-    None where there is no memory, or of a newer release; opening refuses both. Raises CorruptStore,
-    NotWritten.
+    Return None if the file has no memory or is of a newer release: opening refuses both. Raises
+    CorruptStore, NotWritten.
     """
     with translate_os_errors(path, opening=True):
         if not path.stat().st_size:
@@ -50,9 +50,9 @@ def look(path: Path, noted: Noted | None) -> Found | None:
 
 
 def look_through(path: Path) -> None:
-    """Compare all of a file and its log with its digest and its audit log, as ``check`` does.
+    """Compare a file and its write-ahead log with its digest and audit log, as ``check`` does.
 
-    One of an older schema is passed over. Raises CorruptStore, BadAuditLog.
+    Does nothing if the file has another schema. Raises CorruptStore, BadAuditLog.
     """
     with reading(path) as db:
         if db.execute("PRAGMA user_version").fetchone()[0] != len(MEMORY_STEPS):
@@ -64,14 +64,14 @@ def look_through(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Return True if neither a file nor its log holds anything, as far as they can be looked at."""
+    """Return True if a file and its write-ahead log are empty, False if they cannot be read."""
     with suppress(OSError):
         return not path.stat().st_size and not has_log(path)
     return False
 
 
 def name_in(path: Path) -> str:
-    """Return the name of the memory in a file, empty where none can be read."""
+    """Return the name of the memory in a file, or an empty text if none can be read."""
     try:
         found = look(path, None)
     except MemoryRefusal:
@@ -80,12 +80,12 @@ def name_in(path: Path) -> str:
 
 
 def whose(db: Connection, version: int) -> Found | None:
-    """Return the memory of a file and where its log stands; no log where that is lost."""
+    """Return the name, uid and log position of a file's memory; None if a memory was lost."""
     if not version:
         return Found("", "", Standing(0, ""))
     columns = "name, uid, audit_size, audit_last" if version >= WITH_LOG else "name, '', 0, ''"
     row = db.execute(f"SELECT {columns} FROM memory").fetchone()
-    if row is None:  # what made it is lost with the log, unless more was done to it
+    if row is None:  # its creation was lost with the log, unless more was done
         done = version >= WITH_LOG and db.execute("SELECT 1 FROM audit").fetchone()
         return None if done else Found("", "", Standing(0, ""))
     name, uid, size, last = row
@@ -96,7 +96,7 @@ def whose(db: Connection, version: int) -> Found | None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """Read one state of a file with its log. Raises CorruptStore, also for other tables."""
+    """Yield a read-only connection to one state of a file with its log. Raises CorruptStore."""
     with damage_of(path), translate_errors(path), closing(connect_read_only(path)) as db:
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("BEGIN")
@@ -104,7 +104,7 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Return the hashes of the events that were the last when something was noted."""
+    """Map numbers of events to their hashes, for the last event of each noted log position."""
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

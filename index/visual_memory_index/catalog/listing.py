@@ -15,14 +15,14 @@ from visual_memory_index.errors import UnlistedFile
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # of a memory
 NOT_IN_NAMES = re.compile(r"[^a-z0-9._-]+")
-STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between, as many as a name has
+STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between: 63, the longest name
 
 
 def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
-    """Return files in ``folder`` that hold something and are not ``known``, by name.
+    """Return the files in ``folder`` that are neither ``known`` nor empty, by a name for each.
 
-    ``known`` maps files to memories. A file is ``called`` by the memory in it, or else by the one
-    that it was made for.
+    ``known`` maps files to memories. The name is that of the memory in the file, or of the one that
+    the file was made for, if ``called`` finds it free.
     """
     paths = [
         path
@@ -40,10 +40,10 @@ def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
 
 
 def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
-    """Choose a valid name for each file, by its stem, that is not ``taken``.
+    """Choose a valid name that is not ``taken`` for each file, by its stem.
 
-    The name of the memory that the file is ``meant`` for, if no other file is; else its stem, or a
-    name made of it.
+    It is the name in ``meant``, if no other file has the same there; else the stem, or a name made
+    of the stem.
     """
     files = Counter(meant.values())
     names = {
@@ -59,7 +59,7 @@ def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
 
 
 def names_of(stem: str) -> Iterator[str]:
-    """Yield names for a file without end, always the same ones."""
+    """Yield an endless sequence of names for a file, the same on every call."""
     if NAME.fullmatch(stem):
         yield stem
     text = NOT_IN_NAMES.sub("-", stem.lower()).lstrip("._-")[:STEM_CHARACTERS] or "unlisted"

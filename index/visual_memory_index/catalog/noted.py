@@ -1,8 +1,8 @@
-"""Notes of where each memory of a data folder stands, to detect an older file in its place.
+"""Notes of the log position of each memory, to detect an older file in its place.
 
-The catalog has it for good. A small file beside it has where the memory stood after its last
-commit: it is written then and not synced, so no write waits for it. A process that is killed loses
-nothing of that, and a power loss some seconds; it is never ahead of what is on the disk.
+The registry keeps a note for good. A small file beside it has the position after the memory's last
+commit: it is written then and not synced, so no write waits for it. A killed process loses nothing
+of that, a power loss some seconds; it is never ahead of the commits on disk.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ CHECK_CHARACTERS = 16
 
 
 class Latest:
-    """The small files in a ``folder``, one for each file in ``memories``, and named like it."""
+    """Small files in ``folder``: one for each file in ``memories``, with its last log position."""
 
     def __init__(self, folder: Path, memories: Path) -> None:
         self._folder, self._memories = folder, memories
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def keep(self, file: str, standing: Standing) -> None:
-        """Overwrite the standing of a memory, in one write."""
-        with suppress(OSError):  # a full disk, say: the next write notes it, and the write is done
+        """Write the log position of a memory to its small file, at once; an OSError is ignored."""
+        with suppress(OSError):  # a full disk, say; the write is done, and the next one notes it
             text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
             data = f"{text} {check_of(text)}\n".encode()
             descriptor = os.open(self._path(file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -39,7 +39,7 @@ class Latest:
                 os.close(descriptor)
 
     def add_to(self, noted: Noted | None, file: str) -> Noted | None:
-        """Return the note with the contents of the small file, if that is there and whole."""
+        """Return ``noted`` with the contents of the small file, if that is there and intact."""
         try:
             text, _, check = read_small(self._path(file)).decode("latin-1").rpartition(" ")
         except OSError:
@@ -50,7 +50,7 @@ class Latest:
         return replace(noted, latest=Standing(int(size), last), modified=int(modified))
 
     def may_be_mixed(self, noted: Noted | None, file: str) -> bool:
-        """Return True if the log beside a file may belong to another state of it."""
+        """Return True if a file was modified since the note, and so may not belong to its log."""
         if noted is None or not has_log(self._memories / file):
             return False
         return noted.modified != self._modified(file)
@@ -72,5 +72,5 @@ class Latest:
 
 
 def check_of(text: str) -> str:
-    """Return a checksum that tells a whole line from a torn one."""
+    """Return a checksum, to tell a whole line from one written in part."""
     return sha256(text.encode("latin-1")).hexdigest()[:CHECK_CHARACTERS]

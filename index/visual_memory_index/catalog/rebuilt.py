@@ -24,10 +24,10 @@ class Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """The file of a memory that waits to be listed under a ``name``.
+    """A memory rebuilt in a file that is not registered yet, and the ``name`` to register it under.
 
-    ``left_out`` counts entries that were left out. Entries unlearned up to the tick ``since`` are
-    not in it.
+    ``left_out`` counts entries that were left out. Entries unlearned up to the logical time
+    ``since`` (``RegistryReader.ticks``) are not in the file.
     """
 
     path: Path
@@ -39,9 +39,9 @@ class Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A memory whose file is refused, and why.
+    """A memory whose file is refused or not registered, and the reason.
 
-    Entries unlearned after the tick ``since`` may be in its file.
+    Entries unlearned after the logical time ``since`` may be in the file.
     """
 
     path: Path
@@ -63,9 +63,9 @@ def rebuild(
     settings: Iterable[str],
     check: Callable[[], None] = lambda: None,
 ) -> Rebuilt:
-    """Copy a file without entries unlearned after the tick ``since``, logged as ``call``.
+    """Copy a file without entries unlearned after the logical time ``since``, logged as ``call``.
 
-    Without ``since`` it is the tick of the backup that the file is. Raises CorruptStore,
+    If ``since`` is None, it is the time of the backup in ``source``. Raises CorruptStore,
     NewerStore, BadAuditLog, NotWritten.
     """
     with registry.reading() as read:

@@ -1,6 +1,7 @@
 """The registry of a catalog: which memories there are, in which files, and what was unlearned.
 
-``SqliteRegistry`` is the one there is. What passes ``tests/index/conformance`` can take its place.
+``SqliteRegistry`` is the one implementation; any that passes ``tests/index/conformance`` can
+replace it.
 """
 
 from __future__ import annotations
@@ -18,88 +19,88 @@ class RegistryReader(Protocol):
     """One committed state of the registry, or, inside a transaction, its state so far."""
 
     def names(self) -> list[str]:
-        """Return the memories that are ready."""
+        """Return the names of the memories that are ready."""
 
     def file_of(self, name: str) -> str | None:
-        """Return the file of a memory that is ready, or None."""
+        """Return the file name of a memory that is ready, or None."""
 
     def is_taken(self, name: str) -> bool:
-        """Return True if a memory of this name is listed, ready or not."""
+        """Return True if a memory of this name is registered, ready or not."""
 
     def files(self) -> Mapping[str, str]:
-        """Map every listed file to its memory's name, and every dropped one to an empty text."""
+        """Map every registered file to its memory's name, and every dropped file to ""."""
 
     def dropped(self) -> list[str]:
         """Return the files of dropped memories, which are to be removed."""
 
     def noted(self, file: str) -> Noted | None:
-        """Return where the memory in a file stood when that was noted, or None."""
+        """Return the noted log position of the memory in a file, or None."""
 
     def recall(self, request: Request) -> Any:
-        """Return the answer that a request got before, or None. Raises RequestReused."""
+        """Return the answer that a request got before; None if it is new. Raises RequestReused."""
 
     def knows_request(self, request_id: str) -> bool:
         """Return True if an answer to a request of this id is kept."""
 
     def ticks(self) -> int:
-        """Return the latest tick: backups and unlearnings are ordered by ticks, not by clocks."""
+        """Return the logical time: the number of backups and unlearnings so far."""
 
     def tick_of_backup(self, backup: str) -> int:
-        """Return the tick of a backup; one made elsewhere is before all."""
+        """Return the logical time of a backup; −1, before all others, if it was made elsewhere."""
 
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield those of ``ids`` that were unlearned after the tick ``since``."""
+        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return those of ``ids`` that were ever unlearned."""
+        """Return the ``ids`` that were ever unlearned in the memory ``uid`` or a copy of it."""
 
 
 class RegistryTransaction(RegistryReader, Protocol):
-    """The writes of one transaction; each is seen by those after it."""
+    """The writes of one transaction; each sees the earlier ones."""
 
     def add(self, name: str, file: str) -> None:
-        """List a memory whose file is about to be made, as not ready."""
+        """Register a memory whose file is about to be made, as not ready."""
 
     def set_ready(self, name: str) -> None:
-        """Mark a listed memory as ready."""
+        """Mark a registered memory as ready."""
 
     def replace(self, name: str, file: str) -> None:
-        """List ``file`` as the ready memory ``name``, whatever was listed so, dropped no more."""
+        """Register ``file``, dropped or not, as the ready memory ``name`` in place of any other."""
 
     def remove(self, name: str) -> str | None:
-        """Take a memory off the list, and return its file; None where it is not listed."""
+        """Remove a memory from the registry; return its file, or None if it is not registered."""
 
     def drop(self, file: str) -> None:
-        """Add a file to those that are to be removed."""
+        """Add a file to the dropped files, which are to be removed."""
 
     def drop_unfinished(self) -> None:
-        """Drop the memories that are not ready."""
+        """Drop the files of memories that are not ready."""
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        """Mark listed memories as ready whose file ``was_ready`` before."""
+        """Mark each memory as ready whose file ``was_ready`` before a crash."""
 
     def clear_dropped(self) -> None:
-        """Forget the dropped files, which were removed."""
+        """Empty the list of dropped files, after they were removed."""
 
     def note(self, file: str, noted: Noted) -> None:
-        """Note where the memory in a listed file stands."""
+        """Store the log position of the memory in a registered file."""
 
     def keep(self, request: Request, answer: Any) -> None:
         """Remember the answer to a request that has an id, for two days at least."""
 
     def note_backup(self, backup: str) -> None:
-        """Note that a backup is made now."""
+        """Record that a backup is made, which advances the logical time."""
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
-        """Mark ``ids`` of the memory ``uid`` as unlearned now; return the tick.
+        """Mark ``ids`` of the memory ``uid`` as unlearned; return the new logical time.
 
-        A mark is an HMAC under ``secret``: the registry alone names nobody.
+        A mark is an HMAC under ``secret``: the registry alone reveals no id.
         """
 
     def read_secret(self, path: Path) -> bytes:
-        """Return the secret at ``path``, made with the registry. Raises LostSecret."""
+        """Return the secret at ``path``, made first if the registry is new. Raises LostSecret."""
 
 
 class Registry(Protocol):

@@ -1,8 +1,8 @@
-"""Marks of unlearned entries, which name nobody, and the secret that they are made by.
+"""Marks of unlearned entries, which reveal no id, and the secret that they are made with.
 
 A mark is an HMAC of an id under the server's secret, so that without it nobody can
 even check a guess. The secret is in a file that only its owner reads, made once and never again.
-Marks have one order with the backups, counted in ticks, whatever clocks do.
+Marks and backups are ordered by one logical time, so no clock matters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from visual_memory_index.files.disk import read_small, write_private
 
 SECRET_BYTES = 32
 BEFORE_ALL = -1
-ANY = ""  # no entry has this id: its mark says that some of the memory have one
+ANY = ""  # no entry has this id; its mark means that some entry of the memory has a mark
 CHECK = b"visual-memory tombstones 1"
 
 
@@ -31,13 +31,13 @@ def check_of(secret: bytes) -> bytes:
 
 
 def make_secret(path: Path) -> None:
-    """Make a new secret at ``path``, whole and on disk, unless one is there. Raises NotWritten."""
+    """Write a new secret to ``path``, synced, unless one is there. Raises NotWritten."""
     if not path.exists():
         write_private(path, secrets.token_bytes(SECRET_BYTES))
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the secret at ``path``. Raises LostSecret where it is missing, or no secret."""
+    """Return the secret at ``path``. Raises LostSecret if it is missing or malformed."""
     try:
         data = read_small(path)
     except OSError as problem:

@@ -22,10 +22,10 @@ Labels: TypeAlias = NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveOneOut:
-    """All entries with the k ≥ 1 nearest others of each, in any order of entries.
+    """All entries in any order, with the k ≥ 1 nearest others of each.
 
-    ``ids`` and ``labels`` are objects (m,). ``neighbors`` (m, k) holds rows, nearest first, an
-    entry's own never among its own; ``distances`` and ``weights`` are float64 (m, k).
+    ``ids`` and ``labels`` are objects (m,). ``neighbors`` (m, k) holds rows, nearest first, never
+    the entry's own; ``distances`` and ``weights`` are float64 (m, k).
     """
 
     ids: NDArray[np.object_]
@@ -37,7 +37,7 @@ class LeaveOneOut:
 
 @dataclass(frozen=True, slots=True)
 class LabelAccuracy:
-    """The number of entries of one label, and the share of them predicted right by others."""
+    """The number of entries of one label, and the share predicted right from their neighbours."""
 
     label: str
     count: int
@@ -46,7 +46,7 @@ class LabelAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An entry whose label is likely wrong, and the one that it should have.
+    """An entry whose label is likely wrong, and the label that it should have.
 
     ``score`` in (0, 1] is the lead of ``proposed`` over ``label``, as a share of all votes.
     """
@@ -60,7 +60,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two entries of nearly the same picture with different labels, ids ascending."""
+    """Two entries with nearly the same picture and different labels; the ids ascend."""
 
     ids: tuple[str, str]
     labels: tuple[str, str]
@@ -107,9 +107,9 @@ def thin_labels(labels: Labels, *, trusted_min: int = TRUSTED_MIN) -> dict[str, 
 
 
 def conflicts(judged: LeaveOneOut, *, tolerance: float = NEAR_DUPLICATE) -> list[Conflict]:
-    """Return neighbours of different labels up to ``tolerance`` apart, nearest first, then by ids.
+    """Return pairs of neighbours with different labels, at most ``tolerance`` apart.
 
-    Raises BadParameter.
+    They are sorted by distance, then by ids. Raises BadParameter.
     """
     if not 0.0 <= tolerance <= 2.0:
         raise BadParameter("tolerance", "from 0 to 2", tolerance)
@@ -128,9 +128,9 @@ def suspects(
 ) -> list[Suspect]:
     """Return the entries whose labels are likely wrong, most suspicious first, equal ones by id.
 
-    Two entries vote for each other's labels where one is among the k nearest of the other, and
-    twice where both are. An entry is suspect where another label leads its own by ``lead`` times
-    the share of votes that an entry's own label gets on average: the noisier the memory, the
+    Two entries vote for each other's labels if one is among the k nearest of the other, and twice
+    if both are. An entry is suspect if another label's share of its votes exceeds that of its own
+    label by ``lead`` times the mean share of own labels, or more: the noisier the memory, the
     smaller the lead needed. Then the suspects lose their votes, and all entries are judged once
     more.
 
@@ -139,24 +139,27 @@ def suspects(
     """
     if not 0.0 < lead <= 1.0:
         raise BadParameter("lead", "above 0 and at most 1", lead)
-    assembly = _Assembly(judged, trusted_min)
+    voting = _VotingPairs(judged, trusted_min)
     everyone = np.ones(len(judged.ids), bool)
-    trusted = ~assembly.verdict(everyone, lead).suspect
-    verdict = assembly.verdict(trusted, lead)
-    return assembly.report(verdict, trusted)
+    trusted = ~voting.verdict(everyone, lead).suspect
+    verdict = voting.verdict(trusted, lead)
+    return voting.report(verdict, trusted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Verdict:
-    """The verdict on each entry (m,): suspect or not, its margin, and the label it should have."""
+    """A verdict on each entry (m,): if it is suspect, the rival label, and that label's margin."""
 
     suspect: NDArray[np.bool_]
     margin: NDArray[np.float64]
     rival: NDArray[np.intp]
 
 
-class _Assembly:
-    """The entries by id, with every pair that votes; sums do not depend on the order of rows."""
+class _VotingPairs:
+    """The entries sorted by id, and all pairs of ``hearers`` and their ``voters``.
+
+    Sums do not depend on the order of rows.
+    """
 
     def __init__(self, judged: LeaveOneOut, trusted_min: int) -> None:
         order = np.argsort(judged.ids)

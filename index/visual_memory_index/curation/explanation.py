@@ -21,9 +21,9 @@ _Chain: TypeAlias = "tuple[int, _Chain] | None"
 class Flip:
     """A set of entries whose removal gives a query another label.
 
-    ``ranks`` are their places in the full ranking, ascending from 0; ``label`` is the new one.
-    ``proven_minimal``: no smaller set flips the label, and no set of that size comes first in
-    lexicographic order. If False, time was up, and the set may be larger than needed.
+    ``ranks`` are the entries' places in the full ranking, ascending from 0; ``label`` is the new
+    label. If ``proven_minimal``, no smaller set flips the label, and no set of that size precedes
+    this one in lexicographic order. If not, time was up, and the set may be larger than needed.
     """
 
     ranks: Ranks
@@ -42,9 +42,9 @@ def smallest_flip(
 ) -> Flip | None:
     """Find the fewest entries, of any label, whose removal changes the label of one query.
 
-    ``labels`` and ``distances`` (m,), m ≥ 1, are all entries, nearest first; the k nearest that are
-    left vote. None if all entries have one label. ``voting`` must weigh a neighbour by its distance
-    and its rank alone, and never weigh a nearer one less.
+    ``labels`` and ``distances`` (m,), m ≥ 1, are all entries, nearest first; after the removal the
+    k nearest vote. Return None if all entries have one label. ``voting`` must weigh a neighbour by
+    its distance and its rank alone, and never weigh a nearer one less.
     """
     ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
     if (labels == ballot.winner).all():
@@ -52,7 +52,7 @@ def smallest_flip(
     try:
         ranks, proven = _first_of_smallest(ballot, clock, clock() + seconds), True
     except _OutOfTime:
-        ranks, proven = _some_flip(ballot), False
+        ranks, proven = _nearest_flip(ballot), False
     return Flip(ranks, ballot.winner_without(ranks), proven)
 
 
@@ -61,7 +61,7 @@ class _OutOfTime(Exception):
 
 
 class _Ballot:
-    """A ranking (m,) whose ``k`` ≤ m nearest entries vote, and its ``winner``."""
+    """A ranking of m entries, whose nearest ``k`` ≤ m vote, and the ``winner`` of the vote."""
 
     def __init__(
         self,
@@ -84,18 +84,18 @@ class _Ballot:
         return next(iter(tally(self.labels[kept], self._voting(self._distances[kept]))))
 
     def extent(self, size: int) -> tuple[int, int]:
-        """Count the entries that matter if ``size`` of them are removed, and those that vote."""
+        """Count the nearest entries that matter if ``size`` are removed, and the voters then."""
         end = min(len(self.labels), self.k + size)
         return end, end - size
 
     def weights(self, start: int, end: int) -> Weights:
-        """Weigh each entry of a range in each of the k places: (end − start, k)."""
+        """Return the weight of each entry of a range in each of the k places: (end − start, k)."""
         distances = self._distances[start:end, np.newaxis]
         return self._voting(np.broadcast_to(distances, (end - start, self.k)))
 
 
-def _some_flip(ballot: _Ballot) -> Ranks:
-    """Remove the nearest entries of the winner, as many as flip the label, found by bisection."""
+def _nearest_flip(ballot: _Ballot) -> Ranks:
+    """Return the ranks of just enough of the winner's nearest entries to flip the label."""
     own = np.flatnonzero(ballot.labels == ballot.winner).tolist()
     too_few, enough = 0, len(own)
     while enough - too_few > 1:
@@ -109,22 +109,24 @@ def _some_flip(ballot: _Ballot) -> Ranks:
 
 def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
     """Return the lexicographically first of the smallest flips. Raises _OutOfTime."""
-    for size, rivals in _hopeful(ballot, clock, deadline):
-        found = [_first(ballot, size, rival, clock, deadline) for rival in rivals]
+    for size, rivals in _possible_rivals(ballot, clock, deadline):
+        found = [_first_flip_to(ballot, size, rival, clock, deadline) for rival in rivals]
         flips = [ranks for ranks in found if ranks is not None]
         if flips:
             return min(flips)
     raise AssertionError("without all of its entries a label cannot win")
 
 
-def _hopeful(ballot: _Ballot, clock: Clock, deadline: float) -> Iterator[tuple[int, list[str]]]:
-    """Yield for each size of a removal the rivals that could lead the winner by more than −doubt.
+def _possible_rivals(
+    ballot: _Ballot, clock: Clock, deadline: float
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield each number of removed entries, with the rivals that may win without them.
 
-    The label changes exactly where one rival beats the winner, and their two totals decide that.
-    Walk the ranking: an entry is removed, or takes the next place and weighs what it weighs there.
+    A rival may win if its best lead over the winner is −doubt, the rounding error, or more. Each
+    entry along the ranking is removed, or takes the next place and gets the weight of that place.
     So the best lead with p places taken follows from the best leads one entry before with p and
-    with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed.
-    Row 0 of ``leads`` stands for every label that was not met yet.
+    with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed. Row
+    0 of ``leads`` stands for every label that was not met yet.
     """
     leads = np.full((1, ballot.k + 1), -np.inf)
     leads[0, 0] = 0.0
@@ -152,7 +154,10 @@ def _hopeful(ballot: _Ballot, clock: Clock, deadline: float) -> Iterator[tuple[i
 
 
 class _Walk(NamedTuple):
-    """A state of the walk along the ranking, with two totals summed in the order of ``tally``."""
+    """A state of a walk along the ranking: next rank, next place, totals of rival and winner.
+
+    The totals are summed in the order of ``tally``.
+    """
 
     rank: int
     place: int
@@ -173,19 +178,22 @@ class _Walk(NamedTuple):
         return self._replace(rank=self.rank + 1)
 
 
-def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float) -> Ranks | None:
+def _first_flip_to(
+    ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
+) -> Ranks | None:
     """Return the lexicographically first ``size`` ranks without which ``rival`` wins, or None.
 
-    Each entry is removed or else kept, as long as the lead within reach is not surely negative.
-    Of walks that meet with equal totals only the first goes on. Which label voted last differs
-    between them and decides a tie, but never for a later one alone: that one kept an entry of the
-    winner behind all of the rival, where the first did not; the first with that entry kept and a
-    nearer one of the winner removed instead comes earlier still, and has the rival win.
+    Each entry is removed or else kept, as long as the rival's best lead is not surely negative. Of
+    walks that reach the same state only the first goes on. They may differ in the label that voted
+    last, which decides a tie, but the rival never wins after a later walk alone: such a walk kept
+    an entry of the winner behind all of the rival, where the first did not; the first walk with
+    that entry kept and a nearer one of the winner removed instead precedes both, and has the rival
+    win.
     """
     end, places = ballot.extent(size)
     weights, labels = ballot.weights(0, end), ballot.labels[:end]
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
-    reach = _reach(weights * voters[:, np.newaxis], places)
+    reach = _best_gains(weights * voters[:, np.newaxis], places)
     met = set[_Walk]()
     walks: list[tuple[_Walk, _Chain]] = [(_Walk(0, 0, 0.0, 0.0), None)]
     while walks:
@@ -197,7 +205,7 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
             continue
         met.add(walk)
         if walk.rank == end:
-            ranks = _unchained(chain)
+            ranks = _ranks_of(chain)
             if ballot.winner_without(ranks) != ballot.winner:
                 return ranks
             continue
@@ -208,11 +216,11 @@ def _first(ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
     return None
 
 
-def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
-    """Return the best gain in lead from each rank on, by the number of places taken before.
+def _best_gains(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
+    """Return the most that entries from each rank on add to the lead, by places taken before.
 
-    ``gains`` (end, k) is the gain of each entry in each place; −∞ where the remaining ranks do not
-    fill the ``places``.
+    ``gains`` (end, k) is what each entry adds in each place; the result is −∞ if the remaining
+    ranks do not fill the ``places``.
     """
     reach = np.full((len(gains) + 1, places + 1), -np.inf)
     reach[-1, places] = 0.0
@@ -223,8 +231,8 @@ def _reach(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
     return reach
 
 
-def _unchained(chain: _Chain) -> Ranks:
-    """Return the ranks of a linked list, whose last comes first, ascending."""
+def _ranks_of(chain: _Chain) -> Ranks:
+    """Return the ranks of a linked list that begins with the last, in ascending order."""
     ranks: list[int] = []
     while chain is not None:
         rank, chain = chain

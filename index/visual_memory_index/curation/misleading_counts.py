@@ -20,13 +20,13 @@ from visual_memory_index.records.operation import UNLEARN, Progress
 from visual_memory_index.store.store import Store
 
 PRODUCTS_AT_ONCE = 2e9  # of a scan under the readers' lock: some tens of milliseconds
-SELECTION_PRODUCTS = 1e4  # that take as long as keeping one more neighbour in a scan, by hand
-PARTS_MAX = 16  # done at once, where writes undo what one part does
+SELECTION_PRODUCTS = 1e4  # take as long as keeping one more neighbour in a scan, measured by hand
+PARTS_MAX = 16  # done at once, if writes undo as much as one part does
 MOMENT = 20  # parts: about a second
 KEPT_MAX = 4  # different K
-KEPT_BYTES_MAX = 1 << 30  # of them together, but the last is kept in any case
+KEPT_BYTES_MAX = 1 << 30  # of them together, but the one used last is kept anyway
 WAIT_SECONDS = 0.1
-UNFIT = -1  # the revision of lists that were left halfway
+UNFIT = -1  # the revision of lists whose update was interrupted
 LISTS, KNOWN = "lists.", "known."  # lists, and the keys of the entries whose lists are known
 
 T = TypeVar("T")
@@ -36,9 +36,9 @@ T = TypeVar("T")
 class Counts:
     """The misleading counts of all voting entries for one K (Geirhos et al., 2024, section 3.3).
 
-    ``v`` int64 (m,) counts how often an entry is among the K nearest of another with another label,
-    ``c`` int64 (m,) with the same label. ``ids`` and ``labels`` are objects (m,); all are in the
-    order of the rows at ``revision``.
+    ``v`` int64 (m,) counts how often an entry is among the K nearest of an entry with another
+    label, ``c`` int64 (m,) of an entry with its label. ``ids`` and ``labels`` are objects (m,); all
+    are in the order of the rows at ``revision``.
     """
 
     revision: int
@@ -57,12 +57,12 @@ class VersionedLists:
 
 
 class MisleadingCountsCache:
-    """Keeps neighbour lists, and after an edit finds those anew that it touched.
+    """Keeps neighbour lists, and after an edit finds only those lists again that it changed.
 
-    Lists of a few K stay in RAM, the last used ones, and as many in the store: those that took long
-    are written there at once, the others by ``save``. Beside each are the keys of the entries whose
-    lists are known. A thread that updates the lists for K removes them from the cache and holds K's
-    lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
+    Lists of the few K used last stay in RAM, and as many in the store: lists that took long to find
+    are written there at once, the others by ``save``. The keys of the entries whose lists are known
+    are kept with them. A thread that updates the lists for K removes them from the cache and holds
+    K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class MisleadingCountsCache:
         ram: Callable[[], RamCopy],
     ) -> None:
         self._store, self._lock, self._writing, self._ram = store, lock, writing, ram
-        self._guard = threading.Lock()  # of all that follows
+        self._guard = threading.Lock()  # guards the fields below
         self._turns: dict[int, threading.Lock] = {}
         self._lists: dict[int, VersionedLists] = {}
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
-        self._oldest = 0  # what was found at an earlier revision is not kept
+        self._oldest = 0  # lists and counts of earlier revisions are not kept
 
     def is_quick(self, k: int) -> bool:
-        """Return True if the counts for K take about a second at most. Needs the readers' lock."""
+        """Return True if the counts for K take about a second at most; needs the readers' lock."""
         ram = self._ram()
         if self._fresh(k, ram) is not None:
             return True
@@ -95,10 +95,10 @@ class MisleadingCountsCache:
     def get(
         self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
     ) -> tuple[Counts, T]:
-        """Return the counts for k ≥ 1 at one moment from now on, and ``beside`` at that moment.
+        """Return the counts for k ≥ 1 and ``beside(copy)``, both of one moment during the call.
 
-        The readers' lock is released after each part of the work. ``on_progress`` may raise, which
-        ends it.
+        The readers' lock is released after each part of the work. If ``on_progress`` raises, the
+        work ends.
         """
 
         @contextmanager
@@ -118,7 +118,7 @@ class MisleadingCountsCache:
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
-        """Drop everything found, also by threads still at work. Needs the lock for writing.
+        """Drop all lists and counts, also those being found; needs the lock for writing.
 
         The store drops its lists together with the entries they were found for.
         """
@@ -128,7 +128,7 @@ class MisleadingCountsCache:
                 kept.clear()
 
     def save(self) -> None:
-        """Write the lists to the store, and find no more."""
+        """Move the lists from RAM to the store."""
         with self._guard:
             kept = dict(self._lists)
             self._lists.clear()
@@ -148,7 +148,10 @@ class MisleadingCountsCache:
         on_progress: Progress,
         beside: Callable[[RamCopy], T],
     ) -> tuple[Counts, T]:
-        """Find counts like ``get``, in the copy that ``hold`` provides for each part."""
+        """Find the counts and ``beside(copy)``, as ``get`` does.
+
+        The work is done in parts, and ``hold()`` is entered for each, to get and lock the copy.
+        """
         with self._checked_out(k, on_progress) as taken:
             lists = taken.lists
             with hold() as ram:
@@ -181,9 +184,9 @@ class MisleadingCountsCache:
 
     @contextmanager
     def _checked_out(self, k: int, on_progress: Progress) -> Iterator[VersionedLists]:
-        """Take the lists for K out of the cache, with K's lock, until they are put back.
+        """Take the lists for K out of the cache, and put them back at the end; holds K's lock.
 
-        ``on_progress`` may raise while it waits.
+        While it waits for the lock, ``on_progress`` is called, and may raise.
         """
         with self._guard:
             turn = self._turns.setdefault(k, threading.Lock())
@@ -215,7 +218,7 @@ class MisleadingCountsCache:
 
     def _stored(self, k: int, scan: str) -> NeighborLists:
         data = self._store.derived(stored_name(LISTS, scan, k))
-        with suppress(ValueError):  # derived, so a damaged one is only lost time
+        with suppress(ValueError):  # damaged lists are found again
             if data is not None:
                 return NeighborLists.from_bytes(data)
         return NeighborLists.unknown(k, scan, np.empty(0, dtype=np.int64))
@@ -225,11 +228,11 @@ class MisleadingCountsCache:
         return np.frombuffer(known or b"", dtype=np.int64)
 
     def _keep(self, k: int, found: VersionedLists) -> None:
-        """Write lists to the store unless they are there already or too large."""
+        """Write lists to the store unless they are stored already or too large."""
         if found.lists.nbytes > self._store.derived_bytes_max:
             return
         known, scan = found.lists.known(), found.lists.scan
-        with suppress(NotWritten, CorruptStore):  # what is not kept is found again
+        with suppress(NotWritten, CorruptStore):  # lists that are not kept are found again
             with self._lock.reading():
                 self._ram()
                 stored = self._stored_known(k, scan)
@@ -245,9 +248,9 @@ class MisleadingCountsCache:
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Drop stored lists that spare nothing or are too many; the writer's lock is held.
+        """Drop stored lists that save no time or are too many; needs the writer's lock.
 
-        Lists of another scan spare nothing.
+        Lists of another scan, or mostly of deleted entries, save no time.
         """
         keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
         sizes = self._store.derived_sizes(LISTS)
@@ -268,12 +271,12 @@ class MisleadingCountsCache:
 
 
 def stored_name(kind: str, scan: str, k: int) -> str:
-    """Return the name in the store of the LISTS or KNOWN that one scan found for K."""
+    """Return the name in the store of data of a ``kind``, LISTS or KNOWN, for one scan and K."""
     return f"{kind}{scan}.{k}"
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Return the K whose lists are kept, given bytes per K, last used first."""
+    """Return the K whose lists fit within the limits, given bytes per K, last used first."""
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size
@@ -284,7 +287,7 @@ def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
 
 
 def missing_lists(k: int, known: Keys, keys: Keys) -> int:
-    """About how many lists of the entries with ``keys`` are to be found, where some are known.
+    """Estimate how many lists are to be found for ``keys``, if the lists of ``known`` are there.
 
     An entry added or deleted is in about K lists of others.
     """
@@ -298,14 +301,14 @@ def count_common(known: Keys, keys: Keys) -> int:
 
 
 def list_cost(m: int, dimension: int, k: int) -> float:
-    """Return the cost, in products, of finding one of ``m`` lists."""
+    """Return the cost of finding one of ``m`` lists, in multiplications."""
     return m * dimension + SELECTION_PRODUCTS * width(k, m)
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Do a ``part`` of what the ``lists`` of these rows lack: how many of how many are known then.
+    """Find a ``part`` of the missing ``lists``; return how many are known then, and the total.
 
-    None where all are known.
+    Return None if all are known.
     """
     m = len(lists.keys)
     cost = list_cost(max(1, m), ram.vectors.dimension, lists.k)
@@ -329,6 +332,6 @@ def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int
 
 
 def label_codes(labels: NDArray[np.object_]) -> NDArray[np.int32]:
-    """Labels as numbers, int32 (m,)."""
+    """Return a number for each label, int32 (m,)."""
     codes: dict[str, int] = {}
     return np.fromiter((codes.setdefault(label, len(codes)) for label in labels), dtype=np.int32)

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-SCRATCH_SHARE = 0.25  # where more of the entries are new, all is found anew
+SCRATCH_SHARE = 0.25  # if more of the entries are new, all lists are found again
 RENUMBERED_AT_ONCE = 1 << 20
 COMPARED_MAX = (
     8  # rows: comparing each with 90 million numbers took a quarter of a look-up, by hand
@@ -21,13 +21,12 @@ Rows = NDArray[np.intp]
 
 @dataclass(slots=True, eq=False)
 class NeighborLists:
-    """The nearest others of every row, updated as rows come and go.
+    """The k nearest others of every row, updated as rows come and go.
 
-    ``keys`` int64 (m,) says whose rows these are; a key stands for one vector forever, so whatever
-    happened since can be told from the keys alone. A vector that scores below ``score_bounds``,
-    float32 (m,), does not belong into the row's list. A ``stale`` row's list is to be found anew.
-    A ``new`` row is to be held against the bounds of the others, before any list is found. Bounds
-    hold for the scores of one ``scan`` alone.
+    ``keys`` int64 (m,) are the rows' keys; a key stands for one vector forever, so comparing keys
+    tells every change. A vector that scores below ``score_bounds``, float32 (m,), does not belong
+    in the row's list. A ``stale`` row's list is to be found again. A ``new`` row is first to be
+    compared with the bounds of the others. Bounds hold for the scores of one ``scan`` alone.
     """
 
     k: int
@@ -40,7 +39,7 @@ class NeighborLists:
 
     @classmethod
     def unknown(cls, k: int, scan: str, keys: Keys) -> NeighborLists:
-        """Every list is to be found."""
+        """Return lists for ``keys`` that all are still to be found."""
         m = len(keys)
         return cls(
             k,
@@ -59,7 +58,7 @@ class NeighborLists:
 
     @property
     def left(self) -> tuple[int, int]:
-        """Count the new rows and the stale rows, the work left in this order."""
+        """Count the new rows and the stale rows: the work left, in the order of doing it."""
         return int(np.count_nonzero(self.new)), int(np.count_nonzero(self.stale))
 
     def known(self) -> Keys:
@@ -67,10 +66,10 @@ class NeighborLists:
         return self.keys[~self.stale]
 
     def follow(self, keys: Keys, scan: str) -> None:
-        """Become those of other rows: what held what left is stale, what came is stale and new.
+        """Update to other rows: lists with a removed row become stale, added rows stale and new.
 
-        Where most came, lists have another length, or another ``scan`` has the scores from now on,
-        all are unknown. Without a row that left its place no list is looked at.
+        If more than a quarter of the rows are new, lists have another length, or ``scan`` is
+        another, all lists become stale. If no row left its place, no list is looked at.
         """
         m, before = len(keys), len(self.keys)
         both = min(m, before)
@@ -97,7 +96,7 @@ class NeighborLists:
             column[came[end]] = rows
 
     def to_bytes(self) -> bytes:
-        """Serialise everything."""
+        """Serialise all fields."""
         file = io.BytesIO()
         np.savez(
             file,
@@ -126,7 +125,7 @@ class NeighborLists:
         return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Renumber the lists after rows left ``gone``; those at ``start`` moved to ``end``."""
+        """Renumber the lists: rows ``gone`` left their places, some moving ``start`` to ``end``."""
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end
@@ -142,5 +141,5 @@ class NeighborLists:
 
 
 def width(k: int, m: int) -> int:
-    """Return the length of a list among ``m`` entries."""
+    """Return the length of a list if there are ``m`` entries."""
     return max(0, min(k, m - 1))

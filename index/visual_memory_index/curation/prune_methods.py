@@ -35,7 +35,10 @@ class Voters:
 
 @dataclass(frozen=True, slots=True)
 class Hard:
-    """Entries that mislead at least ``threshold`` times among the ``k`` nearest of others."""
+    """Prunes entries with a misleading count for ``k`` of at least ``threshold``.
+
+    ``minus_correct`` subtracts the count of equal labels first.
+    """
 
     k: int
     threshold: int
@@ -49,7 +52,7 @@ class Hard:
 
 @dataclass(frozen=True, slots=True)
 class Random:
-    """A random share of all entries, the same for the same entries and seed."""
+    """Prunes a random share of all entries, the same for equal ids and seed."""
 
     fraction: float
     seed: int
@@ -62,9 +65,9 @@ class Random:
 
 @dataclass(frozen=True, slots=True)
 class Prototype:
-    """The easiest or hardest entries by their distance to the nearest of ``clusters`` prototypes.
+    """Prunes all but the easiest or hardest entries: the nearest to, or furthest from, a prototype.
 
-    Without clusters the prototypes are the mean vectors of the labels.
+    There are ``clusters`` prototypes; if 0, each entry's is the mean direction of its label.
     """
 
     fraction: float
@@ -96,7 +99,7 @@ class Prototype:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The entries of the lowest KNN-Shapley value, by ``k`` neighbours."""
+    """Prunes the entries of the lowest KNN-Shapley values for ``k`` neighbours."""
 
     fraction: float
     k: int
@@ -109,12 +112,12 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """Entries named by id."""
+    """Prunes the entries with these ids."""
 
     ids: Sequence[str]
 
     def rows(self, voters: Voters) -> Rows:
-        """Select rows by their ids. Raises NotVoting."""
+        """Select the rows of these ids. Raises NotVoting."""
         row_of = {id: row for row, id in enumerate(voters.ids)}
         if unknown := [id for id in self.ids if id not in row_of]:
             raise NotVoting(unknown)

@@ -36,8 +36,9 @@ KEEPS: MappingProxyType[str, Callable[[Values], Values]] = MappingProxyType(
 def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Counts]:
     """Count how often each entry is among the nearest of another: v if labels differ, c if equal.
 
-    ``neighbors`` (m, w) holds rows, the leave-one-out nearest of each; ``labels`` (m,) holds codes.
-    v and c are int64 (m,) and sum to m · w together (Geirhos et al., 2024, section 3.3).
+    ``neighbors`` (m, w) holds the rows nearest to each entry, itself left out; ``labels`` (m,)
+    holds codes. v and c are int64 (m,); all their numbers together sum to m · w (Geirhos et al.,
+    2024, section 3.3).
     """
     m, w = neighbors.shape
     counts = np.zeros(2 * m, dtype=np.int64)  # first those with the same label
@@ -57,7 +58,7 @@ def portion(fraction: float, m: int) -> int:
 
 
 def prune_misleading(v: Counts, c: Counts, *, threshold: int, net: bool = False) -> Rows:
-    """Return rows with v ≥ threshold, or v − c ≥ threshold where ``net``. Raises BadParameter."""
+    """Return rows with v ≥ threshold, or v − c ≥ threshold if ``net``. Raises BadParameter."""
     if threshold < 1:
         raise BadParameter("threshold", "at least 1", threshold)
     return np.flatnonzero((v - c if net else v) >= threshold)
@@ -83,10 +84,10 @@ def prune_random(ids: Ids, *, count: int, seed: int) -> Rows:
 def prune_by_difficulty(
     difficulties: Values, ids: Ids, labels: AnyInts, *, kept: int, keep: str, balance: float = 0.0
 ) -> Rows:
-    """Return all rows but the ``kept`` hardest or easiest ones, by ``keep``; equal ones by id.
+    """Return all rows but the ``kept`` easiest or hardest, as ``keep`` says; equal ones by id.
 
-    Pruning every label alike would keep ⌊kept · its entries / m⌋ of each; at least ``balance`` of
-    that is kept of each label (Sorscher et al., 2022). Raises BadParameter.
+    Pruning every label alike would keep ⌊kept · its entries / m⌋ of each; at least ``balance``
+    times that many are kept of each label (Sorscher et al., 2022). Raises BadParameter.
     """
     _check_count(kept, len(ids), name="kept")
     if keep not in KEEPS:
@@ -129,12 +130,13 @@ def prototype_difficulties(
 def prototypes(
     vectors: Vectors, ids: Ids, *, clusters: int, seed: int, on_progress: Progress = unreported
 ) -> Vectors:
-    """Run spherical k-means on unit rows (m, d): unit centres (c, d), c at most the distinct rows.
+    """Run spherical k-means on unit rows (m, d); return the unit centres (c, d).
 
-    It starts at rows chosen by keyed hashes of their ids and ends after 20 rounds at the latest.
-    Neither the order of the rows nor the number of threads changes a bit: sums run in the order of
-    ids, and the matrix product only rules out centres beyond its error. ``on_progress`` is called
-    several times a round. Raises BadParameter, and whatever ``on_progress`` raises.
+    c is ``clusters``, or the number of distinct rows if less. The start is at rows chosen by keyed
+    hashes of their ids, the end after 20 rounds at the latest. Neither the order of the rows nor
+    the number of threads changes a bit: sums run in the order of ids, and the matrix product only
+    rules out centres beyond its error. ``on_progress`` is called several times a round. Raises
+    BadParameter, and whatever ``on_progress`` raises.
     """
     if clusters < 1:
         raise BadParameter("clusters", "at least 1", clusters)
@@ -157,7 +159,7 @@ def prototypes(
 def nearest_prototypes(
     vectors: Vectors, prototypes: Vectors, on_progress: Progress = unreported
 ) -> tuple[NDArray[np.intp], Values]:
-    """Return the nearest prototype (c, d) of each unit row (m, d), first of equals, with distance.
+    """Return the nearest prototype (c, d) of each unit row (m, d), first of equals, and distances.
 
     A float64 product finds the candidates within its error; exact distances decide among them.
     """
@@ -178,7 +180,7 @@ def nearest_prototypes(
 
 
 def _in_round(number: int, on_progress: Progress) -> Progress:
-    """Convert the progress of one round to that of all rounds and the final assignment."""
+    """Convert the progress within one round to that of all rounds and the final assignment."""
     return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 
@@ -196,7 +198,7 @@ def _pair_distances(
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
-    """Return the mean direction of each group, or its fallback where there is none."""
+    """Return the mean direction of each group, or its fallback if there is none."""
     means = np.zeros(fallback.shape)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))

@@ -39,7 +39,7 @@ class Valuation:
     """
 
     def __init__(self, labels: NDArray[np.object_], k: int) -> None:
-        """``labels`` (m,) by row; k ≥ 1."""
+        """Value entries with ``labels`` (m,), by row, for k ≥ 1 neighbours."""
         self._code_of = {label: code for code, label in enumerate(dict.fromkeys(labels))}
         self._codes = np.array([self._code_of[label] for label in labels], dtype=np.int32)
         self._k = k
@@ -47,10 +47,10 @@ class Valuation:
         self._queries = np.zeros(len(labels), dtype=np.int64)
 
     def add(self, order: Rows, labels: Sequence[str], own: Rows | None = None) -> None:
-        """Value all rows for each query, given the label it should get.
+        """Add queries, each with the label it should get.
 
-        ``order`` (n, m) has all rows, nearest first; ``own`` (n,) each query's own row, if it is an
-        entry. The totals do not depend on how queries are cut into calls.
+        ``order`` (n, m) has all rows, nearest first; ``own`` (n,) is each query's own row, if
+        queries are entries. The totals do not depend on how queries are divided among calls.
         """
         step = max(1, VALUED_AT_ONCE // max(1, order.shape[1]))
         codes = np.array([self._code_of.get(label, -1) for label in labels], dtype=np.int32)
@@ -68,5 +68,5 @@ class Valuation:
             np.subtract.at(self._queries, own, 1)
 
     def means(self) -> NDArray[np.float64]:
-        """Return the mean value of each row, float64 (m,); 0 where no query has valued it."""
+        """Return the mean value of each row, float64 (m,); 0 if no query has valued it."""
         return self._totals / np.maximum(self._queries, 1)

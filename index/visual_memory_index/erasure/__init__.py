@@ -1,4 +1,4 @@
-"""Erasure: byte patterns of unlearned entries, and the search of files for them.
+"""Erasure: byte patterns of unlearned entries, and the search for these in files.
 
 Imports no other room. Alone: ``make test ROOM=index/erasure``.
 """

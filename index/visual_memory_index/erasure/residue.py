@@ -10,26 +10,26 @@ from collections.abc import Iterable, Iterator, Set
 import numpy as np
 from numpy.typing import NDArray
 
-FRAGMENT_BYTES = 32  # of a vector or picture: so much of it is a trace
+FRAGMENT_BYTES = 32  # of a vector or picture: the least that is residue
 TEXT_BYTES_MIN = 12  # a shorter text could be there by chance
-TEXT_PIECE = 256  # characters; longer texts are looked for in pieces, for files break them up
-TEXT_STRETCHES, TEXTS_COMPARED = 4, 50_000  # places for a probe; so many texts say which is rare
+TEXT_PIECE = 256  # characters; longer texts are searched for in pieces, as files may split them
+TEXT_STRETCHES, TEXTS_COMPARED = 4, 50_000  # for probes; to find the rarest probe
 DISTINCT_MIN = 12  # different bytes that a fragment must have, so that it is not there by chance
 HEAD_SHARE = 4  # this part of a picture is left out: headers are alike
 PROBE_BYTES = 8
-PROBE_DISTINCT_MIN = 4  # zeros, for one, are everywhere
-STEP = FRAGMENT_BYTES - PROBE_BYTES  # every fragment then holds a probe as a whole
-BESIDE = STEP // 2  # so much of a fragment is before its probe, or behind it
+PROBE_DISTINCT_MIN = 4  # zeros, for example, are everywhere
+STEP = FRAGMENT_BYTES - PROBE_BYTES  # so every fragment contains a whole probe
+BESIDE = STEP // 2  # bytes of a fragment before its probe, or behind it, at least
 PROBES_MAX = 400_000
-SHARED_MAX = 4  # in so many different surroundings a probe may be
+SHARED_MAX = 4  # different contexts that a probe may have
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-MASK = 0xA5  # what is looked for is kept masked, or it would be found where it is kept
-SEARCHED_AT_ONCE = 1 << 18  # with what is computed of it, it stays near the processor
+MASK = 0xA5  # patterns are kept masked, or the search would find them in its own memory
+SEARCHED_AT_ONCE = 1 << 18  # so that all arrays stay in the processor's cache
 
 
 class ResiduePatterns:
-    """Texts, vectors and pictures to search for, as far as chance would not produce them.
+    """Byte patterns of texts, vectors and pictures to search for, unless they may occur by chance.
 
     Of very much data only some fragments are searched for; whole vectors and pictures are still
     found. Content that the remaining ``others`` share is no residue, nor are numbers that occur in
@@ -44,9 +44,9 @@ class ResiduePatterns:
         pictures: Iterable[bytes] = (),
         others: Iterable[bytes] = (),
     ) -> None:
-        self._texts: dict[bytes, bytes] = {}  # as they may be written, and as UTF-8
-        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # how far in, how long the text is
-        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # with what is around, how far in
+        self._texts: dict[bytes, bytes] = {}  # each written form to the UTF-8 form
+        self._text_probes: dict[int, set[tuple[int, int]]] = {}  # to (offset, text length)
+        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # to (context, offset)
         text_count = self._note_texts(set(texts))
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
@@ -69,11 +69,11 @@ class ResiduePatterns:
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """Return the pieces of the patterns in ``data``, masked: texts, and fragments or more."""
+        """Return the pieces of the patterns in ``data``, masked: texts, or 32 bytes and more."""
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
-        if not len(self._values):  # nothing that chance would not produce
+        if not len(self._values):  # nothing can be searched for
             return
         for start in range(0, len(whole), SEARCHED_AT_ONCE):
             part = whole[start : start + SEARCHED_AT_ONCE + PROBE_BYTES]
@@ -91,7 +91,7 @@ class ResiduePatterns:
                             yield piece
 
     def _note_texts(self, texts: Iterable[str]) -> int:
-        """Add text patterns; return the number of texts that can be searched for."""
+        """Add patterns of texts; return the number of texts that can be searched for."""
         forms: dict[bytes, list[int]] = {}  # with places for a probe
         count = 0
         for text in texts:
@@ -150,7 +150,7 @@ class ResiduePatterns:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the places in ``words`` that are probes."""
+        """Return the positions in ``words`` that hold probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -162,11 +162,11 @@ class ResiduePatterns:
 
     def _hashed(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
         places = (words * MULTIPLIER) >> self._shift
-        return places.view(np.int64)  # as ``take`` has it without converting
+        return places.view(np.int64)  # the type that ``take`` needs no conversion of
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
-    """Return the part of a pattern around a probe that ``data`` contains; empty if no fragment."""
+    """Return the part of a pattern that ``data`` has around a probe; empty if below 32 bytes."""
     if not (
         alike(data, at - BESIDE, around, place - BESIDE)
         or alike(data, at + PROBE_BYTES, around, place + PROBE_BYTES)
@@ -182,20 +182,20 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if the bytes beside a probe are complete and equal; rules out most, fast."""
+    """Return True if the bytes beside a probe are complete and equal: a fast first check."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
 
 def pieces_of(text: str) -> list[str]:
-    """Cut a long text into pieces."""
+    """Cut a long text into pieces of 256 to 511 characters."""
     count = max(1, len(text) // TEXT_PIECE)
     bounds = [len(text) * number // count for number in range(count + 1)]
     return [text[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def written(text: str) -> set[bytes]:
-    """Return the byte forms of a text: UTF-8, JSON, and Python's internal encodings."""
+    """Return the bytes of a text in each form: UTF-8, JSON, and Python's internal encodings."""
     if text.isascii() and text.isprintable() and not {'"', "\\"} & set(text):
         return {text.encode()}
     escaped = [json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (False, True)]
@@ -205,7 +205,7 @@ def written(text: str) -> set[bytes]:
 
 
 def places_in(data: bytes) -> list[int]:
-    """Return the best probe place of each stretch, if good enough, the last stretch first."""
+    """Return the best position for a probe in each quarter, if any is good enough, last first."""
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):
@@ -227,10 +227,10 @@ def probe_at(data: bytes, place: int) -> int:
 
 
 def distinct(data: bytes, at: int) -> int:
-    """Count the different bytes of the probe at a place."""
+    """Count the different bytes among the 8 bytes of the probe ``at`` a place."""
     return len(set(data[at : at + PROBE_BYTES]))
 
 
 def masked(data: bytes | memoryview) -> bytes:
-    """Mask bytes, or unmask them."""
+    """XOR bytes with the mask, which masks or unmasks them."""
     return (np.frombuffer(data, np.uint8) ^ np.uint8(MASK)).tobytes()

@@ -27,7 +27,7 @@ def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
     size = 0
     buffer = bytearray(READ_AT_ONCE + OVERLAP)
     for file in files:
-        kept = at = 0  # a trace may lie across two pieces, so some bytes are kept
+        kept = at = 0  # residue may lie across two reads, so some bytes are kept
         while read := os.preadv(file, [memoryview(buffer)[kept:]], at):
             filled = kept + read
             found |= patterns.found_in(memoryview(buffer)[:filled])
@@ -40,12 +40,12 @@ def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
-    """Return the found pieces that are not part of any in ``there``, those of remaining entries.
+    """Return the ``found`` pieces that are no part of the remaining entries' pieces, ``there``.
 
     A piece may have been found in part, where the searched data ended.
     """
     left = found - there
-    lengths: dict[bytes, set[int]] = {}  # of those that begin so, with the larger part of them
+    lengths: dict[bytes, set[int]] = {}  # of pieces by their beginning, at least half of each
     for piece in left:
         lengths.setdefault(piece[: 1 << len(piece).bit_length() - 1], set()).add(len(piece))
     sizes = {len(start) for start in lengths}

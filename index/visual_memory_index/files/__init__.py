@@ -1,4 +1,4 @@
-"""Files on disk, SQLite databases among them: opening, checksums, migrations, damage.
+"""Files on disk, SQLite databases above all: opening, checksums, migrations, damage.
 
 Imports errors alone. Alone: ``make test ROOM=index/files``.
 """

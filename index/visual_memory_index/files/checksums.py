@@ -18,10 +18,10 @@ ENTRIES = "entries"  # whose rows have a checksum of their own
 TOMBSTONES = "tombstones"
 ERASING = "erasing"
 OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
-# The audit log is a chain, and an entry has checksums of its vector and its pictures; what is
-# derived has its own, and can be found again.
+# The audit log is a chain, and an entry has checksums of its vector and its pictures; derived data
+# has checksums of its own, and can be computed again.
 BESIDE = ("audit", "derived", "images", "sums", "vectors")
-DIGEST = "digest"  # which the last event of the audit log has, too
+DIGEST = "digest"  # a column not summed: the audit log's last event has it, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),
     ("DELETE", "count = count - 1, sum = sum - {old}"),
@@ -32,7 +32,7 @@ MOVES = (
 def checksum(values: tuple[int | str | bytes | None, ...]) -> int:
     """Return CRC-32 of values and their types, in the form of version 2 of ``marshal``.
 
-    That depends on nothing else, and is computed in C; a test spells it out.
+    The form depends on nothing else, and is computed in C; a test spells it out.
     """
     return crc32(marshal.dumps(values, FORM))
 
@@ -58,14 +58,14 @@ def add_triggers(db: sqlite3.Connection) -> None:
 
 
 def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
-    """Add ``count`` rows, whose checksums sum up to ``sum``, to the totals of a table."""
+    """Add ``count`` rows, with ``sum`` as the sum of their checksums, to the totals of a table."""
     db.execute(
         "UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = ?", (count, sum, table)
     )
 
 
 def write(db: sqlite3.Connection) -> None:
-    """Compute all totals anew."""
+    """Compute and store the totals of all tables."""
     for table, row in summed(db).items():
         db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
 
@@ -97,7 +97,7 @@ def check_structure(db: sqlite3.Connection, table: str) -> None:
 
 
 def are_kept(db: sqlite3.Connection) -> bool:
-    """Return True if the file is of a release that keeps totals."""
+    """Return True if the file has a table of totals, which files of older releases lack."""
     return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
 
 
@@ -110,7 +110,7 @@ def are_deleted(db: sqlite3.Connection) -> bool:
 
 
 def summed(db: sqlite3.Connection) -> dict[str, str]:
-    """Map each table with totals to the SQL of a row's checksum, with {} before columns."""
+    """Map each table with totals to the SQL of a row's checksum, with {} before each column."""
     tables = db.execute(
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
     ).fetchall()
@@ -118,7 +118,7 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL of a row's checksum: its own column, or that of its values."""
+    """Return the SQL of a row's checksum: a column of ``entries``, else computed of all values."""
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
@@ -127,5 +127,5 @@ def summand(db: sqlite3.Connection, table: str) -> str:
 
 
 def total(row: str) -> str:
-    """Return the count and the checksum total as SQL."""
+    """Return the SQL of a table's count and checksum total."""
     return f"count(*), coalesce(sum({row.format('')}), 0)"

@@ -1,4 +1,4 @@
-"""Translation of errors, raised while a file of unknown content is read, to damage of that file.
+"""Conversion of errors, raised while a file with unknown content is read, to CorruptStore.
 
 Such errors may quote the file, and so personal data in it: their messages are not passed on.
 """
@@ -14,7 +14,7 @@ from traceback import extract_tb
 
 from visual_memory_index.errors import CorruptStore, NewerStore
 
-# Of SQLite and Python, about bytes that mean nothing; a cancelled read raises something else.
+# Errors of SQLite and Python about damaged bytes; a cancelled read raises another error.
 SENSELESS = (
     sqlite3.Error,
     ArithmeticError,
@@ -36,7 +36,7 @@ class NotAsWritten(ValueError):
 
 @contextmanager
 def damage_of(path: Path) -> Iterator[None]:
-    """Raise CorruptStore about the file at ``path`` for any error that its bytes cause inside."""
+    """Raise CorruptStore about the file at ``path`` for any error that its bytes cause."""
     try:
         yield
     except NotAsWritten as damage:
@@ -53,7 +53,7 @@ def damage_of(path: Path) -> Iterator[None]:
 def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
     """Re-raise CorruptStore and NewerStore as being about the file at ``path``.
 
-    ``way_out`` replaces the one of the CorruptStore, if given.
+    ``way_out``, if given, replaces the way out in the message of CorruptStore.
     """
     try:
         with damage_of(path):
@@ -65,6 +65,6 @@ def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
 
 
 def safe_message(error: sqlite3.Error) -> str:
-    """Return SQLite's message, as far as it quotes nothing that the file holds."""
+    """Return SQLite's message if it quotes nothing from the file, else the name of the error."""
     found = SAYABLE.match(str(error))
     return found[0] if found else getattr(error, "sqlite_errorname", type(error).__name__)

@@ -27,13 +27,13 @@ UNWRITABLE = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,  # a log or an index that could not be made
 }
-# Of what may be over soon; a disk that cannot be read or synchronised stays so.
+# Errors that may pass; a disk that cannot be read or synchronised stays so.
 NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 
 class Database:
-    """A writing connection, and as many reading ones as there are concurrent reads.
+    """An SQLite file with a writing connection, and a reading one for each concurrent read.
 
     The caller lets one thread at a time into ``transaction``. Raises CorruptStore, NotWritten, and
     NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``.
@@ -71,7 +71,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit what is done inside, with an fsync, or roll it back."""
+        """Yield the writing connection; at the end commit with an fsync, on an error roll back."""
         with self._translate_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -101,7 +101,7 @@ class Database:
 
     @contextmanager
     def own_connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a new connection, so that no other keeps values of these queries in memory."""
+        """Yield a new connection and close it, so that no values of its queries stay cached."""
         with self._translate_errors():
             reader = self._connect()
             try:
@@ -110,12 +110,12 @@ class Database:
                 reader.close()
 
     def truncate_log(self) -> bool:
-        """Fold the log into the file and truncate it; False where a reader still needs it.
+        """Fold the log into the file and truncate it; return False if a reader still needs it.
 
-        Nothing else may write. Connections are made anew.
+        Nothing else may write. All idle connections are replaced.
         """
         with self._translate_errors():
-            self._writer.execute("PRAGMA busy_timeout = 0")  # the caller holds others up
+            self._writer.execute("PRAGMA busy_timeout = 0")  # other threads wait
             try:
                 busy: int = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
@@ -148,18 +148,18 @@ class Database:
         Raises NotWritten.
         """
         with self.own_connection() as db:
-            db.execute("PRAGMA temp_store = FILE")  # it writes entries that stay, all
+            db.execute("PRAGMA temp_store = FILE")  # all entries, none of them erased
             db.execute("VACUUM")
 
     def bytes_on_disk(self) -> int:
-        """Return the bytes of the file and its write-ahead log."""
+        """Return the size in bytes of the file and its write-ahead log."""
         file, log, _ = database_files(self.path)
         return sum(each.stat().st_size for each in (file, log) if each.exists())
 
     def descriptors(self) -> list[int]:
-        """Return descriptors of the files, opened for reading until this is closed.
+        """Return descriptors of the files, open for reading until the database is closed.
 
-        A process that closes a file loses all its locks on it, SQLite's too.
+        They stay open, for a process that closes a file loses all its locks on it, SQLite's too.
         """
         for path in database_files(self.path):
             if path not in self._read and path.exists():
@@ -194,7 +194,7 @@ def connect(path: Path) -> sqlite3.Connection:
     db.execute(BUSY_TIMEOUT)
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
-    db.execute("PRAGMA temp_store = MEMORY")  # what undoes a part holds what it erases
+    db.execute("PRAGMA temp_store = MEMORY")  # statement journals would have erased data
     db.execute("PRAGMA trusted_schema = OFF")  # a backup may come from anywhere
     db.execute("PRAGMA cell_size_check = ON")
     sums.add_functions(db)
@@ -202,10 +202,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect to a file that no one else has open, leaving it and its log as they are.
+    """Connect to a file that no one else has open, without changing the file or its log.
 
-    A connection that may write would fold the log into the file when it closes, and even one that
-    may not would make an empty log.
+    A connection that may write would fold the log into the file when it closes, and even a
+    read-only one would make an empty log.
     """
     how = "mode=ro" if has_log(path) else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
@@ -218,7 +218,7 @@ def has_log(path: Path) -> bool:
 
 
 def schema_of(path: Path) -> int:
-    """Return the schema version of a file; 0 where it is missing or empty. Raises CorruptStore."""
+    """Return the schema version of a file; 0 if it is missing or empty. Raises CorruptStore."""
     if not path.exists():
         return 0
     with translate_errors(path), closing(connect_read_only(path)) as db:
@@ -252,7 +252,7 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
 
 
 def write_error(path: Path, extended: int, complaint: str) -> NotWritten:
-    """Return the refusal for an SQLite error code, which does not say what the system said.
+    """Return the refusal for an SQLite error code, after looking for the cause on the disk.
 
     Raises MemoryError.
     """

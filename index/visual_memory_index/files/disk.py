@@ -1,4 +1,4 @@
-"""Files and folders made to survive a power loss."""
+"""Writing of files and folders so that they survive a power loss."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_private(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     with translate_os_errors(path):
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        part.unlink(missing_ok=True)  # of a start that was cut short
+        part.unlink(missing_ok=True)  # left by an interrupted start
         with new_file(part) as file:
             file.write(data)
         sync(part)
@@ -54,9 +54,9 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def read_small(path: Path) -> bytes:
-    """Read a file of a few lines, refusing a FIFO or a device, which might not end.
+    """Read a file of a few lines.
 
-    Raises OSError.
+    Raises OSError, also for a FIFO or a device, which might not end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -100,7 +100,7 @@ def sync(path: Path) -> None:
 def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     """Raise OSErrors about the file at ``path`` as NotWritten or MemoryError.
 
-    ``opening`` where the file is only read, so that the message names no write.
+    ``opening`` is True if the file is only read, so that the message names no write.
     """
     try:
         yield
@@ -109,7 +109,7 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWritten:
-    """Return the refusal for an OSError about a file. Raises MemoryError."""
+    """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out."""
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()
@@ -120,7 +120,7 @@ def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWr
 
 
 def probe_folder(folder: Path) -> OSError | None:
-    """Return the OSError that writing a small temporary file in a folder gives, or None."""
+    """Write a small temporary file in a folder; return the OSError that this raises, or None."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(PROBE_BYTES))

@@ -1,4 +1,4 @@
-"""The schemas, as the lists of steps that led to them. A step is never edited once released."""
+"""The schemas, as lists of steps that build them. A step is never edited once released."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ REQUESTS = """
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX requests_by_time ON requests (answered_at);
     """
-# Answers are forgotten by a clock of their own, since that of the system may jump.
+# The age of answers is counted by a clock of their own, since the system's may jump.
 AGES_OF_ANSWERS = """
     ALTER TABLE requests ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
     UPDATE requests SET age = answered_at;
     DROP INDEX requests_by_time;
     CREATE INDEX requests_by_age ON requests (age);
     """
-# Answers and results outlive entries, so nothing of those but ids is in them. Rows are not changed
-# in place but written anew: pages that SQLite rearranged may still have what was moved from them.
+# Answers and results outlive entries, so they have nothing of entries but ids. Rows are not changed
+# in place but written anew: pages that SQLite rearranged may still have rows moved from them.
 FORGET_CONTENTS = """
     CREATE TEMP TABLE kept AS SELECT * FROM requests;
     DELETE FROM requests;
@@ -82,7 +82,7 @@ MEMORY_STEPS = (
     ) STRICT;
     {REQUESTS}
     """,
-    # What is derived of the entries knows them by key, so a key is never given twice.
+    # Derived data refers to entries by key, so a key is never used twice.
     """
     ALTER TABLE memory ADD COLUMN next_key INTEGER NOT NULL DEFAULT 1;
     UPDATE memory SET next_key = (SELECT coalesce(max(key), 0) + 1 FROM entries);
@@ -119,7 +119,7 @@ MEMORY_STEPS = (
         image BLOB NOT NULL
     ) STRICT;
     """,
-    # Where the digest is NULL it has to be found from the entries.
+    # If the digest is NULL, it has to be computed from the entries.
     """
     ALTER TABLE memory ADD COLUMN uid TEXT NOT NULL DEFAULT '';
     ALTER TABLE memory ADD COLUMN digest BLOB;
@@ -134,12 +134,12 @@ MEMORY_STEPS = (
     ) STRICT, WITHOUT ROWID;
     """,
     AGES_OF_ANSWERS,
-    # Or whoever forgets an operation looks through all entries for one that refers to it.
+    # Without it, deleting an operation reads all entries to find any that refers to it.
     """
     CREATE INDEX entries_relabelled ON entries (relabelled_by) WHERE relabelled_by IS NOT NULL;
     """,
     FORGET_CONTENTS,
-    # A checksum stands before a large value, or all pages of that would be read for it.
+    # A checksum precedes a large value, or all pages of the value would be read for it.
     f"""
     ALTER TABLE entries ADD COLUMN vector_checksum INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE entries ADD COLUMN thumbnail_checksum INTEGER;
@@ -174,7 +174,7 @@ CATALOG_STEPS = (
     CREATE TABLE dropped (file TEXT PRIMARY KEY) STRICT;
     {REQUESTS}
     """,
-    # Backups and erasures are in one order, whatever clocks do.
+    # Backups and erasures are ordered by ticks, since clocks may jump.
     """
     CREATE TABLE clock (ticks INTEGER NOT NULL, secret_check BLOB) STRICT;
     INSERT INTO clock VALUES (0, NULL);
@@ -183,7 +183,7 @@ CATALOG_STEPS = (
     CREATE TABLE backups (name TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
     AGES_OF_ANSWERS,
-    # An older file in the place of a memory's is known by what its audit log lacks.
+    # An older file in place of a memory's is recognised by events that its audit log lacks.
     """
     CREATE TABLE noted (
         file TEXT PRIMARY KEY REFERENCES memories (file) ON DELETE CASCADE,
@@ -205,9 +205,9 @@ def migrate(
 ) -> None:
     """Bring ``db`` to the newest schema, in one transaction that also computes the totals anew.
 
-    It does so as well where a person deleted the totals to change the file by hand. If ``compare``
-    raises, nothing is changed. Raises NewerStore, and NotAsWritten for a file that does not match
-    its totals.
+    The totals are computed, too, if a person deleted them to change the file by hand. If
+    ``compare`` raises, nothing is changed. Raises NewerStore, and NotAsWritten if the file does not
+    match its totals.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
@@ -226,7 +226,7 @@ def migrate(
 
 
 def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
-    """Compare the tables and indices of ``db`` with those that the steps make.
+    """Compare the tables and indices of ``db`` with those that the steps build.
 
     Raises CorruptStore.
     """
@@ -238,7 +238,7 @@ def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> 
 
 @cache
 def made_by(steps: tuple[str, ...]) -> Schema:
-    """Return the schema that the steps make."""
+    """Return the schema that the steps build."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         migrate(db, steps, Path())
         return schema(db)

@@ -15,10 +15,10 @@ OTHER_STATE = "the memory is in another state than after its last event"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A write: its ``principal`` and ``call``, the number of its entries, and its time.
+    """A write: its ``principal`` and ``call``, the ``count`` of its entries, and its time.
 
     ``number`` counts from 0 and ``time`` is in microseconds since 1970. ``digest`` is the memory's
-    afterwards, ``previous`` the hash of the event before, empty in the first.
+    after the write, ``previous`` the hash of the event before, empty for the first.
     """
 
     number: int
@@ -36,7 +36,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a log: its size, the peaks of its Merkle tree, the hash of its last event."""
+    """The end of a log: its size, the peaks of its Merkle tree, the hash of its last event."""
 
     size: int = 0
     peaks: bytes = b""
@@ -85,9 +85,9 @@ def name_memory(memory: str) -> Iterator[None]:
 
 
 def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
-    """Check that the ``last`` event, with its number, leads to ``head`` and ``digest``.
+    """Check that the ``last`` event, (number, text), has the number and hash in ``head``.
 
-    Raises BadAuditLog.
+    It must also record ``digest``. Raises BadAuditLog.
     """
     if last is None:
         raise BadAuditLog("it is empty")
@@ -101,7 +101,7 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
 def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
     """Parse consecutive events from number ``first`` on, checking each against the one before.
 
-    The last one is checked only if it is the head's. Raises BadAuditLog.
+    The last of them is checked only if the log ends with it. Raises BadAuditLog.
     """
     events: list[Event] = []
     last = ""
@@ -119,7 +119,7 @@ def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
 
 
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
-    """Count the events of a log that must lead to ``head`` and to the memory's ``digest``.
+    """Count the events of a log, after checking that they give ``head`` and end with ``digest``.
 
     Raises BadAuditLog for the first event that was changed, left out or put in.
     """

@@ -28,7 +28,7 @@ State: TypeAlias = NDArray[np.uint16]
 
 
 def empty() -> State:
-    """Return the state of no entries, uint16 (1024,)."""
+    """Return the digest's state for an empty memory: zeros, uint16 (1024,)."""
     return np.zeros(LANES, dtype=np.uint16)
 
 
@@ -38,11 +38,11 @@ def element(
     """Hash an entry to 1,024 numbers of 16 bits, little-endian.
 
     ``metadata`` is JSON with sorted keys, ``vector`` the stored row as little-endian float32, and
-    ``image_sha256`` empty where no image is kept.
+    ``image_sha256`` is empty if no image is stored.
     """
     texts = id.encode(), label.encode(), metadata.encode()
     lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))
-    hasher = blake3(ELEMENT)  # of what is given to it here, a copy stays on the stack
+    hasher = blake3(ELEMENT)  # a copy of data given to it here would stay on the stack
     hasher.update(b"".join((lengths, *texts)))
     hasher.update(vector)
     hasher.update(image_sha256 + (b"\1" if votes else b"\0"))
@@ -52,7 +52,7 @@ def element(
 def elements(
     ids: Sequence[str], entries: Sequence[Entry], vectors: NDArray[np.float32]
 ) -> list[bytes]:
-    """Hash voting ``entries`` with ``vectors`` (b, d) under ``ids``, each as an ``element``."""
+    """Return the ``element`` of each of ``entries``, all of which vote; ``vectors`` is (b, d)."""
     data = np.ascontiguousarray(vectors, "<f4").tobytes()
     width = 4 * vectors.shape[1]
     return [
@@ -69,7 +69,7 @@ def elements(
 
 
 def to_bytes(state: State) -> bytes:
-    """Serialise a state."""
+    """Serialise a digest's state."""
     return state.astype("<u2").tobytes()
 
 
@@ -79,20 +79,20 @@ def from_bytes(data: bytes) -> State:
 
 
 def total(elements: Sequence[bytes]) -> State:
-    """Return the state of the entries with these elements."""
+    """Return the digest's state for the entries with these elements."""
     lanes = np.frombuffer(b"".join(elements), dtype="<u2").reshape(-1, LANES)
     state: State = lanes.sum(axis=0, dtype=np.uint16)
     return state
 
 
 def moved(state: State, *, came: Iterable[bytes] = (), went: Iterable[bytes] = ()) -> State:
-    """Return the state after some entries were added and others deleted."""
+    """Return the digest's state after the elements ``came`` are added and ``went`` are removed."""
     moved: State = state + total(list(came)) - total(list(went))
     return moved
 
 
 def shown(state: State, kind: str) -> str:
-    """Return the digest, lower-case hex, of a memory of this embedder or dimension, ``kind``."""
+    """Return the digest as lower-case hex; ``kind`` is the memory's embedder or dimension."""
     named = kind.encode()
     header = SHOWN + len(named).to_bytes(8, "little") + named
     return hashlib.sha256(header + to_bytes(state)).hexdigest()

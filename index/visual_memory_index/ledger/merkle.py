@@ -21,7 +21,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 class Frontier:
     """The peaks of a growing Merkle tree: the roots of its full subtrees, largest first.
 
-    There is one for every 1 bit of ``size``, the number of leaves.
+    Each 1 bit of ``size``, the number of leaves, has one.
     """
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Detect files of memories that are older than, or other than, those that the catalog has noted."""
+"""Detect a memory's file that is older than the catalog's note of it, or of another memory."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from visual_memory_index.ledger.audit import Head
 class Standing(NamedTuple):
     """A position in an audit log: its ``size`` and the hash of its last event, ``last``, in hex.
 
-    An event contains the digest and the hash of the event before: where two logs have the same
-    event in one place, the memories were equal then, and at all times before.
+    An event contains the digest and the hash of the event before: if two logs have the same
+    event at one position, the memories were equal then, and at all times before.
     """
 
     size: int
@@ -32,7 +32,12 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The catalog's record of a memory, by its ``uid``."""
+    """The catalog's note of a memory, by its ``uid``.
+
+    ``kept`` is the log position in the registry, ``latest`` the one in the small file,
+    ``unlearning`` an operation that had not deleted its entries when ``kept`` was noted, and
+    ``modified`` the file's time of modification in nanoseconds.
+    """
 
     uid: str
     kept: Standing
@@ -42,13 +47,18 @@ class Noted:
 
     @property
     def standings(self) -> list[Standing]:
-        """Return both known positions, the longer log first, which missing events count from."""
+        """Return the log positions ``kept`` and ``latest``, the longer log first."""
         return sorted((each for each in (self.kept, self.latest) if each), reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet."""
+    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet.
+
+    ``hashes`` are those of the events at noted positions, by number. ``unlearnings`` counts the
+    unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has the
+    operation ``Noted.unlearning``.
+    """
 
     name: str
     uid: str
@@ -58,11 +68,11 @@ class Found:
     knows_unlearning: bool = False
 
     def has_all_of(self, noted: Noted) -> bool:
-        """Return True if the file holds everything that the catalog noted, unlearnings included."""
+        """Return True if the file has the log position ``noted.kept`` and the noted unlearning."""
         return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:
-        """Return how the file falls short of a noted position, or None; gaps are not looked for."""
+        """Return how the file falls short of the ``noted`` position, or None if it does not."""
         lost = noted.size - self.standing.size
         if lost > 0:
             return (

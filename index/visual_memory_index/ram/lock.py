@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class ReadWriteLock:
-    """Readers share, a writer is alone; readers that come later wait for a waiting writer."""
+    """A lock for many readers or one writer; while a writer waits, new readers wait, too."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -1,4 +1,4 @@
-"""The copy of a memory in RAM, for readers, and the changes that it follows.
+"""The copy of a memory in RAM, for readers, and the changes that are applied to it.
 
 It is derived from the store, and never written anywhere.
 """
@@ -34,7 +34,7 @@ class Added(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """All that one write does to the entries; ``revision`` and ``digest`` are those afterwards.
+    """All that one write does to the entries, and the ``revision`` and ``digest`` after it.
 
     A copy that applies every change by ascending revision holds what the memory holds: entries
     ``removed`` go first, perhaps to come back as ``added`` ones, then labels are set by id, and
@@ -57,7 +57,7 @@ class PrunedEntry(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The nearest entries of n queries, and their rows (n, k) at this moment."""
+    """The nearest entries of n queries, and the rows (n, k) that they had when found."""
 
     neighbors: Neighbors
     rows: Rows
@@ -94,7 +94,7 @@ class RamCopy:
         return id in self._row_of
 
     def reserve(self, more: int) -> None:
-        """Make room for ``more`` rows: ``add`` then cannot fail, and needs no new page."""
+        """Make room for ``more`` rows: ``add`` then cannot fail, and needs no new memory page."""
         end = len(self) + more
         while end > len(self._keys):
             self._keys, self._ids, self._labels = (
@@ -124,7 +124,7 @@ class RamCopy:
         *,
         replaced: Iterable[str] = (),
     ) -> None:
-        """Add voting entries with ``vectors`` (b, d) in the place of the ``replaced`` ids."""
+        """Add voting entries with ``vectors`` (b, d), and remove the ``replaced`` ids."""
         self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
         gone = self._rows_to_go(replaced)
@@ -142,11 +142,11 @@ class RamCopy:
         return label
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Remove these entries: the last rows move into the holes."""
+        """Remove these entries: the last rows move to the places of the removed ones."""
         self._remove(self._rows_to_go(ids))
 
     def prune(self, ids: Sequence[str]) -> None:
-        """Take the votes of these entries, which vote: their vectors leave."""
+        """Take the votes of these voting entries, and remove their vectors."""
         rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
         self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
         for id in ids:
@@ -154,7 +154,7 @@ class RamCopy:
         self._remove(np.sort(rows))
 
     def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
-        """Add entries that do not vote."""
+        """Add pruned entries."""
         self.pruned.update(zip(ids, map(PrunedEntry, keys, labels), strict=True))
         self.pruned_counts.update(labels)
 
@@ -171,7 +171,7 @@ class RamCopy:
         self.label_counts[label] += 1
 
     def has(self, id: str, key: int, label: str) -> bool:
-        """Return True if an entry votes here with this key, and so vector, and this label."""
+        """Return True if an entry votes here with this label and this key, and so this vector."""
         row = self._row_of.get(id)
         return row is not None and self._keys[row] == key and self._labels[row] == label
 
@@ -184,7 +184,7 @@ class RamCopy:
         return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
-        """Return the rows of those ids that vote, ascending."""
+        """Return the rows of those ``ids`` that vote, ascending."""
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
@@ -204,7 +204,7 @@ class RamCopy:
         return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
-        """Return a snapshot of the voting entries, but for ``ids``, without pruned ones."""
+        """Return a snapshot of the voting entries except ``ids``; pruned entries are not in it."""
         stays = np.ones(len(self), dtype=bool)
         stays[self.rows_of_ids(ids)] = False
         rows = np.flatnonzero(stays)
@@ -221,7 +221,7 @@ class RamCopy:
         return copy
 
     def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
-        """Find the ``k`` nearest here of some ``rows`` of ``queries``, but the entry itself.
+        """Find the ``k`` nearest entries here to each of ``rows`` of ``queries``, itself left out.
 
         Either all these entries vote here or none.
         """
@@ -257,9 +257,9 @@ class RamCopy:
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
         """Find the ``k`` nearest others of each row: row numbers int32 (n, k) in no order.
 
-        Beside them float32 (n,): a vector that scores below it is not among them. The third,
-        (n,), is a mask of the rows for which that was found, at least one: the rest would need more
-        exact distances than shall be computed at once. ``k`` is at most ``len(self) - 1``.
+        The second result is float32 (n,): a vector that scores below it is not among the nearest.
+        The third, (n,), is a mask of the rows that were resolved, at least one: the rest would need
+        more exact distances than are computed at once. ``k`` is at most ``len(self) - 1``.
         """
         lists, score_bounds, resolved, unresolved = self.vectors.nearest_others(rows, k)
         left = EXACT_PRODUCTS_AT_ONCE
@@ -280,7 +280,7 @@ class RamCopy:
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """Drop ``ids`` from what is known by id; return the rows of the voting ones, ascending."""
+        """Remove ``ids`` from the tables by id; return the rows of the voting ones, ascending."""
         rows = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:
@@ -307,7 +307,7 @@ class RamCopy:
 
 
 def count_down(counts: Counter[str], label: str, count: int = 1) -> None:
-    """Lower one count, and drop it at zero."""
+    """Lower one label's count, and delete it at zero."""
     counts[label] -= count
     if not counts[label]:
         del counts[label]

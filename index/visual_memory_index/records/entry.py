@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BITS = 80
-ENTRY_BYTES, UTF8_BYTES = 200, 4  # beside its texts, with all lengths; of a character at most
+ENTRY_BYTES, UTF8_BYTES = 200, 4  # without its texts; at most, of a character
 
 
 class Parts(Flag):
@@ -31,11 +31,11 @@ class Parts(Flag):
 class Entry:
     """A labelled vector with its metadata.
 
-    ``vector`` is float32 (d,) of unit length, or None where it was not read. ``created_at`` is in
+    ``vector`` is float32 (d,) of unit length, or None if it was not read. ``created_at`` is in
     microseconds since 1970. ``content_sha256`` is the hash of the image, or of the little-endian
-    float32 row, as it was sent. ``pruned_by`` names the operation that pruned it, and is empty
-    while it votes. ``image`` is the picture as it was sent and ``thumbnail`` a small JPEG of it:
-    both empty where none is stored, or none was read.
+    float32 row, as it was sent. ``pruned_by`` names the operation that pruned the entry, and is
+    empty while the entry votes. ``image`` is the picture as it was sent and ``thumbnail`` a small
+    JPEG of it: both empty if none is stored, or none was read.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Estimate its size in bytes, with the parts that were read."""
+        """Estimate the size in bytes of the entry, with the parts that were read."""
         row = 0 if self.vector is None else self.vector.nbytes
         texts = [self.id, self.label, *self.metadata.keys(), *self.metadata.values()]
         return (
@@ -69,14 +69,14 @@ class Entry:
 
 
 def now() -> int:
-    """Return microseconds since 1970, the time of everything stored."""
+    """Return the time in microseconds since 1970, as it is stored everywhere."""
     return time.time_ns() // 1000
 
 
 class IdMaker:
     """Makes ids that sort by the time they were made (ULID, in lower case), also inside a batch.
 
-    All sort behind the id ``after``, whatever the clock says.
+    All ids sort behind ``after``, whatever the clock says.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, *, after: str = "") -> None:
@@ -85,7 +85,10 @@ class IdMaker:
         self._last = to_number(after)
 
     def make(self) -> str:
-        """Return 26 characters: 48 bits of milliseconds, 80 random bits counted up within one."""
+        """Return 26 characters: 48 bits of milliseconds, then 80 random bits.
+
+        Within a millisecond the number counts up by one.
+        """
         with self._lock:
             milliseconds = int(self._clock() * 1000)
             if milliseconds > self._last >> RANDOM_BITS:
@@ -97,7 +100,7 @@ class IdMaker:
 
 
 def to_number(id: str) -> int:
-    """Return the number that an id encodes; 0 for none."""
+    """Return the number that an id encodes; 0 if it is empty."""
     number = 0
     for character in id[:26]:
         number = number << 5 | CROCKFORD.find(character) & 31

@@ -1,4 +1,4 @@
-"""Filters after AIP-160: parse a text to a checked tree."""
+"""Filters after AIP-160: parsing of a text into a checked tree."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Compare a field with a value; ``key`` is for metadata, and entries without it compare false.
+    """Compares a field with a value; ``key`` is for metadata, and entries without it do not match.
 
     ``operator`` is one of = != < <= > >=; has (``:``) is = with a pattern. A time is an int, the
-    microseconds since the epoch; a pattern stands only beside = and !=.
+    microseconds since the epoch; a pattern comes only with = and !=.
     """
 
     field: str
@@ -52,21 +52,21 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """Matches entries that ``part`` does not."""
+    """Matches entries that ``part`` does not match."""
 
     part: Filter
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Matches entries that every part does."""
+    """Matches entries that every part matches."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Matches entries that at least one part does."""
+    """Matches entries that at least one part matches."""
 
     parts: tuple[Filter, ...]
 
@@ -75,7 +75,7 @@ Filter: TypeAlias = And | Or | Not | Comparison
 
 
 def parse(text: str) -> Filter | None:
-    """Parse a filter; None for blank text, which restricts nothing. Raises BadFilter."""
+    """Parse a filter; return None for blank text, which restricts nothing. Raises BadFilter."""
     if len(text) > TEXT_MAX:
         raise BadFilter(TEXT_MAX, f"a filter has at most {TEXT_MAX} characters.")
     if bad := UNSTORABLE.search(text):
@@ -91,7 +91,7 @@ class Reader:
         self.skip_space()
 
     def take(self, token: re.Pattern[str]) -> str | None:
-        """Consume ``token`` and the space after it, or return None."""
+        """Consume and return ``token``, with the space after it; return None if it is not next."""
         found = token.match(self.text, self.position)
         if found is None:
             return None
@@ -183,7 +183,7 @@ class Reader:
         return key
 
     def restriction(self) -> tuple[str, str | Pattern]:
-        """Parse an operator and a text, which has wildcards only beside = and !=."""
+        """Parse an operator and a text; only = and != allow wildcards in the text."""
         operator = self.operator()
         start = self.position
         pieces = self.value()
@@ -231,7 +231,7 @@ class Reader:
         return tuple(word.split("*"))
 
     def string(self) -> tuple[str, ...] | None:
-        """Parse a quoted text without escapes, cut at its wildcards; None if no quote stands."""
+        """Parse a quoted text, cut at its wildcards and unescaped; None if no quote is next."""
         if not self.text.startswith(('"', "'"), self.position):
             return None
         start = self.position

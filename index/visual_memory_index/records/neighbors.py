@@ -15,8 +15,8 @@ from visual_memory_index.records.filter import Filter
 class Query:
     """Unit vectors float32 (n, d), and the number k of nearest entries to find for each.
 
-    Only entries that ``filter`` matches and ``exclude_ids`` does not name count. With ``counts_k``
-    the result has the misleading counts of the neighbours, for that K.
+    Only entries that ``filter`` matches and ``exclude_ids`` does not name are found. With
+    ``counts_k`` the result has the neighbours' misleading counts for that K.
     """
 
     vectors: NDArray[np.float32]
@@ -30,8 +30,8 @@ class Query:
 class Neighbors:
     """The nearest entries of n queries, ascending by distance, equal distances by id in byte order.
 
-    ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k) in [0, 2].
-    ``v`` int64 (n, k) are their misleading counts, where those were asked for.
+    ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k) in [0, 2]. ``v`` int64
+    (n, k) are their misleading counts, if these were asked for.
     """
 
     ids: NDArray[np.object_]

@@ -1,4 +1,4 @@
-"""A write as it is asked for: by whom, and under which id it may come again."""
+"""A request to write: its author, and the id by which a repeated request is recognised."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LOCAL = "local"  # the principal of all writes, until callers have keys
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The ``principal`` who asks, and an id under which a repeated write is answered as before.
+    """The ``principal`` who asks, and an id under which a repeated write gets the same answer.
 
     Without an id nothing is remembered. ``fingerprint`` is a hash of the content. ``start`` counts
-    the entries before a batch of an import; every other write is ``WHOLE``.
+    the entries before a batch of an import; for every other write it is ``WHOLE``.
     """
 
     id: str = ""
@@ -27,7 +27,7 @@ WITHOUT_ID = Request()
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """A batch of an import that is on disk."""
+    """A batch of an import that is on disk; ``start`` counts the entries before it."""
 
     start: int
     ids: list[str]

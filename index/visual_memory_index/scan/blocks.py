@@ -1,4 +1,4 @@
-"""Vectors in RAM, in rows that stay dense."""
+"""Vectors in RAM, in rows without gaps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ MOVED_AT_ONCE = 1024
 
 
 def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
-    """Return room for rows that takes none until it is written: the C library would fill it first.
+    """Return rows of zeros that take no memory until they are written.
 
-    In large pages where the system has such, as NumPy asks for: a scan goes through all of it.
+    They are mapped here, since the C library would write them first, and in large pages if the
+    system has them, as NumPy asks for: a scan reads all of them.
     """
     room = mmap.mmap(-1, 4 * rows * dimension)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -25,9 +26,9 @@ def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
 
 
 class Blocks:
-    """Unit vectors float32 (m, d): deleting moves the last rows into the holes.
+    """Unit vectors float32 (m, d) without gaps: when rows are removed, the last take their places.
 
-    Rows live in blocks of fixed size, so growing copies nothing, and a removed row is wiped.
+    Rows are in blocks of fixed size, so growing copies nothing, and a removed row is zeroed.
     """
 
     def __init__(self, dimension: int, block_rows: int | None = None) -> None:
@@ -37,7 +38,7 @@ class Blocks:
         self._blocks: list[NDArray[np.float32]] = []
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` rows, in pages that the system has given already."""
+        """Make room for ``count`` rows, in memory pages that the system has already provided."""
         while len(self._blocks) * self._block_rows < count:
             self._blocks.append(fresh_block(self._block_rows, self.dimension))
         for number, block in enumerate(self._blocks):
@@ -45,7 +46,7 @@ class Blocks:
             block[max(0, self.count - start) : max(0, count - start), 0] = 0.0
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Add ``vectors`` (b, d) as the rows from ``count`` on."""
+        """Add ``vectors`` (b, d) behind the last row."""
         self.reserve(self.count + len(vectors))
         written = 0
         while written < len(vectors):
@@ -56,9 +57,9 @@ class Blocks:
         self.count += len(vectors)
 
     def remove(self, rows: Rows) -> None:
-        """Remove ascending ``rows``: the last move into the holes as ``moves`` says.
+        """Remove ascending ``rows``; the last rows take their places, as ``moves`` says.
 
-        What gets free is wiped. It takes O(d) for each.
+        Rows that get free are zeroed. Takes O(d) a row.
         """
         start, end = moves(self.count, rows)
         for at in range(0, len(start), MOVED_AT_ONCE):
@@ -71,11 +72,11 @@ class Blocks:
             self._blocks.pop()
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """Return all rows, in pieces."""
+        """Return all rows, as arrays in order."""
         return [block for _, block in self.filled()]
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
-        """Copy ``rows`` together: float32 (len(rows), d)."""
+        """Copy ``rows`` into one array: float32 (len(rows), d)."""
         gathered = np.empty((len(rows), self.dimension), dtype=np.float32)
         of_block = rows // self._block_rows
         for number, block in enumerate(self._blocks):

@@ -41,12 +41,12 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale ``rows`` (n, d) to unit length; a row whose norm is within 1e-6 of 1 keeps its bits.
 
     Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``. Returns
-    ``rows`` itself where all are kept.
+    ``rows`` itself if all keep their bits.
     """
     units = rows
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is widened
+        with np.errstate(invalid="ignore"):  # widening a signalling NaN warns
             wide = rows[part].astype(np.float64)
         norms = np.sqrt(fixed_sum(np.square(wide)))[:, np.newaxis]
         kept = (np.abs(norms - 1.0) <= UNIT_TOLERANCE)[:, 0]

@@ -1,4 +1,4 @@
-"""All rows scored by FAISS, in threads that scans share: the one module that imports it."""
+"""Scoring of all rows by FAISS, in threads that scans share: only this module imports FAISS."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it
 class ScanThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
-    Each thread scans a part by itself. FAISS's own sharing halves every step, and both then wait
-    for the one whose processor also does something else: under load that took 1.4 times as long.
+    Each thread scans a part by itself. FAISS's own threads divide every step, and wait for the one
+    whose processor also does something else: under load that took 1.4 times as long.
     """
 
     def __init__(self, count: int) -> None:
@@ -42,7 +42,7 @@ def _background() -> None:
 
 
 class FaissScan:
-    """Float32 inner products of the vectors themselves: nothing is kept of a row beside them."""
+    """A ``Scan`` by float32 inner products, which keeps nothing beside the vectors."""
 
     name = "float32"
     best_max = SCANNED_MAX
@@ -93,16 +93,16 @@ class FaissScan:
         return np.concatenate(list(self._threads.background.map(best_of, self._parts())))
 
     def reserve(self, count: int) -> None:
-        """Nothing is kept beside the vectors."""
+        """Do nothing, since nothing is kept beside the vectors."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Nothing is kept beside the vectors."""
+        """Do nothing, since nothing is kept beside the vectors."""
 
     def remove(self, rows: Rows) -> None:
-        """Nothing is kept beside the vectors."""
+        """Do nothing, since nothing is kept beside the vectors."""
 
     def _parts(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """Return pieces that can be scanned side by side, each with the number of its first row."""
+        """Return arrays to be scanned side by side, each with the number of its first row."""
         return [
             (start + inside, block[inside : inside + step])
             for start, block in self._rows.filled()
@@ -112,16 +112,16 @@ class FaissScan:
 
 
 class FaissIndexes:
-    """An ``IndexFactory`` of indexes that FAISS scans in ``threads`` that they share.
+    """An ``IndexFactory`` whose indexes are scanned by FAISS in ``threads`` that they share.
 
-    Sets FAISS's fast path for small batches, which holds for the process.
+    Sets FAISS's fast path for small batches, for the whole process.
     """
 
     unsearchable: Sequence[str] = ()
 
     def __init__(self, threads: int | None = None) -> None:
         faiss.cvar.distance_compute_blas_threshold = 1
-        faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # what it takes is filled and wiped
+        faiss.cvar.distance_compute_blas_query_bs = TOGETHER  # memory that it fills and wipes
         self._threads = ScanThreads(threads or faiss.omp_get_max_threads())
 
     def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
@@ -131,7 +131,7 @@ class FaissIndexes:
     def clear_scratch(self, dimension: int) -> None:
         """Overwrite the BLAS and FAISS packing buffers, which still hold the last vectors.
 
-        Every thread that scans, and the calling one, packs zeros into all of its own.
+        Every scanning thread, and the calling one, packs zeros into all buffers of its own.
         """
         zeros = np.zeros((SCRATCH_ROWS, dimension), dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""The order of a whole memory by distance to a query: in float64, exact where that is close."""
+"""The order of all rows by distance to a query: by float64 scores, exact where these are close."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rank_all(
 ) -> Rows:
     """Rank every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
 
-    Rows are counted through the ``blocks`` (b, d) of unit vectors, ``ids`` (m,) are theirs.
+    Rows are numbered through the ``blocks`` (b, d) of unit vectors; ``ids`` (m,) are the rows' ids.
     Ascending by ``exact_distances``, equal distances by id in byte order. Needs 16 bytes for each
     of the n × m pairs: hand over a few queries at a time.
     """
@@ -40,8 +40,8 @@ def rank_all(
 def score_doubt(dimension: int) -> float:
     """Bound how far 1 plus a score of ``rank_all`` can be from the exact distance of unit vectors.
 
-    Both add the same d products, exact in float64, in some order. Taking from 1 rounds once more,
-    below 2⁻⁵¹. Clamping both brings them no further apart.
+    Both add the same d products, exact in float64, in some order. The subtraction from 1 rounds
+    once more, below 2⁻⁵¹. Clamping both brings them no further apart.
     """
     return 2.0 * rounding_error(dimension, 2.0**-53) + 2.0**-51
 

@@ -1,4 +1,4 @@
-"""A vector index that scans all rows, and proves from their scores which it can leave out."""
+"""A vector index that scans all rows, and proves from their scores which rows it can leave out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SCORED_AT_ONCE = 64
 
 
 class Scan(Protocol):
-    """Scores of all rows, and how far each row's scores can be from its products with unit queries.
+    """Scores all rows; a score is at most the row's error from its product with a unit query.
 
-    ``name`` says which scores these are, with all that decides their errors. More than ``best_max``
-    are found quicker by scoring every row. ``error_max`` is the largest error a row can have.
+    ``name`` identifies the scores, with all that decides their errors. More than ``best_max`` are
+    found quicker by scoring every row. ``error_max`` is the largest error a row can have.
     """
 
     name: str
@@ -45,21 +45,21 @@ class Scan(Protocol):
         """Return each row's best score (m,) with one of ``queries`` (n, d), n ≥ 1."""
 
     def reserve(self, count: int) -> None:
-        """Make room for what is kept of ``count`` rows beside their vectors."""
+        """Make room for the data kept beside the vectors of ``count`` rows."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Keep what is needed of ``vectors`` (b, d), the next rows, beside the vectors."""
+        """Store the data kept beside ``vectors`` (b, d), which are the next rows."""
 
     def remove(self, rows: Rows) -> None:
-        """Remove what is kept of ascending ``rows``, which are there still, as ``moves`` says."""
+        """Remove the data of ascending ``rows``, as ``moves`` says, before the rows are removed."""
 
 
 class ScannedIndex:
     """A ``VectorIndex`` in RAM: ``rows`` hold the vectors, a ``scan`` scores them.
 
-    One in the ``background`` lets the searches of others go first. Candidates are the rows that
-    reach their score bounds. A scan is deep enough where its last score is below that of any row;
-    where it is not, all rows are scored.
+    An index in the ``background`` lets the searches of other indexes go first. Candidates are the
+    rows that reach their score bounds. A scan is deep enough if its last score is below any row's
+    bound; if it is not, all rows are scored.
     """
 
     def __init__(self, rows: Blocks, scan: Scan, *, background: bool = False) -> None:
@@ -139,7 +139,7 @@ class ScannedIndex:
         def unresolved() -> Iterator[Unresolved]:
             for number in np.flatnonzero(close):
                 yield Unresolved([int(number)], found[number][among[number]])
-            yield from self._crowds(queries, np.flatnonzero(~deep), k)
+            yield from self._tied(queries, np.flatnonzero(~deep), k)
 
         return NearestOthers(
             found[:, :k].astype(np.int32),
@@ -148,10 +148,10 @@ class ScannedIndex:
             unresolved(),
         )
 
-    def _crowds(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
+    def _tied(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
         """Find candidates for queries whose k-th score ties with more rows than were scanned.
 
-        ``numbers`` of ``queries`` (n, d); equal queries are searched once.
+        ``numbers`` are the rows of these in ``queries`` (n, d); equal queries are searched once.
         """
         groups: dict[bytes, list[int]] = {}
         for number in numbers.tolist():

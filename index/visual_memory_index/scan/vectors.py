@@ -1,6 +1,7 @@
 """The vectors of one memory, and which of them could be nearest to a query.
 
-``ScannedIndex`` is the one there is. What passes ``tests/index/conformance`` can take its place.
+``ScannedIndex`` is the one implementation; any that passes ``tests/index/conformance`` can replace
+it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ Rows = NDArray[np.intp]
 
 
 class Unresolved(NamedTuple):
-    """Queries with equal vectors, by number, and candidates for their nearest.
+    """The numbers of queries with equal vectors, and rows that include their nearest.
 
-    The query's own row may be a candidate.
+    The query's own row may be among these.
     """
 
     numbers: list[int]
@@ -25,10 +26,10 @@ class Unresolved(NamedTuple):
 
 
 class NearestOthers(NamedTuple):
-    """The nearest others of some rows: ``lists`` int32 (n, k) in no order where ``resolved`` (n,).
+    """The nearest others of n rows: ``lists`` int32 (n, k), in no order, valid where ``resolved``.
 
-    A vector that scores below ``score_bounds``, float32 (n,), is not among them. ``unresolved``
-    has the rest, each found when it is read.
+    A vector that scores below ``score_bounds``, float32 (n,), is not in the list. ``unresolved``
+    yields the rest, each searched when it is read.
     """
 
     lists: NDArray[np.int32]
@@ -38,9 +39,9 @@ class NearestOthers(NamedTuple):
 
 
 def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
-    """Return the rows that move, and where to, when ascending ``gone`` of ``count`` rows go.
+    """Return the rows that move, and where to, when the ascending rows ``gone`` are removed.
 
-    The last rows, as far as they stay, fill the holes, both in ascending order.
+    The last of the remaining rows take these places, both in ascending order.
     """
     left = count - len(gone)
     holes = gone[gone < left]
@@ -50,7 +51,7 @@ def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
 
 
 class VectorIndex(Protocol):
-    """Unit vectors float32 (m, d) in rows that stay dense: deleting ``moves`` the last rows.
+    """Unit vectors float32 (m, d) without gaps: removing rows ``moves`` the last rows.
 
     It proposes candidates, and proves that nothing nearer is missing: the caller computes their
     exact distances (``distances.exact_distances``) and finds the k nearest, with all that are as
@@ -62,51 +63,52 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan that scores come from: ``score_bounds`` hold for this one alone."""
+        """The name of the scan that scores come from: ``score_bounds`` hold only for its scores."""
 
     @property
     def dimension(self) -> int:
-        """d."""
+        """The dimension d of the vectors."""
 
     @property
     def count(self) -> int:
-        """m: how many rows there are."""
+        """The number m of rows."""
 
     @property
     def scanned_max(self) -> int:
-        """For more neighbours, with the excluded, all rows are scored: by many queries at once
-        ``candidates_among`` is quicker then.
+        """The most neighbours and excluded rows together that are found without scoring every row.
+
+        For more of them ``candidates_among`` is quicker, if there are many queries.
         """
 
     def reserve(self, count: int) -> None:
         """Make room for ``count`` rows, so that ``append`` cannot fail."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Add ``vectors`` (b, d) as the rows from ``count`` on."""
+        """Add ``vectors`` (b, d) behind the last row."""
 
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows`` as ``moves`` says, and leave nothing of them in RAM."""
 
     def blocks(self) -> list[NDArray[np.float32]]:
-        """Return all rows, in pieces, by row."""
+        """Return all rows, as arrays in order."""
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
-        """Copy ``rows`` together, in whatever order: float32 (len(rows), d), bit for bit."""
+        """Copy ``rows``, in their order, into one array: float32 (len(rows), d), bit for bit."""
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
     ) -> list[Rows]:
-        """Return for each query (n, d) rows that hold its k nearest which are not ``excluded``.
+        """Return for each query (n, d) rows that include its k nearest, but none ``excluded``.
 
-        Rows that are as near as the k-th are all there, and no excluded one; all that are left
-        where they are no more than k. In no order. Each query has its k and its excluded rows.
+        All rows as near as the k-th are included; if no more than k are left, all are. In no order.
+        Each query has its own k and its own excluded rows.
         """
 
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
-        """Return ``candidates`` for queries (n, d) that may only find the ascending ``rows``."""
+        """Return ``candidates`` for queries (n, d), chosen from the ascending ``rows`` alone."""
 
     def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
-        """Return the k nearest others of each row, as far as they need no exact distances.
+        """Return the k nearest others of each row; rows that need exact distances are unresolved.
 
         k is at least 1 and less than ``count``. Every row is resolved or among the unresolved.
         """
@@ -114,24 +116,25 @@ class VectorIndex(Protocol):
     def affected_rows(
         self, vectors: NDArray[np.float32], score_bounds: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """Return a mask (m,) of rows with which one of ``vectors`` (n, d) scores the row's bound.
+        """Return a mask (m,) of rows whose score bound is reached by one of ``vectors`` (n, d).
 
-        n ≥ 1. With the bounds that ``nearest_others`` gave, whatever rows came and went since: True
-        wherever a vector belongs among the k nearest others. A needless True costs time alone.
+        n ≥ 1. With the bounds that ``nearest_others`` gave, whatever rows came and went since, it
+        is True for every row among whose k nearest others a vector belongs. A needless True costs
+        time alone.
         """
 
 
 class IndexFactory(Protocol):
     """Makes the vector indexes of one process, which share threads.
 
-    ``unsearchable`` names where they keep vectors beside the memory of the process, such as "the
-    memory of GPU 0": the search for residues cannot read it, and certificates say so.
+    ``unsearchable`` names the places outside the process's memory where they keep vectors, such as
+    "the memory of GPU 0": the search for residues cannot read these, and certificates say so.
     """
 
     unsearchable: Sequence[str]
 
     def new(self, dimension: int, *, background: bool = False) -> VectorIndex:
-        """Return an empty index; one in the ``background`` lets searches of others go first."""
+        """Return an empty index; one in the ``background`` lets other indexes search first."""
 
     def clear_scratch(self, dimension: int) -> None:
-        """Overwrite what scans keep of the vectors and queries of ``dimension`` scored last."""
+        """Overwrite the copies of vectors and queries of ``dimension`` that the last scans left."""

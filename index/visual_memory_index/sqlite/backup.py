@@ -16,11 +16,11 @@ BEGINNING = b"SQLite format 3\0"
 END = b"visual-memory 1\n"
 LENGTH_BYTES, HASH_BYTES = 8, 32
 TRAILER_BYTES = len(END) + LENGTH_BYTES + HASH_BYTES
-NAME_SETTING = "backup"  # which of all backups this is
+NAME_SETTING = "backup"  # the setting that identifies a backup
 
 
 def with_checksum(file: BinaryIO) -> Iterator[bytes]:
-    """Yield a database in pieces, then its length and SHA-256."""
+    """Yield the bytes of a database file in pieces, then a trailer with its length and SHA-256."""
     hasher, length = sha256(), 0
     while piece := file.read(PIECE_BYTES):
         hasher.update(piece)
@@ -30,12 +30,12 @@ def with_checksum(file: BinaryIO) -> Iterator[bytes]:
 
 
 class IncomingBackup:
-    """A backup received piece by piece, into a file that is removed when this is closed."""
+    """A backup received piece by piece, into a file that ``close`` removes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._hasher, self._length = sha256(), 0
-        self._last = b""  # it may be the end
+        self._last = b""  # the last bytes so far, perhaps the trailer
         self._file = new_file(path)
 
     def __enter__(self) -> Self:
@@ -46,12 +46,12 @@ class IncomingBackup:
 
     def close(self) -> None:
         """Remove the file."""
-        with suppress(OSError):  # what a full disk did not take
+        with suppress(OSError):  # buffered bytes that a full disk refuses
             self._file.close()
         remove_database(self.path)
 
     def write(self, piece: bytes) -> None:
-        """Append the next piece. Raises BadBackup for another kind of file, NotWritten."""
+        """Append the next piece. Raises NotWritten, BadBackup for another kind of file."""
         data = self._last + piece
         self._last = data[-TRAILER_BYTES:]
         body = memoryview(data)[: len(data) - len(self._last)]
@@ -64,7 +64,7 @@ class IncomingBackup:
 
     @property
     def sha256(self) -> bytes:
-        """Return the hash of the database, without the trailer."""
+        """The hash of the database, without the trailer."""
         return self._hasher.digest()
 
     def finish(self) -> None:

@@ -14,7 +14,7 @@ from visual_memory_index.store.contents import StoredEntry
 
 ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 8 << 20
-STEPS_AT_ONCE = 1000  # of SQLite: pages where it walks through them, so 16 MB
+STEPS_AT_ONCE = 1000  # of SQLite's machine, each at most a page: 16 MB
 ENTRIES = (
     f"SELECT {ROW}, vector, image, thumbnail "
     "FROM entries LEFT JOIN vectors USING (key) LEFT JOIN images USING (key) ORDER BY key"
@@ -22,7 +22,7 @@ ENTRIES = (
 
 
 class SqliteContents:
-    """``Contents`` read in one transaction, which lets others write meanwhile."""
+    """The ``Contents`` of a memory's file, read in one transaction while others may write."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, state: State, head: Head) -> None:
         self._db = db

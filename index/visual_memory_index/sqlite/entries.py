@@ -38,7 +38,7 @@ ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
 
 
 class Row(NamedTuple):
-    """A row of the table of entries."""
+    """A row of the table ``entries``."""
 
     key: int
     id: str
@@ -55,7 +55,10 @@ class Row(NamedTuple):
 
 
 def verified(values: Sequence[Any]) -> Row:
-    """Return a row read by ``ROW`` after comparing its checksum. Raises NotAsWritten."""
+    """Make a ``Row`` of values selected by ``ROW``, after comparing the checksum.
+
+    Raises NotAsWritten.
+    """
     row = Row(*values)
     if checksum(tuple(values[:-1])) != row.checksum:
         raise NotAsWritten(f"the entry of key {row.key} is not as it was written")
@@ -63,14 +66,14 @@ def verified(values: Sequence[Any]) -> Row:
 
 
 def check_row(row: tuple[Any, ...]) -> None:
-    """Compare a row read by ``ROWS`` with its checksums. Raises NotAsWritten."""
+    """Compare a row selected by ``ROWS`` with its checksums. Raises NotAsWritten."""
     vector = row[-1]
     if checksum(row[:-2]) != row[-2] or crc_of(vector) != row[VECTOR_CHECKSUM]:
         check_part("vector", row[0], verified(row[:-1]).vector_checksum, vector)
 
 
 def check_part(part: str, key: int, written: int | None, data: object) -> None:
-    """Compare the vector or a picture of an entry, or None, with its checksum.
+    """Compare the vector or a picture of an entry, perhaps None, with its checksum.
 
     Raises NotAsWritten.
     """
@@ -135,7 +138,7 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 def stored_rows(
     rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
 ) -> StoredRows:
-    """Convert rows read by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    """Convert rows selected by ``ROWS``. Raises NotAsWritten, CorruptStore."""
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -160,7 +163,7 @@ class Share(NamedTuple):
 
 
 def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[Row, bytes]]]:
-    """Yield the entries of these keys with their vectors, in parts. Raises NotAsWritten."""
+    """Yield the entries with these keys and their vectors, in parts. Raises NotAsWritten."""
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
         query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
@@ -171,7 +174,7 @@ def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[
 
 
 def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
-    """Return the contribution of the entries of these keys. Raises NotAsWritten."""
+    """Return the contribution of the entries with these keys. Raises NotAsWritten."""
     share = Share(digests.empty(), 0, 0)
     for rows in rows_of(db, keys):
         share = Share(
@@ -188,7 +191,7 @@ def share_of_all(db: sqlite3.Connection) -> Share:
 
 
 def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:
-    """Return a row with other values in these columns, and its new checksum."""
+    """Return a copy of a row with new values in these columns and a new checksum."""
     changes: dict[str, Any] = dict(zip(columns, values, strict=True))
     new = row._replace(**changes)
     return new._replace(checksum=checksum(new[:-1]))

@@ -37,7 +37,7 @@ def to_sql(filter: Filter | None) -> tuple[str, list[str | int]]:
 
 
 def compare(comparison: Comparison) -> tuple[str, list[str | int]]:
-    """Return the SQL of one comparison. GLOB, since LIKE would ignore case."""
+    """Return the SQL and values of one comparison; it uses GLOB, since LIKE would ignore case."""
     operator, value = comparison.operator, comparison.value
     if isinstance(value, Pattern):
         operator = {"=": "GLOB", "!=": "NOT GLOB"}[operator]

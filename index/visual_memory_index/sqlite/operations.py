@@ -13,7 +13,7 @@ KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 
 
 def begin(db: sqlite3.Connection, name: str, kind: str, principal: str) -> None:
-    """Insert a running operation, and delete old ones that cannot be undone."""
+    """Insert a running operation; delete old ones but prunes, relabellings and unlearnings."""
     db.execute(
         "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
         (now() - KEPT_MICROSECONDS,),
@@ -33,7 +33,7 @@ def end(
     result: str | None = None,
     problem: str | None = None,
 ) -> None:
-    """Store the state, the result and the end time of an operation."""
+    """Store the state, the result or problem, and the end time of an operation."""
     db.execute(
         "UPDATE operations SET state = ?, result = ?, problem = ?, ended_at = ? WHERE name = ?",
         (state, result, problem, now(), name),
@@ -41,7 +41,7 @@ def end(
 
 
 def fail_unfinished(db: sqlite3.Connection) -> None:
-    """Mark running operations as failed by a restart; unlearn operations stay running."""
+    """Mark running operations as failed because of a restart, except unlearn operations."""
     db.execute(
         "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? "
         "WHERE state = 'running' AND kind != ?",
@@ -50,7 +50,7 @@ def fail_unfinished(db: sqlite3.Connection) -> None:
 
 
 def draft(db: sqlite3.Connection, name: str, result: str) -> None:
-    """Store the result so far of a running operation."""
+    """Store a preliminary result of a running operation."""
     db.execute("UPDATE operations SET result = ? WHERE name = ?", (result, name))
 
 
@@ -74,7 +74,10 @@ def get(db: sqlite3.Connection, name: str) -> Operation:
 
 
 def page(db: sqlite3.Connection, *, before: str, limit: int) -> list[Operation]:
-    """Return up to ``limit`` operations without results, newest first, named below ``before``."""
+    """Return up to ``limit`` operations, newest first, whose names sort below ``before``.
+
+    Their results are not loaded. An empty ``before`` starts at the newest.
+    """
     columns = COLUMNS.replace("result", "NULL")
     rows = db.execute(
         f"SELECT {columns} FROM operations WHERE ? = '' OR name < ? ORDER BY name DESC LIMIT ?",

@@ -1,6 +1,6 @@
 """Copying a memory's file row by row, for backups, restores and copies.
 
-SQLite's VACUUM INTO and its backup API would also copy data that must stay behind, such as the
+SQLite's VACUUM INTO and its backup API would also copy data that must not be copied, such as the
 answers to writes, and took longer. One state of the source is read, while others write to it.
 """
 
@@ -82,7 +82,7 @@ class Replica:
         self._db.close()
 
     def begin(self) -> None:
-        """Fix the moment that is copied: later commits are not in the copy."""
+        """Fix the moment that is copied: later commits will not be in the copy."""
         with self._translate_errors():
             self._db.execute("BEGIN")
             self._db.execute("SELECT 1 FROM main.memory").fetchone()
@@ -99,10 +99,10 @@ class Replica:
     ) -> int:
         """Write the memory of this ``identity`` under another ``name``; count the entries left out.
 
-        Its entries and its audit log must lead to its digest. Entries that wait to be unlearned are
-        left out, too; how many are, in all. Then what names them goes as well, and so do
-        ``settings``, which were made of them; the audit log names the ``principal``. ``finish`` may
-        note what was done.
+        The entries and the audit log must match the digest. Left out are ``leave_out`` and entries
+        that wait to be unlearned. If there are any, all that names them is left out as well, and so
+        are ``settings``, which were made of them; the audit log names the ``principal``. ``finish``
+        may add to the transaction.
         """
         with self._translate_errors():
             left, state = self._copy(identity, name, leave_out)
@@ -126,7 +126,7 @@ class Replica:
     def _copy(
         self, identity: Identity, name: str, leave_out: Iterable[str]
     ) -> tuple[dict[str, str], digests.State]:
-        """Return the labels of the entries left out, by id, and the digest's state without them."""
+        """Copy all rows; return labels of the entries left out, by id, and the digest's state."""
         db = self._db
         sums.check(db)
         db.execute(
@@ -179,7 +179,10 @@ class Replica:
 
 
 def check_tables(path: Path) -> None:
-    """Refuse a file that would have SQLite do more than read rows. Raises CorruptStore."""
+    """Check that a file has only plain tables and indices, no triggers or views.
+
+    Raises CorruptStore.
+    """
     with translate_errors(path), closing(connect(path)) as db:
         kinds = "SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"
         if db.execute(f"{kinds} OR sql LIKE 'CREATE VIRTUAL%'").fetchone():
@@ -187,13 +190,13 @@ def check_tables(path: Path) -> None:
 
 
 def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
-    """Turn off journal and fsync, for a file that is useless after a crash."""
+    """Turn off journal and fsync for a file that is discarded after a crash."""
     db.execute(f"PRAGMA {schema}.journal_mode = OFF")
     db.execute(f"PRAGMA {schema}.synchronous = OFF")
 
 
 def to_insert(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL that fills a table of the target from the same one of the source."""
+    """Return the SQL that copies rows of a table from the source to the target."""
     rows = db.execute("SELECT name FROM pragma_table_info(?, 'target')", (table,))
     columns = [name for (name,) in rows]
     values = [NAMES.get((table, column), column) for column in columns]
@@ -204,7 +207,7 @@ def to_insert(db: sqlite3.Connection, table: str) -> str:
 
 
 def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
-    """Return the state of the digest of some entries, with their images as stored now."""
+    """Return the digest's state for ``entries``, with their images as stored now."""
     hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
     return state_of(entries, hashes)
 

@@ -1,4 +1,4 @@
-"""Answers to writes, kept so that a repeated request_id gets the same answer."""
+"""Answers to writes, stored so that a repeated request_id gets the same answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from visual_memory_index.records.request import WHOLE, Request, StoredBatch
 
 HOUR = 3600 * 1_000_000
 REMEMBERED = 48 * HOUR  # the contract promises answers for 24 hours
-STEP = HOUR  # between two writes no more time has passed, whatever the clock says
+STEP = HOUR  # the most that is counted between two writes, since clocks may jump
 FORGET = """
     DELETE FROM requests WHERE age < ?1 AND (
         start = ?2 OR (
@@ -25,14 +25,14 @@ RENEW = """
     UPDATE requests SET answered_at = ?1, age = ?2 WHERE request_id = ?3 AND ?4 > (
         SELECT age FROM requests WHERE request_id = ?3 ORDER BY start LIMIT 1
     )
-"""  # so that few batches of a long import are past their time before the last is
+"""  # so that batches of a long import are kept until its last one is old
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
 def recall(db: sqlite3.Connection, request: Request) -> Any:
-    """The answer given before, or None.
+    """Return the answer given before, or None if the request is new or has no id.
 
-    Raises RequestReused where the content differs, RequestErased where its entries were unlearned.
+    Raises RequestReused if the content differs, RequestErased if its entries were unlearned.
     """
     if not request.id:
         return None
@@ -51,7 +51,7 @@ def recall(db: sqlite3.Connection, request: Request) -> Any:
 
 
 def keep(db: sqlite3.Connection, request: Request, answer: Any) -> None:
-    """Store the answer with the write that it answers, and forget those past their time."""
+    """Store the answer with the write that it answers, and delete answers past their time."""
     if not request.id:
         return
     time = now()
@@ -68,7 +68,7 @@ def keep(db: sqlite3.Connection, request: Request, answer: Any) -> None:
 
 
 def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> None:
-    """Refuse an id that an import and another write would share. Raises RequestReused."""
+    """Check that an import and another write do not share an id. Raises RequestReused."""
     statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
     if db.execute(statement, (request_id, WHOLE, importing)).fetchone():
         raise RequestReused(request_id)
@@ -89,7 +89,10 @@ def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]
 
 
 def check_start(db: sqlite3.Connection, request: Request) -> None:
-    """Refuse an import batch that leaves a gap. Raises WrongOffset, RequestErased."""
+    """Check that an import batch begins where the stored ones end.
+
+    Raises WrongOffset, RequestErased.
+    """
     if request.start == WHOLE:
         return
     last = db.execute(

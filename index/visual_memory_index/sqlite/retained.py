@@ -1,4 +1,4 @@
-"""The bytes retained in a memory's file, searched for residue of unlearned entries."""
+"""All texts and blobs in a memory's file, to be searched for residue of unlearned entries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PARTS = (
     "SELECT CAST(id || label || metadata AS BLOB), vector, "
     "ifnull(image, x''), ifnull(thumbnail, x'') "
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key)"
-)  # texts as they follow each other in the file
+)  # texts in their order in the file
 
-# What stands in the file beside entries, is no entry's that was erased, and may be called alike.
+# All else in the file; it is no residue of an erased entry, but may have the same text.
 BESIDE = (
     "SELECT CAST('SQLite format 3' AS BLOB)",
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
@@ -35,7 +35,7 @@ def retained_bytes(db: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield each id with the key bytes after it in the index, which may look like more of it."""
+    """Yield each id with the bytes of the key after it in the index, which may look like text."""
     for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
         yield id + key.to_bytes(8, "big").lstrip(b"\0")
 

@@ -1,4 +1,4 @@
-"""Search of a memory for the content of given entries, and for the times of backups."""
+"""Search of a memory for entries with the content of given ones, and for the times of backups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_CHECKSUMS = (
 
 
 def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
-    """Return the ``ids`` that are stored, with hashes of their content for comparison."""
+    """Return the stored ones of ``ids``, with hashes of their content for comparison."""
     found = Sought(uid)
     for id, content_sha256, checksum, vector in db.execute(STORED, (json.dumps(list(ids)),)):
         found.ids.append(id)
@@ -41,7 +41,7 @@ def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
 
 
 def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
-    """Return True if an entry not in ``without`` is one of ``sought`` or has the content of one."""
+    """Return True if an entry not in ``without`` is one of ``sought`` or has equal content."""
     left_out = json.dumps(list(without))
 
     def ask(select: str, values: Iterable[str | int]) -> sqlite3.Cursor:

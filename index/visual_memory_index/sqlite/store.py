@@ -50,7 +50,7 @@ from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, S
 class SqliteStore:
     """A ``Store`` and its ``StoredFiles`` at ``path``. Opening raises CorruptStore, NewerStore.
 
-    ``committed`` is called with the head of the audit log after each transaction.
+    ``committed`` is called with the log position after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
@@ -74,7 +74,7 @@ class SqliteStore:
         committed: OnStanding = lambda standing: None,
         principal: str = LOCAL,
     ) -> SqliteStore:
-        """A new file holding no entry, which the ``principal`` asks for."""
+        """Make a new file without entries; the audit log names the ``principal``."""
         store = cls(path, committed)
         try:
             with store.database.transaction() as db:
@@ -109,7 +109,7 @@ class SqliteStore:
     def complete(self) -> None:
         """Add the uid and the digest that a file of an older release lacks.
 
-        First it compares everything that ``rows`` and later reads do not check.
+        Before that, all data that ``rows`` and later reads do not check is compared with checksums.
         """
         self.database.check()
         with self.database.reading() as db:
@@ -134,7 +134,7 @@ class SqliteStore:
     def audit_events(self, first: int, limit: int) -> AuditPage:
         with self.database.reading() as db:
             state, head = read_standing(db)
-            end = min(first + limit + bool(limit), head.size)  # each is vouched for by the next
+            end = min(first + limit + bool(limit), head.size)  # the next one has its hash
             rows = db.execute(
                 "SELECT event FROM audit WHERE number >= ? AND number < ? ORDER BY number",
                 (first, end),
@@ -199,7 +199,7 @@ class SqliteStore:
         try:
             with self.database.reading() as db:
                 value, checksum = db.execute(find, (name,)).fetchone() or (None, None)
-        except CorruptStore:  # only time is lost
+        except CorruptStore:  # computing it again costs only time
             return None
         return value if isinstance(value, bytes) and checksum_of(name, value) == checksum else None
 
@@ -315,9 +315,9 @@ def checksum_of(name: str, value: bytes) -> int:
 
 
 def check_digest(db: sqlite3.Connection) -> None:
-    """Compare all entries with the digest, if there is one, since checksums are computed from them.
+    """Compare all entries with the digest, if there is one. Raises NotAsWritten.
 
-    Raises NotAsWritten.
+    A migration calls it, since it computes checksums from these entries.
     """
     known = db.execute("SELECT digest FROM memory WHERE digest NOT NULL").fetchone()
     if known and not np.array_equal(share_of_all(db).state, digests.from_bytes(known[0])):

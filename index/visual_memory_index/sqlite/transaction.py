@@ -54,7 +54,7 @@ INSERT = (
 def with_checksum(
     key: int, id: str, entry: Entry, created_at: int, vector: memoryview
 ) -> tuple[Any, ...]:
-    """Return a new row of the table of entries, ending in its checksum."""
+    """Return the values of a new row of the table ``entries``, the last being its checksum."""
     image = crc32(entry.image) if entry.image else None
     thumbnail = crc32(entry.thumbnail) if entry.image else None
     texts = id, entry.label, entry.metadata_json
@@ -64,7 +64,7 @@ def with_checksum(
 
 
 class SqliteTransaction:
-    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is the digest's."""
+    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of the digest."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
         self._db, self._path, self._kind = db, path, kind
@@ -170,7 +170,7 @@ class SqliteTransaction:
         )
 
     def delete(self, keys: Sequence[int]) -> None:
-        """Delete rows, which ``secure_delete`` overwrites."""
+        """Delete the rows of entries; ``secure_delete`` overwrites their bytes."""
         if not keys:
             return
         gone = share_of(self._db, keys)
@@ -290,7 +290,7 @@ class SqliteTransaction:
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore labels; return them by id, and the operations that had set them."""
+        """Restore labels; return them by id, and the operations that had set the restored ones."""
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "

@@ -1,4 +1,4 @@
-"""SQL that drops everything naming unlearned entries elsewhere in the file."""
+"""SQL that drops all data that names unlearned entries elsewhere in the file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 
 def note_ids(db: sqlite3.Connection, operation: str, ids: Iterable[str]) -> None:
-    """Store the ids that an operation has yet to unlearn."""
+    """Store the ids that an operation still has to unlearn."""
     rows = [(operation, id) for id in dict.fromkeys(ids)]
     db.executemany("INSERT INTO erasing VALUES (?, ?)", rows)
     sums.move(db, len(rows), sum(map(sums.checksum, rows)), table=sums.ERASING)
 
 
 def noted_ids(db: sqlite3.Connection, operation: str) -> list[str]:
-    """Return the ids that an operation has yet to unlearn, ascending."""
+    """Return the ids that an operation still has to unlearn, ascending."""
     rows = db.execute("SELECT id FROM erasing WHERE operation = ? ORDER BY id", (operation,))
     return [id for (id,) in rows]
 
@@ -34,7 +34,7 @@ def noted_ids(db: sqlite3.Connection, operation: str) -> list[str]:
 def scrub(
     db: sqlite3.Connection, operation: str, labels: Sequence[str], settings: Iterable[str]
 ) -> None:
-    """Drop everything that names the noted ids or ``labels``, or was derived from the entries.
+    """Drop all data that names the noted ids or ``labels``, or was derived from the entries.
 
     These are answers to writes, results and problems of operations, and ``settings`` by name; last
     the ids themselves. Certificates name no entry. Fingerprints of requests go too, since they
@@ -77,7 +77,7 @@ def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) 
 
 @contextmanager
 def dropping_results(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
-    """Drop results that name a label of these entries if no entry has it after the block.
+    """At the end, drop results that name a label of these entries, if no entry has it any more.
 
     Labels that an undo would restore count as in use. Without stored results no label is looked up,
     since that may read all entries.
@@ -113,7 +113,7 @@ def unused_labels(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
 
 
 def drop_ids(db: sqlite3.Connection, operation: str) -> None:
-    """Delete the noted ids."""
+    """Delete the ids that an operation still had to unlearn."""
     rows = [(operation, id) for id in noted_ids(db, operation)]
     db.execute("DELETE FROM erasing WHERE operation = ?", (operation,))
     sums.move(db, -len(rows), -sum(map(sums.checksum, rows)), table=sums.ERASING)

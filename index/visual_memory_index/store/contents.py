@@ -14,7 +14,7 @@ EVENTS_AT_ONCE = 1024
 
 
 class StoredEntry(NamedTuple):
-    """An entry as stored; ``image`` is None where none is kept."""
+    """An entry as stored; ``image`` is None if none is stored."""
 
     key: int
     id: str
@@ -36,15 +36,15 @@ class Contents(Protocol):
 
     @property
     def path(self) -> Path:
-        """The file, to be named in errors."""
+        """The file to be named in errors."""
 
     @property
     def state(self) -> digests.State:
-        """State of the digest."""
+        """The state of the digest, uint16 (1024,)."""
 
     @property
     def head(self) -> audit.Head:
-        """Head of the audit log."""
+        """The head of the audit log."""
 
     def count(self) -> int:
         """Return the number of entries."""
@@ -53,13 +53,13 @@ class Contents(Protocol):
         """Yield the ids of all entries, in no order."""
 
     def entries(self) -> Iterator[list[StoredEntry]]:
-        """Yield all entries by key, in parts that are quickly hashed."""
+        """Yield all entries by key, in parts that take little time to hash."""
 
     def events(self) -> Iterator[tuple[int, str]]:
-        """Yield number and text of the audit events, by number."""
+        """Yield (number, text) of every audit event, by number."""
 
     def last_event(self) -> tuple[int, str] | None:
-        """Return number and text of the event with the highest number, or None."""
+        """Return (number, text) of the event with the highest number, or None."""
 
     def check_file(self, on_progress: Callable[[], None]) -> None:
         """Run the database's own check; ``on_progress`` is called often, and may raise.
@@ -69,7 +69,7 @@ class Contents(Protocol):
 
 
 def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> digests.State:
-    """Return the share of ``entries`` in the digest, with the hashes of their images now."""
+    """Return the digest's state for ``entries``, with the hashes of their images as stored now."""
     return digests.total(
         [
             digests.element(
@@ -83,7 +83,7 @@ def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> d
 def in_order(
     events: Iterable[tuple[int, str]], on_progress: Callable[[int], None]
 ) -> Iterator[str]:
-    """Yield the texts of events, which must be numbered from 0. Raises BadAuditLog."""
+    """Yield the texts of events, checking that they are numbered from 0. Raises BadAuditLog."""
     for expected, (number, text) in enumerate(events):
         if number != expected:
             raise BadAuditLog(f"event {expected} is missing, event {number} is there")
@@ -93,7 +93,7 @@ def in_order(
 
 
 def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[int], None]) -> int:
-    """Check that all audit events lead to the memory's digest; return their number.
+    """Check that all audit events fit together and end with the memory's digest; count them.
 
     ``on_progress`` is called with the number of events read, and may raise. Raises BadAuditLog.
     """
@@ -103,7 +103,10 @@ def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[i
 
 
 def check_end(contents: Contents, name: str, kind: str) -> None:
-    """Check that the last audit event leads to the memory's digest. Raises BadAuditLog."""
+    """Check that the last audit event is the head's and has the memory's digest.
+
+    Raises BadAuditLog.
+    """
     digest = digests.shown(contents.state, kind)
     with audit.name_memory(name):
         audit.check_end(contents.last_event(), contents.head, digest)

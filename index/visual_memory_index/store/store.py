@@ -1,7 +1,7 @@
-"""The truth of one memory: the protocols of a store that keeps its entries for good.
+"""The protocols of a store, which keeps the entries of one memory for good.
 
-``SqliteStore`` is the one there is. What passes ``tests/index/conformance`` can take its place. Its
-bytes are another matter: see ``stored_files``.
+``SqliteStore`` is the one implementation; any that passes ``tests/index/conformance`` can replace
+it. Its bytes are another matter: see ``stored_files``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from visual_memory_index.store.contents import Contents
 class Identity:
     """Name, dimension and embedder of a memory, fixed when it is made.
 
-    ``embedder`` is its spec as JSON, or None. ``store_images`` is True if it keeps the pictures of
-    its entries. ``uid`` tells it from others of its name, but not from its copies and backups.
+    ``embedder`` is its spec as JSON, or None. ``store_images`` is True if the memory keeps the
+    pictures of its entries. ``uid`` tells it from others of its name, but not from its copies and
+    backups.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Identity:
 
     @property
     def kind(self) -> str:
-        """The part of it that is in its digest: the embedder, or else the dimension."""
+        """The embedder, or else the dimension, as it enters the memory's digest."""
         return self.embedder or str(self.dimension)
 
 
@@ -54,7 +55,7 @@ def new_identity(
 
 
 class Page(NamedTuple):
-    """Entries in a row; ``more`` is True if others follow."""
+    """Consecutive entries; ``more`` is True if others follow."""
 
     entries: list[Entry]
     more: bool
@@ -62,7 +63,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRows:
-    """Entries as they are kept in RAM, ``vectors`` as float32 (b, d)."""
+    """Entries with the fields needed in RAM, ``vectors`` as float32 (b, d), at ``revision``."""
 
     keys: Sequence[int]
     ids: Sequence[str]
@@ -72,7 +73,7 @@ class StoredRows:
 
 
 class AuditPage(NamedTuple):
-    """Some events in a row, with the head of the log and the memory's digest at that moment."""
+    """Consecutive audit events, with the head of the log and the memory's digest at that moment."""
 
     events: list[Event]
     head: Head
@@ -80,7 +81,7 @@ class AuditPage(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Key, label and vote of a stored entry: what a write to it needs."""
+    """Key, label and vote of a stored entry, which a write needs."""
 
     key: int
     label: str
@@ -89,10 +90,10 @@ class Known(NamedTuple):
 
 @dataclass(slots=True)
 class Sought:
-    """Entries of the memory ``uid``, to be found in any memory.
+    """Entries of the memory ``uid`` to search for in any memory.
 
-    In its copies they are found by id, elsewhere by ``hashes`` of their content or by vector: by
-    its CRC-32, then by its ``hashed`` bytes.
+    Copies of the memory are searched by id, all memories by ``hashes`` of the content and by
+    vector: by its CRC-32, then by ``hashed``.
     """
 
     uid: str
@@ -111,17 +112,17 @@ class Transaction(Protocol):
     """The writes and reads of one transaction; each sees the writes before it.
 
     An entry has an id, unique among the stored ones, and a key, which stands for one vector
-    forever. Writes to entries update the digest; the caller logs them before the end, since the
-    digest is kept with the log.
+    forever. Writes to entries update the digest; the caller logs these writes before the end, since
+    the digest is kept with the log.
     """
 
     @property
     def head(self) -> Head:
-        """The head of the audit log now."""
+        """The head of the audit log so far."""
 
     @property
     def written(self) -> int:
-        """A number that grows with every write; unchanged, nothing was written in between."""
+        """A number that grows with every write, and stays equal only without any."""
 
     def next_revision(self) -> int:
         """Count one more change of the entries, and return the number, from 1."""
@@ -130,13 +131,13 @@ class Transaction(Protocol):
         """Return ``count`` keys greater than any that an entry ever had."""
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        """Return what is known of the stored ones of ``ids``, in the given order."""
+        """Return key, label and vote of the stored ones of ``ids``, in the given order."""
 
     def entry(self, id: str) -> Entry | None:
         """Return one entry without its vector, or None."""
 
     def ids(self, filter: Filter) -> list[str]:
-        """Return the ids that ``filter`` admits, ascending in byte order."""
+        """Return the ids of entries that match ``filter``, ascending in byte order."""
 
     def count(self) -> int:
         """Return the number of entries."""
@@ -153,15 +154,15 @@ class Transaction(Protocol):
         """Add ``entries`` with ``vectors`` (b, d), bit for bit, under new ``ids`` and ``keys``.
 
         They vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are their
-        elements of the digest (``digest.elements``). Raises EntriesExist with the ids that were
-        there; the transaction has to be undone then.
+        elements of the digest (``digest.elements``). Raises EntriesExist with the ids already
+        stored; the transaction has to be rolled back then.
         """
 
     def delete(self, keys: Sequence[int]) -> None:
         """Delete these entries with their vectors and pictures; ignore keys of no entry.
 
-        This and every other change of labels also drops results of operations that name a label
-        which no entry has any more.
+        Like every change of labels, it also drops results of operations that name a label which no
+        entry has any more.
         """
 
     def update(self, key: int, entry: Entry) -> None:
@@ -171,31 +172,32 @@ class Transaction(Protocol):
         """Take the votes of these entries, as part of a running operation."""
 
     def unprune(self, operation: str, dimension: int) -> StoredRows:
-        """Give back the votes that an operation took, and return those entries by key.
+        """Give back the votes that an operation took, and return the entries by key.
 
-        Counts a revision, which is in the answer. Raises CorruptStore.
+        Counts one more revision, which is in the result. Raises CorruptStore.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        """Set the labels of these keys as part of a running operation, and keep the former ones."""
+        """Set the labels of keys as part of a running operation, and store the former labels."""
 
     def unrelabel(self, operation: str) -> dict[str, str]:
-        """Give back the labels that an operation replaced and nothing has set since; return by id.
+        """Restore the labels that an operation replaced, unless set since; return them by id.
 
-        A former label that itself came of an operation undone meanwhile is resolved further back.
+        If the operation that set a former label was undone meanwhile, the label before it is
+        restored.
         """
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return the ids that this request was answered with before, or None.
+        """Return the ids that this request was answered with before, or None if it is new.
 
-        None for one without id. Raises RequestReused where the content differs, RequestErased where
-        they were unlearned.
+        None, too, if it has no id. Raises RequestReused if its content differs, RequestErased if
+        the ids were unlearned.
         """
 
     def keep(self, request: Request, ids: Sequence[str]) -> None:
-        """Remember the answer to a request that has an id, for two days at least.
+        """Store the answer to a request that has an id, for two days at least.
 
-        It outlives the entries, so nothing of them but ids is in it.
+        The answer outlives the entries, so it has nothing of them but ids.
         """
 
     def check_start(self, request: Request) -> None:
@@ -205,21 +207,21 @@ class Transaction(Protocol):
         """
 
     def log(self, call: str, count: int, principal: str) -> Event:
-        """Append to the audit log that the ``principal`` did this to ``count`` entries."""
+        """Append an event to the audit log: ``principal`` did ``call`` to ``count`` entries."""
 
     def digest(self) -> str:
         """Return the digest of the entries now."""
 
     def begin(self, name: str, kind: str, principal: str) -> None:
-        """Add a running operation of the ``principal``. Names ascend with time."""
+        """Add a running operation of the ``principal``. Names sort by time."""
 
     def draft(self, name: str, result: str) -> None:
-        """Keep a part of the result of a running operation."""
+        """Store a preliminary result of a running operation."""
 
     def end(
         self, name: str, state: State, *, result: str | None = None, problem: str | None = None
     ) -> None:
-        """Set how an operation ended, and drop the ids that it had to erase."""
+        """Set how an operation ended, and drop the ids that it still had to erase."""
 
     def operation(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
@@ -228,18 +230,18 @@ class Transaction(Protocol):
         """Mark an operation as undone."""
 
     def keep_setting(self, name: str, value: str) -> None:
-        """Set one setting of the memory, such as its taxonomy."""
+        """Store one setting of the memory, such as its taxonomy."""
 
     def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
-        """Keep the ids that an operation has to erase."""
+        """Store the ids that an operation has to erase."""
 
     def ids_to_unlearn(self, operation: str) -> list[str]:
-        """Return the ids that an operation has still to erase, ascending."""
+        """Return the ids that an operation still has to erase, ascending."""
 
     def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
-        """Drop what else names erased entries; return those of ``labels`` that no entry has now.
+        """Drop all that names erased entries elsewhere; return the ``labels`` that no entry has.
 
-        These are answers to requests, results of operations, derived data, the ``settings`` of
+        Dropped are answers to requests, results of operations, derived data, the ``settings`` of
         these names, and at last the ids that the operation had to erase.
         """
 
@@ -251,40 +253,40 @@ class Store(Protocol):
     """Reads, and transactions for the one writer. Any method raises CorruptStore or NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
-    are not empty, and ordered by their UTF-8 bytes. A memory begins with no entry, at revision 0,
-    and with the event CreateMemory.
+    are not empty, and sort by their UTF-8 bytes. A memory begins with no entry, at revision 0, and
+    with the event CreateMemory.
     """
 
     @property
     def derived_bytes_max(self) -> int:
-        """The largest value that ``keep_derived`` keeps, in bytes."""
+        """The largest value in bytes that ``keep_derived`` stores."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction: all or nothing, and durable when it ends. One thread at a time."""
 
     def complete(self) -> None:
-        """Compute what an older release did not store. To be called before all others."""
+        """Compute data that an older release did not store; to be called before anything else."""
 
     def identity(self) -> Identity:
-        """Return the memory's identity. Raises CorruptStore where no memory is stored."""
+        """Return the memory's identity. Raises CorruptStore if no memory is stored."""
 
     def bytes_on_disk(self) -> int:
-        """Return the room that the store takes, write-ahead log included."""
+        """Return the size of the store in bytes, write-ahead log included."""
 
     def digest(self) -> str:
         """Return the digest of the entries, lower-case hex."""
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Yield every voting entry by key, in parts, of one state; the last part is empty."""
+        """Yield every voting entry by key, in parts of one state; the last part is empty."""
 
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
-        """Return the revision read, and the keys that ``filter`` admits there, in no order."""
+        """Return the revision read, and the keys of entries matching ``filter``, in no order."""
 
     def ids(self, filter: Filter) -> list[str]:
-        """Return the ids that ``filter`` admits, ascending."""
+        """Return the ids of entries that match ``filter``, ascending."""
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
         """Return one entry, or None."""
@@ -298,7 +300,7 @@ class Store(Protocol):
         bytes_max: int = sys.maxsize,
         parts: Parts = Parts.NONE,
     ) -> Page:
-        """Return up to ``limit`` entries with ids beyond ``after``, by id.
+        """Return up to ``limit`` entries with ids after ``after``, by id.
 
         Their ``Entry.size`` is at most ``bytes_max`` together, unless the first alone exceeds it.
         """
@@ -307,40 +309,40 @@ class Store(Protocol):
         """Map id to image or thumbnail for the given ids; ids without one are absent."""
 
     def contents(self) -> AbstractContextManager[Contents]:
-        """Return all that is stored now, to be read while others write."""
+        """Return everything stored at this moment, to be read while others write."""
 
     def audit_events(self, first: int, limit: int) -> AuditPage:
         """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return what ``Transaction.recall`` returns, outside a transaction."""
+        """Do as ``Transaction.recall``, outside a transaction."""
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
 
     def fail_unfinished(self) -> None:
-        """Mark running operations as failed by a restart; unlearn operations stay running."""
+        """Mark running operations as failed because of a restart, except unlearn operations."""
 
     def unfinished(self) -> list[Operation]:
-        """Return running operations, the oldest first."""
+        """Return running operations, oldest first."""
 
     def operation(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
 
     def operations(self, *, before: str, limit: int) -> list[Operation]:
-        """Return up to ``limit`` operations without results, the newest first.
+        """Return up to ``limit`` operations, newest first, whose names sort below ``before``.
 
-        Their names are below ``before``; an empty one is above all names.
+        Their results are not loaded. An empty ``before`` starts at the newest.
         """
 
     def ids_to_unlearn(self, operation: str) -> list[str]:
-        """Return the ids that an operation has still to erase, ascending."""
+        """Return the ids that an operation still has to erase, ascending."""
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return the stored ones of ``ids`` in a form that can be found in any memory."""
+        """Return the stored entries of ``ids``, in a form to be found in any memory."""
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Return True if an entry is one of ``sought``: a copy of it, by id, or of equal content.
+        """Return True if an entry is one of ``sought``, by id in a copy, or has equal content.
 
         Entries with ids in ``without`` do not count.
         """
@@ -352,13 +354,13 @@ class Store(Protocol):
         """Return the memory's settings by name."""
 
     def derived(self, name: str) -> bytes | None:
-        """Return derived data, or None where it is missing or damaged."""
+        """Return derived data, or None if it is missing or damaged."""
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
-        """Return the sizes in bytes of derived data whose names begin so, the newest first."""
+        """Map the names of derived data that begin with ``prefix`` to bytes, newest first."""
 
     def keep_derived(self, name: str, value: bytes) -> None:
-        """Store data that can be computed again, unless too large. One thread at a time."""
+        """Store data that can be computed again, unless it is too large. One thread at a time."""
 
     def drop_derived(self, names: Iterable[str]) -> None:
         """Delete derived data. One thread at a time."""

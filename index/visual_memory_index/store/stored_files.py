@@ -1,4 +1,4 @@
-"""The files of a store that keeps its bytes on this machine: erasing searches and rewrites them.
+"""The files of a store that keeps its bytes on this machine, which erasing searches and rewrites.
 
 A store elsewhere, such as a database server, is a ``Store`` without any of this.
 """
@@ -16,7 +16,10 @@ from visual_memory_index.store.store import Transaction
 
 @dataclass(slots=True)
 class Remains:
-    """The bytes of some entries: their texts; the content hash, vector and pictures of each."""
+    """The bytes of some entries: texts, and each entry's content hash, vector and pictures.
+
+    They are searched for in files after the entries are erased.
+    """
 
     texts: set[str] = field(default_factory=set)
     contents: list[tuple[bytes, bytes, list[bytes]]] = field(default_factory=list)
@@ -24,7 +27,7 @@ class Remains:
 
 @runtime_checkable
 class SearchableTransaction(Transaction, Protocol):
-    """A ``Transaction`` that can say which bytes to search for once entries are erased."""
+    """A ``Transaction`` that returns the bytes to search for once entries are erased."""
 
     def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
         """Return the bytes of these entries, up to ``limit_bytes``."""
@@ -44,16 +47,16 @@ class StoredFiles(Protocol):
         """The main file."""
 
     def descriptors(self) -> list[int]:
-        """Return the files opened to be read, until the store is closed."""
+        """Return descriptors of the files, open for reading until the store is closed."""
 
     def truncate_log(self) -> bool:
-        """Empty the write-ahead log; return False where a reader still needs it."""
+        """Empty the write-ahead log; return False if a reader still needs it."""
 
     def rewrite(self) -> None:
-        """Write the main file anew, without unused space. Raises NotWritten."""
+        """Rewrite the main file without unused space. Raises NotWritten."""
 
     def renew_connections(self) -> None:
-        """Open connections anew: buffers hold deleted bytes. Nothing else may write."""
+        """Replace all connections, since buffers hold deleted bytes. Nothing else may write."""
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return pieces of ``patterns``, masked, that stored entries, settings and names have."""
+        """Return the pieces of ``patterns``, masked, that entries, settings and names have."""

@@ -55,7 +55,7 @@ def calibration_error(
 ) -> float:
     """Return Σ n_b / n · |accuracy − confidence| over equal bins (Naeini et al., 2015).
 
-    Raises TooFewItems without any.
+    Raises TooFewItems if there are no decisions.
     """
     if not len(confidences):
         raise TooFewItems("decisions", got=0, needed=1)
@@ -70,8 +70,8 @@ def calibration_error(
 class Recalibration:
     """A monotone curve from the winner's share to expected accuracy, linear between its points.
 
-    ``confidences`` ascend strictly from 0 to 1, each beside its accuracy. It holds for the ``k``
-    and the voting whose decisions it was fitted on.
+    ``confidences`` ascend strictly from 0 to 1, each with its accuracy. The curve holds for the
+    ``k`` and the voting whose decisions it was fitted on.
     """
 
     confidences: tuple[float, ...]
@@ -81,7 +81,7 @@ class Recalibration:
         """Return the expected accuracy at each of ``confidences`` (n,), in [0, 1], monotone."""
         next_point = np.searchsorted(self.confidences, confidences, side="right")
         ceilings = np.append(self.accuracies, 1.0)[next_point]
-        # A slope times a step may end a rounding above the point that it leads to.
+        # Interpolation may exceed the next point by a rounding error.
         curve = np.interp(confidences, self.confidences, self.accuracies)
         return cast(NDArray[np.float64], np.minimum(curve, ceilings))
 
@@ -96,9 +96,9 @@ class Pool(NamedTuple):
 
 
 def check_calibratable(label_counts: Mapping[str, int], queries: int | None = None) -> None:
-    """Check that a memory of these labels can be calibrated by ``queries`` or its own entries.
+    """Check that a memory of these labels can be calibrated by this number of ``queries``.
 
-    Raises TooFewItems, OneLabel.
+    If None, its own entries are the queries. Raises TooFewItems, OneLabel.
     """
     items = "entries" if queries is None else "queries"
     asked = sum(label_counts.values()) if queries is None else queries
@@ -117,7 +117,7 @@ def fit(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Recalib
     rule. Calibrated on one half of natural16 (k = 50, ``rank``) and measured on the other, 30
     times, the calibration error fell from 0.123 to 0.028; Platt scaling reached 0.035 and beta
     calibration 0.034. Two imaginary decisions, a wrong one at 0 and a right one at 1, give the
-    curve its ends, and keep a run of right or wrong ones from making it flat.
+    curve its ends, and keep a run of right or wrong decisions from making it flat.
     """
     pools = pooled(
         np.concatenate([[0.0], confidences, [1.0]]), np.concatenate([[False], correct, [True]])
@@ -131,7 +131,7 @@ def fit(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Recalib
 
 
 def pooled(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> list[Pool]:
-    """Pool adjacent violators (Ayer et al., 1955): ascending pools of ascending accuracy.
+    """Pool adjacent violators (Ayer et al., 1955): return ascending pools of ascending accuracy.
 
     Equal confidences are one pool from the start. Accuracies are compared as fractions of integers.
     """

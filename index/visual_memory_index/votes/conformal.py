@@ -1,4 +1,4 @@
-"""Split conformal prediction: sets of labels that hold the right one with a given coverage."""
+"""Split conformal prediction: sets of labels that contain the right one with a given coverage."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index.votes.coverage import rank_at
 
-UNVOTED = 1.0  # what a label without a vote scores, by every rule
-ROUNDING = 1e-12  # equal shares may differ in their last bits where they were summed otherwise
+UNVOTED = 1.0  # the score of a label without a vote, by every rule
+ROUNDING = 1e-12  # equal shares may differ in their last bits if summed in another order
 
 Votes: TypeAlias = Mapping[str, float]
 Score: TypeAlias = Callable[[Votes, float], dict[str, float]]
@@ -24,7 +24,7 @@ Score: TypeAlias = Callable[[Votes, float], dict[str, float]]
 def shares(votes: Votes) -> dict[str, float]:
     """Return each label's share of all ``votes``, largest first, equal ones in UTF-8 byte order.
 
-    Python's string order is the same.
+    Python sorts strings in that order.
     """
     total = math.fsum(votes.values())
     ordered = sorted(votes, key=lambda label: (-votes[label], label))
@@ -32,20 +32,20 @@ def shares(votes: Votes) -> dict[str, float]:
 
 
 def lac(votes: Votes, draw: float) -> dict[str, float]:
-    """Score each label 1 − p: the smallest sets on average (Sadinle et al., 2019)."""
+    """Score each label 1 − its share: the smallest sets on average (Sadinle et al., 2019)."""
     return {label: 1.0 - share for label, share in shares(votes).items()}
 
 
 def aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score each label by its share and all before it (Romano et al., 2020); ``draw`` is unused.
+    """Score a label by its share plus those before it in ``shares`` (Romano et al., 2020).
 
-    Where more than 1 − coverage of the decisions are unanimous and right, the set is all labels.
+    If more than 1 − coverage of the decisions are unanimous and right, the set is all labels.
     """
     return randomized_aps(votes, 0.0)
 
 
 def randomized_aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score as ``aps`` less ``draw`` · p, so as not to over-cover (Romano et al., 2020)."""
+    """Score as ``aps`` less ``draw`` · share, so as not to over-cover (Romano et al., 2020)."""
     ordered = shares(votes)
     reached = accumulate(ordered.values())
     return {
@@ -66,7 +66,7 @@ def draw_for(vector: NDArray[np.float32]) -> float:
 
 
 def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[str]) -> list[float]:
-    """Return the scores of the items' own labels, ascending, from which ``q_hat`` follows.
+    """Return the scores of the items' own labels, ascending, to be passed to ``q_hat``.
 
     ``scored`` holds a ``Score`` of each item's votes, ``labels`` its label.
     """
@@ -74,7 +74,7 @@ def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[s
 
 
 def q_hat(calibration: Sequence[float], coverage: float) -> float:
-    """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity beyond the last.
+    """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, or infinity if beyond n.
 
     Raises BadCoverage.
     """
@@ -93,8 +93,8 @@ def prediction_set(
     """Return the labels that score at most ``q_hat``, in the order of ``scores``.
 
     From ``q_hat`` = 1 on these are all of the memory's ``labels``; labels without a vote come last,
-    in byte order. The decision's ``winner`` is added unless ``allow_empty``: LAC leaves it out
-    where its share is small, APS where it is large or an equal one comes before it.
+    in byte order. The decision's ``winner`` is added unless ``allow_empty``: LAC leaves it out if
+    its share is small, APS if it is large or an equal one comes before it.
     """
     limit = q_hat + ROUNDING
     inside = tuple(

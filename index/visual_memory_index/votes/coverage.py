@@ -1,4 +1,4 @@
-"""The rank of the score that covers a given share of all cases, and the threshold at it."""
+"""The rank of the score that covers a given share of all cases, and the threshold at that rank."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ KEPT = 0.95
 
 
 def exact(coverage: float) -> Fraction:
-    """``coverage`` as it is written in decimal. Raises BadCoverage outside of (0, 1)."""
+    """Return the exact fraction of ``coverage``'s shortest decimal form: 9/10 for 0.9.
+
+    Raises BadCoverage outside of (0, 1).
+    """
     if not 0.0 < coverage < 1.0:
         raise BadCoverage(coverage)
     return Fraction(str(coverage))
 
 
 def rank_at(coverage: float, count: int) -> int:
-    """⌈coverage · count⌉. Raises BadCoverage."""
+    """Return ⌈coverage · count⌉, computed exactly. Raises BadCoverage."""
     return math.ceil(exact(coverage) * count)  # in float64, 0.55 · 100 is 55.00000000000001
 
 
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
-    """Return the ⌈kept · n⌉-th smallest of ``known`` (n,), the largest distance that is accepted.
+    """Return the largest accepted distance: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    Each is the distance of a known query to its nearest entry. Raises TooFewItems, BadCoverage.
+    Each of these is the distance of a known query to its nearest entry. Raises TooFewItems,
+    BadCoverage.
     """
     rank = rank_at(kept, len(known))
     if not rank:

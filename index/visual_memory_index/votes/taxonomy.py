@@ -1,6 +1,6 @@
 """A forest over the labels: votes that disagree about a leaf may agree about its parent.
 
-Python orders strings as their UTF-8 bytes are.
+Python orders strings by their UTF-8 bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Taxonomy:
     parents: Mapping[str, str]
 
     def edges(self) -> list[list[str]]:
-        """Return [child, parent] pairs, in byte order of the children; ``grow`` reads them back."""
+        """Return [child, parent] pairs, in byte order of the children, as ``grow`` reads them."""
         return [[child, parent] for child, parent in self.parents.items()]
 
     def path(self, label: str) -> list[str]:
@@ -48,12 +48,12 @@ class Taxonomy:
         return len(self.path(label)) - 1
 
     def orphans(self, labels: Iterable[str]) -> list[str]:
-        """Return ``labels`` that no edge names, in byte order: allowed, but perhaps forgotten."""
+        """Return the ``labels`` that no edge names, in byte order: allowed, perhaps forgotten."""
         named = {*self.parents, *self.parents.values()}
         return sorted(set(labels) - named)
 
     def unused(self, labels: Iterable[str]) -> list[str]:
-        """Return leaves that are none of ``labels``, in byte order: voteless, perhaps typos."""
+        """Return leaves that are not in ``labels``, in byte order: without votes, maybe typos."""
         return sorted(set(self.parents) - {*self.parents.values(), *labels})
 
 
@@ -88,9 +88,9 @@ def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, floa
 
 
 def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node:
-    """Return the node with most votes where every label counts for its ancestor at ``depth`` ≥ 0.
+    """Return the node with most votes, if every label counts for its ancestor at ``depth`` ≥ 0.
 
-    A label above that depth counts for itself. Equal votes: the one that comes first in ``votes``,
+    A label above that depth counts for itself. Equal votes: the node that comes first in ``votes``,
     the winner before all others.
     """
     parts = dict[str, list[float]]()
@@ -106,9 +106,9 @@ def deepest(
 ) -> Node | None:
     """Return the deepest node whose share of the votes is at least ``min_confidence``, or None.
 
-    Equal depths: the larger share, then the one that comes first in ``votes``. Above one half all
-    such nodes are on one path. The winner may lie elsewhere: where three dogs have 0.2 each and a
-    cat 0.4, dogs have the most.
+    Equal depths: the larger share, then the node that comes first in ``votes``. Above one half all
+    such nodes are on one path. The winner may not be: if three dogs have 0.2 each and a cat 0.4,
+    dogs have the most.
     """
     total = math.fsum(votes.values())
     depths = {name: depth for label in votes for depth, name in enumerate(taxonomy.path(label))}
@@ -121,7 +121,7 @@ def deepest(
 
 
 def _check_cycles(parents: Mapping[str, str]) -> None:
-    """Raise Cycle, which begins at the first of its nodes in byte order."""
+    """Raise Cycle if there is one, beginning at the first of its nodes in byte order."""
     safe = set[str]()
     for start in parents:
         above, node = dict.fromkeys([start]), start

@@ -1,4 +1,4 @@
-"""Voting rules, in one table, and the decision by such a rule of neighbours, or re-ranked ones."""
+"""Voting rules in one table, and the decision by a rule on neighbours as found or re-ranked."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def distance(distances: Weights) -> Weights:
 
 
 def softmax(distances: Weights) -> Weights:
-    """Weigh exp((1 − d) / 0.07), not divided by any sum (Geirhos et al., 2024, section 3)."""
+    """Weigh exp((1 − d) / 0.07), without dividing by the sum (Geirhos et al., 2024, section 3)."""
     return exp((1.0 - distances) / SOFTMAX_TEMPERATURE)
 
 
 def rank(distances: Weights) -> Weights:
-    """Weigh 1 / (2 + rank): blind to the scale of distances (Geirhos et al., 2024, section 3)."""
+    """Weigh 1 / (2 + rank), whatever the distances (Geirhos et al., 2024, section 3)."""
     ranks = np.arange(distances.shape[-1])
     return np.broadcast_to(1.0 / (RANK_OFFSET + ranks), distances.shape)
 
@@ -69,7 +69,7 @@ class Decision:
 def decide(neighbors: Neighbors, voting: Voting) -> list[Decision]:
     """Return one decision for each row of ``neighbors`` (n, k), k ≥ 1.
 
-    Weights are multiplied by reliabilities where the neighbours carry counts.
+    Weights are multiplied by reliabilities if the neighbours have misleading counts.
     """
     weights = voting(neighbors.distances)
     if neighbors.v is not None:
@@ -86,12 +86,12 @@ def reliability(v: Counts) -> NDArray[np.float64]:
 
 
 def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Ranking) -> Decision:
-    """Return the decision for row ``at`` of ``neighbors`` (n, k), its k ids ranked anew.
+    """Return the decision for row ``at`` of ``neighbors`` (n, k), its k ids in a new ranking.
 
     A sequence of the ids is an order: the rule's weights, which fall with the distance, go to the
     neighbours in that order. A mapping gives the weights themselves, at least 0 and not all 0;
-    larger ones go first, equal ones as they were. Where the neighbours carry counts, weights are
-    multiplied by reliabilities, given ones as parts of the largest, since the smallest numbers
+    larger ones go first, equal ones as they were. If the neighbours have misleading counts, weights
+    are multiplied by reliabilities, given ones as parts of the largest, since the smallest numbers
     would underflow.
     """
     ids = neighbors.ids[at]

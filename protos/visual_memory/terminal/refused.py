@@ -10,7 +10,7 @@ SHOWN_MAX = 10
 
 
 class Refused(Exception):
-    """The command cannot be run; the message is for people, a sentence a line."""
+    """The command cannot be run; the message is for people, one sentence a line."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__("\n".join(map(printable, lines)))

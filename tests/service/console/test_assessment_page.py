@@ -1,4 +1,4 @@
-"""The page of ``assess --page`` against a real server: its content, and content that must never be on it."""
+"""The page of ``assess --page`` against a real server: its content, and what it must not hold."""
 
 from __future__ import annotations
 

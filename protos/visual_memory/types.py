@@ -454,7 +454,7 @@ Result: TypeAlias = (
 class Operation:
     """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
 
-    ``done`` of ``total`` steps are done; ``problem`` says why it failed.
+    ``done`` of ``total`` steps are done; ``problem`` says why it failed, or cannot go on for now.
     """
 
     name: str

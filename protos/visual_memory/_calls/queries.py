@@ -140,9 +140,6 @@ def search(
 
 
 def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
-    """Return the queries of an Embed call, each message answered with an array (n, d).
-
-    Raises InvalidArgument.
-    """
+    """Return queries that are answered with an array (n, d) a message. Raises InvalidArgument."""
     header = message(pb.EmbedRequest, memory=memory)
     return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

@@ -72,8 +72,8 @@ class Insertion:
     def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:
         """Return True if all entries go into one message: they fit, with at most 256 pictures.
 
-        With ``atomic=True`` any number of pictures may, and InvalidArgument is raised if they do
-        not fit; with ``atomic=False`` at most 4 entries may.
+        ``atomic=True`` lifts the limit of pictures, and raises InvalidArgument if the entries do
+        not fit; ``atomic=False`` allows one message for at most 4 entries.
         """
         self.contents.check(limits)
         if self.beside is not None:

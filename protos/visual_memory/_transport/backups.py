@@ -111,8 +111,7 @@ def retry_transfer(
 ) -> T:
     """Repeat a transfer until it succeeds; return its result.
 
-    Each attempt has a budget that it renews with progress. Retries end one timeout after the first
-    break.
+    Progress renews the budget of an attempt. Retries end one timeout after the first break.
     """
     retries: RetryBudget | None = None
     while True:

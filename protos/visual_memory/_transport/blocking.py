@@ -117,7 +117,7 @@ class Transport:
         return values
 
     def transfer(self, run: Callable[[Transport, Progress], T], progress: Progress | None) -> T:
-        """Run a file transfer over this connection."""
+        """Run a file transfer over this connection; ``progress`` may be None."""
         return run(self, progress or (lambda done, total: None))
 
     def import_entries(self, importing: Import) -> None:

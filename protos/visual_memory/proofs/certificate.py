@@ -150,8 +150,7 @@ class Verification(Statement):
     """The statement of a certificate whose signature is valid.
 
     ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True if the
-    caller gave that key, and None if the caller gave no key: anybody can sign with a key of their
-    own.
+    caller gave that key, and None if the caller gave none: anybody can sign with their own key.
     """
 
     public_key: str
@@ -307,7 +306,7 @@ def check_version(version: object) -> None:
 
 
 def to_field(document: Mapping[str, object], name: str) -> Any:
-    """Return the value of a field, read by its reader. Raises Flaw."""
+    """Read the field ``name`` by its reader in ``READERS``. Raises Flaw."""
     try:
         return READERS[name](document[name])
     except ValueError as wish:
@@ -315,7 +314,7 @@ def to_field(document: Mapping[str, object], name: str) -> Any:
 
 
 def check_commitments(certificate: Certificate) -> None:
-    """Raise Flaw unless commitments ascend, and are ``count`` and at most a million."""
+    """Raise Flaw unless the commitments ascend and number ``count``, at most a million."""
     count, commitments = certificate.count, certificate.commitments
     if count != len(commitments):
         raise Flaw(f"has the count {count}, but {len(commitments)} commitments")
@@ -333,7 +332,7 @@ def text(value: object) -> str:
 
 
 def whole(value: object) -> int:
-    """Read a whole number from 0 to 2^53 − 1, which no bool is. Raises ValueError."""
+    """Read a whole number from 0 to 2^53 − 1, not True or False. Raises ValueError."""
     if type(value) is int and 0 <= value <= WHOLE_MAX:
         return value
     raise ValueError(f"must be a whole number from 0 to {WHOLE_MAX}")

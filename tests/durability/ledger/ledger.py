@@ -256,7 +256,7 @@ def essence(answer: Any) -> bytes:
 
 
 class Ledger:
-    """The writes of one writer, in order, and the states that they may have led to.
+    """The writes of one writer, in order, and the states that may follow from them.
 
     ``under_way`` are the unanswered writes; ``unheard`` are unanswered writes found to be done.
     ``repeatable`` are the writes whose answers a server must still know: drops, and writes to

@@ -611,7 +611,7 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> types.Calibration | types.Operation:
-        """Fit confidences, label sets and rejection to the votes of the present entries.
+        """Fit confidences, label sets and rejection to the present entries, ``k`` and ``voting``.
 
         The fit uses images or vectors that are not stored, with their labels; without any it uses
         the entries (leave-one-out), which guarantees no coverage. With ``wait=False`` the operation
